@@ -1,0 +1,178 @@
+//! An entry: one change of one user's balance of one currency.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Amount, CurrencyId, EventId, TonAddress, TxHash, UserId};
+
+/// What an entry is; the kind fixes the sign of its amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Money that arrived: positive.
+    Deposit,
+    /// Earned inside the application: positive.
+    Reward,
+    /// Money that left: given positive, stored negative.
+    Withdrawal,
+    /// A correction by an administrator, of either sign, with a reason.
+    Adjustment,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Deposit, Self::Reward, Self::Withdrawal, Self::Adjustment];
+
+    /// The name on the wire and in the ledger.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deposit => "deposit",
+            Self::Reward => "reward",
+            Self::Withdrawal => "withdrawal",
+            Self::Adjustment => "adjustment",
+        }
+    }
+
+    /// The kind of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who sent an entry: 1–64 of `a-z`, `0-9`, `_`, `.`, `:`, `-`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Source(Arc<str>);
+
+impl Source {
+    /// The longest source, in characters.
+    pub const LEN_MAX: usize = 64;
+
+    /// Checks length and characters; `None` when they don't fit.
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.:-".contains(&b);
+        let fits = !text.is_empty() && text.len() <= Self::LEN_MAX && text.bytes().all(allowed);
+        fits.then(|| Self(text.into()))
+    }
+
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Kind> for Source {
+    /// The default: an entry without a source names its kind.
+    fn from(kind: Kind) -> Self {
+        Self(kind.as_str().into())
+    }
+}
+
+/// Metadata that is no JSON object of at most [`MetadataError::BYTES_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be an object of at most 4096 bytes")]
+pub struct MetadataError;
+
+impl MetadataError {
+    /// The most bytes of metadata, as sent.
+    pub const BYTES_MAX: usize = 4096;
+}
+
+/// Checks that `json` (one valid JSON value) is an object within the limit.
+///
+/// # Errors
+/// [`MetadataError`].
+pub fn check_metadata(json: &str) -> Result<(), MetadataError> {
+    if json.starts_with('{') && json.len() <= MetadataError::BYTES_MAX { Ok(()) } else { Err(MetadataError) }
+}
+
+/// A checked entry that is not in the ledger yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEntry {
+    /// The idempotency key.
+    pub event_id: EventId,
+    /// Whose balance changes.
+    pub user_id: UserId,
+    /// What it is.
+    pub kind: Kind,
+    /// Of which currency.
+    pub currency: CurrencyId,
+    /// The signed change.
+    pub amount: Amount,
+    /// Who sent it.
+    pub source: Source,
+    /// The transaction behind a deposit; a second key.
+    pub tx_hash: Option<TxHash>,
+    /// What is kept but never decides anything; boxed, because most entries have none of it.
+    pub details: Option<Box<Details>>,
+}
+
+/// The rarely used parts of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Details {
+    /// Why an adjustment was made.
+    pub reason: Option<String>,
+    /// When it happened for the sender, in microseconds since the Unix epoch.
+    pub occurred_at_us: Option<i64>,
+    /// A JSON object, as sent.
+    pub metadata: Option<String>,
+    /// The logical time of the transaction, digits.
+    pub tx_lt: Option<String>,
+    /// The account of the transaction.
+    pub tx_account: Option<TonAddress>,
+}
+
+impl NewEntry {
+    /// The second key: the hash given, or the one that a deposit's event id names (`ton:<hex>`), so that
+    /// the same transaction is found by either.
+    pub fn key_hash(&self) -> Option<TxHash> {
+        let named = || (self.kind == Kind::Deposit).then(|| TxHash::of_event_id(&self.event_id)).flatten();
+        self.tx_hash.or_else(named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_keep_their_names() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+            assert_eq!(Source::from(kind).as_str(), kind.as_str());
+            assert!(Source::parse(kind.as_str()).is_some());
+        }
+        assert_eq!(Kind::parse("Reward"), None);
+    }
+
+    #[test]
+    fn sources_are_short_lower_case_names() {
+        for (text, good) in [
+            ("farming", true),
+            ("ton-watcher:v2.1_x", true),
+            ("", false),
+            ("Farming", false),
+            ("a b", false),
+            ("é", false),
+        ] {
+            assert_eq!(Source::parse(text).is_some(), good, "{text:?}");
+        }
+        assert!(Source::parse(&"s".repeat(64)).is_some());
+        assert!(Source::parse(&"s".repeat(65)).is_none());
+    }
+
+    #[test]
+    fn metadata_is_a_small_object() {
+        assert_eq!(check_metadata("{}"), Ok(()));
+        assert_eq!(check_metadata("[]"), Err(MetadataError));
+        assert_eq!(check_metadata(&format!("{{\"a\":\"{}\"}}", "x".repeat(4096))), Err(MetadataError));
+    }
+}

@@ -1,0 +1,123 @@
+//! Identifiers: users and events.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// Why an identifier was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Not an integer from 1 to 2^53 − 1.
+    #[error("must be an integer from 1 to 9007199254740991")]
+    UserId,
+    /// Not 1–128 printable ASCII characters.
+    #[error("must be 1 to 128 printable ASCII characters")]
+    EventId,
+}
+
+/// A user of the application: an integer from 1 to 2^53 − 1, so that every JSON reader holds it exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct UserId(i64);
+
+impl UserId {
+    /// The largest user id, 2^53 − 1.
+    pub const MAX: i64 = (1 << 53) - 1;
+
+    /// Checks the range.
+    ///
+    /// # Errors
+    /// [`IdError::UserId`] outside 1 … 2^53 − 1.
+    pub const fn new(id: i64) -> Result<Self, IdError> {
+        if id >= 1 && id <= Self::MAX { Ok(Self(id)) } else { Err(IdError::UserId) }
+    }
+
+    /// Reads a user id from decimal digits alone (no sign, no spaces), as in a path or a token.
+    ///
+    /// # Errors
+    /// [`IdError::UserId`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        if text.is_empty() || text.len() > 16 || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(IdError::UserId);
+        }
+        text.parse().map_err(|_| IdError::UserId).and_then(Self::new)
+    }
+
+    /// The number itself.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The idempotency key of an entry: 1–128 printable ASCII characters, kept as long as the entry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct EventId(Arc<str>);
+
+impl EventId {
+    /// The longest event id, in characters.
+    pub const LEN_MAX: usize = 128;
+
+    /// Checks length and characters (0x20 … 0x7E).
+    ///
+    /// # Errors
+    /// [`IdError::EventId`].
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let printable = text.bytes().all(|b| (0x20..=0x7e).contains(&b));
+        if text.is_empty() || text.len() > Self::LEN_MAX || !printable {
+            return Err(IdError::EventId);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_ids_are_the_integers_that_json_holds_exactly() {
+        for (text, expected) in [
+            ("1", Some(1)),
+            ("184", Some(184)),
+            ("9007199254740991", Some(UserId::MAX)),
+            ("9007199254740992", None),
+            ("0", None),
+            ("-1", None),
+            ("+1", None),
+            (" 1", None),
+            ("", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(UserId::parse(text).ok().map(UserId::get), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn event_ids_are_printable_ascii_of_bounded_length() {
+        assert!(EventId::parse("farm:184:2025-08-04T10:05Z").is_ok());
+        assert!(EventId::parse(&"x".repeat(128)).is_ok());
+        assert!(EventId::parse(&"x".repeat(129)).is_err());
+        for bad in ["", "a\nb", "a\u{7f}", "é", "\0"] {
+            assert_eq!(EventId::parse(bad), Err(IdError::EventId), "{bad:?}");
+        }
+    }
+}
