@@ -1,0 +1,106 @@
+//! The one place where time is read.
+//!
+//! Two times: the *wall* (microseconds since the Unix epoch) for what is stored and shown, and the *monotonic* time
+//! (microseconds since the clock was made) for waits and pacing. Both follow tokio's paused time when the clock is
+//! [`Clock::virtual_from`], so that a simulation can jump.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// Reads the time; cheap to copy.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    origin: Instant,
+    wall_at_origin_us: Option<i64>,
+}
+
+impl Clock {
+    /// The machine's clocks.
+    pub fn system() -> Self {
+        Self { origin: Instant::now(), wall_at_origin_us: None }
+    }
+
+    /// A wall that starts at `start_us` and moves with tokio's time alone.
+    pub fn virtual_from(start_us: i64) -> Self {
+        Self { origin: Instant::now(), wall_at_origin_us: Some(start_us) }
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub fn now_us(&self) -> i64 {
+        match self.wall_at_origin_us {
+            Some(start_us) => start_us.saturating_add_unsigned(self.monotonic_us()),
+            None => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// Whole seconds since the Unix epoch.
+    pub fn now_s(&self) -> i64 {
+        self.now_us().div_euclid(1_000_000)
+    }
+
+    /// Microseconds since this clock was made; never goes back.
+    pub fn monotonic_us(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The point in monotonic time that lies `wait` ahead.
+    pub fn deadline(&self, wait: Duration) -> Deadline {
+        Deadline(Instant::now() + wait)
+    }
+}
+
+/// A point in monotonic time after which an answer is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// Whether it lies behind.
+    pub fn has_passed(&self) -> bool {
+        Instant::now() >= self.0
+    }
+
+    /// How long it is still ahead; zero when it has passed.
+    pub fn remaining(&self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// For [`tokio::time::timeout_at`].
+    pub fn instant(&self) -> Instant {
+        self.0
+    }
+}
+
+/// RFC 3339 in UTC with microseconds: `2025-08-04T10:05:00.123456Z`.
+pub fn rfc3339(us: i64) -> String {
+    chrono::DateTime::from_timestamp_micros(us)
+        .unwrap_or_default()
+        .to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
+/// Reads an RFC 3339 timestamp of any offset into microseconds since the Unix epoch; `None` for another form.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_have_microseconds_and_read_back() {
+        let us = 1_754_301_900_123_456;
+        assert_eq!(rfc3339(us), "2025-08-04T10:05:00.123456Z");
+        assert_eq!(parse_rfc3339("2025-08-04T12:05:00.123456+02:00"), Some(us));
+        assert_eq!(parse_rfc3339("2025-08-04"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_virtual_clock_moves_with_tokio_alone() {
+        let clock = Clock::virtual_from(5);
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!((clock.monotonic_us(), clock.now_us()), (3_600_000_000, 3_600_000_005));
+    }
+}

@@ -1,0 +1,98 @@
+//! How many entries may wait for the ledger at once (`limits.queue_entries`).
+//!
+//! An entry takes its place before it goes anywhere and gives it back when it is answered, so actors' queues, lanes and
+//! running transactions are all counted, and being full is known before any work is done.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Lane;
+
+/// Counts the places; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Admission(Arc<Places>);
+
+#[derive(Debug)]
+struct Places {
+    entries_max: usize,
+    single: AtomicUsize,
+    bulk: AtomicUsize,
+}
+
+impl Places {
+    fn of(&self, lane: Lane) -> &AtomicUsize {
+        match lane {
+            Lane::Single => &self.single,
+            Lane::Bulk => &self.bulk,
+        }
+    }
+}
+
+impl Admission {
+    /// Room for `entries_max` entries in each lane.
+    pub fn new(entries_max: usize) -> Self {
+        Self(Arc::new(Places { entries_max, single: AtomicUsize::new(0), bulk: AtomicUsize::new(0) }))
+    }
+
+    /// Takes `count` places of a lane, or none at all when it has fewer left.
+    pub fn try_acquire(&self, lane: Lane, count: usize) -> Option<Permit> {
+        let taken = self.0.of(lane);
+        let entries_max = self.0.entries_max;
+        taken
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(count).filter(|total| *total <= entries_max)
+            })
+            .ok()
+            .map(|_| Permit { places: self.0.clone(), lane, count })
+    }
+
+    /// How many entries of a lane wait or are being written.
+    pub fn waiting(&self, lane: Lane) -> usize {
+        self.0.of(lane).load(Ordering::Relaxed)
+    }
+}
+
+/// Places taken; given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    places: Arc<Places>,
+    lane: Lane,
+    count: usize,
+}
+
+impl Permit {
+    /// Gives `count` of the places to a permit of their own.
+    ///
+    /// # Panics
+    /// When it has fewer.
+    pub fn split(&mut self, count: usize) -> Self {
+        assert!(count <= self.count, "a permit can't give what it has not");
+        self.count -= count;
+        Self { places: self.places.clone(), lane: self.lane, count }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.places.of(self.lane).fetch_sub(self.count, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_taken_whole_and_given_back() {
+        let admission = Admission::new(10);
+        let mut six = admission.try_acquire(Lane::Single, 6).expect("room");
+        assert!(admission.try_acquire(Lane::Single, 5).is_none());
+        assert!(admission.try_acquire(Lane::Bulk, 10).is_some(), "the lanes don't crowd each other out");
+        let two = six.split(2);
+        drop(six);
+        assert_eq!(admission.waiting(Lane::Single), 2);
+        drop(two);
+        assert_eq!(admission.waiting(Lane::Single), 0);
+        assert!(admission.try_acquire(Lane::Single, usize::MAX).is_none());
+    }
+}

@@ -1,0 +1,209 @@
+//! Decides a whole batch: what the tables say goes in, what is to be written comes out. Pure; no SQL, no clock.
+//!
+//! Entries are decided one after another against a working copy of the accounts, so several entries of one user and
+//! duplicates inside one batch come out as if each had had a transaction of its own.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::domain::{Account, Amount, Balances, CurrencyId, EventId, NewEntry, Outcome, Recorded, Rules, TxHash, UserId, post};
+
+use super::EntryOutcome;
+
+/// Entries that belong together: of one posting.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// In the order in which they apply.
+    pub entries: &'a [NewEntry],
+    /// All or nothing.
+    pub is_atomic: bool,
+}
+
+/// What has to be looked up to decide a batch. Users are in ascending order, the order in which rows are locked.
+#[derive(Debug)]
+pub struct Keys<'a> {
+    /// Every user, once.
+    pub users: Vec<UserId>,
+    /// Every event id, once.
+    pub events: Vec<&'a EventId>,
+    /// Every transaction hash, once.
+    pub hashes: Vec<TxHash>,
+}
+
+impl<'a> Keys<'a> {
+    /// Collects the keys of all groups.
+    pub fn of(groups: &[Group<'a>]) -> Self {
+        let entries = || groups.iter().flat_map(|group| group.entries);
+        let mut users: Vec<UserId> = entries().map(|entry| entry.user_id).collect();
+        users.sort_unstable();
+        users.dedup();
+        let mut events: Vec<&EventId> = entries().map(|entry| &entry.event_id).collect();
+        events.sort_unstable();
+        events.dedup();
+        let hashes: HashSet<TxHash> = entries().filter_map(NewEntry::key_hash).collect();
+        Self { users, events, hashes: hashes.into_iter().collect() }
+    }
+}
+
+/// What the tables say about [`Keys`], read inside the transaction that will write.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Every user asked for; unknown ones with `exists: false`.
+    pub accounts: HashMap<UserId, Account>,
+    /// The entries that have one of the event ids.
+    pub events: HashMap<EventId, Recorded>,
+    /// The entries that have one of the hashes.
+    pub hashes: HashMap<TxHash, Recorded>,
+}
+
+/// An entry to be written.
+#[derive(Debug)]
+pub struct PlannedEntry<'a> {
+    /// What was sent.
+    pub entry: &'a NewEntry,
+    /// The version it makes.
+    pub version: i64,
+    /// All balances after it.
+    pub balances: Balances,
+}
+
+/// A refused entry to be kept for an administrator.
+#[derive(Debug)]
+pub struct PlannedConflict<'a> {
+    /// The entry that is in the ledger.
+    pub first: Recorded,
+    /// The entry that was refused.
+    pub second: &'a NewEntry,
+}
+
+/// What one transaction writes, and what it answers.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// Outcomes per group and entry.
+    pub outcomes: Vec<Vec<EntryOutcome>>,
+    /// Entries to insert, in order.
+    pub entries: Vec<PlannedEntry<'a>>,
+    /// Accounts to make or to update, in ascending order of user: the state after the batch.
+    pub accounts: Vec<(UserId, Account)>,
+    /// Balances to store, each once.
+    pub balances: Vec<(UserId, CurrencyId, Amount)>,
+    /// Refusals to keep.
+    pub conflicts: Vec<PlannedConflict<'a>>,
+    /// The commit time that every entry of the batch gets.
+    pub committed_at_us: i64,
+}
+
+impl Plan<'_> {
+    /// Whether there is nothing to commit.
+    pub fn writes_nothing(&self) -> bool {
+        self.entries.is_empty() && self.conflicts.is_empty()
+    }
+
+    /// Whether the tables show that this very plan was committed. A transaction is all or nothing, so one entry tells
+    /// for all: it has the version and the commit time that this plan gave it.
+    pub fn is_committed(&self, loaded: &Loaded) -> bool {
+        self.entries.first().is_some_and(|first| {
+            loaded.events.get(&first.entry.event_id).is_some_and(|found| {
+                found.user_id == first.entry.user_id
+                    && found.version == first.version
+                    && found.committed_at_us == self.committed_at_us
+            })
+        })
+    }
+}
+
+/// Decides all groups in order.
+pub fn plan<'a>(groups: &[Group<'a>], loaded: Loaded, rules: Rules, committed_at_us: i64) -> Plan<'a> {
+    let mut books =
+        Books { loaded, rules, committed_at_us, entries: Vec::new(), conflicts: Vec::new(), touched: Vec::new() };
+    let outcomes = groups
+        .iter()
+        .map(|group| if group.is_atomic { books.apply_atomic(group.entries) } else { books.apply_each(group.entries) })
+        .collect();
+    let Books { mut loaded, entries, conflicts, mut touched, .. } = books;
+    touched.sort_unstable();
+    touched.dedup();
+    let balances = touched
+        .iter()
+        .filter_map(|(user, currency)| Some((*user, *currency, loaded.accounts.get(user)?.balances.get(*currency))))
+        .collect();
+    touched.dedup_by_key(|(user, _)| *user);
+    let accounts = touched.into_iter().filter_map(|(user, _)| loaded.accounts.remove_entry(&user)).collect();
+    Plan { outcomes, entries, accounts, balances, conflicts, committed_at_us }
+}
+
+/// The working copy. `exists` of an account stays as it was loaded, so that the store knows which rows to make.
+struct Books<'a> {
+    loaded: Loaded,
+    rules: Rules,
+    committed_at_us: i64,
+    entries: Vec<PlannedEntry<'a>>,
+    conflicts: Vec<PlannedConflict<'a>>,
+    touched: Vec<(UserId, CurrencyId)>,
+}
+
+impl<'a> Books<'a> {
+    fn apply_each(&mut self, entries: &'a [NewEntry]) -> Vec<EntryOutcome> {
+        entries.iter().map(|entry| EntryOutcome::Decided(self.apply(entry))).collect()
+    }
+
+    fn apply_atomic(&mut self, entries: &'a [NewEntry]) -> Vec<EntryOutcome> {
+        let (written, touched) = (self.entries.len(), self.touched.len());
+        let users: HashSet<UserId> = entries.iter().map(|entry| entry.user_id).collect();
+        let before: Vec<_> = users.iter().filter_map(|user| Some((*user, self.loaded.accounts.get(user)?.clone()))).collect();
+        let outcomes = self.apply_each(entries);
+        if !outcomes.iter().any(EntryOutcome::is_rejected) {
+            return outcomes;
+        }
+        for undone in self.entries.drain(written..) {
+            self.loaded.events.remove(&undone.entry.event_id);
+            if let Some(hash) = undone.entry.key_hash() {
+                self.loaded.hashes.remove(&hash);
+            }
+        }
+        self.loaded.accounts.extend(before);
+        self.touched.truncate(touched);
+        outcomes.into_iter().map(|o| if o.is_rejected() { o } else { EntryOutcome::NotApplied }).collect()
+    }
+
+    fn apply(&mut self, entry: &'a NewEntry) -> Outcome {
+        let hash = entry.key_hash();
+        let account = self.loaded.accounts.get_mut(&entry.user_id).expect("every user of the batch was loaded");
+        let by_event = self.loaded.events.get(&entry.event_id);
+        let by_hash = hash.as_ref().and_then(|hash| self.loaded.hashes.get(hash));
+        // An account made earlier in this batch exists for the entries that follow it.
+        let known = Account { exists: account.exists || account.version > 0, ..account.clone() };
+        let outcome = post(&known, by_event, by_hash, entry, self.rules);
+        match &outcome {
+            Outcome::Accepted { version, balances } => {
+                account.version = *version;
+                account.balances = balances.clone();
+                let recorded = Recorded {
+                    user_id: entry.user_id,
+                    kind: entry.kind,
+                    currency: entry.currency,
+                    amount: entry.amount,
+                    tx_hash: hash,
+                    version: *version,
+                    committed_at_us: self.committed_at_us,
+                };
+                self.loaded.events.insert(entry.event_id.clone(), recorded);
+                if let Some(hash) = hash {
+                    self.loaded.hashes.insert(hash, recorded);
+                }
+                self.touched.push((entry.user_id, entry.currency));
+                self.entries.push(PlannedEntry { entry, version: *version, balances: balances.clone() });
+            }
+            Outcome::Conflict(first) => self.conflicts.push(PlannedConflict { first: *first, second: entry }),
+            _ => {}
+        }
+        outcome
+    }
+}
+
+impl EntryOutcome {
+    /// Whether the entry is at fault; a duplicate is not.
+    pub const fn is_rejected(&self) -> bool {
+        !matches!(self, Self::NotApplied | Self::Decided(Outcome::Accepted { .. } | Outcome::Duplicate(_)))
+    }
+}
+

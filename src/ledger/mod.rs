@@ -1,0 +1,145 @@
+//! The ledger: the tables, the writers, the reads and the audit.
+//!
+//! Owns every SQL statement. Knows nothing of actors and HTTP: the coordinator speaks to it through [`Ledger`], which
+//! never blocks its caller. Work runs on the ledger's own threads: one per writer ([`writer`]), one per connection of
+//! the read pool ([`readers`]). Every queue is bounded by [`admission`] or by a named limit.
+//!
+//! Start reading at [`writer`] (how a batch is committed) and [`batch`] (how it is decided).
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::oneshot;
+
+use crate::clock::Deadline;
+use crate::domain::{Account, NewEntry, Outcome, UserId};
+
+pub mod admission;
+pub mod audit;
+pub mod batch;
+mod connection;
+mod migrations;
+mod postgres;
+mod readers;
+mod reads;
+mod rows;
+mod schema;
+mod sql;
+mod sqlite;
+pub mod store;
+pub mod writer;
+
+pub use admission::{Admission, Permit};
+pub use migrations::migrate;
+pub use reads::HistoryPage;
+pub use rows::{ConflictRecord, EntryRecord};
+pub use sql::{Options, SqlLedger};
+
+/// Why a posting got no outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PostError {
+    /// Too much is waiting already; nothing was accepted.
+    #[error("too many entries are waiting for the ledger")]
+    Overloaded,
+    /// The ledger did not answer in time: not accepted, or its outcome is unknown. Sending again is safe.
+    #[error("the ledger is unavailable; the entry was not accepted or its outcome is unknown")]
+    Unavailable,
+    /// The database refuses this very entry; its neighbours are not concerned.
+    #[error("the database refuses this entry")]
+    Refused,
+    /// The service is stopping; nothing was accepted.
+    #[error("the service is stopping")]
+    ShuttingDown,
+}
+
+impl PostError {
+    /// Whether sending the same again, later, can succeed without anybody mending something.
+    pub const fn is_transient(self) -> bool {
+        !matches!(self, Self::Refused)
+    }
+}
+
+/// Why the ledger could not be read or prepared.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LedgerError {
+    /// The database does not answer, or not in time.
+    #[error("the ledger is unavailable: {0}")]
+    Unavailable(String),
+    /// Too many reads are waiting.
+    #[error("too many reads are waiting for the ledger")]
+    Overloaded,
+    /// What is in the database can't be what this program wrote, or not with these settings.
+    #[error("the ledger does not fit: {0}")]
+    Unfit(String),
+}
+
+impl LedgerError {
+    /// Whether trying again later can succeed.
+    pub const fn is_transient(&self) -> bool {
+        !matches!(self, Self::Unfit(_))
+    }
+}
+
+/// Which queue a posting waits in: a transaction takes single ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// A webhook of its own, with somebody waiting for the answer.
+    Single,
+    /// Part of a batch.
+    Bulk,
+}
+
+/// Entries on their way to the ledger: of one user, or an atomic batch of any users.
+#[derive(Debug)]
+pub struct Posting {
+    /// At least one, in the order in which they apply.
+    pub entries: Vec<NewEntry>,
+    /// All or nothing.
+    pub is_atomic: bool,
+    /// Where it waits.
+    pub lane: Lane,
+    /// Past it a posting that has not begun is given up.
+    pub deadline: Deadline,
+    /// Its place in the bounded queue; given back when the posting is answered.
+    pub permit: Permit,
+    /// Gets exactly one answer; when nobody listens any more, accepted entries go to [`Orphan`]s.
+    pub reply: oneshot::Sender<Posted>,
+}
+
+/// The answer to a [`Posting`].
+#[derive(Debug)]
+pub struct Posted {
+    /// The entries, given back.
+    pub entries: Vec<NewEntry>,
+    /// An outcome per entry, in order; accepted ones are durable.
+    pub result: Result<Vec<EntryOutcome>, PostError>,
+    /// When they were committed, in microseconds since the Unix epoch.
+    pub committed_at_us: i64,
+}
+
+/// What became of one entry of a posting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryOutcome {
+    /// The rule's answer.
+    Decided(Outcome),
+    /// It would have been accepted, but another entry of its atomic batch was rejected.
+    NotApplied,
+}
+
+/// A posting that was committed while nobody waited for its answer any more (its actor died): sessions must hear of it.
+pub type Orphan = Posted;
+
+/// A future that the ledger's threads complete.
+pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send>>;
+
+/// What the coordinator needs of a ledger. Implemented by [`SqlLedger`], and in memory by the simulation.
+pub trait Ledger: Send + Sync + 'static {
+    /// Queues a posting; it is always answered through its `reply`.
+    fn post(&self, posting: Posting);
+
+    /// The committed state of one user, read after the call.
+    fn account(&self, user_id: UserId) -> Pending<Account>;
+
+    /// Whether the database answers.
+    fn ping(&self) -> Pending<()>;
+}

@@ -1,0 +1,233 @@
+//! Writing to PostgreSQL: a few set-based statements per transaction (arrays with UNNEST), row locks in user order,
+//! `synchronous_commit=on`.
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
+
+use crate::domain::{Account, Amount, Balances};
+
+use super::batch::{Keys, Loaded, Plan};
+use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency, user_id};
+use super::schema::{accounts, balances, conflicts, entries};
+use super::store::{PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
+
+const INSERT_ENTRIES: &str = "INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, \
+     event_id, tx_hash, tx_lt, tx_account, reason, metadata, occurred_at_us, committed_at_us) \
+     SELECT * FROM UNNEST($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+
+const INSERT_ACCOUNTS: &str = "INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) \
+     SELECT u, v, $3, $3 FROM UNNEST($1, $2) AS new (u, v)";
+
+const UPDATE_ACCOUNTS: &str = "UPDATE accounts SET version = new.v, updated_at_us = $3 \
+     FROM UNNEST($1, $2) AS new (u, v) WHERE accounts.user_id = new.u";
+
+const UPSERT_BALANCES: &str = "INSERT INTO balances (user_id, currency, amount) SELECT * FROM UNNEST($1, $2, $3) \
+     ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount";
+
+/// A write connection to PostgreSQL.
+pub(super) struct PostgresStore {
+    url: String,
+    options: StoreOptions,
+    connection: Option<PgConnection>,
+    is_open: bool,
+}
+
+/// Connects with the settings every connection of ours has: no wait without a bound, commits on disk.
+pub(super) fn connect(url: &str, timeout_ms: u64) -> Result<PgConnection, diesel::ConnectionError> {
+    let joint = if url.contains('?') { '&' } else { '?' };
+    let connect_s = timeout_ms.div_ceil(1000).max(2);
+    let bounded = format!(
+        "{url}{joint}connect_timeout={connect_s}&tcp_user_timeout={timeout_ms}&keepalives_idle=10&keepalives_interval=5\
+         &keepalives_count=3&application_name=balance-coordinator"
+    );
+    let mut connection = PgConnection::establish(&bounded)?;
+    connection
+        .batch_execute(&format!("SET synchronous_commit = on; SET statement_timeout = {timeout_ms};"))
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+impl PostgresStore {
+    pub(super) fn new(url: String, options: StoreOptions) -> Self {
+        Self { url, options, connection: None, is_open: false }
+    }
+
+    fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
+        if self.connection.is_none() {
+            self.connection = Some(connect(&self.url, self.options.timeout_ms)?);
+        }
+        self.connection.as_mut().ok_or_else(|| StoreError::Lost("no connection".into()))
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<(), StoreError> {
+        Ok(self.connection()?.batch_execute(sql)?)
+    }
+
+    fn load_accounts(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
+        let users: Vec<i64> = keys.users.iter().map(|user| user.get()).collect();
+        let connection = self.connection()?;
+        // The sort is below the lock in the plan, so rows are locked in the order of user ids.
+        let versions: Vec<(i64, i64)> = accounts::table
+            .filter(accounts::user_id.eq_any(&users))
+            .order(accounts::user_id)
+            .select((accounts::user_id, accounts::version))
+            .for_update()
+            .load(connection)?;
+        let rows: Vec<(i64, String, i64)> = balances::table
+            .filter(balances::user_id.eq_any(&users))
+            .select((balances::user_id, balances::currency, balances::amount))
+            .load(connection)?;
+        let currencies = &self.options.currencies;
+        for user in &keys.users {
+            loaded.accounts.insert(*user, Account::unknown(currencies.count()));
+        }
+        for (id, version) in versions {
+            let balances = Balances::zero(currencies.count());
+            loaded.accounts.insert(user_id(id).map_err(refused)?, Account { exists: true, version, balances });
+        }
+        for (id, code, minor) in rows {
+            let currency = currency(currencies, &code).map_err(refused)?;
+            if let Some(account) = loaded.accounts.get_mut(&user_id(id).map_err(refused)?) {
+                account.balances.set(currency, Amount::from_minor(minor));
+            }
+        }
+        Ok(())
+    }
+
+    fn load_keys(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
+        let events: Vec<&str> = keys.events.iter().map(|event| event.as_str()).collect();
+        let connection = self.connection()?;
+        let by_event: Vec<RecordedRow> = entries::table
+            .filter(entries::event_id.eq_any(&events))
+            .select(RecordedRow::as_select())
+            .load(connection)?;
+        let by_hash: Vec<RecordedRow> = if keys.hashes.is_empty() {
+            Vec::new()
+        } else {
+            let hashes: Vec<&[u8]> = keys.hashes.iter().map(|hash| hash.as_bytes().as_slice()).collect();
+            entries::table.filter(entries::tx_hash.eq_any(hashes)).select(RecordedRow::as_select()).load(connection)?
+        };
+        let currencies = &self.options.currencies;
+        let found: std::collections::HashMap<&str, &RecordedRow> =
+            by_event.iter().map(|row| (row.event_id.as_str(), row)).collect();
+        for event in &keys.events {
+            if let Some(row) = found.get(event.as_str()) {
+                loaded.events.insert((*event).clone(), row.recorded(currencies).map_err(refused)?);
+            }
+        }
+        for row in &by_hash {
+            let recorded = row.recorded(currencies).map_err(refused)?;
+            if let Some(hash) = recorded.tx_hash {
+                loaded.hashes.insert(hash, recorded);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store for PostgresStore {
+    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
+        self.execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+        self.is_open = true;
+        let mut loaded = Loaded::default();
+        self.load_accounts(keys, &mut loaded)?;
+        self.load_keys(keys, &mut loaded)?;
+        Ok(loaded)
+    }
+
+    fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        let Self { connection: Some(connection), options, .. } = self else {
+            return Err(StoreError::Lost("no connection".into()));
+        };
+        insert_entries(connection, plan, options)?;
+        for (statement, is_new) in [(INSERT_ACCOUNTS, true), (UPDATE_ACCOUNTS, false)] {
+            let (users, versions): (Vec<i64>, Vec<i64>) = plan
+                .accounts
+                .iter()
+                .filter(|(_, account)| account.exists != is_new)
+                .map(|(user, account)| (user.get(), account.version))
+                .unzip();
+            if !users.is_empty() {
+                sql_query(statement)
+                    .bind::<Array<BigInt>, _>(users)
+                    .bind::<Array<BigInt>, _>(versions)
+                    .bind::<BigInt, _>(plan.committed_at_us)
+                    .execute(connection)?;
+            }
+        }
+        if !plan.balances.is_empty() {
+            sql_query(UPSERT_BALANCES)
+                .bind::<Array<BigInt>, _>(plan.balances.iter().map(|(user, ..)| user.get()).collect::<Vec<_>>())
+                .bind::<Array<Text>, _>(
+                    plan.balances.iter().map(|(_, id, _)| &options.currencies.get(*id).code).collect::<Vec<_>>(),
+                )
+                .bind::<Array<BigInt>, _>(plan.balances.iter().map(|(.., amount)| amount.minor()).collect::<Vec<_>>())
+                .execute(connection)?;
+        }
+        for planned in &plan.conflicts {
+            let row = NewConflictRow::new(planned, plan.committed_at_us, &options.currencies);
+            diesel::insert_into(conflicts::table).values(&row).on_conflict_do_nothing().execute(connection)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.execute("COMMIT")?;
+        self.is_open = false;
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        // A failed ROLLBACK means that the connection has to go.
+        if std::mem::take(&mut self.is_open) && self.execute("ROLLBACK").is_err() {
+            self.connection = None;
+        }
+    }
+
+    fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
+        let connection = self.connection()?;
+        connection.transaction(|connection| put_user_rows!(connection, user))
+    }
+
+    fn reconnect(&mut self) -> Result<(), StoreError> {
+        self.connection = None;
+        self.is_open = false;
+        self.connection().map(|_| ())
+    }
+}
+
+fn insert_entries(connection: &mut PgConnection, plan: &Plan<'_>, options: &StoreOptions) -> Result<(), StoreError> {
+    if plan.entries.is_empty() {
+        return Ok(());
+    }
+    let mut rows: Vec<NewEntryRow<'_>> = plan
+        .entries
+        .iter()
+        .map(|planned| NewEntryRow::new(planned, plan.committed_at_us, &options.currencies))
+        .collect();
+    let integers = |get: fn(&NewEntryRow<'_>) -> i64| rows.iter().map(get).collect::<Vec<_>>();
+    let query = sql_query(INSERT_ENTRIES)
+        .bind::<Array<BigInt>, _>(integers(|row| row.user_id))
+        .bind::<Array<BigInt>, _>(integers(|row| row.version))
+        .bind::<Array<Text>, _>(rows.iter().map(|row| row.kind).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(rows.iter().map(|row| row.source).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(rows.iter().map(|row| row.currency).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(integers(|row| row.amount))
+        .bind::<Array<BigInt>, _>(integers(|row| row.balance_after))
+        .bind::<Array<Text>, _>(rows.iter().map(|row| row.event_id).collect::<Vec<_>>());
+    let hashes: Vec<Option<Vec<u8>>> = rows.iter().map(|row| row.tx_hash.clone()).collect();
+    let accounts: Vec<Option<String>> = rows.iter_mut().map(|row| row.tx_account.take()).collect();
+    query
+        .bind::<Array<Nullable<Binary>>, _>(hashes)
+        .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|row| row.tx_lt).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Text>>, _>(accounts)
+        .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|row| row.reason).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|row| row.metadata).collect::<Vec<_>>())
+        .bind::<Array<Nullable<BigInt>>, _>(rows.iter().map(|row| row.occurred_at_us).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(vec![plan.committed_at_us; plan.entries.len()])
+        .execute(connection)?;
+    Ok(())
+}

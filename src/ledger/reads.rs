@@ -1,0 +1,153 @@
+//! Every read, written once for both databases.
+
+use diesel::prelude::*;
+
+use crate::domain::{Account, Amount, Balances, Currencies, UserId};
+
+use super::LedgerError;
+use super::connection::AnyConnection;
+use super::rows::{ConflictRecord, EntryRecord, EntryRow, currency};
+use super::schema::{accounts, balances, conflicts, entries, ledger_info};
+use super::store::StoreError;
+
+/// What a read can end in.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error(transparent)]
+    Database(StoreError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<diesel::result::Error> for ReadError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<ReadError> for LedgerError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Database(error) => Self::Unavailable(error.to_string()),
+            ReadError::Ledger(error) => error,
+        }
+    }
+}
+
+type Read<T> = Result<T, ReadError>;
+
+/// A page of a user's history.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryPage {
+    /// At most so many entries, newest first.
+    pub limit: i64,
+    /// Only entries older than this version.
+    pub before_version: Option<i64>,
+}
+
+pub(super) fn ping(connection: &mut AnyConnection) -> Read<()> {
+    // A table, not a constant: a file that is gone still answers `SELECT 1`.
+    let _: i64 = ledger_info::table.select(ledger_info::id).first(connection)?;
+    Ok(())
+}
+
+pub(super) fn epoch(connection: &mut AnyConnection) -> Read<String> {
+    Ok(ledger_info::table.select(ledger_info::epoch).first(connection)?)
+}
+
+/// Version and balances that belong together: both statements see one snapshot.
+pub(super) fn account(connection: &mut AnyConnection, user: UserId, currencies: &Currencies) -> Read<Account> {
+    let rows: Vec<(i64, Option<String>, Option<i64>)> = accounts::table
+        .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
+        .filter(accounts::user_id.eq(user.get()))
+        .select((accounts::version, balances::currency.nullable(), balances::amount.nullable()))
+        .load(connection)?;
+    let mut account = Account::unknown(currencies.count());
+    for (version, code, minor) in rows {
+        account.exists = true;
+        account.version = version;
+        if let (Some(code), Some(minor)) = (code, minor) {
+            account.balances.set(currency(currencies, &code)?, Amount::from_minor(minor));
+        }
+    }
+    Ok(account)
+}
+
+/// The balances as they were after a user's `version`-th entry. Entries never change, so no snapshot is needed.
+pub(super) fn balances_at(
+    connection: &mut AnyConnection,
+    user: UserId,
+    version: i64,
+    currencies: &Currencies,
+) -> Read<Balances> {
+    let mut all = Balances::zero(currencies.count());
+    for (id, currency) in currencies.iter() {
+        let after: Option<i64> = entries::table
+            .filter(entries::user_id.eq(user.get()))
+            .filter(entries::version.le(version))
+            .filter(entries::currency.eq(&currency.code))
+            .order(entries::version.desc())
+            .select(entries::balance_after)
+            .first(connection)
+            .optional()?;
+        all.set(id, Amount::from_minor(after.unwrap_or(0)));
+    }
+    Ok(all)
+}
+
+pub(super) fn history(
+    connection: &mut AnyConnection,
+    user: UserId,
+    page: HistoryPage,
+    currencies: &Currencies,
+) -> Read<Vec<EntryRecord>> {
+    let rows: Vec<EntryRow> = entries::table
+        .filter(entries::user_id.eq(user.get()))
+        .filter(entries::version.lt(page.before_version.unwrap_or(i64::MAX)))
+        .order(entries::version.desc())
+        .limit(page.limit)
+        .select(EntryRow::as_select())
+        .load(connection)?;
+    Ok(rows.into_iter().map(|row| row.record(currencies)).collect::<Result<_, _>>()?)
+}
+
+pub(super) fn user_exists(connection: &mut AnyConnection, user: UserId) -> Read<bool> {
+    let found: Option<i64> = accounts::table.find(user.get()).select(accounts::user_id).first(connection).optional()?;
+    Ok(found.is_some())
+}
+
+pub(super) fn latest_conflicts(
+    connection: &mut AnyConnection,
+    limit: i64,
+    currencies: &Currencies,
+) -> Read<Vec<ConflictRecord>> {
+    let rows: Vec<(String, i64, i64, String, i64)> = conflicts::table
+        .order(conflicts::id.desc())
+        .limit(limit)
+        .select((
+            conflicts::event_id,
+            conflicts::first_user_id,
+            conflicts::first_version,
+            conflicts::second,
+            conflicts::seen_at_us,
+        ))
+        .load(connection)?;
+    rows.into_iter()
+        .map(|(event_id, user, version, second, seen_at_us)| {
+            let first: Option<EntryRow> = entries::table
+                .filter(entries::user_id.eq(user))
+                .filter(entries::version.eq(version))
+                .select(EntryRow::as_select())
+                .first(connection)
+                .optional()?;
+            let second = serde_json::value::RawValue::from_string(second)
+                .map_err(|_| LedgerError::Unfit(format!("the conflict of {event_id} is no JSON")))?;
+            Ok(ConflictRecord {
+                event_id,
+                first: first.map(|row| row.record(currencies)).transpose()?,
+                second,
+                seen_at: crate::clock::rfc3339(seen_at_us),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,252 @@
+//! Rows as the tables hold them, and their way to and from the domain.
+
+use diesel::prelude::*;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::clock;
+use crate::domain::{Amount, Currencies, CurrencyId, Details, Kind, NewEntry, Recorded, TxHash, UserId};
+
+use super::LedgerError;
+use super::batch::{PlannedConflict, PlannedEntry};
+use super::schema::{conflicts, entries};
+
+/// The columns of an entry that tell a duplicate from a conflict.
+#[derive(Debug, Queryable, Selectable, QueryableByName)]
+#[diesel(table_name = entries)]
+pub(super) struct RecordedRow {
+    pub event_id: String,
+    pub user_id: i64,
+    pub kind: String,
+    pub currency: String,
+    pub amount: i64,
+    pub tx_hash: Option<Vec<u8>>,
+    pub version: i64,
+    pub committed_at_us: i64,
+}
+
+impl RecordedRow {
+    pub(super) fn recorded(&self, currencies: &Currencies) -> Result<Recorded, LedgerError> {
+        Ok(Recorded {
+            user_id: user_id(self.user_id)?,
+            kind: kind(&self.kind)?,
+            currency: currency(currencies, &self.currency)?,
+            amount: Amount::from_minor(self.amount),
+            tx_hash: self.tx_hash.as_deref().and_then(TxHash::from_slice),
+            version: self.version,
+            committed_at_us: self.committed_at_us,
+        })
+    }
+}
+
+/// A new row of `entries`.
+#[derive(Debug, Insertable)]
+#[diesel(table_name = entries, treat_none_as_default_value = false)]
+pub(super) struct NewEntryRow<'a> {
+    pub user_id: i64,
+    pub version: i64,
+    pub kind: &'static str,
+    pub source: &'a str,
+    pub currency: &'a str,
+    pub amount: i64,
+    pub balance_after: i64,
+    pub event_id: &'a str,
+    pub tx_hash: Option<Vec<u8>>,
+    pub tx_lt: Option<&'a str>,
+    pub tx_account: Option<String>,
+    pub reason: Option<&'a str>,
+    pub metadata: Option<&'a str>,
+    pub occurred_at_us: Option<i64>,
+    pub committed_at_us: i64,
+}
+
+impl<'a> NewEntryRow<'a> {
+    pub(super) fn new(planned: &PlannedEntry<'a>, committed_at_us: i64, currencies: &'a Currencies) -> Self {
+        let PlannedEntry { entry, version, balances } = planned;
+        let details = entry.details.as_deref();
+        Self {
+            user_id: entry.user_id.get(),
+            version: *version,
+            kind: entry.kind.as_str(),
+            source: entry.source.as_str(),
+            currency: &currencies.get(entry.currency).code,
+            amount: entry.amount.minor(),
+            balance_after: balances.get(entry.currency).minor(),
+            event_id: entry.event_id.as_str(),
+            tx_hash: entry.key_hash().map(|hash| hash.as_bytes().to_vec()),
+            tx_lt: details.and_then(|d| d.tx_lt.as_deref()),
+            tx_account: details.and_then(|d| d.tx_account).map(|account| account.to_string()),
+            reason: details.and_then(|d| d.reason.as_deref()),
+            metadata: details.and_then(|d| d.metadata.as_deref()),
+            occurred_at_us: details.and_then(|d| d.occurred_at_us),
+            committed_at_us,
+        }
+    }
+}
+
+/// A new row of `conflicts`.
+#[derive(Debug, Insertable)]
+#[diesel(table_name = conflicts)]
+pub(super) struct NewConflictRow<'a> {
+    pub event_id: &'a str,
+    pub first_user_id: i64,
+    pub first_version: i64,
+    pub second: String,
+    pub second_digest: Vec<u8>,
+    pub seen_at_us: i64,
+}
+
+impl<'a> NewConflictRow<'a> {
+    pub(super) fn new(planned: &PlannedConflict<'a>, seen_at_us: i64, currencies: &Currencies) -> Self {
+        let second = refused_body(planned.second, currencies);
+        Self {
+            event_id: planned.second.event_id.as_str(),
+            first_user_id: planned.first.user_id.get(),
+            first_version: planned.first.version,
+            // The same refused body again is one conflict, however often it is sent.
+            second_digest: Sha256::digest(&second).to_vec(),
+            second,
+            seen_at_us,
+        }
+    }
+}
+
+/// An entry as it is shown: by the histories and in conflicts.
+#[derive(Debug, Serialize)]
+pub struct EntryRecord {
+    /// The idempotency key.
+    pub event_id: String,
+    /// Whose entry it is.
+    pub user_id: i64,
+    /// The version it made; none for a refused one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// What it is.
+    pub kind: String,
+    /// Of which currency.
+    pub currency: String,
+    /// The signed change, a decimal string.
+    pub amount: String,
+    /// The balance of its currency after it; none for a refused one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance_after: Option<String>,
+    /// Who sent it.
+    pub source: String,
+    /// Why an adjustment was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it happened for the sender, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<String>,
+    /// The object that was sent with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Box<RawValue>>,
+    /// The transaction, 64 lower-case hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tx_hash: Option<String>,
+    /// Its logical time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lt: Option<String>,
+    /// Its account, raw form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// When it was committed, RFC 3339; none for a refused one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<String>,
+}
+
+/// A row of `entries`, whole.
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = entries)]
+pub(super) struct EntryRow {
+    user_id: i64,
+    pub version: i64,
+    kind: String,
+    source: String,
+    currency: String,
+    amount: i64,
+    balance_after: i64,
+    event_id: String,
+    tx_hash: Option<Vec<u8>>,
+    tx_lt: Option<String>,
+    tx_account: Option<String>,
+    reason: Option<String>,
+    metadata: Option<String>,
+    occurred_at_us: Option<i64>,
+    committed_at_us: i64,
+}
+
+impl EntryRow {
+    pub(super) fn record(self, currencies: &Currencies) -> Result<EntryRecord, LedgerError> {
+        let decimals = currencies.get(currency(currencies, &self.currency)?).decimals;
+        let shown = |minor: i64| Amount::from_minor(minor).display(decimals).to_string();
+        Ok(EntryRecord {
+            amount: shown(self.amount),
+            balance_after: Some(shown(self.balance_after)),
+            event_id: self.event_id,
+            user_id: self.user_id,
+            version: Some(self.version),
+            kind: self.kind,
+            currency: self.currency,
+            source: self.source,
+            reason: self.reason,
+            occurred_at: self.occurred_at_us.map(clock::rfc3339),
+            metadata: self.metadata.and_then(|json| RawValue::from_string(json).ok()),
+            tx_hash: self.tx_hash.map(hex::encode),
+            lt: self.tx_lt,
+            account: self.tx_account,
+            committed_at: Some(clock::rfc3339(self.committed_at_us)),
+        })
+    }
+}
+
+/// A refused entry beside the one that was there first.
+#[derive(Debug, Serialize)]
+pub struct ConflictRecord {
+    /// The refused entry's event id.
+    pub event_id: String,
+    /// The entry in the ledger.
+    pub first: Option<EntryRecord>,
+    /// What was refused.
+    pub second: Box<RawValue>,
+    /// When it was refused first, RFC 3339.
+    pub seen_at: String,
+}
+
+fn refused_body(entry: &NewEntry, currencies: &Currencies) -> String {
+    let currency = currencies.get(entry.currency);
+    let Details { reason, occurred_at_us, metadata, tx_lt, tx_account } = entry.details.as_deref().cloned().unwrap_or_default();
+    let record = EntryRecord {
+        event_id: entry.event_id.to_string(),
+        user_id: entry.user_id.get(),
+        version: None,
+        kind: entry.kind.to_string(),
+        currency: currency.code.clone(),
+        amount: entry.amount.display(currency.decimals).to_string(),
+        balance_after: None,
+        source: entry.source.as_str().to_owned(),
+        reason,
+        occurred_at: occurred_at_us.map(clock::rfc3339),
+        metadata: metadata.and_then(|json| RawValue::from_string(json).ok()),
+        tx_hash: entry.tx_hash.map(|hash| hash.to_string()),
+        lt: tx_lt,
+        account: tx_account.map(|account| account.to_string()),
+        committed_at: None,
+    };
+    serde_json::to_string(&record).expect("strings and checked JSON always serialise")
+}
+
+pub(super) fn user_id(id: i64) -> Result<UserId, LedgerError> {
+    UserId::new(id).map_err(|_| LedgerError::Unfit(format!("there is a user id {id}")))
+}
+
+pub(super) fn kind(name: &str) -> Result<Kind, LedgerError> {
+    Kind::parse(name).ok_or_else(|| LedgerError::Unfit(format!("there is a kind {name:?}")))
+}
+
+pub(super) fn currency(currencies: &Currencies, code: &str) -> Result<CurrencyId, LedgerError> {
+    currencies
+        .find(code)
+        .ok_or_else(|| LedgerError::Unfit(format!("there is a currency {code:?} that [currencies] does not have")))
+}

@@ -1,0 +1,70 @@
+//! The tables, for Diesel. The same on SQLite and PostgreSQL; `migrations/` holds their definitions.
+#![allow(missing_docs, reason = "the table! macro generates undocumented items")]
+
+diesel::table! {
+    ledger_info (id) {
+        id -> BigInt,
+        epoch -> Text,
+        created_at_us -> BigInt,
+    }
+}
+
+diesel::table! {
+    currencies (code) {
+        code -> Text,
+        decimals -> BigInt,
+    }
+}
+
+diesel::table! {
+    accounts (user_id) {
+        user_id -> BigInt,
+        version -> BigInt,
+        telegram_id -> Nullable<BigInt>,
+        created_at_us -> BigInt,
+        updated_at_us -> BigInt,
+    }
+}
+
+diesel::table! {
+    balances (user_id, currency) {
+        user_id -> BigInt,
+        currency -> Text,
+        amount -> BigInt,
+    }
+}
+
+diesel::table! {
+    entries (id) {
+        id -> BigInt,
+        user_id -> BigInt,
+        version -> BigInt,
+        kind -> Text,
+        source -> Text,
+        currency -> Text,
+        amount -> BigInt,
+        balance_after -> BigInt,
+        event_id -> Text,
+        tx_hash -> Nullable<Binary>,
+        tx_lt -> Nullable<Text>,
+        tx_account -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        metadata -> Nullable<Text>,
+        occurred_at_us -> Nullable<BigInt>,
+        committed_at_us -> BigInt,
+    }
+}
+
+diesel::table! {
+    conflicts (id) {
+        id -> BigInt,
+        event_id -> Text,
+        first_user_id -> BigInt,
+        first_version -> BigInt,
+        second -> Text,
+        second_digest -> Binary,
+        seen_at_us -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(accounts, balances, entries, conflicts);

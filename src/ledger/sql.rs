@@ -1,0 +1,176 @@
+//! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::config::DatabaseUrl;
+use crate::domain::{Account, Balances, Currencies, Rules, UserId};
+use crate::limits::ORPHANS_MAX;
+
+use super::connection::{self, Manager};
+use super::postgres::PostgresStore;
+use super::readers::Readers;
+use super::reads::{self, HistoryPage};
+use super::rows::{ConflictRecord, EntryRecord};
+use super::sqlite::SqliteStore;
+use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
+use super::writer::{Command, Writer, WriterOptions};
+use super::{Ledger, LedgerError, Orphan, Pending, Posting, migrations};
+
+/// How a ledger is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which database.
+    pub url: DatabaseUrl,
+    /// Connections for reads.
+    pub pool_size: u32,
+    /// Writers; a user always has the same one.
+    pub writers: usize,
+    /// Apply missing migrations, or refuse to start without them.
+    pub migrate_on_start: bool,
+    /// The longest a statement, and an answer to a reader, may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// The currencies that exist.
+    pub currencies: Currencies,
+    /// Settings of the posting rule.
+    pub rules: Rules,
+    /// Tells commit times.
+    pub clock: Clock,
+}
+
+/// The ledger in SQLite or PostgreSQL.
+#[derive(Debug)]
+pub struct SqlLedger {
+    writers: Vec<Writer>,
+    readers: Readers,
+    currencies: Currencies,
+    epoch: String,
+    clock: Clock,
+}
+
+impl SqlLedger {
+    /// Prepares the database and starts the threads. Blocks. Also gives the commits that nobody waited for.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the database does not answer, or does not fit these settings.
+    pub fn open(options: Options) -> Result<(Self, mpsc::Receiver<Orphan>), LedgerError> {
+        let Options { url, timeout_ms, currencies, clock, .. } = &options;
+        if options.migrate_on_start {
+            for name in migrations::migrate(url, false)? {
+                log::info!("migration applied: {name}");
+            }
+        } else {
+            migrations::check_applied(url, *timeout_ms)?;
+        }
+        let mut connection =
+            connection::connect(url, *timeout_ms).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        migrations::check_currencies(&mut connection, currencies)?;
+        let epoch = reads::epoch(&mut connection)?;
+        let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
+        let writer_options = WriterOptions { clock: *clock, rules: options.rules, orphans };
+        let writers = (0..options.writers)
+            .map(|index| Writer::start(format!("ledger-writer-{index}"), options.store(), writer_options.clone()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        let manager = Manager { url: url.clone(), timeout_ms: *timeout_ms };
+        let readers = Readers::start(manager, options.pool_size, *clock)?;
+        Ok((Self { writers, readers, currencies: options.currencies, epoch, clock: options.clock }, unheard))
+    }
+
+    /// The epoch: versions are comparable only within one.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// All balances as they were after a user's `version`-th entry.
+    pub fn balances_at(&self, user: UserId, version: i64) -> Pending<Balances> {
+        let currencies = self.currencies.clone();
+        self.readers.read(move |connection| reads::balances_at(connection, user, version, &currencies))
+    }
+
+    /// A page of a user's entries, newest first.
+    pub fn history(&self, user: UserId, page: HistoryPage) -> Pending<Vec<EntryRecord>> {
+        let currencies = self.currencies.clone();
+        self.readers.read(move |connection| reads::history(connection, user, page, &currencies))
+    }
+
+    /// Whether there is such a user.
+    pub fn user_exists(&self, user: UserId) -> Pending<bool> {
+        self.readers.read(move |connection| reads::user_exists(connection, user))
+    }
+
+    /// The latest refused entries, newest first.
+    pub fn latest_conflicts(&self, limit: i64) -> Pending<Vec<ConflictRecord>> {
+        let currencies = self.currencies.clone();
+        self.readers.read(move |connection| reads::latest_conflicts(connection, limit, &currencies))
+    }
+
+    /// Makes a user or links a Telegram id to it; durable when it answers.
+    pub fn put_user(&self, user_id: UserId, telegram_id: Option<i64>) -> Pending<PutUserOutcome> {
+        let (reply, answer) = oneshot::channel();
+        let user = PutUser { user_id, telegram_id, now_us: self.clock.now_us() };
+        self.writer_of(user_id).send(Command::PutUser(user, reply));
+        let timeout = self.readers.timeout();
+        Box::pin(async move {
+            match tokio::time::timeout(timeout, answer).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) | Err(_) => Err(LedgerError::Unavailable("no answer in time".into())),
+            }
+        })
+    }
+
+    /// What makes a running [`SqlLedger::stop`] give up what it can't finish.
+    pub fn abort_flags(&self) -> Vec<Arc<AtomicBool>> {
+        self.writers.iter().map(Writer::abort_flag).collect()
+    }
+
+    /// Finishes what is queued and stops the threads. Blocks until then, or until the flags are set.
+    pub fn stop(self) {
+        for writer in self.writers {
+            let is_aborting = writer.abort_flag().load(Ordering::Relaxed);
+            writer.stop(is_aborting);
+        }
+        self.readers.stop();
+    }
+
+    fn writer_of(&self, user: UserId) -> &Writer {
+        let index = user.get().unsigned_abs() % self.writers.len() as u64;
+        &self.writers[index as usize]
+    }
+}
+
+impl Options {
+    fn store(&self) -> Box<dyn Store> {
+        let options = StoreOptions { currencies: self.currencies.clone(), timeout_ms: self.timeout_ms };
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), options)),
+            DatabaseUrl::Postgres(url) => Box::new(PostgresStore::new(url.clone(), options)),
+        }
+    }
+}
+
+impl Ledger for SqlLedger {
+    fn post(&self, posting: Posting) {
+        // An atomic batch of several users goes to the writer of its first one; row locks keep it right.
+        match posting.entries.first().map(|entry| entry.user_id) {
+            Some(user) => self.writer_of(user).send(Command::Post(posting)),
+            None => {
+                let done = super::Posted { entries: Vec::new(), result: Ok(Vec::new()), committed_at_us: 0 };
+                // Whoever posts nothing need not wait for it.
+                let _ = posting.reply.send(done);
+            }
+        }
+    }
+
+    fn account(&self, user: UserId) -> Pending<Account> {
+        let currencies = self.currencies.clone();
+        self.readers.read(move |connection| reads::account(connection, user, &currencies))
+    }
+
+    fn ping(&self) -> Pending<()> {
+        self.readers.read(reads::ping)
+    }
+}

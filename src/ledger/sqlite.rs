@@ -1,0 +1,202 @@
+//! Writing to SQLite: one connection, WAL with `synchronous=FULL`, cached single-row statements.
+
+use std::path::{Path, PathBuf};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+
+use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
+
+use super::batch::{Keys, Loaded, Plan};
+use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
+use super::schema::{accounts, balances, conflicts, entries};
+use super::store::{PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
+
+/// A write connection to an SQLite file.
+pub(super) struct SqliteStore {
+    path: PathBuf,
+    options: StoreOptions,
+    connection: Option<SqliteConnection>,
+    is_open: bool,
+}
+
+/// Opens the file with the settings every connection of ours has.
+pub(super) fn connect(path: &Path, timeout_ms: u64) -> Result<SqliteConnection, diesel::ConnectionError> {
+    let text = path.to_str().ok_or_else(|| diesel::ConnectionError::InvalidConnectionUrl("not UTF-8".into()))?;
+    let mut connection = SqliteConnection::establish(text)?;
+    connection
+        .batch_execute(&format!(
+            "PRAGMA busy_timeout = {timeout_ms}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+             PRAGMA temp_store = MEMORY;"
+        ))
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+impl SqliteStore {
+    pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
+        Self { path, options, connection: None, is_open: false }
+    }
+
+    fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        if self.connection.is_none() {
+            self.connection = Some(connect(&self.path, self.options.timeout_ms)?);
+        }
+        self.connection.as_mut().ok_or_else(|| StoreError::Lost("no connection".into()))
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<(), StoreError> {
+        Ok(self.connection()?.batch_execute(sql)?)
+    }
+}
+
+fn load_account(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    currencies: &Currencies,
+) -> Result<Account, StoreError> {
+    let version: Option<i64> = accounts::table
+        .find(user.get())
+        .select(accounts::version)
+        .first(connection)
+        .optional()?;
+    let Some(version) = version else { return Ok(Account::unknown(currencies.count())) };
+    let rows: Vec<(String, i64)> = balances::table
+        .filter(balances::user_id.eq(user.get()))
+        .select((balances::currency, balances::amount))
+        .load(connection)?;
+    let mut all = Balances::zero(currencies.count());
+    for (code, minor) in rows {
+        all.set(currency(currencies, &code).map_err(refused)?, Amount::from_minor(minor));
+    }
+    Ok(Account { exists: true, version, balances: all })
+}
+
+fn find_event(
+    connection: &mut SqliteConnection,
+    event: &EventId,
+    currencies: &Currencies,
+) -> Result<Option<Recorded>, StoreError> {
+    let row: Option<RecordedRow> = entries::table
+        .filter(entries::event_id.eq(event.as_str()))
+        .select(RecordedRow::as_select())
+        .first(connection)
+        .optional()?;
+    row.map(|row| row.recorded(currencies).map_err(refused)).transpose()
+}
+
+fn find_hash(
+    connection: &mut SqliteConnection,
+    hash: &TxHash,
+    currencies: &Currencies,
+) -> Result<Option<Recorded>, StoreError> {
+    let row: Option<RecordedRow> = entries::table
+        .filter(entries::tx_hash.eq(hash.as_bytes().as_slice()))
+        .select(RecordedRow::as_select())
+        .first(connection)
+        .optional()?;
+    row.map(|row| row.recorded(currencies).map_err(refused)).transpose()
+}
+
+impl Store for SqliteStore {
+    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
+        self.execute("BEGIN IMMEDIATE")?;
+        self.is_open = true;
+        let Self { connection: Some(connection), options, .. } = self else {
+            return Err(StoreError::Lost("no connection".into()));
+        };
+        let mut loaded = Loaded::default();
+        for user in &keys.users {
+            loaded.accounts.insert(*user, load_account(connection, *user, &options.currencies)?);
+        }
+        for event in &keys.events {
+            if let Some(found) = find_event(connection, event, &options.currencies)? {
+                loaded.events.insert((*event).clone(), found);
+            }
+        }
+        for hash in &keys.hashes {
+            if let Some(found) = find_hash(connection, hash, &options.currencies)? {
+                loaded.hashes.insert(*hash, found);
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        let Self { connection: Some(connection), options, .. } = self else {
+            return Err(StoreError::Lost("no connection".into()));
+        };
+        for planned in &plan.entries {
+            let row = NewEntryRow::new(planned, plan.committed_at_us, &options.currencies);
+            diesel::insert_into(entries::table).values(&row).execute(connection)?;
+        }
+        for (user, account) in &plan.accounts {
+            write_account(connection, *user, account, plan.committed_at_us)?;
+        }
+        for (user, currency, amount) in &plan.balances {
+            diesel::insert_into(balances::table)
+                .values((
+                    balances::user_id.eq(user.get()),
+                    balances::currency.eq(&options.currencies.get(*currency).code),
+                    balances::amount.eq(amount.minor()),
+                ))
+                .on_conflict((balances::user_id, balances::currency))
+                .do_update()
+                .set(balances::amount.eq(excluded(balances::amount)))
+                .execute(connection)?;
+        }
+        for planned in &plan.conflicts {
+            let row = NewConflictRow::new(planned, plan.committed_at_us, &options.currencies);
+            diesel::insert_into(conflicts::table).values(&row).on_conflict_do_nothing().execute(connection)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.execute("COMMIT")?;
+        self.is_open = false;
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        // A failed ROLLBACK means that the transaction is over already, or that the connection has to go.
+        if std::mem::take(&mut self.is_open) && self.execute("ROLLBACK").is_err() {
+            self.connection = None;
+        }
+    }
+
+    fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
+        let connection = self.connection()?;
+        connection.immediate_transaction(|connection| put_user_rows!(connection, user))
+    }
+
+    fn reconnect(&mut self) -> Result<(), StoreError> {
+        self.connection = None;
+        self.is_open = false;
+        self.connection().map(|_| ())
+    }
+}
+
+fn write_account(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    account: &Account,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    if account.exists {
+        diesel::update(accounts::table.find(user.get()))
+            .set((accounts::version.eq(account.version), accounts::updated_at_us.eq(now_us)))
+            .execute(connection)?;
+    } else {
+        diesel::insert_into(accounts::table)
+            .values((
+                accounts::user_id.eq(user.get()),
+                accounts::version.eq(account.version),
+                accounts::created_at_us.eq(now_us),
+                accounts::updated_at_us.eq(now_us),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}

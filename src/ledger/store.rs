@@ -1,0 +1,222 @@
+//! What a writer needs of a database: one write transaction at a time, in steps, so that every step can fail in a test.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+use crate::domain::{Currencies, UserId};
+
+use super::batch::{Keys, Loaded, Plan};
+
+/// One connection to write through. The steps come in the order `begin`, `write`, `commit`; after any error the writer
+/// calls `rollback` or `reconnect` before it begins again.
+pub trait Store: Send {
+    /// Opens a write transaction, takes the accounts of the batch (locked until its end, in user order) and looks the
+    /// keys up. What it returns can't change before the commit.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written.
+    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError>;
+
+    /// Writes entries, balances, accounts and conflicts of a plan into the open transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing of it is committed.
+    fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError>;
+
+    /// Commits. When it returns, the transaction is durable.
+    ///
+    /// # Errors
+    /// Any error means *unknown*: it may be committed or not.
+    fn commit(&mut self) -> Result<(), StoreError>;
+
+    /// Ends an open transaction without a trace; harmless without one.
+    fn rollback(&mut self);
+
+    /// Makes a user, or links a Telegram id to it, in a transaction of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`]; repeating it is safe.
+    fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError>;
+
+    /// Throws the connection away and opens another.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] while the database is away.
+    fn reconnect(&mut self) -> Result<(), StoreError>;
+}
+
+/// `PUT /internal/v1/users/{id}`.
+#[derive(Debug, Clone, Copy)]
+pub struct PutUser {
+    /// The user to make or to link.
+    pub user_id: UserId,
+    /// The Telegram id to link, if any.
+    pub telegram_id: Option<i64>,
+    /// Now, in microseconds since the Unix epoch.
+    pub now_us: i64,
+}
+
+/// What became of a [`PutUser`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutUserOutcome {
+    /// It is stored; the Telegram id that the user has now.
+    Stored {
+        /// Linked, if any.
+        telegram_id: Option<i64>,
+    },
+    /// The Telegram id belongs to another user; nothing changed.
+    LinkedElsewhere,
+}
+
+/// Why a step of a transaction failed, by what can be done about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The connection is gone: reconnect, then again.
+    #[error("the connection is lost: {0}")]
+    Lost(String),
+    /// Busy, out of space, shutting down: again, later.
+    #[error("the database can't now: {0}")]
+    Busy(String),
+    /// Another node or writer was faster with a key or holds a lock: again at once.
+    #[error("another transaction was faster: {0}")]
+    Raced(String),
+    /// The database refuses what was to be written: final for at least one entry of the batch.
+    #[error("the database refuses: {0}")]
+    Refused(String),
+}
+
+/// Fragments of messages that mean "not now" on either database; SQLite has no codes for them in Diesel.
+const BUSY: [&str; 12] = [
+    "locked",
+    "busy",
+    "disk is full",
+    "disk I/O error",
+    "readonly database",
+    "read-only transaction",
+    "unable to open database file",
+    "No space left",
+    "could not extend file",
+    "too many clients",
+    "out of memory",
+    "timeout",
+];
+
+/// Fragments that mean that PostgreSQL is going or not there yet.
+const LOST: [&str; 8] = [
+    "terminating connection",
+    "server closed the connection",
+    "connection to server",
+    "SSL SYSCALL",
+    "SSL connection",
+    "no connection to the server",
+    "the database system is",
+    "could not receive data",
+];
+
+impl From<DieselError> for StoreError {
+    fn from(error: DieselError) -> Self {
+        let message = error.to_string();
+        let says = |fragments: &[&str]| fragments.iter().any(|fragment| message.contains(fragment));
+        match &error {
+            DieselError::DatabaseError(kind, _) => match kind {
+                DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::SerializationFailure => Self::Raced(message),
+                DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection => Self::Lost(message),
+                DatabaseErrorKind::ReadOnlyTransaction => Self::Busy(message),
+                _ if says(&["deadlock"]) => Self::Raced(message),
+                _ if says(&LOST) => Self::Lost(message),
+                _ if says(&BUSY) => Self::Busy(message),
+                _ => Self::Refused(message),
+            },
+            DieselError::BrokenTransactionManager | DieselError::AlreadyInTransaction => Self::Lost(message),
+            _ => Self::Refused(message),
+        }
+    }
+}
+
+impl From<diesel::ConnectionError> for StoreError {
+    fn from(error: diesel::ConnectionError) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
+/// A row that this program can't have written: final for the entry that needs it.
+pub(super) fn refused(error: super::LedgerError) -> StoreError {
+    StoreError::Refused(error.to_string())
+}
+
+/// The statements of [`Store::put_user`], the same on both databases.
+macro_rules! put_user_rows {
+    ($connection:expr, $user:expr) => {{
+        use crate::ledger::schema::accounts::dsl as a;
+        let PutUser { user_id, telegram_id, now_us } = $user;
+        diesel::insert_into(a::accounts)
+            .values((
+                a::user_id.eq(user_id.get()),
+                a::version.eq(0),
+                a::created_at_us.eq(now_us),
+                a::updated_at_us.eq(now_us),
+            ))
+            .on_conflict_do_nothing()
+            .execute($connection)?;
+        if let Some(wanted) = telegram_id {
+            let owner: Option<i64> =
+                a::accounts.filter(a::telegram_id.eq(wanted)).select(a::user_id).first($connection).optional()?;
+            match owner {
+                Some(owner) if owner != user_id.get() => return Ok(PutUserOutcome::LinkedElsewhere),
+                Some(_) => {}
+                None => {
+                    diesel::update(a::accounts.find(user_id.get()))
+                        .set((a::telegram_id.eq(wanted), a::updated_at_us.eq(now_us)))
+                        .execute($connection)?;
+                }
+            }
+        }
+        let telegram_id = a::accounts.find(user_id.get()).select(a::telegram_id).first($connection)?;
+        Ok(PutUserOutcome::Stored { telegram_id })
+    }};
+}
+pub(super) use put_user_rows;
+
+/// What every store needs besides its connection.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The currencies, to translate codes.
+    pub currencies: Currencies,
+    /// The longest that a statement may wait, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_sorted_by_what_helps() {
+        let database = |kind, message: &str| StoreError::from(DieselError::DatabaseError(kind, Box::new(message.to_owned())));
+        use DatabaseErrorKind as Kind;
+        for (error, expected) in [
+            (database(Kind::UniqueViolation, "entries_event_id"), "raced"),
+            (database(Kind::SerializationFailure, "could not serialize"), "raced"),
+            (database(Kind::Unknown, "deadlock detected"), "raced"),
+            (database(Kind::Unknown, "database is locked"), "busy"),
+            (database(Kind::Unknown, "database or disk is full"), "busy"),
+            (database(Kind::Unknown, "canceling statement due to statement timeout"), "busy"),
+            (database(Kind::ReadOnlyTransaction, "cannot execute INSERT in a read-only transaction"), "busy"),
+            (database(Kind::Unknown, "terminating connection due to administrator command"), "lost"),
+            (database(Kind::UnableToSendCommand, "no connection to the server"), "lost"),
+            (database(Kind::ClosedConnection, "gone"), "lost"),
+            (DieselError::BrokenTransactionManager.into(), "lost"),
+            (diesel::ConnectionError::BadConnection("refused".into()).into(), "lost"),
+            (database(Kind::CheckViolation, "amount >= 0"), "refused"),
+            (database(Kind::Unknown, "poisoned by a trigger"), "refused"),
+            (DieselError::NotFound.into(), "refused"),
+        ] {
+            let found = match error {
+                StoreError::Lost(_) => "lost",
+                StoreError::Busy(_) => "busy",
+                StoreError::Raced(_) => "raced",
+                StoreError::Refused(_) => "refused",
+            };
+            assert_eq!(found, expected, "{error}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Every cap that is not a setting, and how they depend on each other.
+
+/// The most entries in one transaction of a writer; an atomic batch is the one exception.
+pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
+
+/// The most entries of batches in a transaction while single webhooks are coming in: what a deposit waits behind.
+pub const BULK_ENTRIES_BESIDE_SINGLES_MAX: usize = 256;
+
+/// How many times a transaction is run again because another node was faster, before the entry is refused.
+pub const RACES_MAX: u32 = 8;
+
+/// First and longest wait between attempts to reach the database again, in milliseconds.
+pub const RETRY_MS: (u64, u64) = (10, 500);
+
+/// How many postings of one user and lane an actor has under way; what comes in meanwhile goes together.
+pub const POSTINGS_IN_FLIGHT_MAX: usize = 2;
+
+/// The most entries of one user in one posting.
+pub const POSTING_ENTRIES_MAX: usize = 256;
+
+/// Reads that may wait for the read pool.
+pub const READ_QUEUE_MAX: usize = 65_536;
+
+/// Committed postings that nobody waits for, on their way to the registry.
+pub const ORPHANS_MAX: usize = 4096;
+
+/// Messages waiting for the registry.
+pub const REGISTRY_MAILBOX_MAX: usize = 32_768;
+
+/// Messages waiting for one balance actor.
+pub const ACTOR_MAILBOX_MAX: usize = 4096;
+
+/// Frames waiting for one session: beyond it the session is lagging, and its changes are summed up.
+pub const SESSION_MAILBOX_MAX: usize = 16;
+
+/// Readers that wait for a version of one user.
+pub const VERSION_WAITERS_MAX: usize = 64;
+
+/// Refreshes and reads that wait for one read of the ledger.
+pub const READ_WAITERS_MAX: usize = 1024;
+
+/// The longest a read waits for `min_version`, in milliseconds.
+pub const MIN_VERSION_WAIT_MS: u64 = 5000;
+
+/// The latest events an actor with sessions remembers.
+pub const ACTOR_EVENTS_MAX: usize = 16;
+
+/// How long after a full session mailbox the next attempt is made, in milliseconds.
+pub const LAGGING_RETRY_MS: u64 = 100;
+
+/// How often the database is asked whether it is back while somebody was told a stale balance, in milliseconds.
+pub const RECOVERY_PROBE_MS: u64 = 250;
+
+/// Bad messages of one session; the last closes it.
+pub const BAD_MESSAGES_MAX: u8 = 5;
+
+/// Signatures in one `webhook-signature` header.
+pub const SIGNATURES_MAX: usize = 16;
+
+/// The most entries in one answer of a history.
+pub const HISTORY_ENTRIES_MAX: i64 = 1000;
+
+/// The most rows in one answer of an administrative list.
+pub const ADMIN_ROWS_MAX: usize = 1000;
+
+/// The most users whose state `verify` holds at once.
+pub const AUDIT_PAGE_ENTRIES: i64 = 50_000;
+
+const _: () = assert!(BULK_ENTRIES_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
+const _: () = assert!(POSTING_ENTRIES_MAX <= BULK_ENTRIES_BESIDE_SINGLES_MAX);
+const _: () = assert!(RETRY_MS.0 <= RETRY_MS.1);
