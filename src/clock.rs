@@ -75,9 +75,7 @@ impl Deadline {
 
 /// RFC 3339 in UTC with microseconds: `2025-08-04T10:05:00.123456Z`.
 pub fn rfc3339(us: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(us)
-        .unwrap_or_default()
-        .to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+    chrono::DateTime::from_timestamp_micros(us).unwrap_or_default().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
 /// Reads an RFC 3339 timestamp of any offset into microseconds since the Unix epoch; `None` for another form.

@@ -70,6 +70,12 @@ impl Permit {
         self.count -= count;
         Self { places: self.places.clone(), lane: self.lane, count }
     }
+
+    /// Takes over the places of another permit of the same lane.
+    pub fn join(&mut self, mut other: Self) {
+        debug_assert_eq!(self.lane, other.lane, "lanes are counted apart");
+        self.count += std::mem::take(&mut other.count);
+    }
 }
 
 impl Drop for Permit {

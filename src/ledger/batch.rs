@@ -5,7 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::domain::{Account, Amount, Balances, CurrencyId, EventId, NewEntry, Outcome, Recorded, Rules, TxHash, UserId, post};
+use crate::domain::{
+    Account, Amount, Balances, CurrencyId, EventId, NewEntry, Outcome, Recorded, Rules, TxHash, UserId, post,
+};
 
 use super::EntryOutcome;
 
@@ -149,7 +151,8 @@ impl<'a> Books<'a> {
     fn apply_atomic(&mut self, entries: &'a [NewEntry]) -> Vec<EntryOutcome> {
         let (written, touched) = (self.entries.len(), self.touched.len());
         let users: HashSet<UserId> = entries.iter().map(|entry| entry.user_id).collect();
-        let before: Vec<_> = users.iter().filter_map(|user| Some((*user, self.loaded.accounts.get(user)?.clone()))).collect();
+        let before: Vec<_> =
+            users.iter().filter_map(|user| Some((*user, self.loaded.accounts.get(user)?.clone()))).collect();
         let outcomes = self.apply_each(entries);
         if !outcomes.iter().any(EntryOutcome::is_rejected) {
             return outcomes;
@@ -206,4 +209,3 @@ impl EntryOutcome {
         !matches!(self, Self::NotApplied | Self::Decided(Outcome::Accepted { .. } | Outcome::Duplicate(_)))
     }
 }
-

@@ -80,7 +80,8 @@ where
     DB: diesel::backend::Backend,
     C: MigrationHarness<DB>,
 {
-    let applied = connection.run_pending_migrations(migrations).map_err(|error| LedgerError::Unfit(error.to_string()))?;
+    let applied =
+        connection.run_pending_migrations(migrations).map_err(|error| LedgerError::Unfit(error.to_string()))?;
     Ok(applied.iter().map(ToString::to_string).collect())
 }
 

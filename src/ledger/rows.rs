@@ -216,7 +216,8 @@ pub struct ConflictRecord {
 
 fn refused_body(entry: &NewEntry, currencies: &Currencies) -> String {
     let currency = currencies.get(entry.currency);
-    let Details { reason, occurred_at_us, metadata, tx_lt, tx_account } = entry.details.as_deref().cloned().unwrap_or_default();
+    let Details { reason, occurred_at_us, metadata, tx_lt, tx_account } =
+        entry.details.as_deref().cloned().unwrap_or_default();
     let record = EntryRecord {
         event_id: entry.event_id.to_string(),
         user_id: entry.user_id.get(),

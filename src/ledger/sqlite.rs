@@ -56,11 +56,8 @@ fn load_account(
     user: UserId,
     currencies: &Currencies,
 ) -> Result<Account, StoreError> {
-    let version: Option<i64> = accounts::table
-        .find(user.get())
-        .select(accounts::version)
-        .first(connection)
-        .optional()?;
+    let version: Option<i64> =
+        accounts::table.find(user.get()).select(accounts::version).first(connection).optional()?;
     let Some(version) = version else { return Ok(Account::unknown(currencies.count())) };
     let rows: Vec<(String, i64)> = balances::table
         .filter(balances::user_id.eq(user.get()))

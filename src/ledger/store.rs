@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn errors_are_sorted_by_what_helps() {
-        let database = |kind, message: &str| StoreError::from(DieselError::DatabaseError(kind, Box::new(message.to_owned())));
+        let database =
+            |kind, message: &str| StoreError::from(DieselError::DatabaseError(kind, Box::new(message.to_owned())));
         use DatabaseErrorKind as Kind;
         for (error, expected) in [
             (database(Kind::UniqueViolation, "entries_event_id"), "raced"),

@@ -372,4 +372,3 @@ fn fill(batch: &mut Vec<Posting>, count: &mut usize, lane: &mut VecDeque<Posting
         batch.push(posting);
     }
 }
-

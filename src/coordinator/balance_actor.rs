@@ -1,0 +1,284 @@
+//! The actor of one user: everything that happens to the user's balance passes its mailbox, one message after another.
+//!
+//! Owns the cached balance, the user's sessions, the pacing and the postings under way. Its parts: [`super::posting`]
+//! (entries to the ledger and back), [`super::reading`] (balances for sessions and readers), [`super::pushing`] (when
+//! sessions are told). Refuses nothing by itself but what its bounds do not hold. Runs on the coordinator's arbiter.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use actix::WeakAddr;
+use actix::prelude::*;
+
+use crate::limits::{ACTOR_MAILBOX_MAX, VERSION_WAITERS_MAX};
+
+use crate::domain::{Balances, Kind, Source, UserId};
+
+use super::account_cache::{AccountCache, Moment};
+use super::live::{Attached, Event, Live};
+use super::messages::{
+    AttachSession, BalanceChanged, CloseReason, CloseSessions, DetachSession, GetBalance, LedgerRecovered,
+    ReportDisplayed, Retire, SessionsGone,
+};
+use super::posting::Lanes;
+use super::pushing::Timer;
+use super::reading::{Reading, Waiter};
+use super::registry::Registry;
+use super::shared::Shared;
+
+/// What the registry sees of an actor without asking it: both live on one thread.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    /// Messages routed and not handled yet.
+    pub queued: Cell<usize>,
+    /// Sessions attached.
+    pub sessions: Cell<usize>,
+    /// Postings and reads under way.
+    pub in_flight: Cell<usize>,
+    /// Entries committed through this actor.
+    pub entries: Cell<u64>,
+    /// When its balance was last known to be the ledger's (monotonic), if ever.
+    pub verified_us: Cell<Option<u64>>,
+    /// When the registry last routed something to it (monotonic).
+    pub last_used_us: Cell<u64>,
+}
+
+impl Gauge {
+    /// Nothing is under way and nobody is attached: it can leave memory without anybody noticing.
+    pub(super) fn is_quiescent(&self) -> bool {
+        self.queued.get() == 0 && self.sessions.get() == 0 && self.in_flight.get() == 0
+    }
+}
+
+/// One user's actor.
+#[derive(Debug)]
+pub struct BalanceActor {
+    pub(super) user_id: UserId,
+    pub(super) shared: Rc<Shared>,
+    pub(super) gauge: Rc<Gauge>,
+    pub(super) registry: WeakAddr<Registry>,
+    pub(super) cache: AccountCache,
+    pub(super) last_push_us: Option<u64>,
+    pub(super) live: Option<Box<Live>>,
+    pub(super) lanes: Option<Box<Lanes>>,
+    pub(super) reading: Option<Box<Reading>>,
+    pub(super) version_waiters: Vec<GetBalance>,
+    pub(super) timer: Option<Timer>,
+    pub(super) is_stale: bool,
+}
+
+/// A change that the actor hears of: an entry of its user was committed.
+pub(super) struct Change<'a> {
+    pub version: i64,
+    pub balances: &'a Balances,
+    pub committed_at_us: i64,
+    pub kind: Kind,
+    pub source: &'a Source,
+}
+
+impl BalanceActor {
+    pub(super) fn new(user_id: UserId, shared: Rc<Shared>, gauge: Rc<Gauge>, registry: WeakAddr<Registry>) -> Self {
+        Self {
+            user_id,
+            shared,
+            gauge,
+            registry,
+            cache: AccountCache::default(),
+            last_push_us: None,
+            live: None,
+            lanes: None,
+            reading: None,
+            version_waiters: Vec::new(),
+            timer: None,
+            is_stale: false,
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment { us: self.shared.clock.monotonic_us(), at_us: self.shared.clock.now_us() }
+    }
+
+    /// One routed message is being handled.
+    pub(super) fn dequeue(&self) {
+        self.gauge.queued.set(self.gauge.queued.get().saturating_sub(1));
+    }
+
+    /// Takes a committed change into the cache and into what is to be pushed. Whoever waits for its version is answered.
+    pub(super) fn learn(&mut self, change: &Change<'_>) {
+        let now = self.now();
+        self.cache.committed(change.version, change.balances, now);
+        self.gauge.verified_us.set(Some(now.us));
+        self.gauge.entries.set(self.gauge.entries.get() + 1);
+        let mode = self.shared.mode_of(change.kind);
+        let committed_us = self.shared.monotonic_of(change.committed_at_us);
+        if let (Some(live), Some(cached)) = (&mut self.live, self.cache.known()) {
+            live.note(change.version, mode, committed_us, change.committed_at_us, Some(change.source));
+            live.ensure_base(cached);
+            live.remember(Event {
+                at: crate::clock::rfc3339(change.committed_at_us),
+                what: change.kind.as_str(),
+                version: change.version,
+            });
+        }
+        self.answer_version_waiters();
+    }
+
+    pub(super) fn answer_version_waiters(&mut self) {
+        let Some(cached) = self.cache.known() else { return };
+        let (version, user_id) = (cached.version, self.user_id);
+        for waiter in self.version_waiters.extract_if(.., |w| w.min_version.is_none_or(|wanted| wanted <= version)) {
+            // Whoever hung up has been answered that the version was not reached.
+            let _ = waiter.reply.send(Ok(cached.view(user_id, false)));
+        }
+    }
+
+    /// Keeps a reader until its version is there.
+    pub(super) fn wait_for_version(&mut self, waiter: GetBalance) {
+        self.version_waiters.retain(|waiting| !waiting.reply.is_closed());
+        if self.version_waiters.len() < VERSION_WAITERS_MAX {
+            self.version_waiters.push(waiter);
+        } else {
+            super::messages::Routable::overloaded(waiter);
+        }
+    }
+
+    fn detached(&mut self, ctx: &mut Context<Self>) {
+        let Some(live) = &mut self.live else { return };
+        self.gauge.sessions.set(live.sessions.len());
+        if live.sessions.is_empty() {
+            self.live = None;
+            self.settle_staleness(false);
+            if let Some(timer) = self.timer.take() {
+                ctx.cancel_future(timer.handle);
+            }
+            if let Some(registry) = self.registry.upgrade() {
+                // A full registry finds out with its next sweep.
+                let _ = registry.try_send(SessionsGone { user_id: self.user_id });
+            }
+        }
+    }
+
+    /// Keeps the count of actors that owe somebody a fresh balance.
+    pub(super) fn settle_staleness(&mut self, is_stale: bool) {
+        match (self.is_stale, is_stale) {
+            (false, true) => self.shared.counters.actors_stale.add(1),
+            (true, false) => self.shared.counters.actors_stale.sub(1),
+            _ => {}
+        }
+        self.is_stale = is_stale;
+    }
+
+    /// Drops the sessions whose outbox is closed.
+    pub(super) fn prune(&mut self, ctx: &mut Context<Self>) {
+        let Some(live) = &mut self.live else { return };
+        let before = live.sessions.len();
+        live.sessions.retain(|session| !session.is_gone());
+        if live.sessions.len() < before {
+            self.detached(ctx);
+        }
+    }
+}
+
+impl Actor for BalanceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(ACTOR_MAILBOX_MAX);
+    }
+}
+
+impl Drop for BalanceActor {
+    fn drop(&mut self) {
+        self.settle_staleness(false);
+        self.gauge.sessions.set(0);
+    }
+}
+
+impl Handler<AttachSession> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, attach: AttachSession, ctx: &mut Self::Context) {
+        self.dequeue();
+        let last_push_us = self.last_push_us;
+        let live = self.live.get_or_insert_with(|| Box::new(Live::since(last_push_us)));
+        let session_id = attach.session_id;
+        if live.session(session_id).is_some() {
+            return;
+        }
+        if live.sessions.len() >= self.shared.policy.sessions_per_user_max {
+            live.sessions.remove(0).close(CloseReason::TooManySessions);
+        }
+        live.sessions.push(Attached::new(attach));
+        self.gauge.sessions.set(live.sessions.len());
+        if let Some(cached) = self.cache.known() {
+            live.ensure_base(cached);
+        }
+        self.balance_for(Waiter::snapshot(session_id), false, ctx);
+    }
+}
+
+impl Handler<DetachSession> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, DetachSession { session_id }: DetachSession, ctx: &mut Self::Context) {
+        self.dequeue();
+        if let Some(session) = self.live.as_mut().and_then(|live| live.take_session(session_id)) {
+            session.forget();
+            self.detached(ctx);
+        }
+    }
+}
+
+impl Handler<CloseSessions> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, CloseSessions(reason): CloseSessions, ctx: &mut Self::Context) {
+        self.dequeue();
+        if let Some(live) = &mut self.live {
+            live.sessions.drain(..).for_each(|session| session.close(reason));
+            self.detached(ctx);
+        }
+    }
+}
+
+impl Handler<ReportDisplayed> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, displayed: ReportDisplayed, _: &mut Self::Context) {
+        self.dequeue();
+        if let Some(session) = self.live.as_mut().and_then(|live| live.session(displayed.session_id)) {
+            // A page can't show what it was never sent.
+            session.displayed_version = session.displayed_version.max(displayed.version.min(session.last_version));
+        }
+    }
+}
+
+impl Handler<BalanceChanged> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, changed: BalanceChanged, ctx: &mut Self::Context) {
+        self.dequeue();
+        let BalanceChanged { version, balances, committed_at_us, kind, source } = changed;
+        self.learn(&Change { version, balances: &balances, committed_at_us, kind, source: &source });
+        self.push_when_due(ctx);
+    }
+}
+
+impl Handler<LedgerRecovered> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, _: LedgerRecovered, ctx: &mut Self::Context) {
+        self.dequeue();
+        if self.is_stale {
+            self.request_read(None, ctx);
+        }
+    }
+}
+
+impl Handler<Retire> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

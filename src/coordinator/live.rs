@@ -1,0 +1,213 @@
+//! What an actor holds only while its user has sessions: the sessions, the pacing, and the changes not pushed yet.
+
+use std::collections::VecDeque;
+
+use actix::Recipient;
+use actix::prelude::SendError;
+use bytestring::ByteString;
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use crate::domain::{Balances, Source};
+use crate::limits::ACTOR_EVENTS_MAX;
+
+use super::account_cache::Cached;
+use super::frames::Reason;
+use super::messages::{AttachSession, CloseReason, Peer, SessionId, ToSession};
+use super::pacing::{Mode, Pacing};
+
+/// Answers that a session whose outbox is full can be owed; its message rate allows no more.
+const OWED_MAX: usize = 64;
+
+/// The most sources one push names.
+const SOURCES_MAX: usize = 16;
+
+/// A session as its actor sees it. When it is dropped without a farewell (the actor died or was retired), it tells the
+/// session to attach again.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub id: SessionId,
+    pub last_version: i64,
+    pub displayed_version: i64,
+    /// It has had its snapshot; before it nothing is pushed.
+    pub is_primed: bool,
+    pub peer: Peer,
+    /// It was told a stale balance or none, and is owed a fresh one.
+    pub is_owed_recovery: bool,
+    /// What it could not be sent because its outbox was full: as soon as there is room, each becomes a `balance`.
+    pub owed: Vec<Owed>,
+    outbox: Option<Recipient<ToSession>>,
+}
+
+/// A `balance` that a session waits for: why, and the id to send back.
+pub(super) type Owed = (Reason, Option<Box<RawValue>>);
+
+/// What became of something said to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Sent,
+    Full,
+    Gone,
+}
+
+impl Attached {
+    pub(super) fn new(attach: AttachSession) -> Self {
+        let AttachSession { session_id, outbox, last_version, peer } = attach;
+        Self {
+            id: session_id,
+            last_version,
+            displayed_version: 0,
+            is_primed: false,
+            peer,
+            is_owed_recovery: false,
+            owed: Vec::new(),
+            outbox: Some(outbox),
+        }
+    }
+
+    pub(super) fn tell(&mut self, text: ByteString, version: i64) -> Told {
+        let Some(outbox) = &self.outbox else { return Told::Gone };
+        match outbox.try_send(ToSession::Frame { text, version }) {
+            Ok(()) => {
+                self.last_version = self.last_version.max(version);
+                Told::Sent
+            }
+            Err(SendError::Full(_)) => Told::Full,
+            Err(SendError::Closed(_)) => {
+                self.outbox = None;
+                Told::Gone
+            }
+        }
+    }
+
+    /// Remembers what could not be sent. One recovery stands for any number of missed pushes.
+    pub(super) fn owe(&mut self, owed: Owed) {
+        let is_covered = owed.1.is_none() && self.owed.iter().any(|(_, id)| id.is_none());
+        if !is_covered && self.owed.len() < OWED_MAX {
+            self.owed.push(owed);
+        }
+    }
+
+    /// Ends it for a reason. A full outbox means that its peer does not read: the kernel ends it.
+    pub(super) fn close(mut self, reason: CloseReason) {
+        if let Some(outbox) = self.outbox.take() {
+            let _ = outbox.try_send(ToSession::Close(reason));
+        }
+    }
+
+    /// It has ended by itself.
+    pub(super) fn forget(mut self) {
+        self.outbox = None;
+    }
+
+    /// Whether a push of this version is news to it.
+    pub(super) fn needs(&self, version: i64) -> bool {
+        self.is_primed && self.last_version < version
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.outbox.is_none()
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if let Some(outbox) = self.outbox.take() {
+            // Full: it attaches again with its next heartbeat, as every session does.
+            let _ = outbox.try_send(ToSession::Reattach);
+        }
+    }
+}
+
+/// The state that the next push counts from: what the user's last push showed, or what was there when the first session
+/// attached.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub version: i64,
+    pub balances: Balances,
+}
+
+/// What is to be said about the changes not pushed yet.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub sources: SmallVec<[Source; 2]>,
+    pub first_committed_at_us: Option<i64>,
+    pub committed_at_us: i64,
+}
+
+/// The live part of an actor.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// In order of their attachment.
+    pub sessions: Vec<Attached>,
+    pub pacing: Pacing,
+    pub base: Option<Base>,
+    pub pending: Pending,
+    pub events: VecDeque<Event>,
+}
+
+/// Something that happened in an actor, for its inspection.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(super) struct Event {
+    pub at: String,
+    pub what: &'static str,
+    pub version: i64,
+}
+
+impl Live {
+    /// Begins at a user's last push, if there was one while the actor is resident.
+    pub(super) fn since(last_push_us: Option<u64>) -> Self {
+        Self { pacing: Pacing::since(last_push_us), ..Self::default() }
+    }
+
+    /// The first known state is what changes are counted from.
+    pub(super) fn ensure_base(&mut self, cached: &Cached) {
+        self.base.get_or_insert_with(|| Base { version: cached.version, balances: cached.balances.clone() });
+    }
+
+    /// Notes a change for the next push, unless the state that was last pushed includes it.
+    pub(super) fn note(
+        &mut self,
+        version: i64,
+        mode: Mode,
+        committed_us: u64,
+        committed_at_us: i64,
+        source: Option<&Source>,
+    ) {
+        if self.base.as_ref().is_none_or(|base| version <= base.version) {
+            return;
+        }
+        self.pacing.note(committed_us, mode);
+        let pending = &mut self.pending;
+        pending.first_committed_at_us =
+            Some(pending.first_committed_at_us.map_or(committed_at_us, |first| first.min(committed_at_us)));
+        pending.committed_at_us = pending.committed_at_us.max(committed_at_us);
+        if let Some(source) = source
+            && pending.sources.len() < SOURCES_MAX
+            && !pending.sources.contains(source)
+        {
+            pending.sources.push(source.clone());
+        }
+    }
+
+    pub(super) fn session(&mut self, id: SessionId) -> Option<&mut Attached> {
+        self.sessions.iter_mut().find(|session| session.id == id)
+    }
+
+    pub(super) fn take_session(&mut self, id: SessionId) -> Option<Attached> {
+        let index = self.sessions.iter().position(|session| session.id == id)?;
+        Some(self.sessions.remove(index))
+    }
+
+    /// Whether a push of this version would reach anybody.
+    pub(super) fn has_listener_below(&self, version: i64) -> bool {
+        self.sessions.iter().any(|session| session.needs(version))
+    }
+
+    pub(super) fn remember(&mut self, event: Event) {
+        if self.events.len() == ACTOR_EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+}

@@ -1,0 +1,305 @@
+//! The whole internal protocol.
+//!
+//! Everything that concerns one user goes to the [`super::Registry`] as [`ToUser`] and from there, in order, into the
+//! mailbox of that user's [`super::BalanceActor`]. Answers come back through the one-shot channel inside the message. A
+//! mailbox that is full answers the message through [`Routable::overloaded`]; nothing is dropped silently.
+//!
+//! | message | from | to | answer |
+//! | --- | --- | --- | --- |
+//! | [`PostEntries`] | webhooks | actor | [`Posted`] |
+//! | [`PostBatch`] | webhooks | registry | each part's [`Posted`] |
+//! | [`PostAtomic`] | webhooks | registry, then every user's actor as [`BalanceChanged`] | [`Posted`] |
+//! | [`BalanceChanged`] | registry | actor | – |
+//! | [`GetBalance`] | reads | actor | [`BalanceView`] |
+//! | [`AttachSession`], [`RefreshSession`], [`DetachSession`], [`ReportDisplayed`] | session | actor | [`ToSession`] |
+//! | [`InspectActor`] | admin | actor | [`ActorInspection`] |
+//! | [`Retire`], [`LedgerRecovered`], [`CloseSessions`] | registry | actor | – |
+//! | [`SessionsGone`] | actor | registry | – |
+//! | [`InspectRegistry`], [`ListActors`] | admin | registry | totals, summaries |
+//! | [`Shutdown`] | app | registry | – |
+
+use std::net::IpAddr;
+
+use actix::{Message, Recipient};
+use bytestring::ByteString;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use crate::clock::Deadline;
+use crate::domain::{Balances, Kind, NewEntry, Source, UserId};
+use crate::ledger::{Lane, LedgerError, Permit, PostError, Posted};
+
+use super::{ActorInspection, ActorSummary, BalanceView, RegistryTotals};
+
+/// A message that the registry can pass on to a user's actor.
+pub trait Routable: Message<Result = ()> + Send + std::fmt::Debug + 'static {
+    /// Answers it when the actor's mailbox is full.
+    fn overloaded(self);
+}
+
+/// To the actor of one user, whether it is resident or not.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ToUser<M: Routable> {
+    /// Whose actor.
+    pub user_id: UserId,
+    /// What for.
+    pub message: M,
+}
+
+/// Post entries of one user; they apply in their order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PostEntries {
+    /// At least one, at most `limits::POSTING_ENTRIES_MAX`, all of the actor's user.
+    pub entries: Vec<NewEntry>,
+    /// Which queue of the ledger.
+    pub lane: Lane,
+    /// When the sender stops waiting.
+    pub deadline: Deadline,
+    /// Its places in the ledger's queue.
+    pub permit: Permit,
+    /// The answer.
+    pub reply: oneshot::Sender<Posted>,
+}
+
+/// The parts of a batch, each answered by itself.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PostBatch(pub Vec<ToUser<PostEntries>>);
+
+/// Entries of any users, all or nothing.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PostAtomic {
+    /// In the order in which they apply.
+    pub entries: Vec<NewEntry>,
+    /// When the sender stops waiting.
+    pub deadline: Deadline,
+    /// Its places in the ledger's queue.
+    pub permit: Permit,
+    /// The answer.
+    pub reply: oneshot::Sender<Posted>,
+}
+
+/// An entry of this user was committed on another way than through the actor's own posting.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct BalanceChanged {
+    /// The version it made.
+    pub version: i64,
+    /// All balances after it.
+    pub balances: Balances,
+    /// When it was committed, microseconds since the Unix epoch.
+    pub committed_at_us: i64,
+    /// What it was.
+    pub kind: Kind,
+    /// Who sent it.
+    pub source: Source,
+}
+
+/// Ask for the balance.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct GetBalance {
+    /// From the ledger, whatever the age of the cached value.
+    pub is_fresh: bool,
+    /// Wait until this version is there; the asker ends the wait by hanging up.
+    pub min_version: Option<i64>,
+    /// The answer; marked stale when the ledger is away but a value is known.
+    pub reply: oneshot::Sender<Result<BalanceView, LedgerError>>,
+}
+
+/// Identifies a session within this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for SessionId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An authenticated session wants to be told this user's balance, from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct AttachSession {
+    /// Which session.
+    pub session_id: SessionId,
+    /// Where it hears.
+    pub outbox: Recipient<ToSession>,
+    /// The newest version it was sent by an earlier actor; 0 for a new session.
+    pub last_version: i64,
+    /// What an administrator sees of it.
+    pub peer: Peer,
+}
+
+/// Who is at the other end of a session.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Where it connects from.
+    pub address: Option<IpAddr>,
+    /// What it calls itself.
+    pub user_agent: Option<Box<str>>,
+    /// Since when, microseconds since the Unix epoch.
+    pub connected_at_us: i64,
+}
+
+/// The session has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct DetachSession {
+    /// Which one.
+    pub session_id: SessionId,
+}
+
+/// The session asks for a balance from the ledger.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RefreshSession {
+    /// Which one.
+    pub session_id: SessionId,
+    /// Comes back as it was.
+    pub id: Option<Box<RawValue>>,
+}
+
+/// The session's page shows this version now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReportDisplayed {
+    /// Which session.
+    pub session_id: SessionId,
+    /// Which version.
+    pub version: i64,
+}
+
+/// What a session is told. It hears from its actor alone.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub enum ToSession {
+    /// Send this text frame; it carries this version (0: none).
+    Frame {
+        /// The JSON, shared by all sessions that get it.
+        text: ByteString,
+        /// What the session has seen once it is sent.
+        version: i64,
+    },
+    /// Close.
+    Close(CloseReason),
+    /// The actor is gone: attach again.
+    Reattach,
+}
+
+/// Why the coordinator closes a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The service stops.
+    GoingAway,
+    /// Nothing more fits; come back later.
+    Overloaded,
+    /// A newer session of the user took its place.
+    TooManySessions,
+    /// An administrator closed it.
+    ClosedByAdministrator,
+}
+
+/// Ask how an actor looks from inside.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct InspectActor {
+    /// The answer.
+    pub reply: oneshot::Sender<ActorInspection>,
+}
+
+/// Inspect an actor if it is resident, or make it so.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct InspectResident {
+    /// Whose.
+    pub user_id: UserId,
+    /// Make it when it is not resident.
+    pub activate: bool,
+    /// The answer; dropped when it is not resident.
+    pub reply: oneshot::Sender<ActorInspection>,
+}
+
+/// Ask for the totals.
+#[derive(Debug, Message)]
+#[rtype(result = "RegistryTotals")]
+pub struct InspectRegistry;
+
+/// Ask for a summary of each resident actor.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<ActorSummary>")]
+pub struct ListActors;
+
+/// Leave memory: the last message an actor gets.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Retire;
+
+/// The ledger answers again: whoever was told a stale balance is owed a fresh one.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LedgerRecovered;
+
+/// Close every session of the user.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CloseSessions(pub CloseReason);
+
+/// An actor has no session any more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SessionsGone {
+    /// Whose actor.
+    pub user_id: UserId,
+}
+
+/// Close all sessions and take no more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Shutdown;
+
+impl Routable for PostEntries {
+    fn overloaded(self) {
+        let Self { entries, reply, .. } = self;
+        // Whoever does not wait any more need not hear it.
+        let _ = reply.send(Posted { entries, result: Err(PostError::Overloaded), committed_at_us: 0 });
+    }
+}
+
+impl Routable for GetBalance {
+    fn overloaded(self) {
+        let _ = self.reply.send(Err(LedgerError::Overloaded));
+    }
+}
+
+impl Routable for AttachSession {
+    fn overloaded(self) {
+        // A full outbox belongs to a session that is being closed anyway.
+        let _ = self.outbox.try_send(ToSession::Close(CloseReason::Overloaded));
+    }
+}
+
+/// Facts and questions that need no answer of their own when an actor is overloaded: a balance that changed is told with
+/// the next change or read, a session that can't be told stays with what it has, an inspection ends unanswered.
+macro_rules! answered_by_silence {
+    ($($message:ty),+) => { $(impl Routable for $message { fn overloaded(self) { log::warn!("a balance actor is overloaded: {self:?}"); } })+ };
+}
+answered_by_silence!(
+    BalanceChanged,
+    DetachSession,
+    RefreshSession,
+    ReportDisplayed,
+    InspectActor,
+    LedgerRecovered,
+    CloseSessions
+);

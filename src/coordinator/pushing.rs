@@ -1,0 +1,148 @@
+//! When an actor's sessions are told of committed changes, by [`super::pacing`].
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use log::info;
+
+use crate::limits::LAGGING_RETRY_MS;
+
+use super::BalanceActor;
+use super::frames::{self, Push, Reason};
+use super::live::{Base, Event, Told};
+use super::pacing::Mode;
+use super::reading::Waiter;
+
+/// The one timer of an actor.
+#[derive(Debug)]
+pub(super) struct Timer {
+    pub handle: SpawnHandle,
+    pub at_us: u64,
+}
+
+impl BalanceActor {
+    /// Pushes when it is due, and sets the timer when it will be.
+    pub(super) fn push_when_due(&mut self, ctx: &mut Context<Self>) {
+        let (Some(live), Some(cached)) = (&self.live, self.cache.known()) else { return };
+        // A push that nobody needs is no push; its changes stay for the next one.
+        if !live.has_listener_below(cached.version) {
+            return;
+        }
+        let Some(due) = live.pacing.due(&self.shared.policy.intervals) else { return };
+        if due.at_us <= self.shared.clock.monotonic_us() {
+            self.push(due.mode, ctx);
+        } else {
+            self.wake_at(due.at_us, ctx);
+        }
+    }
+
+    /// Sends everything that waits, now.
+    pub(super) fn push(&mut self, mode: Mode, ctx: &mut Context<Self>) {
+        let now = self.now();
+        let (Some(live), Some(cached)) = (&mut self.live, self.cache.known()) else { return };
+        let Some(base) = live.base.replace(Base { version: cached.version, balances: cached.balances.clone() }) else {
+            return;
+        };
+        let pending = std::mem::take(&mut live.pending);
+        live.pacing.pushed(now.us);
+        self.last_push_us = Some(now.us);
+        let push = Push {
+            user_id: self.user_id,
+            version: cached.version,
+            balances: &cached.balances,
+            before: &base.balances,
+            sources: &pending.sources,
+            entries: cached.version - base.version,
+            mode,
+            first_committed_at_us: pending.first_committed_at_us.unwrap_or(pending.committed_at_us),
+            committed_at_us: pending.committed_at_us,
+            pushed_at_us: now.at_us,
+        };
+        let text = frames::balance_update(&push, &self.shared.epoch, &self.shared.currencies);
+        let mut told = 0;
+        let mut is_lagging = false;
+        for session in live.sessions.iter_mut().filter(|session| session.needs(cached.version)) {
+            let result = if session.owed.is_empty() { session.tell(text.clone(), cached.version) } else { Told::Full };
+            match result {
+                Told::Sent => told += 1,
+                Told::Full => {
+                    session.owe((Reason::Recovered, None));
+                    is_lagging = true;
+                }
+                Told::Gone => {}
+            }
+        }
+        let what = if mode == Mode::Direct { "push_direct" } else { "push_paced" };
+        live.remember(Event { at: crate::clock::rfc3339(now.at_us), what, version: push.version });
+        self.shared.counted_push(&push, told);
+        self.prune(ctx);
+        if is_lagging {
+            self.retry_lagging(ctx);
+        }
+    }
+
+    /// Sees to it that the timer fires at `at_us` or before; an earlier one checks again.
+    fn wake_at(&mut self, at_us: u64, ctx: &mut Context<Self>) {
+        if let Some(timer) = &self.timer {
+            if timer.at_us <= at_us {
+                return;
+            }
+            ctx.cancel_future(timer.handle);
+        }
+        let wait = Duration::from_micros(at_us.saturating_sub(self.shared.clock.monotonic_us()));
+        let handle = ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.send_owed(ctx);
+            actor.push_when_due(ctx);
+        });
+        self.timer = Some(Timer { handle, at_us });
+    }
+
+    /// Tries again soon to send what did not fit into an outbox.
+    pub(super) fn retry_lagging(&mut self, ctx: &mut Context<Self>) {
+        self.wake_at(self.shared.clock.monotonic_us() + LAGGING_RETRY_MS * 1000, ctx);
+    }
+
+    fn send_owed(&mut self, ctx: &mut Context<Self>) {
+        let Some(cached) = self.cache.known() else { return };
+        let view = cached.view(self.user_id, false);
+        let owed: Vec<_> = self
+            .live
+            .iter_mut()
+            .flat_map(|live| &mut live.sessions)
+            .flat_map(|session| {
+                let session_id = session.id;
+                let has_seen = session.last_version >= view.version;
+                std::mem::take(&mut session.owed)
+                    .into_iter()
+                    .filter(move |(_, id)| id.is_some() || !has_seen)
+                    .map(move |(reason, id)| Waiter::Session { session_id, reason, id })
+            })
+            .collect();
+        for waiter in owed {
+            self.answer(waiter, &view, ctx);
+        }
+    }
+}
+
+impl super::Shared {
+    /// Counts and logs one push. Operators count these lines; their fragments stay as they are.
+    fn counted_push(&self, push: &Push<'_>, sessions: usize) {
+        let Push { user_id, version, entries, .. } = push;
+        let sources = push.sources.iter().map(|source| source.as_str()).collect::<Vec<_>>().join(",");
+        match push.mode {
+            Mode::Direct => {
+                self.counters.pushes_direct.add(1);
+                info!(
+                    "DIRECT_BALANCE_UPDATE balance_update user_id={user_id} version={version} entries={entries} sources={sources} sessions={sessions}"
+                );
+            }
+            Mode::Paced => {
+                self.counters.pushes_paced.add(1);
+                info!(
+                    "BalanceCoordinator balance_update user_id={user_id} version={version} entries={entries} sources={sources} sessions={sessions}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The registry: finds, makes, retires and replaces balance actors, and passes everything on to them.
+//!
+//! It is the only way to an actor and shares its thread, so it knows when an actor is quiescent: then, and only then, may
+//! the actor be retired, and no message can be lost behind its last one. An actor that died (a handler panicked) is found
+//! by its closed mailbox and made again from the ledger with the next message; its sessions attach again by themselves.
+//!
+//! Bounded: actors without a session to `cache.max_entries` plus those with something under way, which the ledger's queue
+//! bounds.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use log::{error, info};
+use lru::LruCache;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::{Outcome, UserId};
+use crate::ledger::{EntryOutcome, Lane, Orphan, PostError, Posted, Posting};
+use crate::limits::{RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX};
+
+use super::balance_actor::Gauge;
+use super::messages::{
+    AttachSession, BalanceChanged, CloseReason, CloseSessions, InspectActor, InspectRegistry, InspectResident,
+    LedgerRecovered, ListActors, PostAtomic, PostBatch, PostEntries, Retire, Routable, SessionsGone, Shutdown,
+    ToSession, ToUser,
+};
+use super::{ActorSummary, BalanceActor, RegistryTotals, Shared};
+
+/// Resident actors looked at for each one that is made beyond the limit.
+const EVICTION_TRIES: usize = 4;
+
+struct Slot {
+    actor: Addr<BalanceActor>,
+    gauge: Rc<Gauge>,
+}
+
+/// The registry of one process.
+pub struct Registry {
+    shared: Rc<Shared>,
+    with_sessions: HashMap<UserId, Slot>,
+    idle: LruCache<UserId, Slot>,
+    unheard: Option<mpsc::Receiver<Orphan>>,
+    is_probing: bool,
+    is_stopping: bool,
+}
+
+impl Registry {
+    /// Starts empty. `unheard` gives the commits whose actors died before they could hear of them.
+    pub fn new(shared: Shared, unheard: mpsc::Receiver<Orphan>) -> Self {
+        Self {
+            shared: Rc::new(shared),
+            with_sessions: HashMap::new(),
+            idle: LruCache::unbounded(),
+            unheard: Some(unheard),
+            is_probing: false,
+            is_stopping: false,
+        }
+    }
+
+    fn make(&mut self, user_id: UserId, ctx: &Context<Self>) -> Slot {
+        let gauge = Rc::new(Gauge::default());
+        let actor = BalanceActor::new(user_id, self.shared.clone(), gauge.clone(), ctx.address().downgrade());
+        Slot { actor: actor.start(), gauge }
+    }
+
+    /// The actor of a user, made when it is not resident. A session makes it stay.
+    fn slot(&mut self, user_id: UserId, attaches: bool, ctx: &Context<Self>) -> &Slot {
+        if !self.with_sessions.contains_key(&user_id) {
+            if !self.idle.contains(&user_id) {
+                let slot = self.make(user_id, ctx);
+                self.idle.put(user_id, slot);
+                self.evict();
+            }
+            if attaches && let Some(slot) = self.idle.pop(&user_id) {
+                self.with_sessions.insert(user_id, slot);
+            }
+        }
+        match self.with_sessions.get(&user_id) {
+            Some(slot) => slot,
+            None => self.idle.get(&user_id).expect("it was found or made above"),
+        }
+    }
+
+    fn route<M>(&mut self, user_id: UserId, message: M, attaches: bool, ctx: &Context<Self>)
+    where
+        M: Routable,
+        BalanceActor: Handler<M>,
+    {
+        let now_us = self.shared.clock.monotonic_us();
+        let slot = self.slot(user_id, attaches, ctx);
+        slot.gauge.last_used_us.set(now_us);
+        match slot.send(message) {
+            Ok(()) => {}
+            Err(SendError::Full(message)) => message.overloaded(),
+            Err(SendError::Closed(message)) => {
+                error!("the actor of user {user_id} has died; it is made again from the ledger");
+                self.shared.counters.actors_rebuilt.add(1);
+                self.forget(user_id);
+                if let Err(SendError::Full(message) | SendError::Closed(message)) =
+                    self.slot(user_id, attaches, ctx).send(message)
+                {
+                    message.overloaded();
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, user_id: UserId) {
+        self.with_sessions.remove(&user_id);
+        self.idle.pop(&user_id);
+    }
+
+    /// Passes a message on to an actor that is resident, and only then.
+    fn route_to_resident<M>(&mut self, user_id: UserId, message: M, ctx: &Context<Self>)
+    where
+        M: Routable,
+        BalanceActor: Handler<M>,
+    {
+        if self.with_sessions.contains_key(&user_id) || self.idle.contains(&user_id) {
+            self.route(user_id, message, false, ctx);
+        }
+    }
+
+    /// Retires the least recently used actors beyond the limit, unless something is under way in them.
+    fn evict(&mut self) {
+        for _ in 0..EVICTION_TRIES {
+            if self.idle.len() <= self.shared.policy.cache_entries_max {
+                return;
+            }
+            let Some((user_id, slot)) = self.idle.pop_lru() else { return };
+            match slot.retire() {
+                Ok(()) => self.shared.counters.cache_evictions.add(1),
+                Err(slot) => {
+                    self.idle.put(user_id, slot);
+                }
+            }
+        }
+    }
+
+    /// Retires actors whose balance is older than the TTL, and enforces the limit.
+    fn sweep(&mut self) {
+        let gone: Vec<UserId> =
+            self.with_sessions.iter().filter(|(_, slot)| slot.gauge.is_quiescent()).map(|(user, _)| *user).collect();
+        gone.into_iter().for_each(|user_id| self.sessions_gone(user_id));
+        let (now_us, ttl_us) = (self.shared.clock.monotonic_us(), self.shared.policy.cache_ttl_us);
+        let is_old = |slot: &Slot| {
+            let since_us = slot.gauge.verified_us.get().unwrap_or_else(|| slot.gauge.last_used_us.get());
+            now_us.saturating_sub(since_us) >= ttl_us
+        };
+        let old: Vec<UserId> = self.idle.iter().filter(|(_, slot)| is_old(slot)).map(|(user, _)| *user).collect();
+        for user_id in old {
+            if let Some(Err(slot)) = self.idle.pop(&user_id).map(Slot::retire) {
+                self.idle.put(user_id, slot);
+            }
+        }
+        for _ in 0..self.idle.len() {
+            self.evict();
+        }
+    }
+
+    fn sessions_gone(&mut self, user_id: UserId) {
+        if self.with_sessions.get(&user_id).is_some_and(|slot| slot.gauge.sessions.get() == 0)
+            && let Some(slot) = self.with_sessions.remove(&user_id)
+        {
+            self.idle.put(user_id, slot);
+            self.evict();
+        }
+    }
+
+    /// Asks the ledger whether it is back, while somebody is owed a fresh balance.
+    fn probe(&mut self, ctx: &mut Context<Self>) {
+        if self.is_probing || self.shared.counters.actors_stale.get() == 0 {
+            return;
+        }
+        self.is_probing = true;
+        let answered = self.shared.ledger.ping().into_actor(self).map(|result, registry, ctx| {
+            registry.is_probing = false;
+            if result.is_ok() {
+                info!("the ledger answers again");
+                let users: Vec<UserId> = registry.with_sessions.keys().copied().collect();
+                users.into_iter().for_each(|user_id| registry.route_to_resident(user_id, LedgerRecovered, ctx));
+            }
+        });
+        ctx.spawn(answered);
+    }
+
+    /// Tells resident actors of entries that were committed on another way than through themselves.
+    fn tell_committed(&mut self, posted: &Posted, ctx: &Context<Self>) {
+        let Ok(outcomes) = &posted.result else { return };
+        for (entry, outcome) in posted.entries.iter().zip(outcomes) {
+            if let EntryOutcome::Decided(Outcome::Accepted { version, balances }) = outcome {
+                let changed = BalanceChanged {
+                    version: *version,
+                    balances: balances.clone(),
+                    committed_at_us: posted.committed_at_us,
+                    kind: entry.kind,
+                    source: entry.source.clone(),
+                };
+                self.route_to_resident(entry.user_id, changed, ctx);
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn send<M>(&self, message: M) -> Result<(), SendError<M>>
+    where
+        M: Routable,
+        BalanceActor: Handler<M>,
+    {
+        self.actor.try_send(message)?;
+        self.gauge.queued.set(self.gauge.queued.get() + 1);
+        Ok(())
+    }
+
+    /// Lets the actor go, or gives the slot back when something is under way in it.
+    fn retire(self) -> Result<(), Self> {
+        if !self.gauge.is_quiescent() {
+            return Err(self);
+        }
+        match self.actor.try_send(Retire) {
+            // A closed mailbox belongs to an actor that died: it is gone already.
+            Ok(()) | Err(SendError::Closed(_)) => Ok(()),
+            Err(SendError::Full(_)) => Err(self),
+        }
+    }
+}
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(REGISTRY_MAILBOX_MAX);
+        let sweep = Duration::from_millis(self.shared.policy.cache_sweep_ms);
+        ctx.run_interval(sweep, |registry, _| registry.sweep());
+        ctx.run_interval(Duration::from_millis(RECOVERY_PROBE_MS), Self::probe);
+        if let Some(mut unheard) = self.unheard.take() {
+            ctx.add_stream(futures_util::stream::poll_fn(move |cx| unheard.poll_recv(cx)));
+        }
+    }
+}
+
+impl StreamHandler<Orphan> for Registry {
+    fn handle(&mut self, posted: Orphan, ctx: &mut Self::Context) {
+        self.tell_committed(&posted, ctx);
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {
+        // The writers have stopped; what is resident may still be asked.
+    }
+}
+
+/// Everything that concerns one user.
+macro_rules! routed {
+    ($($message:ty),+) => { $(
+        impl Handler<ToUser<$message>> for Registry {
+            type Result = ();
+
+            fn handle(&mut self, ToUser { user_id, message }: ToUser<$message>, ctx: &mut Self::Context) {
+                self.route(user_id, message, false, ctx);
+            }
+        }
+    )+ };
+}
+routed!(super::messages::GetBalance);
+
+/// What only an actor that is there can use.
+macro_rules! routed_to_residents {
+    ($($message:ty),+) => { $(
+        impl Handler<ToUser<$message>> for Registry {
+            type Result = ();
+
+            fn handle(&mut self, ToUser { user_id, message }: ToUser<$message>, ctx: &mut Self::Context) {
+                self.route_to_resident(user_id, message, ctx);
+            }
+        }
+    )+ };
+}
+routed_to_residents!(
+    super::messages::DetachSession,
+    super::messages::RefreshSession,
+    super::messages::ReportDisplayed,
+    CloseSessions
+);
+
+impl Handler<ToUser<PostEntries>> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ToUser { user_id, message }: ToUser<PostEntries>, ctx: &mut Self::Context) {
+        if self.is_stopping {
+            let PostEntries { entries, reply, .. } = message;
+            // Whoever hung up need not hear it.
+            let _ = reply.send(Posted { entries, result: Err(PostError::ShuttingDown), committed_at_us: 0 });
+        } else {
+            self.route(user_id, message, false, ctx);
+        }
+    }
+}
+
+impl Handler<PostBatch> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, PostBatch(parts): PostBatch, ctx: &mut Self::Context) {
+        parts.into_iter().for_each(|part| Handler::handle(self, part, ctx));
+    }
+}
+
+impl Handler<PostAtomic> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, request: PostAtomic, ctx: &mut Self::Context) {
+        let PostAtomic { entries, deadline, permit, reply: requester } = request;
+        if self.is_stopping {
+            let _ = requester.send(Posted { entries, result: Err(PostError::ShuttingDown), committed_at_us: 0 });
+            return;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.shared.ledger.post(Posting { entries, is_atomic: true, lane: Lane::Bulk, deadline, permit, reply });
+        let answered = answer.into_actor(self).map(move |posted, registry: &mut Self, ctx: &mut Context<Self>| {
+            if let Ok(posted) = posted {
+                registry.tell_committed(&posted, ctx);
+                // A requester that hung up has been told that its outcome is unknown.
+                let _ = requester.send(posted);
+            }
+        });
+        ctx.spawn(answered);
+    }
+}
+
+impl Handler<ToUser<AttachSession>> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ToUser { user_id, message }: ToUser<AttachSession>, ctx: &mut Self::Context) {
+        if self.is_stopping {
+            // Full: the session ends with its connection.
+            let _ = message.outbox.try_send(ToSession::Close(CloseReason::GoingAway));
+        } else {
+            self.route(user_id, message, true, ctx);
+        }
+    }
+}
+
+impl Handler<InspectResident> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, request: InspectResident, ctx: &mut Self::Context) {
+        let InspectResident { user_id, activate, reply } = request;
+        let message = InspectActor { reply };
+        if activate {
+            self.route(user_id, message, false, ctx);
+        } else {
+            self.route_to_resident(user_id, message, ctx);
+        }
+    }
+}
+
+impl Handler<SessionsGone> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, SessionsGone { user_id }: SessionsGone, _: &mut Self::Context) {
+        self.sessions_gone(user_id);
+    }
+}
+
+impl Handler<InspectRegistry> for Registry {
+    type Result = MessageResult<InspectRegistry>;
+
+    fn handle(&mut self, _: InspectRegistry, _: &mut Self::Context) -> Self::Result {
+        MessageResult(RegistryTotals::new(&self.shared, self.with_sessions.len(), self.idle.len()))
+    }
+}
+
+impl Handler<ListActors> for Registry {
+    type Result = MessageResult<ListActors>;
+
+    fn handle(&mut self, _: ListActors, _: &mut Self::Context) -> Self::Result {
+        let now_us = self.shared.clock.monotonic_us();
+        let all = self.with_sessions.iter().chain(self.idle.iter());
+        let summary = |(user_id, slot): (&UserId, &Slot)| ActorSummary {
+            user_id: *user_id,
+            sessions: slot.gauge.sessions.get(),
+            entries: slot.gauge.entries.get(),
+            idle_ms: now_us.saturating_sub(slot.gauge.last_used_us.get()) / 1000,
+        };
+        MessageResult(all.map(summary).collect())
+    }
+}
+
+impl Handler<Shutdown> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.is_stopping = true;
+        let users: Vec<UserId> = self.with_sessions.keys().copied().collect();
+        let close = || CloseSessions(CloseReason::GoingAway);
+        users.into_iter().for_each(|user_id| self.route_to_resident(user_id, close(), ctx));
+    }
+}
