@@ -1,0 +1,237 @@
+//! From sources to settings: read, check keys and types, lay over each other, check values.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use config::{Config, Value, ValueKind};
+use serde::Deserialize;
+
+use super::database_url::DatabaseUrl;
+use super::error::ConfigError;
+use super::layer::Layer;
+use super::settings::{Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, Server, Settings};
+use super::{check, dev};
+use crate::domain::{Currencies, CurrencyError};
+
+/// The largest configuration file, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Where settings come from; later fields win over earlier ones, and all over the defaults. Not printable, because
+/// the environment holds secrets.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// The development file; when given, both listeners must be on loopback.
+    pub dev_file: Option<PathBuf>,
+    /// The file that the operator named.
+    pub file: Option<PathBuf>,
+    /// Environment variables by name; those that do not start with `BALANCE_` are ignored.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// The environment variables of this process that are ours. Nothing else in the program reads the environment for
+/// settings.
+///
+/// # Errors
+/// [`ConfigError::WrongType`] for one of ours that is not UTF-8.
+pub fn environment() -> Result<BTreeMap<String, String>, ConfigError> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let ours = named.filter(|(name, _)| name.starts_with("BALANCE_"));
+    ours.map(|(name, value)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(ConfigError::WrongType { key: name, origin: "environment".into(), expected: "UTF-8" }),
+    })
+    .collect()
+}
+
+impl Settings {
+    /// Reads, lays over each other and checks all sources. Secrets may be missing: see
+    /// [`Settings::require_serve_secrets`].
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the full key; never a secret's value.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let settings = Self::from_merged(merge(sources)?)?;
+        check::check(&settings)?;
+        if sources.dev_file.is_some() {
+            dev::require_loopback(&settings.server)?;
+        }
+        Ok(settings)
+    }
+
+    /// Checks that all that `serve` cannot do without is there.
+    ///
+    /// # Errors
+    /// [`ConfigError::MissingSecrets`] with every missing key.
+    pub fn require_serve_secrets(&self) -> Result<(), ConfigError> {
+        let auth = &self.auth;
+        let wanted = [
+            ("auth.webhook_secrets", auth.webhook_secrets.is_empty()),
+            ("auth.session_secrets", auth.session_secrets.is_empty()),
+            ("auth.admin_tokens", auth.admin_tokens.is_empty()),
+        ];
+        missing(&wanted)
+    }
+
+    /// Checks that session tokens can be signed.
+    ///
+    /// # Errors
+    /// [`ConfigError::MissingSecrets`].
+    pub fn require_session_secret(&self) -> Result<(), ConfigError> {
+        missing(&[("auth.session_secrets", self.auth.session_secrets.is_empty())])
+    }
+
+    /// The settings as a configuration file, secrets and the password in the database's URL masked: for the log.
+    pub fn to_masked_toml(&self) -> String {
+        toml::to_string(self).expect("settings are tables of strings, booleans and integers below 2^63")
+    }
+
+    /// What is possible but hardly meant, one sentence each: for the log.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let Limits { heartbeat_ms, idle_timeout_ms, batch_entries, queue_entries, .. } = self.limits;
+        let any_origin = self.server.allowed_origins.iter().any(|origin| origin == "*");
+        let doubts = [
+            (
+                idle_timeout_ms <= heartbeat_ms,
+                "limits.idle_timeout_ms: not above limits.heartbeat_ms: quiet sessions are closed before they are pinged",
+            ),
+            (
+                batch_entries > queue_entries,
+                "limits.queue_entries: below limits.batch_entries: the largest batches never fit",
+            ),
+            (
+                self.pacing.debounce_ms > self.pacing.min_interval_ms,
+                "pacing.debounce_ms: above pacing.min_interval_ms, which ends the wait first",
+            ),
+            (any_origin, "server.allowed_origins: every website may open sessions"),
+        ];
+        doubts.into_iter().filter_map(|(applies, text)| applies.then_some(text)).collect()
+    }
+
+    fn from_merged(merged: serde_json::Value) -> Result<Self, ConfigError> {
+        let raw: Raw = serde_path_to_error::deserialize(merged)
+            .map_err(|error| ConfigError::invalid(error.path().to_string(), error.inner().to_string()))?;
+        let mut auth = raw.auth;
+        for (index, admin) in auth.admin_tokens.iter_mut().enumerate() {
+            if admin.name.is_empty() {
+                admin.name = format!("admin-{}", index + 1);
+            }
+        }
+        let currencies = raw.currencies.into_iter().map(|(code, currency)| {
+            // Whatever does not fit is above the most decimals, too, and is refused as such.
+            (code, u8::try_from(currency.decimals).unwrap_or(u8::MAX))
+        });
+        Ok(Self {
+            server: raw.server,
+            database: raw.database.resolve(),
+            pacing: raw.pacing,
+            cache: raw.cache,
+            client_cache: raw.client_cache,
+            auth,
+            limits: raw.limits,
+            currencies: Currencies::new(currencies).map_err(|error| currency_error(&error))?,
+            accounts: raw.accounts,
+        })
+    }
+}
+
+/// The settings before defaults that depend on other settings.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Raw {
+    server: Server,
+    database: RawDatabase,
+    pacing: Pacing,
+    cache: Cache,
+    client_cache: ClientCache,
+    auth: Auth,
+    limits: Limits,
+    currencies: BTreeMap<String, RawCurrency>,
+    accounts: Accounts,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCurrency {
+    decimals: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawDatabase {
+    url: DatabaseUrl,
+    pool_size: usize,
+    writers: Option<usize>,
+    migrate_on_start: bool,
+    timeout_ms: u64,
+}
+
+impl Default for RawDatabase {
+    fn default() -> Self {
+        Self { url: DatabaseUrl::default(), pool_size: 4, writers: None, migrate_on_start: true, timeout_ms: 5_000 }
+    }
+}
+
+impl RawDatabase {
+    fn resolve(self) -> Database {
+        let writers = self.writers.unwrap_or(if self.url.is_sqlite() { 1 } else { 2 });
+        let Self { url, pool_size, migrate_on_start, timeout_ms, .. } = self;
+        Database { url, pool_size, writers, migrate_on_start, timeout_ms }
+    }
+}
+
+fn currency_error(error: &CurrencyError) -> ConfigError {
+    let text = error.to_string();
+    let (key, reason) = text.split_once(": ").unwrap_or(("currencies", &text));
+    ConfigError::invalid(key, reason)
+}
+
+fn missing(wanted: &[(&'static str, bool)]) -> Result<(), ConfigError> {
+    let keys: Vec<_> = wanted.iter().filter(|(_, is_missing)| *is_missing).map(|(key, _)| *key).collect();
+    if keys.is_empty() { Ok(()) } else { Err(ConfigError::MissingSecrets { keys }) }
+}
+
+/// Lays the sources over each other. Every layer is checked before, so that a wrong one cannot hide below a right one.
+fn merge(sources: &Sources) -> Result<serde_json::Value, ConfigError> {
+    let mut files = Vec::new();
+    for path in [&sources.dev_file, &sources.file].into_iter().flatten() {
+        files.push(Layer::from_toml(&path.display().to_string(), &read(path)?)?);
+    }
+    // A `[currencies]` section replaces what was there; only the environment changes single ones.
+    match files.iter().rposition(Layer::has_currencies) {
+        Some(last) => files[..last].iter_mut().for_each(Layer::drop_currencies),
+        None => files.insert(0, Layer::default_currencies()),
+    }
+    files.push(Layer::from_environment(&sources.environment)?);
+    let builder = files.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
+    let merged = builder.build().expect("layers are read already, and collecting them cannot fail");
+    Ok(to_json(merged.cache))
+}
+
+/// Reads a whole file.
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let attempt = || {
+        let mut text = String::new();
+        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(io::Error::other(format!("is larger than {FILE_BYTES_MAX} bytes")));
+        }
+        Ok(text)
+    };
+    attempt().map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+/// The merged values for a deserializer that takes types as they are: the one of the `config` crate would take
+/// `5.5`, `"5"` and `true` for an integer.
+fn to_json(value: Value) -> serde_json::Value {
+    match value.kind {
+        ValueKind::Table(table) => table.into_iter().map(|(key, value)| (key, to_json(value))).collect(),
+        ValueKind::Array(items) => items.into_iter().map(to_json).collect(),
+        ValueKind::String(text) => text.into(),
+        ValueKind::I64(number) => number.into(),
+        ValueKind::Boolean(value) => value.into(),
+        // Layers hold nothing else.
+        _ => serde_json::Value::Null,
+    }
+}
