@@ -1,4 +1,5 @@
 //! The map.
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
