@@ -1,0 +1,110 @@
+//! The command line: one file per command, each a `run` that does its work and returns.
+//!
+//! Owns arguments, what is printed to standard output, and which failure ends with which exit code. Standard error
+//! belongs to the log and to the last line of a failed command. Start reading at [`run`].
+
+mod migrate;
+pub mod serve;
+mod sign;
+mod token;
+mod verify;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::AppError;
+use crate::config::{ConfigError, Settings, Sources, environment};
+use crate::ledger::LedgerError;
+
+/// Signed webhooks in, a durable ledger, live browser sessions out.
+#[derive(Debug, Parser)]
+#[command(name = "balance-coordinator", version, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(serve::Serve),
+    /// Apply the migrations and stop
+    Migrate(migrate::Migrate),
+    /// Audit the ledger: one line per violation, and exit code 1 when there is any
+    Verify(verify::Verify),
+    /// Print a session token
+    Token(token::Token),
+    /// Print the webhook-signature value for the body on standard input
+    Sign(sign::Sign),
+}
+
+/// Where a command finds its configuration.
+#[derive(Debug, Args)]
+struct ConfigOption {
+    /// TOML file; environment variables (BALANCE_…) win over it
+    #[arg(long = "config", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl ConfigOption {
+    /// The settings of the defaults, the file and the environment.
+    fn load(self) -> Result<Settings, ConfigError> {
+        Settings::load(&Sources { dev_file: None, file: self.file, environment: environment()? })
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The arguments cannot be used, in a way that the argument parser could not see.
+    #[error("{0}")]
+    Usage(String),
+    /// The ledger failed.
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// The service failed.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The ledger breaks its invariants in so many places; each was printed.
+    #[error("the ledger does not hold: {0} violations")]
+    Violations(u64),
+    /// Standard input or output failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl CliError {
+    /// 2 when the caller has to change the command or the configuration, else 1.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Usage(_) => 2,
+            Self::Ledger(_) | Self::App(_) | Self::Violations(_) | Self::Io(_) => 1,
+        }
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// [`CliError`], of which [`CliError::exit_code`] makes the exit code.
+pub fn run(arguments: Arguments) -> Result<(), CliError> {
+    match arguments.command {
+        Command::Serve(command) => command.run(),
+        Command::Migrate(command) => command.run(),
+        Command::Verify(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Sign(command) => command.run(),
+    }
+}
+
+/// Prints a line to standard output; a closed one is an error, not a panic.
+fn print_line(line: &str) -> Result<(), io::Error> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}

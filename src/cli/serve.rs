@@ -1,0 +1,149 @@
+//! `serve`: runs the service until it is told to stop.
+//!
+//! Owns the banner of development mode, the only place where secrets are printed: to standard output, never to the
+//! log.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{CliError, ConfigOption, print_line};
+use crate::app;
+use crate::config::dev::{DEV_FILE, ensure_dev_file};
+use crate::config::{Settings, Sources, environment};
+use crate::domain::Currencies;
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Development: secrets made once and kept in ./balance.dev.toml, the demo page on, loopback only
+    #[arg(long)]
+    dev: bool,
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let dev_file = if self.dev { Some(ensure_dev_file(Path::new("."))?) } else { None };
+        let sources = Sources { dev_file, file: self.config.file, environment: environment()? };
+        let settings = Settings::load(&sources)?;
+        settings.require_serve_secrets()?;
+        log::info!("effective configuration:\n{}", settings.to_masked_toml().trim_end());
+        for warning in settings.warnings() {
+            log::warn!("configuration: {warning}");
+        }
+        let dev = self.dev;
+        let shown = settings.clone();
+        app::run(settings, dev, move |public_addr, internal_addr| {
+            if dev && let Err(error) = print_line(&dev_banner(&shown, public_addr, internal_addr)) {
+                log::warn!("the banner could not be printed: {error}");
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// What a developer needs to begin: the addresses, the admin token, and a deposit to paste into a shell. It holds
+/// secrets. `settings` have all that `serve` demands.
+pub fn dev_banner(settings: &Settings, public_addr: SocketAddr, internal_addr: SocketAddr) -> String {
+    let auth = &settings.auth;
+    let secret = auth.webhook_secrets.first().map_or("", |secret| secret.expose());
+    let admin = auth.admin_tokens.first().map_or("", |admin| admin.token.expose());
+    let program = quoted(&std::env::current_exe().unwrap_or_else(|_| PathBuf::from("balance-coordinator")));
+    let (currency, amount) = first_deposit(&settings.currencies);
+    format!(
+        r#"
+balance-coordinator is ready for development. Both listeners are on loopback only.
+
+  demo page   http://{public_addr}/
+  internal    http://{internal_addr}
+  secrets     ./{DEV_FILE}
+
+Administration: the dashboard is http://{internal_addr}/admin/ and the token is {admin}
+
+  curl -sS -H 'Authorization: Bearer {admin}' http://{internal_addr}/admin/v1/registry
+
+A session token, for the demo page or a client of yours:
+
+  balance-coordinator token --user 184 --config {DEV_FILE}
+
+The first deposit, {amount} {currency} for user 184; paste it as often as you like:
+
+  TS=$(date +%s)
+  ID="demo:$TS:${{RANDOM:-0}}"
+  BODY='{{"event_id":"'$ID'","user_id":184,"currency":"{currency}","amount":"{amount}"}}'
+  SIG=$(printf %s "$BODY" | {program} sign --secret '{secret}' --id "$ID" --timestamp "$TS")
+  curl -sS -w '\n' http://{internal_addr}/internal/v1/deposits -H 'content-type: application/json' \
+    -H "webhook-id: $ID" -H "webhook-timestamp: $TS" -H "webhook-signature: $SIG" -d "$BODY"
+"#
+    )
+}
+
+/// 0.1 TON where there is TON; else something that fits the first currency.
+fn first_deposit(currencies: &Currencies) -> (&str, &'static str) {
+    let ton = currencies.iter().find(|(_, currency)| currency.code == "TON");
+    let chosen = ton.or_else(|| currencies.iter().next());
+    chosen.map_or(("TON", "0.1"), |(_, currency)| {
+        (currency.code.as_str(), if currency.decimals == 0 { "1" } else { "0.1" })
+    })
+}
+
+/// A path as one word of a shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn settings(dir: &Path) -> Settings {
+        let dev_file = Some(ensure_dev_file(dir).expect("made"));
+        Settings::load(&Sources { dev_file, ..Sources::default() }).expect("valid")
+    }
+
+    #[test]
+    fn the_banner_has_all_that_a_developer_needs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = settings(dir.path());
+        let banner = dev_banner(&settings, "127.0.0.1:8080".parse().expect(""), "127.0.0.1:8081".parse().expect(""));
+        let auth = &settings.auth;
+        for part in [
+            "http://127.0.0.1:8080/\n",
+            "http://127.0.0.1:8081/internal/v1/deposits",
+            "http://127.0.0.1:8081/admin/v1/registry",
+            "loopback only",
+            auth.admin_tokens[0].token.expose(),
+            auth.webhook_secrets[0].expose(),
+            "token --user 184 --config balance.dev.toml",
+            r#""currency":"TON","amount":"0.1""#,
+            "webhook-id: $ID",
+            "webhook-timestamp: $TS",
+            "webhook-signature: $SIG",
+            "content-type: application/json",
+        ] {
+            assert!(banner.contains(part), "{part} in\n{banner}");
+        }
+        assert!(!banner.contains(auth.session_secrets[0].expose()));
+    }
+
+    #[test]
+    fn the_first_deposit_fits_the_currencies() {
+        for (codes, expected) in [
+            (&[("AAA", 2), ("TON", 9)][..], ("TON", "0.1")),
+            (&[("STARS", 0)], ("STARS", "1")),
+            (&[("EUR", 2)], ("EUR", "0.1")),
+        ] {
+            let currencies = Currencies::new(codes.iter().map(|(code, decimals)| ((*code).to_owned(), *decimals)));
+            assert_eq!(first_deposit(&currencies.expect("valid")), expected);
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
+    }
+}

@@ -1,0 +1,32 @@
+//! `verify`: audits the ledger.
+
+use clap::Args;
+
+use super::{CliError, ConfigOption, print_line};
+use crate::ledger::audit;
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+impl Verify {
+    /// Prints every violation as it is found; the audit goes on when standard output is gone, since the exit code
+    /// is an answer, too.
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let settings = self.config.load()?;
+        let mut printed = Ok(());
+        let report = audit::verify(&settings.database.url, &mut |violation| {
+            if printed.is_ok() {
+                printed = print_line(&violation);
+            }
+        })?;
+        if report.violations > 0 {
+            return Err(CliError::Violations(report.violations));
+        }
+        printed?;
+        print_line(&format!("the ledger holds: {} users, {} entries", report.users, report.entries))?;
+        Ok(())
+    }
+}
