@@ -1,5 +1,6 @@
-//! How the service tells what it does: the log.
+//! How the service tells what it does: the log and the counters.
 //!
-//! Owns the log's format. Knows no other part of the program.
+//! Owns the log's format and the numbers. Knows no other part of the program.
 
+pub mod counters;
 pub mod log;
