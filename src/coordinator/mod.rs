@@ -24,3 +24,6 @@ pub use frames::{BalanceView, Shown};
 pub use inspection::{ActorInspection, ActorSummary, RegistryTotals};
 pub use registry::Registry;
 pub use shared::{Policy, Shared};
+
+#[cfg(test)]
+mod tests;

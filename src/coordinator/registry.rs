@@ -204,6 +204,18 @@ impl Registry {
     }
 }
 
+#[cfg(test)]
+impl Registry {
+    /// For a test's message that makes an actor panic.
+    pub(super) fn route_crash<M>(&mut self, ToUser { user_id, message }: ToUser<M>, ctx: &Context<Self>)
+    where
+        M: Routable,
+        BalanceActor: Handler<M>,
+    {
+        self.route_to_resident(user_id, message, ctx);
+    }
+}
+
 impl Slot {
     fn send<M>(&self, message: M) -> Result<(), SendError<M>>
     where

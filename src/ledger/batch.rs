@@ -209,3 +209,6 @@ impl EntryOutcome {
         !matches!(self, Self::NotApplied | Self::Decided(Outcome::Accepted { .. } | Outcome::Duplicate(_)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,8 @@ mod schema;
 mod sql;
 mod sqlite;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod writer;
 
 pub use admission::{Admission, Permit};

@@ -378,3 +378,6 @@ fn fill(batch: &mut Vec<Posting>, count: &mut usize, lane: &mut VecDeque<Posting
         batch.push(posting);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! A store in memory whose steps fail as planned, for the tests of this part.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use crate::domain::{Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Source, UserId};
+
+use super::batch::{Keys, Loaded, Plan};
+use super::store::{PutUser, PutUserOutcome, Store, StoreError};
+
+/// What the next transaction runs into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The connection is gone at `begin`.
+    LostAtBegin,
+    /// The database is busy at `write`.
+    BusyAtWrite,
+    /// Another transaction was faster at `write`.
+    RacedAtWrite,
+    /// COMMIT breaks, and was not carried out.
+    LostBeforeCommit,
+    /// COMMIT breaks, and was carried out.
+    LostAfterCommit,
+}
+
+/// The tables.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub loaded: Loaded,
+    pub faults: VecDeque<Fault>,
+    /// The database refuses any transaction that writes this event.
+    pub poisoned: Option<EventId>,
+    pub commits: usize,
+    /// The event ids of each commit, in order.
+    pub log: Vec<Vec<String>>,
+}
+
+/// A store over shared tables.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MemoryStore {
+    pub tables: Arc<Mutex<Tables>>,
+    open: Option<OpenTransaction>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct OpenTransaction {
+    entries: Vec<(EventId, Recorded)>,
+    accounts: Vec<(UserId, Account)>,
+}
+
+pub(super) fn entry(user: i64, event: &str, minor: i64) -> NewEntry {
+    NewEntry {
+        event_id: EventId::parse(event).expect("event id"),
+        user_id: UserId::new(user).expect("user id"),
+        kind: if minor > 0 { Kind::Reward } else { Kind::Withdrawal },
+        currency: Currencies::default().find("UNI").expect("a default"),
+        amount: Amount::from_minor(minor),
+        source: Source::from(Kind::Reward),
+        tx_hash: None,
+        details: None,
+    }
+}
+
+impl MemoryStore {
+    fn fails_with(&self, faults: &[Fault]) -> Option<Fault> {
+        let mut tables = self.tables.lock().expect("not poisoned");
+        let is_next = tables.faults.front().is_some_and(|fault| faults.contains(fault));
+        is_next.then(|| tables.faults.pop_front()).flatten()
+    }
+}
+
+impl Store for MemoryStore {
+    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
+        assert!(self.open.is_none(), "the last transaction was not ended");
+        if self.fails_with(&[Fault::LostAtBegin]).is_some() {
+            return Err(StoreError::Lost("planned".into()));
+        }
+        self.open = Some(OpenTransaction::default());
+        let tables = self.tables.lock().expect("not poisoned");
+        let mut loaded = Loaded::default();
+        for user in &keys.users {
+            let account = tables.loaded.accounts.get(user).cloned().unwrap_or_else(|| Account::unknown(2));
+            loaded.accounts.insert(*user, account);
+        }
+        for event in &keys.events {
+            if let Some(found) = tables.loaded.events.get(*event) {
+                loaded.events.insert((*event).clone(), *found);
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        match self.fails_with(&[Fault::BusyAtWrite, Fault::RacedAtWrite]) {
+            Some(Fault::RacedAtWrite) => return Err(StoreError::Raced("planned".into())),
+            Some(_) => return Err(StoreError::Busy("planned".into())),
+            None => {}
+        }
+        let tables = self.tables.lock().expect("not poisoned");
+        if plan.entries.iter().any(|planned| Some(&planned.entry.event_id) == tables.poisoned.as_ref()) {
+            return Err(StoreError::Refused("poisoned".into()));
+        }
+        let open = self.open.as_mut().expect("a transaction is open");
+        open.entries = plan
+            .entries
+            .iter()
+            .map(|planned| {
+                let entry = planned.entry;
+                let recorded = Recorded {
+                    user_id: entry.user_id,
+                    kind: entry.kind,
+                    currency: entry.currency,
+                    amount: entry.amount,
+                    tx_hash: entry.key_hash(),
+                    version: planned.version,
+                    committed_at_us: plan.committed_at_us,
+                };
+                (entry.event_id.clone(), recorded)
+            })
+            .collect();
+        open.accounts = plan.accounts.iter().map(|(user, a)| (*user, Account { exists: true, ..a.clone() })).collect();
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let fault = self.fails_with(&[Fault::LostBeforeCommit, Fault::LostAfterCommit]);
+        let open = self.open.take().expect("a transaction is open");
+        if fault != Some(Fault::LostBeforeCommit) {
+            let mut tables = self.tables.lock().expect("not poisoned");
+            tables.commits += 1;
+            tables.log.push(open.entries.iter().map(|(event, _)| event.to_string()).collect());
+            for (event, recorded) in open.entries {
+                assert!(tables.loaded.events.insert(event, recorded).is_none(), "an event was written twice");
+            }
+            tables.loaded.accounts.extend(open.accounts);
+        }
+        if fault.is_some() { Err(StoreError::Lost("planned".into())) } else { Ok(()) }
+    }
+
+    fn rollback(&mut self) {
+        self.open = None;
+    }
+
+    fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
+        Ok(PutUserOutcome::Stored { telegram_id: user.telegram_id })
+    }
+
+    fn reconnect(&mut self) -> Result<(), StoreError> {
+        self.open = None;
+        Ok(())
+    }
+}

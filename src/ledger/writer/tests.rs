@@ -1,0 +1,162 @@
+//! Every way a transaction can fail, and what the senders are told.
+
+use std::time::Duration;
+
+use super::*;
+use crate::domain::{EventId, Outcome};
+use crate::ledger::testing::{Fault, MemoryStore, entry};
+use crate::ledger::{Admission, EntryOutcome, Permit};
+
+struct Rig {
+    writer: Writer,
+    store: MemoryStore,
+    clock: Clock,
+    orphans: mpsc::Receiver<Orphan>,
+}
+
+/// A writer that begins with the first posting sent while it is held by a closed gate: see [`Rig::hold`].
+fn rig(faults: &[Fault]) -> Rig {
+    let store = MemoryStore::default();
+    store.tables.lock().expect("free").faults.extend(faults);
+    let (orphans, unheard) = mpsc::channel(16);
+    let clock = Clock::system();
+    let options = WriterOptions { clock, rules: Rules { auto_create: true }, orphans };
+    let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
+    Rig { writer, store, clock, orphans: unheard }
+}
+
+fn permit() -> Permit {
+    Admission::new(10_000).try_acquire(Lane::Single, 1).expect("room")
+}
+
+impl Rig {
+    fn post(&self, lane: Lane, events: &[&str], wait: Duration) -> oneshot::Receiver<Posted> {
+        let (reply, answer) = oneshot::channel();
+        let entries = events.iter().map(|event| entry(1, event, 5)).collect();
+        let deadline = self.clock.deadline(wait);
+        let posting = Posting { entries, is_atomic: false, lane, deadline, permit: permit(), reply };
+        self.writer.send(Command::Post(posting));
+        answer
+    }
+
+    fn single(&self, event: &str) -> oneshot::Receiver<Posted> {
+        self.post(Lane::Single, &[event], Duration::from_secs(60))
+    }
+
+    /// Keeps the writer from its next transaction while the guard lives, so that what is sent meanwhile queues.
+    fn hold(&self) -> std::sync::MutexGuard<'_, crate::ledger::testing::Tables> {
+        self.store.tables.lock().expect("free")
+    }
+}
+
+fn version(answer: oneshot::Receiver<Posted>) -> Result<i64, PostError> {
+    let outcomes = answer.blocking_recv().expect("every posting is answered").result?;
+    match &outcomes[0] {
+        EntryOutcome::Decided(Outcome::Accepted { version, .. }) => Ok(*version),
+        other => panic!("not accepted: {other:?}"),
+    }
+}
+
+#[test]
+fn what_queues_during_a_transaction_goes_together_single_ones_first() {
+    let rig = rig(&[]);
+    let held = rig.hold();
+    let first = rig.single("first");
+    let bulk = rig.post(Lane::Bulk, &["b1", "b2"], Duration::from_secs(60));
+    let singles = [rig.single("s1"), rig.single("s2")];
+    drop(held);
+    assert_eq!(version(first), Ok(1));
+    singles.into_iter().chain([bulk]).for_each(|answer| assert!(version(answer).is_ok()));
+    rig.writer.stop();
+    let log = rig.store.tables.lock().expect("free").log.concat();
+    let place = |event: &str| log.iter().position(|logged| logged == event).expect(event);
+    assert!(place("s1") < place("s2") && place("s2") < place("b1") && place("b1") < place("b2"), "{log:?}");
+    assert!(rig.store.tables.lock().expect("free").commits <= 2, "group commit");
+}
+
+#[test]
+fn passing_trouble_is_not_seen_by_the_sender() {
+    for fault in [Fault::LostAtBegin, Fault::BusyAtWrite, Fault::RacedAtWrite, Fault::LostBeforeCommit] {
+        let rig = rig(&[fault, fault]);
+        assert_eq!(version(rig.single("e")), Ok(1), "{fault:?}");
+        assert_eq!(rig.store.tables.lock().expect("free").commits, 1, "{fault:?}");
+        rig.writer.stop();
+    }
+}
+
+#[test]
+fn a_commit_whose_answer_was_lost_is_accepted_once_and_is_no_duplicate() {
+    let rig = rig(&[Fault::LostAfterCommit, Fault::LostAtBegin]);
+    assert_eq!(version(rig.single("e")), Ok(1));
+    assert_eq!(rig.store.tables.lock().expect("free").commits, 1);
+    rig.writer.stop();
+}
+
+#[test]
+fn a_poisoned_entry_fails_alone_and_the_order_is_kept() {
+    let rig = rig(&[]);
+    rig.store.tables.lock().expect("free").poisoned = EventId::parse("e5").ok();
+    let held = rig.hold();
+    let answers: Vec<_> = (0..10).map(|n| rig.single(&format!("e{n}"))).collect();
+    drop(held);
+    let told: Vec<_> = answers.into_iter().map(version).collect();
+    let expected: Vec<_> =
+        (0..10).map(|n| if n == 5 { Err(PostError::Refused) } else { Ok(n + 1 - i64::from(n > 5)) }).collect();
+    assert_eq!(told, expected);
+    rig.writer.stop();
+}
+
+#[test]
+fn past_its_deadline_a_posting_is_given_up_and_never_runs() {
+    let rig = rig(&[Fault::LostAtBegin; 40]);
+    let answer = rig.post(Lane::Single, &["late"], Duration::ZERO);
+    assert_eq!(version(answer), Err(PostError::Unavailable));
+    let trying = rig.post(Lane::Single, &["tried"], Duration::from_millis(50));
+    assert_eq!(version(trying), Err(PostError::Unavailable));
+    rig.writer.stop();
+    assert_eq!(rig.store.tables.lock().expect("free").commits, 0);
+}
+
+#[test]
+fn a_commit_that_nobody_waits_for_is_told_as_an_orphan() {
+    let mut rig = rig(&[]);
+    drop(rig.single("e"));
+    let orphan = rig.orphans.blocking_recv().expect("told");
+    assert_eq!(orphan.entries[0].event_id.as_str(), "e");
+    assert!(orphan.result.is_ok());
+    rig.writer.stop();
+}
+
+#[test]
+fn stopping_finishes_what_is_queued_and_refuses_what_comes_later() {
+    let rig = rig(&[]);
+    let held = rig.hold();
+    let answers: Vec<_> = (0..20).map(|n| rig.single(&format!("e{n}"))).collect();
+    drop(held);
+    rig.writer.stop();
+    answers.into_iter().for_each(|answer| assert!(version(answer).is_ok()));
+    assert_eq!(version(rig.single("later")), Err(PostError::ShuttingDown));
+}
+
+#[test]
+fn aborting_gives_up_a_database_that_stays_away() {
+    let rig = rig(&[Fault::LostAtBegin; 1000]);
+    let answer = rig.single("e");
+    rig.writer.abort();
+    rig.writer.stop();
+    assert_eq!(version(answer), Err(PostError::Unavailable));
+}
+
+#[test]
+fn an_atomic_batch_larger_than_the_room_beside_singles_goes_in_one_piece() {
+    let batch = |count: usize| {
+        let (reply, _) = oneshot::channel();
+        let entries = (0..count).map(|n| entry(1, &format!("e{n}"), 1)).collect();
+        let deadline = Clock::system().deadline(Duration::from_secs(60));
+        Posting { entries, is_atomic: true, lane: Lane::Bulk, deadline, permit: permit(), reply }
+    };
+    let mut lane = VecDeque::from([batch(3000), batch(10)]);
+    let (mut taken, mut count) = (Vec::new(), 100);
+    fill(&mut taken, &mut count, &mut lane, 356);
+    assert_eq!((taken.len(), count, lane.len()), (1, 3100, 1));
+}
