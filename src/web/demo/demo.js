@@ -37,8 +37,6 @@ let isPongDue = false;
 let refreshes = 0;
 let displayedVersion = 0; // the newest reported on this connection
 
-// ---- the connection ----
-
 async function fetchToken(userId) {
   const response = await fetch("/demo/token", {
     method: "POST",
@@ -141,8 +139,6 @@ function heartbeat() {
   send({ type: "ping", id: "heartbeat" });
 }
 
-// ---- what the server says ----
-
 function receive(text) {
   const frame = JSON.parse(text);
   isPongDue = false;
@@ -184,8 +180,6 @@ function reportDisplayed() {
     send({ type: "displayed", version });
   }));
 }
-
-// ---- the page ----
 
 function make(name, className, text) {
   const made = document.createElement(name);
