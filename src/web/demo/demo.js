@@ -217,7 +217,7 @@ function forgetBalance(userId) {
   shown = null;
   page.shownUser.textContent = String(userId);
   page.balances.replaceChildren(make("p", "empty", "No balance yet."));
-  for (const output of [page.version, page.asOf, page.change]) output.textContent = "–";
+  for (const fact of [page.version, page.asOf, page.change]) fact.textContent = "–";
 }
 
 function note(title, text) {
