@@ -1,9 +1,40 @@
 //! The map.
+//!
+//! `balance-coordinator` is the one place through which every balance change of an application goes: from a signed
+//! webhook, through a durable ledger, to the user's open browser tabs.
+//!
+//! # The way of a deposit
+//!
+//! ```text
+//! webhook ─► http::webhooks ─► coordinator::Registry ─► BalanceActor(184) ─► ledger::writer ─► SQLite / PostgreSQL
+//!                  ▲                                      │           ▲  after the commit
+//!                  └────────────── 200 ───────────────────┤           └──────────┘
+//!                                                         ├─ cached balance, version
+//!                                                         ├─ pacing: now, or summed up a little later
+//!                                                         └─► http::session ─► browser
+//! ```
+//!
+//! # The parts
+//!
+//! | part | owns |
+//! | --- | --- |
+//! | [`domain`] | ids, money, entries, the pure posting rule |
+//! | [`ledger`] | tables, group-commit writers, reads, audit |
+//! | [`coordinator`] | registry, balance actors, cache, pacing |
+//! | [`http`] | listeners, signatures, tokens, WebSocket sessions |
+//! | [`app`] | composing, starting and stopping in order |
+//! | [`cli`] | one file per command |
+//! | [`config`], [`limits`], [`clock`], [`telemetry`] | settings, caps, time, log and counters |
+//!
+//! Imports go one way: `domain ← ledger ← coordinator ← http ← app ← cli`; a test enforces it.
+
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod domain;
+pub mod http;
 pub mod ledger;
 pub mod limits;
 pub mod telemetry;

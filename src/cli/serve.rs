@@ -60,7 +60,7 @@ balance-coordinator is ready for development. Both listeners are on loopback onl
   internal    http://{internal_addr}
   secrets     ./{DEV_FILE}
 
-Administration: the dashboard is http://{internal_addr}/admin/ and the token is {admin}
+Administration, with the token {admin}:
 
   curl -sS -H 'Authorization: Bearer {admin}' http://{internal_addr}/admin/v1/registry
 

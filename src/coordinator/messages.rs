@@ -147,7 +147,7 @@ pub struct Peer {
     /// Where it connects from.
     pub address: Option<IpAddr>,
     /// What it calls itself.
-    pub user_agent: Option<Box<str>>,
+    pub user_agent: Option<std::sync::Arc<str>>,
     /// Since when, microseconds since the Unix epoch.
     pub connected_at_us: i64,
 }

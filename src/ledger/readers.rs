@@ -3,7 +3,7 @@
 //! A read is a closure over a connection. It is tried again on another connection when its own turns out to be dead, and
 //! given up without running when its asker has waited past the deadline.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ type Job = Box<dyn FnOnce(&mut Reader) + Send>;
 /// The running pool.
 #[derive(Debug)]
 pub(super) struct Readers {
-    jobs: Option<Sender<Job>>,
-    threads: Vec<JoinHandle<()>>,
+    jobs: Sender<Job>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     clock: Clock,
     timeout: Duration,
 }
@@ -35,6 +35,7 @@ pub(super) struct Readers {
 struct Reader {
     pool: Arc<r2d2::Pool<Manager>>,
     attempts_max: u32,
+    is_stopping: bool,
 }
 
 impl Readers {
@@ -51,15 +52,19 @@ impl Readers {
         let (jobs, inbox) = crossbeam_channel::bounded::<Job>(READ_QUEUE_MAX);
         let threads = (0..pool_size)
             .map(|index| {
-                let mut reader = Reader { pool: pool.clone(), attempts_max: pool_size + 1 };
+                let mut reader = Reader { pool: pool.clone(), attempts_max: pool_size + 1, is_stopping: false };
                 let inbox: Receiver<Job> = inbox.clone();
                 std::thread::Builder::new()
                     .name(format!("ledger-reader-{index}"))
-                    .spawn(move || inbox.iter().for_each(|job| job(&mut reader)))
+                    .spawn(move || {
+                        while let (false, Ok(job)) = (reader.is_stopping, inbox.recv()) {
+                            job(&mut reader);
+                        }
+                    })
                     .map_err(|error| LedgerError::Unavailable(error.to_string()))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { jobs: Some(jobs), threads, clock, timeout })
+        Ok(Self { jobs, threads: Mutex::new(threads), clock, timeout })
     }
 
     /// Queues a read. The future ends in `Unavailable` at the latest when `database.timeout_ms` is over.
@@ -76,13 +81,10 @@ impl Readers {
                 let _ = reply.send(reader.run(&read, deadline));
             }
         });
-        let queued = match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(TrySendError::Full(_))) => Err(LedgerError::Overloaded),
-            Some(Err(TrySendError::Disconnected(_))) | None => {
-                Err(LedgerError::Unavailable("the service is stopping".into()))
-            }
-        };
+        let queued = self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => LedgerError::Overloaded,
+            TrySendError::Disconnected(_) => LedgerError::Unavailable("the service is stopping".into()),
+        });
         Box::pin(async move {
             queued?;
             match tokio::time::timeout_at(deadline.instant(), answer).await {
@@ -97,10 +99,14 @@ impl Readers {
         self.timeout
     }
 
-    /// Takes no more reads and waits for those under way.
-    pub(super) fn stop(mut self) {
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
+    /// Ends the threads once they have done what they are at; a read that hangs is not waited for.
+    pub(super) fn stop(&self) {
+        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads)).unwrap_or_default();
+        for _ in &threads {
+            // Full: the threads end with the process.
+            let _ = self.jobs.try_send(Box::new(|reader| reader.is_stopping = true));
+        }
+        for thread in threads.into_iter().filter(JoinHandle::is_finished) {
             if thread.join().is_err() {
                 log::error!("a ledger reader has panicked");
             }

@@ -1,8 +1,5 @@
 //! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -122,18 +119,15 @@ impl SqlLedger {
         })
     }
 
-    /// What makes a running [`SqlLedger::stop`] give up what it can't finish.
-    pub fn abort_flags(&self) -> Vec<Arc<AtomicBool>> {
-        self.writers.iter().map(Writer::abort_flag).collect()
+    /// Finishes what is queued and stops the threads. Blocks until then, or until [`SqlLedger::abort`].
+    pub fn stop(&self) {
+        self.writers.iter().for_each(Writer::stop);
+        self.readers.stop();
     }
 
-    /// Finishes what is queued and stops the threads. Blocks until then, or until the flags are set.
-    pub fn stop(self) {
-        for writer in self.writers {
-            let is_aborting = writer.abort_flag().load(Ordering::Relaxed);
-            writer.stop(is_aborting);
-        }
-        self.readers.stop();
+    /// Makes a [`SqlLedger::stop`] under way give up what it can't finish because the database is away.
+    pub fn abort(&self) {
+        self.writers.iter().for_each(Writer::abort);
     }
 
     fn writer_of(&self, user: UserId) -> &Writer {

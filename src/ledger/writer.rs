@@ -10,8 +10,8 @@
 //! what the database refuses is narrowed down by halves to the posting at fault, and the rest is committed without it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub enum Command {
     Post(Posting),
     /// Make or link a user.
     PutUser(PutUser, oneshot::Sender<Result<PutUserOutcome, LedgerError>>),
+    /// Finish what is queued, then end.
+    Stop,
 }
 
 /// What a writer needs besides its store.
@@ -49,12 +51,12 @@ pub struct WriterOptions {
     pub orphans: mpsc::Sender<Orphan>,
 }
 
-/// The way to a running writer. Dropping every handle stops it once its lanes are empty.
+/// The way to a running writer.
 #[derive(Debug)]
 pub struct Writer {
-    commands: Option<Sender<Command>>,
+    commands: Sender<Command>,
     is_aborting: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
@@ -73,36 +75,33 @@ impl Writer {
             single: VecDeque::new(),
             bulk: VecDeque::new(),
             is_aborting: is_aborting.clone(),
+            is_stopping: false,
             last_commit_us: 0,
             singles_lately: false,
         };
         let thread = std::thread::Builder::new().name(name).spawn(move || state.run())?;
-        Ok(Self { commands: Some(commands), is_aborting, thread: Some(thread) })
+        Ok(Self { commands, is_aborting, thread: Mutex::new(Some(thread)) })
     }
 
     /// Queues a command; a posting that comes too late is answered `ShuttingDown`.
     pub fn send(&self, command: Command) {
-        let Some(commands) = &self.commands else { return refuse(command) };
-        if let Err(unsent) = commands.send(command) {
+        if let Err(unsent) = self.commands.send(command) {
             refuse(unsent.into_inner());
         }
     }
 
-    /// Takes no more, finishes what is queued and waits for the thread. With `abort`, a transaction that can't be
-    /// finished now (the database is away) is given up.
-    pub fn stop(mut self, abort: bool) {
-        self.commands = None;
-        self.is_aborting.store(abort, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+    /// Takes no more, finishes what is queued and waits for the thread.
+    pub fn stop(&self) {
+        self.send(Command::Stop);
+        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             error!("a ledger writer has panicked");
         }
     }
 
-    /// Makes a running [`Writer::stop`] of any thread give up.
-    pub fn abort_flag(&self) -> Arc<AtomicBool> {
-        self.is_aborting.clone()
+    /// From now on a transaction that can't be finished (the database is away) is given up.
+    pub fn abort(&self) {
+        self.is_aborting.store(true, Ordering::Relaxed);
     }
 }
 
@@ -113,6 +112,7 @@ fn refuse(command: Command) {
             // Nobody may be waiting any more; then there is nobody to tell.
             let _ = reply.send(Err(LedgerError::Unavailable("the service is stopping".into())));
         }
+        Command::Stop => {}
     }
 }
 
@@ -130,6 +130,7 @@ struct State {
     single: VecDeque<Posting>,
     bulk: VecDeque<Posting>,
     is_aborting: Arc<AtomicBool>,
+    is_stopping: bool,
     last_commit_us: i64,
     singles_lately: bool,
 }
@@ -146,6 +147,9 @@ impl State {
     fn run(mut self) {
         loop {
             if self.single.is_empty() && self.bulk.is_empty() {
+                if self.is_stopping {
+                    return;
+                }
                 let Ok(command) = self.inbox.recv() else { return };
                 self.take(command);
             }
@@ -164,6 +168,7 @@ impl State {
                 Lane::Bulk => self.bulk.push_back(posting),
             },
             Command::PutUser(user, reply) => self.put_user(user, reply),
+            Command::Stop => self.is_stopping = true,
         }
     }
 
@@ -319,10 +324,11 @@ impl State {
         let until = self.options.clock.deadline(wait);
         loop {
             match self.inbox.recv_timeout(until.remaining()) {
-                Ok(command @ Command::Post(_)) => self.take(command),
                 Ok(Command::PutUser(_, reply)) => {
+                    // Whoever hung up need not hear it.
                     let _ = reply.send(Err(LedgerError::Unavailable("the ledger can't be written".into())));
                 }
+                Ok(command) => self.take(command),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
                     std::thread::sleep(until.remaining());

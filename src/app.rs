@@ -1,0 +1,189 @@
+//! Composing the service, starting it, and stopping it in order, with a deadline for each step.
+//!
+//! Start: ledger (migrations, writers, read pool) → registry on the coordinator's arbiter → listeners. Stop: take nothing
+//! new → close the sessions → answer what was accepted → listeners → coordinator → ledger.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_web::dev::ServerHandle;
+use log::{info, warn};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::clock::{Clock, Deadline};
+use crate::config::Settings;
+use crate::coordinator::messages::Shutdown;
+use crate::coordinator::pacing::Intervals;
+use crate::coordinator::{Policy, Registry, Shared};
+use crate::domain::Rules;
+use crate::http::{HttpState, server};
+use crate::ledger::{LedgerError, Options, SqlLedger};
+use crate::telemetry::counters::Counters;
+
+/// What is kept back of the stopping time for the listeners and the ledger, in milliseconds.
+const LAST_STEPS_MS: u64 = 2500;
+
+/// How often a stopping service looks whether everything is answered, in milliseconds.
+const DRAIN_POLL_MS: u64 = 20;
+
+/// Why the service could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The database does not answer or does not fit.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// An address can't be listened on.
+    #[error("{key} {address}: {source}")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The system refuses threads or signals.
+    #[error("the system refuses: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs the service until SIGTERM or SIGINT. Blocks. `on_ready` gets the public and the internal address.
+///
+/// # Errors
+/// [`AppError`] when it could not start; stopping is never an error.
+pub fn run(
+    settings: Settings,
+    is_dev: bool,
+    on_ready: impl FnOnce(SocketAddr, SocketAddr) + Send + 'static,
+) -> Result<(), AppError> {
+    let clock = Clock::system();
+    let public = listen("server.public_addr", settings.server.public_addr)?;
+    let internal = listen("server.internal_addr", settings.server.internal_addr)?;
+    let (ledger, unheard) = SqlLedger::open(ledger_options(&settings, clock))?;
+    let ledger = Arc::new(ledger);
+    let shutdown_timeout = Duration::from_secs(settings.server.shutdown_timeout_s);
+
+    let served: Result<(), AppError> = System::new().block_on(async {
+        let counters = Arc::new(Counters::default());
+        let shared = shared(&settings, clock, ledger.clone(), counters.clone());
+        let coordinator = Arbiter::new();
+        let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| Registry::new(shared, unheard));
+        let state = Arc::new(HttpState::new(settings, is_dev, clock, registry.clone(), ledger.clone(), counters));
+
+        let (public_addr, internal_addr) = (public.local_addr()?, internal.local_addr()?);
+        let listeners = [server::public(public, state.clone())?, server::internal(internal, state.clone())?];
+        let handles = listeners.each_ref().map(actix_web::dev::Server::handle);
+        let running = listeners.map(actix_web::rt::spawn);
+        info!("listening on http://{public_addr} (public) and http://{internal_addr} (internal)");
+        on_ready(public_addr, internal_addr);
+
+        wait_for_signal().await?;
+        let deadline = clock.deadline(shutdown_timeout);
+        drain(&state, &registry, deadline).await;
+        stop_listeners(&handles).await;
+        for task in running {
+            // It was told to stop; a failure now changes nothing any more.
+            let _ = task.await;
+        }
+        coordinator.stop();
+        stop_ledger(ledger.clone(), deadline).await;
+        Ok(())
+    });
+    served?;
+    info!("stopped");
+    Ok(())
+}
+
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    let failed = |source| AppError::Listen { key, address, source };
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(failed)?;
+    let prepared = socket
+        .set_reuse_address(true)
+        .and_then(|()| socket.bind(&address.into()))
+        .and_then(|()| socket.listen(LISTEN_BACKLOG))
+        .and_then(|()| socket.set_nonblocking(true));
+    prepared.map_err(failed)?;
+    Ok(socket.into())
+}
+
+/// Connections that may wait to be accepted: a whole population that reconnects after a restart.
+const LISTEN_BACKLOG: i32 = 4096;
+
+fn ledger_options(settings: &Settings, clock: Clock) -> Options {
+    let database = &settings.database;
+    Options {
+        url: database.url.clone(),
+        pool_size: u32::try_from(database.pool_size).unwrap_or(u32::MAX),
+        writers: database.writers,
+        migrate_on_start: database.migrate_on_start,
+        timeout_ms: database.timeout_ms,
+        currencies: settings.currencies.clone(),
+        rules: Rules { auto_create: settings.accounts.auto_create },
+        clock,
+    }
+}
+
+fn shared(settings: &Settings, clock: Clock, ledger: Arc<SqlLedger>, counters: Arc<Counters>) -> Shared {
+    let (pacing, cache) = (&settings.pacing, &settings.cache);
+    let policy = Policy {
+        intervals: Intervals {
+            debounce_us: pacing.debounce_ms * 1000,
+            min_interval_us: pacing.min_interval_ms * 1000,
+            direct_interval_us: pacing.direct_interval_ms * 1000,
+        },
+        direct_kinds: pacing.direct_kinds.clone(),
+        cache_ttl_us: cache.ttl_s * 1_000_000,
+        cache_entries_max: cache.max_entries,
+        cache_sweep_ms: cache.sweep_s * 1000,
+        sessions_per_user_max: settings.limits.sessions_per_user,
+        retry_after_ms: crate::http::problem::RETRY_AFTER_S * 1000,
+    };
+    let epoch = ledger.epoch().to_owned();
+    Shared { ledger, clock, currencies: settings.currencies.clone(), epoch, policy, counters }
+}
+
+async fn wait_for_signal() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => info!("SIGINT: stopping"),
+    }
+    Ok(())
+}
+
+/// Takes nothing new, closes the sessions with 1001, and waits until what was accepted is answered.
+async fn drain(state: &HttpState, registry: &Addr<Registry>, deadline: Deadline) {
+    state.begin_stopping();
+    let patience = deadline.remaining().saturating_sub(Duration::from_millis(LAST_STEPS_MS));
+    let until = Clock::system().deadline(patience);
+    if registry.send(Shutdown).timeout(patience).await.is_err() {
+        warn!("the coordinator did not close its sessions in time");
+    }
+    while !state.is_idle() && !until.has_passed() {
+        actix_web::rt::time::sleep(Duration::from_millis(DRAIN_POLL_MS)).await;
+    }
+    if !state.is_idle() {
+        warn!("stopping with unanswered requests or open sessions; their senders see an unknown outcome");
+    }
+}
+
+async fn stop_listeners(handles: &[ServerHandle; 2]) {
+    let [public, internal] = handles;
+    futures_util::future::join(public.stop(true), internal.stop(true)).await;
+}
+
+/// Lets the writers finish what is queued; what they can't finish in time is given up.
+async fn stop_ledger(ledger: Arc<SqlLedger>, deadline: Deadline) {
+    let stopping = ledger.clone();
+    let mut stopped = actix_web::rt::task::spawn_blocking(move || stopping.stop());
+    let patience = deadline.remaining().saturating_sub(Duration::from_millis(LAST_STEPS_MS / 5));
+    if actix_web::rt::time::timeout(patience, &mut stopped).await.is_err() {
+        ledger.abort();
+        if actix_web::rt::time::timeout(deadline.remaining(), stopped).await.is_err() {
+            warn!("a ledger writer did not stop in time; what it was writing has an unknown outcome");
+        }
+    }
+}

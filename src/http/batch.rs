@@ -1,0 +1,253 @@
+//! `POST /internal/v1/batch`: entries of any kind and any users in one request.
+//!
+//! One bad item never stops the others, unless `?atomic=true` makes it all or nothing. When the ledger could not take
+//! some items in, or their outcome is unknown, the whole request is answered 503: sending it again is always safe.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries, ToUser};
+use crate::domain::{Currencies, CurrencyId, EventId, NewEntry, Outcome, UserId};
+use crate::ledger::{EntryOutcome, Lane, PostError, Posted};
+use crate::limits::POSTING_ENTRIES_MAX;
+
+use super::HttpState;
+use super::body::read_signed_json;
+use super::entry_body::{RawObject, item_kind, parse_entry};
+use super::problem::{Code, Problem};
+use super::webhooks::{refusal, unroutable};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BatchQuery {
+    #[serde(default)]
+    atomic: bool,
+}
+
+/// What became of one item.
+#[derive(Debug, Clone, Serialize)]
+struct ItemResult {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<EventId>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(skip)]
+    problem: Option<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+struct BatchAnswer<'a> {
+    accepted: usize,
+    duplicates: usize,
+    rejected: usize,
+    results: &'a [ItemResult],
+}
+
+impl ItemResult {
+    fn new(index: usize, event_id: Option<EventId>, status: &'static str) -> Self {
+        Self { index, event_id, status, version: None, code: None, field: None, problem: None }
+    }
+
+    fn rejected(index: usize, event_id: Option<EventId>, problem: Problem) -> Self {
+        Self {
+            code: Some(problem.code().as_str()),
+            field: problem.field_name().map(str::to_owned),
+            problem: Some(problem),
+            ..Self::new(index, event_id, "rejected")
+        }
+    }
+
+    fn decided(index: usize, key: ItemKey, outcome: &EntryOutcome, currencies: &Currencies) -> Self {
+        let new = |status, version| Self { version, ..Self::new(index, Some(key.event_id.clone()), status) };
+        match outcome {
+            EntryOutcome::NotApplied => new("not_applied", None),
+            EntryOutcome::Decided(Outcome::Accepted { version, .. }) => new("accepted", Some(*version)),
+            EntryOutcome::Decided(Outcome::Duplicate(first)) => new("duplicate", Some(first.version)),
+            EntryOutcome::Decided(refused) => {
+                let decimals = currencies.get(key.currency).decimals;
+                let problem = refusal(refused, |available| available.display(decimals).to_string());
+                Self::rejected(index, Some(key.event_id), problem)
+            }
+        }
+    }
+}
+
+/// What an item's result needs of its entry.
+#[derive(Debug, Clone)]
+struct ItemKey {
+    event_id: EventId,
+    currency: CurrencyId,
+}
+
+impl From<&NewEntry> for ItemKey {
+    fn from(entry: &NewEntry) -> Self {
+        Self { event_id: entry.event_id.clone(), currency: entry.currency }
+    }
+}
+
+/// The endpoint.
+pub(super) async fn batch(
+    request: HttpRequest,
+    payload: web::Payload,
+    query: web::Query<BatchQuery>,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    let limits = &state.settings.limits;
+    let body = read_signed_json(&request, payload, &state, limits.batch_body_bytes).await?;
+    let mut results = Vec::new();
+    let mut valid = Vec::new();
+    for (index, item) in items(&body, limits.batch_entries)?.into_iter().enumerate() {
+        match parse_item(item, &state.settings.currencies) {
+            Ok(entry) => valid.push((index, entry)),
+            Err((event_id, problem)) => results.push(ItemResult::rejected(index, event_id, problem)),
+        }
+    }
+    drop(body);
+    if query.atomic { post_atomic(&state, valid, results).await } else { post_each(&state, valid, results).await }
+}
+
+fn items(body: &[u8], entries_max: usize) -> Result<Vec<&RawValue>, Problem> {
+    let object = RawObject::parse(body)?;
+    object.check_names(|name| name == "entries")?;
+    let invalid = |why: &'static str| Problem::new(Code::InvalidField, why).field("entries");
+    let entries = object.get("entries").ok_or_else(|| invalid("entries is missing"))?;
+    let items: Vec<&RawValue> = serde_json::from_str(entries.get()).map_err(|_| invalid("entries must be an array"))?;
+    if items.is_empty() {
+        return Err(invalid("entries must have at least one entry"));
+    }
+    if items.len() > entries_max {
+        return Err(
+            Problem::new(Code::BatchTooLarge, format!("a batch may have {entries_max} entries")).field("entries")
+        );
+    }
+    Ok(items)
+}
+
+fn parse_item(item: &RawValue, currencies: &Currencies) -> Result<NewEntry, (Option<EventId>, Problem)> {
+    let object = RawObject::parse(item.get().as_bytes()).map_err(|problem| (None, problem))?;
+    let parsed = item_kind(&object).and_then(|kind| parse_entry(&object, kind, true, currencies));
+    parsed.map_err(|problem| {
+        let event_id = object.get("event_id").and_then(|value| serde_json::from_str::<String>(value.get()).ok());
+        (event_id.and_then(|text| EventId::parse(&text).ok()), problem)
+    })
+}
+
+type Parts = Vec<(Vec<(usize, ItemKey)>, oneshot::Receiver<Posted>)>;
+
+/// Each user's items in their order, through that user's actor.
+async fn post_each(
+    state: &HttpState,
+    valid: Vec<(usize, NewEntry)>,
+    mut results: Vec<ItemResult>,
+) -> Result<HttpResponse, Problem> {
+    if !valid.is_empty() {
+        let (messages, parts, deadline) = split_by_user(state, valid)?;
+        state.registry.try_send(PostBatch(messages)).map_err(unroutable)?;
+        let all =
+            futures_util::future::join_all(parts.into_iter().map(|(keys, answer)| async { (keys, answer.await) }));
+        let answered = tokio::time::timeout_at(deadline.instant(), all).await;
+        for (keys, posted) in answered.map_err(|_| Problem::from(PostError::Unavailable))? {
+            let posted = posted.map_err(|_| Problem::from(PostError::Unavailable))?;
+            collect(&mut results, keys, posted.result, &state.settings.currencies)?;
+        }
+    }
+    results.sort_unstable_by_key(|result| result.index);
+    Ok(HttpResponse::Ok().json(answer(&results)))
+}
+
+fn split_by_user(
+    state: &HttpState,
+    valid: Vec<(usize, NewEntry)>,
+) -> Result<(Vec<ToUser<PostEntries>>, Parts, crate::clock::Deadline), Problem> {
+    let (mut permit, deadline) = state.admit(Lane::Bulk, valid.len())?;
+    // The newest posting of each user, by its place in `groups`.
+    let mut places: HashMap<UserId, usize> = HashMap::new();
+    let mut groups: Vec<(UserId, Vec<(usize, ItemKey)>, Vec<NewEntry>)> = Vec::new();
+    for (index, entry) in valid {
+        let user_id = entry.user_id;
+        let place = places.get(&user_id).copied().filter(|place| groups[*place].2.len() < POSTING_ENTRIES_MAX);
+        let place = place.unwrap_or_else(|| {
+            groups.push((user_id, Vec::new(), Vec::new()));
+            places.insert(user_id, groups.len() - 1);
+            groups.len() - 1
+        });
+        groups[place].1.push((index, ItemKey::from(&entry)));
+        groups[place].2.push(entry);
+    }
+    let mut messages = Vec::with_capacity(groups.len());
+    let mut parts = Vec::with_capacity(groups.len());
+    for (user_id, keys, entries) in groups {
+        let (reply, answer) = oneshot::channel();
+        let permit = permit.split(entries.len());
+        parts.push((keys, answer));
+        messages.push(ToUser { user_id, message: PostEntries { entries, lane: Lane::Bulk, deadline, permit, reply } });
+    }
+    Ok((messages, parts, deadline))
+}
+
+fn collect(
+    results: &mut Vec<ItemResult>,
+    keys: Vec<(usize, ItemKey)>,
+    outcomes: Result<Vec<EntryOutcome>, PostError>,
+    currencies: &Currencies,
+) -> Result<(), Problem> {
+    match outcomes {
+        Ok(outcomes) => {
+            let decided = keys.into_iter().zip(&outcomes);
+            results.extend(decided.map(|((index, key), outcome)| ItemResult::decided(index, key, outcome, currencies)));
+        }
+        Err(error) if error.is_transient() => return Err(error.into()),
+        Err(error) => {
+            let refused =
+                |(index, key): (usize, ItemKey)| ItemResult::rejected(index, Some(key.event_id), error.into());
+            results.extend(keys.into_iter().map(refused));
+        }
+    }
+    Ok(())
+}
+
+/// All items in one transaction, or none.
+async fn post_atomic(
+    state: &HttpState,
+    valid: Vec<(usize, NewEntry)>,
+    mut results: Vec<ItemResult>,
+) -> Result<HttpResponse, Problem> {
+    let (keys, entries): (Vec<_>, Vec<_>) =
+        valid.into_iter().map(|(index, entry)| ((index, ItemKey::from(&entry)), entry)).unzip();
+    if results.is_empty() {
+        let (permit, deadline) = state.admit(Lane::Bulk, entries.len())?;
+        let (reply, answer) = oneshot::channel();
+        state.registry.try_send(PostAtomic { entries, deadline, permit, reply }).map_err(unroutable)?;
+        let answered = tokio::time::timeout_at(deadline.instant(), answer).await;
+        let posted = answered.ok().and_then(Result::ok).ok_or(PostError::Unavailable)?;
+        collect(&mut results, keys, posted.result, &state.settings.currencies)?;
+    } else {
+        let spared = |(index, key): (usize, ItemKey)| ItemResult::new(index, Some(key.event_id), "not_applied");
+        results.extend(keys.into_iter().map(spared));
+    }
+    results.sort_unstable_by_key(|result| result.index);
+    match results.iter().find_map(|result| Some((result.index, result.problem.clone()?))) {
+        None => Ok(HttpResponse::Ok().json(answer(&results))),
+        Some((index, problem)) => {
+            let results = serde_json::to_value(&results).unwrap_or_default();
+            let field =
+                problem.field_name().map_or_else(|| format!("entries[{index}]"), |f| format!("entries[{index}].{f}"));
+            Err(problem.field(field).with("results", results))
+        }
+    }
+}
+
+fn answer(results: &[ItemResult]) -> BatchAnswer<'_> {
+    let count = |status| results.iter().filter(|result| result.status == status).count();
+    BatchAnswer { accepted: count("accepted"), duplicates: count("duplicate"), rejected: count("rejected"), results }
+}

@@ -1,0 +1,71 @@
+//! Reading a signed request: headers first, then at most so many bytes, then the signature, then the timestamp; only
+//! then may anybody parse it.
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::{HttpRequest, web};
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
+
+use super::HttpState;
+use super::problem::{Code, Problem};
+use super::signature::Signed;
+
+/// Reads and verifies a signed request with a body of at most `bytes_max`.
+pub(super) async fn read_signed(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &HttpState,
+    bytes_max: usize,
+) -> Result<bytes::Bytes, Problem> {
+    let headers = request.headers();
+    let signed = Signed {
+        id: header(headers, "webhook-id")?,
+        timestamp: header(headers, "webhook-timestamp")?,
+        signature: header(headers, "webhook-signature")?,
+    };
+    let body = read(payload, bytes_max).await?;
+    let auth = &state.settings.auth;
+    signed.verify(&auth.webhook_secrets, &body, state.clock.now_s(), auth.webhook_tolerance_s)?;
+    Ok(body)
+}
+
+/// Like [`read_signed`], for a JSON body.
+pub(super) async fn read_signed_json(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &HttpState,
+    bytes_max: usize,
+) -> Result<bytes::Bytes, Problem> {
+    let body = read_signed(request, payload, state, bytes_max).await?;
+    check_json(request.headers())?;
+    Ok(body)
+}
+
+/// At most `bytes_max` of a body; more is refused as soon as it is known.
+pub(super) async fn read(mut payload: web::Payload, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| Problem::new(Code::InvalidJson, format!("the body broke off: {error}")))?;
+        if body.len() + chunk.len() > bytes_max {
+            return Err(Problem::new(Code::BodyTooLarge, format!("the body may have {bytes_max} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Problem> {
+    let missing = || Problem::new(Code::MissingSignature, format!("the header {name} is missing")).field(name);
+    headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty()).ok_or_else(missing)
+}
+
+/// A body without a type is taken as JSON.
+pub(super) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::UnsupportedMediaType, "content-type must be application/json"))
+    }
+}

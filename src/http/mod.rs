@@ -1,0 +1,29 @@
+//! The doors: two listeners, signatures, tokens, the WebSocket session actor, problem details, pages.
+//!
+//! Owns everything that knows HTTP and WebSockets, and the only place that knows status codes ([`problem`]). Knows no SQL.
+//! Handlers run on the listeners' worker threads and never block; a session actor lives on the worker that accepted it.
+//!
+//! Start reading at [`router`], the index of endpoints.
+
+mod admin;
+mod batch;
+mod body;
+mod browser_api;
+mod client_messages;
+mod entry_body;
+mod health;
+mod internal_reads;
+mod origin;
+mod pages;
+pub mod problem;
+mod rate_limit;
+pub mod router;
+pub mod server;
+mod session;
+pub mod session_token;
+pub mod signature;
+mod state;
+mod upgrade;
+mod webhooks;
+
+pub use state::HttpState;

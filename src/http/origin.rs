@@ -1,0 +1,111 @@
+//! Which browser origins may open `/ws` and read `/api`: the same host, and those of `server.allowed_origins`.
+
+use std::sync::Arc;
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpResponse, web};
+
+use super::HttpState;
+use super::problem::{Code, Problem};
+
+/// How long a browser may keep the answer to a preflight, in seconds.
+const PREFLIGHT_S: u64 = 600;
+
+/// Refuses foreign origins, answers preflights, and lets allowed origins read.
+pub(super) async fn guard<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
+        return Ok(next.call(request).await?.map_into_left_body());
+    };
+    let state: Option<&web::Data<HttpState>> = request.app_data();
+    let allowed = state.map(|state| state.settings.server.allowed_origins.as_slice()).unwrap_or_default();
+    if !is_allowed(&origin, allowed, request.headers()) {
+        let problem = Problem::new(Code::OriginNotAllowed, "this origin is not in server.allowed_origins");
+        return Ok(request.error_response(problem).map_into_right_body());
+    }
+    let is_preflight =
+        request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if is_preflight {
+        request.into_response(preflight()).map_into_right_body()
+    } else {
+        next.call(request).await?.map_into_left_body()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, retry-after"));
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    Ok(response)
+}
+
+fn preflight() -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-none-match"))
+        .insert_header((header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_S.to_string()))
+        .finish()
+}
+
+fn is_allowed(origin: &HeaderValue, allowed: &[String], headers: &HeaderMap) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    let is_listed = allowed.iter().any(|one| one == "*" || one.eq_ignore_ascii_case(origin));
+    is_listed || is_same_host(origin, headers.get(header::HOST).and_then(|host| host.to_str().ok()))
+}
+
+/// The origin's host and port equal the `Host` header; the scheme's own port may be left out of either.
+fn is_same_host(origin: &str, host: Option<&str>) -> bool {
+    let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
+    let own_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    let bare = |text: &str| text.strip_suffix(own_port).unwrap_or(text).to_ascii_lowercase();
+    bare(authority) == bare(host)
+}
+
+/// Counts requests under way, and asks clients to leave while the service is stopping.
+pub(super) async fn count<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+    let state: Option<Arc<HttpState>> =
+        request.app_data::<web::Data<HttpState>>().map(|data| data.clone().into_inner());
+    let guard = state.as_ref().map(|state| state.count_request());
+    let mut response = next.call(request).await?;
+    if state.is_some_and(|state| state.is_stopping()) {
+        response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    drop(guard);
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_host_and_listed_origins_are_allowed() {
+        let listed = ["https://app.example".to_owned()];
+        let any = ["*".to_owned()];
+        for (origin, host, allowed, expected) in [
+            ("http://127.0.0.1:8080", "127.0.0.1:8080", &[][..], true),
+            ("http://127.0.0.1:8081", "127.0.0.1:8080", &[], false),
+            ("https://Example.org", "example.org", &[], true),
+            ("https://example.org", "example.org:443", &[], true),
+            ("https://example.org:444", "example.org", &[], false),
+            ("http://example.org.evil", "example.org", &[], false),
+            ("null", "example.org", &[], false),
+            ("null", "example.org", &any, true),
+            ("file://example.org", "example.org", &[], false),
+            ("https://app.example", "example.org", &listed, true),
+            ("https://app.example.evil", "example.org", &listed, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            assert_eq!(is_allowed(&HeaderValue::from_static(origin), allowed, &headers), expected, "{origin} {host}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The index of endpoints, a listener each.
+
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig, get, post, put};
+use actix_web::{Resource, ResponseError as _};
+
+use super::problem::{Code, Problem};
+use super::{HttpState, admin, batch, browser_api, health, internal_reads, origin, pages, upgrade, webhooks};
+
+/// Browsers: `/ws`, `/api`, and with `--dev` the demo page.
+pub fn public(config: &mut ServiceConfig, state: &HttpState) {
+    health(config);
+    config.service(
+        web::scope("/api/v1")
+            .wrap(from_fn(origin::guard))
+            .service(resource("/balance").route(get().to(browser_api::balance)))
+            .service(resource("/entries").route(get().to(browser_api::entries)))
+            .default_service(web::to(not_found)),
+    );
+    config.service(
+        web::scope("/ws").wrap(from_fn(origin::guard)).service(resource("").route(get().to(upgrade::upgrade))),
+    );
+    if state.is_dev {
+        config
+            .service(resource("/").route(get().to(pages::index)))
+            .service(resource("/demo/demo.js").route(get().to(pages::script)))
+            .service(resource("/demo/demo.css").route(get().to(pages::style)))
+            .service(
+                web::scope("/demo/token")
+                    .wrap(from_fn(origin::guard))
+                    .service(resource("").route(post().to(pages::token))),
+            );
+    }
+    config.default_service(web::to(not_found));
+}
+
+/// Back ends, administrators and operators.
+pub fn internal(config: &mut ServiceConfig) {
+    health(config);
+    config
+        .service(resource("/internal/v1/deposits").route(post().to(webhooks::deposits)))
+        .service(resource("/internal/v1/rewards").route(post().to(webhooks::rewards)))
+        .service(resource("/internal/v1/withdrawals").route(post().to(webhooks::withdrawals)))
+        .service(resource("/internal/v1/adjustments").route(post().to(webhooks::adjustments)))
+        .service(resource("/internal/v1/batch").route(post().to(batch::batch)))
+        .service(resource("/internal/v1/tokens").route(post().to(internal_reads::tokens)))
+        .service(resource("/internal/v1/users/{user_id}").route(put().to(internal_reads::put_user)))
+        .service(resource("/internal/v1/users/{user_id}/balance").route(get().to(internal_reads::balance)))
+        .service(resource("/internal/v1/users/{user_id}/entries").route(get().to(internal_reads::entries)))
+        .service(resource("/admin/v1/registry").route(get().to(admin::registry)))
+        .service(resource("/admin/v1/actors").route(get().to(admin::actors)))
+        .service(resource("/admin/v1/actors/{user_id}").route(get().to(admin::actor)))
+        .service(resource("/admin/v1/conflicts").route(get().to(admin::conflicts)))
+        .default_service(web::to(not_found));
+}
+
+fn health(config: &mut ServiceConfig) {
+    config
+        .service(resource("/healthz").route(get().to(health::healthz)))
+        .service(resource("/readyz").route(get().to(health::readyz)));
+}
+
+/// A path whose other methods are refused as such.
+fn resource(path: &str) -> Resource {
+    web::resource(path.to_owned()).default_service(web::to(wrong_method))
+}
+
+async fn wrong_method() -> actix_web::HttpResponse {
+    Problem::new(Code::MethodNotAllowed, "this path does not have this method").error_response()
+}
+
+async fn not_found() -> actix_web::HttpResponse {
+    Problem::new(Code::NotFound, "there is nothing at this path").error_response()
+}

@@ -1,0 +1,431 @@
+//! The WebSocket session actor: one per open socket, on the worker thread that accepted it.
+//!
+//! It authenticates, attaches to its user's balance actor, and from then on carries frames out and messages in. It knows
+//! no balance. Bounded: its outbox holds `limits::SESSION_MAILBOX_MAX` frames, a message `limits.ws_message_bytes`, and a
+//! peer that does not read is ended by the kernel (`TCP_USER_TIMEOUT`, see [`super::server`]), because an actor of
+//! `actix-web-actors` stands still while its socket can't be written. The only file that imports that crate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, Item, ProtocolError};
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web_actors::ws::{Message, WebsocketContext, WsResponseBuilder};
+use bytes::BytesMut;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::coordinator::messages::{
+    AttachSession, CloseReason, DetachSession, Peer, RefreshSession, ReportDisplayed, Routable, SessionId, ToSession,
+    ToUser,
+};
+use crate::coordinator::{BalanceActor, Registry};
+use crate::domain::UserId;
+use crate::limits::{BAD_MESSAGES_MAX, SESSION_MAILBOX_MAX};
+
+use super::HttpState;
+use super::client_messages::{ClientMessage, Credentials};
+use super::rate_limit::{Bucket, Rate};
+use super::session_token::{Session, TokenError};
+use super::upgrade::{PROTOCOL, SessionPlace};
+
+type Ctx = WebsocketContext<SessionActor>;
+
+/// How often a session that is not attached yet looks whether the service stops, in milliseconds.
+const STOPPING_CHECK_MS: u64 = 200;
+
+/// What a session begins with.
+pub(super) struct Opening {
+    pub state: Arc<HttpState>,
+    pub place: SessionPlace,
+    /// By header or subprotocol, if at all.
+    pub authenticated: Option<Result<Session, TokenError>>,
+    pub peer: Peer,
+}
+
+/// One open socket.
+pub(super) struct SessionActor {
+    state: Arc<HttpState>,
+    _place: SessionPlace,
+    id: SessionId,
+    peer: Peer,
+    opening: Option<Result<Session, TokenError>>,
+    session: Option<Session>,
+    last_version: i64,
+    bad_messages: u8,
+    is_warned: bool,
+    is_closing: bool,
+    bucket: Bucket,
+    fragments: Option<BytesMut>,
+    opened_us: u64,
+    heard_us: u64,
+    pinged_us: u64,
+    alarm: Option<SpawnHandle>,
+}
+
+/// Close codes and reasons on the wire.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    GoingAway,
+    Protocol,
+    UnsupportedData,
+    InvalidUtf8,
+    TooBig,
+    Overloaded,
+    HeartbeatLost,
+    TooFast,
+    BadMessages,
+    Unauthenticated,
+    TokenExpired,
+    TooManySessions,
+    ClosedByAdministrator,
+}
+
+impl End {
+    const fn frame(self) -> (u16, &'static str) {
+        match self {
+            Self::GoingAway => (1001, "going_away"),
+            Self::Protocol => (1002, "protocol_error"),
+            Self::UnsupportedData => (1003, "unsupported_data"),
+            Self::InvalidUtf8 => (1007, "invalid_utf8"),
+            Self::TooBig => (1009, "message_too_big"),
+            Self::Overloaded => (1013, "overloaded"),
+            Self::HeartbeatLost => (4408, "heartbeat_lost"),
+            Self::TooFast => (4429, "too_fast"),
+            Self::BadMessages => (4500, "bad_messages"),
+            Self::Unauthenticated => (4501, "unauthenticated"),
+            Self::TokenExpired => (4501, "token_expired"),
+            Self::TooManySessions => (4509, "too_many_sessions"),
+            Self::ClosedByAdministrator => (4510, "closed_by_administrator"),
+        }
+    }
+}
+
+impl From<CloseReason> for End {
+    fn from(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::GoingAway => Self::GoingAway,
+            CloseReason::Overloaded => Self::Overloaded,
+            CloseReason::TooManySessions => Self::TooManySessions,
+            CloseReason::ClosedByAdministrator => Self::ClosedByAdministrator,
+        }
+    }
+}
+
+impl From<TokenError> for End {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Invalid => Self::Unauthenticated,
+            TokenError::Expired => Self::TokenExpired,
+        }
+    }
+}
+
+/// Upgrades the connection and starts its actor.
+pub(super) fn start(
+    opening: Opening,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, actix_web::Error> {
+    let message_bytes_max = opening.state.settings.limits.ws_message_bytes;
+    WsResponseBuilder::new(SessionActor::new(opening), request, payload)
+        .protocols(&[PROTOCOL])
+        .codec(Codec::new().max_size(message_bytes_max))
+        .start()
+}
+
+impl SessionActor {
+    fn new(opening: Opening) -> Self {
+        let Opening { state, place, authenticated, peer } = opening;
+        let now_us = state.clock.monotonic_us();
+        let bucket = Bucket::full(message_rate(&state), now_us);
+        Self {
+            id: state.next_session_id(),
+            state,
+            _place: place,
+            peer,
+            opening: authenticated,
+            session: None,
+            last_version: 0,
+            bad_messages: 0,
+            is_warned: false,
+            is_closing: false,
+            bucket,
+            fragments: None,
+            opened_us: now_us,
+            heard_us: now_us,
+            pinged_us: now_us,
+            alarm: None,
+        }
+    }
+
+    fn end(&mut self, end: End, ctx: &mut Ctx) {
+        if !std::mem::replace(&mut self.is_closing, true) {
+            let (code, reason) = end.frame();
+            log::debug!("session {} closes with {code} {reason}", self.id);
+            ctx.close(Some(CloseFrame { code: CloseCode::from(code), description: Some(reason.to_owned()) }));
+            ctx.stop();
+        }
+    }
+
+    /// Passes something on to the user's actor; when the registry is full, the session has to come back.
+    fn tell<M>(&mut self, user_id: UserId, message: M, ctx: &mut Ctx)
+    where
+        M: Routable,
+        BalanceActor: Handler<M>,
+        Registry: Handler<ToUser<M>>,
+    {
+        if self.state.registry.try_send(ToUser { user_id, message }).is_err() {
+            self.end(End::Overloaded, ctx);
+        }
+    }
+
+    fn attach(&mut self, user_id: UserId, ctx: &mut Ctx) {
+        let attach = AttachSession {
+            session_id: self.id,
+            outbox: ctx.address().recipient(),
+            last_version: self.last_version,
+            peer: self.peer.clone(),
+        };
+        self.tell(user_id, attach, ctx);
+    }
+
+    fn authenticate(&mut self, result: Result<Session, TokenError>, ctx: &mut Ctx) {
+        match (result, self.session) {
+            (Err(error), _) => self.end(error.into(), ctx),
+            (Ok(new), Some(old)) if new.user_id != old.user_id => self.end(End::Unauthenticated, ctx),
+            (Ok(new), Some(_)) => {
+                self.session = Some(new);
+                self.set_alarm(ctx);
+            }
+            (Ok(new), None) => {
+                self.session = Some(new);
+                ctx.text(self.hello(new.user_id).to_string());
+                self.attach(new.user_id, ctx);
+                self.set_alarm(ctx);
+            }
+        }
+    }
+
+    fn hello(&self, user_id: UserId) -> serde_json::Value {
+        let settings = &self.state.settings;
+        let client_cache = &settings.client_cache;
+        json!({
+            "type": "hello",
+            "session_id": self.id,
+            "user_id": user_id,
+            "epoch": self.state.ledger.epoch(),
+            "protocol": PROTOCOL,
+            "heartbeat_ms": settings.limits.heartbeat_ms,
+            "client_cache": {
+                "ttl_ms": client_cache.ttl_s * 1000,
+                "stale_while_revalidate_ms": client_cache.stale_while_revalidate_s * 1000,
+                "min_age_ms": client_cache.min_age_s * 1000,
+            },
+            "pacing": {
+                "debounce_ms": settings.pacing.debounce_ms,
+                "min_interval_ms": settings.pacing.min_interval_ms,
+            },
+        })
+    }
+
+    /// One alarm per session: the earliest of whatever has to happen at a time.
+    fn set_alarm(&mut self, ctx: &mut Ctx) {
+        let limits = &self.state.settings.limits;
+        let now_us = self.state.clock.monotonic_us();
+        let at_us = match self.session {
+            None => (self.opened_us + limits.auth_timeout_ms * 1000).min(now_us + STOPPING_CHECK_MS * 1000),
+            Some(session) => {
+                let left_us = session.expires_at_s.saturating_mul(1_000_000).saturating_sub(self.state.clock.now_us());
+                (self.pinged_us + limits.heartbeat_ms * 1000)
+                    .min(self.heard_us + limits.idle_timeout_ms * 1000)
+                    .min(now_us.saturating_add(u64::try_from(left_us).unwrap_or(0)))
+            }
+        };
+        if let Some(alarm) = self.alarm.take() {
+            ctx.cancel_future(alarm);
+        }
+        let wait = Duration::from_micros(at_us.saturating_sub(now_us));
+        self.alarm = Some(ctx.run_later(wait, Self::wake));
+    }
+
+    fn wake(&mut self, ctx: &mut Ctx) {
+        self.alarm = None;
+        let limits = &self.state.settings.limits;
+        let now_us = self.state.clock.monotonic_us();
+        let since = |then_us: u64| now_us.saturating_sub(then_us) / 1000;
+        match self.session {
+            None if self.state.is_stopping() => return self.end(End::GoingAway, ctx),
+            None if since(self.opened_us) >= limits.auth_timeout_ms => return self.end(End::Unauthenticated, ctx),
+            None => {}
+            Some(session) if session.expires_at_s.saturating_mul(1_000_000) <= self.state.clock.now_us() => {
+                return self.end(End::TokenExpired, ctx);
+            }
+            Some(_) if since(self.heard_us) >= limits.idle_timeout_ms => return self.end(End::HeartbeatLost, ctx),
+            Some(session) if since(self.pinged_us) >= limits.heartbeat_ms => {
+                self.pinged_us = now_us;
+                ctx.ping(b"");
+                // Nothing happens unless the actor has lost us.
+                self.attach(session.user_id, ctx);
+            }
+            Some(_) => {}
+        }
+        self.set_alarm(ctx);
+    }
+
+    /// Whether a message is within the rate. The first one beyond is answered, the next one ends the session.
+    fn is_in_time(&mut self, ctx: &mut Ctx) -> bool {
+        let now_us = self.state.clock.monotonic_us();
+        self.heard_us = now_us;
+        if self.bucket.try_take(message_rate(&self.state), now_us) {
+            return true;
+        }
+        if std::mem::replace(&mut self.is_warned, true) {
+            self.end(End::TooFast, ctx);
+        } else {
+            send_error(ctx, "rate_limited", "too many messages; the next one too many closes the session");
+        }
+        false
+    }
+
+    fn text(&mut self, text: &str, ctx: &mut Ctx) {
+        let message = match (ClientMessage::parse(text), self.session) {
+            (Ok(ClientMessage::Auth(credentials)), _) => {
+                let result = match credentials {
+                    Credentials::Token(token) => self.state.session_keys.verify(&token, self.state.clock.now_s()),
+                    Credentials::InitData => Err(TokenError::Invalid),
+                };
+                return self.authenticate(result, ctx);
+            }
+            (Ok(message), Some(session)) => Ok((message, session.user_id)),
+            (Ok(_), None) => Err("sign in first"),
+            (Err(why), _) => Err(why),
+        };
+        match message {
+            Ok((ClientMessage::Refresh { id }, user_id)) => {
+                self.tell(user_id, RefreshSession { session_id: self.id, id }, ctx);
+            }
+            Ok((ClientMessage::Ping { id }, _)) => ctx.text(pong(id.as_deref())),
+            Ok((ClientMessage::Displayed { version }, user_id)) => {
+                self.tell(user_id, ReportDisplayed { session_id: self.id, version }, ctx);
+            }
+            Ok((ClientMessage::Auth(_), _)) => {}
+            Err(why) => self.bad_message(why, ctx),
+        }
+    }
+
+    fn bad_message(&mut self, why: &str, ctx: &mut Ctx) {
+        self.bad_messages += 1;
+        send_error(ctx, "invalid_message", why);
+        if self.bad_messages >= BAD_MESSAGES_MAX {
+            self.end(End::BadMessages, ctx);
+        }
+    }
+
+    fn fragment(&mut self, item: Item, ctx: &mut Ctx) {
+        let (bytes, is_last) = match item {
+            Item::FirstBinary(_) => return self.end(End::UnsupportedData, ctx),
+            Item::FirstText(bytes) => {
+                self.fragments = Some(BytesMut::new());
+                (bytes, false)
+            }
+            Item::Continue(bytes) => (bytes, false),
+            Item::Last(bytes) => (bytes, true),
+        };
+        let Some(whole) = &mut self.fragments else { return self.end(End::Protocol, ctx) };
+        if whole.len() + bytes.len() > self.state.settings.limits.ws_message_bytes {
+            return self.end(End::TooBig, ctx);
+        }
+        whole.extend_from_slice(&bytes);
+        if is_last && let Some(whole) = self.fragments.take() {
+            match std::str::from_utf8(&whole) {
+                Ok(text) if self.is_in_time(ctx) => self.text(text, ctx),
+                Ok(_) => {}
+                Err(_) => self.end(End::InvalidUtf8, ctx),
+            }
+        }
+    }
+}
+
+fn message_rate(state: &HttpState) -> Rate {
+    let limits = &state.settings.limits;
+    Rate { per_s: limits.ws_messages_per_s, burst: limits.ws_messages_burst }
+}
+
+fn send_error(ctx: &mut Ctx, code: &str, message: &str) {
+    ctx.text(json!({ "type": "error", "code": code, "message": message }).to_string());
+}
+
+fn pong(id: Option<&RawValue>) -> String {
+    match id {
+        Some(id) => format!(r#"{{"type":"pong","id":{}}}"#, id.get()),
+        None => r#"{"type":"pong"}"#.to_owned(),
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Ctx;
+
+    fn started(&mut self, ctx: &mut Ctx) {
+        ctx.set_mailbox_capacity(SESSION_MAILBOX_MAX);
+        match self.opening.take() {
+            Some(result) => self.authenticate(result, ctx),
+            None => self.set_alarm(ctx),
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Ctx) {
+        if let Some(session) = self.session {
+            let message = DetachSession { session_id: self.id };
+            // Full: the actor finds the closed outbox with its next frame.
+            let _ = self.state.registry.try_send(ToUser { user_id: session.user_id, message });
+        }
+    }
+}
+
+impl Handler<ToSession> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, message: ToSession, ctx: &mut Ctx) {
+        match (message, self.session) {
+            (ToSession::Frame { text, version }, _) => {
+                self.last_version = self.last_version.max(version);
+                ctx.text(text);
+            }
+            (ToSession::Close(reason), _) => self.end(reason.into(), ctx),
+            (ToSession::Reattach, Some(session)) => self.attach(session.user_id, ctx),
+            (ToSession::Reattach, None) => {}
+        }
+    }
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Ctx) {
+        if self.is_closing {
+            return;
+        }
+        match message {
+            Ok(Message::Text(text)) if self.is_in_time(ctx) => self.text(&text, ctx),
+            Ok(Message::Ping(bytes)) if self.is_in_time(ctx) => ctx.pong(&bytes),
+            Ok(Message::Text(_) | Message::Ping(_)) => {}
+            Ok(Message::Pong(_) | Message::Nop) => self.heard_us = self.state.clock.monotonic_us(),
+            Ok(Message::Binary(_)) => self.end(End::UnsupportedData, ctx),
+            Ok(Message::Continuation(item)) => self.fragment(item, ctx),
+            Ok(Message::Close(reason)) => {
+                self.is_closing = true;
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Err(ProtocolError::Overflow) => self.end(End::TooBig, ctx),
+            // The crate reports text that is not UTF-8 as an I/O error.
+            Err(ProtocolError::Io(error)) if error.to_string().contains("utf-8") => self.end(End::InvalidUtf8, ctx),
+            Err(ProtocolError::Io(_)) => ctx.stop(),
+            Err(_) => self.end(End::Protocol, ctx),
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Ctx) {
+        ctx.stop();
+    }
+}

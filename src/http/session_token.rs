@@ -1,0 +1,150 @@
+//! Session tokens: JWT, HS256, `sub` = user id as a string, `exp` required and without leeway. Nothing else is trusted.
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Secret;
+use crate::domain::UserId;
+
+/// The keys that sign and verify: the first signs, any verifies.
+#[derive(Clone)]
+pub struct SessionKeys {
+    signing: Option<EncodingKey>,
+    verifying: Vec<DecodingKey>,
+}
+
+impl std::fmt::Debug for SessionKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionKeys").field("keys", &self.verifying.len()).finish()
+    }
+}
+
+/// A token made here.
+#[derive(Debug, Clone)]
+pub struct IssuedToken {
+    /// The JWT.
+    pub token: String,
+    /// When it expires, Unix seconds.
+    pub expires_at_s: i64,
+}
+
+/// Whom a valid token names, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    /// The user.
+    pub user_id: UserId,
+    /// From this Unix second on it is expired.
+    pub expires_at_s: i64,
+}
+
+/// Why a token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// No token of ours.
+    #[error("the token is not valid")]
+    Invalid,
+    /// It was valid once.
+    #[error("the token has expired")]
+    Expired,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
+}
+
+impl SessionKeys {
+    /// From the configured secrets (`auth.session_secrets`, at least one).
+    pub fn new(secrets: &[Secret]) -> Self {
+        let bytes = || secrets.iter().map(|secret| secret.expose().as_bytes());
+        Self {
+            signing: bytes().next().map(EncodingKey::from_secret),
+            verifying: bytes().map(DecodingKey::from_secret).collect(),
+        }
+    }
+
+    /// Makes a token that is good for `ttl_s` seconds from `now_s`.
+    ///
+    /// # Panics
+    /// Without a key: `serve` and `token` refuse to start without one.
+    pub fn issue(&self, user: UserId, ttl_s: u64, now_s: i64) -> IssuedToken {
+        let expires_at_s = now_s.saturating_add_unsigned(ttl_s);
+        let claims = Claims { sub: user.to_string(), exp: expires_at_s, iat: Some(now_s) };
+        let key = self.signing.as_ref().expect("a session secret is configured");
+        let token = encode(&Header::new(Algorithm::HS256), &claims, key).expect("plain claims always encode");
+        IssuedToken { token, expires_at_s }
+    }
+
+    /// Whom a token names, at `now_s`.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub fn verify(&self, token: &str, now_s: i64) -> Result<Session, TokenError> {
+        let mut rules = Validation::new(Algorithm::HS256);
+        // Times are compared below, by our own clock and without leeway.
+        rules.validate_exp = false;
+        rules.validate_aud = false;
+        rules.required_spec_claims = ["exp", "sub"].map(String::from).into();
+        let claims = self
+            .verifying
+            .iter()
+            .find_map(|key| decode::<Claims>(token, key, &rules).ok())
+            .ok_or(TokenError::Invalid)?
+            .claims;
+        let user_id = UserId::parse(&claims.sub).map_err(|_| TokenError::Invalid)?;
+        if claims.exp <= now_s {
+            return Err(TokenError::Expired);
+        }
+        Ok(Session { user_id, expires_at_s: claims.exp })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const OLD: &str = "old-old-old-old-old-old-old-old-old";
+    const NEW: &str = "new-new-new-new-new-new-new-new-new";
+
+    fn keys() -> SessionKeys {
+        SessionKeys::new(&[Secret::new(NEW), Secret::new(OLD)])
+    }
+
+    fn forged(algorithm: Algorithm, key: &str, claims: &Value) -> String {
+        encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(key.as_bytes())).expect("encodes")
+    }
+
+    #[test]
+    fn a_token_is_good_until_the_second_it_expires() {
+        let user = UserId::new(184).expect("valid");
+        let issued = keys().issue(user, 60, 1000);
+        assert_eq!(issued.expires_at_s, 1060);
+        assert_eq!(keys().verify(&issued.token, 1059), Ok(Session { user_id: user, expires_at_s: 1060 }));
+        assert_eq!(keys().verify(&issued.token, 1060), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn only_what_our_keys_signed_with_all_claims_is_valid() {
+        let good = json!({"sub": "184", "exp": 2000});
+        for (token, valid) in [
+            (forged(Algorithm::HS256, OLD, &good), true),
+            (forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": 2000, "aud": "x", "nbf": 1900})), true),
+            (forged(Algorithm::HS256, "another-another-another-another", &good), false),
+            (forged(Algorithm::HS384, NEW, &good), false),
+            (forged(Algorithm::HS256, NEW, &json!({"sub": "184"})), false),
+            (forged(Algorithm::HS256, NEW, &json!({"exp": 2000})), false),
+            (forged(Algorithm::HS256, NEW, &json!({"sub": 184, "exp": 2000})), false),
+            (forged(Algorithm::HS256, NEW, &json!({"sub": "0", "exp": 2000})), false),
+            (forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": "2000"})), false),
+            ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxODQiLCJleHAiOjIwMDB9.".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(keys().verify(&token, 1000).is_ok(), valid, "{token}");
+        }
+    }
+}

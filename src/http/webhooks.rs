@@ -1,0 +1,139 @@
+//! The signed webhooks that post one entry each. An answer of 200 is sent only after the entry is durable.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::coordinator::Shown;
+use crate::coordinator::messages::{PostEntries, ToUser};
+use crate::domain::{Amount, Balances, EventId, Kind, NewEntry, Outcome, Recorded, UserId};
+use crate::ledger::{EntryOutcome, Lane, PostError};
+
+use super::HttpState;
+use super::body::read_signed_json;
+use super::entry_body::{RawObject, parse_entry};
+use super::problem::{Code, Problem};
+
+/// The answer to one entry.
+#[derive(Debug, Serialize)]
+struct Receipt<'a> {
+    event_id: &'a EventId,
+    user_id: UserId,
+    version: i64,
+    duplicate: bool,
+    balances: Shown<'a>,
+    committed_at: String,
+}
+
+/// `POST /internal/v1/deposits`
+pub(super) async fn deposits(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    post(request, payload, state, Kind::Deposit).await
+}
+
+/// `POST /internal/v1/rewards`
+pub(super) async fn rewards(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    post(request, payload, state, Kind::Reward).await
+}
+
+/// `POST /internal/v1/withdrawals`
+pub(super) async fn withdrawals(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    post(request, payload, state, Kind::Withdrawal).await
+}
+
+/// `POST /internal/v1/adjustments`
+pub(super) async fn adjustments(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    post(request, payload, state, Kind::Adjustment).await
+}
+
+async fn post(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+    kind: Kind,
+) -> Result<HttpResponse, Problem> {
+    let body = read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
+    let entry = parse_entry(&RawObject::parse(&body)?, kind, false, &state.settings.currencies)?;
+    let (event_id, user_id, currency) = (entry.event_id.clone(), entry.user_id, entry.currency);
+    let (outcome, committed_at_us) = commit(&state, entry).await?;
+    let (version, balances, committed_at_us, duplicate) = match outcome {
+        Outcome::Accepted { version, balances } => (version, balances, committed_at_us, false),
+        Outcome::Duplicate(first) => (first.version, balances_at(&state, &first).await?, first.committed_at_us, true),
+        refused => {
+            let decimals = state.settings.currencies.get(currency).decimals;
+            return Err(refusal(&refused, |available| available.display(decimals).to_string()));
+        }
+    };
+    let balances = Shown(&state.settings.currencies, &balances);
+    let committed_at = clock::rfc3339(committed_at_us);
+    Ok(HttpResponse::Ok().json(Receipt { event_id: &event_id, user_id, version, duplicate, balances, committed_at }))
+}
+
+/// Sends one entry through its user's actor and waits for the commit.
+async fn commit(state: &HttpState, entry: NewEntry) -> Result<(Outcome, i64), Problem> {
+    let (permit, deadline) = state.admit(Lane::Single, 1)?;
+    let user_id = entry.user_id;
+    let (reply, answer) = oneshot::channel();
+    let message = PostEntries { entries: vec![entry], lane: Lane::Single, deadline, permit, reply };
+    state.registry.try_send(ToUser { user_id, message }).map_err(unroutable)?;
+    let unknown = |_| Problem::from(PostError::Unavailable);
+    let posted = tokio::time::timeout_at(deadline.instant(), answer)
+        .await
+        .map_err(|_| Problem::from(PostError::Unavailable))?
+        .map_err(unknown)?;
+    match posted.result?.pop() {
+        Some(EntryOutcome::Decided(outcome)) => Ok((outcome, posted.committed_at_us)),
+        Some(EntryOutcome::NotApplied) | None => Err(PostError::Unavailable.into()),
+    }
+}
+
+/// The balances as they were when a duplicate's first was answered. Its own answer does not depend on what came later.
+async fn balances_at(state: &HttpState, first: &Recorded) -> Result<Balances, Problem> {
+    Ok(state.ledger.balances_at(first.user_id, first.version).await?)
+}
+
+/// The registry takes no more: it is full, or the service is at its end.
+pub(super) fn unroutable<M>(error: actix::prelude::SendError<M>) -> Problem {
+    match error {
+        actix::prelude::SendError::Full(_) => PostError::Overloaded.into(),
+        actix::prelude::SendError::Closed(_) => PostError::ShuttingDown.into(),
+    }
+}
+
+/// The problem of an outcome that is neither accepted nor a duplicate.
+pub(super) fn refusal(outcome: &Outcome, shown: impl Fn(Amount) -> String) -> Problem {
+    match outcome {
+        Outcome::Conflict(_) => Problem::new(
+            Code::IdempotencyConflict,
+            "this event id or transaction hash is known with another user, kind, currency, amount or hash",
+        ),
+        Outcome::UnknownUser => {
+            Problem::new(Code::UnknownUser, "the user does not exist and accounts.auto_create is off").field("user_id")
+        }
+        Outcome::InsufficientFunds { available } => {
+            Problem::new(Code::InsufficientFunds, "the balance would fall below zero")
+                .field("amount")
+                .with("available", json!(shown(*available)))
+        }
+        Outcome::AmountOverflow | Outcome::Accepted { .. } | Outcome::Duplicate(_) => {
+            Problem::new(Code::AmountOverflow, "the balance would be past the storable range").field("amount")
+        }
+    }
+}
