@@ -132,11 +132,10 @@ function heartbeat() {
   if (isPongDue) {
     hangUp();
     note("lost", "nothing heard within a heartbeat");
-    retry();
-    return;
+    return retry();
   }
   isPongDue = true;
-  send({ type: "ping", id: "heartbeat" });
+  return send({ type: "ping", id: "heartbeat" });
 }
 
 function receive(text) {
