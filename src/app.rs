@@ -25,6 +25,9 @@ use crate::telemetry::counters::Counters;
 /// What is kept back of the stopping time for the listeners and the ledger, in milliseconds.
 const LAST_STEPS_MS: u64 = 2500;
 
+/// How often the running service looks after its parts, in milliseconds.
+const WATCH_MS: u64 = 500;
+
 /// How often a stopping service looks whether everything is answered, in milliseconds.
 const DRAIN_POLL_MS: u64 = 20;
 
@@ -44,6 +47,9 @@ pub enum AppError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A bug: something panicked that is not made again.
+    #[error("{0} has died; what was under way has an unknown outcome")]
+    PartDied(&'static str),
     /// The system refuses threads or signals.
     #[error("the system refuses: {0}")]
     System(#[from] std::io::Error),
@@ -79,7 +85,7 @@ pub fn run(
         info!("listening on http://{public_addr} (public) and http://{internal_addr} (internal)");
         on_ready(public_addr, internal_addr);
 
-        wait_for_signal().await?;
+        let ended = wait_for_end(&registry, &ledger).await;
         let deadline = clock.deadline(shutdown_timeout);
         drain(&state, &registry, deadline).await;
         stop_listeners(&handles).await;
@@ -89,7 +95,7 @@ pub fn run(
         }
         coordinator.stop();
         stop_ledger(ledger.clone(), deadline).await;
-        Ok(())
+        ended
     });
     served?;
     info!("stopped");
@@ -145,19 +151,38 @@ fn shared(settings: &Settings, clock: Clock, ledger: Arc<SqlLedger>, counters: A
     Shared { ledger, clock, currencies: settings.currencies.clone(), epoch, policy, counters }
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
+/// Until a signal, or until a part that nothing else can make again has died: then the process ends, for its supervisor
+/// to start it anew.
+async fn wait_for_end(registry: &Addr<Registry>, ledger: &SqlLedger) -> Result<(), AppError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => info!("SIGINT: stopping"),
+    let mut watch = actix_web::rt::time::interval(Duration::from_millis(WATCH_MS));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                info!("SIGTERM: stopping");
+                return Ok(());
+            }
+            _ = interrupt.recv() => {
+                info!("SIGINT: stopping");
+                return Ok(());
+            }
+            _ = watch.tick() => {
+                if !registry.connected() {
+                    return Err(AppError::PartDied("the registry"));
+                }
+                if !ledger.is_running() {
+                    return Err(AppError::PartDied("a ledger writer"));
+                }
+            }
+        }
     }
-    Ok(())
 }
 
 /// Takes nothing new, closes the sessions with 1001, and waits until what was accepted is answered.
 async fn drain(state: &HttpState, registry: &Addr<Registry>, deadline: Deadline) {
     state.begin_stopping();
-    let patience = deadline.remaining().saturating_sub(Duration::from_millis(LAST_STEPS_MS));
+    let last_steps = Duration::from_millis(LAST_STEPS_MS).min(deadline.remaining() / 2);
+    let patience = deadline.remaining().saturating_sub(last_steps);
     let until = Clock::system().deadline(patience);
     if registry.send(Shutdown).timeout(patience).await.is_err() {
         warn!("the coordinator did not close its sessions in time");
@@ -178,8 +203,14 @@ async fn stop_listeners(handles: &[ServerHandle; 2]) {
 /// Lets the writers finish what is queued; what they can't finish in time is given up.
 async fn stop_ledger(ledger: Arc<SqlLedger>, deadline: Deadline) {
     let stopping = ledger.clone();
-    let mut stopped = actix_web::rt::task::spawn_blocking(move || stopping.stop());
-    let patience = deadline.remaining().saturating_sub(Duration::from_millis(LAST_STEPS_MS / 5));
+    let (done, mut stopped) = tokio::sync::oneshot::channel();
+    // A thread of its own: the runtime would wait for its blocking tasks without a bound.
+    std::thread::spawn(move || {
+        stopping.stop();
+        // Nobody waits any more when the deadline has passed.
+        let _ = done.send(());
+    });
+    let patience = deadline.remaining() / 2;
     if actix_web::rt::time::timeout(patience, &mut stopped).await.is_err() {
         ledger.abort();
         if actix_web::rt::time::timeout(deadline.remaining(), stopped).await.is_err() {

@@ -6,11 +6,12 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::WeakAddr;
 use actix::prelude::*;
 
-use crate::limits::{ACTOR_MAILBOX_MAX, VERSION_WAITERS_MAX};
+use crate::limits::{ACTOR_MAILBOX_MAX, MIN_VERSION_WAIT_MS, VERSION_WAITERS_MAX};
 
 use crate::domain::{Balances, Kind, Source, UserId};
 
@@ -35,6 +36,8 @@ pub(super) struct Gauge {
     pub sessions: Cell<usize>,
     /// Postings and reads under way.
     pub in_flight: Cell<usize>,
+    /// Readers that wait for a version.
+    pub version_waiters: Cell<usize>,
     /// Entries committed through this actor.
     pub entries: Cell<u64>,
     /// When its balance was last known to be the ledger's (monotonic), if ever.
@@ -44,9 +47,9 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    /// Nothing is under way and nobody is attached: it can leave memory without anybody noticing.
+    /// Nothing is under way, nobody is attached and nobody waits: it can leave memory without anybody noticing.
     pub(super) fn is_quiescent(&self) -> bool {
-        self.queued.get() == 0 && self.sessions.get() == 0 && self.in_flight.get() == 0
+        [&self.queued, &self.sessions, &self.in_flight, &self.version_waiters].iter().all(|count| count.get() == 0)
     }
 }
 
@@ -130,16 +133,25 @@ impl BalanceActor {
             // Whoever hung up has been answered that the version was not reached.
             let _ = waiter.reply.send(Ok(cached.view(user_id, false)));
         }
+        self.gauge.version_waiters.set(self.version_waiters.len());
     }
 
-    /// Keeps a reader until its version is there.
-    pub(super) fn wait_for_version(&mut self, waiter: GetBalance) {
-        self.version_waiters.retain(|waiting| !waiting.reply.is_closed());
+    /// Keeps a reader until its version is there or its wait is over.
+    pub(super) fn wait_for_version(&mut self, waiter: GetBalance, ctx: &mut Context<Self>) {
+        self.forget_gone_waiters();
         if self.version_waiters.len() < VERSION_WAITERS_MAX {
             self.version_waiters.push(waiter);
+            self.gauge.version_waiters.set(self.version_waiters.len());
+            // By then its asker has hung up.
+            ctx.run_later(Duration::from_millis(2 * MIN_VERSION_WAIT_MS), |actor, _| actor.forget_gone_waiters());
         } else {
             super::messages::Routable::overloaded(waiter);
         }
+    }
+
+    fn forget_gone_waiters(&mut self) {
+        self.version_waiters.retain(|waiting| !waiting.reply.is_closed());
+        self.gauge.version_waiters.set(self.version_waiters.len());
     }
 
     fn detached(&mut self, ctx: &mut Context<Self>) {
@@ -199,6 +211,13 @@ impl Handler<AttachSession> for BalanceActor {
 
     fn handle(&mut self, attach: AttachSession, ctx: &mut Self::Context) {
         self.dequeue();
+        self.attach(attach, ctx);
+    }
+}
+
+impl BalanceActor {
+    /// Takes a session on and sends it its snapshot; one that is known already stays as it is.
+    pub(super) fn attach(&mut self, attach: AttachSession, ctx: &mut Context<Self>) {
         let last_push_us = self.last_push_us;
         let live = self.live.get_or_insert_with(|| Box::new(Live::since(last_push_us)));
         let session_id = attach.session_id;

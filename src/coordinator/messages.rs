@@ -32,6 +32,9 @@ use crate::ledger::{Lane, LedgerError, Permit, PostError, Posted};
 
 use super::{ActorInspection, ActorSummary, BalanceView, RegistryTotals};
 
+/// When a session that could not be answered may ask again, in milliseconds.
+const OVERLOADED_RETRY_MS: u64 = 1000;
+
 /// A message that the registry can pass on to a user's actor.
 pub trait Routable: Message<Result = ()> + Send + std::fmt::Debug + 'static {
     /// Answers it when the actor's mailbox is full.
@@ -164,8 +167,8 @@ pub struct DetachSession {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct RefreshSession {
-    /// Which one.
-    pub session_id: SessionId,
+    /// Which one; an actor that does not know it (it was made again) attaches it.
+    pub session: AttachSession,
     /// Comes back as it was.
     pub id: Option<Box<RawValue>>,
 }
@@ -272,13 +275,21 @@ impl Routable for PostEntries {
     fn overloaded(self) {
         let Self { entries, reply, .. } = self;
         // Whoever does not wait any more need not hear it.
-        let _ = reply.send(Posted { entries, result: Err(PostError::Overloaded), committed_at_us: 0 });
+        let _ = reply.send(Posted::failed(entries, PostError::Overloaded));
     }
 }
 
 impl Routable for GetBalance {
     fn overloaded(self) {
         let _ = self.reply.send(Err(LedgerError::Overloaded));
+    }
+}
+
+impl Routable for RefreshSession {
+    fn overloaded(self) {
+        let text = super::frames::ledger_unavailable(self.id.as_deref(), OVERLOADED_RETRY_MS);
+        // A full outbox belongs to a peer that does not read.
+        let _ = self.session.outbox.try_send(ToSession::Frame { text, version: 0 });
     }
 }
 
@@ -294,12 +305,4 @@ impl Routable for AttachSession {
 macro_rules! answered_by_silence {
     ($($message:ty),+) => { $(impl Routable for $message { fn overloaded(self) { log::warn!("a balance actor is overloaded: {self:?}"); } })+ };
 }
-answered_by_silence!(
-    BalanceChanged,
-    DetachSession,
-    RefreshSession,
-    ReportDisplayed,
-    InspectActor,
-    LedgerRecovered,
-    CloseSessions
-);
+answered_by_silence!(BalanceChanged, DetachSession, ReportDisplayed, InspectActor, LedgerRecovered, CloseSessions);

@@ -93,12 +93,9 @@ impl BalanceActor {
     /// The ledger has answered (or its writer has died, which leaves the outcome unknown).
     fn posted(&mut self, lane: Lane, posted: Option<Posted>, parts: Parts, ctx: &mut Context<Self>) {
         self.gauge.in_flight.set(self.gauge.in_flight.get().saturating_sub(1));
-        let unknown = || Posted { entries: Vec::new(), result: Err(PostError::Unavailable), committed_at_us: 0 };
-        let posted = posted.unwrap_or_else(unknown);
-        if let Ok(outcomes) = &posted.result {
-            for (entry, outcome) in posted.entries.iter().zip(outcomes) {
-                self.learn_outcome(entry, outcome, posted.committed_at_us);
-            }
+        let posted = posted.unwrap_or_else(|| Posted::failed(Vec::new(), PostError::Unavailable));
+        for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
+            self.learn_outcome(entry, outcome);
         }
         answer(posted, parts);
         if let Some(lanes) = &mut self.lanes {
@@ -111,27 +108,30 @@ impl BalanceActor {
         self.push_when_due(ctx);
     }
 
-    fn learn_outcome(&mut self, entry: &NewEntry, outcome: &EntryOutcome, committed_at_us: i64) {
-        if let EntryOutcome::Decided(Outcome::Accepted { version, balances }) = outcome {
-            let change =
-                Change { version: *version, balances, committed_at_us, kind: entry.kind, source: &entry.source };
-            self.learn(&change);
+    fn learn_outcome(&mut self, entry: &NewEntry, outcome: &EntryOutcome) {
+        if let EntryOutcome::Decided { outcome: Outcome::Accepted { version, balances }, committed_at_us } = outcome {
+            self.learn(&Change {
+                version: *version,
+                balances,
+                committed_at_us: *committed_at_us,
+                kind: entry.kind,
+                source: &entry.source,
+            });
         }
     }
 }
 
-/// Gives each requester its own outcomes.
+/// Gives each requester its own outcomes. Without any (the writer died) they find that theirs are unknown.
 fn answer(posted: Posted, parts: Parts) {
-    let Posted { mut entries, result, committed_at_us } = posted;
-    let mut outcomes = result.map(VecDeque::from);
+    let Posted { mut entries, mut outcomes } = posted;
     for (count, reply) in parts {
-        let own = match &mut outcomes {
-            Ok(outcomes) => Ok(outcomes.drain(..count).collect()),
-            Err(error) => Err(*error),
+        let (later_entries, later_outcomes) =
+            (entries.split_off(count.min(entries.len())), outcomes.split_off(count.min(outcomes.len())));
+        let own = Posted {
+            entries: std::mem::replace(&mut entries, later_entries),
+            outcomes: std::mem::replace(&mut outcomes, later_outcomes),
         };
-        let rest = entries.split_off(count.min(entries.len()));
-        let mine = std::mem::replace(&mut entries, rest);
         // A requester that hung up has been told that its outcome is unknown.
-        let _ = reply.send(Posted { entries: mine, result: own, committed_at_us });
+        let _ = reply.send(own);
     }
 }

@@ -48,8 +48,10 @@ pub(super) struct Reading {
 impl Handler<RefreshSession> for BalanceActor {
     type Result = ();
 
-    fn handle(&mut self, RefreshSession { session_id, id }: RefreshSession, ctx: &mut Self::Context) {
+    fn handle(&mut self, RefreshSession { session, id }: RefreshSession, ctx: &mut Self::Context) {
         self.dequeue();
+        let session_id = session.session_id;
+        self.attach(session, ctx);
         self.request_read(Some(Waiter::Session { session_id, reason: Reason::Refresh, id }), ctx);
     }
 }
@@ -97,8 +99,8 @@ impl BalanceActor {
         match waiter {
             Some(waiter) if waiters.len() < READ_WAITERS_MAX => waiters.push(waiter),
             Some(Waiter::Reader(refused)) => refused.overloaded(),
-            // More sessions can't wait than a user may have, each with its message rate.
-            Some(Waiter::Session { .. }) | None => {}
+            Some(Waiter::Session { session_id, id, .. }) => self.tell_unavailable(session_id, id.as_deref()),
+            None => {}
         }
         if is_new {
             self.plan_read(ctx);
@@ -157,7 +159,7 @@ impl BalanceActor {
             if waiter.is_content_with(&view) {
                 self.answer(waiter, &view, ctx);
             } else if let Waiter::Reader(request) = waiter {
-                self.wait_for_version(request);
+                self.wait_for_version(request, ctx);
             }
         }
         self.settle_staleness(false);

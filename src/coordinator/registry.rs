@@ -23,8 +23,8 @@ use crate::limits::{RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX};
 use super::balance_actor::Gauge;
 use super::messages::{
     AttachSession, BalanceChanged, CloseReason, CloseSessions, InspectActor, InspectRegistry, InspectResident,
-    LedgerRecovered, ListActors, PostAtomic, PostBatch, PostEntries, Retire, Routable, SessionsGone, Shutdown,
-    ToSession, ToUser,
+    LedgerRecovered, ListActors, PostAtomic, PostBatch, PostEntries, RefreshSession, Retire, Routable, SessionsGone,
+    Shutdown, ToSession, ToUser,
 };
 use super::{ActorSummary, BalanceActor, RegistryTotals, Shared};
 
@@ -188,13 +188,13 @@ impl Registry {
 
     /// Tells resident actors of entries that were committed on another way than through themselves.
     fn tell_committed(&mut self, posted: &Posted, ctx: &Context<Self>) {
-        let Ok(outcomes) = &posted.result else { return };
-        for (entry, outcome) in posted.entries.iter().zip(outcomes) {
-            if let EntryOutcome::Decided(Outcome::Accepted { version, balances }) = outcome {
+        for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
+            if let EntryOutcome::Decided { outcome: Outcome::Accepted { version, balances }, committed_at_us } = outcome
+            {
                 let changed = BalanceChanged {
                     version: *version,
                     balances: balances.clone(),
-                    committed_at_us: posted.committed_at_us,
+                    committed_at_us: *committed_at_us,
                     kind: entry.kind,
                     source: entry.source.clone(),
                 };
@@ -290,12 +290,7 @@ macro_rules! routed_to_residents {
         }
     )+ };
 }
-routed_to_residents!(
-    super::messages::DetachSession,
-    super::messages::RefreshSession,
-    super::messages::ReportDisplayed,
-    CloseSessions
-);
+routed_to_residents!(super::messages::DetachSession, super::messages::ReportDisplayed, CloseSessions);
 
 impl Handler<ToUser<PostEntries>> for Registry {
     type Result = ();
@@ -304,7 +299,7 @@ impl Handler<ToUser<PostEntries>> for Registry {
         if self.is_stopping {
             let PostEntries { entries, reply, .. } = message;
             // Whoever hung up need not hear it.
-            let _ = reply.send(Posted { entries, result: Err(PostError::ShuttingDown), committed_at_us: 0 });
+            let _ = reply.send(Posted::failed(entries, PostError::ShuttingDown));
         } else {
             self.route(user_id, message, false, ctx);
         }
@@ -325,7 +320,7 @@ impl Handler<PostAtomic> for Registry {
     fn handle(&mut self, request: PostAtomic, ctx: &mut Self::Context) {
         let PostAtomic { entries, deadline, permit, reply: requester } = request;
         if self.is_stopping {
-            let _ = requester.send(Posted { entries, result: Err(PostError::ShuttingDown), committed_at_us: 0 });
+            let _ = requester.send(Posted::failed(entries, PostError::ShuttingDown));
             return;
         }
         let (reply, answer) = oneshot::channel();
@@ -349,6 +344,16 @@ impl Handler<ToUser<AttachSession>> for Registry {
             // Full: the session ends with its connection.
             let _ = message.outbox.try_send(ToSession::Close(CloseReason::GoingAway));
         } else {
+            self.route(user_id, message, true, ctx);
+        }
+    }
+}
+
+impl Handler<ToUser<RefreshSession>> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ToUser { user_id, message }: ToUser<RefreshSession>, ctx: &mut Self::Context) {
+        if !self.is_stopping {
             self.route(user_id, message, true, ctx);
         }
     }

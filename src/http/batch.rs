@@ -18,12 +18,13 @@ use crate::limits::POSTING_ENTRIES_MAX;
 use super::HttpState;
 use super::body::read_signed_json;
 use super::entry_body::{RawObject, item_kind, parse_entry};
+use super::internal_reads::query;
 use super::problem::{Code, Problem};
 use super::webhooks::{refusal, unroutable};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BatchQuery {
+struct BatchQuery {
     #[serde(default)]
     atomic: bool,
 }
@@ -67,17 +68,18 @@ impl ItemResult {
         }
     }
 
-    fn decided(index: usize, key: ItemKey, outcome: &EntryOutcome, currencies: &Currencies) -> Self {
+    fn of(index: usize, key: ItemKey, outcome: &EntryOutcome, currencies: &Currencies) -> Self {
         let new = |status, version| Self { version, ..Self::new(index, Some(key.event_id.clone()), status) };
         match outcome {
             EntryOutcome::NotApplied => new("not_applied", None),
-            EntryOutcome::Decided(Outcome::Accepted { version, .. }) => new("accepted", Some(*version)),
-            EntryOutcome::Decided(Outcome::Duplicate(first)) => new("duplicate", Some(first.version)),
-            EntryOutcome::Decided(refused) => {
+            EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. } => new("accepted", Some(*version)),
+            EntryOutcome::Decided { outcome: Outcome::Duplicate(first), .. } => new("duplicate", Some(first.version)),
+            EntryOutcome::Decided { outcome: refused, .. } => {
                 let decimals = currencies.get(key.currency).decimals;
                 let problem = refusal(refused, |available| available.display(decimals).to_string());
                 Self::rejected(index, Some(key.event_id), problem)
             }
+            EntryOutcome::Failed(error) => Self::rejected(index, Some(key.event_id), (*error).into()),
         }
     }
 }
@@ -99,11 +101,11 @@ impl From<&NewEntry> for ItemKey {
 pub(super) async fn batch(
     request: HttpRequest,
     payload: web::Payload,
-    query: web::Query<BatchQuery>,
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     let limits = &state.settings.limits;
     let body = read_signed_json(&request, payload, &state, limits.batch_body_bytes).await?;
+    let BatchQuery { atomic } = query(&request)?;
     let mut results = Vec::new();
     let mut valid = Vec::new();
     for (index, item) in items(&body, limits.batch_entries)?.into_iter().enumerate() {
@@ -113,7 +115,7 @@ pub(super) async fn batch(
         }
     }
     drop(body);
-    if query.atomic { post_atomic(&state, valid, results).await } else { post_each(&state, valid, results).await }
+    if atomic { post_atomic(&state, valid, results).await } else { post_each(&state, valid, results).await }
 }
 
 fn items(body: &[u8], entries_max: usize) -> Result<Vec<&RawValue>, Problem> {
@@ -157,8 +159,7 @@ async fn post_each(
             futures_util::future::join_all(parts.into_iter().map(|(keys, answer)| async { (keys, answer.await) }));
         let answered = tokio::time::timeout_at(deadline.instant(), all).await;
         for (keys, posted) in answered.map_err(|_| Problem::from(PostError::Unavailable))? {
-            let posted = posted.map_err(|_| Problem::from(PostError::Unavailable))?;
-            collect(&mut results, keys, posted.result, &state.settings.currencies)?;
+            collect(&mut results, keys, posted.ok(), &state.settings.currencies)?;
         }
     }
     results.sort_unstable_by_key(|result| result.index);
@@ -195,22 +196,21 @@ fn split_by_user(
     Ok((messages, parts, deadline))
 }
 
+/// Results of the items that have an outcome. One that was not taken in, or is not known, fails the request.
 fn collect(
     results: &mut Vec<ItemResult>,
     keys: Vec<(usize, ItemKey)>,
-    outcomes: Result<Vec<EntryOutcome>, PostError>,
+    posted: Option<Posted>,
     currencies: &Currencies,
 ) -> Result<(), Problem> {
-    match outcomes {
-        Ok(outcomes) => {
-            let decided = keys.into_iter().zip(&outcomes);
-            results.extend(decided.map(|((index, key), outcome)| ItemResult::decided(index, key, outcome, currencies)));
-        }
-        Err(error) if error.is_transient() => return Err(error.into()),
-        Err(error) => {
-            let refused =
-                |(index, key): (usize, ItemKey)| ItemResult::rejected(index, Some(key.event_id), error.into());
-            results.extend(keys.into_iter().map(refused));
+    let outcomes = posted.map(|posted| posted.outcomes).unwrap_or_default();
+    if outcomes.len() != keys.len() {
+        return Err(PostError::Unavailable.into());
+    }
+    for ((index, key), outcome) in keys.into_iter().zip(&outcomes) {
+        match outcome {
+            EntryOutcome::Failed(error) if error.is_transient() => return Err((*error).into()),
+            outcome => results.push(ItemResult::of(index, key, outcome, currencies)),
         }
     }
     Ok(())
@@ -229,8 +229,7 @@ async fn post_atomic(
         let (reply, answer) = oneshot::channel();
         state.registry.try_send(PostAtomic { entries, deadline, permit, reply }).map_err(unroutable)?;
         let answered = tokio::time::timeout_at(deadline.instant(), answer).await;
-        let posted = answered.ok().and_then(Result::ok).ok_or(PostError::Unavailable)?;
-        collect(&mut results, keys, posted.result, &state.settings.currencies)?;
+        collect(&mut results, keys, answered.ok().and_then(Result::ok), &state.settings.currencies)?;
     } else {
         let spared = |(index, key): (usize, ItemKey)| ItemResult::new(index, Some(key.event_id), "not_applied");
         results.extend(keys.into_iter().map(spared));

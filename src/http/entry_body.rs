@@ -231,3 +231,6 @@ fn details(object: &RawObject<'_>, kind: Kind) -> Result<Details, Problem> {
         tx_account,
     })
 }
+
+#[cfg(test)]
+mod tests;

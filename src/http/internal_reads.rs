@@ -154,7 +154,7 @@ fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
 #[serde(deny_unknown_fields)]
 struct TokenRequest {
     user_id: i64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     ttl_s: Option<u64>,
 }
 
@@ -191,8 +191,8 @@ struct UserRequest {
 }
 
 /// A member that may be missing, but not null.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    i64::deserialize(deserializer).map(Some)
+fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// `PUT /internal/v1/users/{user_id}`

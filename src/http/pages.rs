@@ -1,6 +1,6 @@
 //! The demo page, embedded in the binary and served in development only.
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
@@ -50,6 +50,13 @@ pub(super) async fn token(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     check_json(request.headers())?;
+    // A foreign name that was made to point here must not get in.
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let is_loopback = name.parse().is_ok_and(|address: std::net::Ipv4Addr| address.is_loopback());
+    if !is_loopback && !matches!(name, "localhost" | "[::1]") {
+        return Err(Problem::new(Code::OriginNotAllowed, "the demo signs in only on a loopback address"));
+    }
     let body = read(payload, TOKEN_REQUEST_BYTES_MAX).await?;
     let wanted: TokenRequest = serde_json::from_slice(&body)
         .map_err(|error| Problem::new(Code::InvalidField, error.to_string()).field("user_id"))?;

@@ -181,14 +181,18 @@ impl SessionActor {
         }
     }
 
-    fn attach(&mut self, user_id: UserId, ctx: &mut Ctx) {
-        let attach = AttachSession {
+    fn attachment(&self, ctx: &Ctx) -> AttachSession {
+        AttachSession {
             session_id: self.id,
             outbox: ctx.address().recipient(),
             last_version: self.last_version,
             peer: self.peer.clone(),
-        };
-        self.tell(user_id, attach, ctx);
+        }
+    }
+
+    fn attach(&mut self, user_id: UserId, ctx: &mut Ctx) {
+        let attachment = self.attachment(ctx);
+        self.tell(user_id, attachment, ctx);
     }
 
     fn authenticate(&mut self, result: Result<Session, TokenError>, ctx: &mut Ctx) {
@@ -304,7 +308,8 @@ impl SessionActor {
         };
         match message {
             Ok((ClientMessage::Refresh { id }, user_id)) => {
-                self.tell(user_id, RefreshSession { session_id: self.id, id }, ctx);
+                let session = self.attachment(ctx);
+                self.tell(user_id, RefreshSession { session, id }, ctx);
             }
             Ok((ClientMessage::Ping { id }, _)) => ctx.text(pong(id.as_deref())),
             Ok((ClientMessage::Displayed { version }, user_id)) => {

@@ -98,8 +98,9 @@ async fn commit(state: &HttpState, entry: NewEntry) -> Result<(Outcome, i64), Pr
         .await
         .map_err(|_| Problem::from(PostError::Unavailable))?
         .map_err(unknown)?;
-    match posted.result?.pop() {
-        Some(EntryOutcome::Decided(outcome)) => Ok((outcome, posted.committed_at_us)),
+    match posted.outcomes.into_iter().next() {
+        Some(EntryOutcome::Decided { outcome, committed_at_us }) => Ok((outcome, committed_at_us)),
+        Some(EntryOutcome::Failed(error)) => Err(error.into()),
         Some(EntryOutcome::NotApplied) | None => Err(PostError::Unavailable.into()),
     }
 }

@@ -145,7 +145,8 @@ struct Books<'a> {
 
 impl<'a> Books<'a> {
     fn apply_each(&mut self, entries: &'a [NewEntry]) -> Vec<EntryOutcome> {
-        entries.iter().map(|entry| EntryOutcome::Decided(self.apply(entry))).collect()
+        let committed_at_us = self.committed_at_us;
+        entries.iter().map(|entry| EntryOutcome::Decided { outcome: self.apply(entry), committed_at_us }).collect()
     }
 
     fn apply_atomic(&mut self, entries: &'a [NewEntry]) -> Vec<EntryOutcome> {
@@ -206,7 +207,11 @@ impl<'a> Books<'a> {
 impl EntryOutcome {
     /// Whether the entry is at fault; a duplicate is not.
     pub const fn is_rejected(&self) -> bool {
-        !matches!(self, Self::NotApplied | Self::Decided(Outcome::Accepted { .. } | Outcome::Duplicate(_)))
+        match self {
+            Self::Decided { outcome, .. } => !matches!(outcome, Outcome::Accepted { .. } | Outcome::Duplicate(_)),
+            Self::NotApplied => false,
+            Self::Failed(_) => true,
+        }
     }
 }
 

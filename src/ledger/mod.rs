@@ -113,19 +113,32 @@ pub struct Posting {
 pub struct Posted {
     /// The entries, given back.
     pub entries: Vec<NewEntry>,
-    /// An outcome per entry, in order; accepted ones are durable.
-    pub result: Result<Vec<EntryOutcome>, PostError>,
-    /// When they were committed, in microseconds since the Unix epoch.
-    pub committed_at_us: i64,
+    /// One per entry, in order.
+    pub outcomes: Vec<EntryOutcome>,
+}
+
+impl Posted {
+    /// The same failure for all entries.
+    pub fn failed(entries: Vec<NewEntry>, error: PostError) -> Self {
+        let outcomes = vec![EntryOutcome::Failed(error); entries.len()];
+        Self { entries, outcomes }
+    }
 }
 
 /// What became of one entry of a posting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryOutcome {
-    /// The rule's answer.
-    Decided(Outcome),
+    /// The rule's answer. When it is accepted, it is durable.
+    Decided {
+        /// What the rule says.
+        outcome: Outcome,
+        /// The time of its transaction, in microseconds since the Unix epoch.
+        committed_at_us: i64,
+    },
     /// It would have been accepted, but another entry of its atomic batch was rejected.
     NotApplied,
+    /// There is no outcome.
+    Failed(PostError),
 }
 
 /// A posting that was committed while nobody waited for its answer any more (its actor died): sessions must hear of it.

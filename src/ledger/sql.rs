@@ -119,6 +119,11 @@ impl SqlLedger {
         })
     }
 
+    /// Whether every writer lives.
+    pub fn is_running(&self) -> bool {
+        self.writers.iter().all(Writer::is_running)
+    }
+
     /// Finishes what is queued and stops the threads. Blocks until then, or until [`SqlLedger::abort`].
     pub fn stop(&self) {
         self.writers.iter().for_each(Writer::stop);
@@ -152,7 +157,7 @@ impl Ledger for SqlLedger {
         match posting.entries.first().map(|entry| entry.user_id) {
             Some(user) => self.writer_of(user).send(Command::Post(posting)),
             None => {
-                let done = super::Posted { entries: Vec::new(), result: Ok(Vec::new()), committed_at_us: 0 };
+                let done = super::Posted { entries: Vec::new(), outcomes: Vec::new() };
                 // Whoever posts nothing need not wait for it.
                 let _ = posting.reply.send(done);
             }

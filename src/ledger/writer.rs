@@ -20,14 +20,14 @@ use log::{error, info, warn};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::Rules;
+use crate::domain::{NewEntry, Rules};
 use crate::limits::{
     BULK_ENTRIES_BESIDE_SINGLES_MAX, POSTING_ENTRIES_MAX, RACES_MAX, RETRY_MS, TRANSACTION_ENTRIES_MAX,
 };
 
 use super::batch::{self, Group, Keys, Plan};
 use super::store::{PutUser, PutUserOutcome, Store, StoreError};
-use super::{Lane, LedgerError, Orphan, PostError, Posted, Posting};
+use super::{EntryOutcome, Lane, LedgerError, Orphan, PostError, Posted, Posting};
 
 /// What a writer does.
 #[derive(Debug)]
@@ -90,6 +90,11 @@ impl Writer {
         }
     }
 
+    /// Whether its thread has not ended.
+    pub fn is_running(&self) -> bool {
+        self.thread.lock().is_ok_and(|thread| thread.as_ref().is_some_and(|thread| !thread.is_finished()))
+    }
+
     /// Takes no more, finishes what is queued and waits for the thread.
     pub fn stop(&self) {
         self.send(Command::Stop);
@@ -120,7 +125,7 @@ fn answer_error(posting: Posting, error: PostError) {
     let Posting { entries, reply, permit, .. } = posting;
     drop(permit);
     // A sender that went away was told, or will find, that the outcome is unknown.
-    let _ = reply.send(Posted { entries, result: Err(error), committed_at_us: 0 });
+    let _ = reply.send(Posted::failed(entries, error));
 }
 
 struct State {
@@ -133,6 +138,30 @@ struct State {
     is_stopping: bool,
     last_commit_us: i64,
     singles_lately: bool,
+}
+
+/// A posting, or a part of one that is settled by itself.
+struct Piece<'a> {
+    index: usize,
+    posting: &'a Posting,
+    entries: &'a [NewEntry],
+}
+
+fn can_be_halved(pieces: &[Piece<'_>]) -> bool {
+    match pieces {
+        [one] => one.entries.len() > 1 && !one.posting.is_atomic,
+        several => several.len() > 1,
+    }
+}
+
+fn halve(mut pieces: Vec<Piece<'_>>) -> (Vec<Piece<'_>>, Vec<Piece<'_>>) {
+    if let [Piece { index, posting, entries }] = pieces[..] {
+        let (first, second) = entries.split_at(entries.len() / 2);
+        let part = |entries| vec![Piece { index, posting, entries }];
+        return (part(first), part(second));
+    }
+    let second = pieces.split_off(pieces.len() / 2);
+    (pieces, second)
 }
 
 /// How an attempt at a transaction ended without an answer.
@@ -193,31 +222,40 @@ impl State {
         batch
     }
 
-    /// Answers every posting, in order.
+    /// Answers every posting. What the database refuses is narrowed down by halves, to the posting and then to the entry
+    /// at fault; the pieces stay in order.
     fn settle(&mut self, postings: Vec<Posting>) {
-        let mut rest = VecDeque::from([postings]);
-        while let Some(mut part) = rest.pop_front() {
-            match self.commit(&part) {
-                Ok((outcomes, committed_at_us)) => {
-                    for (posting, outcomes) in part.into_iter().zip(outcomes) {
-                        self.answer(posting, outcomes, committed_at_us);
+        let mut outcomes: Vec<Vec<EntryOutcome>> = postings.iter().map(|_| Vec::new()).collect();
+        let whole = (0..).zip(&postings).map(|(index, posting)| Piece { index, posting, entries: &posting.entries });
+        let mut rest = VecDeque::from([whole.collect::<Vec<_>>()]);
+        while let Some(pieces) = rest.pop_front() {
+            match self.commit(&pieces) {
+                Ok(decided) => {
+                    for (piece, decided) in pieces.iter().zip(decided) {
+                        outcomes[piece.index].extend(decided);
                     }
                 }
-                Err(PostError::Refused) if part.len() > 1 => {
-                    let second_half = part.split_off(part.len() / 2);
-                    rest.push_front(second_half);
-                    rest.push_front(part);
+                Err(PostError::Refused) if can_be_halved(&pieces) => {
+                    let (first, second) = halve(pieces);
+                    rest.push_front(second);
+                    rest.push_front(first);
                 }
-                Err(error) => part.into_iter().for_each(|posting| answer_error(posting, error)),
+                Err(error) => {
+                    for piece in &pieces {
+                        outcomes[piece.index].extend(piece.entries.iter().map(|_| EntryOutcome::Failed(error)));
+                    }
+                }
             }
+        }
+        for (posting, outcomes) in postings.into_iter().zip(outcomes) {
+            self.answer(posting, outcomes);
         }
     }
 
-    fn answer(&self, posting: Posting, outcomes: Vec<super::EntryOutcome>, committed_at_us: i64) {
+    fn answer(&self, posting: Posting, outcomes: Vec<EntryOutcome>) {
         let Posting { entries, reply, permit, .. } = posting;
         drop(permit);
-        let posted = Posted { entries, result: Ok(outcomes), committed_at_us };
-        if let Err(unheard) = reply.send(posted)
+        if let Err(unheard) = reply.send(Posted { entries, outcomes })
             && self.options.orphans.try_send(unheard).is_err()
         {
             warn!("a commit that nobody waited for could not be told; it shows with the user's next change or read");
@@ -225,9 +263,9 @@ impl State {
     }
 
     /// Runs a batch until it is committed, refused or given up.
-    fn commit(&mut self, postings: &[Posting]) -> Result<(Vec<Vec<super::EntryOutcome>>, i64), PostError> {
+    fn commit(&mut self, pieces: &[Piece<'_>]) -> Result<Vec<Vec<EntryOutcome>>, PostError> {
         let groups: Vec<Group<'_>> =
-            postings.iter().map(|p| Group { entries: &p.entries, is_atomic: p.is_atomic }).collect();
+            pieces.iter().map(|p| Group { entries: p.entries, is_atomic: p.posting.is_atomic }).collect();
         let keys = Keys::of(&groups);
         let mut unknown: Option<Plan<'_>> = None;
         let mut races = 0;
@@ -238,7 +276,7 @@ impl State {
                     if wait_ms > RETRY_MS.0 {
                         info!("the ledger takes writes again");
                     }
-                    return Ok((plan.outcomes, plan.committed_at_us));
+                    return Ok(plan.outcomes);
                 }
                 Err(Failure::Before(error)) => error,
                 Err(Failure::InCommit(error, plan)) => {
@@ -248,7 +286,7 @@ impl State {
             };
             match error {
                 StoreError::Refused(reason) if unknown.is_none() => {
-                    if postings.len() == 1 {
+                    if !can_be_halved(pieces) {
                         error!("the database refuses an entry: {reason}");
                     }
                     return Err(PostError::Refused);
@@ -266,7 +304,7 @@ impl State {
                         warn!("the ledger can't be written: {error}");
                     }
                     if self.is_aborting.load(Ordering::Relaxed)
-                        || (unknown.is_none() && postings.iter().all(|p| p.deadline.has_passed()))
+                        || (unknown.is_none() && pieces.iter().all(|p| p.posting.deadline.has_passed()))
                     {
                         return Err(PostError::Unavailable);
                     }

@@ -4,7 +4,7 @@ mod rig;
 
 use std::time::Duration;
 
-use super::messages::{DetachSession, InspectRegistry, RefreshSession, Shutdown};
+use super::messages::{DetachSession, InspectRegistry, Shutdown};
 use crate::domain::Kind;
 use crate::ledger::{Lane, PostError};
 use rig::{Crash, Rig, minutes};
@@ -51,7 +51,7 @@ async fn a_refresh_shows_a_version_once_and_the_next_push_counts_from_the_last_o
     let rig = Rig::start().await;
     let session = rig.attach(184).await;
     rig.post(184, "r1", Kind::Reward, 2).await.expect("accepted");
-    rig.tell(184, RefreshSession { session_id: session.id, id: None }).await;
+    rig.refresh(&session);
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(session.heard(), ["snapshot v0", "refresh v1"]);
     rig.post(184, "d2", Kind::Deposit, 3).await.expect("accepted");
@@ -66,15 +66,15 @@ async fn refreshes_at_once_share_one_read_and_none_gets_a_read_that_began_before
     rig.settle().await;
     let before = rig.ledger.reads();
     for _ in 0..10 {
-        rig.tell(184, RefreshSession { session_id: session.id, id: None }).await;
+        rig.refresh(&session);
     }
     rig.settle().await;
     assert_eq!(rig.ledger.reads() - before, 1);
     rig.ledger.hold_reads(true);
-    rig.tell(184, RefreshSession { session_id: session.id, id: None }).await;
+    rig.refresh(&session);
     rig.settle().await;
     rig.ledger.write_behind(184, "by-hand", 7);
-    rig.tell(184, RefreshSession { session_id: session.id, id: None }).await;
+    rig.refresh(&session);
     rig.settle().await;
     rig.ledger.hold_reads(false);
     rig.settle().await;
@@ -88,7 +88,7 @@ async fn what_another_writer_committed_reaches_the_other_sessions_paced() {
     let (one, other) = (rig.attach(184).await, rig.attach(184).await);
     rig.settle().await;
     rig.ledger.write_behind(184, "elsewhere", 7);
-    rig.tell(184, RefreshSession { session_id: one.id, id: None }).await;
+    rig.refresh(&one);
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(one.heard(), ["snapshot v0", "refresh v1"]);
     assert_eq!(other.heard(), ["snapshot v0", "paced v1 e1 +7"]);
@@ -101,7 +101,7 @@ async fn an_outage_shows_the_last_value_as_stale_or_an_error_and_heals_unasked()
     rig.post(1, "d1", Kind::Deposit, 5).await.expect("accepted");
     rig.settle().await;
     rig.ledger.go_away(true);
-    rig.tell(1, RefreshSession { session_id: knows.id, id: None }).await;
+    rig.refresh(&knows);
     let new = rig.attach(2).await;
     rig.settle().await;
     assert_eq!(knows.heard()[2..], ["refresh v1 stale"]);
@@ -176,7 +176,7 @@ async fn an_actor_with_something_under_way_is_never_retired() {
     rig.ledger.hold_posts(false);
     rig.settle().await;
     for answer in waiting {
-        assert!(answer.await.expect("answered").result.is_ok());
+        assert!(rig::version(answer.await.expect("answered")).is_ok());
     }
     tokio::time::sleep(minutes(10)).await;
     let totals = rig.registry.send(InspectRegistry).await.expect("alive");

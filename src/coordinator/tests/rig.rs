@@ -8,7 +8,9 @@ use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::coordinator::messages::{AttachSession, Peer, PostEntries, Routable, SessionId, ToSession, ToUser};
+use crate::coordinator::messages::{
+    AttachSession, Peer, PostEntries, RefreshSession, Routable, SessionId, ToSession, ToUser,
+};
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::{BalanceActor, Policy, Registry, Shared};
 use crate::domain::{Account, Amount, Currencies, EventId, Kind, NewEntry, Outcome, Recorded, Rules, Source, UserId};
@@ -105,7 +107,7 @@ impl MemoryLedger {
         self.apply(&[entry(user, event, Kind::Reward, minor)], false);
     }
 
-    fn apply(&self, entries: &[NewEntry], is_atomic: bool) -> (Vec<EntryOutcome>, i64) {
+    fn apply(&self, entries: &[NewEntry], is_atomic: bool) -> Vec<EntryOutcome> {
         let mut books = self.books();
         let known = |user: &UserId| books.accounts.get(user).cloned().unwrap_or_else(|| Account::unknown(2));
         let accounts = entries.iter().map(|entry| (entry.user_id, known(&entry.user_id))).collect();
@@ -126,13 +128,13 @@ impl MemoryLedger {
             books.events.insert(entry.event_id.clone(), recorded);
         }
         books.accounts.extend(plan.accounts.into_iter().map(|(user, a)| (user, Account { exists: true, ..a })));
-        (plan.outcomes.into_iter().flatten().collect(), now_us)
+        plan.outcomes.into_iter().flatten().collect()
     }
 
     fn commit(&self, posting: Posting) {
         let Posting { entries, is_atomic, reply, .. } = posting;
-        let (outcomes, committed_at_us) = self.apply(&entries, is_atomic);
-        if let Err(unheard) = reply.send(Posted { entries, result: Ok(outcomes), committed_at_us }) {
+        let outcomes = self.apply(&entries, is_atomic);
+        if let Err(unheard) = reply.send(Posted { entries, outcomes }) {
             self.orphans.try_send(unheard).expect("room");
         }
     }
@@ -143,7 +145,7 @@ impl Ledger for MemoryLedger {
         self.books().postings += 1;
         if self.books().is_away {
             let Posting { entries, reply, .. } = posting;
-            let _ = reply.send(Posted { entries, result: Err(PostError::Unavailable), committed_at_us: 0 });
+            let _ = reply.send(Posted::failed(entries, PostError::Unavailable));
         } else if self.books().holds_posts {
             self.books().held_posts.push(posting);
         } else {
@@ -191,8 +193,9 @@ fn entry(user: i64, event: &str, kind: Kind, minor: i64) -> NewEntry {
 }
 
 pub(super) fn version(posted: Posted) -> Result<i64, PostError> {
-    match posted.result?.pop() {
-        Some(EntryOutcome::Decided(Outcome::Accepted { version, .. })) => Ok(version),
+    match posted.outcomes.into_iter().next() {
+        Some(EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. }) => Ok(version),
+        Some(EntryOutcome::Failed(error)) => Err(error),
         other => panic!("not accepted: {other:?}"),
     }
 }
@@ -278,6 +281,7 @@ impl Handler<Stall> for Listener {
 /// A listener from outside.
 pub(super) struct Session {
     pub(super) id: SessionId,
+    user_id: UserId,
     address: Addr<Listener>,
     heard: Arc<Mutex<Vec<String>>>,
     release: Mutex<Option<oneshot::Sender<()>>>,
@@ -348,9 +352,10 @@ impl Rig {
             SessionId(*sessions)
         };
         let heard = Arc::new(Mutex::new(Vec::new()));
+        let user_id = UserId::new(user).expect("user id");
         let listener = Listener {
             id,
-            user_id: UserId::new(user).expect("user id"),
+            user_id,
             registry: self.registry.clone(),
             heard: heard.clone(),
             last_version: 0,
@@ -358,7 +363,7 @@ impl Rig {
         };
         let address = listener.start();
         tokio::task::yield_now().await;
-        Session { id, address, heard, release: Mutex::new(None) }
+        Session { id, user_id, address, heard, release: Mutex::new(None) }
     }
 
     pub(super) async fn tell<M>(&self, user: i64, message: M)
@@ -368,6 +373,18 @@ impl Rig {
     {
         let user_id = UserId::new(user).expect("user id");
         self.registry.send(ToUser { user_id, message }).await.expect("alive");
+    }
+
+    /// Sent at once; the session asks without waiting for anything.
+    pub(super) fn refresh(&self, session: &Session) {
+        let attachment = AttachSession {
+            session_id: session.id,
+            outbox: session.address.clone().recipient(),
+            last_version: 0,
+            peer: Peer { address: None, user_agent: None, connected_at_us: 0 },
+        };
+        let message = RefreshSession { session: attachment, id: None };
+        self.registry.try_send(ToUser { user_id: session.user_id, message }).expect("room");
     }
 
     pub(super) async fn begin_post(

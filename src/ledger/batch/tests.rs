@@ -17,11 +17,11 @@ fn each(entries: &[NewEntry]) -> Group<'_> {
 /// `a7` accepted at version 7, `d7` a duplicate of it, `-` not applied, or the refusal's name.
 fn told(plan: &Plan<'_>) -> Vec<Vec<String>> {
     let one = |outcome: &EntryOutcome| match outcome {
-        EntryOutcome::Decided(Outcome::Accepted { version, .. }) => format!("a{version}"),
-        EntryOutcome::Decided(Outcome::Duplicate(first)) => format!("d{}", first.version),
-        EntryOutcome::Decided(Outcome::Conflict(_)) => "conflict".into(),
-        EntryOutcome::Decided(Outcome::InsufficientFunds { .. }) => "insufficient".into(),
-        EntryOutcome::Decided(other) => format!("{other:?}"),
+        EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. } => format!("a{version}"),
+        EntryOutcome::Decided { outcome: Outcome::Duplicate(first), .. } => format!("d{}", first.version),
+        EntryOutcome::Decided { outcome: Outcome::Conflict(_), .. } => "conflict".into(),
+        EntryOutcome::Decided { outcome: Outcome::InsufficientFunds { .. }, .. } => "insufficient".into(),
+        other @ (EntryOutcome::Decided { .. } | EntryOutcome::Failed(_)) => format!("{other:?}"),
         EntryOutcome::NotApplied => "-".into(),
     };
     plan.outcomes.iter().map(|group| group.iter().map(one).collect()).collect()

@@ -49,12 +49,17 @@ impl Rig {
     }
 }
 
-fn version(answer: oneshot::Receiver<Posted>) -> Result<i64, PostError> {
-    let outcomes = answer.blocking_recv().expect("every posting is answered").result?;
-    match &outcomes[0] {
-        EntryOutcome::Decided(Outcome::Accepted { version, .. }) => Ok(*version),
+fn outcomes(answer: oneshot::Receiver<Posted>) -> Vec<Result<i64, PostError>> {
+    let one = |outcome| match outcome {
+        EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. } => Ok(version),
+        EntryOutcome::Failed(error) => Err(error),
         other => panic!("not accepted: {other:?}"),
-    }
+    };
+    answer.blocking_recv().expect("every posting is answered").outcomes.into_iter().map(one).collect()
+}
+
+fn version(answer: oneshot::Receiver<Posted>) -> Result<i64, PostError> {
+    outcomes(answer)[0]
 }
 
 #[test]
@@ -107,6 +112,19 @@ fn a_poisoned_entry_fails_alone_and_the_order_is_kept() {
 }
 
 #[test]
+fn a_poisoned_entry_fails_alone_inside_its_own_posting_too() {
+    let rig = rig(&[]);
+    rig.store.tables.lock().expect("free").poisoned = EventId::parse("b").ok();
+    let held = rig.hold();
+    let other = rig.single("x");
+    let several = rig.post(Lane::Single, &["a", "b", "c", "d"], Duration::from_secs(60));
+    drop(held);
+    assert_eq!(version(other), Ok(1));
+    assert_eq!(outcomes(several), [Ok(2), Err(PostError::Refused), Ok(3), Ok(4)]);
+    rig.writer.stop();
+}
+
+#[test]
 fn past_its_deadline_a_posting_is_given_up_and_never_runs() {
     let rig = rig(&[Fault::LostAtBegin; 40]);
     let answer = rig.post(Lane::Single, &["late"], Duration::ZERO);
@@ -123,7 +141,7 @@ fn a_commit_that_nobody_waits_for_is_told_as_an_orphan() {
     drop(rig.single("e"));
     let orphan = rig.orphans.blocking_recv().expect("told");
     assert_eq!(orphan.entries[0].event_id.as_str(), "e");
-    assert!(orphan.result.is_ok());
+    assert!(matches!(orphan.outcomes[0], EntryOutcome::Decided { .. }));
     rig.writer.stop();
 }
 
