@@ -144,6 +144,13 @@ fn parse_item(item: &RawValue, currencies: &Currencies) -> Result<NewEntry, (Opt
     })
 }
 
+/// The items of one user that go together.
+struct UserGroup {
+    user_id: UserId,
+    keys: Vec<(usize, ItemKey)>,
+    entries: Vec<NewEntry>,
+}
+
 type Parts = Vec<(Vec<(usize, ItemKey)>, oneshot::Receiver<Posted>)>;
 
 /// Each user's items in their order, through that user's actor.
@@ -173,21 +180,21 @@ fn split_by_user(
     let (mut permit, deadline) = state.admit(Lane::Bulk, valid.len())?;
     // The newest posting of each user, by its place in `groups`.
     let mut places: HashMap<UserId, usize> = HashMap::new();
-    let mut groups: Vec<(UserId, Vec<(usize, ItemKey)>, Vec<NewEntry>)> = Vec::new();
+    let mut groups: Vec<UserGroup> = Vec::new();
     for (index, entry) in valid {
         let user_id = entry.user_id;
-        let place = places.get(&user_id).copied().filter(|place| groups[*place].2.len() < POSTING_ENTRIES_MAX);
+        let place = places.get(&user_id).copied().filter(|place| groups[*place].entries.len() < POSTING_ENTRIES_MAX);
         let place = place.unwrap_or_else(|| {
-            groups.push((user_id, Vec::new(), Vec::new()));
+            groups.push(UserGroup { user_id, keys: Vec::new(), entries: Vec::new() });
             places.insert(user_id, groups.len() - 1);
             groups.len() - 1
         });
-        groups[place].1.push((index, ItemKey::from(&entry)));
-        groups[place].2.push(entry);
+        groups[place].keys.push((index, ItemKey::from(&entry)));
+        groups[place].entries.push(entry);
     }
     let mut messages = Vec::with_capacity(groups.len());
     let mut parts = Vec::with_capacity(groups.len());
-    for (user_id, keys, entries) in groups {
+    for UserGroup { user_id, keys, entries } in groups {
         let (reply, answer) = oneshot::channel();
         let permit = permit.split(entries.len());
         parts.push((keys, answer));

@@ -20,6 +20,7 @@ mod rate_limit;
 pub mod router;
 pub mod server;
 mod session;
+mod session_frames;
 pub mod session_token;
 pub mod signature;
 mod state;

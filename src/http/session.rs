@@ -13,12 +13,9 @@ use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, Item, Protocol
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{Message, WebsocketContext, WsResponseBuilder};
 use bytes::BytesMut;
-use serde_json::json;
-use serde_json::value::RawValue;
 
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, DetachSession, Peer, RefreshSession, ReportDisplayed, Routable, SessionId, ToSession,
-    ToUser,
+    AttachSession, DetachSession, Peer, RefreshSession, ReportDisplayed, Routable, SessionId, ToSession, ToUser,
 };
 use crate::coordinator::{BalanceActor, Registry};
 use crate::domain::UserId;
@@ -27,6 +24,7 @@ use crate::limits::{BAD_MESSAGES_MAX, SESSION_MAILBOX_MAX};
 use super::HttpState;
 use super::client_messages::{ClientMessage, Credentials};
 use super::rate_limit::{Bucket, Rate};
+use super::session_frames::{self, End};
 use super::session_token::{Session, TokenError};
 use super::upgrade::{PROTOCOL, SessionPlace};
 
@@ -62,64 +60,6 @@ pub(super) struct SessionActor {
     heard_us: u64,
     pinged_us: u64,
     alarm: Option<SpawnHandle>,
-}
-
-/// Close codes and reasons on the wire.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    GoingAway,
-    Protocol,
-    UnsupportedData,
-    InvalidUtf8,
-    TooBig,
-    Overloaded,
-    HeartbeatLost,
-    TooFast,
-    BadMessages,
-    Unauthenticated,
-    TokenExpired,
-    TooManySessions,
-    ClosedByAdministrator,
-}
-
-impl End {
-    const fn frame(self) -> (u16, &'static str) {
-        match self {
-            Self::GoingAway => (1001, "going_away"),
-            Self::Protocol => (1002, "protocol_error"),
-            Self::UnsupportedData => (1003, "unsupported_data"),
-            Self::InvalidUtf8 => (1007, "invalid_utf8"),
-            Self::TooBig => (1009, "message_too_big"),
-            Self::Overloaded => (1013, "overloaded"),
-            Self::HeartbeatLost => (4408, "heartbeat_lost"),
-            Self::TooFast => (4429, "too_fast"),
-            Self::BadMessages => (4500, "bad_messages"),
-            Self::Unauthenticated => (4501, "unauthenticated"),
-            Self::TokenExpired => (4501, "token_expired"),
-            Self::TooManySessions => (4509, "too_many_sessions"),
-            Self::ClosedByAdministrator => (4510, "closed_by_administrator"),
-        }
-    }
-}
-
-impl From<CloseReason> for End {
-    fn from(reason: CloseReason) -> Self {
-        match reason {
-            CloseReason::GoingAway => Self::GoingAway,
-            CloseReason::Overloaded => Self::Overloaded,
-            CloseReason::TooManySessions => Self::TooManySessions,
-            CloseReason::ClosedByAdministrator => Self::ClosedByAdministrator,
-        }
-    }
-}
-
-impl From<TokenError> for End {
-    fn from(error: TokenError) -> Self {
-        match error {
-            TokenError::Invalid => Self::Unauthenticated,
-            TokenError::Expired => Self::TokenExpired,
-        }
-    }
 }
 
 /// Upgrades the connection and starts its actor.
@@ -205,33 +145,11 @@ impl SessionActor {
             }
             (Ok(new), None) => {
                 self.session = Some(new);
-                ctx.text(self.hello(new.user_id).to_string());
+                ctx.text(session_frames::hello(&self.state, self.id, new.user_id));
                 self.attach(new.user_id, ctx);
                 self.set_alarm(ctx);
             }
         }
-    }
-
-    fn hello(&self, user_id: UserId) -> serde_json::Value {
-        let settings = &self.state.settings;
-        let client_cache = &settings.client_cache;
-        json!({
-            "type": "hello",
-            "session_id": self.id,
-            "user_id": user_id,
-            "epoch": self.state.ledger.epoch(),
-            "protocol": PROTOCOL,
-            "heartbeat_ms": settings.limits.heartbeat_ms,
-            "client_cache": {
-                "ttl_ms": client_cache.ttl_s * 1000,
-                "stale_while_revalidate_ms": client_cache.stale_while_revalidate_s * 1000,
-                "min_age_ms": client_cache.min_age_s * 1000,
-            },
-            "pacing": {
-                "debounce_ms": settings.pacing.debounce_ms,
-                "min_interval_ms": settings.pacing.min_interval_ms,
-            },
-        })
     }
 
     /// One alarm per session: the earliest of whatever has to happen at a time.
@@ -288,7 +206,10 @@ impl SessionActor {
         if std::mem::replace(&mut self.is_warned, true) {
             self.end(End::TooFast, ctx);
         } else {
-            send_error(ctx, "rate_limited", "too many messages; the next one too many closes the session");
+            ctx.text(session_frames::error(
+                "rate_limited",
+                "too many messages; the next one too many closes the session",
+            ));
         }
         false
     }
@@ -311,7 +232,7 @@ impl SessionActor {
                 let session = self.attachment(ctx);
                 self.tell(user_id, RefreshSession { session, id }, ctx);
             }
-            Ok((ClientMessage::Ping { id }, _)) => ctx.text(pong(id.as_deref())),
+            Ok((ClientMessage::Ping { id }, _)) => ctx.text(session_frames::pong(id.as_deref())),
             Ok((ClientMessage::Displayed { version }, user_id)) => {
                 self.tell(user_id, ReportDisplayed { session_id: self.id, version }, ctx);
             }
@@ -322,7 +243,7 @@ impl SessionActor {
 
     fn bad_message(&mut self, why: &str, ctx: &mut Ctx) {
         self.bad_messages += 1;
-        send_error(ctx, "invalid_message", why);
+        ctx.text(session_frames::error("invalid_message", why));
         if self.bad_messages >= BAD_MESSAGES_MAX {
             self.end(End::BadMessages, ctx);
         }
@@ -356,17 +277,6 @@ impl SessionActor {
 fn message_rate(state: &HttpState) -> Rate {
     let limits = &state.settings.limits;
     Rate { per_s: limits.ws_messages_per_s, burst: limits.ws_messages_burst }
-}
-
-fn send_error(ctx: &mut Ctx, code: &str, message: &str) {
-    ctx.text(json!({ "type": "error", "code": code, "message": message }).to_string());
-}
-
-fn pong(id: Option<&RawValue>) -> String {
-    match id {
-        Some(id) => format!(r#"{{"type":"pong","id":{}}}"#, id.get()),
-        None => r#"{"type":"pong"}"#.to_owned(),
-    }
 }
 
 impl Actor for SessionActor {

@@ -2,7 +2,7 @@
 //!
 //! Owns every SQL statement. Knows nothing of actors and HTTP: the coordinator speaks to it through [`Ledger`], which
 //! never blocks its caller. Work runs on the ledger's own threads: one per writer ([`writer`]), one per connection of
-//! the read pool ([`readers`]). Every queue is bounded by [`admission`] or by a named limit.
+//! the read pool (`readers`). Every queue is bounded by [`admission`] or by a named limit.
 //!
 //! Start reading at [`writer`] (how a batch is committed) and [`batch`] (how it is decided).
 

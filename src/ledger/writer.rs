@@ -1,13 +1,15 @@
 //! A writer: a thread that commits what queued while its last transaction ran.
 //!
 //! Owns one [`Store`]. It takes postings from two bounded lanes, single ones first and a bounded number of bulk ones
-//! beside them, and runs one transaction: look up, decide ([`batch::plan`]), write, commit, then answer. There is no
+//! beside them, and runs one transaction: look up, decide ([`super::batch::plan`]), write, commit, then answer. There is no
 //! artificial wait. A user always has the same writer, so within a lane a user's entries commit in the order in which
 //! they were queued.
 //!
 //! When it fails: a lost connection or a busy database is tried again until every waiting posting is past its deadline;
-//! a broken COMMIT is tried again until its outcome is known (event ids make that safe, see [`batch::Plan::is_committed`]);
-//! what the database refuses is narrowed down by halves to the posting at fault, and the rest is committed without it.
+//! a broken COMMIT is tried again until its outcome is known (event ids make that safe, see [`super::batch::Plan::is_committed`]);
+//! what the database refuses is narrowed down by halves to the entry at fault, and the rest is committed without it.
+
+mod transaction;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,18 +18,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use log::{error, info, warn};
+use log::error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::{NewEntry, Rules};
-use crate::limits::{
-    BULK_ENTRIES_BESIDE_SINGLES_MAX, POSTING_ENTRIES_MAX, RACES_MAX, RETRY_MS, TRANSACTION_ENTRIES_MAX,
-};
+use crate::domain::Rules;
+use crate::limits::{BULK_ENTRIES_BESIDE_SINGLES_MAX, POSTING_ENTRIES_MAX, RACES_MAX, TRANSACTION_ENTRIES_MAX};
 
-use super::batch::{self, Group, Keys, Plan};
 use super::store::{PutUser, PutUserOutcome, Store, StoreError};
-use super::{EntryOutcome, Lane, LedgerError, Orphan, PostError, Posted, Posting};
+use super::{Lane, LedgerError, Orphan, PostError, Posted, Posting};
 
 /// What a writer does.
 #[derive(Debug)]
@@ -140,38 +139,6 @@ struct State {
     singles_lately: bool,
 }
 
-/// A posting, or a part of one that is settled by itself.
-struct Piece<'a> {
-    index: usize,
-    posting: &'a Posting,
-    entries: &'a [NewEntry],
-}
-
-fn can_be_halved(pieces: &[Piece<'_>]) -> bool {
-    match pieces {
-        [one] => one.entries.len() > 1 && !one.posting.is_atomic,
-        several => several.len() > 1,
-    }
-}
-
-fn halve(mut pieces: Vec<Piece<'_>>) -> (Vec<Piece<'_>>, Vec<Piece<'_>>) {
-    if let [Piece { index, posting, entries }] = pieces[..] {
-        let (first, second) = entries.split_at(entries.len() / 2);
-        let part = |entries| vec![Piece { index, posting, entries }];
-        return (part(first), part(second));
-    }
-    let second = pieces.split_off(pieces.len() / 2);
-    (pieces, second)
-}
-
-/// How an attempt at a transaction ended without an answer.
-enum Failure<'a> {
-    /// Nothing was committed; the reason tells what to do.
-    Before(StoreError),
-    /// COMMIT itself broke: this plan may be committed or not.
-    InCommit(StoreError, Plan<'a>),
-}
-
 impl State {
     fn run(mut self) {
         loop {
@@ -222,141 +189,6 @@ impl State {
         batch
     }
 
-    /// Answers every posting. What the database refuses is narrowed down by halves, to the posting and then to the entry
-    /// at fault; the pieces stay in order.
-    fn settle(&mut self, postings: Vec<Posting>) {
-        let mut outcomes: Vec<Vec<EntryOutcome>> = postings.iter().map(|_| Vec::new()).collect();
-        let whole = (0..).zip(&postings).map(|(index, posting)| Piece { index, posting, entries: &posting.entries });
-        let mut rest = VecDeque::from([whole.collect::<Vec<_>>()]);
-        while let Some(pieces) = rest.pop_front() {
-            match self.commit(&pieces) {
-                Ok(decided) => {
-                    for (piece, decided) in pieces.iter().zip(decided) {
-                        outcomes[piece.index].extend(decided);
-                    }
-                }
-                Err(PostError::Refused) if can_be_halved(&pieces) => {
-                    let (first, second) = halve(pieces);
-                    rest.push_front(second);
-                    rest.push_front(first);
-                }
-                Err(error) => {
-                    for piece in &pieces {
-                        outcomes[piece.index].extend(piece.entries.iter().map(|_| EntryOutcome::Failed(error)));
-                    }
-                }
-            }
-        }
-        for (posting, outcomes) in postings.into_iter().zip(outcomes) {
-            self.answer(posting, outcomes);
-        }
-    }
-
-    fn answer(&self, posting: Posting, outcomes: Vec<EntryOutcome>) {
-        let Posting { entries, reply, permit, .. } = posting;
-        drop(permit);
-        if let Err(unheard) = reply.send(Posted { entries, outcomes })
-            && self.options.orphans.try_send(unheard).is_err()
-        {
-            warn!("a commit that nobody waited for could not be told; it shows with the user's next change or read");
-        }
-    }
-
-    /// Runs a batch until it is committed, refused or given up.
-    fn commit(&mut self, pieces: &[Piece<'_>]) -> Result<Vec<Vec<EntryOutcome>>, PostError> {
-        let groups: Vec<Group<'_>> =
-            pieces.iter().map(|p| Group { entries: p.entries, is_atomic: p.posting.is_atomic }).collect();
-        let keys = Keys::of(&groups);
-        let mut unknown: Option<Plan<'_>> = None;
-        let mut races = 0;
-        let mut wait_ms = RETRY_MS.0;
-        loop {
-            let error = match self.attempt(&groups, &keys, &mut unknown) {
-                Ok(plan) => {
-                    if wait_ms > RETRY_MS.0 {
-                        info!("the ledger takes writes again");
-                    }
-                    return Ok(plan.outcomes);
-                }
-                Err(Failure::Before(error)) => error,
-                Err(Failure::InCommit(error, plan)) => {
-                    unknown = Some(plan);
-                    error
-                }
-            };
-            match error {
-                StoreError::Refused(reason) if unknown.is_none() => {
-                    if !can_be_halved(pieces) {
-                        error!("the database refuses an entry: {reason}");
-                    }
-                    return Err(PostError::Refused);
-                }
-                StoreError::Raced(reason) if unknown.is_none() => {
-                    races += 1;
-                    if races > RACES_MAX {
-                        error!("a transaction lost {races} races in a row: {reason}");
-                        return Err(PostError::Refused);
-                    }
-                }
-                error => {
-                    let first_time = wait_ms == RETRY_MS.0;
-                    if first_time {
-                        warn!("the ledger can't be written: {error}");
-                    }
-                    if self.is_aborting.load(Ordering::Relaxed)
-                        || (unknown.is_none() && pieces.iter().all(|p| p.posting.deadline.has_passed()))
-                    {
-                        return Err(PostError::Unavailable);
-                    }
-                    self.wait(Duration::from_millis(wait_ms));
-                    wait_ms = (wait_ms * 2).min(RETRY_MS.1);
-                    // Still away: the next attempt finds out again.
-                    let _ = self.store.reconnect();
-                }
-            }
-        }
-    }
-
-    /// One transaction. `unknown` is the plan of an attempt whose COMMIT broke; it is settled here.
-    fn attempt<'a>(
-        &mut self,
-        groups: &[Group<'a>],
-        keys: &Keys<'a>,
-        unknown: &mut Option<Plan<'a>>,
-    ) -> Result<Plan<'a>, Failure<'a>> {
-        let loaded = self.store.begin(keys).map_err(|error| self.give_up(error))?;
-        // The locks are ours now, so an earlier attempt is either visible or will never be.
-        if let Some(earlier) = unknown.take()
-            && earlier.is_committed(&loaded)
-        {
-            self.store.rollback();
-            return Ok(earlier);
-        }
-        let committed_at_us = self.options.clock.now_us().max(self.last_commit_us);
-        let plan = batch::plan(groups, loaded, self.options.rules, committed_at_us);
-        if plan.writes_nothing() {
-            self.store.rollback();
-            return Ok(plan);
-        }
-        self.store.write(&plan).map_err(|error| self.give_up(error))?;
-        // The point of no return: from here on an error means "unknown".
-        match self.store.commit() {
-            Ok(()) => {
-                self.last_commit_us = committed_at_us;
-                Ok(plan)
-            }
-            Err(error) => {
-                self.store.rollback();
-                Err(Failure::InCommit(StoreError::Lost(error.to_string()), plan))
-            }
-        }
-    }
-
-    fn give_up<'a>(&mut self, error: StoreError) -> Failure<'a> {
-        self.store.rollback();
-        Failure::Before(error)
-    }
-
     /// Waits, but keeps taking what comes in, and answers what is past its deadline.
     fn wait(&mut self, wait: Duration) {
         let until = self.options.clock.deadline(wait);
@@ -403,7 +235,8 @@ fn fill(batch: &mut Vec<Posting>, count: &mut usize, lane: &mut VecDeque<Posting
     while let Some(next) = lane.front() {
         let fits = *count + next.entries.len() <= entries_max;
         let is_oversized = next.entries.len() > POSTING_ENTRIES_MAX;
-        if !fits && !(is_first && is_oversized) {
+        let goes_alone = is_first && is_oversized;
+        if !fits && !goes_alone {
             return;
         }
         let Some(posting) = lane.pop_front() else { return };

@@ -1,0 +1,107 @@
+//! What a session says of its own accord: the greeting, `pong`, errors, and why it closes.
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::coordinator::messages::{CloseReason, SessionId};
+use crate::domain::UserId;
+
+use super::HttpState;
+use super::session_token::TokenError;
+use super::upgrade::PROTOCOL;
+
+/// Close codes and reasons on the wire.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    GoingAway,
+    Protocol,
+    UnsupportedData,
+    InvalidUtf8,
+    TooBig,
+    Overloaded,
+    HeartbeatLost,
+    TooFast,
+    BadMessages,
+    Unauthenticated,
+    TokenExpired,
+    TooManySessions,
+    ClosedByAdministrator,
+}
+
+impl End {
+    /// Code and reason.
+    pub(super) const fn frame(self) -> (u16, &'static str) {
+        match self {
+            Self::GoingAway => (1001, "going_away"),
+            Self::Protocol => (1002, "protocol_error"),
+            Self::UnsupportedData => (1003, "unsupported_data"),
+            Self::InvalidUtf8 => (1007, "invalid_utf8"),
+            Self::TooBig => (1009, "message_too_big"),
+            Self::Overloaded => (1013, "overloaded"),
+            Self::HeartbeatLost => (4408, "heartbeat_lost"),
+            Self::TooFast => (4429, "too_fast"),
+            Self::BadMessages => (4500, "bad_messages"),
+            Self::Unauthenticated => (4501, "unauthenticated"),
+            Self::TokenExpired => (4501, "token_expired"),
+            Self::TooManySessions => (4509, "too_many_sessions"),
+            Self::ClosedByAdministrator => (4510, "closed_by_administrator"),
+        }
+    }
+}
+
+impl From<CloseReason> for End {
+    fn from(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::GoingAway => Self::GoingAway,
+            CloseReason::Overloaded => Self::Overloaded,
+            CloseReason::TooManySessions => Self::TooManySessions,
+            CloseReason::ClosedByAdministrator => Self::ClosedByAdministrator,
+        }
+    }
+}
+
+impl From<TokenError> for End {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Invalid => Self::Unauthenticated,
+            TokenError::Expired => Self::TokenExpired,
+        }
+    }
+}
+
+/// The `hello` frame.
+pub(super) fn hello(state: &HttpState, session_id: SessionId, user_id: UserId) -> String {
+    let settings = &state.settings;
+    let client_cache = &settings.client_cache;
+    let frame = json!({
+        "type": "hello",
+        "session_id": session_id,
+        "user_id": user_id,
+        "epoch": state.ledger.epoch(),
+        "protocol": PROTOCOL,
+        "heartbeat_ms": settings.limits.heartbeat_ms,
+        "client_cache": {
+            "ttl_ms": client_cache.ttl_s * 1000,
+            "stale_while_revalidate_ms": client_cache.stale_while_revalidate_s * 1000,
+            "min_age_ms": client_cache.min_age_s * 1000,
+        },
+        "pacing": {
+            "debounce_ms": settings.pacing.debounce_ms,
+            "min_interval_ms": settings.pacing.min_interval_ms,
+        },
+    });
+    frame.to_string()
+}
+
+/// An `error` frame.
+pub(super) fn error(code: &str, message: &str) -> String {
+    json!({ "type": "error", "code": code, "message": message }).to_string()
+}
+
+/// The `pong` frame, with the id as it came.
+pub(super) fn pong(id: Option<&RawValue>) -> String {
+    match id {
+        Some(id) => format!(r#"{{"type":"pong","id":{}}}"#, id.get()),
+        None => r#"{"type":"pong"}"#.to_owned(),
+    }
+}
