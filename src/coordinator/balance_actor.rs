@@ -117,11 +117,7 @@ impl BalanceActor {
         if let (Some(live), Some(cached)) = (&mut self.live, self.cache.known()) {
             live.note(change.version, mode, committed_us, change.committed_at_us, Some(change.source));
             live.ensure_base(cached);
-            live.remember(Event {
-                at: crate::clock::rfc3339(change.committed_at_us),
-                what: change.kind.as_str(),
-                version: change.version,
-            });
+            live.remember(Event { at_us: change.committed_at_us, what: change.kind.as_str(), version: change.version });
         }
         self.answer_version_waiters();
     }
@@ -227,7 +223,7 @@ impl BalanceActor {
         if live.sessions.len() >= self.shared.policy.sessions_per_user_max {
             live.sessions.remove(0).close(CloseReason::TooManySessions);
         }
-        live.sessions.push(Attached::new(attach));
+        live.add_session(Attached::new(attach));
         self.gauge.sessions.set(live.sessions.len());
         if let Some(cached) = self.cache.known() {
             live.ensure_base(cached);

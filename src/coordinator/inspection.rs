@@ -90,7 +90,14 @@ pub struct ActorInspection {
     sessions: Vec<SessionInspection>,
     mailbox: MailboxInspection,
     counters: ActorCounters,
-    events: Vec<Event>,
+    events: Vec<EventInspection>,
+}
+
+#[derive(Debug, Serialize)]
+struct EventInspection {
+    at: String,
+    what: &'static str,
+    version: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,7 +167,7 @@ impl BalanceActor {
                 version_waiters: self.version_waiters.len(),
                 is_stale: self.is_stale,
             },
-            events: live.map(|live| live.events.iter().cloned().collect()).unwrap_or_default(),
+            events: live.map(|live| live.events.iter().map(inspect_event).collect()).unwrap_or_default(),
         }
     }
 
@@ -177,6 +184,10 @@ impl BalanceActor {
             mode: due.map(|due| due.mode),
         })
     }
+}
+
+fn inspect_event(event: &Event) -> EventInspection {
+    EventInspection { at: clock::rfc3339(event.at_us), what: event.what, version: event.version }
 }
 
 fn inspect_sessions(live: &Live) -> Vec<SessionInspection> {

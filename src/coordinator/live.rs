@@ -147,9 +147,9 @@ pub(super) struct Live {
 }
 
 /// Something that happened in an actor, for its inspection.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Event {
-    pub at: String,
+    pub at_us: i64,
     pub what: &'static str,
     pub version: i64,
 }
@@ -188,6 +188,12 @@ impl Live {
         {
             pending.sources.push(source.clone());
         }
+    }
+
+    pub(super) fn add_session(&mut self, session: Attached) {
+        // Most users have one page open; a vector would make room for four.
+        self.sessions.reserve_exact(1);
+        self.sessions.push(session);
     }
 
     pub(super) fn session(&mut self, id: SessionId) -> Option<&mut Attached> {

@@ -73,7 +73,7 @@ impl BalanceActor {
             }
         }
         let what = if mode == Mode::Direct { "push_direct" } else { "push_paced" };
-        live.remember(Event { at: crate::clock::rfc3339(now.at_us), what, version: push.version });
+        live.remember(Event { at_us: now.at_us, what, version: push.version });
         self.shared.counted_push(&push, told);
         self.prune(ctx);
         if is_lagging {

@@ -14,7 +14,7 @@ use crate::limits::READ_WAITERS_MAX;
 
 use super::account_cache::Moment;
 use super::frames::{self, Reason};
-use super::live::{Event, Told};
+use super::live::Told;
 use super::messages::{GetBalance, RefreshSession, Routable, SessionId};
 use super::pacing::Mode;
 use super::{BalanceActor, BalanceView};
@@ -218,10 +218,7 @@ impl BalanceActor {
         session.is_primed = true;
         let text = frames::balance(view, reason, id.as_deref(), &self.shared.epoch, &self.shared.currencies);
         match session.tell(text, view.version) {
-            Told::Sent => {
-                let at = crate::clock::rfc3339(self.shared.clock.now_us());
-                live.remember(Event { at, what: "balance", version: view.version });
-            }
+            Told::Sent => {}
             Told::Full => {
                 session.owe((reason, id));
                 self.retry_lagging(ctx);
