@@ -39,7 +39,7 @@ fn work(sender: usize, rng: &mut StdRng) -> Vec<Vec<Value>> {
             })
         })
         .collect();
-    let size = if sender % 2 == 0 { 1 } else { BATCH };
+    let size = if sender.is_multiple_of(2) { 1 } else { BATCH };
     items.chunks(size).map(<[Value]>::to_vec).collect()
 }
 
@@ -77,9 +77,10 @@ async fn no_acknowledged_entry_is_lost_or_doubled_by_kills_under_load(database: 
     let kill_points: Vec<usize> = (0..ROUNDS).map(|n| n * share + rng.random_range(1..share)).collect();
 
     let sender = app.sender();
-    let sending = plans.iter().map(|plan| async {
+    let (sender, acknowledged_by_all) = (&sender, &acknowledged);
+    let sending = plans.iter().map(|plan| async move {
         for items in plan {
-            send(&sender, items, &acknowledged).await;
+            send(sender, items, acknowledged_by_all).await;
         }
     });
     let sending = futures_util::future::join_all(sending);

@@ -36,7 +36,7 @@ async fn another_media_type_is_refused(database: Database) {
     let app = TestApp::start(database).await;
     let request =
         |content_type| Signed::post("/internal/v1/deposits", &entry("e", 1, "TON", "1")).content_type(content_type);
-    for bad in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonx")] {
+    for bad in [Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonx")] {
         app.send(request(bad)).await.problem(415, "unsupported_media_type");
     }
     for good in ["application/json; charset=utf-8", "Application/JSON"] {
