@@ -12,6 +12,7 @@ on_both_databases![
     the_same_event_with_other_content_is_a_conflict,
     one_hash_in_five_spellings_is_one_deposit,
     five_spellings_at_once_are_one_deposit,
+    a_rush_to_users_nobody_knew_is_taken,
     a_deposit_with_both_is_known_by_both,
     an_event_of_one_deposit_with_the_hash_of_another_is_a_conflict,
     what_was_refused_for_want_of_funds_may_succeed_later,
@@ -145,6 +146,17 @@ async fn five_spellings_at_once_are_one_deposit(database: Database) {
     assert_eq!(first_ones, 1);
     assert!(answers.iter().all(|answer| answer.ok()["version"] == 1));
     assert_eq!(app.entries(1).await.len(), 1);
+}
+
+async fn a_rush_to_users_nobody_knew_is_taken(database: Database) {
+    let app = TestApp::start(database).await;
+    for user_id in 1..=10 {
+        let rush = (0..100).map(|n| app.post("deposits", entry(&format!("{user_id}.{n}"), user_id, "TON", "1")));
+        let answers = futures_util::future::join_all(rush).await;
+        let refused: Vec<&str> = answers.iter().filter(|a| a.status != 200).map(|a| a.text.as_str()).collect();
+        assert!(refused.is_empty(), "{} of 100 refused: {}", refused.len(), refused[0]);
+        assert_eq!(app.backend(&format!("/internal/v1/users/{user_id}/balance")).await.ok()["version"], 100);
+    }
 }
 
 async fn a_deposit_with_both_is_known_by_both(database: Database) {

@@ -44,6 +44,20 @@ impl SilentPeer {
         self.stream.write_all(&frame).await.expect("sent");
     }
 
+    /// Sends the same text again and again and reads nothing, until it is not taken within a second or the connection
+    /// ends; how many were sent.
+    pub async fn send_until_refused(&mut self, text: &[u8], times: usize) -> usize {
+        let length = u16::try_from(text.len()).expect("below 64 KiB").to_be_bytes();
+        let frame = [&[0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0], text].concat();
+        for sent in 0..times {
+            let written = timeout(std::time::Duration::from_secs(1), self.stream.write_all(&frame)).await;
+            if !matches!(written, Ok(Ok(()))) {
+                return sent;
+            }
+        }
+        times
+    }
+
     /// The next frame: opcode and payload; `None` at the end of the connection.
     pub async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         timeout(PATIENCE, self.read_frame()).await.expect("a frame or the end in time")
