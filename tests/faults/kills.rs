@@ -1,4 +1,5 @@
-//! kill -9 under load: whatever was acknowledged is in the ledger exactly once.
+//! The service killed by SIGKILL, or its database taken away, under load: whatever was acknowledged is in the ledger
+//! exactly once.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -7,9 +8,10 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use crate::support::{Database, Sender, Signed, TestApp, eventually, on_both_databases};
+use crate::support::{Database, Sender, Signed, TestApp, eventually, on_both_databases, on_postgres};
 
 on_both_databases![no_acknowledged_entry_is_lost_or_doubled_by_kills_under_load];
+on_postgres![no_acknowledged_entry_is_lost_or_doubled_when_the_database_goes_away_under_load];
 
 const ROUNDS: usize = 4;
 const SENDERS: usize = 16;
@@ -64,9 +66,24 @@ async fn send(sender: &Sender, items: &[Value], acknowledged: &Acknowledged) {
     }
 }
 
+/// What happens in the middle of the load.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Kill,
+    DatabaseAway,
+}
+
 async fn no_acknowledged_entry_is_lost_or_doubled_by_kills_under_load(database: Database) {
+    run(database, Fault::Kill).await;
+}
+
+async fn no_acknowledged_entry_is_lost_or_doubled_when_the_database_goes_away_under_load(database: Database) {
+    run(database, Fault::DatabaseAway).await;
+}
+
+async fn run(database: Database, fault: Fault) {
     let seed = seed();
-    println!("again: BALANCE_TEST_SEED={seed} cargo test --test faults {database:?}");
+    println!("again: BALANCE_TEST_SEED={seed} cargo test --test faults  # {fault:?} on {database:?}");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut app = TestApp::on(database).log("info").start().await;
     let acknowledged = Acknowledged::default();
@@ -88,9 +105,17 @@ async fn no_acknowledged_entry_is_lost_or_doubled_by_kills_under_load(database: 
         for point in kill_points {
             let count = || acknowledged.lock().expect("no panic holds it").len();
             eventually("the load goes on", async || (count() >= point).then_some(())).await;
-            app.kill();
-            app.start_again().await;
-            println!("killed with {} of {} acknowledged", count(), all_items.len());
+            match fault {
+                Fault::Kill => {
+                    app.kill();
+                    app.start_again().await;
+                }
+                Fault::DatabaseAway => {
+                    app.database.cut();
+                    app.database.mend();
+                }
+            }
+            println!("{fault:?} with {} of {} acknowledged", count(), all_items.len());
         }
     };
     tokio::join!(sending, killing);

@@ -12,6 +12,8 @@ on_sqlite![
     an_actor_is_shown_from_inside,
     an_actor_that_is_not_resident_is_not_found_until_activated,
     the_rule_that_a_push_waits_for_is_named,
+    failed_sign_ins_are_limited,
+    actors_beyond_the_cap_are_retired_and_lose_nothing,
 ];
 
 const REGISTRY_KEYS: [&str; 14] = [
@@ -142,4 +144,42 @@ async fn refused_second_bodies_are_kept_for_the_administrator(database: Database
     assert_eq!(conflicts[0]["first"]["amount"], "1.000000000", "{answer}");
     let kept = conflicts[0]["second"].to_string();
     assert!(kept.contains("somebody") && kept.contains('2'), "{answer}");
+}
+
+async fn failed_sign_ins_are_limited(database: Database) {
+    let app = TestApp::start(database).await;
+    for attempt in 0..1000 {
+        let request = app.http.get(format!("http://{}/admin/v1/registry", app.internal)).bearer_auth("guess");
+        let answer = Answer::read(request.send().await.expect("an answer")).await.expect("whole");
+        if answer.status == 429 {
+            assert!(attempt > 0, "the first one is told that it was wrong");
+            answer.problem(429, "rate_limited");
+            return;
+        }
+        answer.problem(401, "unauthorized");
+    }
+    panic!("never limited");
+}
+
+async fn actors_beyond_the_cap_are_retired_and_lose_nothing(database: Database) {
+    let app = TestApp::on(database).set("cache.max_entries", 5).set("cache.sweep_s", 1).start().await;
+    for round in 1..=3 {
+        let posting = (1..=40).map(|user_id| {
+            let app = &app;
+            async move { app.accepted("deposits", user_id, &format!("{user_id}.{round}"), "1").await }
+        });
+        for answer in futures_util::future::join_all(posting).await {
+            assert_eq!(answer["version"], round);
+        }
+    }
+    crate::support::eventually("no more than the cap are resident", async || {
+        let registry = app.admin("/admin/v1/registry").await.ok();
+        (registry["actors"].as_u64() <= Some(5) && registry["cache_evictions"].as_u64() >= Some(35)).then_some(())
+    })
+    .await;
+    for user_id in 1..=40 {
+        let balance = app.backend(&format!("/internal/v1/users/{user_id}/balance")).await.ok();
+        assert_eq!((&balance["version"], &balance["balances"]["TON"]), (&json!(3), &json!("3.000000000")));
+    }
+    app.assert_ledger_holds();
 }

@@ -19,6 +19,7 @@ on_both_databases![
     an_adjustment_never_goes_below_zero,
     a_balance_stops_at_the_storable_range,
     users_that_do_not_exist_are_refused_where_they_are_not_made,
+    a_user_who_was_made_is_read_at_once,
 ];
 
 async fn an_accepted_entry_is_answered_in_its_exact_shape(database: Database) {
@@ -233,8 +234,17 @@ async fn users_that_do_not_exist_are_refused_where_they_are_not_made(database: D
     app.backend("/internal/v1/users/1/balance").await.problem(404, "unknown_user");
     let made = app.send(crate::support::Signed::new(reqwest::Method::PUT, "/internal/v1/users/1").body("{}")).await;
     assert!((200..300).contains(&made.status), "{made:?}");
-    assert_eq!(app.backend("/internal/v1/users/1/balance").await.ok()["version"], 0);
     assert_eq!(app.accepted("deposits", 1, "e", "1").await["version"], 1);
     app.post("deposits", entry("e2", 2, "TON", "1")).await.problem(404, "unknown_user");
     app.assert_ledger_holds();
+}
+
+async fn a_user_who_was_made_is_read_at_once(database: Database) {
+    let app = TestApp::on(database).set("accounts.auto_create", false).start().await;
+    app.backend("/internal/v1/users/1/balance").await.problem(404, "unknown_user");
+    app.backend("/internal/v1/users/1/entries").await.problem(404, "unknown_user");
+    let made = app.send(crate::support::Signed::new(reqwest::Method::PUT, "/internal/v1/users/1").body("{}")).await;
+    assert!((200..300).contains(&made.status), "{made:?}");
+    assert_eq!(app.backend("/internal/v1/users/1/entries").await.ok()["entries"], json!([]));
+    assert_eq!(app.backend("/internal/v1/users/1/balance").await.ok()["version"], 0);
 }
