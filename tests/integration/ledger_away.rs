@@ -1,0 +1,94 @@
+//! The database goes away and comes back.
+
+use serde_json::json;
+
+use crate::balances;
+use crate::support::{Database, TestApp, eventually, on_postgres, token};
+
+on_postgres![
+    a_refresh_while_the_ledger_is_away_shows_the_last_known_balance_as_stale,
+    a_session_of_an_unknown_user_is_told_that_the_ledger_is_away,
+    entries_are_refused_while_the_ledger_is_away_and_taken_again,
+    reads_never_make_a_balance_up,
+];
+
+async fn start(database: Database) -> TestApp {
+    TestApp::on(database).set("database.timeout_ms", 1000).start().await
+}
+
+async fn a_refresh_while_the_ledger_is_away_shows_the_last_known_balance_as_stale(database: Database) {
+    let app = start(database).await;
+    app.accepted("deposits", 1, "d", "1").await;
+    let (mut ws, snapshot) = app.session(1).await;
+    app.database.cut();
+    for id in 0..3 {
+        let balance = ws.refresh(json!(id)).await;
+        assert_eq!((&balance["stale"], &balance["version"]), (&json!(true), &json!(1)), "{balance}");
+        assert_eq!(balance["balances"], balances("1.000000000", "0.000000000"));
+        // Its age is told as it is: since the ledger was last asked.
+        assert_eq!(balance["as_of"], snapshot["as_of"], "{balance}");
+    }
+    app.database.mend();
+    let recovered = ws.next_frame("balance").await;
+    assert_eq!((&recovered["reason"], &recovered["stale"]), (&json!("recovered"), &json!(false)), "{recovered}");
+    assert_eq!((&recovered["version"], &recovered["id"]), (&json!(1), &json!(null)));
+    assert_eq!(ws.refresh(json!("after")).await["stale"], false);
+    ws.assert_quiet().await;
+}
+
+async fn a_session_of_an_unknown_user_is_told_that_the_ledger_is_away(database: Database) {
+    let app = start(database).await;
+    app.database.cut();
+    let mut ws = app.ws_of(1).await;
+    ws.next_frame("hello").await;
+    let error = ws.next_frame("error").await;
+    assert_eq!(error["code"], "ledger_unavailable", "{error}");
+    assert!(error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{error}");
+    app.database.mend();
+    let balance = ws.next_frame("balance").await;
+    assert_eq!((&balance["version"], &balance["stale"]), (&json!(0), &json!(false)), "{balance}");
+}
+
+async fn entries_are_refused_while_the_ledger_is_away_and_taken_again(database: Database) {
+    let app = start(database).await;
+    app.accepted("deposits", 1, "before", "1").await;
+    app.database.cut();
+    let deposit = crate::entry("during", 1, "TON", "1");
+    let refused = app.post("deposits", deposit.clone()).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    refused.problem(503, "ledger_unavailable");
+    for addr in [app.public, app.internal] {
+        assert_eq!(app.plain_get(addr, "/healthz").await.status, 200);
+        assert_eq!(app.plain_get(addr, "/readyz").await.status, 503);
+    }
+    app.database.mend();
+    let answer = eventually("the ledger takes entries again", async || {
+        let answer = app.post("deposits", deposit.clone()).await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(answer.ok()["version"], 2);
+    eventually("it is ready again", async || (app.plain_get(app.public, "/readyz").await.status == 200).then_some(()))
+        .await;
+    assert_eq!(app.entries(1).await.len(), 2);
+    app.assert_ledger_holds();
+}
+
+async fn reads_never_make_a_balance_up(database: Database) {
+    let app = start(database).await;
+    app.accepted("deposits", 1, "d", "1").await;
+    app.database.cut();
+    let known = app.browser("/api/v1/balance?fresh=true", &token(1), &[]).await.ok();
+    assert_eq!(
+        (&known["stale"], &known["version"], &known["balances"]["TON"]),
+        (&json!(true), &json!(1), &json!("1.000000000"))
+    );
+    app.browser("/api/v1/balance", &token(2), &[]).await.problem(503, "ledger_unavailable");
+    app.browser("/api/v1/entries", &token(1), &[]).await.problem(503, "ledger_unavailable");
+    app.backend("/internal/v1/users/2/balance").await.problem(503, "ledger_unavailable");
+    app.database.mend();
+    eventually("reads are answered again", async || {
+        (app.browser("/api/v1/balance", &token(2), &[]).await.status == 200).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,137 @@
+//! Refusals that have nothing to do with an entry's content: size, type, place, load.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::entry;
+use crate::support::{Database, Signed, TestApp, on_both_databases, on_sqlite};
+
+on_sqlite![
+    a_body_that_is_too_large_is_refused,
+    another_media_type_is_refused,
+    unknown_paths_are_problems_too,
+    the_internal_endpoints_are_not_on_the_public_listener,
+    health_is_told_on_both_listeners,
+];
+on_both_databases![
+    beyond_its_queue_the_service_is_overloaded_and_loses_nothing,
+    what_was_taken_before_the_end_is_answered_and_kept,
+];
+
+async fn a_body_that_is_too_large_is_refused(database: Database) {
+    let app = TestApp::on(database).set("limits.body_bytes", 500).set("limits.batch_body_bytes", 2000).start().await;
+    let mut large = entry("e", 1, "TON", "1");
+    large["metadata"] = json!({"k": "x".repeat(600)});
+    app.post("deposits", large.clone()).await.problem(413, "body_too_large");
+    large["kind"] = json!("deposit");
+    app.batch(json!([large])).await.ok();
+    large["metadata"] = json!({"k": "x".repeat(2000)});
+    app.batch(json!([large])).await.problem(413, "body_too_large");
+    app.post("deposits", entry("small", 1, "TON", "1")).await.ok();
+    assert_eq!(app.entries(1).await.len(), 2);
+}
+
+async fn another_media_type_is_refused(database: Database) {
+    let app = TestApp::start(database).await;
+    let request =
+        |content_type| Signed::post("/internal/v1/deposits", &entry("e", 1, "TON", "1")).content_type(content_type);
+    for bad in [Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonx")] {
+        app.send(request(bad)).await.problem(415, "unsupported_media_type");
+    }
+    for good in ["application/json; charset=utf-8", "Application/JSON"] {
+        app.send(request(Some(good))).await.ok();
+    }
+}
+
+async fn unknown_paths_are_problems_too(database: Database) {
+    let app = TestApp::start(database).await;
+    for addr in [app.public, app.internal] {
+        for path in ["/nowhere", "/api/v2/balance", "/internal/v1/nowhere"] {
+            app.plain_get(addr, path).await.problem(404, "not_found");
+        }
+    }
+}
+
+async fn the_internal_endpoints_are_not_on_the_public_listener(database: Database) {
+    let app = TestApp::start(database).await;
+    for path in ["/admin/", "/admin/v1/registry", "/metrics", "/internal/v1/users/1/balance"] {
+        app.plain_get(app.public, path).await.problem(404, "not_found");
+    }
+    for path in ["/internal/v1/deposits", "/internal/v1/batch", "/internal/v1/tokens"] {
+        let answer = app.public_request(reqwest::Method::POST, path).json(&json!({})).send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 404, "{path}");
+    }
+}
+
+async fn health_is_told_on_both_listeners(database: Database) {
+    let app = TestApp::start(database).await;
+    for addr in [app.public, app.internal] {
+        let health = app.plain_get(addr, "/healthz").await.ok();
+        assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
+        assert!(health["build"].is_string(), "{health}");
+        assert_eq!(app.plain_get(addr, "/readyz").await.status, 200);
+    }
+}
+
+async fn beyond_its_queue_the_service_is_overloaded_and_loses_nothing(database: Database) {
+    let app = TestApp::on(database).set("limits.queue_entries", 4).set("database.timeout_ms", 2000).start().await;
+    let lock = app.database.lock_writes();
+    let deposits = (0..40_u64).map(|n| {
+        let app = &app;
+        async move { (n, app.post("deposits", entry(&format!("e{n}"), n + 1, "TON", "1")).await) }
+    });
+    let answers = futures_util::future::join_all(deposits).await;
+    let count = |code: &str| answers.iter().filter(|(_, a)| a.status == 503 && a.json()["code"] == code).count();
+    let (overloaded, unavailable) = (count("overloaded"), count("ledger_unavailable"));
+    assert!(overloaded > 0, "{answers:?}");
+    assert_eq!(overloaded + unavailable, 40, "{answers:?}");
+    for (_, answer) in &answers {
+        let code = answer.json()["code"].as_str().expect("a code").to_owned();
+        answer.problem(503, &code);
+    }
+    drop(lock);
+    // Sending again with the same event id is always safe.
+    for (n, _) in answers {
+        let answer = crate::support::eventually("the ledger takes entries again", async || {
+            let answer = app.post("deposits", entry(&format!("e{n}"), n + 1, "TON", "1")).await;
+            (answer.status == 200).then_some(answer)
+        })
+        .await;
+        assert_eq!(answer.ok()["version"], 1);
+        assert_eq!(app.entries(n + 1).await.len(), 1);
+    }
+    app.assert_ledger_holds();
+}
+
+async fn what_was_taken_before_the_end_is_answered_and_kept(database: Database) {
+    let mut app = TestApp::start(database).await;
+    let lock = app.database.lock_writes();
+    let waiting = (0..8_u64)
+        .map(|n| app.try_send(Signed::post("/internal/v1/deposits", &entry(&format!("e{n}"), 1, "TON", "1"))));
+    let all = futures_util::future::join_all(waiting);
+    let end = async {
+        // All eight have come in when the actor of user 1 has them, or when the ledger's queue has.
+        crate::support::eventually("the deposits are in the service", async || {
+            let registry = app.admin("/admin/v1/registry").await.ok();
+            (registry["actors"] == 1).then_some(())
+        })
+        .await;
+        app.signal("TERM");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(lock);
+    };
+    let (answers, ()) = tokio::join!(all, end);
+    let mut kept = 0;
+    for answer in answers.into_iter().flatten() {
+        match answer.status {
+            200 => kept += 1,
+            _ => drop(answer.problem(503, "shutting_down")),
+        }
+    }
+    assert!(kept > 0, "none was answered");
+    assert_eq!(app.wait().await.code(), Some(0));
+    app.start_again().await;
+    assert!(app.entries(1).await.len() >= kept, "an answer means committed");
+    app.assert_ledger_holds();
+}

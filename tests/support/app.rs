@@ -1,0 +1,168 @@
+//! The service, started for one test on a database of its own.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Output};
+use std::time::Duration;
+
+use super::{Database, PATIENCE, Process, TestDatabase, run_program};
+
+/// The first webhook secret of every test app.
+pub const WEBHOOK_SECRET: &str = "whsec_dGVzdC13ZWJob29rLXNlY3JldC1vZi0zMi1ieXRlcyE=";
+/// The first session secret of every test app.
+pub const SESSION_SECRET: &str = "test-session-secret-of-at-least-32-bytes";
+/// The administrator of every test app.
+pub const ADMIN_TOKEN: &str = "test-admin-token";
+
+/// A running service. It and its database are gone when this is dropped.
+pub struct TestApp {
+    // Dropped in this order: the process before its database, the database before its directory.
+    process: Process,
+    pub database: TestDatabase,
+    pub dir: tempfile::TempDir,
+    config: toml::Table,
+    log: String,
+    pub public: SocketAddr,
+    pub internal: SocketAddr,
+    pub http: reqwest::Client,
+}
+
+/// How an app will be started.
+pub struct Builder {
+    database: Database,
+    config: toml::Table,
+    log: String,
+}
+
+impl Builder {
+    /// Sets a configuration key, `section.key`.
+    pub fn set(mut self, key: &str, value: impl Into<toml::Value>) -> Self {
+        set(&mut self.config, key, value.into());
+        self
+    }
+
+    /// Sets `RUST_LOG`.
+    pub fn log(mut self, filter: &str) -> Self {
+        filter.clone_into(&mut self.log);
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(mut self) -> TestApp {
+        let dir = tempfile::tempdir().expect("a directory");
+        let database = self.database.create(dir.path());
+        set(&mut self.config, "database.url", database.url().into());
+        write_config(dir.path(), &self.config);
+        let mut process = spawn(dir.path(), &self.log);
+        let (public, internal) = process.addresses().await;
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        TestApp { process, database, dir, config: self.config, log: self.log, public, internal, http }
+    }
+
+    /// Makes directory, database and configuration, but starts nothing.
+    pub fn prepare(mut self) -> (tempfile::TempDir, TestDatabase) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let database = self.database.create(dir.path());
+        set(&mut self.config, "database.url", database.url().into());
+        write_config(dir.path(), &self.config);
+        (dir, database)
+    }
+}
+
+impl TestApp {
+    /// An app with the default configuration of tests, not started yet.
+    pub fn on(database: Database) -> Builder {
+        let builder =
+            Builder { database, config: toml::Table::new(), log: "info,balance_coordinator=debug".to_owned() };
+        builder
+            .set("server.public_addr", "127.0.0.1:0")
+            .set("server.internal_addr", "127.0.0.1:0")
+            .set("auth.webhook_secrets", vec![WEBHOOK_SECRET])
+            .set("auth.session_secrets", vec![SESSION_SECRET])
+            .set("auth.admin_tokens", vec![ADMIN_TOKEN])
+    }
+
+    /// A started one.
+    pub async fn start(database: Database) -> Self {
+        Self::on(database).start().await
+    }
+
+    /// What the running process has logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// SIGKILL; the database and the ports stay its own.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Waits for the process to end by itself.
+    pub async fn wait(&mut self) -> ExitStatus {
+        self.process.wait(PATIENCE).await
+    }
+
+    /// SIGTERM and waits for the end.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.process.wait(Duration::from_secs(30)).await
+    }
+
+    /// Starts it again on the same database and ports.
+    pub async fn start_again(&mut self) {
+        set(&mut self.config, "server.public_addr", self.public.to_string().into());
+        set(&mut self.config, "server.internal_addr", self.internal.to_string().into());
+        write_config(self.dir.path(), &self.config);
+        self.process = spawn(self.dir.path(), &self.log);
+        assert_eq!(self.process.addresses().await, (self.public, self.internal));
+    }
+
+    /// Changes a configuration key for the next start.
+    pub fn reconfigure(&mut self, key: &str, value: impl Into<toml::Value>) {
+        set(&mut self.config, key, value.into());
+    }
+
+    /// Runs another command of the program with this app's configuration.
+    pub fn command(&self, name: &str) -> Output {
+        run_program(self.dir.path(), &[name, "--config", "config.toml"], &[], b"")
+    }
+
+    /// Asserts that `verify` finds nothing.
+    #[track_caller]
+    pub fn assert_ledger_holds(&self) {
+        let output = self.command("verify");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Resident memory of the process.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        self.process.resident_bytes()
+    }
+}
+
+fn spawn(dir: &Path, log: &str) -> Process {
+    let arguments = ["serve", "--config", "config.toml"].map(OsString::from);
+    Process::start(dir, &arguments, &[("RUST_LOG".to_owned(), log.to_owned())], &dir.join("service.log"))
+}
+
+fn set(config: &mut toml::Table, key: &str, value: toml::Value) {
+    let mut table = config;
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().expect("a key");
+    for part in parts {
+        let section = table.entry(part).or_insert_with(|| toml::Table::new().into());
+        table = section.as_table_mut().expect("a section");
+    }
+    table.insert(last.to_owned(), value);
+}
+
+fn write_config(dir: &Path, config: &toml::Table) {
+    std::fs::write(dir.join("config.toml"), config.to_string()).expect("the configuration is written");
+}

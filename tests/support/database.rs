@@ -1,0 +1,171 @@
+//! A database of its own for each app, and what a test does to it behind the service's back.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+
+/// The variable that names a PostgreSQL server: `postgres://user@127.0.0.1:PORT/postgres`.
+const SERVER_VARIABLE: &str = "BALANCE_TEST_POSTGRES_URL";
+
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+impl Database {
+    /// Whether there is a PostgreSQL server to test on. Says so when there is none.
+    ///
+    /// # Panics
+    /// When there is none under CI, where nothing may be skipped.
+    pub fn has_postgres() -> bool {
+        if server_url().is_some() {
+            return true;
+        }
+        let notice = "SKIPPED: needs PostgreSQL; start one and set BALANCE_TEST_POSTGRES_URL (see README)";
+        assert!(std::env::var_os("CI").is_none(), "{notice}");
+        // Past the capture of the test runner, so that a skipped test is always seen.
+        let _ = writeln!(std::io::stderr(), "{notice}");
+        false
+    }
+
+    /// Makes an empty one.
+    pub fn create(self, dir: &Path) -> TestDatabase {
+        match self {
+            Self::Sqlite => TestDatabase::Sqlite(dir.join("ledger.db")),
+            Self::Postgres => {
+                static COUNT: AtomicU32 = AtomicU32::new(0);
+                let count = COUNT.fetch_add(1, Ordering::Relaxed);
+                let name = format!("balance_test_{}_{count}", std::process::id());
+                let server = server_url().expect("asked for before");
+                let mut connection = PgConnection::establish(&server).expect("the PostgreSQL server answers");
+                connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name}")).expect("dropped");
+                connection.batch_execute(&format!("CREATE DATABASE {name}")).expect("created");
+                TestDatabase::Postgres { name, server }
+            }
+        }
+    }
+}
+
+fn server_url() -> Option<String> {
+    std::env::var(SERVER_VARIABLE).ok().filter(|url| !url.is_empty())
+}
+
+/// A database of one app; a PostgreSQL one is dropped with it, a SQLite one goes with its directory.
+#[derive(Debug)]
+pub enum TestDatabase {
+    Sqlite(PathBuf),
+    Postgres { name: String, server: String },
+}
+
+impl TestDatabase {
+    /// The value of `database.url`.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite://{}", path.display()),
+            Self::Postgres { name, server } => {
+                let (base, _) = server.rsplit_once('/').expect("a URL with a database");
+                format!("{base}/{name}")
+            }
+        }
+    }
+
+    /// Runs statements.
+    pub fn sql(&self, statements: &str) {
+        self.connection().execute(statements);
+    }
+
+    /// Keeps every other writer out until the answer is dropped; readers go on.
+    pub fn lock_writes(&self) -> HeldLock {
+        let mut connection = self.connection();
+        connection.execute(match self {
+            Self::Sqlite(_) => "BEGIN IMMEDIATE",
+            Self::Postgres { .. } => "BEGIN; LOCK TABLE entries IN EXCLUSIVE MODE",
+        });
+        HeldLock { _connection: connection }
+    }
+
+    /// Makes the storing of one event id fail inside the database.
+    pub fn poison(&self, event_id: &str) {
+        self.sql(&match self {
+            Self::Sqlite(_) => format!(
+                "CREATE TRIGGER poison BEFORE INSERT ON entries WHEN NEW.event_id = '{event_id}' \
+                 BEGIN SELECT RAISE(ABORT, 'poison'); END"
+            ),
+            Self::Postgres { .. } => format!(
+                "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 IF NEW.event_id = '{event_id}' THEN RAISE EXCEPTION 'poison'; END IF; RETURN NEW; END $$; \
+                 CREATE TRIGGER poison BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION poison()"
+            ),
+        });
+    }
+
+    /// Takes a PostgreSQL database away: connections end and new ones are refused.
+    pub fn cut(&self) {
+        let Self::Postgres { name, .. } = self else { panic!("only a database server can go away") };
+        self.on_server(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false"));
+        self.on_server(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+        ));
+    }
+
+    /// Brings it back.
+    pub fn mend(&self) {
+        let Self::Postgres { name, .. } = self else { panic!("only a database server can come back") };
+        self.on_server(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"));
+    }
+
+    fn on_server(&self, statement: &str) {
+        let Self::Postgres { server, .. } = self else { return };
+        let mut connection = PgConnection::establish(server).expect("the PostgreSQL server answers");
+        connection.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+
+    fn connection(&self) -> Handle {
+        match self {
+            Self::Sqlite(path) => {
+                let mut connection =
+                    SqliteConnection::establish(&path.display().to_string()).expect("the file can be opened");
+                connection.batch_execute("PRAGMA busy_timeout = 15000").expect("set");
+                Handle::Sqlite(connection)
+            }
+            Self::Postgres { .. } => {
+                Handle::Postgres(PgConnection::establish(&self.url()).expect("the database answers"))
+            }
+        }
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let Self::Postgres { name, server } = self else { return };
+        // What is left behind is dropped with the throw-away cluster; a panic here would hide the test's own.
+        if let Ok(mut connection) = PgConnection::establish(server) {
+            let _ = connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        }
+    }
+}
+
+enum Handle {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Handle {
+    fn execute(&mut self, statements: &str) {
+        match self {
+            Self::Sqlite(connection) => connection.batch_execute(statements),
+            Self::Postgres(connection) => connection.batch_execute(statements),
+        }
+        .unwrap_or_else(|error| panic!("{statements}: {error}"));
+    }
+}
+
+/// An open transaction that keeps other writers out; dropping it lets them in.
+pub struct HeldLock {
+    _connection: Handle,
+}

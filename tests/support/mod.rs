@@ -1,0 +1,93 @@
+//! What the black-box tests share: the program as a child process, its databases, and its clients.
+//!
+//! Nothing here uses the library under test: signatures, tokens and hashes are made independently. Start reading at
+//! [`TestApp`]. Each test binary uses a part of it.
+#![allow(dead_code, unused_imports, unused_macros)]
+
+mod answer;
+mod app;
+mod client;
+mod database;
+mod process;
+mod signing;
+mod silent;
+mod ton;
+mod witness;
+mod ws;
+
+pub use answer::Answer;
+pub use app::{ADMIN_TOKEN, Builder, SESSION_SECRET, TestApp, WEBHOOK_SECRET};
+pub use client::{Sender, Signed};
+pub use database::{Database, TestDatabase};
+pub use process::{Process, run_program};
+pub use signing::{claims, mint, now_s, sign, token};
+pub use silent::SilentPeer;
+pub use ton::TonHash;
+pub use witness::Witness;
+pub use ws::{Event, Ws};
+
+/// The longest that a test waits for anything that must come.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Makes `sqlite::name` and `postgres::name` of each `async fn name(database: Database)`.
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Database::Sqlite).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if crate::support::Database::has_postgres() {
+                    super::$name(crate::support::Database::Postgres).await;
+                }
+            })+
+        }
+    };
+}
+
+/// Makes tests on SQLite alone, of what no database has a part in.
+macro_rules! on_sqlite {
+    ($($name:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Database::Sqlite).await;
+            })+
+        }
+    };
+}
+
+/// Makes tests of what only a database server can do: go away and come back.
+macro_rules! on_postgres {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if crate::support::Database::has_postgres() {
+                    super::$name(crate::support::Database::Postgres).await;
+                }
+            })+
+        }
+    };
+}
+
+pub(crate) use {on_both_databases, on_postgres, on_sqlite};
+
+/// Waits until `done` gives something, asking every few milliseconds and for a bounded time.
+///
+/// # Panics
+/// When it never does.
+pub async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = std::time::Instant::now();
+    while start.elapsed() < PATIENCE {
+        if let Some(value) = done().await {
+            return value;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{what}: not within {PATIENCE:?}");
+}

@@ -1,0 +1,146 @@
+//! The program under test as a child process: started, signalled and ended by its own process id.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The longest that a start may take; a debug build on a busy machine is slow.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running service and where its log goes.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    /// Where this process's part of the log begins.
+    log_start: u64,
+}
+
+impl Process {
+    /// Starts the program in `dir` with its standard error appended to `log`.
+    pub fn start(dir: &Path, arguments: &[OsString], variables: &[(String, String)], log: &Path) -> Self {
+        let file = OpenOptions::new().create(true).append(true).open(log).expect("the log file opens");
+        let log_start = file.metadata().expect("metadata").len();
+        let stdout = File::create(log.with_extension("out")).expect("the output file opens");
+        let child = program(dir, variables)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(file)
+            .spawn()
+            .expect("the program starts");
+        Self { child, log: log.to_owned(), log_start }
+    }
+
+    /// The public and the internal address, from the log line that says that the service is ready.
+    pub async fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
+        let start = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some(addresses) = log.lines().find_map(addresses_in) {
+                return addresses;
+            }
+            let ended = self.child.try_wait().expect("its state can be asked");
+            assert!(ended.is_none(), "the program ended at its start, {ended:?}:\n{log}");
+            assert!(start.elapsed() < START_PATIENCE, "the program did not get ready:\n{log}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What this process has logged so far.
+    pub fn log(&self) -> String {
+        let mut file = File::open(&self.log).expect("the log opens");
+        file.seek(SeekFrom::Start(self.log_start)).expect("it seeks");
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("it reads");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What this process has printed to standard output so far.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(self.log.with_extension("out")).expect("the output file reads")
+    }
+
+    /// Sends a signal by name (`TERM`, `INT`).
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id();
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("kill runs");
+        assert!(status.success(), "kill -{name} {pid}: {status}");
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its state can be asked") {
+                return status;
+            }
+            assert!(start.elapsed() < patience, "the program did not stop within {patience:?}:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Resident memory in bytes; `None` where /proc is not there.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;
+        statm.split_whitespace().nth(1)?.parse::<u64>().ok().map(|pages| pages * 4096)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(60)..];
+            eprintln!("--- the end of the service's log ---\n{}\n---", tail.join("\n"));
+        }
+    }
+}
+
+/// The program and an environment that holds nothing of the test's own.
+fn program(dir: &Path, variables: &[(String, String)]) -> Command {
+    let path = match std::env::var_os("BALANCE_COORDINATOR_BIN") {
+        Some(path) => fs::canonicalize(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_balance-coordinator")),
+    };
+    let mut command = Command::new(path);
+    command.current_dir(dir).env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command
+}
+
+/// Runs a command of the program to its end.
+pub fn run_program(dir: &Path, arguments: &[&str], variables: &[(String, String)], input: &[u8]) -> Output {
+    let mut child = program(dir, variables)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // A program that refuses its arguments may end before it reads.
+    let _ = child.stdin.take().expect("piped").write_all(input);
+    child.wait_with_output().expect("the program ends")
+}
+
+/// `listening on http://A (public) and http://B (internal)`
+fn addresses_in(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let (_, rest) = line.split_once("listening on http://")?;
+    let (public, rest) = rest.split_once(" (public) and http://")?;
+    let (internal, _) = rest.split_once(" (internal)")?;
+    Some((public.parse().ok()?, internal.parse().ok()?))
+}
