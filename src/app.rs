@@ -88,7 +88,7 @@ pub fn run(
         let ended = wait_for_end(&registry, &ledger).await;
         let deadline = clock.deadline(shutdown_timeout);
         drain(&state, &registry, deadline).await;
-        stop_listeners(&handles).await;
+        stop_listeners(&handles, deadline).await;
         for task in running {
             // It was told to stop; a failure now changes nothing any more.
             let _ = task.await;
@@ -195,9 +195,11 @@ async fn drain(state: &HttpState, registry: &Addr<Registry>, deadline: Deadline)
     }
 }
 
-async fn stop_listeners(handles: &[ServerHandle; 2]) {
-    let [public, internal] = handles;
-    futures_util::future::join(public.stop(true), internal.stop(true)).await;
+async fn stop_listeners(handles: &[ServerHandle; 2], deadline: Deadline) {
+    let stop = |graceful| futures_util::future::join_all(handles.iter().map(move |handle| handle.stop(graceful)));
+    if actix_web::rt::time::timeout(deadline.remaining() / 2, stop(true)).await.is_err() {
+        stop(false).await;
+    }
 }
 
 /// Lets the writers finish what is queued; what they can't finish in time is given up.

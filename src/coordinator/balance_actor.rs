@@ -11,15 +11,15 @@ use std::time::Duration;
 use actix::WeakAddr;
 use actix::prelude::*;
 
-use crate::limits::{ACTOR_MAILBOX_MAX, MIN_VERSION_WAIT_MS, VERSION_WAITERS_MAX};
+use crate::limits::{MIN_VERSION_WAIT_MS, VERSION_WAITERS_MAX};
 
 use crate::domain::{Balances, Kind, Source, UserId};
 
 use super::account_cache::{AccountCache, Moment};
 use super::live::{Attached, Event, Live};
 use super::messages::{
-    AttachSession, BalanceChanged, CloseReason, CloseSessions, DetachSession, GetBalance, LedgerRecovered,
-    ReportDisplayed, Retire, SessionsGone,
+    AttachSession, BalanceChanged, CloseReason, CloseSessions, CommittedEntry, DetachSession, GetBalance,
+    LedgerRecovered, ReportDisplayed, Retire, SessionsGone,
 };
 use super::posting::Lanes;
 use super::pushing::Timer;
@@ -36,6 +36,8 @@ pub(super) struct Gauge {
     pub sessions: Cell<usize>,
     /// Postings and reads under way.
     pub in_flight: Cell<usize>,
+    /// A committed change did not fit into the mailbox: the ledger has to be read.
+    pub missed_a_change: Cell<bool>,
     /// Readers that wait for a version.
     pub version_waiters: Cell<usize>,
     /// Entries committed through this actor.
@@ -101,9 +103,12 @@ impl BalanceActor {
         Moment { us: self.shared.clock.monotonic_us(), at_us: self.shared.clock.now_us() }
     }
 
-    /// One routed message is being handled.
-    pub(super) fn dequeue(&self) {
+    /// One routed message is being handled. Something that did not fit into the mailbox before it is made up for.
+    pub(super) fn dequeue(&mut self, ctx: &mut Context<Self>) {
         self.gauge.queued.set(self.gauge.queued.get().saturating_sub(1));
+        if self.gauge.missed_a_change.take() {
+            self.request_read(None, ctx);
+        }
     }
 
     /// Takes a committed change into the cache and into what is to be pushed. Whoever waits for its version is answered.
@@ -189,10 +194,6 @@ impl BalanceActor {
 
 impl Actor for BalanceActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(ACTOR_MAILBOX_MAX);
-    }
 }
 
 impl Drop for BalanceActor {
@@ -206,7 +207,7 @@ impl Handler<AttachSession> for BalanceActor {
     type Result = ();
 
     fn handle(&mut self, attach: AttachSession, ctx: &mut Self::Context) {
-        self.dequeue();
+        self.dequeue(ctx);
         self.attach(attach, ctx);
     }
 }
@@ -236,7 +237,7 @@ impl Handler<DetachSession> for BalanceActor {
     type Result = ();
 
     fn handle(&mut self, DetachSession { session_id }: DetachSession, ctx: &mut Self::Context) {
-        self.dequeue();
+        self.dequeue(ctx);
         if let Some(session) = self.live.as_mut().and_then(|live| live.take_session(session_id)) {
             session.forget();
             self.detached(ctx);
@@ -248,7 +249,7 @@ impl Handler<CloseSessions> for BalanceActor {
     type Result = ();
 
     fn handle(&mut self, CloseSessions(reason): CloseSessions, ctx: &mut Self::Context) {
-        self.dequeue();
+        self.dequeue(ctx);
         if let Some(live) = &mut self.live {
             live.sessions.drain(..).for_each(|session| session.close(reason));
             self.detached(ctx);
@@ -259,8 +260,8 @@ impl Handler<CloseSessions> for BalanceActor {
 impl Handler<ReportDisplayed> for BalanceActor {
     type Result = ();
 
-    fn handle(&mut self, displayed: ReportDisplayed, _: &mut Self::Context) {
-        self.dequeue();
+    fn handle(&mut self, displayed: ReportDisplayed, ctx: &mut Self::Context) {
+        self.dequeue(ctx);
         if let Some(session) = self.live.as_mut().and_then(|live| live.session(displayed.session_id)) {
             // A page can't show what it was never sent.
             session.displayed_version = session.displayed_version.max(displayed.version.min(session.last_version));
@@ -271,10 +272,11 @@ impl Handler<ReportDisplayed> for BalanceActor {
 impl Handler<BalanceChanged> for BalanceActor {
     type Result = ();
 
-    fn handle(&mut self, changed: BalanceChanged, ctx: &mut Self::Context) {
-        self.dequeue();
-        let BalanceChanged { version, balances, committed_at_us, kind, source } = changed;
-        self.learn(&Change { version, balances: &balances, committed_at_us, kind, source: &source });
+    fn handle(&mut self, BalanceChanged(entries): BalanceChanged, ctx: &mut Self::Context) {
+        self.dequeue(ctx);
+        for CommittedEntry { version, balances, committed_at_us, kind, source } in entries {
+            self.learn(&Change { version, balances: &balances, committed_at_us, kind, source: &source });
+        }
         self.push_when_due(ctx);
     }
 }
@@ -283,7 +285,7 @@ impl Handler<LedgerRecovered> for BalanceActor {
     type Result = ();
 
     fn handle(&mut self, _: LedgerRecovered, ctx: &mut Self::Context) {
-        self.dequeue();
+        self.dequeue(ctx);
         if self.is_stale {
             self.request_read(None, ctx);
         }

@@ -137,8 +137,8 @@ struct ActorCounters {
 impl Handler<InspectActor> for BalanceActor {
     type Result = ();
 
-    fn handle(&mut self, InspectActor { reply }: InspectActor, _: &mut Self::Context) {
-        self.dequeue();
+    fn handle(&mut self, InspectActor { reply }: InspectActor, ctx: &mut Self::Context) {
+        self.dequeue(ctx);
         // The administrator may have gone.
         let _ = reply.send(self.inspect());
     }

@@ -82,7 +82,8 @@ impl Attached {
 
     /// Remembers what could not be sent. One recovery stands for any number of missed pushes.
     pub(super) fn owe(&mut self, owed: Owed) {
-        let is_covered = owed.1.is_none() && self.owed.iter().any(|(_, id)| id.is_none());
+        let is_covered =
+            owed.0 == Reason::Recovered && self.owed.iter().any(|(reason, _)| *reason == Reason::Recovered);
         if !is_covered && self.owed.len() < OWED_MAX {
             self.owed.push(owed);
         }

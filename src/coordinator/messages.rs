@@ -86,10 +86,14 @@ pub struct PostAtomic {
     pub reply: oneshot::Sender<Posted>,
 }
 
-/// An entry of this user was committed on another way than through the actor's own posting.
-#[derive(Debug, Message)]
+/// Entries of this user were committed on another way than through the actor's own posting.
+#[derive(Debug, Default, Message)]
 #[rtype(result = "()")]
-pub struct BalanceChanged {
+pub struct BalanceChanged(pub Vec<CommittedEntry>);
+
+/// A committed entry, as far as sessions have to hear of it.
+#[derive(Debug)]
+pub struct CommittedEntry {
     /// The version it made.
     pub version: i64,
     /// All balances after it.

@@ -71,7 +71,7 @@ impl Handler<PostEntries> for BalanceActor {
     type Result = ();
 
     fn handle(&mut self, request: PostEntries, ctx: &mut Self::Context) {
-        self.dequeue();
+        self.dequeue(ctx);
         let lane = request.lane;
         self.lanes.get_or_insert_default().of(lane).waiting.push_back(request);
         self.dispatch(lane, ctx);
@@ -95,7 +95,7 @@ impl BalanceActor {
         self.gauge.in_flight.set(self.gauge.in_flight.get().saturating_sub(1));
         let posted = posted.unwrap_or_else(|| Posted::failed(Vec::new(), PostError::Unavailable));
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
-            self.learn_outcome(entry, outcome);
+            self.learn_outcome(entry, outcome, ctx);
         }
         answer(posted, parts);
         if let Some(lanes) = &mut self.lanes {
@@ -108,15 +108,24 @@ impl BalanceActor {
         self.push_when_due(ctx);
     }
 
-    fn learn_outcome(&mut self, entry: &NewEntry, outcome: &EntryOutcome) {
-        if let EntryOutcome::Decided { outcome: Outcome::Accepted { version, balances }, committed_at_us } = outcome {
-            self.learn(&Change {
+    fn learn_outcome(&mut self, entry: &NewEntry, outcome: &EntryOutcome, ctx: &mut Context<Self>) {
+        let EntryOutcome::Decided { outcome, committed_at_us } = outcome else { return };
+        match outcome {
+            Outcome::Accepted { version, balances } => self.learn(&Change {
                 version: *version,
                 balances,
                 committed_at_us: *committed_at_us,
                 kind: entry.kind,
                 source: &entry.source,
-            });
+            }),
+            // It was committed, but not through this actor, and nobody has told: another node, or a lost message.
+            Outcome::Duplicate(first)
+                if first.user_id == self.user_id
+                    && self.cache.known().is_some_and(|cached| cached.version < first.version) =>
+            {
+                self.request_read(None, ctx);
+            }
+            _ => {}
         }
     }
 }

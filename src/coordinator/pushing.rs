@@ -105,21 +105,16 @@ impl BalanceActor {
 
     fn send_owed(&mut self, ctx: &mut Context<Self>) {
         let Some(cached) = self.cache.known() else { return };
-        let view = cached.view(self.user_id, false);
-        let owed: Vec<_> = self
-            .live
-            .iter_mut()
-            .flat_map(|live| &mut live.sessions)
-            .flat_map(|session| {
-                let session_id = session.id;
-                let has_seen = session.last_version >= view.version;
-                std::mem::take(&mut session.owed)
-                    .into_iter()
-                    .filter(move |(_, id)| id.is_some() || !has_seen)
-                    .map(move |(reason, id)| Waiter::Session { session_id, reason, id })
-            })
-            .collect();
-        for waiter in owed {
+        let mut owed = Vec::new();
+        for session in self.live.iter_mut().flat_map(|live| &mut live.sessions) {
+            // Whoever was told a stale balance hears of a fresh one only when the ledger has been asked.
+            let view = cached.view(self.user_id, session.is_owed_recovery);
+            let (session_id, has_seen) = (session.id, session.last_version >= view.version);
+            let due = std::mem::take(&mut session.owed).into_iter();
+            let due = due.filter(|(reason, _)| *reason != Reason::Recovered || !has_seen);
+            owed.extend(due.map(|(reason, id)| (Waiter::Session { session_id, reason, id }, view.clone())));
+        }
+        for (waiter, view) in owed {
             self.answer(waiter, &view, ctx);
         }
     }

@@ -49,7 +49,7 @@ impl Handler<RefreshSession> for BalanceActor {
     type Result = ();
 
     fn handle(&mut self, RefreshSession { session, id }: RefreshSession, ctx: &mut Self::Context) {
-        self.dequeue();
+        self.dequeue(ctx);
         let session_id = session.session_id;
         self.attach(session, ctx);
         self.request_read(Some(Waiter::Session { session_id, reason: Reason::Refresh, id }), ctx);
@@ -60,7 +60,7 @@ impl Handler<GetBalance> for BalanceActor {
     type Result = ();
 
     fn handle(&mut self, request: GetBalance, ctx: &mut Self::Context) {
-        self.dequeue();
+        self.dequeue(ctx);
         let is_fresh = request.is_fresh;
         self.balance_for(Waiter::Reader(request), is_fresh, ctx);
     }

@@ -18,13 +18,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::{Outcome, UserId};
 use crate::ledger::{EntryOutcome, Lane, Orphan, PostError, Posted, Posting};
-use crate::limits::{RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX};
+use crate::limits::{ACTOR_MAILBOX_MAX, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX};
 
 use super::balance_actor::Gauge;
 use super::messages::{
-    AttachSession, BalanceChanged, CloseReason, CloseSessions, InspectActor, InspectRegistry, InspectResident,
-    LedgerRecovered, ListActors, PostAtomic, PostBatch, PostEntries, RefreshSession, Retire, Routable, SessionsGone,
-    Shutdown, ToSession, ToUser,
+    AttachSession, BalanceChanged, CloseReason, CloseSessions, CommittedEntry, InspectActor, InspectRegistry,
+    InspectResident, LedgerRecovered, ListActors, PostAtomic, PostBatch, PostEntries, RefreshSession, Retire, Routable,
+    SessionsGone, Shutdown, ToSession, ToUser,
 };
 use super::{ActorSummary, BalanceActor, RegistryTotals, Shared};
 
@@ -59,23 +59,26 @@ impl Registry {
         }
     }
 
-    fn make(&mut self, user_id: UserId, ctx: &Context<Self>) -> Slot {
+    fn make(&self, user_id: UserId, ctx: &Context<Self>) -> Slot {
         let gauge = Rc::new(Gauge::default());
         let actor = BalanceActor::new(user_id, self.shared.clone(), gauge.clone(), ctx.address().downgrade());
-        Slot { actor: actor.start(), gauge }
+        let actor = BalanceActor::create(|ctx| {
+            // Before its first message: until it runs, a mailbox holds 16.
+            ctx.set_mailbox_capacity(ACTOR_MAILBOX_MAX);
+            actor
+        });
+        Slot { actor, gauge }
     }
 
     /// The actor of a user, made when it is not resident. A session makes it stay.
     fn slot(&mut self, user_id: UserId, attaches: bool, ctx: &Context<Self>) -> &Slot {
-        if !self.with_sessions.contains_key(&user_id) {
-            if !self.idle.contains(&user_id) {
-                let slot = self.make(user_id, ctx);
-                self.idle.put(user_id, slot);
-                self.evict();
-            }
-            if attaches && let Some(slot) = self.idle.pop(&user_id) {
-                self.with_sessions.insert(user_id, slot);
-            }
+        if attaches && !self.with_sessions.contains_key(&user_id) {
+            let slot = self.idle.pop(&user_id).unwrap_or_else(|| self.make(user_id, ctx));
+            self.with_sessions.insert(user_id, slot);
+        } else if !self.with_sessions.contains_key(&user_id) && !self.idle.contains(&user_id) {
+            let slot = self.make(user_id, ctx);
+            self.evict(1);
+            self.idle.put(user_id, slot);
         }
         match self.with_sessions.get(&user_id) {
             Some(slot) => slot,
@@ -123,10 +126,11 @@ impl Registry {
         }
     }
 
-    /// Retires the least recently used actors beyond the limit, unless something is under way in them.
-    fn evict(&mut self) {
+    /// Retires the least recently used actors beyond the limit, to make room for so many more, unless something is under
+    /// way in them.
+    fn evict(&mut self, room: usize) {
         for _ in 0..EVICTION_TRIES {
-            if self.idle.len() <= self.shared.policy.cache_entries_max {
+            if self.idle.len() + room <= self.shared.policy.cache_entries_max {
                 return;
             }
             let Some((user_id, slot)) = self.idle.pop_lru() else { return };
@@ -156,16 +160,18 @@ impl Registry {
             }
         }
         for _ in 0..self.idle.len() {
-            self.evict();
+            self.evict(0);
         }
     }
 
     fn sessions_gone(&mut self, user_id: UserId) {
-        if self.with_sessions.get(&user_id).is_some_and(|slot| slot.gauge.sessions.get() == 0)
+        // A session may be attaching at this moment; then the next sweep looks again.
+        let is_over = |slot: &Slot| slot.gauge.sessions.get() == 0 && slot.gauge.queued.get() == 0;
+        if self.with_sessions.get(&user_id).is_some_and(is_over)
             && let Some(slot) = self.with_sessions.remove(&user_id)
         {
             self.idle.put(user_id, slot);
-            self.evict();
+            self.evict(0);
         }
     }
 
@@ -186,19 +192,28 @@ impl Registry {
         ctx.spawn(answered);
     }
 
-    /// Tells resident actors of entries that were committed on another way than through themselves.
-    fn tell_committed(&mut self, posted: &Posted, ctx: &Context<Self>) {
+    /// Tells resident actors of entries that were committed on another way than through themselves: one message each.
+    fn tell_committed(&self, posted: &Posted) {
+        let mut by_user: HashMap<UserId, BalanceChanged> = HashMap::new();
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
             if let EntryOutcome::Decided { outcome: Outcome::Accepted { version, balances }, committed_at_us } = outcome
             {
-                let changed = BalanceChanged {
+                by_user.entry(entry.user_id).or_default().0.push(CommittedEntry {
                     version: *version,
                     balances: balances.clone(),
                     committed_at_us: *committed_at_us,
                     kind: entry.kind,
                     source: entry.source.clone(),
-                };
-                self.route_to_resident(entry.user_id, changed, ctx);
+                });
+            }
+        }
+        for (user_id, changed) in by_user {
+            let slot = self.with_sessions.get(&user_id).or_else(|| self.idle.peek(&user_id));
+            // An actor that died is made again from the ledger, and then knows.
+            if let Some(slot) = slot
+                && let Err(SendError::Full(_)) = slot.send(changed)
+            {
+                slot.gauge.missed_a_change.set(true);
             }
         }
     }
@@ -255,8 +270,8 @@ impl Actor for Registry {
 }
 
 impl StreamHandler<Orphan> for Registry {
-    fn handle(&mut self, posted: Orphan, ctx: &mut Self::Context) {
-        self.tell_committed(&posted, ctx);
+    fn handle(&mut self, posted: Orphan, _: &mut Self::Context) {
+        self.tell_committed(&posted);
     }
 
     fn finished(&mut self, _: &mut Self::Context) {
@@ -325,9 +340,9 @@ impl Handler<PostAtomic> for Registry {
         }
         let (reply, answer) = oneshot::channel();
         self.shared.ledger.post(Posting { entries, is_atomic: true, lane: Lane::Bulk, deadline, permit, reply });
-        let answered = answer.into_actor(self).map(move |posted, registry: &mut Self, ctx: &mut Context<Self>| {
+        let answered = answer.into_actor(self).map(move |posted, registry: &mut Self, _: &mut Context<Self>| {
             if let Ok(posted) = posted {
-                registry.tell_committed(&posted, ctx);
+                registry.tell_committed(&posted);
                 // A requester that hung up has been told that its outcome is unknown.
                 let _ = requester.send(posted);
             }

@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::oneshot;
 
 use crate::coordinator::ActorSummary;
 use crate::coordinator::messages::{InspectRegistry, InspectResident, ListActors};
-use crate::ledger::{Lane, LedgerError};
+use crate::ledger::{ConflictRecord, Lane, LedgerError};
 use crate::limits::ADMIN_ROWS_MAX;
 
 use super::HttpState;
@@ -122,12 +122,17 @@ struct RowsQuery {
     limit: Option<usize>,
 }
 
+#[derive(Debug, Serialize)]
+struct Conflicts {
+    conflicts: Vec<ConflictRecord>,
+}
+
 /// `GET /admin/v1/conflicts`
 pub(super) async fn conflicts(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     authorize(&request, &state)?;
     let RowsQuery { limit } = query(&request)?;
     let limit = i64::try_from(rows(limit)?).unwrap_or(i64::MAX);
-    Ok(HttpResponse::Ok().json(json!({ "conflicts": state.ledger.latest_conflicts(limit).await? })))
+    Ok(HttpResponse::Ok().json(Conflicts { conflicts: state.ledger.latest_conflicts(limit).await? }))
 }
 
 fn rows(limit: Option<usize>) -> Result<usize, Problem> {

@@ -4,7 +4,7 @@ use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, ETAG, HeaderMap, IF_
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::HttpState;
-use super::internal_reads::{BalanceQuery, ask_balance, balance_json, history_json, query};
+use super::internal_reads::{BalanceQuery, ask_balance, balance_json, history, query};
 use super::problem::{Code, Problem};
 use super::session_token::Session;
 
@@ -43,6 +43,6 @@ pub(super) async fn balance(request: HttpRequest, state: web::Data<HttpState>) -
 /// `GET /api/v1/entries`
 pub(super) async fn entries(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     let session = session(&request, &state)?;
-    let history = history_json(&state, session.user_id, &query(&request)?).await?;
+    let history = history(&state, session.user_id, &query(&request)?).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "private, no-cache")).json(history))
 }

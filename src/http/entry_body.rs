@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::clock;
@@ -16,6 +16,9 @@ use super::problem::{Code, Problem};
 
 /// The longest `reason`, in bytes.
 const REASON_BYTES_MAX: usize = 1024;
+
+/// How much of an unknown name is shown.
+const NAME_CHARS_MAX: usize = 64;
 
 /// Every field of an entry, in the order in which they are checked.
 const FIELDS: [&str; 13] = [
@@ -111,9 +114,8 @@ impl<'de> Visitor<'de> for RawObjectVisitor {
                         object.repeated.get_or_insert(FIELDS[index]);
                     }
                 }
-                None if name.len() > EventId::LEN_MAX => return Err(A::Error::custom("a member's name is too long")),
                 None => {
-                    object.unknown.get_or_insert_with(|| name.into_owned());
+                    object.unknown.get_or_insert_with(|| name.chars().take(NAME_CHARS_MAX).collect());
                 }
             }
         }

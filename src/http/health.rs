@@ -8,8 +8,8 @@ use crate::ledger::Ledger as _;
 use super::HttpState;
 use super::problem::{Code, Problem};
 
-/// Which build this is: set `BALANCE_COORDINATOR_BUILD` when compiling (a commit, say).
-const BUILD: &str = match option_env!("BALANCE_COORDINATOR_BUILD") {
+/// Which build this is: set `COORDINATOR_BUILD` when compiling (a commit, say).
+const BUILD: &str = match option_env!("COORDINATOR_BUILD") {
     Some(build) => build,
     None if cfg!(debug_assertions) => "debug",
     None => "release",

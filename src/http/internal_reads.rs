@@ -1,7 +1,7 @@
 //! Signed reads and administration of users for back ends.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -11,7 +11,7 @@ use crate::coordinator::messages::{GetBalance, ToUser};
 use crate::coordinator::{BalanceView, Shown};
 use crate::domain::UserId;
 use crate::ledger::store::PutUserOutcome;
-use crate::ledger::{HistoryPage, LedgerError};
+use crate::ledger::{EntryRecord, HistoryPage, LedgerError};
 use crate::limits::{HISTORY_ENTRIES_MAX, MIN_VERSION_WAIT_MS};
 
 use super::HttpState;
@@ -55,23 +55,34 @@ pub(super) async fn ask_balance(
     user_id: UserId,
     query: &BalanceQuery,
 ) -> Result<BalanceView, Problem> {
+    let view = ask_actor(state, user_id, query.fresh, query.min_version).await?;
+    if view.exists || state.settings.accounts.auto_create {
+        return Ok(view);
+    }
+    // It may have been made since the actor has looked.
+    let view = if query.fresh { view } else { ask_actor(state, user_id, true, None).await? };
+    if view.exists || view.is_stale { Ok(view) } else { Err(unknown_user()) }
+}
+
+async fn ask_actor(
+    state: &HttpState,
+    user_id: UserId,
+    is_fresh: bool,
+    min_version: Option<i64>,
+) -> Result<BalanceView, Problem> {
     let (reply, answer) = oneshot::channel();
-    let message = GetBalance { is_fresh: query.fresh, min_version: query.min_version, reply };
+    let message = GetBalance { is_fresh, min_version, reply };
     state.registry.try_send(ToUser { user_id, message }).map_err(unroutable)?;
-    let wait_ms = if query.min_version.is_some() { MIN_VERSION_WAIT_MS } else { state.settings.database.timeout_ms };
+    let wait_ms = if min_version.is_some() { MIN_VERSION_WAIT_MS } else { state.settings.database.timeout_ms };
     let answered = tokio::time::timeout(std::time::Duration::from_millis(wait_ms), answer).await;
-    let view = match (answered, query.min_version) {
-        (Ok(Ok(result)), _) => result?,
+    match (answered, min_version) {
+        (Ok(Ok(result)), _) => Ok(result?),
         (Err(_), Some(version)) => {
             let detail = format!("version {version} was not there within {MIN_VERSION_WAIT_MS} ms");
-            return Err(Problem::new(Code::VersionNotReached, detail).field("min_version"));
+            Err(Problem::new(Code::VersionNotReached, detail).field("min_version"))
         }
-        (Ok(Err(_)) | Err(_), _) => return Err(LedgerError::Unavailable("no answer from the actor".into()).into()),
-    };
-    if !view.exists && !view.is_stale && !state.settings.accounts.auto_create {
-        return Err(unknown_user());
+        (Ok(Err(_)) | Err(_), _) => Err(LedgerError::Unavailable("no answer from the actor".into()).into()),
     }
-    Ok(view)
 }
 
 fn unknown_user() -> Problem {
@@ -90,12 +101,14 @@ pub(super) fn balance_json(state: &HttpState, view: &BalanceView) -> serde_json:
     })
 }
 
-/// A user's history as both listeners answer it.
-pub(super) async fn history_json(
-    state: &HttpState,
-    user_id: UserId,
-    query: &HistoryQuery,
-) -> Result<serde_json::Value, Problem> {
+/// A user's history as both listeners answer it. Written as it is: a detour through `Value` would change metadata.
+#[derive(Debug, Serialize)]
+pub(super) struct History {
+    entries: Vec<EntryRecord>,
+}
+
+/// Reads a page of a user's history.
+pub(super) async fn history(state: &HttpState, user_id: UserId, query: &HistoryQuery) -> Result<History, Problem> {
     let limit = query.limit.unwrap_or(HISTORY_ENTRIES_DEFAULT);
     if !(1..=HISTORY_ENTRIES_MAX).contains(&limit) {
         let detail = format!("limit must be 1 to {HISTORY_ENTRIES_MAX}");
@@ -106,7 +119,7 @@ pub(super) async fn history_json(
     if entries.is_empty() && !state.settings.accounts.auto_create && !state.ledger.user_exists(user_id).await? {
         return Err(unknown_user());
     }
-    Ok(json!({ "entries": entries }))
+    Ok(History { entries })
 }
 
 /// `GET /internal/v1/users/{user_id}/balance`
@@ -127,7 +140,7 @@ pub(super) async fn entries(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     read_signed(&request, payload, &state, state.settings.limits.body_bytes).await?;
-    Ok(HttpResponse::Ok().json(history_json(&state, path_user(&request)?, &query(&request)?).await?))
+    Ok(HttpResponse::Ok().json(history(&state, path_user(&request)?, &query(&request)?).await?))
 }
 
 /// A small body of known fields; serde's message names the field.

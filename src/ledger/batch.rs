@@ -150,7 +150,7 @@ impl<'a> Books<'a> {
     }
 
     fn apply_atomic(&mut self, entries: &'a [NewEntry]) -> Vec<EntryOutcome> {
-        let (written, touched) = (self.entries.len(), self.touched.len());
+        let (written, touched, refused) = (self.entries.len(), self.touched.len(), self.conflicts.len());
         let users: HashSet<UserId> = entries.iter().map(|entry| entry.user_id).collect();
         let before: Vec<_> =
             users.iter().filter_map(|user| Some((*user, self.loaded.accounts.get(user)?.clone()))).collect();
@@ -164,6 +164,11 @@ impl<'a> Books<'a> {
                 self.loaded.hashes.remove(&hash);
             }
         }
+        // A conflict with an entry of this very group has no first one any more.
+        let undone =
+            |first: &Recorded| before.iter().any(|(user, a)| *user == first.user_id && first.version > a.version);
+        let own = self.conflicts.split_off(refused);
+        self.conflicts.extend(own.into_iter().filter(|conflict| !undone(&conflict.first)));
         self.loaded.accounts.extend(before);
         self.touched.truncate(touched);
         outcomes.into_iter().map(|o| if o.is_rejected() { o } else { EntryOutcome::NotApplied }).collect()

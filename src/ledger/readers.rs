@@ -21,6 +21,9 @@ use super::{LedgerError, Pending};
 /// The longest a reader waits for a connection, in milliseconds; r2d2 backs off by half of it while the database is away.
 const CHECKOUT_MS: u64 = 1000;
 
+/// What is left of `database.timeout_ms` to answer after a read has failed, at most, in milliseconds.
+const ANSWER_MARGIN_MS: u64 = 100;
+
 type Job = Box<dyn FnOnce(&mut Reader) + Send>;
 
 /// The running pool.
@@ -74,7 +77,9 @@ impl Readers {
         F: Fn(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let deadline = self.clock.deadline(self.timeout);
+        // A little less than the asker has, so that it can still answer with what it knows.
+        let margin = (self.timeout / 10).min(Duration::from_millis(ANSWER_MARGIN_MS));
+        let deadline = self.clock.deadline(self.timeout - margin);
         let job: Job = Box::new(move |reader| {
             if !reply.is_closed() && !deadline.has_passed() {
                 // The asker may have gone meanwhile; then nobody needs the answer.

@@ -21,6 +21,8 @@ pub(super) enum Fault {
     LostBeforeCommit,
     /// COMMIT breaks, and was carried out.
     LostAfterCommit,
+    /// COMMIT breaks while it is on its way: it is carried out only when the next transaction writes the same keys.
+    LostWhileCommitting,
 }
 
 /// The tables.
@@ -31,6 +33,7 @@ pub(super) struct Tables {
     /// The database refuses any transaction that writes this event.
     pub poisoned: Option<EventId>,
     pub commits: usize,
+    on_its_way: Option<OpenTransaction>,
     /// The event ids of each commit, in order.
     pub log: Vec<Vec<String>>,
 }
@@ -43,7 +46,7 @@ pub(super) struct MemoryStore {
 }
 
 #[derive(Debug, Clone, Default)]
-struct OpenTransaction {
+pub(super) struct OpenTransaction {
     entries: Vec<(EventId, Recorded)>,
     accounts: Vec<(UserId, Account)>,
 }
@@ -58,6 +61,17 @@ pub(super) fn entry(user: i64, event: &str, minor: i64) -> NewEntry {
         source: Source::from(Kind::Reward),
         tx_hash: None,
         details: None,
+    }
+}
+
+impl Tables {
+    fn carry_out(&mut self, transaction: OpenTransaction) {
+        self.commits += 1;
+        self.log.push(transaction.entries.iter().map(|(event, _)| event.to_string()).collect());
+        for (event, recorded) in transaction.entries {
+            assert!(self.loaded.events.insert(event, recorded).is_none(), "an event was written twice");
+        }
+        self.loaded.accounts.extend(transaction.accounts);
     }
 }
 
@@ -96,7 +110,11 @@ impl Store for MemoryStore {
             Some(_) => return Err(StoreError::Busy("planned".into())),
             None => {}
         }
-        let tables = self.tables.lock().expect("not poisoned");
+        let mut tables = self.tables.lock().expect("not poisoned");
+        if let Some(earlier) = tables.on_its_way.take() {
+            tables.carry_out(earlier);
+            return Err(StoreError::Raced("a unique key, waited for".into()));
+        }
         if plan.entries.iter().any(|planned| Some(&planned.entry.event_id) == tables.poisoned.as_ref()) {
             return Err(StoreError::Refused("poisoned".into()));
         }
@@ -123,16 +141,14 @@ impl Store for MemoryStore {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        let fault = self.fails_with(&[Fault::LostBeforeCommit, Fault::LostAfterCommit]);
+        let planned = [Fault::LostBeforeCommit, Fault::LostAfterCommit, Fault::LostWhileCommitting];
+        let fault = self.fails_with(&planned);
         let open = self.open.take().expect("a transaction is open");
-        if fault != Some(Fault::LostBeforeCommit) {
-            let mut tables = self.tables.lock().expect("not poisoned");
-            tables.commits += 1;
-            tables.log.push(open.entries.iter().map(|(event, _)| event.to_string()).collect());
-            for (event, recorded) in open.entries {
-                assert!(tables.loaded.events.insert(event, recorded).is_none(), "an event was written twice");
-            }
-            tables.loaded.accounts.extend(open.accounts);
+        let mut tables = self.tables.lock().expect("not poisoned");
+        match fault {
+            Some(Fault::LostBeforeCommit) => {}
+            Some(Fault::LostWhileCommitting) => tables.on_its_way = Some(open),
+            _ => tables.carry_out(open),
         }
         if fault.is_some() { Err(StoreError::Lost("planned".into())) } else { Ok(()) }
     }

@@ -222,6 +222,53 @@ async fn the_oldest_session_makes_room_and_stopping_closes_them_all() {
 }
 
 #[actix_rt::test]
+async fn a_large_atomic_batch_of_one_user_is_told_to_its_end() {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    let posted = rig.post_atomic(184, 9000).await.await.expect("answered");
+    assert_eq!(posted.outcomes.len(), 9000);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "paced v9000 e9000 +9000"]);
+}
+
+#[actix_rt::test]
+async fn a_burst_for_a_new_user_fits_its_mailbox() {
+    let rig = Rig::start().await;
+    let answers = rig.burst(184, 500);
+    for (n, answer) in (1..).zip(answers) {
+        assert_eq!(rig::version(answer.await.expect("answered")), Ok(n));
+    }
+}
+
+#[actix_rt::test]
+async fn a_cache_of_one_holds_a_batch_of_many_users() {
+    let rig = Rig::start_with_cache(1).await;
+    rig.ledger.hold_posts(true);
+    let mut answers = Vec::new();
+    for user in 1..=10 {
+        answers.extend(rig.burst(user, 1));
+    }
+    rig.settle().await;
+    rig.ledger.hold_posts(false);
+    for answer in answers {
+        assert_eq!(rig::version(answer.await.expect("answered")), Ok(1));
+    }
+}
+
+#[actix_rt::test]
+async fn a_duplicate_that_the_actor_has_not_heard_of_makes_it_look() {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    rig.ledger.write_behind(184, "elsewhere", 7);
+    let again = rig.begin_post(184, "elsewhere", Kind::Reward, 7, Lane::Single).await;
+    assert!(again.await.is_ok());
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "paced v1 e1 +7"]);
+}
+
+#[actix_rt::test]
 async fn a_users_entries_keep_their_order_however_many_are_under_way() {
     let rig = Rig::start().await;
     rig.ledger.hold_posts(true);

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::coordinator::messages::{
-    AttachSession, Peer, PostEntries, RefreshSession, Routable, SessionId, ToSession, ToUser,
+    AttachSession, Peer, PostAtomic, PostBatch, PostEntries, RefreshSession, Routable, SessionId, ToSession, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::{BalanceActor, Policy, Registry, Shared};
@@ -315,6 +315,10 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) async fn start() -> Self {
+        Self::start_with_cache(CACHE_ENTRIES_MAX).await
+    }
+
+    pub(super) async fn start_with_cache(cache_entries_max: usize) -> Self {
         tokio::time::pause();
         let clock = Clock::virtual_from(1_754_301_900_000_000);
         let (orphans, unheard) = mpsc::channel(16);
@@ -323,7 +327,7 @@ impl Rig {
             intervals: Intervals { debounce_us: 1_500_000, min_interval_us: 5_000_000, direct_interval_us: 100_000 },
             direct_kinds: vec![Kind::Deposit, Kind::Withdrawal, Kind::Adjustment],
             cache_ttl_us: 300_000_000,
-            cache_entries_max: CACHE_ENTRIES_MAX,
+            cache_entries_max,
             cache_sweep_ms: 60_000,
             sessions_per_user_max: SESSIONS_PER_USER_MAX,
             retry_after_ms: 1000,
@@ -400,6 +404,32 @@ impl Rig {
         let deadline = self.clock.deadline(Duration::from_secs(3600));
         let entries = vec![entry(user, event, kind, minor)];
         self.tell(user, PostEntries { entries, lane, deadline, permit, reply }).await;
+        answer
+    }
+
+    /// Postings of one entry each, sent at once.
+    pub(super) fn burst(&self, user: i64, count: usize) -> Vec<oneshot::Receiver<Posted>> {
+        let user_id = UserId::new(user).expect("user id");
+        let (parts, answers) = (0..count)
+            .map(|n| {
+                let (reply, answer) = oneshot::channel();
+                let permit = self.admission.try_acquire(Lane::Bulk, 1).expect("room");
+                let deadline = self.clock.deadline(Duration::from_secs(3600));
+                let entries = vec![entry(user, &format!("burst:{user}:{n}"), Kind::Reward, 1)];
+                let message = PostEntries { entries, lane: Lane::Bulk, deadline, permit, reply };
+                (ToUser { user_id, message }, answer)
+            })
+            .unzip();
+        self.registry.try_send(PostBatch(parts)).expect("room");
+        answers
+    }
+
+    pub(super) async fn post_atomic(&self, user: i64, count: usize) -> oneshot::Receiver<Posted> {
+        let (reply, answer) = oneshot::channel();
+        let permit = self.admission.try_acquire(Lane::Bulk, count).expect("room");
+        let deadline = self.clock.deadline(Duration::from_secs(3600));
+        let entries = (0..count).map(|n| entry(user, &format!("atomic:{n}"), Kind::Reward, 1)).collect();
+        self.registry.send(PostAtomic { entries, deadline, permit, reply }).await.expect("alive");
         answer
     }
 

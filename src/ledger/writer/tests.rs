@@ -98,6 +98,15 @@ fn a_commit_whose_answer_was_lost_is_accepted_once_and_is_no_duplicate() {
 }
 
 #[test]
+fn a_commit_that_is_still_on_its_way_is_not_taken_for_a_stranger() {
+    // A new user has no row to lock, so the first look sees nothing yet.
+    let rig = rig(&[Fault::LostWhileCommitting]);
+    assert_eq!(version(rig.single("e")), Ok(1));
+    assert_eq!(rig.store.tables.lock().expect("free").commits, 1);
+    rig.writer.stop();
+}
+
+#[test]
 fn a_poisoned_entry_fails_alone_and_the_order_is_kept() {
     let rig = rig(&[]);
     rig.store.tables.lock().expect("free").poisoned = EventId::parse("e5").ok();

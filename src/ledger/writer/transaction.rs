@@ -98,18 +98,12 @@ impl State {
                 Err(error) => error,
             };
             match error {
-                StoreError::Refused(reason) if unknown.is_none() => {
+                StoreError::Raced(_) if races < RACES_MAX => races += 1,
+                StoreError::Refused(reason) | StoreError::Raced(reason) if unknown.is_none() => {
                     if !can_be_halved(pieces) {
                         error!("the database refuses an entry: {reason}");
                     }
                     return Err(PostError::Refused);
-                }
-                StoreError::Raced(reason) if unknown.is_none() => {
-                    races += 1;
-                    if races > RACES_MAX {
-                        error!("a transaction lost {races} races in a row: {reason}");
-                        return Err(PostError::Refused);
-                    }
                 }
                 error => {
                     let first_time = wait_ms == RETRY_MS.0;
@@ -138,10 +132,7 @@ impl State {
         unknown: &mut Option<Plan<'a>>,
     ) -> Result<Plan<'a>, StoreError> {
         let loaded = self.store.begin(keys).inspect_err(|_| self.store.rollback())?;
-        // The locks are ours now, so an earlier attempt is either visible or will never be.
-        if let Some(earlier) = unknown.take()
-            && earlier.is_committed(&loaded)
-        {
+        if let Some(earlier) = unknown.take_if(|earlier| earlier.is_committed(&loaded)) {
             self.store.rollback();
             return Ok(earlier);
         }
@@ -152,6 +143,9 @@ impl State {
             return Ok(plan);
         }
         self.store.write(&plan).inspect_err(|_| self.store.rollback())?;
+        // The unique keys are ours now, so an earlier attempt was not carried out and never will be. (Rows that it would
+        // have made could not be locked above: until here it may still be on its way.)
+        *unknown = None;
         // The point of no return: from here on an error means "unknown".
         match self.store.commit() {
             Ok(()) => {
