@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::oneshot;
 
 use crate::coordinator::ActorSummary;
-use crate::coordinator::messages::{InspectRegistry, InspectResident, ListActors};
+use crate::coordinator::messages::{CloseReason, CloseSessions, InspectRegistry, InspectResident, ListActors, ToUser};
 use crate::ledger::{ConflictRecord, Lane, LedgerError};
 use crate::limits::ADMIN_ROWS_MAX;
 
@@ -114,6 +114,15 @@ pub(super) async fn actor(request: HttpRequest, state: web::Data<HttpState>) -> 
         Ok(Err(_)) => Err(Problem::new(Code::NotFound, "the actor of this user is not resident")),
         Err(_) => Err(no_answer()),
     }
+}
+
+/// `POST /admin/v1/actors/{user_id}/disconnect`: closes the user's sessions with 4510.
+pub(super) async fn disconnect(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+    authorize(&request, &state)?;
+    let user_id = path_user(&request)?;
+    let message = CloseSessions(CloseReason::ClosedByAdministrator);
+    state.registry.try_send(ToUser { user_id, message }).map_err(unroutable)?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 #[derive(Debug, Deserialize)]

@@ -16,7 +16,7 @@ use crate::limits::{HISTORY_ENTRIES_MAX, MIN_VERSION_WAIT_MS};
 
 use super::HttpState;
 use super::body::{read_signed, read_signed_json};
-use super::problem::{Code, Problem, bad_query};
+use super::problem::{Code, Problem};
 use super::webhooks::unroutable;
 
 const HISTORY_ENTRIES_DEFAULT: i64 = 50;
@@ -38,9 +38,14 @@ pub(super) struct HistoryQuery {
     before_version: Option<i64>,
 }
 
-/// Reads a query string; a wrong one names no status but its own.
+/// Reads a query string; the refusal names the parameter.
 pub(super) fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
-    web::Query::<T>::from_query(request.query_string()).map(web::Query::into_inner).map_err(|error| bad_query(&error))
+    let pairs = form_urlencoded::parse(request.query_string().as_bytes());
+    let deserializer = serde_urlencoded::Deserializer::new(pairs);
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let name = error.path().to_string();
+        Problem::new(Code::InvalidField, format!("the parameter {name}: {}", error.into_inner())).field(name)
+    })
 }
 
 /// The user id of the path.

@@ -26,6 +26,7 @@ pub enum Code {
     UnknownUser,
     NotFound,
     MethodNotAllowed,
+    UpgradeRequired,
     IdempotencyConflict,
     VersionNotReached,
     AlreadyLinked,
@@ -58,6 +59,7 @@ impl Code {
             Self::UnknownUser => (404, "unknown_user", "There is no such user"),
             Self::NotFound => (404, "not_found", "There is nothing here"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "The method does not fit"),
+            Self::UpgradeRequired => (426, "upgrade_required", "This is a WebSocket"),
             Self::IdempotencyConflict => (409, "idempotency_conflict", "The event is known with other content"),
             Self::VersionNotReached => (409, "version_not_reached", "The version is not there yet"),
             Self::AlreadyLinked => (409, "already_linked", "The Telegram id belongs to another user"),
@@ -197,11 +199,6 @@ impl From<PostError> for Problem {
 /// What the asker has already is still right.
 pub(super) const fn not_modified() -> StatusCode {
     StatusCode::NOT_MODIFIED
-}
-
-/// The problem of a failed extractor of actix's own.
-pub(super) fn bad_query(error: &dyn fmt::Display) -> Problem {
-    Problem::new(Code::InvalidField, format!("the query can't be read: {error}")).field("query")
 }
 
 #[cfg(test)]

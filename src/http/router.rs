@@ -50,6 +50,7 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/admin/v1/registry").route(get().to(admin::registry)))
         .service(resource("/admin/v1/actors").route(get().to(admin::actors)))
         .service(resource("/admin/v1/actors/{user_id}").route(get().to(admin::actor)))
+        .service(resource("/admin/v1/actors/{user_id}/disconnect").route(post().to(admin::disconnect)))
         .service(resource("/admin/v1/conflicts").route(get().to(admin::conflicts)))
         .default_service(web::to(not_found));
 }

@@ -23,6 +23,7 @@ use crate::limits::{BAD_MESSAGES_MAX, SESSION_MAILBOX_MAX};
 
 use super::HttpState;
 use super::client_messages::{ClientMessage, Credentials};
+use super::problem::{Code, Problem};
 use super::rate_limit::{Bucket, Rate};
 use super::session_frames::{self, End};
 use super::session_token::{Session, TokenError};
@@ -63,16 +64,13 @@ pub(super) struct SessionActor {
 }
 
 /// Upgrades the connection and starts its actor.
-pub(super) fn start(
-    opening: Opening,
-    request: &HttpRequest,
-    payload: web::Payload,
-) -> Result<HttpResponse, actix_web::Error> {
+pub(super) fn start(opening: Opening, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let message_bytes_max = opening.state.settings.limits.ws_message_bytes;
     WsResponseBuilder::new(SessionActor::new(opening), request, payload)
         .protocols(&[PROTOCOL])
         .codec(Codec::new().max_size(message_bytes_max))
         .start()
+        .map_err(|error| Problem::new(Code::UpgradeRequired, format!("no WebSocket handshake: {error}")))
 }
 
 impl SessionActor {

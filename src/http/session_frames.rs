@@ -105,3 +105,29 @@ pub(super) fn pong(id: Option<&RawValue>) -> String {
         None => r#"{"type":"pong"}"#.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_close_code_has_its_reason() {
+        for (end, code, reason) in [
+            (End::from(CloseReason::GoingAway), 1001, "going_away"),
+            (End::Protocol, 1002, "protocol_error"),
+            (End::UnsupportedData, 1003, "unsupported_data"),
+            (End::InvalidUtf8, 1007, "invalid_utf8"),
+            (End::TooBig, 1009, "message_too_big"),
+            (End::from(CloseReason::Overloaded), 1013, "overloaded"),
+            (End::HeartbeatLost, 4408, "heartbeat_lost"),
+            (End::TooFast, 4429, "too_fast"),
+            (End::BadMessages, 4500, "bad_messages"),
+            (End::from(TokenError::Invalid), 4501, "unauthenticated"),
+            (End::from(TokenError::Expired), 4501, "token_expired"),
+            (End::from(CloseReason::TooManySessions), 4509, "too_many_sessions"),
+            (End::from(CloseReason::ClosedByAdministrator), 4510, "closed_by_administrator"),
+        ] {
+            assert_eq!(end.frame(), (code, reason));
+        }
+    }
+}

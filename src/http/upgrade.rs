@@ -42,9 +42,9 @@ pub(super) async fn upgrade(
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<HttpState>,
-) -> Result<HttpResponse, actix_web::Error> {
+) -> Result<HttpResponse, Problem> {
     if state.is_stopping() {
-        return Err(Problem::new(Code::ShuttingDown, "the service is stopping").into());
+        return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
     let state = state.into_inner();
     let full = || Problem::new(Code::Overloaded, "no more sessions fit; come back later");

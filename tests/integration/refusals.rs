@@ -13,6 +13,7 @@ on_sqlite![
     unknown_paths_are_problems_too,
     the_internal_endpoints_are_not_on_the_public_listener,
     health_is_told_on_both_listeners,
+    while_it_stops_the_service_says_so,
 ];
 on_both_databases![
     beyond_its_queue_the_service_is_overloaded_and_loses_nothing,
@@ -102,6 +103,35 @@ async fn beyond_its_queue_the_service_is_overloaded_and_loses_nothing(database: 
         assert_eq!(app.entries(n + 1).await.len(), 1);
     }
     app.assert_ledger_holds();
+}
+
+async fn while_it_stops_the_service_says_so(database: Database) {
+    let mut app = TestApp::start(database).await;
+    // Somebody who waits for a version keeps the service from ending at once.
+    let waiting = app.backend("/internal/v1/users/1/balance?min_version=1");
+    let stopping = async {
+        crate::support::eventually("the reader waits", async || {
+            let actor = app.admin("/admin/v1/actors/1").await;
+            (actor.status == 200 && actor.json()["counters"]["version_waiters"] == 1).then_some(())
+        })
+        .await;
+        app.signal("TERM");
+        crate::support::eventually("it is not ready any more", async || {
+            (app.plain_get(app.internal, "/readyz").await.status == 503).then_some(())
+        })
+        .await;
+        for path in ["/readyz", "/internal/v1/deposits"] {
+            let answer = match path {
+                "/readyz" => app.plain_get(app.public, path).await,
+                _ => app.post("deposits", entry("late", 1, "TON", "1")).await,
+            };
+            answer.problem(503, "shutting_down");
+            assert!(!answer.header("retry-after").is_empty());
+        }
+    };
+    let (answer, ()) = tokio::join!(waiting, stopping);
+    answer.problem(409, "version_not_reached");
+    assert_eq!(app.wait().await.code(), Some(0));
 }
 
 async fn what_was_taken_before_the_end_is_answered_and_kept(database: Database) {

@@ -17,6 +17,7 @@ on_sqlite![
     a_peer_that_stops_reading_costs_bounded_memory_and_nobody_else_anything,
     a_peer_that_asks_and_never_reads_is_cut_off,
     a_stopping_server_closes_sessions_by_1001,
+    an_administrator_closes_a_users_sessions_by_4510,
 ];
 
 async fn who_sends_too_fast_is_told_once_and_closed_by_4429(database: Database) {
@@ -180,6 +181,18 @@ async fn a_peer_that_asks_and_never_reads_is_cut_off(database: Database) {
     assert!(sent < 20_000, "all was taken");
     app.accepted("deposits", 1, "d", "1").await;
     assert_eq!(reader.next_frame("balance_update").await["version"], 1);
+}
+
+async fn an_administrator_closes_a_users_sessions_by_4510(database: Database) {
+    let app = TestApp::start(database).await;
+    let (mut first, mut second) = (app.session(1).await.0, app.session(1).await.0);
+    let mut other = app.session(2).await.0;
+    assert_eq!(app.admin_post("/admin/v1/actors/1/disconnect").await.status, 204);
+    for ws in [&mut first, &mut second] {
+        ws.assert_closed(4510, "closed_by_administrator").await;
+    }
+    app.accepted("deposits", 2, "d", "1").await;
+    assert_eq!(other.next_frame("balance_update").await["version"], 1);
 }
 
 async fn a_stopping_server_closes_sessions_by_1001(database: Database) {

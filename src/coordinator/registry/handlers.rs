@@ -1,0 +1,177 @@
+//! What the registry does with each message of [`crate::coordinator::messages`].
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use crate::coordinator::messages::{
+    AttachSession, CloseReason, CloseSessions, DetachSession, GetBalance, InspectActor, InspectRegistry,
+    InspectResident, ListActors, PostAtomic, PostBatch, PostEntries, RefreshSession, ReportDisplayed, SessionsGone,
+    Shutdown, ToSession, ToUser,
+};
+use crate::coordinator::{ActorSummary, RegistryTotals};
+use crate::domain::UserId;
+use crate::ledger::{Lane, Orphan, PostError, Posted, Posting};
+
+use super::{Registry, Slot};
+
+impl StreamHandler<Orphan> for Registry {
+    fn handle(&mut self, posted: Orphan, _: &mut Self::Context) {
+        self.tell_committed(&posted);
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {
+        // The writers have stopped; what is resident may still be asked.
+    }
+}
+
+/// Everything that concerns one user.
+macro_rules! routed {
+    ($($message:ty),+) => { $(
+        impl Handler<ToUser<$message>> for Registry {
+            type Result = ();
+
+            fn handle(&mut self, ToUser { user_id, message }: ToUser<$message>, ctx: &mut Self::Context) {
+                self.route(user_id, message, false, ctx);
+            }
+        }
+    )+ };
+}
+routed!(GetBalance);
+
+/// What only an actor that is there can use.
+macro_rules! routed_to_residents {
+    ($($message:ty),+) => { $(
+        impl Handler<ToUser<$message>> for Registry {
+            type Result = ();
+
+            fn handle(&mut self, ToUser { user_id, message }: ToUser<$message>, ctx: &mut Self::Context) {
+                self.route_to_resident(user_id, message, ctx);
+            }
+        }
+    )+ };
+}
+routed_to_residents!(DetachSession, ReportDisplayed, CloseSessions);
+
+impl Handler<ToUser<PostEntries>> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ToUser { user_id, message }: ToUser<PostEntries>, ctx: &mut Self::Context) {
+        if self.is_stopping {
+            let PostEntries { entries, reply, .. } = message;
+            // Whoever hung up need not hear it.
+            let _ = reply.send(Posted::failed(entries, PostError::ShuttingDown));
+        } else {
+            self.route(user_id, message, false, ctx);
+        }
+    }
+}
+
+impl Handler<PostBatch> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, PostBatch(parts): PostBatch, ctx: &mut Self::Context) {
+        parts.into_iter().for_each(|part| Handler::handle(self, part, ctx));
+    }
+}
+
+impl Handler<PostAtomic> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, request: PostAtomic, ctx: &mut Self::Context) {
+        let PostAtomic { entries, deadline, permit, reply: requester } = request;
+        if self.is_stopping {
+            let _ = requester.send(Posted::failed(entries, PostError::ShuttingDown));
+            return;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.shared.ledger.post(Posting { entries, is_atomic: true, lane: Lane::Bulk, deadline, permit, reply });
+        let answered = answer.into_actor(self).map(move |posted, registry: &mut Self, _: &mut Context<Self>| {
+            if let Ok(posted) = posted {
+                registry.tell_committed(&posted);
+                // A requester that hung up has been told that its outcome is unknown.
+                let _ = requester.send(posted);
+            }
+        });
+        ctx.spawn(answered);
+    }
+}
+
+impl Handler<ToUser<AttachSession>> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ToUser { user_id, message }: ToUser<AttachSession>, ctx: &mut Self::Context) {
+        if self.is_stopping {
+            // Full: the session ends with its connection.
+            let _ = message.outbox.try_send(ToSession::Close(CloseReason::GoingAway));
+        } else {
+            self.route(user_id, message, true, ctx);
+        }
+    }
+}
+
+impl Handler<ToUser<RefreshSession>> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ToUser { user_id, message }: ToUser<RefreshSession>, ctx: &mut Self::Context) {
+        if !self.is_stopping {
+            self.route(user_id, message, true, ctx);
+        }
+    }
+}
+
+impl Handler<InspectResident> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, request: InspectResident, ctx: &mut Self::Context) {
+        let InspectResident { user_id, activate, reply } = request;
+        let message = InspectActor { reply };
+        if activate {
+            self.route(user_id, message, false, ctx);
+        } else {
+            self.route_to_resident(user_id, message, ctx);
+        }
+    }
+}
+
+impl Handler<SessionsGone> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, SessionsGone { user_id }: SessionsGone, _: &mut Self::Context) {
+        self.sessions_gone(user_id);
+    }
+}
+
+impl Handler<InspectRegistry> for Registry {
+    type Result = MessageResult<InspectRegistry>;
+
+    fn handle(&mut self, _: InspectRegistry, _: &mut Self::Context) -> Self::Result {
+        MessageResult(RegistryTotals::new(&self.shared, self.with_sessions.len(), self.idle.len()))
+    }
+}
+
+impl Handler<ListActors> for Registry {
+    type Result = MessageResult<ListActors>;
+
+    fn handle(&mut self, _: ListActors, _: &mut Self::Context) -> Self::Result {
+        let now_us = self.shared.clock.monotonic_us();
+        let all = self.with_sessions.iter().chain(self.idle.iter());
+        let summary = |(user_id, slot): (&UserId, &Slot)| ActorSummary {
+            user_id: *user_id,
+            sessions: slot.gauge.sessions.get(),
+            entries: slot.gauge.entries.get(),
+            idle_ms: now_us.saturating_sub(slot.gauge.last_used_us.get()) / 1000,
+        };
+        MessageResult(all.map(summary).collect())
+    }
+}
+
+impl Handler<Shutdown> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.is_stopping = true;
+        let users: Vec<UserId> = self.with_sessions.keys().copied().collect();
+        let close = || CloseSessions(CloseReason::GoingAway);
+        users.into_iter().for_each(|user_id| self.route_to_resident(user_id, close(), ctx));
+    }
+}
