@@ -51,6 +51,21 @@ pub struct Recorded {
     pub committed_at_us: i64,
 }
 
+impl Recorded {
+    /// What an entry leaves behind that made `version` at `committed_at_us`.
+    pub fn of(entry: &NewEntry, version: i64, committed_at_us: i64) -> Self {
+        Self {
+            user_id: entry.user_id,
+            kind: entry.kind,
+            currency: entry.currency,
+            amount: entry.amount,
+            tx_hash: entry.key_hash(),
+            version,
+            committed_at_us,
+        }
+    }
+}
+
 /// Settings that change an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {

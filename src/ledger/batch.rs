@@ -186,15 +186,7 @@ impl<'a> Books<'a> {
             Outcome::Accepted { version, balances } => {
                 account.version = *version;
                 account.balances = balances.clone();
-                let recorded = Recorded {
-                    user_id: entry.user_id,
-                    kind: entry.kind,
-                    currency: entry.currency,
-                    amount: entry.amount,
-                    tx_hash: hash,
-                    version: *version,
-                    committed_at_us: self.committed_at_us,
-                };
+                let recorded = Recorded::of(entry, *version, self.committed_at_us);
                 self.loaded.events.insert(entry.event_id.clone(), recorded);
                 if let Some(hash) = hash {
                     self.loaded.hashes.insert(hash, recorded);

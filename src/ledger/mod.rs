@@ -18,6 +18,7 @@ pub mod admission;
 pub mod audit;
 pub mod batch;
 mod connection;
+mod link;
 mod migrations;
 mod postgres;
 mod readers;

@@ -7,9 +7,10 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
 
-use crate::domain::{Account, Amount, Balances};
+use crate::domain::{Account, Amount, Balances, Currencies};
 
 use super::batch::{Keys, Loaded, Plan};
+use super::link::Link;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
@@ -29,10 +30,8 @@ const UPSERT_BALANCES: &str = "INSERT INTO balances (user_id, currency, amount) 
 
 /// A write connection to PostgreSQL.
 pub(super) struct PostgresStore {
-    url: String,
-    options: StoreOptions,
-    connection: Option<PgConnection>,
-    is_open: bool,
+    link: Link<PgConnection>,
+    currencies: Currencies,
 }
 
 /// Connects with the settings every connection of ours has: no wait without a bound, commits on disk.
@@ -52,23 +51,13 @@ pub(super) fn connect(url: &str, timeout_ms: u64) -> Result<PgConnection, diesel
 
 impl PostgresStore {
     pub(super) fn new(url: String, options: StoreOptions) -> Self {
-        Self { url, options, connection: None, is_open: false }
-    }
-
-    fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
-        if self.connection.is_none() {
-            self.connection = Some(connect(&self.url, self.options.timeout_ms)?);
-        }
-        self.connection.as_mut().ok_or_else(|| StoreError::Lost("no connection".into()))
-    }
-
-    fn execute(&mut self, sql: &str) -> Result<(), StoreError> {
-        Ok(self.connection()?.batch_execute(sql)?)
+        let link = Link::new(move || connect(&url, options.timeout_ms));
+        Self { link, currencies: options.currencies }
     }
 
     fn load_accounts(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
         let users: Vec<i64> = keys.users.iter().map(|user| user.get()).collect();
-        let connection = self.connection()?;
+        let connection = self.link.transaction()?;
         // The sort is below the lock in the plan, so rows are locked in the order of user ids.
         let versions: Vec<(i64, i64)> = accounts::table
             .filter(accounts::user_id.eq_any(&users))
@@ -80,7 +69,7 @@ impl PostgresStore {
             .filter(balances::user_id.eq_any(&users))
             .select((balances::user_id, balances::currency, balances::amount))
             .load(connection)?;
-        let currencies = &self.options.currencies;
+        let currencies = &self.currencies;
         for user in &keys.users {
             loaded.accounts.insert(*user, Account::unknown(currencies.count()));
         }
@@ -99,7 +88,7 @@ impl PostgresStore {
 
     fn load_keys(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
         let events: Vec<&str> = keys.events.iter().map(|event| event.as_str()).collect();
-        let connection = self.connection()?;
+        let connection = self.link.transaction()?;
         let by_event: Vec<RecordedRow> = entries::table
             .filter(entries::event_id.eq_any(&events))
             .select(RecordedRow::as_select())
@@ -110,7 +99,7 @@ impl PostgresStore {
             let hashes: Vec<&[u8]> = keys.hashes.iter().map(|hash| hash.as_bytes().as_slice()).collect();
             entries::table.filter(entries::tx_hash.eq_any(hashes)).select(RecordedRow::as_select()).load(connection)?
         };
-        let currencies = &self.options.currencies;
+        let currencies = &self.currencies;
         let found: std::collections::HashMap<&str, &RecordedRow> =
             by_event.iter().map(|row| (row.event_id.as_str(), row)).collect();
         for event in &keys.events {
@@ -130,8 +119,7 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
-        self.execute("BEGIN ISOLATION LEVEL READ COMMITTED")?;
-        self.is_open = true;
+        self.link.begin("BEGIN ISOLATION LEVEL READ COMMITTED")?;
         let mut loaded = Loaded::default();
         self.load_accounts(keys, &mut loaded)?;
         self.load_keys(keys, &mut loaded)?;
@@ -139,10 +127,9 @@ impl Store for PostgresStore {
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        let Self { connection: Some(connection), options, .. } = self else {
-            return Err(StoreError::Lost("no connection".into()));
-        };
-        insert_entries(connection, plan, options)?;
+        let Self { link, currencies } = self;
+        let connection = link.transaction()?;
+        insert_entries(connection, plan, currencies)?;
         for (statement, is_new) in [(INSERT_ACCOUNTS, true), (UPDATE_ACCOUNTS, false)] {
             let (users, versions): (Vec<i64>, Vec<i64>) = plan
                 .accounts
@@ -162,52 +149,42 @@ impl Store for PostgresStore {
             sql_query(UPSERT_BALANCES)
                 .bind::<Array<BigInt>, _>(plan.balances.iter().map(|(user, ..)| user.get()).collect::<Vec<_>>())
                 .bind::<Array<Text>, _>(
-                    plan.balances.iter().map(|(_, id, _)| &options.currencies.get(*id).code).collect::<Vec<_>>(),
+                    plan.balances.iter().map(|(_, id, _)| &currencies.get(*id).code).collect::<Vec<_>>(),
                 )
                 .bind::<Array<BigInt>, _>(plan.balances.iter().map(|(.., amount)| amount.minor()).collect::<Vec<_>>())
                 .execute(connection)?;
         }
         for planned in &plan.conflicts {
-            let row = NewConflictRow::new(planned, plan.committed_at_us, &options.currencies);
+            let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
             diesel::insert_into(conflicts::table).values(&row).on_conflict_do_nothing().execute(connection)?;
         }
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.execute("COMMIT")?;
-        self.is_open = false;
-        Ok(())
+        self.link.commit()
     }
 
     fn rollback(&mut self) {
-        // A failed ROLLBACK means that the connection has to go.
-        if std::mem::take(&mut self.is_open) && self.execute("ROLLBACK").is_err() {
-            self.connection = None;
-        }
+        self.link.rollback();
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
-        let connection = self.connection()?;
+        let connection = self.link.connection()?;
         connection.transaction(|connection| put_user_rows!(connection, user))
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
-        self.connection = None;
-        self.is_open = false;
-        self.connection().map(|_| ())
+        self.link.reconnect()
     }
 }
 
-fn insert_entries(connection: &mut PgConnection, plan: &Plan<'_>, options: &StoreOptions) -> Result<(), StoreError> {
+fn insert_entries(connection: &mut PgConnection, plan: &Plan<'_>, currencies: &Currencies) -> Result<(), StoreError> {
     if plan.entries.is_empty() {
         return Ok(());
     }
-    let mut rows: Vec<NewEntryRow<'_>> = plan
-        .entries
-        .iter()
-        .map(|planned| NewEntryRow::new(planned, plan.committed_at_us, &options.currencies))
-        .collect();
+    let mut rows: Vec<NewEntryRow<'_>> =
+        plan.entries.iter().map(|planned| NewEntryRow::new(planned, plan.committed_at_us, currencies)).collect();
     let integers = |get: fn(&NewEntryRow<'_>) -> i64| rows.iter().map(get).collect::<Vec<_>>();
     let query = sql_query(INSERT_ENTRIES)
         .bind::<Array<BigInt>, _>(integers(|row| row.user_id))

@@ -9,16 +9,15 @@ use diesel::upsert::excluded;
 use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
 
 use super::batch::{Keys, Loaded, Plan};
+use super::link::Link;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
 
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
-    path: PathBuf,
-    options: StoreOptions,
-    connection: Option<SqliteConnection>,
-    is_open: bool,
+    link: Link<SqliteConnection>,
+    currencies: Currencies,
 }
 
 /// Opens the file with the settings every connection of ours has.
@@ -36,18 +35,8 @@ pub(super) fn connect(path: &Path, timeout_ms: u64) -> Result<SqliteConnection, 
 
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
-        Self { path, options, connection: None, is_open: false }
-    }
-
-    fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
-        if self.connection.is_none() {
-            self.connection = Some(connect(&self.path, self.options.timeout_ms)?);
-        }
-        self.connection.as_mut().ok_or_else(|| StoreError::Lost("no connection".into()))
-    }
-
-    fn execute(&mut self, sql: &str) -> Result<(), StoreError> {
-        Ok(self.connection()?.batch_execute(sql)?)
+        let link = Link::new(move || connect(&path, options.timeout_ms));
+        Self { link, currencies: options.currencies }
     }
 }
 
@@ -98,22 +87,19 @@ fn find_hash(
 
 impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
-        self.execute("BEGIN IMMEDIATE")?;
-        self.is_open = true;
-        let Self { connection: Some(connection), options, .. } = self else {
-            return Err(StoreError::Lost("no connection".into()));
-        };
+        let Self { link, currencies } = self;
+        let connection = link.begin("BEGIN IMMEDIATE")?;
         let mut loaded = Loaded::default();
         for user in &keys.users {
-            loaded.accounts.insert(*user, load_account(connection, *user, &options.currencies)?);
+            loaded.accounts.insert(*user, load_account(connection, *user, currencies)?);
         }
         for event in &keys.events {
-            if let Some(found) = find_event(connection, event, &options.currencies)? {
+            if let Some(found) = find_event(connection, event, currencies)? {
                 loaded.events.insert((*event).clone(), found);
             }
         }
         for hash in &keys.hashes {
-            if let Some(found) = find_hash(connection, hash, &options.currencies)? {
+            if let Some(found) = find_hash(connection, hash, currencies)? {
                 loaded.hashes.insert(*hash, found);
             }
         }
@@ -121,11 +107,10 @@ impl Store for SqliteStore {
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        let Self { connection: Some(connection), options, .. } = self else {
-            return Err(StoreError::Lost("no connection".into()));
-        };
+        let Self { link, currencies } = self;
+        let connection = link.transaction()?;
         for planned in &plan.entries {
-            let row = NewEntryRow::new(planned, plan.committed_at_us, &options.currencies);
+            let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
             diesel::insert_into(entries::table).values(&row).execute(connection)?;
         }
         for (user, account) in &plan.accounts {
@@ -135,7 +120,7 @@ impl Store for SqliteStore {
             diesel::insert_into(balances::table)
                 .values((
                     balances::user_id.eq(user.get()),
-                    balances::currency.eq(&options.currencies.get(*currency).code),
+                    balances::currency.eq(&currencies.get(*currency).code),
                     balances::amount.eq(amount.minor()),
                 ))
                 .on_conflict((balances::user_id, balances::currency))
@@ -144,34 +129,27 @@ impl Store for SqliteStore {
                 .execute(connection)?;
         }
         for planned in &plan.conflicts {
-            let row = NewConflictRow::new(planned, plan.committed_at_us, &options.currencies);
+            let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
             diesel::insert_into(conflicts::table).values(&row).on_conflict_do_nothing().execute(connection)?;
         }
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.execute("COMMIT")?;
-        self.is_open = false;
-        Ok(())
+        self.link.commit()
     }
 
     fn rollback(&mut self) {
-        // A failed ROLLBACK means that the transaction is over already, or that the connection has to go.
-        if std::mem::take(&mut self.is_open) && self.execute("ROLLBACK").is_err() {
-            self.connection = None;
-        }
+        self.link.rollback();
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
-        let connection = self.connection()?;
+        let connection = self.link.connection()?;
         connection.immediate_transaction(|connection| put_user_rows!(connection, user))
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
-        self.connection = None;
-        self.is_open = false;
-        self.connection().map(|_| ())
+        self.link.reconnect()
     }
 }
 

@@ -124,15 +124,7 @@ impl Store for MemoryStore {
             .iter()
             .map(|planned| {
                 let entry = planned.entry;
-                let recorded = Recorded {
-                    user_id: entry.user_id,
-                    kind: entry.kind,
-                    currency: entry.currency,
-                    amount: entry.amount,
-                    tx_hash: entry.key_hash(),
-                    version: planned.version,
-                    committed_at_us: plan.committed_at_us,
-                };
+                let recorded = Recorded::of(entry, planned.version, plan.committed_at_us);
                 (entry.event_id.clone(), recorded)
             })
             .collect();

@@ -116,15 +116,7 @@ impl MemoryLedger {
         let plan = plan(&[Group { entries, is_atomic }], loaded, Rules { auto_create: true }, now_us);
         for planned in &plan.entries {
             let entry = planned.entry;
-            let recorded = Recorded {
-                user_id: entry.user_id,
-                kind: entry.kind,
-                currency: entry.currency,
-                amount: entry.amount,
-                tx_hash: None,
-                version: planned.version,
-                committed_at_us: now_us,
-            };
+            let recorded = Recorded::of(entry, planned.version, now_us);
             books.events.insert(entry.event_id.clone(), recorded);
         }
         books.accounts.extend(plan.accounts.into_iter().map(|(user, a)| (user, Account { exists: true, ..a })));

@@ -41,15 +41,7 @@ fn account(uni_minor: i64) -> Account {
 }
 
 fn recorded(entry: &NewEntry) -> Recorded {
-    Recorded {
-        user_id: entry.user_id,
-        kind: entry.kind,
-        currency: entry.currency,
-        amount: entry.amount,
-        tx_hash: entry.key_hash(),
-        version: 3,
-        committed_at_us: 1_000,
-    }
+    Recorded::of(entry, 3, 1_000)
 }
 
 fn name(outcome: &Outcome) -> &'static str {

@@ -78,15 +78,7 @@ fn a_plan_knows_itself_in_the_tables_by_version_and_time() {
     let plan_of = |at| plan(&groups, loaded(&groups), RULES, at);
     let mut seen = loaded(&groups);
     assert!(!plan_of(77).is_committed(&seen));
-    let recorded = Recorded {
-        user_id: entries[0].user_id,
-        kind: entries[0].kind,
-        currency: entries[0].currency,
-        amount: entries[0].amount,
-        tx_hash: None,
-        version: 1,
-        committed_at_us: 77,
-    };
+    let recorded = Recorded::of(&entries[0], 1, 77);
     seen.events.insert(entries[0].event_id.clone(), recorded);
     assert!(plan_of(77).is_committed(&seen));
     assert!(!plan_of(78).is_committed(&seen), "the same event of another sender is not ours");
