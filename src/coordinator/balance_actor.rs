@@ -18,8 +18,8 @@ use crate::domain::{Balances, Kind, Source, UserId};
 use super::account_cache::{AccountCache, Moment};
 use super::live::{Attached, Event, Live};
 use super::messages::{
-    AttachSession, BalanceChanged, CloseReason, CloseSessions, CommittedEntry, DetachSession, GetBalance,
-    LedgerRecovered, ReportDisplayed, Retire, SessionsGone,
+    AttachSession, BalanceChanged, CloseSessions, CommittedEntry, DetachSession, GetBalance, LedgerRecovered,
+    ReportDisplayed, Retire, SessionsGone,
 };
 use super::posting::Lanes;
 use super::pushing::Timer;
@@ -181,6 +181,14 @@ impl BalanceActor {
         self.is_stale = is_stale;
     }
 
+    /// Drops the sessions that were closed, and tries again soon where that did not fit into an outbox.
+    pub(super) fn see_off(&mut self, ctx: &mut Context<Self>) {
+        self.prune(ctx);
+        if self.live.iter().flat_map(|live| &live.sessions).any(Attached::is_leaving) {
+            self.retry_lagging(ctx);
+        }
+    }
+
     /// Drops the sessions whose outbox is closed.
     pub(super) fn prune(&mut self, ctx: &mut Context<Self>) {
         let Some(live) = &mut self.live else { return };
@@ -221,14 +229,13 @@ impl BalanceActor {
         if live.session(session_id).is_some() {
             return;
         }
-        if live.sessions.len() >= self.shared.policy.sessions_per_user_max {
-            live.sessions.remove(0).close(CloseReason::TooManySessions);
-        }
+        live.make_room(self.shared.policy.sessions_per_user_max);
         live.add_session(Attached::new(attach));
         self.gauge.sessions.set(live.sessions.len());
         if let Some(cached) = self.cache.known() {
             live.ensure_base(cached);
         }
+        self.see_off(ctx);
         self.balance_for(Waiter::snapshot(session_id), false, ctx);
     }
 }
@@ -251,8 +258,8 @@ impl Handler<CloseSessions> for BalanceActor {
     fn handle(&mut self, CloseSessions(reason): CloseSessions, ctx: &mut Self::Context) {
         self.dequeue(ctx);
         if let Some(live) = &mut self.live {
-            live.sessions.drain(..).for_each(|session| session.close(reason));
-            self.detached(ctx);
+            live.sessions.iter_mut().for_each(|session| session.close(reason));
+            self.see_off(ctx);
         }
     }
 }

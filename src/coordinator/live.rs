@@ -36,6 +36,8 @@ pub(super) struct Attached {
     pub is_owed_recovery: bool,
     /// What it could not be sent because its outbox was full: as soon as there is room, each becomes a `balance`.
     pub owed: Vec<Owed>,
+    /// It has to close, but its outbox was full.
+    farewell: Option<CloseReason>,
     outbox: Option<Recipient<ToSession>>,
 }
 
@@ -61,6 +63,7 @@ impl Attached {
             peer,
             is_owed_recovery: false,
             owed: Vec::new(),
+            farewell: None,
             outbox: Some(outbox),
         }
     }
@@ -89,10 +92,25 @@ impl Attached {
         }
     }
 
-    /// Ends it for a reason. A full outbox means that its peer does not read: the kernel ends it.
-    pub(super) fn close(mut self, reason: CloseReason) {
-        if let Some(outbox) = self.outbox.take() {
-            let _ = outbox.try_send(ToSession::Close(reason));
+    /// Ends it for a reason: now, or when there is room in its outbox.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        let Some(outbox) = &self.outbox else { return };
+        if let Err(SendError::Full(_)) = outbox.try_send(ToSession::Close(reason)) {
+            self.farewell = Some(reason);
+        } else {
+            self.outbox = None;
+        }
+    }
+
+    /// Whether it is on its way out.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.farewell.is_some()
+    }
+
+    /// Tries again to say what did not fit.
+    pub(super) fn retry_farewell(&mut self) {
+        if let Some(reason) = self.farewell {
+            self.close(reason);
         }
     }
 
@@ -103,7 +121,7 @@ impl Attached {
 
     /// Whether a push of this version is news to it.
     pub(super) fn needs(&self, version: i64) -> bool {
-        self.is_primed && self.last_version < version
+        self.is_primed && !self.is_leaving() && self.last_version < version
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -195,6 +213,16 @@ impl Live {
         // Most users have one page open; a vector would make room for four.
         self.sessions.reserve_exact(1);
         self.sessions.push(session);
+    }
+
+    /// Closes the oldest session when there are `sessions_max` already.
+    pub(super) fn make_room(&mut self, sessions_max: usize) {
+        let staying = || |session: &&mut Attached| !session.is_leaving();
+        if self.sessions.iter_mut().filter(staying()).count() >= sessions_max
+            && let Some(oldest) = self.sessions.iter_mut().find(staying())
+        {
+            oldest.close(CloseReason::TooManySessions);
+        }
     }
 
     pub(super) fn session(&mut self, id: SessionId) -> Option<&mut Attached> {

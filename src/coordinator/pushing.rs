@@ -92,6 +92,7 @@ impl BalanceActor {
         let wait = Duration::from_micros(at_us.saturating_sub(self.shared.clock.monotonic_us()));
         let handle = ctx.run_later(wait, |actor, ctx| {
             actor.timer = None;
+            actor.say_farewells(ctx);
             actor.send_owed(ctx);
             actor.push_when_due(ctx);
         });
@@ -101,6 +102,12 @@ impl BalanceActor {
     /// Tries again soon to send what did not fit into an outbox.
     pub(super) fn retry_lagging(&mut self, ctx: &mut Context<Self>) {
         self.wake_at(self.shared.clock.monotonic_us() + LAGGING_RETRY_MS * 1000, ctx);
+    }
+
+    fn say_farewells(&mut self, ctx: &mut Context<Self>) {
+        let sessions = self.live.iter_mut().flat_map(|live| &mut live.sessions);
+        sessions.filter(|session| session.is_leaving()).for_each(super::live::Attached::retry_farewell);
+        self.see_off(ctx);
     }
 
     fn send_owed(&mut self, ctx: &mut Context<Self>) {

@@ -211,7 +211,9 @@ impl BalanceActor {
             }
         };
         let Some(live) = &mut self.live else { return };
-        let Some(session) = live.session(session_id).filter(|session| session.last_version <= view.version) else {
+        let Some(session) =
+            live.session(session_id).filter(|session| !session.is_leaving() && session.last_version <= view.version)
+        else {
             return;
         };
         session.is_owed_recovery = view.is_stale;

@@ -222,6 +222,27 @@ async fn the_oldest_session_makes_room_and_stopping_closes_them_all() {
 }
 
 #[actix_rt::test]
+async fn a_session_that_does_not_read_is_closed_when_it_can_hear_it() {
+    let rig = Rig::start().await;
+    let slow = rig.attach(184).await;
+    rig.settle().await;
+    slow.stall(true).await;
+    for n in 1..=40 {
+        rig.post(184, &format!("d{n}"), Kind::Deposit, 1).await.expect("accepted");
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    let mut newer = Vec::new();
+    for _ in 0..rig::SESSIONS_PER_USER_MAX {
+        newer.push(rig.attach(184).await);
+        rig.settle().await;
+    }
+    slow.stall(false).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(slow.heard().last().map(String::as_str), Some("close TooManySessions"));
+    assert!(newer.iter().all(|session| session.heard() == ["snapshot v40"]));
+}
+
+#[actix_rt::test]
 async fn a_large_atomic_batch_of_one_user_is_told_to_its_end() {
     let rig = Rig::start().await;
     let session = rig.attach(184).await;
