@@ -1,5 +1,7 @@
 //! The coordinator alone, in virtual time: real registry and actors over a ledger in memory and sessions that only listen.
 
+mod listener;
+mod memory_ledger;
 mod rig;
 
 use std::time::Duration;
