@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use actix_web::dev::ServerHandle;
 use log::{info, warn};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
@@ -82,17 +82,17 @@ pub fn run(
         let listeners = [server::public(public, state.clone())?, server::internal(internal, state.clone())?];
         let handles = listeners.each_ref().map(actix_web::dev::Server::handle);
         let running = listeners.map(actix_web::rt::spawn);
+        // Before anybody is told that we are there: a signal must find somebody who listens.
+        let signals = Signals::listen()?;
         info!("listening on http://{public_addr} (public) and http://{internal_addr} (internal)");
         on_ready(public_addr, internal_addr);
 
-        let ended = wait_for_end(&registry, &ledger).await;
+        let ended = wait_for_end(signals, &registry, &ledger).await;
         let deadline = clock.deadline(shutdown_timeout);
         drain(&state, &registry, deadline).await;
         stop_listeners(&handles, deadline).await;
-        for task in running {
-            // It was told to stop; a failure now changes nothing any more.
-            let _ = task.await;
-        }
+        // They were told to stop; a failure, or a wait past the deadline, changes nothing any more.
+        let _ = actix_web::rt::time::timeout(deadline.remaining(), futures_util::future::join_all(running)).await;
         coordinator.stop();
         stop_ledger(ledger.clone(), deadline).await;
         ended
@@ -151,18 +151,29 @@ fn shared(settings: &Settings, clock: Clock, ledger: Arc<SqlLedger>, counters: A
     Shared { ledger, clock, currencies: settings.currencies.clone(), epoch, policy, counters }
 }
 
+/// The signals that end the service.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+}
+
 /// Until a signal, or until a part that nothing else can make again has died: then the process ends, for its supervisor
 /// to start it anew.
-async fn wait_for_end(registry: &Addr<Registry>, ledger: &SqlLedger) -> Result<(), AppError> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+async fn wait_for_end(mut signals: Signals, registry: &Addr<Registry>, ledger: &SqlLedger) -> Result<(), AppError> {
     let mut watch = actix_web::rt::time::interval(Duration::from_millis(WATCH_MS));
     loop {
         tokio::select! {
-            _ = terminate.recv() => {
+            _ = signals.terminate.recv() => {
                 info!("SIGTERM: stopping");
                 return Ok(());
             }
-            _ = interrupt.recv() => {
+            _ = signals.interrupt.recv() => {
                 info!("SIGINT: stopping");
                 return Ok(());
             }

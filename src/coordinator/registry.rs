@@ -146,7 +146,7 @@ impl Registry {
     /// Retires actors whose balance is older than the TTL, and enforces the limit.
     fn sweep(&mut self) {
         let gone: Vec<UserId> =
-            self.with_sessions.iter().filter(|(_, slot)| slot.gauge.is_quiescent()).map(|(user, _)| *user).collect();
+            self.with_sessions.iter().filter(|(_, slot)| slot.can_go()).map(|(user, _)| *user).collect();
         gone.into_iter().for_each(|user_id| self.sessions_gone(user_id));
         let (now_us, ttl_us) = (self.shared.clock.monotonic_us(), self.shared.policy.cache_ttl_us);
         let is_old = |slot: &Slot| {
@@ -166,7 +166,8 @@ impl Registry {
 
     fn sessions_gone(&mut self, user_id: UserId) {
         // A session may be attaching at this moment; then the next sweep looks again.
-        let is_over = |slot: &Slot| slot.gauge.sessions.get() == 0 && slot.gauge.queued.get() == 0;
+        let is_over =
+            |slot: &Slot| slot.gauge.sessions.get() == 0 && (slot.gauge.queued.get() == 0 || !slot.actor.connected());
         if self.with_sessions.get(&user_id).is_some_and(is_over)
             && let Some(slot) = self.with_sessions.remove(&user_id)
         {
@@ -242,9 +243,14 @@ impl Slot {
         Ok(())
     }
 
+    /// Whether nobody would miss the actor: nothing is under way in it, or it has died.
+    fn can_go(&self) -> bool {
+        self.gauge.is_quiescent() || !self.actor.connected()
+    }
+
     /// Lets the actor go, or gives the slot back when something is under way in it.
     fn retire(self) -> Result<(), Self> {
-        if !self.gauge.is_quiescent() {
+        if !self.can_go() {
             return Err(self);
         }
         match self.actor.try_send(Retire) {

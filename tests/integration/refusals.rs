@@ -1,7 +1,5 @@
 //! Refusals that have nothing to do with an entry's content: size, type, place, load.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::entry;
@@ -148,7 +146,11 @@ async fn what_was_taken_before_the_end_is_answered_and_kept(database: Database) 
         })
         .await;
         app.signal("TERM");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        crate::support::eventually("it is stopping", async || {
+            let ready = app.plain_get(app.internal, "/readyz").await;
+            (ready.status == 503 && ready.json()["code"] == "shutting_down").then_some(())
+        })
+        .await;
         drop(lock);
     };
     let (answers, ()) = tokio::join!(all, end);

@@ -256,6 +256,32 @@ async fn a_large_atomic_batch_of_one_user_is_told_to_its_end() {
 }
 
 #[actix_rt::test]
+async fn a_change_that_did_not_fit_into_a_full_mailbox_is_read_from_the_ledger() {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    rig.post(184, "known", Kind::Reward, 1).await.expect("accepted");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let repeats = rig.repeat(184, "known", 5000);
+    let posted = rig.post_atomic(184, 10).await.await.expect("answered");
+    assert_eq!(posted.outcomes.len(), 10);
+    let answered = futures_util::future::join_all(repeats).await;
+    let refused = answered.into_iter().filter(|posted| rig::is_overloaded(posted.as_ref().expect("answered")));
+    assert!(refused.count() > 0, "the mailbox was full");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "paced v1 e1 +1", "paced v11 e10 +10"]);
+}
+
+#[actix_rt::test]
+async fn an_actor_that_died_with_messages_waiting_is_forgotten_in_time() {
+    let rig = Rig::start().await;
+    rig.post(184, "e", Kind::Reward, 1).await.expect("accepted");
+    rig.crash_with_messages_behind(184);
+    tokio::time::sleep(minutes(10)).await;
+    let totals = rig.registry.send(InspectRegistry).await.expect("alive");
+    assert_eq!(totals.actors, 0);
+}
+
+#[actix_rt::test]
 async fn a_burst_for_a_new_user_fits_its_mailbox() {
     let rig = Rig::start().await;
     let answers = rig.burst(184, 500);

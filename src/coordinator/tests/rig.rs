@@ -10,7 +10,8 @@ use super::listener::{Listener, Stall};
 use super::memory_ledger::{MemoryLedger, entry};
 use crate::clock::Clock;
 use crate::coordinator::messages::{
-    AttachSession, Peer, PostAtomic, PostBatch, PostEntries, RefreshSession, Routable, SessionId, ToUser,
+    AttachSession, CloseReason, CloseSessions, Peer, PostAtomic, PostBatch, PostEntries, RefreshSession, Routable,
+    SessionId, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::{BalanceActor, Policy, Registry, Shared};
@@ -48,6 +49,10 @@ impl Handler<ToUser<Crash>> for Registry {
     fn handle(&mut self, crash: ToUser<Crash>, ctx: &mut Self::Context) {
         self.route_crash(crash, ctx);
     }
+}
+
+pub(super) fn is_overloaded(posted: &Posted) -> bool {
+    matches!(posted.outcomes[..], [EntryOutcome::Failed(PostError::Overloaded)])
 }
 
 pub(super) fn version(posted: Posted) -> Result<i64, PostError> {
@@ -187,21 +192,40 @@ impl Rig {
         answer
     }
 
-    /// Postings of one entry each, sent at once.
+    /// Postings of one new entry each, sent at once.
     pub(super) fn burst(&self, user: i64, count: usize) -> Vec<oneshot::Receiver<Posted>> {
+        self.post_parts(user, (0..count).map(|n| format!("burst:{user}:{n}")))
+    }
+
+    /// The same entry of 1 again and again, sent at once.
+    pub(super) fn repeat(&self, user: i64, event: &str, count: usize) -> Vec<oneshot::Receiver<Posted>> {
+        self.post_parts(user, (0..count).map(|_| event.to_owned()))
+    }
+
+    fn post_parts(&self, user: i64, events: impl Iterator<Item = String>) -> Vec<oneshot::Receiver<Posted>> {
         let user_id = UserId::new(user).expect("user id");
-        let (parts, answers) = (0..count)
-            .map(|n| {
+        let (parts, answers) = events
+            .map(|event| {
                 let (reply, answer) = oneshot::channel();
                 let permit = self.admission.try_acquire(Lane::Bulk, 1).expect("room");
                 let deadline = self.clock.deadline(Duration::from_secs(3600));
-                let entries = vec![entry(user, &format!("burst:{user}:{n}"), Kind::Reward, 1)];
+                let entries = vec![entry(user, &event, Kind::Reward, 1)];
                 let message = PostEntries { entries, lane: Lane::Bulk, deadline, permit, reply };
                 (ToUser { user_id, message }, answer)
             })
             .unzip();
         self.registry.try_send(PostBatch(parts)).expect("room");
         answers
+    }
+
+    /// The actor dies with messages behind the one that kills it.
+    pub(super) fn crash_with_messages_behind(&self, user: i64) {
+        let user_id = UserId::new(user).expect("user id");
+        self.registry.try_send(ToUser { user_id, message: Crash }).expect("room");
+        for _ in 0..3 {
+            let message = CloseSessions(CloseReason::GoingAway);
+            self.registry.try_send(ToUser { user_id, message }).expect("room");
+        }
     }
 
     pub(super) async fn post_atomic(&self, user: i64, count: usize) -> oneshot::Receiver<Posted> {
