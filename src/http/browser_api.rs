@@ -17,7 +17,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 fn session(request: &HttpRequest, state: &HttpState) -> Result<Session, Problem> {
     let refuse = |why: String| Problem::new(Code::Unauthorized, why);
     let token = bearer(request.headers()).ok_or_else(|| refuse("a bearer token is needed".into()))?;
-    state.session_keys.verify(token, state.clock.now_s()).map_err(|error| refuse(error.to_string()))
+    state.sessions.keys.verify(token, state.clock.now_s()).map_err(|error| refuse(error.to_string()))
 }
 
 /// `GET /api/v1/balance`

@@ -196,7 +196,7 @@ pub(super) fn token_answer(state: &HttpState, user_id: i64, ttl_s: Option<u64>) 
     if !(1..=SESSION_TTL_S_MAX).contains(&ttl_s) {
         return Err(invalid("ttl_s", format!("must be 1 to {SESSION_TTL_S_MAX}")));
     }
-    let issued = state.session_keys.issue(user_id, ttl_s, state.clock.now_s());
+    let issued = state.sessions.keys.issue(user_id, ttl_s, state.clock.now_s());
     let expires_at = clock::rfc3339(issued.expires_at_s.saturating_mul(1_000_000));
     Ok(HttpResponse::Ok().json(json!({ "token": issued.token, "expires_at": expires_at })))
 }

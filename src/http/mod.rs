@@ -21,6 +21,7 @@ pub mod router;
 pub mod server;
 mod session;
 mod session_frames;
+pub mod session_shared;
 pub mod session_token;
 pub mod signature;
 mod state;

@@ -21,13 +21,13 @@ use crate::coordinator::{BalanceActor, Registry};
 use crate::domain::UserId;
 use crate::limits::{BAD_MESSAGES_MAX, SESSION_MAILBOX_MAX};
 
-use super::HttpState;
 use super::client_messages::{ClientMessage, Credentials};
 use super::problem::{Code, Problem};
-use super::rate_limit::{Bucket, Rate};
+use super::rate_limit::Bucket;
 use super::session_frames::{self, End};
+use super::session_shared::{SessionPlace, SessionShared};
 use super::session_token::{Session, TokenError};
-use super::upgrade::{PROTOCOL, SessionPlace};
+use super::upgrade::PROTOCOL;
 
 type Ctx = WebsocketContext<SessionActor>;
 
@@ -36,7 +36,7 @@ const STOPPING_CHECK_MS: u64 = 200;
 
 /// What a session begins with.
 pub(super) struct Opening {
-    pub state: Arc<HttpState>,
+    pub shared: Arc<SessionShared>,
     pub place: SessionPlace,
     /// By header or subprotocol, if at all.
     pub authenticated: Option<Result<Session, TokenError>>,
@@ -45,7 +45,7 @@ pub(super) struct Opening {
 
 /// One open socket.
 pub(super) struct SessionActor {
-    state: Arc<HttpState>,
+    shared: Arc<SessionShared>,
     _place: SessionPlace,
     id: SessionId,
     peer: Peer,
@@ -65,7 +65,7 @@ pub(super) struct SessionActor {
 
 /// Upgrades the connection and starts its actor.
 pub(super) fn start(opening: Opening, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
-    let message_bytes_max = opening.state.settings.limits.ws_message_bytes;
+    let message_bytes_max = opening.shared.settings.limits.ws_message_bytes;
     WsResponseBuilder::new(SessionActor::new(opening), request, payload)
         .protocols(&[PROTOCOL])
         .codec(Codec::new().max_size(message_bytes_max))
@@ -75,12 +75,12 @@ pub(super) fn start(opening: Opening, request: &HttpRequest, payload: web::Paylo
 
 impl SessionActor {
     fn new(opening: Opening) -> Self {
-        let Opening { state, place, authenticated, peer } = opening;
-        let now_us = state.clock.monotonic_us();
-        let bucket = Bucket::full(message_rate(&state), now_us);
+        let Opening { shared, place, authenticated, peer } = opening;
+        let now_us = shared.clock.monotonic_us();
+        let bucket = Bucket::full(shared.message_rate(), now_us);
         Self {
-            id: state.next_session_id(),
-            state,
+            id: shared.next_id(),
+            shared,
             _place: place,
             peer,
             opening: authenticated,
@@ -114,7 +114,7 @@ impl SessionActor {
         BalanceActor: Handler<M>,
         Registry: Handler<ToUser<M>>,
     {
-        if self.state.registry.try_send(ToUser { user_id, message }).is_err() {
+        if self.shared.registry.try_send(ToUser { user_id, message }).is_err() {
             self.end(End::Overloaded, ctx);
         }
     }
@@ -143,7 +143,7 @@ impl SessionActor {
             }
             (Ok(new), None) => {
                 self.session = Some(new);
-                ctx.text(session_frames::hello(&self.state, self.id, new.user_id));
+                ctx.text(session_frames::hello(&self.shared, self.id, new.user_id));
                 self.attach(new.user_id, ctx);
                 self.set_alarm(ctx);
             }
@@ -152,12 +152,12 @@ impl SessionActor {
 
     /// One alarm per session: the earliest of whatever has to happen at a time.
     fn set_alarm(&mut self, ctx: &mut Ctx) {
-        let limits = &self.state.settings.limits;
-        let now_us = self.state.clock.monotonic_us();
+        let limits = &self.shared.settings.limits;
+        let now_us = self.shared.clock.monotonic_us();
         let at_us = match self.session {
             None => (self.opened_us + limits.auth_timeout_ms * 1000).min(now_us + STOPPING_CHECK_MS * 1000),
             Some(session) => {
-                let left_us = session.expires_at_s.saturating_mul(1_000_000).saturating_sub(self.state.clock.now_us());
+                let left_us = session.expires_at_s.saturating_mul(1_000_000).saturating_sub(self.shared.clock.now_us());
                 (self.pinged_us + limits.heartbeat_ms * 1000)
                     .min(self.heard_us + limits.idle_timeout_ms * 1000)
                     .min(now_us.saturating_add(u64::try_from(left_us).unwrap_or(0)))
@@ -172,14 +172,14 @@ impl SessionActor {
 
     fn wake(&mut self, ctx: &mut Ctx) {
         self.alarm = None;
-        let limits = &self.state.settings.limits;
-        let now_us = self.state.clock.monotonic_us();
+        let limits = &self.shared.settings.limits;
+        let now_us = self.shared.clock.monotonic_us();
         let since = |then_us: u64| now_us.saturating_sub(then_us) / 1000;
         match self.session {
-            None if self.state.is_stopping() => return self.end(End::GoingAway, ctx),
+            None if self.shared.is_stopping() => return self.end(End::GoingAway, ctx),
             None if since(self.opened_us) >= limits.auth_timeout_ms => return self.end(End::Unauthenticated, ctx),
             None => {}
-            Some(session) if session.expires_at_s.saturating_mul(1_000_000) <= self.state.clock.now_us() => {
+            Some(session) if session.expires_at_s.saturating_mul(1_000_000) <= self.shared.clock.now_us() => {
                 return self.end(End::TokenExpired, ctx);
             }
             Some(_) if since(self.heard_us) >= limits.idle_timeout_ms => return self.end(End::HeartbeatLost, ctx),
@@ -196,9 +196,9 @@ impl SessionActor {
 
     /// Whether a message is within the rate. The first one beyond is answered, the next one ends the session.
     fn is_in_time(&mut self, ctx: &mut Ctx) -> bool {
-        let now_us = self.state.clock.monotonic_us();
+        let now_us = self.shared.clock.monotonic_us();
         self.heard_us = now_us;
-        if self.bucket.try_take(message_rate(&self.state), now_us) {
+        if self.bucket.try_take(self.shared.message_rate(), now_us) {
             return true;
         }
         if std::mem::replace(&mut self.is_warned, true) {
@@ -216,7 +216,7 @@ impl SessionActor {
         let message = match (ClientMessage::parse(text), self.session) {
             (Ok(ClientMessage::Auth(credentials)), _) => {
                 let result = match credentials {
-                    Credentials::Token(token) => self.state.session_keys.verify(&token, self.state.clock.now_s()),
+                    Credentials::Token(token) => self.shared.keys.verify(&token, self.shared.clock.now_s()),
                     Credentials::InitData => Err(TokenError::Invalid),
                 };
                 return self.authenticate(result, ctx);
@@ -258,7 +258,7 @@ impl SessionActor {
             Item::Last(bytes) => (bytes, true),
         };
         let Some(whole) = &mut self.fragments else { return self.end(End::Protocol, ctx) };
-        if whole.len() + bytes.len() > self.state.settings.limits.ws_message_bytes {
+        if whole.len() + bytes.len() > self.shared.settings.limits.ws_message_bytes {
             return self.end(End::TooBig, ctx);
         }
         whole.extend_from_slice(&bytes);
@@ -270,11 +270,6 @@ impl SessionActor {
             }
         }
     }
-}
-
-fn message_rate(state: &HttpState) -> Rate {
-    let limits = &state.settings.limits;
-    Rate { per_s: limits.ws_messages_per_s, burst: limits.ws_messages_burst }
 }
 
 impl Actor for SessionActor {
@@ -292,7 +287,7 @@ impl Actor for SessionActor {
         if let Some(session) = self.session {
             let message = DetachSession { session_id: self.id };
             // Full: the actor finds the closed outbox with its next frame.
-            let _ = self.state.registry.try_send(ToUser { user_id: session.user_id, message });
+            let _ = self.shared.registry.try_send(ToUser { user_id: session.user_id, message });
         }
     }
 }
@@ -322,7 +317,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             Ok(Message::Text(text)) if self.is_in_time(ctx) => self.text(&text, ctx),
             Ok(Message::Ping(bytes)) if self.is_in_time(ctx) => ctx.pong(&bytes),
             Ok(Message::Text(_) | Message::Ping(_)) => {}
-            Ok(Message::Pong(_) | Message::Nop) => self.heard_us = self.state.clock.monotonic_us(),
+            Ok(Message::Pong(_) | Message::Nop) => self.heard_us = self.shared.clock.monotonic_us(),
             Ok(Message::Binary(_)) => self.end(End::UnsupportedData, ctx),
             Ok(Message::Continuation(item)) => self.fragment(item, ctx),
             Ok(Message::Close(reason)) => {

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::coordinator::messages::{CloseReason, SessionId};
 use crate::domain::UserId;
 
-use super::HttpState;
+use super::session_shared::SessionShared;
 use super::session_token::TokenError;
 use super::upgrade::PROTOCOL;
 
@@ -70,14 +70,14 @@ impl From<TokenError> for End {
 }
 
 /// The `hello` frame.
-pub(super) fn hello(state: &HttpState, session_id: SessionId, user_id: UserId) -> String {
-    let settings = &state.settings;
+pub(super) fn hello(shared: &SessionShared, session_id: SessionId, user_id: UserId) -> String {
+    let settings = &shared.settings;
     let client_cache = &settings.client_cache;
     let frame = json!({
         "type": "hello",
         "session_id": session_id,
         "user_id": user_id,
-        "epoch": state.ledger.epoch(),
+        "epoch": shared.epoch,
         "protocol": PROTOCOL,
         "heartbeat_ms": settings.limits.heartbeat_ms,
         "client_cache": {

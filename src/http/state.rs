@@ -1,7 +1,7 @@
 //! What every handler of both listeners uses.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
@@ -9,19 +9,18 @@ use actix::Addr;
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
 use crate::coordinator::Registry;
-use crate::coordinator::messages::SessionId;
 use crate::ledger::{Admission, Lane, Permit, SqlLedger};
 use crate::telemetry::counters::Counters;
 
 use super::problem::{Code, Problem};
 use super::rate_limit::FailureLimit;
-use super::session_token::SessionKeys;
+use super::session_shared::SessionShared;
 
 /// Shared by all workers.
 #[derive(Debug)]
 pub struct HttpState {
     /// The settings the service was started with.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// With the demo page.
     pub is_dev: bool,
     /// The time.
@@ -34,12 +33,10 @@ pub struct HttpState {
     pub admission: Admission,
     /// What is counted.
     pub counters: Arc<Counters>,
-    /// Signs and verifies session tokens.
-    pub session_keys: SessionKeys,
+    /// What sessions use.
+    pub sessions: Arc<SessionShared>,
     pub(super) admin_failures: FailureLimit,
-    is_stopping: AtomicBool,
     requests: AtomicUsize,
-    next_session_id: AtomicU64,
 }
 
 impl HttpState {
@@ -52,8 +49,11 @@ impl HttpState {
         ledger: Arc<SqlLedger>,
         counters: Arc<Counters>,
     ) -> Self {
+        let settings = Arc::new(settings);
+        let epoch = ledger.epoch().to_owned();
+        let sessions = SessionShared::new(settings.clone(), epoch, clock, registry.clone(), counters.clone());
         Self {
-            session_keys: SessionKeys::new(&settings.auth.session_secrets),
+            sessions: Arc::new(sessions),
             admission: Admission::new(settings.limits.queue_entries),
             settings,
             is_dev,
@@ -62,20 +62,18 @@ impl HttpState {
             ledger,
             counters,
             admin_failures: FailureLimit::new(),
-            is_stopping: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
-            next_session_id: AtomicU64::new(1),
         }
     }
 
     /// From now on nothing new is taken.
     pub fn begin_stopping(&self) {
-        self.is_stopping.store(true, Ordering::Release);
+        self.sessions.begin_stopping();
     }
 
     /// Whether the service is stopping.
     pub fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Acquire)
+        self.sessions.is_stopping()
     }
 
     /// Whether no request is being answered and no session is open.
@@ -102,10 +100,6 @@ impl HttpState {
     /// `database.timeout_ms`
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_millis(self.settings.database.timeout_ms)
-    }
-
-    pub(super) fn next_session_id(&self) -> SessionId {
-        SessionId(self.next_session_id.fetch_add(1, Ordering::Relaxed))
     }
 }
 

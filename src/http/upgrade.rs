@@ -1,7 +1,5 @@
 //! `GET /ws`: who may open a session, before there is one.
 
-use std::sync::Arc;
-
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -11,6 +9,7 @@ use super::HttpState;
 use super::browser_api::bearer;
 use super::problem::{Code, Problem};
 use super::session::{self, Opening};
+use super::session_shared::SessionPlace;
 use super::session_token::{Session, TokenError};
 
 /// The subprotocol of this service.
@@ -19,23 +18,6 @@ pub(super) const PROTOCOL: &str = "balance.v1";
 const BEARER_PROTOCOL: &str = "bearer.";
 /// The longest user agent that is kept, in bytes.
 const USER_AGENT_BYTES_MAX: usize = 160;
-
-/// Takes a place among all sessions and gives it back when dropped.
-#[derive(Debug)]
-pub(super) struct SessionPlace(Arc<HttpState>);
-
-impl SessionPlace {
-    fn take(state: &Arc<HttpState>) -> Option<Self> {
-        let sessions_max = state.settings.limits.sessions as u64;
-        state.counters.sessions.try_take(sessions_max).then(|| Self(state.clone()))
-    }
-}
-
-impl Drop for SessionPlace {
-    fn drop(&mut self) {
-        self.0.counters.sessions.sub(1);
-    }
-}
 
 /// `GET /ws`
 pub(super) async fn upgrade(
@@ -46,19 +28,19 @@ pub(super) async fn upgrade(
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
-    let state = state.into_inner();
+    let shared = state.sessions.clone();
     let full = || Problem::new(Code::Overloaded, "no more sessions fit; come back later");
-    let place = SessionPlace::take(&state).ok_or_else(full)?;
+    let place = SessionPlace::take(&shared).ok_or_else(full)?;
     let token = bearer(request.headers()).or_else(|| offered_token(request.headers()));
     let authenticated: Option<Result<Session, TokenError>> =
-        token.map(|token| state.session_keys.verify(token, state.clock.now_s()));
+        token.map(|token| shared.keys.verify(token, shared.clock.now_s()));
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     let peer = Peer {
         address: request.peer_addr().map(|peer| peer.ip()),
         user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_BYTES_MAX).collect::<String>().into()),
-        connected_at_us: state.clock.now_us(),
+        connected_at_us: shared.clock.now_us(),
     };
-    session::start(Opening { state, place, authenticated, peer }, &request, payload)
+    session::start(Opening { shared, place, authenticated, peer }, &request, payload)
 }
 
 fn offered_token(headers: &HeaderMap) -> Option<&str> {

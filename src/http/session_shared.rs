@@ -1,0 +1,92 @@
+//! What every session uses, whichever worker it lives on. It knows nothing of the ledger.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use actix::Addr;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::coordinator::Registry;
+use crate::coordinator::messages::SessionId;
+use crate::telemetry::counters::Counters;
+
+use super::rate_limit::Rate;
+use super::session_token::SessionKeys;
+
+/// Shared by all sessions of a process.
+#[derive(Debug)]
+pub struct SessionShared {
+    /// The settings the service was started with.
+    pub settings: Arc<Settings>,
+    /// The ledger's epoch.
+    pub epoch: String,
+    /// The time.
+    pub clock: Clock,
+    /// The way to every balance actor.
+    pub registry: Addr<Registry>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Signs and verifies session tokens.
+    pub keys: SessionKeys,
+    is_stopping: AtomicBool,
+    next_id: AtomicU64,
+}
+
+impl SessionShared {
+    /// Composes it.
+    pub fn new(
+        settings: Arc<Settings>,
+        epoch: String,
+        clock: Clock,
+        registry: Addr<Registry>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            keys: SessionKeys::new(&settings.auth.session_secrets),
+            settings,
+            epoch,
+            clock,
+            registry,
+            counters,
+            is_stopping: AtomicBool::new(false),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// From now on nothing new is taken, and who is not signed in yet has to go.
+    pub fn begin_stopping(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the service is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn next_id(&self) -> SessionId {
+        SessionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn message_rate(&self) -> Rate {
+        let limits = &self.settings.limits;
+        Rate { per_s: limits.ws_messages_per_s, burst: limits.ws_messages_burst }
+    }
+}
+
+/// A place among all sessions (`limits.sessions`); given back when dropped.
+#[derive(Debug)]
+pub(super) struct SessionPlace(Arc<SessionShared>);
+
+impl SessionPlace {
+    pub(super) fn take(shared: &Arc<SessionShared>) -> Option<Self> {
+        let sessions_max = shared.settings.limits.sessions as u64;
+        shared.counters.sessions.try_take(sessions_max).then(|| Self(shared.clone()))
+    }
+}
+
+impl Drop for SessionPlace {
+    fn drop(&mut self) {
+        self.0.counters.sessions.sub(1);
+    }
+}
