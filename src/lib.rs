@@ -37,4 +37,5 @@ pub mod domain;
 pub mod http;
 pub mod ledger;
 pub mod limits;
+pub mod planted;
 pub mod telemetry;

@@ -95,11 +95,12 @@ fn imports_go_one_way() {
     let allowed: &[(&str, &[&str])] = &[
         ("clock", &[]),
         ("limits", &[]),
+        ("planted", &[]),
         ("telemetry", &["clock", "limits"]),
         ("domain", &["domain"]),
         ("config", &["config", "domain", "clock", "limits"]),
-        ("ledger", &["ledger", "domain", "clock", "config", "limits"]),
-        ("coordinator", &["coordinator", "ledger", "domain", "clock", "config", "limits", "telemetry"]),
+        ("ledger", &["ledger", "domain", "clock", "config", "limits", "planted"]),
+        ("coordinator", &["coordinator", "ledger", "domain", "clock", "config", "limits", "planted", "telemetry"]),
         ("http", &["http", "coordinator", "ledger", "domain", "clock", "config", "limits", "telemetry"]),
     ];
     let mut wrong = Vec::new();

@@ -14,6 +14,7 @@ use actix::prelude::*;
 use crate::limits::{MIN_VERSION_WAIT_MS, VERSION_WAITERS_MAX};
 
 use crate::domain::{Balances, Kind, Source, UserId};
+use crate::planted::{Plant, is_planted};
 
 use super::account_cache::{AccountCache, Moment};
 use super::live::{Attached, Event, Live};
@@ -51,7 +52,10 @@ pub(super) struct Gauge {
 impl Gauge {
     /// Nothing is under way, nobody is attached and nobody waits: it can leave memory without anybody noticing.
     pub(super) fn is_quiescent(&self) -> bool {
-        [&self.queued, &self.sessions, &self.in_flight, &self.version_waiters].iter().all(|count| count.get() == 0)
+        is_planted(Plant::RetiredWhileBusy)
+            || [&self.queued, &self.sessions, &self.in_flight, &self.version_waiters]
+                .iter()
+                .all(|count| count.get() == 0)
     }
 }
 
@@ -304,5 +308,14 @@ impl Handler<Retire> for BalanceActor {
 
     fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
         ctx.stop();
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Handler<super::messages::Crash> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, _: super::messages::Crash, _: &mut Self::Context) {
+        panic!("planned");
     }
 }

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::domain::{Balances, Source};
 use crate::limits::ACTOR_EVENTS_MAX;
+use crate::planted::{Plant, is_planted};
 
 use super::account_cache::Cached;
 use super::frames::Reason;
@@ -121,7 +122,9 @@ impl Attached {
 
     /// Whether a push of this version is news to it.
     pub(super) fn needs(&self, version: i64) -> bool {
-        self.is_primed && !self.is_leaving() && self.last_version < version
+        let is_primed = self.is_primed || is_planted(Plant::PushedBeforeSnapshot);
+        let is_news = self.last_version < version || is_planted(Plant::VersionSentAgain);
+        is_primed && !self.is_leaving() && is_news
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -131,7 +134,7 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        if let Some(outbox) = self.outbox.take() {
+        if let Some(outbox) = self.outbox.take_if(|_| !is_planted(Plant::SessionsLeftBehind)) {
             // Full: it attaches again with its next heartbeat, as every session does.
             let _ = outbox.try_send(ToSession::Reattach);
         }
@@ -194,6 +197,10 @@ impl Live {
         source: Option<&Source>,
     ) {
         if self.base.as_ref().is_none_or(|base| version <= base.version) {
+            return;
+        }
+        let is_early = self.pacing.last_push_us().is_some_and(|at_us| committed_us < at_us + 5_000_000);
+        if is_planted(Plant::EarlyChangeDropped) && mode == Mode::Paced && is_early {
             return;
         }
         self.pacing.note(committed_us, mode);

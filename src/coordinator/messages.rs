@@ -275,6 +275,17 @@ pub struct SessionsGone {
 #[rtype(result = "()")]
 pub struct Shutdown;
 
+/// Panic, as a bug would: for tests of what follows.
+#[cfg(feature = "simulation")]
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Crash;
+
+#[cfg(feature = "simulation")]
+impl Routable for Crash {
+    fn overloaded(self) {}
+}
+
 impl Routable for PostEntries {
     fn overloaded(self) {
         let Self { entries, reply, .. } = self;

@@ -9,6 +9,8 @@
 
 use serde::Serialize;
 
+use crate::planted::{Plant, is_planted};
+
 /// The intervals, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
@@ -115,7 +117,8 @@ impl Pacing {
 
     /// Notes a push of everything that waited.
     pub fn pushed(&mut self, at_us: u64) {
-        *self = Self { last_push_us: Some(at_us), waiting: None };
+        let last_push_us = (!is_planted(Plant::GapForgotten)).then_some(at_us);
+        *self = Self { last_push_us, waiting: None };
     }
 
     /// When the user was last pushed to.

@@ -6,6 +6,7 @@ use actix::prelude::*;
 use log::info;
 
 use crate::limits::LAGGING_RETRY_MS;
+use crate::planted::{Plant, is_planted};
 
 use super::BalanceActor;
 use super::frames::{self, Push, Reason};
@@ -31,7 +32,7 @@ impl BalanceActor {
         let Some(due) = live.pacing.due(&self.shared.policy.intervals) else { return };
         if due.at_us <= self.shared.clock.monotonic_us() {
             self.push(due.mode, ctx);
-        } else {
+        } else if !is_planted(Plant::TimerNotSet) {
             self.wake_at(due.at_us, ctx);
         }
     }
@@ -43,6 +44,9 @@ impl BalanceActor {
         let Some(base) = live.base.replace(Base { version: cached.version, balances: cached.balances.clone() }) else {
             return;
         };
+        if is_planted(Plant::ChangesCountedTwice) {
+            live.base = Some(base.clone());
+        }
         let pending = std::mem::take(&mut live.pending);
         live.pacing.pushed(now.us);
         self.last_push_us = Some(now.us);
@@ -65,6 +69,7 @@ impl BalanceActor {
             let result = if session.owed.is_empty() { session.tell(text.clone(), cached.version) } else { Told::Full };
             match result {
                 Told::Sent => told += 1,
+                Told::Full if is_planted(Plant::LaggingForgotten) => {}
                 Told::Full => {
                     session.owe((Reason::Recovered, None));
                     is_lagging = true;

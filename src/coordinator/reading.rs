@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::domain::Account;
 use crate::ledger::LedgerError;
 use crate::limits::READ_WAITERS_MAX;
+use crate::planted::{Plant, is_planted};
 
 use super::account_cache::Moment;
 use super::frames::{self, Reason};
@@ -52,6 +53,9 @@ impl Handler<RefreshSession> for BalanceActor {
         self.dequeue(ctx);
         let session_id = session.session_id;
         self.attach(session, ctx);
+        if is_planted(Plant::RefreshFromMemory) {
+            return self.balance_for(Waiter::Session { session_id, reason: Reason::Refresh, id }, false, ctx);
+        }
         self.request_read(Some(Waiter::Session { session_id, reason: Reason::Refresh, id }), ctx);
     }
 }
@@ -172,7 +176,7 @@ impl BalanceActor {
     }
 
     fn read_failed(&mut self, error: &LedgerError, waiters: Vec<Waiter>, ctx: &mut Context<Self>) {
-        let stale = self.cache.known().map(|cached| cached.view(self.user_id, true));
+        let stale = self.cache.known().map(|cached| cached.view(self.user_id, !is_planted(Plant::StaleUnmarked)));
         for waiter in waiters {
             match (waiter, &stale) {
                 (Waiter::Reader(request), Some(view)) if request.min_version.is_none_or(|v| v <= view.version) => {

@@ -9,7 +9,7 @@
 
 mod handlers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,10 +21,9 @@ use tokio::sync::mpsc;
 use crate::domain::{Outcome, UserId};
 use crate::ledger::{EntryOutcome, Orphan, Posted};
 use crate::limits::{ACTOR_MAILBOX_MAX, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX};
+use crate::planted::{Plant, is_planted};
 
 use super::balance_actor::Gauge;
-#[cfg(test)]
-use super::messages::ToUser;
 use super::messages::{BalanceChanged, CommittedEntry, LedgerRecovered, Retire, Routable};
 use super::{BalanceActor, Shared};
 
@@ -110,6 +109,13 @@ impl Registry {
         }
     }
 
+    /// In order, so that the same happenings have the same course.
+    fn users_with_sessions(&self) -> Vec<UserId> {
+        let mut users: Vec<UserId> = self.with_sessions.keys().copied().collect();
+        users.sort_unstable();
+        users
+    }
+
     fn forget(&mut self, user_id: UserId) {
         self.with_sessions.remove(&user_id);
         self.idle.pop(&user_id);
@@ -145,8 +151,9 @@ impl Registry {
 
     /// Retires actors whose balance is older than the TTL, and enforces the limit.
     fn sweep(&mut self) {
-        let gone: Vec<UserId> =
+        let mut gone: Vec<UserId> =
             self.with_sessions.iter().filter(|(_, slot)| slot.can_go()).map(|(user, _)| *user).collect();
+        gone.sort_unstable();
         gone.into_iter().for_each(|user_id| self.sessions_gone(user_id));
         let (now_us, ttl_us) = (self.shared.clock.monotonic_us(), self.shared.policy.cache_ttl_us);
         let is_old = |slot: &Slot| {
@@ -178,7 +185,7 @@ impl Registry {
 
     /// Asks the ledger whether it is back, while somebody is owed a fresh balance.
     fn probe(&mut self, ctx: &mut Context<Self>) {
-        if self.is_probing || self.shared.counters.actors_stale.get() == 0 {
+        if self.is_probing || self.shared.counters.actors_stale.get() == 0 || is_planted(Plant::NeverRecovered) {
             return;
         }
         self.is_probing = true;
@@ -186,8 +193,10 @@ impl Registry {
             registry.is_probing = false;
             if result.is_ok() {
                 info!("the ledger answers again");
-                let users: Vec<UserId> = registry.with_sessions.keys().copied().collect();
-                users.into_iter().for_each(|user_id| registry.route_to_resident(user_id, LedgerRecovered, ctx));
+                registry
+                    .users_with_sessions()
+                    .into_iter()
+                    .for_each(|user_id| registry.route_to_resident(user_id, LedgerRecovered, ctx));
             }
         });
         ctx.spawn(answered);
@@ -195,7 +204,7 @@ impl Registry {
 
     /// Tells resident actors of entries that were committed on another way than through themselves: one message each.
     fn tell_committed(&self, posted: &Posted) {
-        let mut by_user: HashMap<UserId, BalanceChanged> = HashMap::new();
+        let mut by_user: BTreeMap<UserId, BalanceChanged> = BTreeMap::new();
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
             if let EntryOutcome::Decided { outcome: Outcome::Accepted { version, balances }, committed_at_us } = outcome
             {
@@ -217,18 +226,6 @@ impl Registry {
                 slot.gauge.missed_a_change.set(true);
             }
         }
-    }
-}
-
-#[cfg(test)]
-impl Registry {
-    /// For a test's message that makes an actor panic.
-    pub(super) fn route_crash<M>(&mut self, ToUser { user_id, message }: ToUser<M>, ctx: &Context<Self>)
-    where
-        M: Routable,
-        BalanceActor: Handler<M>,
-    {
-        self.route_to_resident(user_id, message, ctx);
     }
 }
 

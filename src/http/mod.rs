@@ -28,4 +28,6 @@ mod state;
 mod upgrade;
 mod webhooks;
 
+#[cfg(feature = "simulation")]
+pub use session::start_over;
 pub use state::HttpState;

@@ -73,6 +73,25 @@ pub(super) fn start(opening: Opening, request: &HttpRequest, payload: web::Paylo
         .map_err(|error| Problem::new(Code::UpgradeRequired, format!("no WebSocket handshake: {error}")))
 }
 
+/// Runs a session over bytes instead of a connection: it reads `incoming`, and what it writes is the answer. `None` when
+/// no more sessions fit.
+#[cfg(feature = "simulation")]
+pub fn start_over<S>(
+    shared: Arc<SessionShared>,
+    token: Option<&str>,
+    peer: Peer,
+    incoming: S,
+) -> Option<impl futures_util::Stream<Item = Result<bytes::Bytes, actix_web::Error>> + use<S>>
+where
+    S: futures_util::Stream<Item = Result<bytes::Bytes, actix_web::error::PayloadError>> + 'static,
+{
+    let place = SessionPlace::take(&shared)?;
+    let authenticated = token.map(|token| shared.keys.verify(token, shared.clock.now_s()));
+    let codec = Codec::new().max_size(shared.settings.limits.ws_message_bytes);
+    let session = SessionActor::new(Opening { shared, place, authenticated, peer });
+    Some(WebsocketContext::with_codec(session, incoming, codec))
+}
+
 impl SessionActor {
     fn new(opening: Opening) -> Self {
         let Opening { shared, place, authenticated, peer } = opening;

@@ -9,6 +9,8 @@ use crate::domain::{
     Account, Amount, Balances, CurrencyId, EventId, NewEntry, Outcome, Recorded, Rules, TxHash, UserId, post,
 };
 
+use crate::planted::{Plant, is_planted};
+
 use super::EntryOutcome;
 
 /// Entries that belong together: of one posting.
@@ -177,7 +179,7 @@ impl<'a> Books<'a> {
     fn apply(&mut self, entry: &'a NewEntry) -> Outcome {
         let hash = entry.key_hash();
         let account = self.loaded.accounts.get_mut(&entry.user_id).expect("every user of the batch was loaded");
-        let by_event = self.loaded.events.get(&entry.event_id);
+        let by_event = self.loaded.events.get(&entry.event_id).filter(|_| !is_planted(Plant::DuplicateApplied));
         let by_hash = hash.as_ref().and_then(|hash| self.loaded.hashes.get(hash));
         // An account made earlier in this batch exists for the entries that follow it.
         let known = Account { exists: account.exists || account.version > 0, ..account.clone() };

@@ -11,12 +11,15 @@ use crate::coordinator::messages::{
 use crate::coordinator::{ActorSummary, RegistryTotals};
 use crate::domain::UserId;
 use crate::ledger::{Lane, Orphan, PostError, Posted, Posting};
+use crate::planted::{Plant, is_planted};
 
 use super::{Registry, Slot};
 
 impl StreamHandler<Orphan> for Registry {
     fn handle(&mut self, posted: Orphan, _: &mut Self::Context) {
-        self.tell_committed(&posted);
+        if !is_planted(Plant::OrphanForgotten) {
+            self.tell_committed(&posted);
+        }
     }
 
     fn finished(&mut self, _: &mut Self::Context) {
@@ -51,6 +54,8 @@ macro_rules! routed_to_residents {
     )+ };
 }
 routed_to_residents!(DetachSession, ReportDisplayed, CloseSessions);
+#[cfg(feature = "simulation")]
+routed_to_residents!(crate::coordinator::messages::Crash);
 
 impl Handler<ToUser<PostEntries>> for Registry {
     type Result = ();
@@ -170,7 +175,7 @@ impl Handler<Shutdown> for Registry {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.is_stopping = true;
-        let users: Vec<UserId> = self.with_sessions.keys().copied().collect();
+        let users = self.users_with_sessions();
         let close = || CloseSessions(CloseReason::GoingAway);
         users.into_iter().for_each(|user_id| self.route_to_resident(user_id, close(), ctx));
     }

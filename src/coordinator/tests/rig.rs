@@ -10,8 +10,8 @@ use super::listener::{Listener, Stall};
 use super::memory_ledger::{MemoryLedger, entry};
 use crate::clock::Clock;
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, CloseSessions, Peer, PostAtomic, PostBatch, PostEntries, RefreshSession, Routable,
-    SessionId, ToUser,
+    AttachSession, CloseReason, CloseSessions, Crash, Peer, PostAtomic, PostBatch, PostEntries, RefreshSession,
+    Routable, SessionId, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::{BalanceActor, Policy, Registry, Shared};
@@ -24,31 +24,6 @@ pub(super) const SESSIONS_PER_USER_MAX: usize = 3;
 
 pub(super) const fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
-}
-
-/// Makes its actor panic.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Crash;
-
-impl Routable for Crash {
-    fn overloaded(self) {}
-}
-
-impl Handler<Crash> for BalanceActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Crash, _: &mut Self::Context) {
-        panic!("planned");
-    }
-}
-
-impl Handler<ToUser<Crash>> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, crash: ToUser<Crash>, ctx: &mut Self::Context) {
-        self.route_crash(crash, ctx);
-    }
 }
 
 pub(super) fn is_overloaded(posted: &Posted) -> bool {

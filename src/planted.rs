@@ -1,0 +1,83 @@
+//! Faults planted on purpose, to show that the simulation (`tests/simulation`) would see them.
+//!
+//! Without the feature `simulation`, which no release has, nothing is ever planted and every question here is compiled
+//! away.
+
+/// A mistake that the code could make; each is one that such systems have made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    /// A paced change soon after a push is dropped instead of kept for the next one.
+    EarlyChangeDropped,
+    /// A known event id is applied again.
+    DuplicateApplied,
+    /// An older state that is read replaces a newer one.
+    OlderReadServed,
+    /// An actor is retired with something under way in it.
+    RetiredWhileBusy,
+    /// A session is pushed a version that it has.
+    VersionSentAgain,
+    /// A session is pushed to before its snapshot.
+    PushedBeforeSnapshot,
+    /// Nobody is told when the ledger is back.
+    NeverRecovered,
+    /// The last known balance is shown as if it were fresh.
+    StaleUnmarked,
+    /// A push counts its changes from an older push than the last one.
+    ChangesCountedTwice,
+    /// A commit whose actor died is told to nobody.
+    OrphanForgotten,
+    /// A refresh is answered from memory.
+    RefreshFromMemory,
+    /// The time of the last push is forgotten.
+    GapForgotten,
+    /// A push that does not fit into a session's outbox is dropped.
+    LaggingForgotten,
+    /// The last state of a burst waits for a timer that nobody sets.
+    TimerNotSet,
+    /// The sessions of an actor that died are not told to attach again.
+    SessionsLeftBehind,
+}
+
+impl Plant {
+    /// Every one.
+    pub const ALL: [Self; 15] = [
+        Self::EarlyChangeDropped,
+        Self::DuplicateApplied,
+        Self::OlderReadServed,
+        Self::RetiredWhileBusy,
+        Self::VersionSentAgain,
+        Self::PushedBeforeSnapshot,
+        Self::NeverRecovered,
+        Self::StaleUnmarked,
+        Self::ChangesCountedTwice,
+        Self::OrphanForgotten,
+        Self::RefreshFromMemory,
+        Self::GapForgotten,
+        Self::LaggingForgotten,
+        Self::TimerNotSet,
+        Self::SessionsLeftBehind,
+    ];
+}
+
+#[cfg(feature = "simulation")]
+std::thread_local! {
+    static PLANTED: std::cell::Cell<Option<Plant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants a fault in everything that runs on this thread, or takes it away.
+#[cfg(feature = "simulation")]
+pub fn plant(fault: Option<Plant>) {
+    PLANTED.set(fault);
+}
+
+/// Whether the code at hand shall make this mistake.
+#[inline(always)]
+pub(crate) fn is_planted(fault: Plant) -> bool {
+    #[cfg(feature = "simulation")]
+    return PLANTED.get() == Some(fault);
+    #[cfg(not(feature = "simulation"))]
+    {
+        let _ = fault;
+        false
+    }
+}

@@ -1,0 +1,117 @@
+//! The oracle's own ledger: what was committed, counted by nothing but additions of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use balance_coordinator::domain::{Kind, NewEntry};
+
+/// Balances of all currencies, in minor units.
+pub type Minor = [i64; 2];
+
+/// One committed entry.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub event: String,
+    pub kind: Kind,
+    pub source: String,
+    /// All balances after it.
+    pub balances: Minor,
+    /// Its commit time by the ledger, and when others could see it.
+    pub committed_us: u64,
+    pub visible_us: u64,
+    /// When the coordinator was told of it, if ever.
+    pub heard_us: Option<u64>,
+}
+
+/// Every user's entries in the order of their versions.
+#[derive(Debug, Default)]
+pub struct Books {
+    users: BTreeMap<i64, Vec<Commit>>,
+    events: BTreeMap<String, (i64, i64)>,
+    hashes: BTreeSet<[u8; 32]>,
+}
+
+impl Books {
+    /// Writes an entry down; the error says which rule it breaks.
+    pub fn commit(&mut self, entry: &NewEntry, version: i64, committed_us: u64, now_us: u64) -> Result<(), String> {
+        let user = entry.user_id.get();
+        let event = entry.event_id.as_str().to_owned();
+        let commits = self.users.entry(user).or_default();
+        let expected = commits.len() as i64 + 1;
+        let mut balances = commits.last().map_or([0; 2], |last| last.balances);
+        balances[entry.currency.index()] += entry.amount.minor();
+        let is_below_zero = balances.iter().any(|balance| *balance < 0);
+        commits.push(Commit {
+            event: event.clone(),
+            kind: entry.kind,
+            source: entry.source.as_str().to_owned(),
+            balances,
+            committed_us,
+            visible_us: now_us,
+            heard_us: None,
+        });
+        let is_known = self.events.insert(event.clone(), (user, expected)).is_some();
+        let is_known_hash = entry.tx_hash.is_some_and(|hash| !self.hashes.insert(*hash.as_bytes()));
+        match () {
+            () if version != expected => {
+                Err(format!("{event}: version {version} of user {user} instead of {expected}"))
+            }
+            () if is_known => Err(format!("{event} is in the ledger twice")),
+            () if is_known_hash => Err(format!("{event}: its transaction is in the ledger twice")),
+            () if is_below_zero => Err(format!("{event} takes user {user} below zero")),
+            () => Ok(()),
+        }
+    }
+
+    /// The coordinator is being told of a version.
+    pub fn heard(&mut self, user: i64, version: i64, now_us: u64) {
+        if let Some(commit) = self.users.get_mut(&user).and_then(|commits| commits.get_mut(version as usize - 1)) {
+            commit.heard_us.get_or_insert(now_us);
+        }
+    }
+
+    /// A user's entries; the n-th made version n.
+    pub fn of(&self, user: i64) -> &[Commit] {
+        self.users.get(&user).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many entries a user has.
+    pub fn version(&self, user: i64) -> i64 {
+        self.of(user).len() as i64
+    }
+
+    /// How many entries a user had at a time.
+    pub fn version_at(&self, user: i64, at_us: u64) -> i64 {
+        self.of(user).partition_point(|commit| commit.visible_us <= at_us) as i64
+    }
+
+    /// The newest version that the coordinator was told of by then.
+    pub fn heard_version(&self, user: i64, at_us: u64) -> i64 {
+        let heard = |commit: &Commit| commit.heard_us.is_some_and(|heard_us| heard_us <= at_us);
+        self.of(user).iter().rposition(heard).map_or(0, |index| index as i64 + 1)
+    }
+
+    /// The balances after so many entries; `None` when there never were so many.
+    pub fn balances_at(&self, user: i64, version: i64) -> Option<Minor> {
+        match version {
+            0 => Some([0; 2]),
+            _ => self.of(user).get(usize::try_from(version).ok()?.checked_sub(1)?).map(|commit| commit.balances),
+        }
+    }
+
+    /// Whose an event is and which version it made.
+    pub fn find(&self, event: &str) -> Option<(i64, i64)> {
+        self.events.get(event).copied()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+}
+
+/// Minor units as they are shown, by arithmetic of its own.
+pub fn shown(minor: i64) -> String {
+    let sign = if minor < 0 { "-" } else { "" };
+    let size = minor.unsigned_abs();
+    format!("{sign}{}.{:09}", size / 1_000_000_000, size % 1_000_000_000)
+}

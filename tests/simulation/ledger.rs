@@ -1,0 +1,336 @@
+//! The ledger of the simulation: tables in memory, decided by the real rule, written by tasks in virtual time that fail
+//! as planned.
+//!
+//! It keeps what the real one promises (an answer after the commit, a user's order within a lane, single postings before
+//! bulk ones, a broken commit settled before it is answered) and nothing more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use balance_coordinator::domain::Outcome;
+use balance_coordinator::domain::{Account, EventId, Recorded, Rules, TxHash, UserId};
+use balance_coordinator::ledger::batch::{Group, Loaded, plan};
+use balance_coordinator::ledger::{
+    EntryOutcome, Lane, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting,
+};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::plants::LedgerPlant;
+use super::random::Chance;
+use super::world::{WALL_START_US, World, note};
+
+/// Writers, as on PostgreSQL: a user always has the same one.
+const WRITERS: usize = 2;
+
+/// Postings in one transaction.
+const POSTINGS_MAX: usize = 8;
+
+/// Within this everything is answered, in milliseconds (`database.timeout_ms`), and how much earlier a read gives up.
+pub const TIMEOUT_MS: u64 = 5000;
+const MARGIN_MS: u64 = 100;
+
+/// What is wrong with the database at the moment.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Weather {
+    pub is_away: bool,
+    pub is_slow: bool,
+    pub loses_answers: bool,
+    pub serves_old: bool,
+    pub refuses: bool,
+}
+
+/// The database, and the threads that the real ledger would have.
+pub struct SimLedger {
+    world: World,
+    tables: Mutex<Tables>,
+    weather: Mutex<Weather>,
+    chance: Mutex<Chance>,
+    lanes: Vec<mpsc::UnboundedSender<Sent>>,
+    /// The process that is running, and its way to hear of what nobody waited for.
+    running: Mutex<(u64, Option<mpsc::Sender<Orphan>>)>,
+    plant: Option<LedgerPlant>,
+}
+
+/// The state after each version of each user, and the keys.
+#[derive(Debug, Default)]
+struct Tables {
+    states: HashMap<UserId, Vec<Account>>,
+    events: HashMap<EventId, Recorded>,
+    hashes: HashMap<TxHash, Recorded>,
+}
+
+/// A posting, and the process that sent it.
+struct Sent {
+    process: u64,
+    posting: Posting,
+}
+
+/// One process's way to the ledger.
+pub struct Door {
+    ledger: Arc<SimLedger>,
+    process: u64,
+}
+
+impl SimLedger {
+    /// Starts the writers.
+    pub fn start(world: World, seed: u64, plant: Option<LedgerPlant>) -> Arc<Self> {
+        let (lanes, inboxes): (Vec<_>, Vec<_>) = (0..WRITERS).map(|_| mpsc::unbounded_channel()).unzip();
+        let ledger = Arc::new(Self {
+            world,
+            tables: Mutex::default(),
+            weather: Mutex::default(),
+            chance: Mutex::new(Chance::new(seed, 1)),
+            lanes,
+            running: Mutex::new((0, None)),
+            plant,
+        });
+        for inbox in inboxes {
+            actix_rt::spawn(ledger.clone().write(inbox));
+        }
+        ledger
+    }
+
+    /// A new process opens the ledger; what an older one left behind is not written any more.
+    pub fn open(self: &Arc<Self>, orphans: mpsc::Sender<Orphan>) -> Door {
+        let mut running = lock(&self.running);
+        *running = (running.0 + 1, Some(orphans));
+        Door { ledger: self.clone(), process: running.0 }
+    }
+
+    /// Changes what is wrong with it.
+    pub fn set_weather(&self, change: impl FnOnce(&mut Weather)) -> Weather {
+        let mut weather = lock(&self.weather);
+        change(&mut weather);
+        *weather
+    }
+
+    fn weather(&self) -> Weather {
+        *lock(&self.weather)
+    }
+
+    /// Somebody else writes, and nobody is told.
+    pub fn write_behind(&self, entry: balance_coordinator::domain::NewEntry) {
+        self.carry_out(&[Group { entries: std::slice::from_ref(&entry), is_atomic: false }], self.world.now_us());
+    }
+
+    fn milliseconds(&self, low: u64, high: u64) -> Duration {
+        Duration::from_millis(lock(&self.chance).between(low, high))
+    }
+
+    fn happens(&self, percent: u32) -> bool {
+        lock(&self.chance).percent(percent)
+    }
+
+    /// How long a step takes.
+    fn step(&self) -> Duration {
+        if self.weather().is_slow && self.happens(30) { self.milliseconds(50, 2500) } else { self.milliseconds(1, 6) }
+    }
+
+    async fn write(self: Arc<Self>, mut inbox: mpsc::UnboundedReceiver<Sent>) {
+        let (mut single, mut bulk) = (VecDeque::new(), VecDeque::new());
+        loop {
+            if single.is_empty() && bulk.is_empty() {
+                let Some(first) = inbox.recv().await else { return };
+                sort(first, &mut single, &mut bulk);
+            }
+            while let Ok(next) = inbox.try_recv() {
+                sort(next, &mut single, &mut bulk);
+            }
+            let singles = single.len().min(POSTINGS_MAX);
+            let bulks = bulk.len().min(POSTINGS_MAX - singles).max(usize::from(singles == 0));
+            let mut batch: Vec<Sent> = single.drain(..singles).collect();
+            batch.extend(bulk.drain(..bulks.min(bulk.len())));
+            self.transaction(batch).await;
+        }
+    }
+
+    async fn transaction(&self, batch: Vec<Sent>) {
+        let (late, mut batch): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|sent| sent.posting.deadline.has_passed());
+        late.into_iter().for_each(|sent| self.fail(sent, PostError::Unavailable));
+        while self.weather().is_away {
+            if batch.iter().all(|sent| sent.posting.deadline.has_passed()) {
+                return batch.into_iter().for_each(|sent| self.fail(sent, PostError::Unavailable));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        if self.weather().refuses && self.happens(30) && !batch.is_empty() {
+            self.fail(batch.remove(0), PostError::Refused);
+        }
+        sleep(self.step()).await;
+        let committed_us = self.world.now_us();
+        sleep(self.step()).await;
+        let running = lock(&self.running).0;
+        batch.retain(|sent| sent.process == running);
+        if self.plant == Some(LedgerPlant::AnsweredBeforeCommit) && self.happens(20) {
+            return self.answer_only(batch, committed_us);
+        }
+        let groups: Vec<Group<'_>> = batch.iter().map(|sent| group(&sent.posting)).collect();
+        let outcomes = self.carry_out(&groups, committed_us);
+        sleep(self.step()).await;
+        // A commit that broke is settled once the database is back.
+        while self.weather().is_away {
+            sleep(Duration::from_millis(50)).await;
+        }
+        for (sent, outcomes) in batch.into_iter().zip(outcomes) {
+            self.answer(sent, outcomes);
+        }
+    }
+
+    /// Decides, writes, and tells the oracle.
+    fn carry_out(&self, groups: &[Group<'_>], committed_us: u64) -> Vec<Vec<EntryOutcome>> {
+        let plan = plan(groups, self.loaded(groups), Rules { auto_create: true }, wall(committed_us));
+        let mut tables = lock(&self.tables);
+        for planned in &plan.entries {
+            let (entry, version) = (planned.entry, planned.version);
+            note!(self.world, "commit {} user {} version {version}", entry.event_id.as_str(), entry.user_id);
+            self.world.check(|oracle, now_us| oracle.books.commit(entry, version, committed_us, now_us));
+            let recorded = Recorded::of(entry, version, wall(committed_us));
+            tables.events.insert(entry.event_id.clone(), recorded);
+            if let Some(hash) = entry.key_hash() {
+                tables.hashes.insert(hash, recorded);
+            }
+            let state = Account { exists: true, version, balances: planned.balances.clone() };
+            tables.states.entry(entry.user_id).or_default().push(state);
+        }
+        plan.outcomes
+    }
+
+    /// The planted mistake: an answer, and no commit behind it.
+    fn answer_only(&self, batch: Vec<Sent>, committed_us: u64) {
+        for sent in batch {
+            let groups = [group(&sent.posting)];
+            let outcomes =
+                plan(&groups, self.loaded(&groups), Rules { auto_create: true }, wall(committed_us)).outcomes;
+            self.answer(sent, outcomes.into_iter().flatten().collect());
+        }
+    }
+
+    fn loaded(&self, groups: &[Group<'_>]) -> Loaded {
+        let tables = lock(&self.tables);
+        let users = groups.iter().flat_map(|group| group.entries).map(|entry| entry.user_id);
+        let accounts = users.map(|user| (user, tables.state(user, 0))).collect();
+        Loaded { accounts, events: tables.events.clone(), hashes: tables.hashes.clone() }
+    }
+
+    fn fail(&self, sent: Sent, error: PostError) {
+        let Posting { entries, reply, .. } = sent.posting;
+        // Its actor may have died.
+        let _ = reply.send(Posted::failed(entries, error));
+    }
+
+    fn answer(&self, Sent { process, posting }: Sent, outcomes: Vec<EntryOutcome>) {
+        let Posting { entries, reply, permit, .. } = posting;
+        drop(permit);
+        if self.weather().loses_answers && self.happens(30) {
+            return note!(self.world, "the answer to {} is lost", entries[0].event_id.as_str());
+        }
+        let accepted = versions(&entries, &outcomes);
+        let (running, orphans) = lock(&self.running).clone();
+        let is_heard = match reply.send(Posted { entries, outcomes }) {
+            Ok(()) => true,
+            Err(unheard) => orphans.is_some_and(|orphans| orphans.try_send(unheard).is_ok()),
+        };
+        if is_heard && process == running {
+            let now_us = self.world.now_us();
+            let oracle = &mut self.world.lock().oracle;
+            for (user, version) in accepted {
+                oracle.books.heard(user, version, now_us);
+                oracle.contacted(user, now_us);
+            }
+        }
+    }
+
+    /// A user's state, now or a few versions ago.
+    fn read(&self, user: UserId) -> Account {
+        let is_old = self.weather().serves_old && self.happens(50);
+        let versions_ago = if is_old { lock(&self.chance).between(1, 3) as usize } else { 0 };
+        let tables = lock(&self.tables);
+        if versions_ago > 0 && tables.states.contains_key(&user) {
+            let now_us = self.world.now_us();
+            self.world.lock().oracle.old_read(user.get(), now_us);
+        }
+        tables.state(user, versions_ago)
+    }
+}
+
+impl Tables {
+    fn state(&self, user: UserId, versions_ago: usize) -> Account {
+        let states = self.states.get(&user).map_or(&[][..], Vec::as_slice);
+        let index = states.len().checked_sub(1 + versions_ago);
+        index.map_or_else(|| Account::unknown(2), |index| states[index].clone())
+    }
+}
+
+impl Ledger for Door {
+    fn post(&self, posting: Posting) {
+        let writer = posting.entries[0].user_id.get() as usize % WRITERS;
+        // The writers live as long as the run.
+        let _ = self.ledger.lanes[writer].send(Sent { process: self.process, posting });
+    }
+
+    fn account(&self, user: UserId) -> Pending<Account> {
+        let (ledger, process) = (self.ledger.clone(), self.process);
+        let (before, after) = (ledger.step(), ledger.step());
+        note!(ledger.world, "read of user {user}");
+        ledger.world.lock().oracle.reads += 1;
+        Box::pin(async move {
+            let limit = Duration::from_millis(TIMEOUT_MS - MARGIN_MS);
+            let unavailable = || LedgerError::Unavailable("planned".into());
+            let read = async {
+                sleep(before).await;
+                if ledger.weather().is_away {
+                    if ledger.plant == Some(LedgerPlant::ZeroForUnknown) {
+                        return Ok(Account::unknown(2));
+                    }
+                    let patience = if ledger.happens(50) { Duration::from_millis(5) } else { limit };
+                    sleep(patience).await;
+                    return Err(unavailable());
+                }
+                let account = ledger.read(user);
+                sleep(after).await;
+                Ok(account)
+            };
+            let result = tokio::time::timeout(limit, read).await.unwrap_or_else(|_| Err(unavailable()));
+            if result.is_ok() && lock(&ledger.running).0 == process {
+                let now_us = ledger.world.now_us();
+                ledger.world.lock().oracle.contacted(user.get(), now_us);
+            }
+            result
+        })
+    }
+
+    fn ping(&self) -> Pending<()> {
+        let (ledger, wait) = (self.ledger.clone(), self.ledger.step());
+        Box::pin(async move {
+            sleep(wait).await;
+            if ledger.weather().is_away { Err(LedgerError::Unavailable("planned".into())) } else { Ok(()) }
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("one thread, no panic inside")
+}
+
+fn sort(sent: Sent, single: &mut VecDeque<Sent>, bulk: &mut VecDeque<Sent>) {
+    if sent.posting.lane == Lane::Single { single.push_back(sent) } else { bulk.push_back(sent) }
+}
+
+fn group(posting: &Posting) -> Group<'_> {
+    Group { entries: &posting.entries, is_atomic: posting.is_atomic }
+}
+
+fn wall(us: u64) -> i64 {
+    WALL_START_US.saturating_add_unsigned(us)
+}
+
+fn versions(entries: &[balance_coordinator::domain::NewEntry], outcomes: &[EntryOutcome]) -> Vec<(i64, i64)> {
+    let version = |outcome: &EntryOutcome| match outcome {
+        EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. } => Some(*version),
+        _ => None,
+    };
+    entries.iter().zip(outcomes).filter_map(|(entry, outcome)| Some((entry.user_id.get(), version(outcome)?))).collect()
+}

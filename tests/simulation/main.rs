@@ -1,0 +1,102 @@
+//! Deterministic simulation: the real registry, balance actors, pacing and WebSocket sessions in virtual time, over a
+//! ledger in memory that fails as planned.
+//!
+//! One seed decides everything: who posts what when, which session reads slowly, reconnects or falls silent, when the
+//! ledger is away, slow, refuses, loses an answer or serves an old state, which actor dies. An oracle of its own
+//! ([`oracle`]) watches every commit, answer and frame. Then the faults stop, and everything has to converge. The same
+//! seed gives the same run, byte for byte of its log.
+//!
+//! ```text
+//! cargo test --test simulation                                       # 1,000 seeds, the planted faults, the named seeds
+//! SIM_SEEDS=20000 cargo test --release --test simulation seeds_hold  # by hand
+//! SIM_SEED=42 cargo test --test simulation one_seed -- --nocapture   # one seed, with its log
+//! ```
+//!
+//! Start reading at [`run`]; what is done to the service is in [`driver`].
+
+mod books;
+mod client;
+mod driver;
+mod ledger;
+mod network;
+mod oracle;
+mod plants;
+mod random;
+mod requests;
+mod run;
+mod seeds;
+mod world;
+
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use run::{Report, run};
+
+/// Seeds in a usual run; `SIM_SEEDS` runs another number.
+const SEEDS: u64 = 1000;
+
+/// Operations of a seed: what the driver does before the faults stop.
+pub const OPERATIONS: usize = 500;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}: not a number")))
+}
+
+/// How a failing seed is run again.
+fn explain(seed: u64, report: &Report) -> String {
+    let found = report.violations.iter().take(5).map(|line| format!("\n  {line}")).collect::<String>();
+    format!("seed {seed}:{found}\n  again: SIM_SEED={seed} cargo test --test simulation one_seed -- --nocapture")
+}
+
+#[test]
+fn seeds_hold() {
+    let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
+    let (next, failed, totals) = (AtomicU64::new(0), Mutex::new(Vec::new()), Mutex::new((0, 0, 0)));
+    let start = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let too_many = || failed.lock().expect("no panic holds it").len() >= 10;
+                    if seed >= seeds || too_many() {
+                        return;
+                    }
+                    let report = run(seed, None);
+                    let mut totals = totals.lock().expect("no panic holds it");
+                    *totals = (totals.0 + report.operations, totals.1 + report.commits, totals.2 + report.frames);
+                    if !report.violations.is_empty() {
+                        failed.lock().expect("no panic holds it").push(explain(seed, &report));
+                    }
+                }
+            });
+        }
+    });
+    let (operations, commits, frames) = totals.into_inner().expect("no panic holds it");
+    let failed = failed.into_inner().expect("no panic holds it");
+    println!("{seeds} seeds, {operations} operations, {commits} commits, {frames} frames in {:?}", start.elapsed());
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(operations >= seeds * OPERATIONS as u64, "every seed runs to its end");
+}
+
+#[test]
+fn one_seed() {
+    let seed = number("SIM_SEED").unwrap_or(0);
+    let report = run(seed, None);
+    if number("SIM_SEED").is_some() {
+        println!("{}", report.log);
+    }
+    assert!(report.violations.is_empty(), "{}", explain(seed, &report));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_log_byte_for_byte() {
+    for seed in 0..20 {
+        let (first, second) = (run(seed, None), run(seed, None));
+        let differ = first.log.lines().zip(second.log.lines()).find(|(a, b)| a != b);
+        assert_eq!(differ, None, "seed {seed}");
+        assert_eq!(first.log.len(), second.log.len(), "seed {seed}");
+        assert!(first.log.lines().count() > OPERATIONS, "seed {seed}: the log tells what happened");
+    }
+}

@@ -1,0 +1,134 @@
+//! What senders and readers are answered.
+
+use balance_coordinator::coordinator::BalanceView;
+use balance_coordinator::domain::{Account, CurrencyId, Kind, NewEntry, Outcome, Recorded};
+use balance_coordinator::ledger::EntryOutcome;
+
+use super::{Oracle, SLACK_US, TIMEOUT_US, TTL_US};
+use crate::world::WALL_START_US;
+
+/// What an entry is; a second one with the same event id and another of these is a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    pub user: i64,
+    pub kind: Kind,
+    pub currency: CurrencyId,
+    pub minor: i64,
+}
+
+impl Item {
+    pub fn of(entry: &NewEntry) -> Self {
+        let NewEntry { user_id, kind, currency, amount, .. } = entry;
+        Self { user: user_id.get(), kind: *kind, currency: *currency, minor: amount.minor() }
+    }
+
+    fn of_record(first: &Recorded) -> Self {
+        let Recorded { user_id, kind, currency, amount, .. } = first;
+        Self { user: user_id.get(), kind: *kind, currency: *currency, minor: amount.minor() }
+    }
+}
+
+impl Oracle {
+    /// An entry is being sent, the first time or again.
+    pub fn sends(&mut self, entry: &NewEntry) {
+        self.sent.entry(entry.event_id.as_str().to_owned()).or_insert_with(|| Item::of(entry));
+    }
+
+    /// Acknowledged events, with what they are.
+    pub fn acknowledged(&self) -> Vec<(String, Item)> {
+        let known = |event: &String| Some((event.clone(), *self.sent.get(event)?));
+        self.accepted.iter().filter_map(known).collect()
+    }
+
+    /// A sender that asked at `asked_us` has its answer. Whether it is final comes back.
+    pub fn answered(&mut self, entry: &NewEntry, outcome: &EntryOutcome, asked_us: u64) -> Result<bool, String> {
+        let event = entry.event_id.as_str();
+        let EntryOutcome::Decided { outcome, .. } = outcome else { return Ok(false) };
+        match outcome {
+            Outcome::Accepted { version, balances } => {
+                if self.books.find(event) != Some((entry.user_id.get(), *version)) {
+                    return Err(format!("{event} is acknowledged with version {version}, but it is not in the ledger"));
+                }
+                let account = Account { exists: true, version: *version, balances: balances.clone() };
+                self.check_state(entry.user_id.get(), &account)?;
+                if !self.accepted.insert(event.to_owned()) {
+                    return Err(format!("{event} is accepted twice"));
+                }
+            }
+            Outcome::Duplicate(first) => {
+                if self.books.find(event) != Some((first.user_id.get(), first.version))
+                    || Item::of_record(first) != Item::of(entry)
+                {
+                    return Err(format!("{event} is called a duplicate of {first:?}"));
+                }
+                self.accepted.insert(event.to_owned());
+            }
+            Outcome::Conflict(first) => {
+                if self.books.find(event).is_none() || Item::of_record(first) == Item::of(entry) {
+                    return Err(format!("{event} is called a conflict with {first:?}"));
+                }
+            }
+            Outcome::InsufficientFunds { available } => {
+                let (user, now) = (entry.user_id.get(), self.books.version(entry.user_id.get()));
+                let states = self.books.version_at(user, asked_us.saturating_sub(1))..=now;
+                let existed = |version| {
+                    let balances = self.books.balances_at(user, version);
+                    balances.is_some_and(|balances| balances[entry.currency.index()] == available.minor())
+                };
+                if available.minor() + entry.amount.minor() >= 0 || !states.into_iter().any(existed) {
+                    return Err(format!("{event} is refused for want of funds, with {available:?} there"));
+                }
+            }
+            Outcome::UnknownUser | Outcome::AmountOverflow => return Err(format!("{event}: {outcome:?}")),
+        }
+        Ok(true)
+    }
+
+    /// A reader that asked at `asked_us` has its answer.
+    pub fn read(&mut self, view: &BalanceView, is_fresh: bool, asked_us: u64, now_us: u64) -> Result<(), String> {
+        let user = view.user_id.get();
+        let account = Account { exists: view.exists, version: view.version, balances: view.balances.clone() };
+        self.check_state(user, &account)?;
+        let as_of_us = u64::try_from(view.as_of_us - WALL_START_US).unwrap_or(0);
+        if view.is_stale {
+            return self.check_stale(user, as_of_us, asked_us, now_us);
+        }
+        if now_us.saturating_sub(as_of_us) > TTL_US + TIMEOUT_US + SLACK_US {
+            return Err(format!("a balance of user {user} that was last known at {as_of_us} us is called fresh"));
+        }
+        let least =
+            if is_fresh { self.books.version_at(user, asked_us) } else { self.books.heard_version(user, asked_us) };
+        if view.version < least && !self.may_remember_old(user, asked_us) {
+            let version = view.version;
+            return Err(format!(
+                "user {user} is read at version {version}, asked at {asked_us} us, when {least} was there"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Version and balances belong together, and were the ledger's.
+    fn check_state(&self, user: i64, account: &Account) -> Result<(), String> {
+        let Account { version, balances, .. } = account;
+        let currencies = balance_coordinator::domain::Currencies::default();
+        let told: Vec<i64> = currencies.iter().map(|(id, _)| balances.get(id).minor()).collect();
+        match self.books.balances_at(user, *version) {
+            Some(known) if known[..] == told[..] => Ok(()),
+            known => Err(format!("user {user} at version {version} is told as {told:?}, the ledger says {known:?}")),
+        }
+    }
+
+    /// A balance is called stale only when there is a reason, and its age is true.
+    pub(super) fn check_stale(&self, user: i64, as_of_us: u64, asked_us: u64, now_us: u64) -> Result<(), String> {
+        if self.was_well(asked_us.saturating_sub(2 * TIMEOUT_US), now_us) {
+            return Err(format!("a balance of user {user} is called stale while the ledger is there"));
+        }
+        let contact_us = self.contacts.get(&user).copied().unwrap_or(0);
+        if as_of_us > contact_us {
+            return Err(format!(
+                "a stale balance of user {user} as of {as_of_us} us, last heard of at {contact_us} us"
+            ));
+        }
+        Ok(())
+    }
+}

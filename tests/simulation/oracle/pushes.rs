@@ -1,0 +1,93 @@
+//! What pushes owe to time: the rule of the next push, worked out from the commits.
+
+use balance_coordinator::domain::Kind;
+use serde_json::Value;
+
+use super::frames::moment;
+use super::{DEBOUNCE_US, DIRECT_INTERVAL_US, MIN_INTERVAL_US, Oracle, SLACK_US};
+
+/// One push, as any session heard it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    pub pushed_us: u64,
+    base: i64,
+    version: i64,
+    is_direct: bool,
+    sources: Vec<String>,
+    first_committed_us: u64,
+    committed_us: u64,
+}
+
+impl Push {
+    pub fn read(frame: &Value, base: i64, version: i64) -> Result<Self, String> {
+        let sources = frame["sources"].as_array().ok_or("no sources")?;
+        Ok(Self {
+            pushed_us: moment(frame, "pushed_at")?,
+            base,
+            version,
+            is_direct: match frame["mode"].as_str() {
+                Some("direct") => true,
+                Some("paced") => false,
+                _ => return Err("no mode".into()),
+            },
+            sources: sources.iter().map(|source| source.as_str().unwrap_or_default().to_owned()).collect(),
+            first_committed_us: moment(frame, "first_committed_at")?,
+            committed_us: moment(frame, "committed_at")?,
+        })
+    }
+}
+
+/// Kinds that are pushed at once.
+pub fn is_direct(kind: Kind) -> bool {
+    kind != Kind::Reward
+}
+
+impl Oracle {
+    /// Gaps, order and content of all pushes.
+    pub(super) fn check_pushes(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut last: Option<(i64, &Push)> = None;
+        for ((user, _), push) in &self.pushes {
+            let before = last.filter(|(last_user, _)| last_user == user).map(|(_, push)| push);
+            let result = self.check_content(*user, push).and_then(|()| self.check_gap(*user, before, push));
+            found.extend(result.err().map(|what| format!("user {user}: {what}: {push:?}")));
+            last = Some((*user, push));
+        }
+        found
+    }
+
+    fn check_content(&self, user: i64, push: &Push) -> Result<(), String> {
+        let commits = &self.books.of(user)[push.base as usize..push.version as usize];
+        if push.is_direct && !commits.iter().any(|commit| is_direct(commit.kind)) {
+            return Err("a direct push without a direct change".into());
+        }
+        if push.sources.iter().any(|source| !commits.iter().any(|commit| commit.source == *source)) {
+            return Err("a source that did not change anything".into());
+        }
+        if !(push.first_committed_us <= push.committed_us && push.committed_us <= push.pushed_us) {
+            return Err("committed after it was pushed".into());
+        }
+        let (Some(first), Some(last)) = (commits.first(), commits.last()) else { return Err("an empty push".into()) };
+        let settled_us = (last.committed_us + DEBOUNCE_US).min(first.committed_us + MIN_INTERVAL_US);
+        if !push.is_direct && push.pushed_us + SLACK_US < settled_us {
+            return Err(format!("paced, but sent before {settled_us} us"));
+        }
+        Ok(())
+    }
+
+    fn check_gap(&self, user: i64, before: Option<&Push>, push: &Push) -> Result<(), String> {
+        let Some(before) = before else { return Ok(()) };
+        if self.was_replaced(user, before.pushed_us.saturating_sub(SLACK_US), push.pushed_us) {
+            return Ok(());
+        }
+        let gap_us = push.pushed_us - before.pushed_us;
+        let least_us = if push.is_direct { DIRECT_INTERVAL_US } else { MIN_INTERVAL_US };
+        if gap_us < least_us {
+            return Err(format!("{gap_us} us after the last push"));
+        }
+        if push.base < before.version && !self.may_remember_old(user, before.pushed_us) {
+            return Err(format!("it counts again what the push of version {} has counted", before.version));
+        }
+        Ok(())
+    }
+}

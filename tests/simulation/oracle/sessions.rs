@@ -1,0 +1,234 @@
+//! What is owed to each session over time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::pushes::is_direct;
+use super::{DIRECT_INTERVAL_US, MIN_INTERVAL_US, Oracle, SLACK_US, TIMEOUT_US};
+
+/// How often a full outbox is tried again.
+const LAGGING_RETRY_US: u64 = 100_000;
+
+/// Within so much of the ledger's return a session that is owed a balance has it: a probe, its answer, a read.
+const RECOVERY_US: u64 = 600_000;
+
+/// One connection of one client.
+#[derive(Debug, Default)]
+pub struct SessionRecord {
+    pub user: i64,
+    pub opened_us: u64,
+    pub is_greeted: bool,
+    /// The largest version it was sent.
+    pub version: i64,
+    pub first_balance_us: Option<u64>,
+    /// Pings not answered yet, and messages that deserve an error.
+    pub pings: BTreeSet<u64>,
+    pub bad_messages: u32,
+    pub garbage: u32,
+    /// Since when it knows only a stale balance or none.
+    pub is_owed_since_us: Option<u64>,
+    closed_us: Option<u64>,
+    /// Its first `balance` or error.
+    first_answer_us: Option<u64>,
+    /// When it saw which version, and whether in a `balance`.
+    seen: Vec<(u64, i64, bool)>,
+    /// When it reads what it is sent.
+    prompt: Vec<(u64, Option<u64>)>,
+    refreshes: BTreeMap<u64, Refresh>,
+}
+
+#[derive(Debug)]
+struct Refresh {
+    asked_us: u64,
+    answered_us: Option<u64>,
+}
+
+impl SessionRecord {
+    pub fn open(user: i64, now_us: u64) -> Self {
+        Self { user, opened_us: now_us, prompt: vec![(now_us, None)], ..Self::default() }
+    }
+
+    /// The connection is gone.
+    pub fn close(&mut self, now_us: u64) {
+        self.set_prompt(false, now_us);
+        self.closed_us.get_or_insert(now_us);
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.closed_us.is_none()
+    }
+
+    /// From now on it does (not) read what it is sent as it comes.
+    pub fn set_prompt(&mut self, is_prompt: bool, now_us: u64) {
+        match (self.prompt.last_mut(), is_prompt) {
+            (Some((_, end @ None)), false) => *end = Some(now_us),
+            (Some((_, Some(_))) | None, true) if self.closed_us.is_none() => self.prompt.push((now_us, None)),
+            _ => {}
+        }
+    }
+
+    pub fn is_prompt(&self) -> bool {
+        self.prompt.last().is_some_and(|(_, end)| end.is_none())
+    }
+
+    /// It asks for a balance.
+    pub fn asks(&mut self, id: u64, now_us: u64) {
+        self.refreshes.insert(id, Refresh { asked_us: now_us, answered_us: None });
+    }
+
+    pub(super) fn asked_us(&self, frame: &Value) -> Option<u64> {
+        let refresh = self.refreshes.get(&frame["id"].as_u64()?)?;
+        Some(refresh.asked_us)
+    }
+
+    pub(super) fn answered(&mut self, frame: &Value, now_us: u64) -> Result<(), String> {
+        self.first_answer_us.get_or_insert(now_us);
+        let Some(id) = frame.get("id") else { return Ok(()) };
+        let refresh = id.as_u64().and_then(|id| self.refreshes.get_mut(&id)).ok_or("an answer to nobody")?;
+        match refresh.answered_us.replace(now_us) {
+            None => Ok(()),
+            Some(_) => Err("a second answer to the same refresh".into()),
+        }
+    }
+
+    pub(super) fn saw(&mut self, version: i64, is_balance: bool, now_us: u64) {
+        if is_balance {
+            self.first_balance_us.get_or_insert(now_us);
+        }
+        self.version = self.version.max(version);
+        self.seen.push((now_us, version, is_balance));
+    }
+
+    fn was_prompt(&self, from_us: u64, to_us: u64) -> bool {
+        self.closed_us.is_none_or(|closed_us| closed_us > to_us)
+            && self.prompt.iter().any(|(begin, end)| *begin <= from_us && end.is_none_or(|end| end > to_us))
+    }
+
+    fn version_by(&self, at_us: u64) -> i64 {
+        self.seen.iter().filter(|(seen_us, ..)| *seen_us <= at_us).map(|(_, version, _)| *version).max().unwrap_or(0)
+    }
+
+    /// Whether its actor, alive since `since_us`, had sent it a balance before a time.
+    fn was_primed(&self, since_us: u64, before_us: u64) -> bool {
+        self.seen.iter().any(|(at_us, _, is_balance)| *is_balance && *at_us > since_us && *at_us < before_us)
+    }
+}
+
+impl Oracle {
+    /// Every promise with a time in it.
+    pub(super) fn check_obligations(&self, now_us: u64) -> Vec<String> {
+        let mut found = Vec::new();
+        for (index, session) in self.sessions.iter().enumerate() {
+            let results = [
+                self.check_greeting(session, now_us),
+                self.check_refreshes(session, now_us),
+                self.check_changes(session, now_us),
+                self.check_catching_up(session, now_us),
+            ];
+            let name = |what| format!("session {index} of user {}: {what}", session.user);
+            found.extend(results.into_iter().filter_map(Result::err).map(name));
+        }
+        found
+    }
+
+    /// The first balance, or the news that there is none, comes unasked.
+    fn check_greeting(&self, session: &SessionRecord, now_us: u64) -> Result<(), String> {
+        let by_us = session.opened_us + TIMEOUT_US + SLACK_US;
+        let is_due = by_us < now_us
+            && session.was_prompt(session.opened_us, by_us)
+            && !self.was_replaced(session.user, session.opened_us, by_us);
+        if is_due && session.first_answer_us.is_none_or(|at_us| at_us > by_us) {
+            return Err(format!("opened at {} us, first answer at {:?}", session.opened_us, session.first_answer_us));
+        }
+        Ok(())
+    }
+
+    /// Every refresh is answered, in time.
+    fn check_refreshes(&self, session: &SessionRecord, now_us: u64) -> Result<(), String> {
+        for (id, refresh) in &session.refreshes {
+            let by_us = refresh.asked_us + TIMEOUT_US + SLACK_US;
+            let is_due = by_us < now_us
+                && session.was_prompt(refresh.asked_us, by_us)
+                && !self.was_replaced(session.user, refresh.asked_us, by_us);
+            if is_due && refresh.answered_us.is_none_or(|at_us| at_us > by_us) {
+                return Err(format!("refresh {id} of {} us answered at {:?}", refresh.asked_us, refresh.answered_us));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every change that the coordinator heard of is on the session within the bound of its kind.
+    fn check_changes(&self, session: &SessionRecord, now_us: u64) -> Result<(), String> {
+        for (version, commit) in (1..).zip(self.books.of(session.user)) {
+            let Some(heard_us) = commit.heard_us.filter(|heard_us| *heard_us > session.opened_us) else { continue };
+            let bound_us = if is_direct(commit.kind) { DIRECT_INTERVAL_US } else { MIN_INTERVAL_US };
+            let by_us = heard_us + bound_us + SLACK_US;
+            let is_due = by_us < now_us
+                && session.was_prompt(heard_us, by_us)
+                && session.was_primed(self.last_death(session.user, heard_us), heard_us)
+                && !self.was_replaced(session.user, heard_us.saturating_sub(SLACK_US), by_us);
+            if is_due && session.version_by(by_us) < version {
+                let event = &commit.event;
+                return Err(format!("{event} (version {version}) heard at {heard_us} us is not there by {by_us} us"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Who reads again after a pause, has the latest soon.
+    fn check_catching_up(&self, session: &SessionRecord, now_us: u64) -> Result<(), String> {
+        for (resumed_us, _) in session.prompt.iter().skip(1) {
+            let by_us = resumed_us + LAGGING_RETRY_US + 2 * SLACK_US;
+            let heard_us = resumed_us.saturating_sub(MIN_INTERVAL_US + SLACK_US);
+            let is_due = by_us < now_us
+                && session.was_prompt(*resumed_us, by_us)
+                && heard_us > session.opened_us
+                && session.was_primed(self.last_death(session.user, by_us), heard_us)
+                && !self.was_replaced(session.user, heard_us, by_us);
+            let least = self.books.heard_version(session.user, heard_us);
+            if is_due && session.version_by(by_us) < least {
+                return Err(format!("it reads again since {resumed_us} us and lacks version {least}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// At a time when the ledger has been well for long enough: who still waits for a fresh balance?
+    pub fn check_recovery(&self, now_us: u64) -> Result<(), String> {
+        for (index, session) in self.sessions.iter().enumerate().filter(|(_, session)| session.is_open()) {
+            let Some(since_us) = session.is_owed_since_us else { continue };
+            let from_us = now_us.saturating_sub(RECOVERY_US);
+            let is_due = since_us < from_us
+                && self.was_well(from_us, now_us)
+                && session.was_prompt(from_us, now_us)
+                && !self.was_replaced(session.user, from_us.saturating_sub(RECOVERY_US), now_us);
+            if is_due {
+                let user = session.user;
+                return Err(format!("session {index} of user {user} is owed a fresh balance since {since_us} us"));
+            }
+        }
+        Ok(())
+    }
+
+    /// When all is quiet: every session shows what the ledger says, and everything acknowledged is there.
+    pub(super) fn check_convergence(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (index, session) in self.sessions.iter().enumerate().filter(|(_, session)| session.is_open()) {
+            let version = self.books.version(session.user);
+            if session.version != version {
+                let (user, shown) = (session.user, session.version);
+                found.push(format!("session {index} of user {user} ends with version {shown} of {version}"));
+            }
+            if let Some(since_us) = session.is_owed_since_us {
+                found.push(format!("session {index} still shows a stale balance, since {since_us} us"));
+            }
+        }
+        for (event, item) in self.acknowledged() {
+            if self.books.find(&event).is_none_or(|(user, _)| user != item.user) {
+                found.push(format!("{event} was acknowledged and is not in the ledger"));
+            }
+        }
+        found
+    }
+}
