@@ -145,6 +145,7 @@ fn shared(settings: &Settings, clock: Clock, ledger: Arc<SqlLedger>, counters: A
         cache_entries_max: cache.max_entries,
         cache_sweep_ms: cache.sweep_s * 1000,
         sessions_per_user_max: settings.limits.sessions_per_user,
+        answer_within: crate::limits::answer_within(Duration::from_millis(settings.database.timeout_ms)),
         retry_after_ms: crate::http::problem::RETRY_AFTER_S * 1000,
     };
     let epoch = ledger.epoch().to_owned();

@@ -1,5 +1,7 @@
 //! Every cap that is not a setting, and how they depend on each other.
 
+use std::time::Duration;
+
 /// The most entries in one transaction of a writer; an atomic batch is the one exception.
 pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 
@@ -39,6 +41,14 @@ pub const VERSION_WAITERS_MAX: usize = 64;
 /// Refreshes and reads that wait for one read of the ledger.
 pub const READ_WAITERS_MAX: usize = 1024;
 
+/// What is kept back of `database.timeout_ms` to answer after a read has failed, at most, in milliseconds.
+const ANSWER_MARGIN_MS: u64 = 100;
+
+/// How long a read may take for its asker to be answered within `timeout` (`database.timeout_ms`).
+pub fn answer_within(timeout: Duration) -> Duration {
+    timeout - (timeout / 10).min(Duration::from_millis(ANSWER_MARGIN_MS))
+}
+
 /// The longest a read waits for `min_version`, in milliseconds.
 pub const MIN_VERSION_WAIT_MS: u64 = 5000;
 
@@ -50,6 +60,12 @@ pub const LAGGING_RETRY_MS: u64 = 100;
 
 /// How often the database is asked whether it is back while somebody was told a stale balance, in milliseconds.
 pub const RECOVERY_PROBE_MS: u64 = 250;
+
+/// From when on such a question is taken to hang, and asked again, in milliseconds.
+pub const RECOVERY_PROBE_HANGS_MS: u64 = 500;
+
+/// From when on a read is taken to hang once the ledger is known to be back, in milliseconds.
+pub const READ_HANGS_MS: u64 = 500;
 
 /// Bad messages of one session; the last closes it.
 pub const BAD_MESSAGES_MAX: u8 = 5;

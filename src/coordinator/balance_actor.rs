@@ -19,8 +19,8 @@ use crate::planted::{Plant, is_planted};
 use super::account_cache::{AccountCache, Moment};
 use super::live::{Attached, Event, Live};
 use super::messages::{
-    AttachSession, BalanceChanged, CloseSessions, CommittedEntry, DetachSession, GetBalance, LedgerRecovered,
-    ReportDisplayed, Retire, SessionsGone,
+    AttachSession, BalanceChanged, CloseReason, CloseSessions, CommittedEntry, DetachSession, GetBalance,
+    LedgerRecovered, ReportDisplayed, Retire, Revalidate, SessionsGone,
 };
 use super::posting::Lanes;
 use super::pushing::Timer;
@@ -45,6 +45,8 @@ pub(super) struct Gauge {
     pub entries: Cell<u64>,
     /// When its balance was last known to be the ledger's (monotonic), if ever.
     pub verified_us: Cell<Option<u64>>,
+    /// When its sessions were last pushed something (monotonic), if ever: the next push keeps its distance.
+    pub last_push_us: Cell<Option<u64>>,
     /// When the registry last routed something to it (monotonic).
     pub last_used_us: Cell<u64>,
 }
@@ -67,10 +69,11 @@ pub struct BalanceActor {
     pub(super) gauge: Rc<Gauge>,
     pub(super) registry: WeakAddr<Registry>,
     pub(super) cache: AccountCache,
-    pub(super) last_push_us: Option<u64>,
     pub(super) live: Option<Box<Live>>,
     pub(super) lanes: Option<Box<Lanes>>,
     pub(super) reading: Option<Box<Reading>>,
+    /// Reads planned so far.
+    pub(super) reads: u32,
     pub(super) version_waiters: Vec<GetBalance>,
     pub(super) timer: Option<Timer>,
     pub(super) is_stale: bool,
@@ -93,10 +96,10 @@ impl BalanceActor {
             gauge,
             registry,
             cache: AccountCache::default(),
-            last_push_us: None,
             live: None,
             lanes: None,
             reading: None,
+            reads: 0,
             version_waiters: Vec::new(),
             timer: None,
             is_stale: false,
@@ -227,13 +230,19 @@ impl Handler<AttachSession> for BalanceActor {
 impl BalanceActor {
     /// Takes a session on and sends it its snapshot; one that is known already stays as it is.
     pub(super) fn attach(&mut self, attach: AttachSession, ctx: &mut Context<Self>) {
-        let last_push_us = self.last_push_us;
+        let last_push_us = self.gauge.last_push_us.get();
         let live = self.live.get_or_insert_with(|| Box::new(Live::since(last_push_us)));
         let session_id = attach.session_id;
         if live.session(session_id).is_some() {
             return;
         }
-        live.make_room(self.shared.policy.sessions_per_user_max);
+        let sessions_max = self.shared.policy.sessions_per_user_max;
+        if attach.is_again && live.is_full(sessions_max) {
+            // It was closed to make room and does not know yet, or others took its place while the actor was away.
+            Attached::new(attach).close(CloseReason::TooManySessions);
+            return;
+        }
+        live.make_room(sessions_max);
         live.add_session(Attached::new(attach));
         self.gauge.sessions.set(live.sessions.len());
         if let Some(cached) = self.cache.known() {
@@ -298,8 +307,17 @@ impl Handler<LedgerRecovered> for BalanceActor {
     fn handle(&mut self, _: LedgerRecovered, ctx: &mut Self::Context) {
         self.dequeue(ctx);
         if self.is_stale {
-            self.request_read(None, ctx);
+            self.read_after_recovery(ctx);
         }
+    }
+}
+
+impl Handler<Revalidate> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Revalidate, ctx: &mut Self::Context) {
+        self.dequeue(ctx);
+        self.request_read(None, ctx);
     }
 }
 

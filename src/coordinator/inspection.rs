@@ -158,7 +158,7 @@ impl BalanceActor {
             verified_at: cached.map(|c| clock::rfc3339(c.verified_at_us)),
             age_ms: cached.map(|c| now.us.saturating_sub(c.verified_us) / 1000),
             pending: live.zip(cached).and_then(|(live, cached)| self.inspect_pending(live, cached.version, now.us)),
-            last_push_at: self.last_push_us.map(ago),
+            last_push_at: self.gauge.last_push_us.get().map(ago),
             in_flight: self.gauge.in_flight.get(),
             sessions: live.map(inspect_sessions).unwrap_or_default(),
             mailbox: MailboxInspection { queued: self.gauge.queued.get(), capacity: ACTOR_MAILBOX_MAX },

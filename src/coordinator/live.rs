@@ -55,7 +55,7 @@ pub(super) enum Told {
 
 impl Attached {
     pub(super) fn new(attach: AttachSession) -> Self {
-        let AttachSession { session_id, outbox, last_version, peer } = attach;
+        let AttachSession { session_id, outbox, last_version, peer, .. } = attach;
         Self {
             id: session_id,
             last_version,
@@ -222,11 +222,15 @@ impl Live {
         self.sessions.push(session);
     }
 
+    /// Whether there are `sessions_max` already.
+    pub(super) fn is_full(&self, sessions_max: usize) -> bool {
+        self.sessions.iter().filter(|session| !session.is_leaving()).count() >= sessions_max
+    }
+
     /// Closes the oldest session when there are `sessions_max` already.
     pub(super) fn make_room(&mut self, sessions_max: usize) {
-        let staying = || |session: &&mut Attached| !session.is_leaving();
-        if self.sessions.iter_mut().filter(staying()).count() >= sessions_max
-            && let Some(oldest) = self.sessions.iter_mut().find(staying())
+        if self.is_full(sessions_max)
+            && let Some(oldest) = self.sessions.iter_mut().find(|session| !session.is_leaving())
         {
             oldest.close(CloseReason::TooManySessions);
         }

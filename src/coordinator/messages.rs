@@ -13,7 +13,7 @@
 //! | [`GetBalance`] | reads | actor | [`BalanceView`] |
 //! | [`AttachSession`], [`RefreshSession`], [`DetachSession`], [`ReportDisplayed`] | session | actor | [`ToSession`] |
 //! | [`InspectActor`] | admin | actor | [`ActorInspection`] |
-//! | [`Retire`], [`LedgerRecovered`], [`CloseSessions`] | registry | actor | – |
+//! | [`Retire`], [`LedgerRecovered`], [`Revalidate`], [`CloseSessions`] | registry | actor | – |
 //! | [`SessionsGone`] | actor | registry | – |
 //! | [`InspectRegistry`], [`ListActors`] | admin | registry | totals, summaries |
 //! | [`Shutdown`] | app | registry | – |
@@ -142,6 +142,8 @@ pub struct AttachSession {
     pub session_id: SessionId,
     /// Where it hears.
     pub outbox: Recipient<ToSession>,
+    /// It was attached before, perhaps to an earlier actor: it takes nobody's place.
+    pub is_again: bool,
     /// The newest version it was sent by an earlier actor; 0 for a new session.
     pub last_version: i64,
     /// What an administrator sees of it.
@@ -257,6 +259,11 @@ pub struct Retire;
 #[rtype(result = "()")]
 pub struct LedgerRecovered;
 
+/// The cached balance is older than it is trusted: ask the ledger, in case somebody wrote behind the service's back.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Revalidate;
+
 /// Close every session of the user.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -320,4 +327,12 @@ impl Routable for AttachSession {
 macro_rules! answered_by_silence {
     ($($message:ty),+) => { $(impl Routable for $message { fn overloaded(self) { log::warn!("a balance actor is overloaded: {self:?}"); } })+ };
 }
-answered_by_silence!(BalanceChanged, DetachSession, ReportDisplayed, InspectActor, LedgerRecovered, CloseSessions);
+answered_by_silence!(
+    BalanceChanged,
+    DetachSession,
+    ReportDisplayed,
+    InspectActor,
+    LedgerRecovered,
+    Revalidate,
+    CloseSessions
+);

@@ -49,7 +49,7 @@ impl BalanceActor {
         }
         let pending = std::mem::take(&mut live.pending);
         live.pacing.pushed(now.us);
-        self.last_push_us = Some(now.us);
+        self.gauge.last_push_us.set(Some(now.us));
         let push = Push {
             user_id: self.user_id,
             version: cached.version,

@@ -8,9 +8,10 @@ use actix::prelude::*;
 use log::debug;
 use serde_json::value::RawValue;
 
+use crate::clock::Deadline;
 use crate::domain::Account;
 use crate::ledger::LedgerError;
-use crate::limits::READ_WAITERS_MAX;
+use crate::limits::{READ_HANGS_MS, READ_WAITERS_MAX};
 use crate::planted::{Plant, is_planted};
 
 use super::account_cache::Moment;
@@ -38,12 +39,17 @@ impl Waiter {
 /// A read that is planned or under way.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
+    /// Tells it from those that are over.
+    number: u32,
     /// Whose read it is.
     waiters: Vec<Waiter>,
-    /// It has begun: who asks now gets the next one.
-    has_begun: bool,
+    /// Since when it is under way (monotonic): who asks now gets the next one.
+    begun_us: Option<u64>,
+    /// When it was last begun, perhaps once more beside one that hangs (monotonic).
+    tried_us: u64,
     next: Vec<Waiter>,
-    is_next_wanted: bool,
+    /// Somebody wants the next one, and until then has to be answered.
+    next_until: Option<Deadline>,
 }
 
 impl Handler<RefreshSession> for BalanceActor {
@@ -95,11 +101,14 @@ impl BalanceActor {
     /// Plans a read, or joins one that has not begun.
     pub(super) fn request_read(&mut self, waiter: Option<Waiter>, ctx: &mut Context<Self>) {
         let is_new = self.reading.is_none();
+        let until = self.shared.clock.deadline(self.shared.policy.answer_within);
         let reading = self.reading.get_or_insert_default();
-        if reading.has_begun {
-            reading.is_next_wanted = true;
-        }
-        let waiters = if reading.has_begun { &mut reading.next } else { &mut reading.waiters };
+        let waiters = if reading.begun_us.is_some() {
+            reading.next_until.get_or_insert(until);
+            &mut reading.next
+        } else {
+            &mut reading.waiters
+        };
         match waiter {
             Some(waiter) if waiters.len() < READ_WAITERS_MAX => waiters.push(waiter),
             Some(Waiter::Reader(refused)) => refused.overloaded(),
@@ -107,40 +116,69 @@ impl BalanceActor {
             None => {}
         }
         if is_new {
-            self.plan_read(ctx);
+            self.plan_read(until, ctx);
         }
     }
 
-    /// The spawned future is polled once the mailbox is drained; then the read begins.
-    fn plan_read(&mut self, ctx: &mut Context<Self>) {
+    /// The spawned future is polled once the mailbox is drained; then the read begins. It fails when it has no answer by
+    /// `until`.
+    fn plan_read(&mut self, until: Deadline, ctx: &mut Context<Self>) {
+        self.reads = self.reads.wrapping_add(1);
+        let number = self.reads;
+        if let Some(reading) = &mut self.reading {
+            reading.number = number;
+        }
+        self.start_read(number, until, ctx);
+    }
+
+    fn start_read(&mut self, number: u32, until: Deadline, ctx: &mut Context<Self>) {
         self.gauge.in_flight.set(self.gauge.in_flight.get() + 1);
-        let begin = actix::fut::ready(()).then(|(), actor: &mut Self, _: &mut Context<Self>| {
-            if let Some(reading) = &mut actor.reading {
-                reading.has_begun = true;
-            }
+        let begin = actix::fut::ready(()).then(move |(), actor: &mut Self, _: &mut Context<Self>| {
             let began = actor.now();
-            actor.shared.ledger.account(actor.user_id).into_actor(actor).map(move |result, actor: &mut Self, ctx| {
-                actor.read(result, began, ctx);
+            if let Some(reading) = actor.reading.as_mut().filter(|reading| reading.number == number) {
+                reading.begun_us.get_or_insert(began.us);
+                reading.tried_us = began.us;
+            }
+            let answer = tokio::time::timeout_at(until.instant(), actor.shared.ledger.account(actor.user_id));
+            answer.into_actor(actor).map(move |answer, actor: &mut Self, ctx| {
+                let late = |_| Err(LedgerError::Unavailable("no answer in time".into()));
+                actor.read(number, answer.unwrap_or_else(late), began, ctx);
             })
         });
         ctx.spawn(begin);
     }
 
-    fn read(&mut self, result: Result<Account, LedgerError>, began: Moment, ctx: &mut Context<Self>) {
+    /// The ledger is back: a read that began before may hang on a dead connection, so it is tried again beside it. Each
+    /// ends in its time, so there are never more than a few.
+    pub(super) fn read_after_recovery(&mut self, ctx: &mut Context<Self>) {
+        let now_us = self.shared.clock.monotonic_us();
+        let until = self.shared.clock.deadline(self.shared.policy.answer_within);
+        let Some(reading) = &mut self.reading else { return self.request_read(None, ctx) };
+        if reading.begun_us.is_some() && now_us.saturating_sub(reading.tried_us) >= READ_HANGS_MS * 1000 {
+            reading.tried_us = now_us;
+            let number = reading.number;
+            self.start_read(number, until, ctx);
+        }
+    }
+
+    fn read(&mut self, number: u32, result: Result<Account, LedgerError>, began: Moment, ctx: &mut Context<Self>) {
         self.gauge.in_flight.set(self.gauge.in_flight.get().saturating_sub(1));
-        let Some(reading) = self.reading.take() else { return };
-        let Reading { waiters, next, is_next_wanted, .. } = *reading;
+        // Of two tries the second one to end finds its waiters answered; what it read is still good.
+        let reading = self.reading.take_if(|reading| reading.number == number);
+        let is_over = reading.is_none();
+        let Reading { waiters, next, next_until, .. } = reading.map(|reading| *reading).unwrap_or_default();
         match result {
             Ok(account) => self.read_succeeded(account, began, waiters, ctx),
-            Err(error) => self.read_failed(&error, waiters, ctx),
+            Err(_) if is_over => {}
+            Err(error) => self.read_failed(&error, began, waiters, ctx),
         }
-        if is_next_wanted {
+        if let Some(until) = next_until {
             // An answer may have asked for a read of its own meanwhile; then join it.
             match &mut self.reading {
                 Some(reading) => reading.waiters.extend(next),
                 None => {
                     self.reading = Some(Box::new(Reading { waiters: next, ..Reading::default() }));
-                    self.plan_read(ctx);
+                    self.plan_read(until, ctx);
                 }
             }
         }
@@ -166,19 +204,21 @@ impl BalanceActor {
                 self.wait_for_version(request, ctx);
             }
         }
-        self.settle_staleness(false);
         let owed: Vec<SessionId> =
             self.live.iter().flat_map(|live| &live.sessions).filter(|s| s.is_owed_recovery).map(|s| s.id).collect();
         for session_id in owed {
             self.answer(Waiter::Session { session_id, reason: Reason::Recovered, id: None }, &view, ctx);
         }
+        self.settle_staleness(self.owes_recovery());
         self.push_when_due(ctx);
     }
 
-    fn read_failed(&mut self, error: &LedgerError, waiters: Vec<Waiter>, ctx: &mut Context<Self>) {
-        let stale = self.cache.known().map(|cached| cached.view(self.user_id, !is_planted(Plant::StaleUnmarked)));
+    /// The last known balance is the answer: stale, unless a commit has told it since the read began.
+    fn read_failed(&mut self, error: &LedgerError, began: Moment, waiters: Vec<Waiter>, ctx: &mut Context<Self>) {
+        let is_stale = |verified_us: u64| verified_us < began.us && !is_planted(Plant::StaleUnmarked);
+        let last = self.cache.known().map(|cached| cached.view(self.user_id, is_stale(cached.verified_us)));
         for waiter in waiters {
-            match (waiter, &stale) {
+            match (waiter, &last) {
                 (Waiter::Reader(request), Some(view)) if request.min_version.is_none_or(|v| v <= view.version) => {
                     // Whoever hung up needs no answer.
                     let _ = request.reply.send(Ok(view.clone()));
@@ -190,9 +230,11 @@ impl BalanceActor {
                 (Waiter::Session { session_id, id, .. }, None) => self.tell_unavailable(session_id, id.as_deref()),
             }
         }
-        let owes = |live: &super::live::Live| live.sessions.iter().any(|session| session.is_owed_recovery);
-        let is_stale = self.live.as_deref().is_some_and(owes);
-        self.settle_staleness(is_stale);
+        self.settle_staleness(self.owes_recovery());
+    }
+
+    fn owes_recovery(&self) -> bool {
+        self.live.iter().flat_map(|live| &live.sessions).any(|session| session.is_owed_recovery)
     }
 
     fn tell_unavailable(&mut self, session_id: SessionId, id: Option<&RawValue>) {
@@ -215,13 +257,14 @@ impl BalanceActor {
             }
         };
         let Some(live) = &mut self.live else { return };
-        let Some(session) =
-            live.session(session_id).filter(|session| !session.is_leaving() && session.last_version <= view.version)
-        else {
-            return;
-        };
-        session.is_owed_recovery = view.is_stale;
+        let Some(session) = live.session(session_id).filter(|session| !session.is_leaving()) else { return };
         session.is_primed = true;
+        // It has seen a newer state than the ledger gives: an old copy answers. It is never sent the older one.
+        let is_behind = view.version < session.last_version;
+        session.is_owed_recovery = view.is_stale || is_behind;
+        if is_behind {
+            return;
+        }
         let text = frames::balance(view, reason, id.as_deref(), &self.shared.epoch, &self.shared.currencies);
         match session.tell(text, view.version) {
             Told::Sent => {}

@@ -5,7 +5,7 @@
 //! by its closed mailbox and made again from the ledger with the next message; its sessions attach again by themselves.
 //!
 //! Bounded: actors without a session to `cache.max_entries` plus those with something under way, which the ledger's queue
-//! bounds.
+//! bounds, and those pushed to within `pacing.min_interval_ms`, so that the distance between pushes outlives them.
 
 mod handlers;
 
@@ -20,11 +20,11 @@ use tokio::sync::mpsc;
 
 use crate::domain::{Outcome, UserId};
 use crate::ledger::{EntryOutcome, Orphan, Posted};
-use crate::limits::{ACTOR_MAILBOX_MAX, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX};
+use crate::limits::{ACTOR_MAILBOX_MAX, RECOVERY_PROBE_HANGS_MS, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX};
 use crate::planted::{Plant, is_planted};
 
 use super::balance_actor::Gauge;
-use super::messages::{BalanceChanged, CommittedEntry, LedgerRecovered, Retire, Routable};
+use super::messages::{BalanceChanged, CommittedEntry, LedgerRecovered, Retire, Revalidate, Routable};
 use super::{BalanceActor, Shared};
 
 /// Resident actors looked at for each one that is made beyond the limit.
@@ -41,7 +41,8 @@ pub struct Registry {
     with_sessions: HashMap<UserId, Slot>,
     idle: LruCache<UserId, Slot>,
     unheard: Option<mpsc::Receiver<Orphan>>,
-    is_probing: bool,
+    /// Since when a probe is under way (monotonic).
+    probed_us: Option<u64>,
     is_stopping: bool,
 }
 
@@ -53,7 +54,7 @@ impl Registry {
             with_sessions: HashMap::new(),
             idle: LruCache::unbounded(),
             unheard: Some(unheard),
-            is_probing: false,
+            probed_us: None,
             is_stopping: false,
         }
     }
@@ -140,7 +141,7 @@ impl Registry {
                 return;
             }
             let Some((user_id, slot)) = self.idle.pop_lru() else { return };
-            match slot.retire() {
+            match slot.retire(&self.shared) {
                 Ok(()) => self.shared.counters.cache_evictions.add(1),
                 Err(slot) => {
                     self.idle.put(user_id, slot);
@@ -149,10 +150,11 @@ impl Registry {
         }
     }
 
-    /// Retires actors whose balance is older than the TTL, and enforces the limit.
-    fn sweep(&mut self) {
+    /// Retires actors whose balance is older than the TTL, or has it read again where somebody looks at it, and enforces the
+    /// limit.
+    fn sweep(&mut self, ctx: &Context<Self>) {
         let mut gone: Vec<UserId> =
-            self.with_sessions.iter().filter(|(_, slot)| slot.can_go()).map(|(user, _)| *user).collect();
+            self.with_sessions.iter().filter(|(_, slot)| slot.can_go(&self.shared)).map(|(user, _)| *user).collect();
         gone.sort_unstable();
         gone.into_iter().for_each(|user_id| self.sessions_gone(user_id));
         let (now_us, ttl_us) = (self.shared.clock.monotonic_us(), self.shared.policy.cache_ttl_us);
@@ -162,13 +164,17 @@ impl Registry {
         };
         let old: Vec<UserId> = self.idle.iter().filter(|(_, slot)| is_old(slot)).map(|(user, _)| *user).collect();
         for user_id in old {
-            if let Some(Err(slot)) = self.idle.pop(&user_id).map(Slot::retire) {
+            if let Some(Err(slot)) = self.idle.pop(&user_id).map(|slot| slot.retire(&self.shared)) {
                 self.idle.put(user_id, slot);
             }
         }
         for _ in 0..self.idle.len() {
             self.evict(0);
         }
+        let mut watched: Vec<UserId> =
+            self.with_sessions.iter().filter(|(_, slot)| is_old(slot)).map(|(user, _)| *user).collect();
+        watched.sort_unstable();
+        watched.into_iter().for_each(|user_id| self.route_to_resident(user_id, Revalidate, ctx));
     }
 
     fn sessions_gone(&mut self, user_id: UserId) {
@@ -185,12 +191,16 @@ impl Registry {
 
     /// Asks the ledger whether it is back, while somebody is owed a fresh balance.
     fn probe(&mut self, ctx: &mut Context<Self>) {
-        if self.is_probing || self.shared.counters.actors_stale.get() == 0 || is_planted(Plant::NeverRecovered) {
+        let now_us = self.shared.clock.monotonic_us();
+        // One that hangs, on a connection that died with the ledger, does not hold up the next.
+        let is_probing =
+            self.probed_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < RECOVERY_PROBE_HANGS_MS * 1000);
+        if is_probing || self.shared.counters.actors_stale.get() == 0 || is_planted(Plant::NeverRecovered) {
             return;
         }
-        self.is_probing = true;
+        self.probed_us = Some(now_us);
         let answered = self.shared.ledger.ping().into_actor(self).map(|result, registry, ctx| {
-            registry.is_probing = false;
+            registry.probed_us = None;
             if result.is_ok() {
                 info!("the ledger answers again");
                 registry
@@ -240,14 +250,17 @@ impl Slot {
         Ok(())
     }
 
-    /// Whether nobody would miss the actor: nothing is under way in it, or it has died.
-    fn can_go(&self) -> bool {
-        self.gauge.is_quiescent() || !self.actor.connected()
+    /// Whether nobody would miss the actor: nothing is under way in it, and no push so lately that the next one would have
+    /// to know of it; or it has died.
+    fn can_go(&self, shared: &Shared) -> bool {
+        let (now_us, interval_us) = (shared.clock.monotonic_us(), shared.policy.intervals.min_interval_us);
+        let is_settled = self.gauge.last_push_us.get().is_none_or(|at_us| at_us + interval_us <= now_us);
+        self.gauge.is_quiescent() && is_settled || !self.actor.connected()
     }
 
     /// Lets the actor go, or gives the slot back when something is under way in it.
-    fn retire(self) -> Result<(), Self> {
-        if !self.can_go() {
+    fn retire(self, shared: &Shared) -> Result<(), Self> {
+        if !self.can_go(shared) {
             return Err(self);
         }
         match self.actor.try_send(Retire) {
@@ -264,7 +277,7 @@ impl Actor for Registry {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(REGISTRY_MAILBOX_MAX);
         let sweep = Duration::from_millis(self.shared.policy.cache_sweep_ms);
-        ctx.run_interval(sweep, |registry, _| registry.sweep());
+        ctx.run_interval(sweep, |registry, ctx| registry.sweep(ctx));
         ctx.run_interval(Duration::from_millis(RECOVERY_PROBE_MS), Self::probe);
         if let Some(mut unheard) = self.unheard.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| unheard.poll_recv(cx)));

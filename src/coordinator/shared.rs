@@ -1,6 +1,7 @@
 //! What every actor of the coordinator uses: the ledger, the clock, the policy, the counters.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::domain::{Currencies, Kind};
@@ -24,6 +25,8 @@ pub struct Policy {
     pub cache_sweep_ms: u64,
     /// Sessions of one user; the oldest makes room.
     pub sessions_per_user_max: usize,
+    /// Whoever asks for a balance is answered within it, whatever the ledger does.
+    pub answer_within: Duration,
     /// When a client told of an outage may ask again, in milliseconds.
     pub retry_after_ms: u64,
 }

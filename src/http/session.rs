@@ -138,17 +138,18 @@ impl SessionActor {
         }
     }
 
-    fn attachment(&self, ctx: &Ctx) -> AttachSession {
+    fn attachment(&self, is_again: bool, ctx: &Ctx) -> AttachSession {
         AttachSession {
             session_id: self.id,
             outbox: ctx.address().recipient(),
+            is_again,
             last_version: self.last_version,
             peer: self.peer.clone(),
         }
     }
 
-    fn attach(&mut self, user_id: UserId, ctx: &mut Ctx) {
-        let attachment = self.attachment(ctx);
+    fn attach(&mut self, user_id: UserId, is_again: bool, ctx: &mut Ctx) {
+        let attachment = self.attachment(is_again, ctx);
         self.tell(user_id, attachment, ctx);
     }
 
@@ -163,7 +164,7 @@ impl SessionActor {
             (Ok(new), None) => {
                 self.session = Some(new);
                 ctx.text(session_frames::hello(&self.shared, self.id, new.user_id));
-                self.attach(new.user_id, ctx);
+                self.attach(new.user_id, false, ctx);
                 self.set_alarm(ctx);
             }
         }
@@ -206,7 +207,7 @@ impl SessionActor {
                 self.pinged_us = now_us;
                 ctx.ping(b"");
                 // Nothing happens unless the actor has lost us.
-                self.attach(session.user_id, ctx);
+                self.attach(session.user_id, true, ctx);
             }
             Some(_) => {}
         }
@@ -246,7 +247,7 @@ impl SessionActor {
         };
         match message {
             Ok((ClientMessage::Refresh { id }, user_id)) => {
-                let session = self.attachment(ctx);
+                let session = self.attachment(true, ctx);
                 self.tell(user_id, RefreshSession { session, id }, ctx);
             }
             Ok((ClientMessage::Ping { id }, _)) => ctx.text(session_frames::pong(id.as_deref())),
@@ -321,7 +322,7 @@ impl Handler<ToSession> for SessionActor {
                 ctx.text(text);
             }
             (ToSession::Close(reason), _) => self.end(reason.into(), ctx),
-            (ToSession::Reattach, Some(session)) => self.attach(session.user_id, ctx),
+            (ToSession::Reattach, Some(session)) => self.attach(session.user_id, true, ctx),
             (ToSession::Reattach, None) => {}
         }
     }

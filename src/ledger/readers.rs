@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Deadline};
-use crate::limits::READ_QUEUE_MAX;
+use crate::limits::{READ_QUEUE_MAX, answer_within};
 
 use super::connection::{AnyConnection, Manager};
 use super::reads::ReadError;
@@ -20,9 +20,6 @@ use super::{LedgerError, Pending};
 
 /// The longest a reader waits for a connection, in milliseconds; r2d2 backs off by half of it while the database is away.
 const CHECKOUT_MS: u64 = 1000;
-
-/// What is left of `database.timeout_ms` to answer after a read has failed, at most, in milliseconds.
-const ANSWER_MARGIN_MS: u64 = 100;
 
 type Job = Box<dyn FnOnce(&mut Reader) + Send>;
 
@@ -78,8 +75,7 @@ impl Readers {
     {
         let (reply, answer) = oneshot::channel();
         // A little less than the asker has, so that it can still answer with what it knows.
-        let margin = (self.timeout / 10).min(Duration::from_millis(ANSWER_MARGIN_MS));
-        let deadline = self.clock.deadline(self.timeout - margin);
+        let deadline = self.clock.deadline(answer_within(self.timeout));
         let job: Job = Box::new(move |reader| {
             if !reply.is_closed() && !deadline.has_passed() {
                 // The asker may have gone meanwhile; then nobody needs the answer.

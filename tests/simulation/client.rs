@@ -215,14 +215,16 @@ impl Client {
         note!(world, "session {} is closed with {code}", connection.index);
         let process = self.network.process();
         let is_stopping = process.number != connection.process || process.sessions.is_stopping();
-        let open = |record: &&SessionRecord| record.user == self.user && record.is_open();
+        let lately_us = world.now_us().saturating_sub(1_000_000);
+        let open = |record: &&SessionRecord| record.user == self.user && record.was_open_since(lately_us);
         let is_due = match code {
             1001 => is_stopping,
             4408 => true,
             4501 => connection.expires_at_s <= world.clock.now_s(),
             4509 => {
                 let sessions = &world.lock().oracle.sessions;
-                !sessions[connection.index].is_prompt() || sessions.iter().filter(open).count() > SESSIONS_PER_USER_MAX
+                let is_prompt = sessions[connection.index].has_been_prompt_for(1_000_000, world.now_us());
+                !is_prompt || sessions.iter().filter(open).count() > SESSIONS_PER_USER_MAX
             }
             _ => false,
         };

@@ -125,6 +125,7 @@ impl Network {
             cache_entries_max: self.cache_entries_max,
             cache_sweep_ms: SWEEP_US / 1000,
             sessions_per_user_max: SESSIONS_PER_USER_MAX,
+            answer_within: std::time::Duration::from_millis(TIMEOUT_MS),
             retry_after_ms: TIMEOUT_MS / 5,
         }
     }

@@ -81,7 +81,7 @@ pub async fn send(network: Rc<Network>, mut entries: Vec<NewEntry>, shape: Shape
             let mut is_final = is_refused;
             if let Some(outcome) = outcome {
                 network.world.check(|oracle, _| {
-                    is_final |= oracle.answered(&entry, &outcome, asked_us)?;
+                    is_final |= oracle.answered(&entry, &outcome, shape == Shape::Atomic, asked_us)?;
                     Ok(())
                 });
             }

@@ -23,15 +23,16 @@ impl Actor for Listener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.attach(ctx);
+        self.attach(false, ctx);
     }
 }
 
 impl Listener {
-    fn attach(&self, ctx: &Context<Self>) {
+    fn attach(&self, is_again: bool, ctx: &Context<Self>) {
         let message = AttachSession {
             session_id: self.id,
             outbox: ctx.address().recipient(),
+            is_again,
             last_version: self.last_version,
             peer: Peer { address: None, user_agent: None, connected_at_us: 0 },
         };
@@ -67,7 +68,7 @@ impl Handler<ToSession> for Listener {
                 self.note(&text);
             }
             ToSession::Close(reason) => self.heard.lock().expect("not poisoned").push(format!("close {reason:?}")),
-            ToSession::Reattach => self.attach(ctx),
+            ToSession::Reattach => self.attach(true, ctx),
         }
         if let Some(stalled) = self.stalled.take() {
             ctx.wait(stalled.into_actor(self).map(|_, _, _| ()));

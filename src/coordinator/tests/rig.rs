@@ -90,6 +90,7 @@ impl Rig {
             cache_entries_max,
             cache_sweep_ms: 60_000,
             sessions_per_user_max: SESSIONS_PER_USER_MAX,
+            answer_within: Duration::from_secs(5),
             retry_after_ms: 1000,
         };
         let shared = Shared {

@@ -41,7 +41,13 @@ impl Oracle {
     }
 
     /// A sender that asked at `asked_us` has its answer. Whether it is final comes back.
-    pub fn answered(&mut self, entry: &NewEntry, outcome: &EntryOutcome, asked_us: u64) -> Result<bool, String> {
+    pub fn answered(
+        &mut self,
+        entry: &NewEntry,
+        outcome: &EntryOutcome,
+        is_atomic: bool,
+        asked_us: u64,
+    ) -> Result<bool, String> {
         let event = entry.event_id.as_str();
         let EntryOutcome::Decided { outcome, .. } = outcome else { return Ok(false) };
         match outcome {
@@ -68,6 +74,8 @@ impl Oracle {
                     return Err(format!("{event} is called a conflict with {first:?}"));
                 }
             }
+            // In an atomic batch it may be what the batch itself had left, which then was undone.
+            Outcome::InsufficientFunds { .. } if is_atomic => {}
             Outcome::InsufficientFunds { available } => {
                 let (user, now) = (entry.user_id.get(), self.books.version(entry.user_id.get()));
                 let states = self.books.version_at(user, asked_us.saturating_sub(1))..=now;
@@ -93,12 +101,13 @@ impl Oracle {
         if view.is_stale {
             return self.check_stale(user, as_of_us, asked_us, now_us);
         }
-        if now_us.saturating_sub(as_of_us) > TTL_US + TIMEOUT_US + SLACK_US {
+        let may_be_old = self.may_remember_old(user, asked_us);
+        if now_us.saturating_sub(as_of_us) > TTL_US + TIMEOUT_US + SLACK_US && !may_be_old {
             return Err(format!("a balance of user {user} that was last known at {as_of_us} us is called fresh"));
         }
-        let least =
-            if is_fresh { self.books.version_at(user, asked_us) } else { self.books.heard_version(user, asked_us) };
-        if view.version < least && !self.may_remember_old(user, asked_us) {
+        let (books, before_us) = (&self.books, asked_us.saturating_sub(1));
+        let least = if is_fresh { books.version_at(user, before_us) } else { books.heard_version(user, before_us) };
+        if view.version < least && !may_be_old {
             let version = view.version;
             return Err(format!(
                 "user {user} is read at version {version}, asked at {asked_us} us, when {least} was there"

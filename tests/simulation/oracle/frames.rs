@@ -88,7 +88,8 @@ impl Oracle {
 
     fn balance(&mut self, index: usize, frame: &Value, now_us: u64) -> Result<(), String> {
         let session = &self.sessions[index];
-        let (user, is_prompt) = (session.user, session.is_prompt());
+        // What a slow reader reads now may have been said long ago.
+        let (user, is_prompt) = (session.user, session.has_been_prompt_for(2 * TIMEOUT_US, now_us));
         let version = self.state(session, frame)?;
         let as_of_us = moment(frame, "as_of")?;
         let asked_us = match frame["reason"].as_str() {
@@ -101,19 +102,23 @@ impl Oracle {
         if is_stale && is_prompt {
             self.check_stale(user, as_of_us, asked_us, now_us)?;
         }
-        if !is_stale {
-            if is_prompt && now_us.saturating_sub(as_of_us) > TTL_US + SLACK_US {
+        if !is_stale && is_prompt {
+            let may_be_old = self.may_remember_old(user, asked_us);
+            if !may_be_old && now_us.saturating_sub(as_of_us) > TTL_US + SLACK_US {
                 return Err("older than its time to live".into());
             }
             let is_refresh = frame["reason"] == "refresh";
             let books = &self.books;
-            let least = if is_refresh { books.version_at(user, asked_us) } else { books.heard_version(user, asked_us) };
-            if version < least && !self.may_remember_old(user, asked_us) {
+            let before_us = asked_us.saturating_sub(1);
+            let least =
+                if is_refresh { books.version_at(user, before_us) } else { books.heard_version(user, before_us) };
+            if version < least && !may_be_old {
                 return Err(format!("asked at {asked_us} us, when version {least} was there"));
             }
         }
         let next_heard_us = self.books.of(user).get(version as usize).and_then(|commit| commit.heard_us);
-        if as_of_us > now_us || next_heard_us.is_some_and(|heard_us| heard_us < as_of_us) {
+        let is_overtaken = next_heard_us.is_some_and(|heard_us| heard_us < as_of_us);
+        if as_of_us > now_us || is_overtaken && !self.may_remember_old(user, as_of_us) {
             return Err(format!("as of a time when the next version had been heard of at {next_heard_us:?}"));
         }
         let session = &mut self.sessions[index];

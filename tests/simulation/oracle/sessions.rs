@@ -11,7 +11,7 @@ use super::{DIRECT_INTERVAL_US, MIN_INTERVAL_US, Oracle, SLACK_US, TIMEOUT_US};
 const LAGGING_RETRY_US: u64 = 100_000;
 
 /// Within so much of the ledger's return a session that is owed a balance has it: a probe, its answer, a read.
-const RECOVERY_US: u64 = 600_000;
+const RECOVERY_US: u64 = 1_600_000;
 
 /// One connection of one client.
 #[derive(Debug, Default)]
@@ -55,6 +55,11 @@ impl SessionRecord {
         self.closed_us.get_or_insert(now_us);
     }
 
+    /// Whether it was open at some time since then.
+    pub fn was_open_since(&self, since_us: u64) -> bool {
+        self.closed_us.is_none_or(|closed_us| closed_us >= since_us)
+    }
+
     pub fn is_open(&self) -> bool {
         self.closed_us.is_none()
     }
@@ -66,6 +71,11 @@ impl SessionRecord {
             (Some((_, Some(_))) | None, true) if self.closed_us.is_none() => self.prompt.push((now_us, None)),
             _ => {}
         }
+    }
+
+    /// Whether it has been reading what it is sent for so long.
+    pub fn has_been_prompt_for(&self, how_long_us: u64, now_us: u64) -> bool {
+        self.prompt.last().is_some_and(|(begin, end)| end.is_none() && begin + how_long_us <= now_us)
     }
 
     pub fn is_prompt(&self) -> bool {
@@ -202,7 +212,7 @@ impl Oracle {
             let is_due = since_us < from_us
                 && self.was_well(from_us, now_us)
                 && session.was_prompt(from_us, now_us)
-                && !self.was_replaced(session.user, from_us.saturating_sub(RECOVERY_US), now_us);
+                && !self.was_replaced(session.user, from_us, now_us);
             if is_due {
                 let user = session.user;
                 return Err(format!("session {index} of user {user} is owed a fresh balance since {since_us} us"));
