@@ -69,6 +69,9 @@ impl Tables {
         self.commits += 1;
         self.log.push(transaction.entries.iter().map(|(event, _)| event.to_string()).collect());
         for (event, recorded) in transaction.entries {
+            if let Some(hash) = recorded.tx_hash {
+                assert!(self.loaded.hashes.insert(hash, recorded).is_none(), "a hash was written twice");
+            }
             assert!(self.loaded.events.insert(event, recorded).is_none(), "an event was written twice");
         }
         self.loaded.accounts.extend(transaction.accounts);
@@ -99,6 +102,11 @@ impl Store for MemoryStore {
         for event in &keys.events {
             if let Some(found) = tables.loaded.events.get(*event) {
                 loaded.events.insert((*event).clone(), *found);
+            }
+        }
+        for hash in &keys.hashes {
+            if let Some(found) = tables.loaded.hashes.get(hash) {
+                loaded.hashes.insert(*hash, *found);
             }
         }
         Ok(loaded)

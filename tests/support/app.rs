@@ -114,13 +114,18 @@ impl TestApp {
         self.process.wait(Duration::from_secs(30)).await
     }
 
-    /// Starts it again on the same database and ports.
+    /// Starts it again on the same database and ports, and waits until it is ready.
     pub async fn start_again(&mut self) {
+        self.spawn_again();
+        assert_eq!(self.process.addresses().await, (self.public, self.internal));
+    }
+
+    /// Starts it again and does not wait.
+    pub fn spawn_again(&mut self) {
         set(&mut self.config, "server.public_addr", self.public.to_string().into());
         set(&mut self.config, "server.internal_addr", self.internal.to_string().into());
         write_config(self.dir.path(), &self.config);
         self.process = spawn(self.dir.path(), &self.log);
-        assert_eq!(self.process.addresses().await, (self.public, self.internal));
     }
 
     /// Changes a configuration key for the next start.

@@ -55,6 +55,24 @@ fn server_url() -> Option<String> {
     std::env::var(SERVER_VARIABLE).ok().filter(|url| !url.is_empty())
 }
 
+/// An entry as the database holds it, read behind the service's back.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct StoredEntry {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub event_id: String,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub user_id: i64,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub version: i64,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub currency: String,
+    /// Signed, in the smallest unit.
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub amount: i64,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub balance_after: i64,
+}
+
 /// A database of one app; a PostgreSQL one is dropped with it, a SQLite one goes with its directory.
 #[derive(Debug)]
 pub enum TestDatabase {
@@ -77,6 +95,16 @@ impl TestDatabase {
     /// Runs statements.
     pub fn sql(&self, statements: &str) {
         self.connection().execute(statements);
+    }
+
+    /// All entries, or those with one of these event ids; in the order of users and versions.
+    pub fn entries(&self, event_ids: Option<&[String]>) -> Vec<StoredEntry> {
+        let only = event_ids.map_or(String::new(), |ids| {
+            let quoted: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+            format!("WHERE event_id IN ({})", quoted.join(", "))
+        });
+        let columns = "event_id, user_id, version, currency, amount, balance_after";
+        self.connection().load(&format!("SELECT {columns} FROM entries {only} ORDER BY user_id, version"))
     }
 
     /// Keeps every other writer out until the answer is dropped; readers go on.
@@ -162,6 +190,14 @@ impl Handle {
             Self::Postgres(connection) => connection.batch_execute(statements),
         }
         .unwrap_or_else(|error| panic!("{statements}: {error}"));
+    }
+
+    fn load(&mut self, query: &str) -> Vec<StoredEntry> {
+        match self {
+            Self::Sqlite(connection) => diesel::sql_query(query).load(connection),
+            Self::Postgres(connection) => diesel::sql_query(query).load(connection),
+        }
+        .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 }
 

@@ -12,17 +12,19 @@ mod process;
 mod signing;
 mod silent;
 mod ton;
+mod visitor;
 mod witness;
 mod ws;
 
 pub use answer::Answer;
 pub use app::{ADMIN_TOKEN, Builder, SESSION_SECRET, TestApp, WEBHOOK_SECRET};
 pub use client::{Sender, Signed};
-pub use database::{Database, TestDatabase};
+pub use database::{Database, StoredEntry, TestDatabase};
 pub use process::{Process, run_program};
 pub use signing::{claims, mint, now_s, sign, token};
 pub use silent::SilentPeer;
 pub use ton::TonHash;
+pub use visitor::Visitor;
 pub use witness::Witness;
 pub use ws::{Event, Ws};
 

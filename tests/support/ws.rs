@@ -1,5 +1,6 @@
 //! A WebSocket client that waits for what must come, and no longer than it must.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -35,24 +36,8 @@ pub struct Ws {
 impl TestApp {
     /// Opens `/ws` with these headers; the refusal when there is one.
     pub async fn try_ws(&self, headers: &[(&'static str, &str)]) -> Result<Ws, Answer> {
-        let mut request = format!("ws://{}/ws", self.public).into_client_request().expect("a request");
-        for (name, value) in headers {
-            request.headers_mut().append(*name, HeaderValue::from_str(value).expect("ASCII"));
-        }
-        match timeout(PATIENCE, connect_async(request)).await.expect("an answer in time") {
-            Ok((stream, response)) => {
-                let protocol = response.headers().get("sec-websocket-protocol");
-                let protocol = protocol.map(|value| value.to_str().expect("ASCII").to_owned());
-                Ok(Ws { stream, protocol })
-            }
-            Err(Error::Http(response)) => {
-                let text = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned();
-                let mut headers = reqwest::header::HeaderMap::new();
-                for (name, value) in response.headers() {
-                    headers.append(name.clone(), value.clone());
-                }
-                Err(Answer { status: response.status().as_u16(), headers, text })
-            }
+        match Ws::dial(self.public, headers).await {
+            Ok(opened) => opened,
             Err(error) => panic!("no WebSocket: {error}"),
         }
     }
@@ -79,6 +64,33 @@ impl TestApp {
 }
 
 impl Ws {
+    /// Opens `/ws` of a service that may not be there; the refusal when there is one.
+    ///
+    /// # Errors
+    /// When the service is not there, or goes away before it has answered.
+    pub async fn dial(public: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Result<Self, Answer>, Error> {
+        let mut request = format!("ws://{public}/ws").into_client_request().expect("a request");
+        for (name, value) in headers {
+            request.headers_mut().append(*name, HeaderValue::from_str(value).expect("ASCII"));
+        }
+        match timeout(PATIENCE, connect_async(request)).await.expect("an answer in time") {
+            Ok((stream, response)) => {
+                let protocol = response.headers().get("sec-websocket-protocol");
+                let protocol = protocol.map(|value| value.to_str().expect("ASCII").to_owned());
+                Ok(Ok(Self { stream, protocol }))
+            }
+            Err(Error::Http(response)) => {
+                let text = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned();
+                let mut headers = reqwest::header::HeaderMap::new();
+                for (name, value) in response.headers() {
+                    headers.append(name.clone(), value.clone());
+                }
+                Ok(Err(Answer { status: response.status().as_u16(), headers, text }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The next frame or the end; pings and pongs are answered and passed over.
     pub async fn next_within(&mut self, patience: Duration) -> Option<Event> {
         let read = async {

@@ -1,4 +1,10 @@
-//! Every way a transaction can fail, and what the senders are told.
+//! Every way a transaction can fail, and what the senders are told: single stories here, every step in turn in
+//! [`every_step`].
+
+mod every_step;
+mod failing_store;
+mod scenario;
+mod tables;
 
 use std::time::Duration;
 

@@ -1,0 +1,220 @@
+//! A store whose N-th step fails: a wrapper around a real one that counts and records every step of input or output.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use crate::ledger::batch::{Keys, Loaded, Plan};
+use crate::ledger::store::{PutUser, PutUserOutcome, Store, StoreError};
+
+/// The longest that a test waits for its writer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the writer asks of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Begin,
+    Write,
+    Commit,
+    Rollback,
+    Reconnect,
+}
+
+/// Whether the step that fails was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// It was not, and never will be.
+    No,
+    /// It was; only its answer is lost.
+    Out,
+    /// A COMMIT that is carried out after its answer was given up: when the same keys are written again.
+    Later,
+}
+
+/// What the error says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    Lost,
+    Busy,
+    Raced,
+    Refused,
+}
+
+impl Says {
+    const ALL: [Self; 4] = [Self::Lost, Self::Busy, Self::Raced, Self::Refused];
+
+    fn error(self) -> StoreError {
+        let reason = "planned".to_owned();
+        match self {
+            Self::Lost => StoreError::Lost(reason),
+            Self::Busy => StoreError::Busy(reason),
+            Self::Raced => StoreError::Raced(reason),
+            Self::Refused => StoreError::Refused(reason),
+        }
+    }
+}
+
+/// A failure of the `at`-th step, counted from 0, which has to be a `step`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub at: usize,
+    pub step: Step,
+    pub carried: Carried,
+    pub says: Says,
+}
+
+impl Failure {
+    /// Every way in which this step can fail. Only a database at the other end of a connection commits later.
+    pub(super) fn every(at: usize, step: Step, can_commit_later: bool) -> Vec<Self> {
+        let each = |all: &[Carried], says: &[Says]| {
+            let ways = all.iter().flat_map(|carried| says.iter().map(|says| (*carried, *says)));
+            ways.map(|(carried, says)| Self { at, step, carried, says }).collect()
+        };
+        match step {
+            Step::Begin | Step::Write => each(&[Carried::No, Carried::Out], &Says::ALL),
+            Step::Commit if can_commit_later => each(&[Carried::No, Carried::Out, Carried::Later], &Says::ALL),
+            Step::Commit => each(&[Carried::No, Carried::Out], &Says::ALL),
+            Step::Reconnect => each(&[Carried::No, Carried::Out], &[Says::Lost]),
+            // It answers nothing: a store that can't roll back throws its connection away.
+            Step::Rollback => each(&[Carried::No], &[Says::Lost]),
+        }
+    }
+}
+
+/// What the test and the writer's thread share.
+#[derive(Debug, Default)]
+struct Shared {
+    steps: Mutex<Vec<Step>>,
+    /// Whether the next `begin` waits, and whether it does so now.
+    gate: Mutex<(bool, bool)>,
+    turned: Condvar,
+}
+
+/// The test's end of a [`FailingStore`].
+#[derive(Debug, Clone)]
+pub(super) struct Steps(Arc<Shared>);
+
+impl Steps {
+    /// The next `begin` waits for [`Steps::open`].
+    pub(super) fn close(&self) {
+        *self.0.gate.lock().expect("no panic holds it") = (true, false);
+    }
+
+    /// Waits until a `begin` waits.
+    pub(super) fn await_arrival(&self) {
+        let gate = self.0.gate.lock().expect("no panic holds it");
+        let waited = self.0.turned.wait_timeout_while(gate, PATIENCE, |(_, has_arrived)| !*has_arrived);
+        let (gate, timeout) = waited.expect("no panic holds it");
+        drop(gate);
+        assert!(!timeout.timed_out(), "the writer does not begin: did it panic?");
+    }
+
+    /// Lets it go on.
+    pub(super) fn open(&self) {
+        self.0.gate.lock().expect("no panic holds it").0 = false;
+        self.0.turned.notify_all();
+    }
+
+    /// Every step so far.
+    pub(super) fn so_far(&self) -> Vec<Step> {
+        self.0.steps.lock().expect("no panic holds it").clone()
+    }
+}
+
+/// A store that fails as planned.
+pub(super) struct FailingStore {
+    inner: Box<dyn Store>,
+    plan: Vec<Failure>,
+    shared: Arc<Shared>,
+    /// Makes the next COMMIT of `inner` one that is carried out later.
+    commit_later: Box<dyn Fn() + Send>,
+    /// A lost connection: until the writer reconnects, nothing works.
+    is_gone: bool,
+}
+
+impl FailingStore {
+    pub(super) fn new(
+        inner: Box<dyn Store>,
+        plan: Vec<Failure>,
+        commit_later: impl Fn() + Send + 'static,
+    ) -> (Self, Steps) {
+        let shared = Arc::<Shared>::default();
+        let steps = Steps(shared.clone());
+        (Self { inner, plan, shared, commit_later: Box::new(commit_later), is_gone: false }, steps)
+    }
+
+    /// Counts a step, and says how it has to fail.
+    fn count(&self, step: Step) -> Option<Failure> {
+        let mut steps = self.shared.steps.lock().expect("no panic holds it");
+        let failure = self.plan.iter().find(|failure| failure.at == steps.len()).copied();
+        steps.push(step);
+        if let Some(failure) = failure {
+            assert_eq!(failure.step, step, "the same scenario takes the same steps: {:?}", self.plan);
+        }
+        failure
+    }
+
+    /// A step that answers: carried out or not, and failing or not.
+    fn step<T>(
+        &mut self,
+        step: Step,
+        carry_out: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let failure = self.count(step);
+        if self.is_gone {
+            return Err(StoreError::Lost("nobody has reconnected".into()));
+        }
+        let Some(Failure { carried, says, .. }) = failure else { return carry_out(&mut *self.inner) };
+        if carried == Carried::Later {
+            (self.commit_later)();
+        }
+        if carried != Carried::No {
+            let answer = carry_out(&mut *self.inner);
+            assert!(answer.is_ok() || carried == Carried::Later || step == Step::Write, "{step:?} works by itself");
+        }
+        self.is_gone = says == Says::Lost;
+        Err(says.error())
+    }
+
+    fn wait_at_the_gate(&self) {
+        let mut gate = self.shared.gate.lock().expect("no panic holds it");
+        gate.1 = true;
+        self.shared.turned.notify_all();
+        drop(self.shared.turned.wait_while(gate, |(is_closed, _)| *is_closed).expect("no panic holds it"));
+    }
+}
+
+impl Store for FailingStore {
+    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
+        self.wait_at_the_gate();
+        self.step(Step::Begin, |store| store.begin(keys))
+    }
+
+    fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        self.step(Step::Write, |store| store.write(plan))
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.step(Step::Commit, |store| store.commit())
+    }
+
+    fn rollback(&mut self) {
+        if self.count(Step::Rollback).is_some() {
+            self.inner.reconnect().expect("a connection is there to be had");
+        } else {
+            self.inner.rollback();
+        }
+    }
+
+    fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
+        self.inner.put_user(user)
+    }
+
+    fn reconnect(&mut self) -> Result<(), StoreError> {
+        let failure = self.count(Step::Reconnect);
+        if failure.is_none_or(|failure| failure.carried != Carried::No) {
+            self.inner.reconnect()?;
+        }
+        self.is_gone = failure.is_some();
+        failure.map_or(Ok(()), |failure| Err(failure.says.error()))
+    }
+}

@@ -1,0 +1,98 @@
+//! Where a run of [`super::every_step`] keeps its ledger, and what can be seen of it from outside.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use diesel::prelude::*;
+
+use super::failing_store::{FailingStore, Failure, Steps};
+use crate::config::DatabaseUrl;
+use crate::domain::{Currencies, Recorded, UserId};
+use crate::ledger::schema::entries;
+use crate::ledger::sqlite::{self, SqliteStore};
+use crate::ledger::store::StoreOptions;
+use crate::ledger::testing::{Fault, MemoryStore};
+use crate::ledger::{audit, migrations};
+
+/// Where a run keeps its ledger.
+pub(super) enum Tables {
+    Memory(MemoryStore),
+    Sqlite { path: PathBuf, _dir: tempfile::TempDir },
+}
+
+/// An entry as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub user: i64,
+    pub version: i64,
+    pub minor: i64,
+}
+
+impl Tables {
+    pub(super) fn in_memory() -> Self {
+        Self::Memory(MemoryStore::default())
+    }
+
+    /// A new file, copied from one that was migrated.
+    pub(super) fn on_sqlite() -> Self {
+        static MIGRATED: OnceLock<Vec<u8>> = OnceLock::new();
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        let migrated = MIGRATED.get_or_init(|| {
+            migrations::migrate(&DatabaseUrl::Sqlite(path.clone()), false).expect("migrated");
+            std::fs::read(&path).expect("a file")
+        });
+        std::fs::write(&path, migrated).expect("copied");
+        Self::Sqlite { path, _dir: dir }
+    }
+
+    pub(super) fn failing(&self, plan: Vec<Failure>) -> (FailingStore, Steps) {
+        match self {
+            Self::Memory(store) => {
+                let tables = store.tables.clone();
+                let later = move || tables.lock().expect("free").faults.push_front(Fault::LostWhileCommitting);
+                FailingStore::new(Box::new(store.clone()), plan, later)
+            }
+            Self::Sqlite { path, .. } => {
+                let options = StoreOptions { currencies: Currencies::default(), timeout_ms: 5000 };
+                let store = SqliteStore::new(path.clone(), options);
+                FailingStore::new(Box::new(store), plan, || unreachable!("a local COMMIT is not on its way"))
+            }
+        }
+    }
+
+    /// Every entry by its event id. That none is there twice, SQLite's index and the store in memory make sure.
+    pub(super) fn stored(&self) -> BTreeMap<String, Stored> {
+        match self {
+            Self::Memory(store) => {
+                let tables = store.tables.lock().expect("free");
+                let of = |r: &Recorded| Stored { user: r.user_id.get(), version: r.version, minor: r.amount.minor() };
+                tables.loaded.events.iter().map(|(event, recorded)| (event.to_string(), of(recorded))).collect()
+            }
+            Self::Sqlite { path, .. } => {
+                let mut connection = sqlite::connect(path, 5000).expect("it opens");
+                let columns = (entries::event_id, entries::user_id, entries::version, entries::amount);
+                let rows: Vec<(String, i64, i64, i64)> =
+                    entries::table.select(columns).load(&mut connection).expect("rows");
+                rows.into_iter().map(|(event, user, version, minor)| (event, Stored { user, version, minor })).collect()
+            }
+        }
+    }
+
+    /// The balance of a user as it is kept beside the entries.
+    pub(super) fn kept_balance(&self, user: UserId) -> Option<i64> {
+        let Self::Memory(store) = self else { return None };
+        let tables = store.tables.lock().expect("free");
+        let uni = Currencies::default().find("UNI").expect("a default");
+        tables.loaded.accounts.get(&user).map(|account| account.balances.get(uni).minor())
+    }
+
+    pub(super) fn audited(&self) -> Vec<String> {
+        let mut violations = Vec::new();
+        if let Self::Sqlite { path, .. } = self {
+            audit::verify(&DatabaseUrl::Sqlite(path.clone()), &mut |line| violations.push(line)).expect("it reads");
+        }
+        violations
+    }
+}

@@ -1,0 +1,72 @@
+//! Those who move money: a withdrawal, and when it was accepted the deposit that belongs to it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+
+use super::{Bank, amount, note_write, random_user};
+use crate::linearizability::{History, Refusal};
+use crate::support::{PATIENCE, Sender, Signed};
+
+/// The largest amount of a move.
+const MINOR_MAX: i64 = 60_000_000_000;
+
+/// Moves until it is over; the last move is finished.
+pub(super) async fn run(bank: Arc<Bank>, sender: Sender, mut rng: StdRng) -> History {
+    let mut seen = History::default();
+    while !bank.is_over() {
+        let number = bank.moves.fetch_add(1, Ordering::Relaxed);
+        let from = random_user(&mut rng);
+        let to = another_user(from, &mut rng);
+        let minor = rng.random_range(1..=MINOR_MAX);
+        // A withdrawal that is refused ends the move.
+        if post(&bank, &sender, &mut seen, "withdrawals", &format!("move:{number}:out"), from, minor).await {
+            let is_in = post(&bank, &sender, &mut seen, "deposits", &format!("move:{number}:in"), to, minor).await;
+            assert!(is_in, "a deposit is never refused");
+        }
+    }
+    seen
+}
+
+fn another_user(from: u64, rng: &mut StdRng) -> u64 {
+    let to = random_user(rng);
+    if to == from { from % super::HOT_USERS + 1 } else { to }
+}
+
+/// Sends an entry until it is answered, and notes the answer. Whether it was acknowledged.
+async fn post(
+    bank: &Bank,
+    sender: &Sender,
+    seen: &mut History,
+    what: &str,
+    event_id: &str,
+    user_id: u64,
+    minor: i64,
+) -> bool {
+    let body: Value = json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": amount(minor)});
+    let (start, sent) = (Instant::now(), bank.now());
+    while start.elapsed() < 3 * PATIENCE {
+        match sender.try_send(Signed::post(&format!("/internal/v1/{what}"), &body)).await {
+            Ok(answer) if answer.status == 200 => {
+                let times = (sent, bank.now());
+                note_write(seen, user_id, event_id.to_owned(), &answer.ok()["version"], times);
+                return true;
+            }
+            Ok(answer) if answer.status == 422 => {
+                let answered = bank.now();
+                let available = super::minor(&answer.problem(422, "insufficient_funds")["available"]);
+                seen.refusals.push(Refusal { user_id, asked: minor, available, sent, answered });
+                return false;
+            }
+            Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
+            Err(_) => {}
+        }
+        bank.repeat();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never answered: {body}");
+}

@@ -1,0 +1,118 @@
+//! Those who look: back ends and browsers over HTTP, and pages with a WebSocket that they open again when it breaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{Bank, note_read, random_user};
+use crate::linearizability::History;
+use crate::support::{Event, Visitor, Witness, Ws};
+
+/// How long a session listens before it looks whether something else is to be done.
+const LISTENING: Duration = Duration::from_millis(200);
+/// Before the service is tried again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Reads over and over, in every way that HTTP offers.
+pub(super) async fn over_http(bank: Arc<Bank>, visitor: Visitor, mut rng: StdRng) -> History {
+    let mut seen = History::default();
+    while !bank.is_over() {
+        let user_id = random_user(&mut rng);
+        let query = if rng.random_bool(0.5) { "?fresh=true" } else { "" };
+        let sent = bank.now();
+        let answer = if rng.random_bool(0.5) {
+            visitor.backend(&format!("/internal/v1/users/{user_id}/balance{query}")).await
+        } else {
+            visitor.browser(&format!("/api/v1/balance{query}"), user_id).await
+        };
+        let answered = bank.now();
+        match answer {
+            Ok(answer) if answer.status == 200 => {
+                let shown = answer.ok();
+                assert_eq!(shown["user_id"], user_id, "{shown}");
+                note_read(&mut seen, &shown, sent, answered);
+            }
+            Ok(answer) => {
+                assert_eq!(answer.status, 503, "{answer:?}");
+                bank.repeat();
+            }
+            Err(_) => {
+                bank.repeat();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    seen
+}
+
+/// Listens to a user's sessions, one after another, and asks for a refresh now and then.
+pub(super) async fn over_a_session(bank: Arc<Bank>, visitor: Visitor, user_id: u64, mut rng: StdRng) -> History {
+    let mut seen = History::default();
+    while !bank.is_over() {
+        let sent = bank.now();
+        let Some(mut ws) = visitor.session(user_id).await else {
+            bank.repeat();
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let mut page = Page {
+            bank: &bank,
+            witness: Witness::default(),
+            versions: Vec::new(),
+            snapshot: Some(sent),
+            refresh: None,
+        };
+        page.listen(&mut ws, &mut seen, user_id, &mut rng).await;
+        seen.sessions.push(page.versions);
+    }
+    seen
+}
+
+/// One session, until its connection ends or everything is over.
+struct Page<'a> {
+    bank: &'a Bank,
+    witness: Witness,
+    versions: Vec<u64>,
+    /// When the snapshot was asked for that has not come yet.
+    snapshot: Option<u64>,
+    /// When the refresh was asked for that is not answered yet.
+    refresh: Option<u64>,
+}
+
+impl Page<'_> {
+    async fn listen(&mut self, ws: &mut Ws, seen: &mut History, user_id: u64, rng: &mut StdRng) {
+        while !self.bank.is_over() {
+            if self.snapshot.is_none() && self.refresh.is_none() && rng.random_bool(0.2) {
+                self.refresh = Some(self.bank.now());
+                let asked = json!({"type": "refresh", "id": "again"}).to_string();
+                if !ws.try_send(Message::text(asked)).await {
+                    return;
+                }
+            }
+            match ws.next_within(LISTENING).await {
+                None => {}
+                Some(Event::Frame(frame)) => self.hear(&frame, seen, user_id),
+                // The service was killed, or has closed a session that it could not keep.
+                Some(Event::Broken | Event::Closed { .. }) => return self.bank.repeat(),
+            }
+        }
+    }
+
+    fn hear(&mut self, frame: &serde_json::Value, seen: &mut History, user_id: u64) {
+        assert_eq!(frame["user_id"], user_id, "{frame}");
+        let sent = match (frame["type"].as_str(), frame["reason"].as_str()) {
+            (Some("hello"), _) => return,
+            (Some("balance"), Some("snapshot")) => self.snapshot.take().unwrap_or(0),
+            (Some("balance"), Some("refresh")) => self.refresh.take().expect("asked for"),
+            (Some("balance"), Some("recovered")) | (Some("balance_update"), _) => 0,
+            _ => panic!("unexpected: {frame}"),
+        };
+        self.witness.see(frame);
+        self.versions.push(frame["version"].as_u64().expect("checked"));
+        note_read(seen, frame, sent, self.bank.now());
+    }
+}

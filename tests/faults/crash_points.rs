@@ -1,0 +1,99 @@
+//! SIGKILL at random moments under load: into transactions, between a commit and its answer, into start-up and recovery.
+//!
+//! A round lets the senders go, kills the service after a random number of answers and a random part of a few
+//! milliseconds more, sometimes kills it again while it starts, starts it, and then checks: `verify` finds nothing, and each entry
+//! that was acknowledged is there, once, with the version that was answered. In the end the whole ledger is compared
+//! with everything that was answered. The senders never stop meanwhile; they send again what has no final answer.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::load::{Load, assert_ledger_is};
+use crate::support::{Database, TestApp, on_both_databases};
+
+on_both_databases![no_acknowledged_entry_is_lost_or_doubled_by_kills_at_random_moments];
+
+/// Kills with a check behind each; `CRASH_KILLS` sets another number.
+const KILLS_ON_SQLITE: u64 = 100;
+const KILLS_ON_POSTGRES: u64 = 30;
+/// The most requests that are answered between the last check and the next kill.
+const REQUESTS_MAX: usize = 30;
+/// The longest from the last of these answers to the kill.
+const KILL_DELAY_US_MAX: u64 = 4000;
+/// The longest from a start to the kill of it; a start takes about that long, so most fall into it.
+const START_DELAY_US_MAX: u64 = 30_000;
+/// How many of the rounds kill the service once more while it starts.
+const START_KILLS: f64 = 0.3;
+
+/// What the kills met.
+#[derive(Debug, Default)]
+struct Figures {
+    kills: u64,
+    start_kills: u64,
+    /// Of those, how many came before the service was ready.
+    start_kills_before_ready: u64,
+    down: Duration,
+}
+
+async fn no_acknowledged_entry_is_lost_or_doubled_by_kills_at_random_moments(database: Database) {
+    let default = if database == Database::Sqlite { KILLS_ON_SQLITE } else { KILLS_ON_POSTGRES };
+    let (seed, rounds) = (crate::seed(), crate::size("CRASH_KILLS", default));
+    println!("again: BALANCE_TEST_SEED={seed} CRASH_KILLS={rounds} cargo test --test faults crash_points::");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut app = TestApp::on(database).log("info").start().await;
+    let load = Load::start(&app, rng.random());
+    let mut figures = Figures::default();
+    let start = Instant::now();
+    for round in 1..=rounds {
+        load.go_on(rng.random_range(0..=REQUESTS_MAX)).await;
+        kill(&mut app, &mut rng, &mut figures).await;
+        load.assert_acknowledged_are_there(&app);
+        app.assert_ledger_holds();
+        if round % 100 == 0 {
+            println!("{round} kills, {:.0} s", start.elapsed().as_secs_f64());
+        }
+    }
+    let record = load.finish().await;
+    println!(
+        "{database:?}: {} kills under load and {} of a starting service ({} before it was ready), in {:.1} s; \
+         a start took {:.0} ms on the average; {} entries acknowledged, {} of them found to be stored by an earlier \
+         attempt, {} refused, {} requests repeated",
+        figures.kills,
+        figures.start_kills,
+        figures.start_kills_before_ready,
+        start.elapsed().as_secs_f64(),
+        figures.down.as_secs_f64() * 1000.0 / figures.kills as f64,
+        record.acknowledged.len(),
+        record.duplicates,
+        record.refused.len(),
+        record.repeats,
+    );
+    assert_ledger_is(&app, &record).await;
+}
+
+/// Kills the service, perhaps again while it starts, and has it ready afterwards.
+async fn kill(app: &mut TestApp, rng: &mut StdRng, figures: &mut Figures) {
+    pass(Duration::from_micros(rng.random_range(0..=KILL_DELAY_US_MAX))).await;
+    app.kill();
+    figures.kills += 1;
+    if rng.random_bool(START_KILLS) {
+        app.spawn_again();
+        pass(Duration::from_micros(rng.random_range(0..=START_DELAY_US_MAX))).await;
+        app.kill();
+        figures.start_kills += 1;
+        figures.start_kills_before_ready += u64::from(!app.log().contains("listening on"));
+    }
+    let down = Instant::now();
+    app.start_again().await;
+    figures.down += down.elapsed();
+}
+
+/// Lets a time pass more exactly than a timer does, and the other tasks go on.
+async fn pass(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        tokio::task::yield_now().await;
+    }
+}
