@@ -155,7 +155,7 @@ pub(super) fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Pr
         return Err(Problem::new(Code::InvalidJson, "not a JSON object"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         let message = inner.to_string();
@@ -167,7 +167,9 @@ pub(super) fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Pr
         // The name of a missing or unknown field stands between backticks.
         let named = message.split('`').nth(1).filter(|_| path == ".").map_or(path, str::to_owned);
         Problem::new(code, message).field(named)
-    })
+    })?;
+    deserializer.end().map_err(|error| Problem::new(Code::InvalidJson, format!("not a JSON object: {error}")))?;
+    Ok(parsed)
 }
 
 #[derive(Debug, Deserialize)]
