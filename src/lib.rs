@@ -38,3 +38,6 @@ pub mod http;
 pub mod ledger;
 pub mod limits;
 pub mod telemetry;
+
+#[cfg(test)]
+mod tests;

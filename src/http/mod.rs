@@ -28,3 +28,6 @@ mod upgrade;
 mod webhooks;
 
 pub use state::HttpState;
+
+#[cfg(test)]
+mod tests;
