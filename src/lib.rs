@@ -39,3 +39,6 @@ pub mod ledger;
 pub mod limits;
 pub mod planted;
 pub mod telemetry;
+
+#[cfg(test)]
+mod tests;

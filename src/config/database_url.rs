@@ -28,6 +28,9 @@ pub enum DatabaseUrlError {
     /// A user name or password that cannot be told from the rest, and so could not be masked.
     #[error("has an @ in a wrong place: write @, / and ? in a user name or password as %40, %2F and %3F")]
     Ambiguous,
+    /// What libpq would refuse with a message that repeats it, password and all.
+    #[error("must be postgres://user:password@host:port/database?name=value with % only before two hex digits")]
+    Form,
 }
 
 impl DatabaseUrl {
@@ -48,6 +51,9 @@ impl DatabaseUrl {
                 let behind = &rest[authority.len()..];
                 if authority.matches('@').count() > 1 || behind.contains('@') {
                     return Err(DatabaseUrlError::Ambiguous);
+                }
+                if !has_form(authority, behind) {
+                    return Err(DatabaseUrlError::Form);
                 }
                 Ok(Self::Postgres(text.to_owned()))
             }
@@ -95,6 +101,34 @@ impl<'de> Deserialize<'de> for DatabaseUrl {
     }
 }
 
+/// Whether libpq can take the URL apart: `authority` is `[user[:password]@]host[:port][,…]`, `behind` is what follows it.
+fn has_form(authority: &str, behind: &str) -> bool {
+    let hosts = authority.split_once('@').map_or(authority, |(_, hosts)| hosts);
+    let mut pairs = behind.split_once('?').into_iter().flat_map(|(_, parameters)| parameters.split('&'));
+    has_good_escapes(authority)
+        && has_good_escapes(behind)
+        && hosts.split(',').all(is_host)
+        && pairs.all(|pair| pair.matches('=').count() == 1 && !pair.starts_with('='))
+}
+
+/// Each `%` stands before two hex digits, and none of them spells NUL.
+fn has_good_escapes(text: &str) -> bool {
+    let is_good =
+        |part: &str| part.get(..2).is_some_and(|code| u8::from_str_radix(code, 16).is_ok_and(|byte| byte != 0));
+    let only_hex = |part: &str| part.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+    !text.contains('\0') && text.split('%').skip(1).all(|part| only_hex(part) && is_good(part))
+}
+
+/// A host or an address in brackets, and perhaps a port.
+fn is_host(text: &str) -> bool {
+    let port = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, port))) if !address.is_empty() => port,
+        Some(_) => return false,
+        None => text.find(':').map_or("", |colon| &text[colon..]),
+    };
+    port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.is_empty() || digits.parse::<u16>().is_ok())
+}
+
 /// The URL with its password, and whatever parameter may hold one, masked.
 fn masked(url: &str) -> String {
     let (head, parameters) = url.split_once('?').map_or((url, None), |(head, tail)| (head, Some(tail)));
@@ -128,7 +162,7 @@ mod tests {
 
     #[test]
     fn urls_name_a_file_or_a_server() {
-        use DatabaseUrlError::{Ambiguous, File, Scheme};
+        use DatabaseUrlError::{Ambiguous, File, Form, Scheme};
         for (text, expected) in [
             ("sqlite://balance.db", Ok(DatabaseUrl::Sqlite("balance.db".into()))),
             ("sqlite:///var/lib/balance.db", Ok(DatabaseUrl::Sqlite("/var/lib/balance.db".into()))),
@@ -148,8 +182,33 @@ mod tests {
             ("postgres://u:pa/ss@h/db", Err(Ambiguous)),
             ("postgres://u:pa?ss@h/db", Err(Ambiguous)),
             ("postgres://u@h/db?password=x@y", Err(Ambiguous)),
+            ("postgres://u:geheim%zz@h/db", Err(Form)),
+            ("postgres://u:geheim%0@h/db", Err(Form)),
+            ("postgres://u:geheim%00@h/db", Err(Form)),
+            ("postgres://u:geheim%+1@h/db", Err(Form)),
+            ("postgres://u:geheim@[::1/db", Err(Form)),
+            ("postgres://u:geheim@[::1]x/db", Err(Form)),
+            ("postgres://u:geheim@h:x/db", Err(Form)),
+            ("postgres://u:geheim/db", Err(Form)),
+            ("postgres://h/db?", Err(Form)),
+            ("postgres://h/db?geheim", Err(Form)),
+            ("postgres://h/db?password=a=b", Err(Form)),
+            ("postgres://h/db?a=b&", Err(Form)),
         ] {
             assert_eq!(DatabaseUrl::parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_form_that_libpq_takes_is_taken() {
+        for text in [
+            "postgres://",
+            "postgres://u@",
+            "postgres://u%40x:p%25@[::1]:5432/db?sslmode=require",
+            "postgres://h:5432,[::1],other:/db?target_session_attrs=any&application_name=",
+            "postgres://%2Fvar%2Frun/db",
+        ] {
+            assert!(DatabaseUrl::parse(text).is_ok(), "{text}");
         }
     }
 

@@ -111,7 +111,7 @@ impl Settings {
 
     fn from_merged(merged: serde_json::Value) -> Result<Self, ConfigError> {
         let raw: Raw = serde_path_to_error::deserialize(merged)
-            .map_err(|error| ConfigError::invalid(error.path().to_string(), error.inner().to_string()))?;
+            .map_err(|error| ConfigError::invalid(error.path().to_string(), reason(&error.inner().to_string())))?;
         let mut auth = raw.auth;
         for (index, admin) in auth.admin_tokens.iter_mut().enumerate() {
             if admin.name.is_empty() {
@@ -178,6 +178,14 @@ impl RawDatabase {
         let writers = self.writers.unwrap_or(if self.url.is_sqlite() { 1 } else { 2 });
         let Self { url, pool_size, migrate_on_start, timeout_ms, .. } = self;
         Database { url, pool_size, writers, migrate_on_start, timeout_ms }
+    }
+}
+
+/// What serde says, without the text that it repeats of an unknown name: a secret may have been put at the wrong key.
+fn reason(message: &str) -> String {
+    match message.split_once(", expected ") {
+        Some((unknown, expected)) if unknown.starts_with("unknown variant") => format!("must be {expected}"),
+        _ => message.to_owned(),
     }
 }
 

@@ -106,7 +106,7 @@ pub struct ClientCache {
 }
 
 /// `[auth]`: secrets, tokens and their lifetimes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
     /// Any of them verifies a webhook.

@@ -33,12 +33,13 @@ impl UserId {
         if id >= 1 && id <= Self::MAX { Ok(Self(id)) } else { Err(IdError::UserId) }
     }
 
-    /// Reads a user id from decimal digits alone (no sign, no spaces), as in a path or a token.
+    /// Reads a user id from decimal digits alone (no sign, no spaces, no leading zero), as in a path or a token: each
+    /// user has one spelling.
     ///
     /// # Errors
     /// [`IdError::UserId`] for anything else.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        if text.is_empty() || text.len() > 16 || !text.bytes().all(|b| b.is_ascii_digit()) {
+        if text.is_empty() || text.len() > 16 || text.starts_with('0') || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(IdError::UserId);
         }
         text.parse().map_err(|_| IdError::UserId).and_then(Self::new)
@@ -103,6 +104,7 @@ mod tests {
             ("0", None),
             ("-1", None),
             ("+1", None),
+            ("01", None),
             (" 1", None),
             ("", None),
             ("99999999999999999999", None),

@@ -18,3 +18,6 @@ pub use ids::{EventId, IdError, UserId};
 pub use posting::{Account, Outcome, Recorded, Rules, post};
 pub use ton_address::{TonAddress, TonAddressError};
 pub use tx_hash::{TxHash, TxHashError};
+
+#[cfg(test)]
+mod tests;

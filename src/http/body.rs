@@ -56,7 +56,13 @@ pub(super) async fn read(mut payload: web::Payload, bytes_max: usize) -> Result<
 
 fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Problem> {
     let missing = || Problem::new(Code::MissingSignature, format!("the header {name} is missing")).field(name);
-    headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty()).ok_or_else(missing)
+    let mut all = headers.get_all(name);
+    let value = all.next().and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
+    // What stands between may have looked at the other one.
+    if all.next().is_some() {
+        return Err(Problem::new(Code::InvalidSignature, format!("the header {name} is there twice")).field(name));
+    }
+    value.ok_or_else(missing)
 }
 
 /// A body without a type is taken as JSON.

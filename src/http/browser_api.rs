@@ -8,10 +8,13 @@ use super::internal_reads::{BalanceQuery, ask_balance, balance_json, history, qu
 use super::problem::{Code, Problem};
 use super::session_token::Session;
 
-/// The token of an `Authorization: Bearer` header.
+/// The token of the one `Authorization: Bearer` header. Of two headers a proxy may have looked at the other, so neither
+/// counts.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let mut all = headers.get_all(AUTHORIZATION);
+    let (Some(only), None) = (all.next(), all.next()) else { return None };
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 
 fn session(request: &HttpRequest, state: &HttpState) -> Result<Session, Problem> {

@@ -44,7 +44,12 @@ struct Wire<'a> {
 impl<'a> ClientMessage<'a> {
     /// Reads a text frame; the error says what is wrong with it.
     pub(super) fn parse(text: &'a str) -> Result<Self, &'static str> {
-        let wire: Wire<'a> = serde_json::from_str(text).map_err(|_| "not a JSON object with a type")?;
+        const NO_OBJECT: &str = "not a JSON object with a type";
+        // serde would take an array for the object's fields in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(NO_OBJECT);
+        }
+        let wire: Wire<'a> = serde_json::from_str(text).map_err(|_| NO_OBJECT)?;
         let id = match wire.id {
             Some(id) if !id.get().starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) => {
                 return Err("id must be a string or a number");
@@ -85,6 +90,8 @@ mod tests {
             (r#"{"type":"subscribe"}"#, "the type"),
             (r#"{"id":1}"#, "not a JSON object"),
             ("[]", "not a JSON object"),
+            (r#"["ping",1]"#, "not a JSON object"),
+            (r#"["auth",null,"t",null,null]"#, "not a JSON object"),
             ("", "not a JSON object"),
         ] {
             let found = match ClientMessage::parse(text) {

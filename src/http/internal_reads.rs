@@ -149,15 +149,17 @@ pub(super) async fn entries(
 }
 
 /// A small body of known fields; serde's message names the field.
-fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+pub(super) fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    // serde would take an array for the object's fields in their order.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Problem::new(Code::InvalidJson, "not a JSON object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         let message = inner.to_string();
         let code = match inner.classify() {
-            serde_json::error::Category::Data if !is_object => Code::InvalidJson,
             serde_json::error::Category::Data if message.starts_with("unknown field") => Code::UnknownField,
             serde_json::error::Category::Data => Code::InvalidField,
             _ => Code::InvalidJson,
@@ -165,7 +167,9 @@ fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
         // The name of a missing or unknown field stands between backticks.
         let named = message.split('`').nth(1).filter(|_| path == ".").map_or(path, str::to_owned);
         Problem::new(code, message).field(named)
-    })
+    })?;
+    deserializer.end().map_err(|error| Problem::new(Code::InvalidJson, format!("not a JSON object: {error}")))?;
+    Ok(parsed)
 }
 
 #[derive(Debug, Deserialize)]

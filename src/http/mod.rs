@@ -31,3 +31,6 @@ mod webhooks;
 #[cfg(feature = "simulation")]
 pub use session::start_over;
 pub use state::HttpState;
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::HttpState;
 use super::body::{check_json, read};
-use super::internal_reads::token_answer;
+use super::internal_reads::{parse_body, token_answer};
 use super::problem::{Code, Problem};
 
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; \
@@ -58,7 +58,6 @@ pub(super) async fn token(
         return Err(Problem::new(Code::OriginNotAllowed, "the demo signs in only on a loopback address"));
     }
     let body = read(payload, TOKEN_REQUEST_BYTES_MAX).await?;
-    let wanted: TokenRequest = serde_json::from_slice(&body)
-        .map_err(|error| Problem::new(Code::InvalidField, error.to_string()).field("user_id"))?;
+    let wanted: TokenRequest = parse_body(&body)?;
     token_answer(&state, wanted.user_id, None)
 }

@@ -88,12 +88,9 @@ impl SessionKeys {
         rules.validate_exp = false;
         rules.validate_aud = false;
         rules.required_spec_claims = ["exp", "sub"].map(String::from).into();
-        let claims = self
-            .verifying
-            .iter()
-            .find_map(|key| decode::<Claims>(token, key, &rules).ok())
-            .ok_or(TokenError::Invalid)?
-            .claims;
+        let decoded = self.verifying.iter().find_map(|key| decode::<Claims>(token, key, &rules).ok());
+        // `crit` lists what a reader must understand or else refuse (RFC 7515, 4.1.11), and nothing of it is understood.
+        let claims = decoded.filter(|token| token.header.crit.is_none()).ok_or(TokenError::Invalid)?.claims;
         let user_id = UserId::parse(&claims.sub).map_err(|_| TokenError::Invalid)?;
         if claims.exp <= now_s {
             return Err(TokenError::Expired);

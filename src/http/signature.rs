@@ -61,13 +61,19 @@ impl Signed<'_> {
                 "no v1 signature fits the id, the timestamp and the body",
             ));
         }
-        let is_near = self.timestamp.parse::<i64>().is_ok_and(|at| at.abs_diff(now_s) <= tolerance_s);
+        let is_near = unix_seconds(self.timestamp).is_some_and(|at| at.abs_diff(now_s) <= tolerance_s);
         if !is_near {
             let detail = format!("webhook-timestamp must be within {tolerance_s} s of now, in Unix seconds");
             return Err(Problem::new(Code::TimestampOutOfRange, detail));
         }
         Ok(())
     }
+}
+
+/// Digits alone: `parse` would take a sign, too, and leading zeros would be a second spelling.
+fn unix_seconds(text: &str) -> Option<i64> {
+    let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+    is_plain.then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -96,6 +102,8 @@ mod tests {
             (by(&old, "1300"), "1300", None),
             (by(&old, "1301"), "1301", Some(Code::TimestampOutOfRange)),
             (by(&old, "now"), "now", Some(Code::TimestampOutOfRange)),
+            (by(&old, "+1000"), "+1000", Some(Code::TimestampOutOfRange)),
+            (by(&old, "01000"), "01000", Some(Code::TimestampOutOfRange)),
             // The signature is checked first.
             (by(&stranger, "1"), "1", Some(Code::InvalidSignature)),
         ] {

@@ -12,6 +12,7 @@ mod batch;
 mod browser_reads;
 mod commands;
 mod deposits;
+mod doors;
 mod entry_fields;
 mod ledger_away;
 mod logs;

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod dev_file;
+mod random;
 mod refused;
 
 use std::collections::BTreeMap;

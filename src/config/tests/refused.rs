@@ -162,6 +162,7 @@ fn a_refused_secret_is_named_and_not_shown() {
             "auth.admin_tokens[1]",
         ),
         (format!("metrics_token = \"{CANARY}é\""), "auth.metrics_token"),
+        (format!("telegram_identity = \"{CANARY}\""), "auth.telegram_identity"),
         ("metrics_token = \"\"".into(), "auth.metrics_token"),
         (format!("metrics_token = [\"{CANARY}\"]"), "auth.metrics_token"),
         (format!("telegram_bot_token = \"{CANARY}\\n\"\ntelegram_identity = \"linked\""), "auth.telegram_bot_token"),

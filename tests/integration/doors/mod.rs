@@ -1,0 +1,16 @@
+//! Every door under forged credentials, from outside: whoever is not let in changes nothing, and hears nothing.
+//!
+//! The forgeries are made from a seed that is printed; `BALANCE_TEST_SEED=<seed> cargo test --test integration doors`
+//! makes the same ones again, and `BALANCE_TEST_FORGERIES=<n>` makes more of them.
+
+mod claim_forgeries;
+mod development;
+mod forge;
+mod listeners;
+mod routes;
+mod secrets;
+mod signature_forgeries;
+mod signatures;
+mod source;
+mod token_forgeries;
+mod tokens;

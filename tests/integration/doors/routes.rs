@@ -1,0 +1,75 @@
+//! Every path and method of the service, by listener; a test over the source makes sure that none is missing here.
+
+use std::path::Path;
+
+/// Of both listeners.
+pub const BOTH: &[(&str, &str)] = &[("GET", "/healthz"), ("GET", "/readyz")];
+
+/// Of the public listener alone.
+pub const PUBLIC: &[(&str, &str)] = &[("GET", "/api/v1/balance"), ("GET", "/api/v1/entries"), ("GET", "/ws")];
+
+/// Of the public listener alone, and only with `--dev`.
+pub const DEVELOPMENT: &[(&str, &str)] =
+    &[("GET", "/"), ("GET", "/demo/demo.js"), ("GET", "/demo/demo.css"), ("POST", "/demo/token")];
+
+/// Of the internal listener alone. `7` stands for a user.
+pub const INTERNAL: &[(&str, &str)] = &[
+    ("POST", "/internal/v1/deposits"),
+    ("POST", "/internal/v1/rewards"),
+    ("POST", "/internal/v1/withdrawals"),
+    ("POST", "/internal/v1/adjustments"),
+    ("POST", "/internal/v1/batch"),
+    ("POST", "/internal/v1/tokens"),
+    ("PUT", "/internal/v1/users/7"),
+    ("GET", "/internal/v1/users/7/balance"),
+    ("GET", "/internal/v1/users/7/entries"),
+    ("GET", "/admin/v1/registry"),
+    ("GET", "/admin/v1/actors"),
+    ("GET", "/admin/v1/actors/7"),
+    ("POST", "/admin/v1/actors/7/disconnect"),
+    ("GET", "/admin/v1/conflicts"),
+];
+
+/// Every route in a text of the router: its method, and the path as far as it is written there.
+fn written(code: &str) -> Vec<(String, String)> {
+    let of = |rest: &str| {
+        let (path, rest) = rest.split_once('"').expect("a literal path");
+        let (_, rest) = rest.split_once(".route(").expect("a route");
+        let (method, _) = rest.split_once("()").expect("a method");
+        (method.to_uppercase(), path.replace("{user_id}", "7"))
+    };
+    code.split("resource(\"").skip(1).map(of).collect()
+}
+
+#[test]
+fn no_route_of_the_service_is_missing_in_this_list() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/router.rs");
+    let text = std::fs::read_to_string(file).expect("the router");
+    let between = |from: &str, to: &str| {
+        let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("{from} in the router"));
+        rest.split_once(to).unwrap_or_else(|| panic!("{to} in the router")).0.to_owned()
+    };
+    let public = between("pub fn public(", "\n}\n");
+    let (public, rest) = public.split_once("if state.is_dev {").expect("development has a block");
+    let (development, end) = rest.split_once("\n    }\n").expect("the block ends");
+    assert!(!end.contains("resource("), "routes behind the block of development:\n{end}");
+    let internal = between("pub fn internal(", "\n}\n");
+    let health = between("\nfn health(", "\n}\n");
+
+    for (what, code, list) in [
+        ("public", public, PUBLIC),
+        ("development", development, DEVELOPMENT),
+        ("internal", &internal, INTERNAL),
+        ("health", &health, BOTH),
+    ] {
+        let found = written(code);
+        assert_eq!(found.len(), code.matches(".route(").count(), "a resource with two routes in {what}");
+        assert_eq!(found.len(), list.len(), "{what}: the router has {found:#?}");
+        for (method, path) in found {
+            let is_listed = list.iter().any(|(known, whole)| *known == method && whole.ends_with(&path));
+            assert!(is_listed, "{method} {path} of the {what} listener is not in this list");
+        }
+    }
+    let routes: usize = [PUBLIC, DEVELOPMENT, INTERNAL, BOTH].iter().map(|list| list.len()).sum();
+    assert_eq!(text.matches(".route(").count(), routes, "a route outside these functions");
+}

@@ -1,0 +1,210 @@
+//! No secret, token, signature or password is in the log, at any level of any crate, whatever comes through the doors.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use serde_json::json;
+
+use crate::entry;
+use crate::support::{
+    ADMIN_TOKEN, Database, SESSION_SECRET, Signed, TestApp, WEBHOOK_SECRET, claims, mint, on_both_databases,
+    run_program, token,
+};
+
+on_both_databases![nothing_secret_is_logged_by_any_crate_at_any_level];
+
+/// A password that needs escapes in a URL, and its escaped form.
+const PASSWORD: (&str, &str) = ("geheim@db/pass", "geheim%40db%2Fpass");
+
+/// What a Mini App hands over.
+const INIT_DATA: &str = "query_id=AAHdF6IQAAAAAN0XohDhrOrc&user=%7B%22id%22%3A7%7D&auth_date=1700000000&hash=c501b71e775f74ce10e377dea85a7ea24ecd640b223ea86dfe453e0eaed2e2b2";
+
+/// Everything that must not be found, by name.
+#[derive(Default)]
+struct Hidden(Vec<(String, String)>);
+
+impl Hidden {
+    /// A text in every form in which a program might print it.
+    fn text(&mut self, name: &str, text: &str) {
+        self.bytes(name, text.as_bytes());
+        self.0.push((name.to_owned(), text.to_owned()));
+        let escaped = format!("{text:?}");
+        self.0.push((format!("{name}, escaped"), escaped[1..escaped.len() - 1].to_owned()));
+    }
+
+    /// Bytes in every form in which a program might print them.
+    fn bytes(&mut self, name: &str, bytes: &[u8]) {
+        let listed = format!("{:?}", &bytes[..bytes.len().min(8)]);
+        for (form, shown) in [
+            ("hex", hex::encode(bytes)),
+            ("capital hex", hex::encode_upper(bytes)),
+            ("base64", STANDARD_NO_PAD.encode(bytes)),
+            ("padded base64", STANDARD.encode(bytes)),
+            ("base64url", URL_SAFE_NO_PAD.encode(bytes)),
+            ("padded base64url", URL_SAFE.encode(bytes)),
+            ("a list of bytes", listed.trim_end_matches(']').to_owned()),
+        ] {
+            self.0.push((format!("{name}, {form}"), shown));
+        }
+    }
+
+    /// The secret parts of a session token: claims and signature, together and alone.
+    fn token(&mut self, name: &str, token: &str) {
+        self.text(name, token);
+        for part in token.split('.').skip(1).filter(|part| part.len() > 10) {
+            self.0.push((format!("a part of {name}"), part.to_owned()));
+        }
+    }
+
+    /// A webhook signature and the MAC in it.
+    fn signature(&mut self, name: &str, signature: &str) {
+        let bare = signature.trim_start_matches("v1,");
+        self.text(name, bare);
+        self.bytes(name, &STANDARD.decode(bare).expect("base64"));
+    }
+
+    fn assert_absent(&self, from: &str, log: &str) {
+        for (name, shown) in &self.0 {
+            let found: Vec<&str> = log.lines().filter(|line| line.contains(shown)).take(3).collect();
+            assert!(found.is_empty(), "{name} is in {from}: {found:#?}");
+        }
+        assert!(!log.contains("geheim"), "a part of a password is in {from}");
+    }
+}
+
+/// A database URL with a password in it, where the database has one.
+fn with_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    match rest.split_once('@') {
+        Some((user, behind)) => format!("{scheme}://{user}:{}@{behind}", PASSWORD.1),
+        None => url.to_owned(),
+    }
+}
+
+fn configured() -> Hidden {
+    let mut hidden = Hidden::default();
+    let bare = WEBHOOK_SECRET.trim_start_matches("whsec_");
+    hidden.text("the webhook secret", bare);
+    hidden.bytes("the webhook secret's bytes", &STANDARD.decode(bare).expect("base64"));
+    hidden.text("the webhook secret's text", &String::from_utf8_lossy(&STANDARD.decode(bare).expect("base64")));
+    hidden.text("the session secret", SESSION_SECRET);
+    hidden.text("the admin token", ADMIN_TOKEN);
+    hidden.text("the password", PASSWORD.0);
+    hidden.text("the escaped password", PASSWORD.1);
+    hidden
+}
+
+async fn webhooks(app: &TestApp, hidden: &mut Hidden) {
+    let good = Signed::post("/internal/v1/deposits", &entry("d", 1, "TON", "1"));
+    let right = good.right_signature();
+    hidden.signature("a signature", &right);
+    app.send(good.clone()).await.ok();
+    let old = good.clone().timestamp(1_000_000_000);
+    hidden.signature("a signature of long ago", &old.right_signature());
+    app.send(old).await.problem(401, "timestamp_out_of_range");
+    let stranger = good.clone().secret("whsec_YW5vdGhlci13ZWJob29rLXNlY3JldC1mb3Itcm90YXRpb24=");
+    hidden.signature("a signature of a stranger", &stranger.right_signature());
+    app.send(stranger).await.problem(401, "invalid_signature");
+    app.send(good.clone().id("msg_other").signature(&right)).await.problem(401, "invalid_signature");
+    app.send(good.clone().signature(format!("{right} {right} nonsense"))).await.ok();
+    let broken = good.clone().body("{ no json");
+    hidden.signature("a signature of no JSON", &broken.right_signature());
+    app.send(broken).await.problem(400, "invalid_json");
+    let made = app.post("tokens", json!({"user_id": 1, "ttl_s": 60})).await.ok();
+    hidden.token("a token made here", made["token"].as_str().expect("a token"));
+    app.batch(json!([entry("b", 1, "TON", "1")])).await.ok();
+    app.backend("/internal/v1/users/1/entries").await.ok();
+}
+
+async fn browsers(app: &TestApp, hidden: &mut Hidden) {
+    let good = token(1);
+    let expired = mint(&json!({"alg": "HS256"}), &claims(1, -10), SESSION_SECRET);
+    let forged = mint(&json!({"alg": "HS256"}), &claims(1, 77), "a secret that nobody has configured, ever");
+    for (name, token) in [("a token", &good), ("an expired token", &expired), ("a forged token", &forged)] {
+        hidden.token(name, token);
+        app.browser("/api/v1/balance", token, &[]).await;
+        app.browser("/api/v1/balance", token, &[("authorization", &format!("Bearer {token}"))]).await;
+        app.plain_get(app.public, &format!("/api/v1/balance?token={token}")).await.problem(401, "unauthorized");
+        app.plain_get(app.public, &format!("/ws?token={token}")).await;
+        for headers in [
+            &[("authorization", format!("Bearer {token}"))][..],
+            &[("sec-websocket-protocol", format!("balance.v1, bearer.{token}"))],
+            &[("sec-websocket-protocol", "balance.v1".to_owned())],
+        ] {
+            let headers: Vec<(&'static str, &str)> =
+                headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let mut ws = app.ws(&headers).await;
+            // Signs in, or signs in once more; too large, binary and broken messages with it close the session.
+            ws.send_json(json!({"type": "auth", "token": token})).await;
+            ws.try_send(tokio_tungstenite::tungstenite::Message::text(format!(
+                "{{\"type\":\"auth\",\"token\":\"{token}\""
+            )))
+            .await;
+            ws.try_send(tokio_tungstenite::tungstenite::Message::binary(token.clone().into_bytes())).await;
+            ws.closed().await;
+        }
+    }
+    hidden.text("init_data", INIT_DATA);
+    let mut ws = app.ws(&[]).await;
+    ws.send_json(json!({"type": "auth", "init_data": INIT_DATA})).await;
+    ws.assert_closed(4501, "unauthenticated").await;
+    let sign_in =
+        app.http.post(format!("http://{}/api/v1/sessions", app.public)).json(&json!({"init_data": INIT_DATA}));
+    assert_eq!(sign_in.send().await.expect("an answer").status(), 404, "Telegram is not configured");
+}
+
+async fn administrators(app: &TestApp, hidden: &mut Hidden) {
+    let guess = "a-guess-of-an-administrators-token";
+    hidden.text("a guessed admin token", guess);
+    for path in [
+        "/admin/v1/registry",
+        "/admin/v1/actors",
+        "/admin/v1/actors/1?activate=true",
+        "/admin/v1/conflicts",
+        "/admin/v1/nothing",
+    ] {
+        app.admin(path).await;
+        let guessed = app.http.get(format!("http://{}{path}", app.internal)).bearer_auth(guess);
+        guessed.send().await.expect("an answer");
+    }
+    app.admin_post("/admin/v1/actors/1/disconnect").await;
+}
+
+async fn nothing_secret_is_logged_by_any_crate_at_any_level(database: Database) {
+    let mut app = TestApp::on(database).log("trace").start().await;
+    let url = with_password(&app.database.url());
+    app.stop().await;
+    app.reconfigure("database.url", url.clone());
+    app.start_again().await;
+    let mut hidden = configured();
+    webhooks(&app, &mut hidden).await;
+    browsers(&app, &mut hidden).await;
+    administrators(&app, &mut hidden).await;
+    app.stop().await;
+    let log = app.log();
+    assert!(log.contains("TRACE actix") && log.contains("effective configuration"), "the log is at trace:\n{log}");
+    hidden.assert_absent("the log", &log);
+    println!("{} forms of secrets looked for in {} lines", hidden.0.len(), log.lines().count());
+
+    // A start that fails says why, and shows nothing either.
+    let trace = ("RUST_LOG".to_owned(), "trace".to_owned());
+    for (name, value) in [
+        ("BALANCE_AUTH__WEBHOOK_SECRETS", "geheim-no-webhook-secret".to_owned()),
+        ("BALANCE_AUTH__SESSION_SECRETS", "geheim".to_owned()),
+        ("BALANCE_AUTH__ADMIN_TOKENS", "geheim with spaces".to_owned()),
+        ("BALANCE_DATABASE__URL", format!("postgres://u:{}@127.0.0.1:1/db", PASSWORD.1)),
+        ("BALANCE_DATABASE__URL", "postgres://u:geheim%zz@127.0.0.1:1/db".to_owned()),
+        ("BALANCE_DATABASE__URL", "postgres://u:geheim@[::1/db".to_owned()),
+        ("BALANCE_DATABASE__URL", "postgres://u:geheim@127.0.0.1:1/db?geheim".to_owned()),
+        ("BALANCE_DATABASE__URL", "postgres://u:geheim/db".to_owned()),
+        (
+            "BALANCE_DATABASE__URL",
+            "postgres://u:geheim@127.0.0.1:1/db?sslmode=verify-full&sslrootcert=/nowhere".to_owned(),
+        ),
+    ] {
+        let variables = [trace.clone(), (name.to_owned(), value.clone())];
+        let output = run_program(app.dir.path(), &["verify", "--config", "config.toml"], &variables, b"");
+        let shown = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{name}={value}: {shown}");
+        hidden.assert_absent("what a failed start says", &shown);
+    }
+}
