@@ -126,6 +126,7 @@ fn ledger_options(settings: &Settings, clock: Clock) -> Options {
         writers: database.writers,
         migrate_on_start: database.migrate_on_start,
         timeout_ms: database.timeout_ms,
+        lock_timeout_ms: database.lock_timeout_ms,
         currencies: settings.currencies.clone(),
         rules: Rules { auto_create: settings.accounts.auto_create },
         clock,
