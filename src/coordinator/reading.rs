@@ -125,10 +125,16 @@ impl BalanceActor {
     fn read(&mut self, result: Result<Account, LedgerError>, began: Moment, ctx: &mut Context<Self>) {
         self.gauge.in_flight.set(self.gauge.in_flight.get().saturating_sub(1));
         let Some(reading) = self.reading.take() else { return };
-        let Reading { waiters, next, is_next_wanted, .. } = *reading;
+        let Reading { mut waiters, mut next, mut is_next_wanted, .. } = *reading;
         match result {
             Ok(account) => self.read_succeeded(account, began, waiters, ctx),
-            Err(error) => self.read_failed(&error, waiters, ctx),
+            Err(error) => {
+                // The ledger has not answered until now, which is after all of them have asked. A second read would
+                // keep the later ones waiting for twice the time-out.
+                is_next_wanted &= next.is_empty();
+                waiters.append(&mut next);
+                self.read_failed(&error, waiters, ctx);
+            }
         }
         if is_next_wanted {
             // An answer may have asked for a read of its own meanwhile; then join it.
