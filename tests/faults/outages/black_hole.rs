@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{Cluster, Database, Mode, Proxy, TestApp, eventually, on_postgres};
 
-use super::{Reads, Scene, app_on};
+use super::{Reads, Scene, app_on, connections_of};
 
 on_postgres![
     a_black_hole_before_the_server_hangs_nobody_and_ends_without_a_trace,
@@ -58,8 +58,16 @@ async fn a_refresh_during_a_hanging_read_waits_for_no_second_one(database: Datab
     let proxy = Proxy::start(cluster.addr()).await;
     let (of_ledger, dir) = (cluster.create_database(), tempfile::tempdir().expect("a directory"));
     let url = proxy.url(&of_ledger.url());
-    let app = TestApp::on(database).set("database.timeout_ms", 6000).start_with(dir, of_ledger, &url).await;
+    let builder = TestApp::on(database).set("database.timeout_ms", 6000).set("database.pool_size", 2);
+    let app = builder.set("database.writers", 1).start_with(dir, of_ledger, &url).await;
     app.accepted("deposits", 1, "d", "1").await;
+    // Both reads are to hang in connections that are there already.
+    eventually("the pool is full", async || {
+        let reads = [1, 2].map(|user_id| format!("/internal/v1/users/{user_id}/balance?fresh=true"));
+        tokio::join!(app.backend(&reads[0]), app.backend(&reads[1]));
+        (connections_of(&app) == 3).then_some(())
+    })
+    .await;
     let (mut ws, _) = app.session(1).await;
     proxy.set(Mode::BlackHole);
     ws.send_json(json!({"type": "refresh", "id": 1})).await;

@@ -265,8 +265,8 @@ async fn nothing_is_left_behind(app: &TestApp) {
     }
 }
 
-/// The server has no connection of ours beyond those of the writers and the pool.
-async fn connections_are_ours(app: &TestApp, cluster: &Cluster) {
+/// How many connections of ours the server has.
+fn connections_of(app: &TestApp) -> i64 {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -274,10 +274,13 @@ async fn connections_are_ours(app: &TestApp, cluster: &Cluster) {
     }
     let mut connection = PgConnection::establish(&app.database.url()).expect("the server answers");
     let query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'balance-coordinator'";
+    let row: Row = diesel::sql_query(query).get_result(&mut connection).expect("it answers");
+    row.count
+}
+
+/// The server has no connection of ours beyond those of the writers and the pool.
+async fn connections_are_ours(app: &TestApp, cluster: &Cluster) {
     let bound = WRITERS + i64::try_from(POOL_SIZE).expect("few");
-    eventually(&format!("no connection leaks on {}", cluster.addr()), async || {
-        let row: Row = diesel::sql_query(query).get_result(&mut connection).expect("it answers");
-        (row.count <= bound).then_some(())
-    })
-    .await;
+    let what = format!("no connection leaks on {}", cluster.addr());
+    eventually(&what, async || (connections_of(app) <= bound).then_some(())).await;
 }
