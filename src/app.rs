@@ -126,6 +126,7 @@ fn ledger_options(settings: &Settings, clock: Clock) -> Options {
         writers: database.writers,
         migrate_on_start: database.migrate_on_start,
         timeout_ms: database.timeout_ms,
+        lock_timeout_ms: database.lock_timeout_ms,
         currencies: settings.currencies.clone(),
         rules: Rules { auto_create: settings.accounts.auto_create },
         clock,
@@ -156,11 +157,20 @@ fn shared(settings: &Settings, clock: Clock, ledger: Arc<SqlLedger>, counters: A
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Heard so that it does not end the process: a file that may not grow is an error of one write.
+    _file_too_large: Signal,
 }
+
+/// SIGXFSZ: a file has come to the limit on its size (`ulimit -f`).
+const FILE_TOO_LARGE: SignalKind = SignalKind::from_raw(25);
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _file_too_large: signal(FILE_TOO_LARGE)?,
+        })
     }
 }
 

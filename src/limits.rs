@@ -11,6 +11,16 @@ pub const BULK_ENTRIES_BESIDE_SINGLES_MAX: usize = 256;
 /// How many times a transaction is run again because another node was faster, before the entry is refused.
 pub const RACES_MAX: u32 = 8;
 
+/// The longest that a lock is waited for once it is known that somebody holds one, in milliseconds.
+pub const LOCK_BRIEF_MS: u64 = 10;
+
+/// Attempts that may wait so for one batch while it is narrowed down to what is locked. With `LOCK_BRIEF_MS`, or a 64th of
+/// `database.lock_timeout_ms` when that is less, they stay within half of that setting.
+pub const LOCK_ATTEMPTS_MAX: u32 = 24;
+
+/// Users that a writer remembers as held by somebody else.
+pub const HELD_USERS_MAX: usize = 65_536;
+
 /// First and longest wait between attempts to reach the database again, in milliseconds.
 pub const RETRY_MS: (u64, u64) = (10, 500);
 

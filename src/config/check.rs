@@ -95,6 +95,7 @@ pub(super) fn core_ranges(settings: &Settings) -> Vec<Range> {
         ("database.pool_size", database.pool_size as u64, 1..=POOL_CONNECTIONS_MAX as u64),
         ("database.writers", database.writers as u64, 1..=WRITERS_MAX as u64),
         ("database.timeout_ms", database.timeout_ms, 1..=LEDGER_TIMEOUT_MS_MAX),
+        ("database.lock_timeout_ms", database.lock_timeout_ms, 1..=LEDGER_TIMEOUT_MS_MAX),
         ("pacing.debounce_ms", pacing.debounce_ms, 0..=PACING_MS_MAX),
         ("pacing.min_interval_ms", pacing.min_interval_ms, 0..=PACING_MS_MAX),
         ("pacing.direct_interval_ms", pacing.direct_interval_ms, 0..=PACING_MS_MAX),

@@ -45,6 +45,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("database.writers", Shape::Integer),
     ("database.migrate_on_start", Shape::Boolean),
     ("database.timeout_ms", Shape::Integer),
+    ("database.lock_timeout_ms", Shape::Integer),
     ("pacing.debounce_ms", Shape::Integer),
     ("pacing.min_interval_ms", Shape::Integer),
     ("pacing.direct_interval_ms", Shape::Integer),

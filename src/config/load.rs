@@ -165,19 +165,32 @@ struct RawDatabase {
     writers: Option<usize>,
     migrate_on_start: bool,
     timeout_ms: u64,
+    lock_timeout_ms: Option<u64>,
 }
+
+/// How long locks of others may delay neighbours when nothing is set, in milliseconds; half of `database.timeout_ms` when
+/// that is less.
+const LOCK_TIMEOUT_MS: u64 = 1_000;
 
 impl Default for RawDatabase {
     fn default() -> Self {
-        Self { url: DatabaseUrl::default(), pool_size: 4, writers: None, migrate_on_start: true, timeout_ms: 5_000 }
+        Self {
+            url: DatabaseUrl::default(),
+            pool_size: 4,
+            writers: None,
+            migrate_on_start: true,
+            timeout_ms: 5_000,
+            lock_timeout_ms: None,
+        }
     }
 }
 
 impl RawDatabase {
     fn resolve(self) -> Database {
         let writers = self.writers.unwrap_or(if self.url.is_sqlite() { 1 } else { 2 });
+        let lock_timeout_ms = self.lock_timeout_ms.unwrap_or((self.timeout_ms / 2).clamp(1, LOCK_TIMEOUT_MS));
         let Self { url, pool_size, migrate_on_start, timeout_ms, .. } = self;
-        Database { url, pool_size, writers, migrate_on_start, timeout_ms }
+        Database { url, pool_size, writers, migrate_on_start, timeout_ms, lock_timeout_ms }
     }
 }
 

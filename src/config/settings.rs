@@ -65,6 +65,8 @@ pub struct Database {
     pub migrate_on_start: bool,
     /// Within this, in milliseconds, everything is answered while the ledger is away.
     pub timeout_ms: u64,
+    /// The longest, in milliseconds, that locks which somebody else holds delay the entries that do not need them.
+    pub lock_timeout_ms: u64,
 }
 
 /// `[pacing]`: when a committed change is pushed to the user's sessions.

@@ -4,6 +4,8 @@
 //! read, and no asker gets a read that began before it asked. When the ledger is away, the last known balance is sent,
 //! marked stale, or an error; and a fresh one follows when it is back.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use log::debug;
 use serde_json::value::RawValue;
@@ -139,10 +141,27 @@ impl BalanceActor {
                 reading.begun_us.get_or_insert(began.us);
                 reading.tried_us = began.us;
             }
-            let answer = tokio::time::timeout_at(until.instant(), actor.shared.ledger.account(actor.user_id));
-            answer.into_actor(actor).map(move |answer, actor: &mut Self, ctx| {
-                let late = |_| Err(LedgerError::Unavailable("no answer in time".into()));
-                actor.read(number, answer.unwrap_or_else(late), began, ctx);
+            let mut answer = actor.shared.ledger.account(actor.user_id);
+            let at_first = async move {
+                let hangs = tokio::time::timeout(Duration::from_millis(READ_HANGS_MS), &mut answer).await;
+                hangs.map_err(|_| answer)
+            };
+            at_first.into_actor(actor).then(move |at_first, actor: &mut Self, _| {
+                if at_first.is_err() {
+                    // The registry asks whether the ledger is there, and then it is read again.
+                    actor.settle_staleness(true);
+                }
+                let at_last = async move {
+                    match at_first {
+                        Ok(result) => result,
+                        Err(answer) => tokio::time::timeout_at(until.instant(), answer)
+                            .await
+                            .unwrap_or_else(|_| Err(LedgerError::Unavailable("no answer in time".into()))),
+                    }
+                };
+                at_last.into_actor(actor).map(move |result, actor: &mut Self, ctx| {
+                    actor.read(number, result, began, ctx);
+                })
             })
         });
         ctx.spawn(begin);
@@ -166,11 +185,16 @@ impl BalanceActor {
         // Of two tries the second one to end finds its waiters answered; what it read is still good.
         let reading = self.reading.take_if(|reading| reading.number == number);
         let is_over = reading.is_none();
-        let Reading { waiters, next, next_until, .. } = reading.map(|reading| *reading).unwrap_or_default();
+        let Reading { mut waiters, mut next, mut next_until, .. } = reading.map(|reading| *reading).unwrap_or_default();
         match result {
             Ok(account) => self.read_succeeded(account, began, waiters, ctx),
             Err(_) if is_over => {}
-            Err(error) => self.read_failed(&error, began, waiters, ctx),
+            Err(error) => {
+                // The ledger has not answered until now, which is after all of them have asked.
+                next_until = None;
+                waiters.append(&mut next);
+                self.read_failed(&error, began, waiters, ctx);
+            }
         }
         if let Some(until) = next_until {
             // An answer may have asked for a read of its own meanwhile; then join it.

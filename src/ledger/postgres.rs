@@ -1,5 +1,9 @@
 //! Writing to PostgreSQL: a few set-based statements per transaction (arrays with UNNEST), row locks in user order,
 //! `synchronous_commit=on`.
+//!
+//! Bounded: a statement by `database.timeout_ms`; a wait for a lock by half of `database.lock_timeout_ms`, so that the other
+//! half is left for finding out whose it is; and a transaction that stands still, because our side of the connection has
+//! vanished, is ended by the server, so that its locks do not outlive it for long.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -7,13 +11,14 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
 
-use crate::domain::{Account, Amount, Balances, Currencies};
+use crate::domain::{Account, Amount, Balances, Currencies, UserId};
+use crate::limits::LOCK_BRIEF_MS;
 
 use super::batch::{Keys, Loaded, Plan};
 use super::link::Link;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
+use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
 
 const INSERT_ENTRIES: &str = "INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, \
      event_id, tx_hash, tx_lt, tx_account, reason, metadata, occurred_at_us, committed_at_us) \
@@ -28,19 +33,40 @@ const UPDATE_ACCOUNTS: &str = "UPDATE accounts SET version = new.v, updated_at_u
 const UPSERT_BALANCES: &str = "INSERT INTO balances (user_id, currency, amount) SELECT * FROM UNNEST($1, $2, $3) \
      ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount";
 
+/// The users that somebody else holds, without waiting for any of them.
+const FIND_LOCKED: &str = "WITH free AS MATERIALIZED \
+     (SELECT user_id FROM accounts WHERE user_id = ANY($1) FOR UPDATE SKIP LOCKED) \
+     SELECT user_id FROM accounts WHERE user_id = ANY($1) AND user_id NOT IN (SELECT user_id FROM free)";
+
+/// How long a transaction of ours may stand still between two statements, in milliseconds. Deciding takes a few.
+const STANDSTILL_MS: u64 = 1000;
+
+/// The longest that what was sent may stay unacknowledged, in milliseconds; then the peer is gone.
+const UNACKNOWLEDGED_MS_MAX: u64 = 2000;
+
 /// A write connection to PostgreSQL.
 pub(super) struct PostgresStore {
     link: Link<PgConnection>,
     currencies: Currencies,
+    brief_ms: u64,
+    patience: Patience,
+}
+
+/// A row of [`FIND_LOCKED`].
+#[derive(QueryableByName)]
+struct LockedRow {
+    #[diesel(sql_type = BigInt)]
+    user_id: i64,
 }
 
 /// Connects with the settings every connection of ours has: no wait without a bound, commits on disk.
 pub(super) fn connect(url: &str, timeout_ms: u64) -> Result<PgConnection, diesel::ConnectionError> {
     let joint = if url.contains('?') { '&' } else { '?' };
     let connect_s = timeout_ms.div_ceil(1000).max(2);
+    let unacknowledged_ms = timeout_ms.min(UNACKNOWLEDGED_MS_MAX);
     let bounded = format!(
-        "{url}{joint}connect_timeout={connect_s}&tcp_user_timeout={timeout_ms}&keepalives_idle=10&keepalives_interval=5\
-         &keepalives_count=3&application_name=balance-coordinator"
+        "{url}{joint}connect_timeout={connect_s}&tcp_user_timeout={unacknowledged_ms}&keepalives_idle=2\
+         &keepalives_interval=1&keepalives_count=2&application_name=balance-coordinator"
     );
     let mut connection = PgConnection::establish(&bounded)?;
     connection
@@ -51,8 +77,37 @@ pub(super) fn connect(url: &str, timeout_ms: u64) -> Result<PgConnection, diesel
 
 impl PostgresStore {
     pub(super) fn new(url: String, options: StoreOptions) -> Self {
-        let link = Link::new(move || connect(&url, options.timeout_ms));
-        Self { link, currencies: options.currencies }
+        let StoreOptions { currencies, timeout_ms, lock_timeout_ms } = options;
+        let lock_timeout_ms = lock_timeout_ms.min(timeout_ms);
+        let link = Link::new(move || {
+            let mut connection = connect(&url, timeout_ms)?;
+            let bounds = format!(
+                "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
+                lock_timeout_ms.div_ceil(2)
+            );
+            connection.batch_execute(&bounds).map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            Ok(connection)
+        });
+        let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
+        Self { link, currencies, brief_ms, patience: Patience::Usual }
+    }
+
+    fn open(&mut self, patience: Patience) -> Result<(), StoreError> {
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+        match patience {
+            Patience::Usual => self.link.begin(BEGIN)?,
+            Patience::Brief => self.link.begin(&format!("{BEGIN}; SET LOCAL lock_timeout = {}", self.brief_ms))?,
+        };
+        Ok(())
+    }
+
+    /// Which users somebody else holds, asked in a transaction of its own.
+    fn locked_users(&mut self, keys: &Keys<'_>) -> Result<Vec<UserId>, StoreError> {
+        self.open(Patience::Brief)?;
+        let users: Vec<i64> = keys.users.iter().map(|user| user.get()).collect();
+        let query = sql_query(FIND_LOCKED).bind::<Array<BigInt>, _>(users);
+        let rows: Vec<LockedRow> = query.load(self.link.transaction()?)?;
+        rows.into_iter().map(|row| user_id(row.user_id).map_err(refused)).collect()
     }
 
     fn load_accounts(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
@@ -119,15 +174,23 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
-        self.link.begin("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+        self.open(self.patience)?;
         let mut loaded = Loaded::default();
-        self.load_accounts(keys, &mut loaded)?;
+        match self.load_accounts(keys, &mut loaded) {
+            Err(StoreError::Locked { reason, .. }) => {
+                self.link.rollback();
+                // Not known: it may be another lock, or have been given back meanwhile.
+                let users = self.locked_users(keys).unwrap_or_default();
+                return Err(StoreError::Locked { users, reason });
+            }
+            loaded => loaded?,
+        }
         self.load_keys(keys, &mut loaded)?;
         Ok(loaded)
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        let Self { link, currencies } = self;
+        let Self { link, currencies, .. } = self;
         let connection = link.transaction()?;
         insert_entries(connection, plan, currencies)?;
         for (statement, is_new) in [(INSERT_ACCOUNTS, true), (UPDATE_ACCOUNTS, false)] {
@@ -172,6 +235,10 @@ impl Store for PostgresStore {
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
         let connection = self.link.connection()?;
         connection.transaction(|connection| put_user_rows!(connection, user))
+    }
+
+    fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {

@@ -30,6 +30,8 @@ pub struct Options {
     pub migrate_on_start: bool,
     /// The longest a statement, and an answer to a reader, may take, in milliseconds.
     pub timeout_ms: u64,
+    /// The longest that locks of others may delay entries that do not need them, in milliseconds.
+    pub lock_timeout_ms: u64,
     /// The currencies that exist.
     pub currencies: Currencies,
     /// Settings of the posting rule.
@@ -143,7 +145,8 @@ impl SqlLedger {
 
 impl Options {
     fn store(&self) -> Box<dyn Store> {
-        let options = StoreOptions { currencies: self.currencies.clone(), timeout_ms: self.timeout_ms };
+        let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
+        let options = StoreOptions { currencies: self.currencies.clone(), timeout_ms, lock_timeout_ms };
         match &self.url {
             DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), options)),
             DatabaseUrl::Postgres(url) => Box::new(PostgresStore::new(url.clone(), options)),

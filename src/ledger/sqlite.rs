@@ -35,7 +35,7 @@ pub(super) fn connect(path: &Path, timeout_ms: u64) -> Result<SqliteConnection, 
 
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
-        let link = Link::new(move || connect(&path, options.timeout_ms));
+        let link = Link::new(move || connect(&path, options.lock_timeout_ms.min(options.timeout_ms)));
         Self { link, currencies: options.currencies }
     }
 }

@@ -37,11 +37,24 @@ pub trait Store: Send {
     /// [`StoreError`]; repeating it is safe.
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError>;
 
+    /// How long the transactions that begin from now on wait for a lock, where a lock can be held on a part of the
+    /// ledger.
+    fn set_patience(&mut self, _: Patience) {}
+
     /// Throws the connection away and opens another.
     ///
     /// # Errors
     /// [`StoreError::Lost`] while the database is away.
     fn reconnect(&mut self) -> Result<(), StoreError>;
+}
+
+/// How long a transaction waits for a lock that somebody else holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as neighbours may be delayed.
+    Usual,
+    /// Somebody is known to hold one: hardly at all.
+    Brief,
 }
 
 /// `PUT /internal/v1/users/{id}`.
@@ -76,9 +89,17 @@ pub enum StoreError {
     /// Busy, out of space, shutting down: again, later.
     #[error("the database can't now: {0}")]
     Busy(String),
-    /// Another node or writer was faster with a key or holds a lock: again at once.
+    /// Another node or writer was faster with a key: again at once.
     #[error("another transaction was faster: {0}")]
     Raced(String),
+    /// Somebody else holds a part of what is needed: the rest can go on without it.
+    #[error("locked by somebody else: {reason}")]
+    Locked {
+        /// Whose accounts are locked, where that is known; else empty.
+        users: Vec<UserId>,
+        /// What the database says.
+        reason: String,
+    },
     /// The database refuses what was to be written: final for at least one entry of the batch.
     #[error("the database refuses: {0}")]
     Refused(String),
@@ -122,6 +143,7 @@ impl From<DieselError> for StoreError {
                 DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection => Self::Lost(message),
                 DatabaseErrorKind::ReadOnlyTransaction => Self::Busy(message),
                 _ if says(&["deadlock"]) => Self::Raced(message),
+                _ if says(&["lock timeout"]) => Self::Locked { users: Vec::new(), reason: message },
                 _ if says(&LOST) => Self::Lost(message),
                 _ if says(&BUSY) => Self::Busy(message),
                 _ => Self::Refused(message),
@@ -183,6 +205,8 @@ pub struct StoreOptions {
     pub currencies: Currencies,
     /// The longest that a statement may wait, in milliseconds.
     pub timeout_ms: u64,
+    /// The longest that locks of others may delay entries that do not need them, in milliseconds.
+    pub lock_timeout_ms: u64,
 }
 
 #[cfg(test)]
@@ -198,6 +222,7 @@ mod tests {
             (database(Kind::UniqueViolation, "entries_event_id"), "raced"),
             (database(Kind::SerializationFailure, "could not serialize"), "raced"),
             (database(Kind::Unknown, "deadlock detected"), "raced"),
+            (database(Kind::Unknown, "canceling statement due to lock timeout"), "locked"),
             (database(Kind::Unknown, "database is locked"), "busy"),
             (database(Kind::Unknown, "database or disk is full"), "busy"),
             (database(Kind::Unknown, "canceling statement due to statement timeout"), "busy"),
@@ -215,6 +240,7 @@ mod tests {
                 StoreError::Lost(_) => "lost",
                 StoreError::Busy(_) => "busy",
                 StoreError::Raced(_) => "raced",
+                StoreError::Locked { .. } => "locked",
                 StoreError::Refused(_) => "refused",
             };
             assert_eq!(found, expected, "{error}");

@@ -7,8 +7,10 @@
 //!
 //! When it fails: a lost connection or a busy database is tried again until every waiting posting is past its deadline;
 //! a broken COMMIT is tried again until its outcome is known (event ids make that safe, see [`super::batch::Plan::is_committed`]);
-//! what the database refuses is narrowed down by halves to the entry at fault, and the rest is committed without it.
+//! what the database refuses is narrowed down by halves to the entry at fault, and the rest is committed without it; what
+//! somebody else holds locked is set aside ([`aside`]), and the rest is committed without it, too.
 
+mod aside;
 mod transaction;
 
 use std::collections::VecDeque;
@@ -25,8 +27,9 @@ use crate::clock::Clock;
 use crate::domain::Rules;
 use crate::limits::{BULK_ENTRIES_BESIDE_SINGLES_MAX, POSTING_ENTRIES_MAX, RACES_MAX, TRANSACTION_ENTRIES_MAX};
 
-use super::store::{PutUser, PutUserOutcome, Store, StoreError};
+use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError};
 use super::{Lane, LedgerError, Orphan, PostError, Posted, Posting};
+use aside::Aside;
 
 /// What a writer does.
 #[derive(Debug)]
@@ -67,12 +70,14 @@ impl Writer {
         // Unbounded on purpose: a posting holds its places of `admission`, which is the bound.
         let (commands, inbox) = crossbeam_channel::unbounded();
         let is_aborting = Arc::new(AtomicBool::new(false));
+        let aside = Aside::new(options.clock);
         let state = State {
             store,
             options,
             inbox,
             single: VecDeque::new(),
             bulk: VecDeque::new(),
+            aside,
             is_aborting: is_aborting.clone(),
             is_stopping: false,
             last_commit_us: 0,
@@ -133,6 +138,7 @@ struct State {
     inbox: Receiver<Command>,
     single: VecDeque<Posting>,
     bulk: VecDeque<Posting>,
+    aside: Aside,
     is_aborting: Arc<AtomicBool>,
     is_stopping: bool,
     last_commit_us: i64,
@@ -142,23 +148,37 @@ struct State {
 impl State {
     fn run(mut self) {
         loop {
-            if self.single.is_empty() && self.bulk.is_empty() {
-                if self.is_stopping {
-                    return;
-                }
-                let Ok(command) = self.inbox.recv() else { return };
-                self.take(command);
+            if self.single.is_empty() && self.bulk.is_empty() && !self.rest() {
+                return;
             }
             self.take_waiting();
+            self.retry_aside();
             let postings = self.next_batch();
             if !postings.is_empty() {
-                self.settle(postings);
+                self.settle(postings, Patience::Usual);
+            }
+        }
+    }
+
+    /// Waits for a command, or until what was set aside is due; `false` when there is nothing to do any more.
+    fn rest(&mut self) -> bool {
+        match self.aside.retry_in() {
+            None if self.is_stopping => false,
+            None => self.inbox.recv().map(|command| self.take(command)).is_ok(),
+            Some(wait) => {
+                match self.inbox.recv_timeout(wait) {
+                    Ok(command) => self.take(command),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
+                }
+                true
             }
         }
     }
 
     fn take(&mut self, command: Command) {
         match command {
+            Command::Post(posting) if self.aside.takes(&posting) => self.aside.hold(posting),
             Command::Post(posting) => match posting.lane {
                 Lane::Single => self.single.push_back(posting),
                 Lane::Bulk => self.bulk.push_back(posting),
@@ -206,8 +226,14 @@ impl State {
                 }
             }
         }
-        for lane in [&mut self.single, &mut self.bulk] {
-            let (late, waiting) = std::mem::take(lane).into_iter().partition(|p| p.deadline.has_passed());
+        self.answer_late();
+    }
+
+    fn answer_late(&mut self) {
+        let is_aborting = self.is_aborting.load(Ordering::Relaxed);
+        let is_late = |held: bool| move |p: &Posting| p.deadline.has_passed() || (held && is_aborting);
+        for (lane, is_held) in [(&mut self.single, false), (&mut self.bulk, false), (&mut self.aside.postings, true)] {
+            let (late, waiting) = std::mem::take(lane).into_iter().partition(is_late(is_held));
             *lane = waiting;
             let late: VecDeque<Posting> = late;
             late.into_iter().for_each(|posting| answer_error(posting, PostError::Unavailable));

@@ -1,5 +1,5 @@
-//! Faults: SIGKILL at any moment, a database that goes away or refuses single entries, and money that is moved and read
-//! through all of it.
+//! Faults: SIGKILL at any moment, a database that goes away in every way or refuses single entries, and money that is
+//! moved and read through all of it.
 //!
 //! Every run prints its seed; `BALANCE_TEST_SEED=<seed> cargo test --test faults` runs the same loads and kills again
 //! (the machine's own timing is not part of the seed).
@@ -12,6 +12,7 @@ mod crash_points;
 mod database_away;
 mod linearizability;
 mod load;
+mod outages;
 mod poison;
 
 /// The seed of every random test.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use balance_coordinator::config::{Settings, Sources};
@@ -13,6 +14,7 @@ use balance_coordinator::coordinator::{Policy, Registry, RegistryTotals, Shared}
 use balance_coordinator::domain::{Currencies, UserId};
 use balance_coordinator::http::session_shared::SessionShared;
 use balance_coordinator::ledger::Admission;
+use balance_coordinator::limits::answer_within;
 use balance_coordinator::telemetry::counters::Counters;
 use tokio::sync::mpsc;
 
@@ -125,7 +127,7 @@ impl Network {
             cache_entries_max: self.cache_entries_max,
             cache_sweep_ms: SWEEP_US / 1000,
             sessions_per_user_max: SESSIONS_PER_USER_MAX,
-            answer_within: std::time::Duration::from_millis(TIMEOUT_MS),
+            answer_within: answer_within(Duration::from_millis(TIMEOUT_MS)),
             retry_after_ms: TIMEOUT_MS / 5,
         }
     }

@@ -101,6 +101,7 @@ async fn post_each(network: &Network, entries: &[NewEntry], shape: Shape) -> Vec
     let lane = if shape == Shape::Single { Lane::Single } else { Lane::Bulk };
     let mut parts = Vec::new();
     let mut answers = Vec::new();
+    let asked_us = network.world.now_us();
     for entry in entries {
         let (reply, answer) = oneshot::channel();
         let permit = process.admission.try_acquire(lane, 1).expect("room");
@@ -116,8 +117,12 @@ async fn post_each(network: &Network, entries: &[NewEntry], shape: Shape) -> Vec
     }
     let mut outcomes = Vec::new();
     let all = async {
-        for answer in answers {
-            outcomes.push(answer.await.ok().and_then(|posted: Posted| posted.outcomes.into_iter().next()));
+        for (entry, answer) in entries.iter().zip(answers) {
+            let posted: Option<Posted> = answer.await.ok();
+            network
+                .world
+                .check(|oracle, now_us| oracle.must_answer(entry.user_id.get(), posted.is_some(), asked_us, now_us));
+            outcomes.push(posted.and_then(|posted| posted.outcomes.into_iter().next()));
         }
     };
     // Whoever has no answer by then sends again.
@@ -158,6 +163,8 @@ pub async fn read(network: Rc<Network>, question: Question) {
     network.process().registry.try_send(ToUser { user_id, message }).expect("room");
     let answer = timeout(TIMEOUT, answer).await;
     note!(network.world, "answer to {question:?} of {asked_us} us: {answer:?}");
+    let is_answered = !matches!(answer, Ok(Err(_)));
+    network.world.check(|oracle, now_us| oracle.must_answer(user, is_answered, asked_us, now_us));
     if let Ok(Ok(Ok(view))) = answer {
         network.world.check(|oracle, now_us| {
             if min_version.is_some_and(|least| view.version < least) {

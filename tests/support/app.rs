@@ -49,10 +49,16 @@ impl Builder {
     }
 
     /// Starts it and waits until it is ready.
-    pub async fn start(mut self) -> TestApp {
+    pub async fn start(self) -> TestApp {
         let dir = tempfile::tempdir().expect("a directory");
         let database = self.database.create(dir.path());
-        set(&mut self.config, "database.url", database.url().into());
+        let url = database.url();
+        self.start_with(dir, database, &url).await
+    }
+
+    /// Starts it on a database of the test's own, which the service reaches by this URL, and waits until it is ready.
+    pub async fn start_with(mut self, dir: tempfile::TempDir, database: TestDatabase, url: &str) -> TestApp {
+        set(&mut self.config, "database.url", url.into());
         write_config(dir.path(), &self.config);
         let mut process = spawn(dir.path(), &self.log);
         let (public, internal) = process.addresses().await;
@@ -91,6 +97,11 @@ impl TestApp {
     /// What the running process has logged.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The id of the running process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Sends a signal by name.

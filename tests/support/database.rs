@@ -109,11 +109,19 @@ impl TestDatabase {
 
     /// Keeps every other writer out until the answer is dropped; readers go on.
     pub fn lock_writes(&self) -> HeldLock {
-        let mut connection = self.connection();
-        connection.execute(match self {
+        self.hold(match self {
             Self::Sqlite(_) => "BEGIN IMMEDIATE",
-            Self::Postgres { .. } => "BEGIN; LOCK TABLE entries IN EXCLUSIVE MODE",
-        });
+            Self::Postgres { .. } => "LOCK TABLE entries IN EXCLUSIVE MODE",
+        })
+    }
+
+    /// Keeps what a statement locks, in a transaction that is open until the answer is dropped.
+    pub fn hold(&self, statement: &str) -> HeldLock {
+        let mut connection = self.connection();
+        if matches!(self, Self::Postgres { .. }) {
+            connection.execute("BEGIN");
+        }
+        connection.execute(statement);
         HeldLock { _connection: connection }
     }
 

@@ -64,6 +64,11 @@ impl Process {
         fs::read_to_string(self.log.with_extension("out")).expect("the output file reads")
     }
 
+    /// Its id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name (`TERM`, `INT`).
     pub fn signal(&self, name: &str) {
         let pid = self.child.id();

@@ -1,18 +1,32 @@
 //! One transaction of a writer, from the first attempt to the answers.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use log::{error, info, warn};
 
-use crate::domain::NewEntry;
+use crate::domain::{NewEntry, UserId};
 use crate::ledger::batch::{self, Group, Keys, Plan};
-use crate::ledger::store::StoreError;
+use crate::ledger::store::{Patience, StoreError};
 use crate::ledger::{EntryOutcome, PostError, Posted, Posting};
-use crate::limits::{RACES_MAX, RETRY_MS};
+use crate::limits::{LOCK_ATTEMPTS_MAX, RACES_MAX, RETRY_MS};
 
 use super::State;
+use super::aside::owner;
+
+/// Why a batch was not committed.
+enum Failure {
+    /// The database refuses an entry of it.
+    Refused,
+    /// Somebody else holds these users locked; none when it is not known whom.
+    Locked(Vec<UserId>),
+    /// It was given up.
+    Unavailable,
+}
+
+/// Users that one line of the log names.
+const LOGGED_USERS_MAX: usize = 4;
 
 /// A posting, or a part of one that is settled by itself.
 struct Piece<'a> {
@@ -38,35 +52,107 @@ fn halve(mut pieces: Vec<Piece<'_>>) -> (Vec<Piece<'_>>, Vec<Piece<'_>>) {
     (pieces, second)
 }
 
+/// What became of the postings of a batch so far.
+struct Settled {
+    outcomes: Vec<Vec<EntryOutcome>>,
+    is_held: Vec<bool>,
+    /// Users that somebody else holds locked.
+    held: HashSet<UserId>,
+}
+
+impl Settled {
+    fn new(count: usize) -> Self {
+        Self { outcomes: vec![Vec::new(); count], is_held: vec![false; count], held: HashSet::new() }
+    }
+
+    fn fail(&mut self, pieces: &[Piece<'_>], error: PostError) {
+        for piece in pieces {
+            self.outcomes[piece.index].extend(piece.entries.iter().map(|_| EntryOutcome::Failed(error)));
+        }
+    }
+
+    /// A posting that somebody else holds up waits as a whole; what is left of one that was halved is given up.
+    fn hold(&mut self, pieces: &[Piece<'_>]) {
+        for piece in pieces {
+            if piece.entries.len() == piece.posting.entries.len() {
+                self.is_held[piece.index] = true;
+                self.held.extend(owner(piece.posting));
+            } else {
+                self.fail(std::slice::from_ref(piece), PostError::Unavailable);
+            }
+        }
+    }
+
+    /// Takes out what needs users that are held.
+    fn without_held<'a>(&mut self, pieces: Vec<Piece<'a>>) -> Vec<Piece<'a>> {
+        if self.held.is_empty() {
+            return pieces;
+        }
+        let needs_held = |piece: &Piece<'_>| piece.entries.iter().any(|entry| self.held.contains(&entry.user_id));
+        let (held, free): (Vec<_>, Vec<_>) = pieces.into_iter().partition(needs_held);
+        self.hold(&held);
+        free
+    }
+}
+
 impl State {
-    /// Answers every posting. What the database refuses is narrowed down by halves, to the posting and then to the entry
-    /// at fault; the pieces stay in order.
-    pub(super) fn settle(&mut self, postings: Vec<Posting>) {
-        let mut outcomes: Vec<Vec<EntryOutcome>> = postings.iter().map(|_| Vec::new()).collect();
+    /// Answers every posting, or sets it aside. What the database refuses is narrowed down by halves, to the posting and
+    /// then to the entry at fault; the pieces stay in order. What somebody else holds locked is left out, and narrowed
+    /// down likewise when it is not known what it is.
+    pub(super) fn settle(&mut self, postings: Vec<Posting>, patience: Patience) {
+        let mut settled = Settled::new(postings.len());
         let whole = (0..).zip(&postings).map(|(index, posting)| Piece { index, posting, entries: &posting.entries });
         let mut rest = VecDeque::from([whole.collect::<Vec<_>>()]);
+        let mut locks = 0;
+        self.store.set_patience(patience);
         while let Some(pieces) = rest.pop_front() {
+            let pieces = settled.without_held(pieces);
+            if pieces.is_empty() {
+                continue;
+            }
             match self.commit(&pieces) {
                 Ok(decided) => {
                     for (piece, decided) in pieces.iter().zip(decided) {
-                        outcomes[piece.index].extend(decided);
+                        settled.outcomes[piece.index].extend(decided);
                     }
                 }
-                Err(PostError::Refused) if can_be_halved(&pieces) => {
+                Err(Failure::Refused) if can_be_halved(&pieces) => {
                     let (first, second) = halve(pieces);
                     rest.push_front(second);
                     rest.push_front(first);
                 }
-                Err(error) => {
-                    for piece in &pieces {
-                        outcomes[piece.index].extend(piece.entries.iter().map(|_| EntryOutcome::Failed(error)));
+                Err(Failure::Locked(users)) => {
+                    self.store.set_patience(Patience::Brief);
+                    locks += 1;
+                    if locks > LOCK_ATTEMPTS_MAX || (users.is_empty() && pieces.len() == 1) {
+                        settled.hold(&pieces);
+                    } else if users.is_empty() {
+                        let (first, second) = halve(pieces);
+                        rest.push_front(second);
+                        rest.push_front(first);
+                    } else {
+                        settled.held.extend(users);
+                        rest.push_front(pieces);
                     }
                 }
+                Err(Failure::Refused) => settled.fail(&pieces, PostError::Refused),
+                Err(Failure::Unavailable) => settled.fail(&pieces, PostError::Unavailable),
             }
         }
-        for (posting, outcomes) in postings.into_iter().zip(outcomes) {
-            self.answer(posting, outcomes);
+        self.conclude(postings, settled);
+    }
+
+    fn conclude(&mut self, postings: Vec<Posting>, settled: Settled) {
+        let Settled { outcomes, is_held, held } = settled;
+        let mut aside = Vec::new();
+        for ((posting, outcomes), is_held) in postings.into_iter().zip(outcomes).zip(is_held) {
+            if is_held { aside.push(posting) } else { self.answer(posting, outcomes) }
         }
+        if aside.iter().any(|posting| !self.aside.takes(posting)) {
+            let sample: Vec<i64> = held.iter().map(|user| user.get()).take(LOGGED_USERS_MAX).collect();
+            warn!("somebody else holds {} users locked, such as {sample:?}: their entries wait", held.len());
+        }
+        self.set_aside(aside);
     }
 
     fn answer(&self, posting: Posting, outcomes: Vec<EntryOutcome>) {
@@ -80,7 +166,7 @@ impl State {
     }
 
     /// Runs a batch until it is committed, refused or given up.
-    fn commit(&mut self, pieces: &[Piece<'_>]) -> Result<Vec<Vec<EntryOutcome>>, PostError> {
+    fn commit(&mut self, pieces: &[Piece<'_>]) -> Result<Vec<Vec<EntryOutcome>>, Failure> {
         let groups: Vec<Group<'_>> =
             pieces.iter().map(|p| Group { entries: p.entries, is_atomic: p.posting.is_atomic }).collect();
         let keys = Keys::of(&groups);
@@ -103,8 +189,9 @@ impl State {
                     if !can_be_halved(pieces) {
                         error!("the database refuses an entry: {reason}");
                     }
-                    return Err(PostError::Refused);
+                    return Err(Failure::Refused);
                 }
+                StoreError::Locked { users, .. } if unknown.is_none() => return Err(Failure::Locked(users)),
                 error => {
                     let first_time = wait_ms == RETRY_MS.0;
                     if first_time {
@@ -113,7 +200,7 @@ impl State {
                     if self.is_aborting.load(Ordering::Relaxed)
                         || (unknown.is_none() && pieces.iter().all(|p| p.posting.deadline.has_passed()))
                     {
-                        return Err(PostError::Unavailable);
+                        return Err(Failure::Unavailable);
                     }
                     self.wait(Duration::from_millis(wait_ms));
                     wait_ms = (wait_ms * 2).min(RETRY_MS.1);

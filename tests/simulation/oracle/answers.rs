@@ -92,6 +92,14 @@ impl Oracle {
         Ok(true)
     }
 
+    /// Nobody is left without an answer, unless the actor died or the process ended meanwhile.
+    pub fn must_answer(&self, user: i64, is_answered: bool, asked_us: u64, now_us: u64) -> Result<(), String> {
+        if is_answered || self.was_replaced(user, asked_us, now_us) {
+            return Ok(());
+        }
+        Err(format!("who asked the actor of user {user} at {asked_us} us is left without an answer"))
+    }
+
     /// A reader that asked at `asked_us` has its answer.
     pub fn read(&mut self, view: &BalanceView, is_fresh: bool, asked_us: u64, now_us: u64) -> Result<(), String> {
         let user = view.user_id.get();

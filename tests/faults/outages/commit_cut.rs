@@ -1,0 +1,51 @@
+//! Connections cut in the middle of COMMIT: swallowed before the server, carried out with the answer lost, and delivered
+//! after the service has given the connection up.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::support::{Cluster, CommitFault, Database, Proxy, eventually, on_postgres};
+
+use super::{Scene, app_on, seed};
+
+on_postgres![a_commit_that_is_cut_is_neither_lost_nor_doubled];
+
+/// COMMITs that are cut; `BALANCE_TEST_COMMIT_CUTS` for a longer run.
+const CUTS: usize = 150;
+/// Of so many COMMITs one is cut.
+const ONE_OF: u32 = 3;
+
+async fn a_commit_that_is_cut_is_neither_lost_nor_doubled(_: Database) {
+    let cuts = std::env::var("BALANCE_TEST_COMMIT_CUTS").ok().map_or(CUTS, |cuts| cuts.parse().expect("a number"));
+    let mut rng = StdRng::seed_from_u64(seed());
+    // Late: before the service is back, while it waits for the locks, and after the server has ended the transaction.
+    let late = [1, 30, 300, 1500].map(|ms| CommitFault::Late(Duration::from_millis(ms)));
+    let kinds = [&[CommitFault::Swallowed, CommitFault::AnswerLost][..], &late[..]];
+    let mut plan = Vec::new();
+    for _ in 0..cuts {
+        plan.extend((0..rng.random_range(0..2 * ONE_OF - 1)).map(|_| None));
+        let kind = kinds.choose(&mut rng).expect("not empty");
+        plan.push(kind.choose(&mut rng).copied());
+    }
+    let cluster = Cluster::start();
+    let proxy = Proxy::start(cluster.addr()).await;
+    let scene = Scene::open(app_on(&cluster, Some(&proxy)).await).await;
+    proxy.plan_commits(plan);
+    let mut left = usize::MAX;
+    // Bounded: each round ends only when some of the plan is done.
+    while left > 0 {
+        left = eventually("more COMMITs are cut", async || {
+            let (_, _, now) = proxy.commits_cut();
+            (now < left).then_some(now)
+        })
+        .await;
+    }
+    let (cut, late_and_done, _) = proxy.commits_cut();
+    println!("{cut} COMMITs cut, of which {late_and_done} were carried out late");
+    assert_eq!(cut as usize, cuts);
+    scene.load_goes_on().await;
+    scene.close(Some(&cluster)).await;
+}

@@ -1,0 +1,128 @@
+//! SQLite without room: the write-ahead log can't grow. Reads go on, entries are refused, and everything goes on when there
+//! is room again.
+//!
+//! Two ways, both honest: a small file system that is really full (a tmpfs; mounting needs rights), and a limit on the size
+//! of files that the system sets on the running service (needs none). Where nothing may be mounted, the first test says so
+//! and takes the second way.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::support::{Database, TestApp, TestDatabase, eventually, on_sqlite};
+
+use super::{Reads, Scene, settings};
+
+on_sqlite![a_full_file_system_refuses_entries_and_loses_none, a_file_that_may_not_grow_refuses_entries_and_loses_none,];
+
+/// Room for the ledger of the test, and little more.
+const DISK_BYTES: u64 = 24 << 20;
+
+async fn a_full_file_system_refuses_entries_and_loses_none(_: Database) {
+    run(Room::mount().unwrap_or(Room::Limited)).await;
+}
+
+async fn a_file_that_may_not_grow_refuses_entries_and_loses_none(_: Database) {
+    run(Room::Limited).await;
+}
+
+enum Room {
+    Mounted(Mounted),
+    Limited,
+}
+
+struct Mounted {
+    dir: tempfile::TempDir,
+    sudo: &'static [&'static str],
+}
+
+impl Room {
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let size = format!("size={DISK_BYTES},mode=777");
+        for sudo in [&[][..], &["sudo", "-n"][..]] {
+            let path = dir.path().to_str().expect("UTF-8");
+            let mount = ["mount", "-t", "tmpfs", "-o", &size, "tmpfs", path];
+            if succeeds(&[sudo, &mount[..]].concat()) {
+                return Some(Self::Mounted(Mounted { dir, sudo }));
+            }
+        }
+        let notice = "no rights to mount a small file system here: a limit on the size of files stands in for it";
+        // Past the capture of the test runner, so that it is always seen.
+        let _ = writeln!(std::io::stderr(), "{notice}");
+        None
+    }
+
+    /// Takes all room away.
+    fn fill(&self, app: &TestApp, ledger: &Path) {
+        match self {
+            Self::Mounted(mounted) => {
+                let mut filler = std::fs::File::create(mounted.filler()).expect("it opens");
+                for size in [1 << 16, 1 << 10, 1] {
+                    while filler.write_all(&vec![0; size]).is_ok() {}
+                }
+            }
+            Self::Limited => {
+                let log = PathBuf::from(format!("{}-wal", ledger.display()));
+                let size = |path: &Path| std::fs::metadata(path).map_or(0, |data| data.len());
+                limit(app, &(size(ledger).max(size(&log)) + 4096).to_string());
+            }
+        }
+    }
+
+    /// Gives it back.
+    fn free(&self, app: &TestApp) {
+        match self {
+            Self::Mounted(mounted) => std::fs::remove_file(mounted.filler()).expect("removed"),
+            Self::Limited => limit(app, "unlimited"),
+        }
+    }
+}
+
+impl Mounted {
+    fn filler(&self) -> PathBuf {
+        self.dir.path().join("filler")
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let path = self.dir.path().to_str().expect("UTF-8");
+        let done = succeeds(&[self.sudo, &["umount", path][..]].concat());
+        assert!(done || std::thread::panicking(), "{path} is still mounted");
+    }
+}
+
+fn succeeds(command: &[&str]) -> bool {
+    Command::new(command[0]).args(&command[1..]).output().is_ok_and(|output| output.status.success())
+}
+
+/// Sets the soft limit on the size of files that the running service may write.
+fn limit(app: &TestApp, bytes: &str) {
+    let done = succeeds(&["prlimit", "--pid", &app.pid().to_string(), &format!("--fsize={bytes}:")]);
+    assert!(done, "prlimit (of util-linux) can't limit the service");
+}
+
+async fn run(room: Room) {
+    let files = tempfile::tempdir().expect("a directory");
+    let ledger = match &room {
+        Room::Mounted(mounted) => mounted.dir.path().join("ledger.db"),
+        Room::Limited => files.path().join("ledger.db"),
+    };
+    let database = TestDatabase::Sqlite(ledger.clone());
+    let (url, dir) = (database.url(), tempfile::tempdir().expect("a directory"));
+    let app = settings(TestApp::on(Database::Sqlite)).start_with(dir, database, &url).await;
+    let mut scene = Scene::open(app).await;
+    for _ in 0..2 {
+        room.fill(&scene.app, &ledger);
+        // What room there is in the log already can still be used.
+        let refused = || scene.load.told.refused.lock().expect("no panic holds it")[0];
+        let before = refused();
+        eventually("there is no room left", async || (refused() > before).then_some(())).await;
+        scene.during(Reads::GoOn).await;
+        room.free(&scene.app);
+        scene.recovers("SQLite without room", Instant::now(), Reads::GoOn).await;
+    }
+    scene.close(None).await;
+}
