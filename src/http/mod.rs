@@ -11,6 +11,7 @@ mod body;
 mod browser_api;
 mod client_messages;
 mod entry_body;
+mod frame_guard;
 mod health;
 mod internal_reads;
 mod origin;
