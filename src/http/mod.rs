@@ -10,6 +10,7 @@ mod batch;
 mod body;
 mod browser_api;
 mod client_messages;
+mod connections;
 mod entry_body;
 mod frame_guard;
 mod health;
