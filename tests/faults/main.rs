@@ -1,4 +1,4 @@
-//! Faults: SIGKILL under load, and a database that refuses single entries.
+//! Faults: SIGKILL under load, a database that refuses single entries, and hostile peers.
 //!
 //! Every run prints its seed; `BALANCE_TEST_SEED=<seed> cargo test --test faults` runs the same loads and kills again
 //! (the machine's own timing is not part of the seed).
@@ -6,5 +6,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod hostile;
 mod kills;
 mod poison;
