@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actix_web::dev::Extensions;
 use actix_web::rt::{net::TcpStream, spawn, time::sleep};
-use log::warn;
+use log::debug;
 use socket2::{SockRef, Socket};
 use tokio::time::Instant;
 
@@ -42,7 +42,12 @@ pub(super) fn watch(connection: &dyn Any, data: &mut Extensions) {
             spawn(end_when_idle(Rc::downgrade(&watched)));
             data.insert(watched);
         }
-        Err(error) => warn!("a connection is not watched: {error}"),
+        Err(error) => {
+            // No file is left: nobody could end it later.
+            debug!("a connection can't be watched and is ended: {error}");
+            // A peer that is gone already needs no end.
+            let _ = SockRef::from(stream).shutdown(Shutdown::Both);
+        }
     }
 }
 
