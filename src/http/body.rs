@@ -47,7 +47,8 @@ pub(super) async fn read_signed_json(
 
 /// At most `bytes_max` of a body, within `limits::REQUEST_BODY_MS`; more is refused as soon as it is known.
 pub(super) async fn read(payload: web::Payload, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
-    let too_slow = |_| Problem::new(Code::RequestTimeout, format!("the body was not there within {REQUEST_BODY_MS} ms"));
+    let too_slow =
+        |_| Problem::new(Code::RequestTimeout, format!("the body was not there within {REQUEST_BODY_MS} ms"));
     tokio::time::timeout(Duration::from_millis(REQUEST_BODY_MS), collect(payload, bytes_max)).await.map_err(too_slow)?
 }
 
