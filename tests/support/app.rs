@@ -151,6 +151,11 @@ impl TestApp {
         self.process.open_files()
     }
 
+    /// Sockets that the process has open.
+    pub fn open_sockets(&self) -> Option<usize> {
+        self.process.open_sockets()
+    }
+
     /// Resident memory of the process.
     pub fn resident_bytes(&self) -> Option<u64> {
         self.process.resident_bytes()

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng as _;
 use rand::Rng as _;
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::json;
 
@@ -32,7 +32,9 @@ const BYSTANDER: u64 = 5;
 async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: Database) {
     let seed = std::env::var("BALANCE_TEST_SEED").ok().map_or(20_250_804, |seed| seed.parse().expect("a number"));
     let exchanges = size("HOSTILE_EXCHANGES", EXCHANGES);
-    println!("again: BALANCE_TEST_SEED={seed} HOSTILE_EXCHANGES={exchanges} cargo test --test faults hostile::exchanges");
+    println!(
+        "again: BALANCE_TEST_SEED={seed} HOSTILE_EXCHANGES={exchanges} cargo test --test faults hostile::exchanges"
+    );
     let app = TestApp::on(database)
         .set("limits.ws_messages_per_s", 100_000)
         .set("limits.ws_messages_burst", 100_000)
@@ -41,7 +43,7 @@ async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: 
         .start()
         .await;
     app.accepted("deposits", OWNER, KNOWN_EVENT, "1").await;
-    let (process_id, files) = (app.process_id(), app.open_files());
+    let (process_id, sockets) = (app.process_id(), app.open_sockets());
 
     let mut memory = Vec::new();
     for round in 1..=2 {
@@ -54,7 +56,7 @@ async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: 
             is_over.store(true, Ordering::Relaxed);
         };
         let (deposits, slowest) = tokio::join!(bystander, hostile).0;
-        everything_is_closed(&app, files).await;
+        everything_is_closed(&app, sockets).await;
         memory.push(app.resident_bytes().unwrap_or(0));
         println!(
             "round {round}: {} exchanges in {:.1?}; {deposits} deposits beside them, the slowest shown after {slowest:.1?}; \
@@ -176,10 +178,10 @@ async fn bystander(app: &TestApp, round: u32, is_over: &AtomicBool) -> (u32, Dur
 }
 
 /// No session is left, and no socket but those of the test's own client.
-async fn everything_is_closed(app: &TestApp, files: Option<usize>) {
+async fn everything_is_closed(app: &TestApp, sockets: Option<usize>) {
     eventually("no session and no socket is left", async || {
         let registry = app.admin("/admin/v1/registry").await.ok();
-        let is_as_before = match (app.open_files(), files) {
+        let is_as_before = match (app.open_sockets(), sockets) {
             (Some(now), Some(before)) => now <= before + 8,
             _ => true,
         };

@@ -3,6 +3,7 @@
 //!
 //! `HOSTILE_EXCHANGES=1000000 BALANCE_TEST_SEED=7 cargo test --test faults hostile:: -- --nocapture` is the long run.
 
+mod crowds;
 mod entries;
 mod exchanges;
 mod http_exchanges;

@@ -97,8 +97,9 @@ async fn open_all(app: &TestApp, sessions: usize, what: &str) -> Vec<Raw> {
 
 async fn open(app: &TestApp, n: usize, sessions: usize) -> Raw {
     let user_id = (n % sessions.div_ceil(PER_USER) + 1) as u64;
-    let mut raw =
-        Raw::open_session(app.public, Some(source(256 * (n / PER_ADDRESS) + 1)), None, user_id).await.expect("it opens");
+    let mut raw = Raw::open_session(app.public, Some(source(256 * (n / PER_ADDRESS) + 1)), None, user_id)
+        .await
+        .expect("it opens");
     let hello = raw.json().await.expect("hello");
     assert_eq!((&hello["type"], &hello["user_id"]), (&json!("hello"), &json!(user_id)), "{hello}");
     let snapshot = raw.json().await.expect("a snapshot");

@@ -35,7 +35,11 @@ const SESSION_BYTES_MAX: u64 = 96 * 1024;
 async fn who_never_reads_is_cut_off_and_delays_nobody(database: Database) {
     let sessions = size("HOSTILE_SILENT", SESSIONS);
     println!("again: HOSTILE_SILENT={sessions} cargo test --test faults hostile::silent_readers -- --nocapture");
-    let app = TestApp::on(database).set("limits.write_timeout_ms", WRITE_TIMEOUT_MS.cast_signed()).log("info,balance_coordinator::coordinator=warn").start().await;
+    let app = TestApp::on(database)
+        .set("limits.write_timeout_ms", WRITE_TIMEOUT_MS.cast_signed())
+        .log("info,balance_coordinator::coordinator=warn")
+        .start()
+        .await;
     let mut readers = JoinSet::new();
     for raw in open(&app, sessions, None).await {
         readers.spawn(read_all(raw));
@@ -55,7 +59,9 @@ async fn who_never_reads_is_cut_off_and_delays_nobody(database: Database) {
     })
     .await;
     let gone = start.elapsed();
-    println!("the silent ones are gone {gone:.1?} after the first push to them; write_timeout_ms is {WRITE_TIMEOUT_MS}");
+    println!(
+        "the silent ones are gone {gone:.1?} after the first push to them; write_timeout_ms is {WRITE_TIMEOUT_MS}"
+    );
     assert!(gone < Duration::from_millis(WRITE_TIMEOUT_MS) + GONE_WITHIN + BETWEEN_ROUNDS * 24, "{gone:?}");
     // It still has bytes to read that came before; the service does not wait for it.
     dribbler.abort();
@@ -126,7 +132,10 @@ fn shown(what: &str, latencies: &mut [Duration]) -> Duration {
     latencies.sort_unstable();
     let at = |share: usize| latencies[(latencies.len() - 1) * share / 1000];
     let (median, high, most) = (at(500), at(990), at(1000));
-    println!("commit to frame, {what}: median {median:.1?}, 99 % {high:.1?}, all {most:.1?}, {} frames", latencies.len());
+    println!(
+        "commit to frame, {what}: median {median:.1?}, 99 % {high:.1?}, all {most:.1?}, {} frames",
+        latencies.len()
+    );
     most
 }
 

@@ -67,7 +67,8 @@ async fn a_frame_is_refused_by_its_header_and_what_follows_costs_no_memory(datab
     let grown = app.resident_bytes().unwrap_or(0).saturating_sub(before);
     println!("{sent} MiB were taken behind it, {} KiB more memory", grown >> 10);
     assert!(grown < 16 << 20, "{grown} bytes more");
-    eventually("it is gone", async || (app.admin("/admin/v1/registry").await.ok()["sessions"] == 0).then_some(())).await;
+    eventually("it is gone", async || (app.admin("/admin/v1/registry").await.ok()["sessions"] == 0).then_some(()))
+        .await;
 }
 
 async fn frames_that_say_nothing_count_as_messages(database: Database) {

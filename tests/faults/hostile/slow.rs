@@ -44,7 +44,7 @@ async fn who_is_silent_or_sends_a_byte_at_a_time_is_cut_off(database: Database) 
         .set("limits.idle_timeout_ms", 4000)
         .start()
         .await;
-    let files = app.open_files();
+    let sockets = app.open_sockets();
     let mut all = Vec::new();
     for to in [app.public, app.internal] {
         let slow = |what, before: &[u8], drips, gone_after_s, answer| Slow {
@@ -72,7 +72,7 @@ async fn who_is_silent_or_sends_a_byte_at_a_time_is_cut_off(database: Database) 
     }
     println!("a session that never signs in: {unsigned:.1?}; one that sends a frame slowly: {signed:.1?}");
     crate::support::eventually("their sockets are closed", async || {
-        (app.open_files() <= files.map(|before| before + 8)).then_some(())
+        (app.open_sockets() <= sockets.map(|before| before + 8)).then_some(())
     })
     .await;
     assert_eq!(app.entries(7).await.len(), 0);

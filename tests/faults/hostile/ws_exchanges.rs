@@ -84,7 +84,11 @@ async fn check(raw: &mut Raw, expected: &Expected, user_id: u64, name: &str) {
         Expected::Invalid => {
             let frame = text(raw, name).await;
             let frame = parse(&frame, name);
-            assert_eq!((&frame["type"], &frame["code"]), (&"error".into(), &"invalid_message".into()), "{name}: {frame}");
+            assert_eq!(
+                (&frame["type"], &frame["code"]),
+                (&"error".into(), &"invalid_message".into()),
+                "{name}: {frame}"
+            );
         }
         Expected::Pong(id) => {
             let frame = text(raw, name).await;
@@ -102,7 +106,11 @@ async fn check(raw: &mut Raw, expected: &Expected, user_id: u64, name: &str) {
             assert_eq!((&hello["type"], &hello["user_id"]), (&"hello".into(), &user_id.into()), "{name}: {hello}");
             let snapshot = parse(&text(raw, name).await, name);
             assert_eq!(snapshot["reason"], "snapshot", "{name}: {snapshot}");
-            assert_eq!((&snapshot["user_id"], &snapshot["version"]), (&user_id.into(), &0.into()), "{name}: {snapshot}");
+            assert_eq!(
+                (&snapshot["user_id"], &snapshot["version"]),
+                (&user_id.into(), &0.into()),
+                "{name}: {snapshot}"
+            );
         }
         Expected::PongFrame(payload) => {
             assert_eq!(raw.frame().await, RawFrame::Pong(payload.clone()), "{name}");

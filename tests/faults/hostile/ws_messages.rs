@@ -33,7 +33,9 @@ fn not_json(rng: &mut StdRng, session: &mut Session) -> Exchange {
         1 => format!(r#"{{"type":"ping","id":"{}"#, letters(rng, length)),
         2 => "\u{0}\u{feff}{\"type\":\"ping\"}".to_owned(),
         3 => format!(r#"{{"type":"ping"}}{{"type":"{}"}}"#, letters(rng, 4)),
-        _ => pick(rng, &["", "null", "[]", "7", "\"ping\"", "{}", "{'type':'ping'}", "{\"type\":\"ping\",}"]).to_owned(),
+        _ => {
+            pick(rng, &["", "null", "[]", "7", "\"ping\"", "{}", "{'type':'ping'}", "{\"type\":\"ping\",}"]).to_owned()
+        }
     };
     Exchange::new("not a message", vec![text(rng, &junk)], session.invalid())
 }
