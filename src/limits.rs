@@ -77,6 +77,22 @@ pub const RECOVERY_PROBE_HANGS_MS: u64 = 500;
 /// From when on a read is taken to hang once the ledger is known to be back, in milliseconds.
 pub const READ_HANGS_MS: u64 = 500;
 
+/// How long a client may take to send the head of a connection's first request, in milliseconds.
+pub const REQUEST_HEAD_MS: u64 = 5000;
+
+/// How long a client may take to send a request's body, in milliseconds.
+pub const REQUEST_BODY_MS: u64 = 30_000;
+
+/// How long a connection is kept for a next request, in milliseconds.
+pub const KEEP_ALIVE_MS: u64 = 5000;
+
+/// How long a connection may be without a request under way, in milliseconds: time to take the last answer, to stay
+/// silent, and to send the next head.
+pub const CONNECTION_IDLE_MS: u64 = 15_000;
+
+/// Connections of one worker thread beside those that are sessions; more wait to be accepted.
+pub const WORKER_CONNECTIONS_MAX: usize = 25_600;
+
 /// Bad messages of one session; the last closes it.
 pub const BAD_MESSAGES_MAX: u8 = 5;
 
@@ -95,3 +111,4 @@ pub const AUDIT_PAGE_ENTRIES: i64 = 50_000;
 const _: () = assert!(BULK_ENTRIES_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= BULK_ENTRIES_BESIDE_SINGLES_MAX);
 const _: () = assert!(RETRY_MS.0 <= RETRY_MS.1);
+const _: () = assert!(KEEP_ALIVE_MS + REQUEST_HEAD_MS <= CONNECTION_IDLE_MS);

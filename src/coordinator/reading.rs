@@ -142,10 +142,9 @@ impl BalanceActor {
                 reading.tried_us = began.us;
             }
             let mut answer = actor.shared.ledger.account(actor.user_id);
-            let at_first = async move {
-                let hangs = tokio::time::timeout(Duration::from_millis(READ_HANGS_MS), &mut answer).await;
-                hangs.map_err(|_| answer)
-            };
+            let hangs_at = actor.shared.clock.deadline(Duration::from_millis(READ_HANGS_MS)).min(until);
+            let at_first =
+                async move { tokio::time::timeout_at(hangs_at.instant(), &mut answer).await.map_err(|_| answer) };
             at_first.into_actor(actor).then(move |at_first, actor: &mut Self, _| {
                 if at_first.is_err() {
                     // The registry asks whether the ledger is there, and then it is read again.

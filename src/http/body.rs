@@ -1,10 +1,14 @@
 //! Reading a signed request: headers first, then at most so many bytes, then the signature, then the timestamp; only
 //! then may anybody parse it.
 
+use std::time::Duration;
+
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, web};
 use bytes::BytesMut;
 use futures_util::StreamExt as _;
+
+use crate::limits::REQUEST_BODY_MS;
 
 use super::HttpState;
 use super::problem::{Code, Problem};
@@ -41,8 +45,14 @@ pub(super) async fn read_signed_json(
     Ok(body)
 }
 
-/// At most `bytes_max` of a body; more is refused as soon as it is known.
-pub(super) async fn read(mut payload: web::Payload, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
+/// At most `bytes_max` of a body, within `limits::REQUEST_BODY_MS`; more is refused as soon as it is known.
+pub(super) async fn read(payload: web::Payload, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
+    let too_slow =
+        |_| Problem::new(Code::RequestTimeout, format!("the body was not there within {REQUEST_BODY_MS} ms"));
+    tokio::time::timeout(Duration::from_millis(REQUEST_BODY_MS), collect(payload, bytes_max)).await.map_err(too_slow)?
+}
+
+async fn collect(mut payload: web::Payload, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| Problem::new(Code::InvalidJson, format!("the body broke off: {error}")))?;

@@ -1,5 +1,6 @@
 //! Which browser origins may open `/ws` and read `/api`: the same host, and those of `server.allowed_origins`.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::body::{EitherBody, MessageBody};
@@ -10,6 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
 use super::HttpState;
+use super::connections::Watched;
 use super::problem::{Code, Problem};
 
 /// How long a browser may keep the answer to a preflight, in seconds.
@@ -74,7 +76,11 @@ pub(super) async fn count<B: MessageBody>(request: ServiceRequest, next: Next<B>
     let state: Option<Arc<HttpState>> =
         request.app_data::<web::Data<HttpState>>().map(|data| data.clone().into_inner());
     let guard = state.as_ref().map(|state| state.count_request());
-    let mut response = next.call(request).await?;
+    let connection: Option<Rc<Watched>> = request.conn_data().cloned();
+    connection.iter().for_each(|connection| connection.begin());
+    let response = next.call(request).await;
+    connection.iter().for_each(|connection| connection.end());
+    let mut response = response?;
     if state.is_some_and(|state| state.is_stopping()) {
         response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }

@@ -26,6 +26,7 @@ pub enum Code {
     UnknownUser,
     NotFound,
     MethodNotAllowed,
+    RequestTimeout,
     UpgradeRequired,
     IdempotencyConflict,
     VersionNotReached,
@@ -59,6 +60,7 @@ impl Code {
             Self::UnknownUser => (404, "unknown_user", "There is no such user"),
             Self::NotFound => (404, "not_found", "There is nothing here"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "The method does not fit"),
+            Self::RequestTimeout => (408, "request_timeout", "The request came too slowly"),
             Self::UpgradeRequired => (426, "upgrade_required", "This is a WebSocket"),
             Self::IdempotencyConflict => (409, "idempotency_conflict", "The event is known with other content"),
             Self::VersionNotReached => (409, "version_not_reached", "The version is not there yet"),
@@ -164,6 +166,10 @@ impl ResponseError for Problem {
         }
         if self.code == Code::Unauthorized {
             response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        if self.code == Code::UpgradeRequired {
+            response.insert_header((header::UPGRADE, HeaderValue::from_static("websocket")));
+            response.insert_header((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
         }
         response.content_type("application/problem+json").body(Value::Object(body).to_string())
     }

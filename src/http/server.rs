@@ -5,16 +5,15 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, Server};
+use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use log::warn;
 
-use super::{HttpState, origin, router};
+use crate::limits::{KEEP_ALIVE_MS, REQUEST_HEAD_MS, WORKER_CONNECTIONS_MAX};
 
-/// How long a client may take to send its request's head, in milliseconds.
-const REQUEST_HEAD_MS: u64 = 5000;
+use super::{HttpState, connections, origin, router};
 
 /// How long the listeners wait for connections at the very end, in seconds: everything was answered before.
 const DRAIN_S: u64 = 1;
@@ -25,7 +24,7 @@ const DRAIN_S: u64 = 1;
 /// When the socket can't be used.
 pub fn public(listener: TcpListener, state: Arc<HttpState>) -> std::io::Result<Server> {
     let write_timeout = Duration::from_millis(state.settings.limits.write_timeout_ms);
-    let workers = state.settings.server.workers;
+    let (workers, sessions_max) = (state.settings.server.workers, state.settings.limits.sessions);
     let server = HttpServer::new(move || {
         let state = state.clone();
         App::new()
@@ -33,8 +32,11 @@ pub fn public(listener: TcpListener, state: Arc<HttpState>) -> std::io::Result<S
             .wrap(from_fn(origin::count))
             .configure(move |config| router::public(config, &state))
     })
-    .on_connect(move |connection, _| limit_writes(connection, write_timeout));
-    start(server, listener, workers)
+    .on_connect(move |connection, data| {
+        limit_writes(connection, write_timeout);
+        connections::watch(connection, data);
+    });
+    start(server, listener, workers, WORKER_CONNECTIONS_MAX.saturating_add(sessions_max))
 }
 
 /// Starts the listener for back ends and administrators.
@@ -46,8 +48,8 @@ pub fn internal(listener: TcpListener, state: Arc<HttpState>) -> std::io::Result
     let server = HttpServer::new(move || {
         App::new().app_data(web::Data::from(state.clone())).wrap(from_fn(origin::count)).configure(router::internal)
     })
-    .on_connect(|_: &dyn Any, _: &mut Extensions| {});
-    start(server, listener, workers)
+    .on_connect(connections::watch);
+    start(server, listener, workers, WORKER_CONNECTIONS_MAX)
 }
 
 /// A peer that leaves its frames unread for so long is ended by the kernel: the session's own timers stand still while
@@ -60,7 +62,12 @@ fn limit_writes(connection: &dyn Any, timeout: Duration) {
     }
 }
 
-fn start<F, I, S, B>(server: HttpServer<F, I, S, B>, listener: TcpListener, workers: usize) -> std::io::Result<Server>
+fn start<F, I, S, B>(
+    server: HttpServer<F, I, S, B>,
+    listener: TcpListener,
+    workers: usize,
+    worker_connections_max: usize,
+) -> std::io::Result<Server>
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: actix_service::IntoServiceFactory<S, actix_http::Request>,
@@ -72,7 +79,9 @@ where
 {
     Ok(server
         .workers(workers)
+        .max_connections(worker_connections_max)
         .tcp_nodelay(true)
+        .keep_alive(Duration::from_millis(KEEP_ALIVE_MS))
         .client_request_timeout(Duration::from_millis(REQUEST_HEAD_MS))
         .shutdown_timeout(DRAIN_S)
         .disable_signals()

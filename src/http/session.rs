@@ -5,11 +5,12 @@
 //! peer that does not read is ended by the kernel (`TCP_USER_TIMEOUT`, see [`super::server`]), because an actor of
 //! `actix-web-actors` stands still while its socket can't be written. The only file that imports that crate.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, Item, ProtocolError};
+use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, Item, ProtocolError, verify_handshake};
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{Message, WebsocketContext, WsResponseBuilder};
 use bytes::BytesMut;
@@ -22,6 +23,7 @@ use crate::domain::UserId;
 use crate::limits::{BAD_MESSAGES_MAX, SESSION_MAILBOX_MAX};
 
 use super::client_messages::{ClientMessage, Credentials};
+use super::frame_guard::FrameGuard;
 use super::problem::{Code, Problem};
 use super::rate_limit::Bucket;
 use super::session_frames::{self, End};
@@ -60,17 +62,21 @@ pub(super) struct SessionActor {
     opened_us: u64,
     heard_us: u64,
     pinged_us: u64,
+    awaits_pong: bool,
     alarm: Option<SpawnHandle>,
 }
 
 /// Upgrades the connection and starts its actor.
 pub(super) fn start(opening: Opening, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let message_bytes_max = opening.shared.settings.limits.ws_message_bytes;
-    WsResponseBuilder::new(SessionActor::new(opening), request, payload)
+    let refused = |error: &dyn Display| Problem::new(Code::UpgradeRequired, format!("no WebSocket handshake: {error}"));
+    // The crate looks at less.
+    verify_handshake(request.head()).map_err(|error| refused(&error))?;
+    WsResponseBuilder::new(SessionActor::new(opening), request, FrameGuard::new(payload, message_bytes_max))
         .protocols(&[PROTOCOL])
         .codec(Codec::new().max_size(message_bytes_max))
         .start()
-        .map_err(|error| Problem::new(Code::UpgradeRequired, format!("no WebSocket handshake: {error}")))
+        .map_err(|error| refused(&error))
 }
 
 /// Runs a session over bytes instead of a connection: it reads `incoming`, and what it writes is the answer. `None` when
@@ -113,6 +119,7 @@ impl SessionActor {
             opened_us: now_us,
             heard_us: now_us,
             pinged_us: now_us,
+            awaits_pong: false,
             alarm: None,
         }
     }
@@ -205,6 +212,7 @@ impl SessionActor {
             Some(_) if since(self.heard_us) >= limits.idle_timeout_ms => return self.end(End::HeartbeatLost, ctx),
             Some(session) if since(self.pinged_us) >= limits.heartbeat_ms => {
                 self.pinged_us = now_us;
+                self.awaits_pong = true;
                 ctx.ping(b"");
                 // Nothing happens unless the actor has lost us.
                 self.attach(session.user_id, true, ctx);
@@ -277,6 +285,10 @@ impl SessionActor {
             Item::Continue(bytes) => (bytes, false),
             Item::Last(bytes) => (bytes, true),
         };
+        // Others are bounded by the size of a message.
+        if bytes.is_empty() && !is_last && !self.is_in_time(ctx) && self.is_closing {
+            return;
+        }
         let Some(whole) = &mut self.fragments else { return self.end(End::Protocol, ctx) };
         if whole.len() + bytes.len() > self.shared.settings.limits.ws_message_bytes {
             return self.end(End::TooBig, ctx);
@@ -337,7 +349,12 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             Ok(Message::Text(text)) if self.is_in_time(ctx) => self.text(&text, ctx),
             Ok(Message::Ping(bytes)) if self.is_in_time(ctx) => ctx.pong(&bytes),
             Ok(Message::Text(_) | Message::Ping(_)) => {}
-            Ok(Message::Pong(_) | Message::Nop) => self.heard_us = self.shared.clock.monotonic_us(),
+            // The answer to our ping is no message; more than that is.
+            Ok(Message::Pong(_)) if std::mem::take(&mut self.awaits_pong) => {
+                self.heard_us = self.shared.clock.monotonic_us();
+            }
+            Ok(Message::Pong(_)) => _ = self.is_in_time(ctx),
+            Ok(Message::Nop) => {}
             Ok(Message::Binary(_)) => self.end(End::UnsupportedData, ctx),
             Ok(Message::Continuation(item)) => self.fragment(item, ctx),
             Ok(Message::Close(reason)) => {
@@ -348,7 +365,8 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             Err(ProtocolError::Overflow) => self.end(End::TooBig, ctx),
             // The crate reports text that is not UTF-8 as an I/O error.
             Err(ProtocolError::Io(error)) if error.to_string().contains("utf-8") => self.end(End::InvalidUtf8, ctx),
-            Err(ProtocolError::Io(_)) => ctx.stop(),
+            // And reserved bits as invalid data.
+            Err(ProtocolError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => ctx.stop(),
             Err(_) => self.end(End::Protocol, ctx),
         }
     }

@@ -1,5 +1,7 @@
 //! `GET /ws`: who may open a session, before there is one.
 
+use std::rc::Rc;
+
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -7,6 +9,7 @@ use crate::coordinator::messages::Peer;
 
 use super::HttpState;
 use super::browser_api::bearer;
+use super::connections::Watched;
 use super::problem::{Code, Problem};
 use super::session::{self, Opening};
 use super::session_shared::SessionPlace;
@@ -40,6 +43,9 @@ pub(super) async fn upgrade(
         user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_BYTES_MAX).collect::<String>().into()),
         connected_at_us: shared.clock.now_us(),
     };
+    if let Some(connection) = request.conn_data::<Rc<Watched>>() {
+        connection.release();
+    }
     session::start(Opening { shared, place, authenticated, peer }, &request, payload)
 }
 

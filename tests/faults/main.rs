@@ -1,5 +1,5 @@
 //! Faults: SIGKILL at any moment, a database that goes away in every way or refuses single entries, and money that is
-//! moved and read through all of it.
+//! moved and read through all of it, and hostile peers.
 //!
 //! Every run prints its seed; `BALANCE_TEST_SEED=<seed> cargo test --test faults` runs the same loads and kills again
 //! (the machine's own timing is not part of the seed).
@@ -10,6 +10,7 @@ mod support;
 mod bank;
 mod crash_points;
 mod database_away;
+mod hostile;
 mod linearizability;
 mod load;
 mod outages;

@@ -157,6 +157,21 @@ impl TestApp {
         assert_eq!(output.status.code(), Some(0), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// The id of the process.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Files and sockets that the process has open.
+    pub fn open_files(&self) -> Option<usize> {
+        self.process.open_files()
+    }
+
+    /// Sockets that the process has open.
+    pub fn open_sockets(&self) -> Option<usize> {
+        self.process.open_sockets()
+    }
+
     /// Resident memory of the process.
     pub fn resident_bytes(&self) -> Option<u64> {
         self.process.resident_bytes()

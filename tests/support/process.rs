@@ -95,6 +95,25 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Files and sockets that it has open; `None` where /proc is not there.
+    pub fn open_files(&self) -> Option<usize> {
+        Some(fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?.count())
+    }
+
+    /// Sockets that it has open, listeners and all; `None` where /proc is not there.
+    pub fn open_sockets(&self) -> Option<usize> {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?;
+        let is_socket = |file: &fs::DirEntry| {
+            fs::read_link(file.path()).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+        };
+        Some(files.flatten().filter(is_socket).count())
+    }
+
     /// Resident memory in bytes; `None` where /proc is not there.
     pub fn resident_bytes(&self) -> Option<u64> {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;

@@ -14,7 +14,7 @@ use crate::coordinator::messages::{
     Routable, SessionId, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
-use crate::coordinator::{BalanceActor, Policy, Registry, Shared};
+use crate::coordinator::{Policy, Registry, Shared};
 use crate::domain::{Currencies, Kind, Outcome, UserId};
 use crate::ledger::{Admission, EntryOutcome, Lane, PostError, Posted};
 use crate::telemetry::counters::Counters;
@@ -143,6 +143,7 @@ impl Rig {
     /// Sent at once; the session asks without waiting for anything.
     pub(super) fn refresh(&self, session: &Session) {
         let attachment = AttachSession {
+            is_again: true,
             session_id: session.id,
             outbox: session.address.clone().recipient(),
             last_version: 0,

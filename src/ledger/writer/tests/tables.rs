@@ -55,7 +55,8 @@ impl Tables {
                 FailingStore::new(Box::new(store.clone()), plan, later)
             }
             Self::Sqlite { path, .. } => {
-                let options = StoreOptions { currencies: Currencies::default(), timeout_ms: 5000 };
+                let options =
+                    StoreOptions { currencies: Currencies::default(), timeout_ms: 5000, lock_timeout_ms: 1000 };
                 let store = SqliteStore::new(path.clone(), options);
                 FailingStore::new(Box::new(store), plan, || unreachable!("a local COMMIT is not on its way"))
             }
