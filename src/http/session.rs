@@ -27,7 +27,7 @@ use super::frame_guard::FrameGuard;
 use super::problem::{Code, Problem};
 use super::rate_limit::Bucket;
 use super::session_frames::{self, End};
-use super::session_shared::{SessionPlace, SessionShared};
+use super::session_shared::{Opening, SessionPlace, SessionShared};
 use super::session_token::{Session, TokenError};
 use super::upgrade::PROTOCOL;
 
@@ -35,15 +35,6 @@ type Ctx = WebsocketContext<SessionActor>;
 
 /// How often a session that is not attached yet looks whether the service stops, in milliseconds.
 const STOPPING_CHECK_MS: u64 = 200;
-
-/// What a session begins with.
-pub(super) struct Opening {
-    pub shared: Arc<SessionShared>,
-    pub place: SessionPlace,
-    /// By header or subprotocol, if at all.
-    pub authenticated: Option<Result<Session, TokenError>>,
-    pub peer: Peer,
-}
 
 /// One open socket.
 pub(super) struct SessionActor {

@@ -8,11 +8,11 @@ use actix::Addr;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::coordinator::Registry;
-use crate::coordinator::messages::SessionId;
+use crate::coordinator::messages::{Peer, SessionId};
 use crate::telemetry::counters::Counters;
 
 use super::rate_limit::Rate;
-use super::session_token::SessionKeys;
+use super::session_token::{Session, SessionKeys, TokenError};
 
 /// Shared by all sessions of a process.
 #[derive(Debug)]
@@ -89,4 +89,13 @@ impl Drop for SessionPlace {
     fn drop(&mut self) {
         self.0.counters.sessions.sub(1);
     }
+}
+
+/// What a session begins with.
+pub(super) struct Opening {
+    pub(super) shared: Arc<SessionShared>,
+    pub(super) place: SessionPlace,
+    /// By header or subprotocol, if at all.
+    pub(super) authenticated: Option<Result<Session, TokenError>>,
+    pub(super) peer: Peer,
 }

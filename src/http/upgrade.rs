@@ -11,8 +11,8 @@ use super::HttpState;
 use super::browser_api::bearer;
 use super::connections::Watched;
 use super::problem::{Code, Problem};
-use super::session::{self, Opening};
-use super::session_shared::SessionPlace;
+use super::session;
+use super::session_shared::{Opening, SessionPlace};
 use super::session_token::{Session, TokenError};
 
 /// The subprotocol of this service.
