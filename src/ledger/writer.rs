@@ -8,7 +8,7 @@
 //! When it fails: a lost connection or a busy database is tried again until every waiting posting is past its deadline;
 //! a broken COMMIT is tried again until its outcome is known (event ids make that safe, see [`super::batch::Plan::is_committed`]);
 //! what the database refuses is narrowed down by halves to the entry at fault, and the rest is committed without it; what
-//! somebody else holds locked is set aside ([`aside`]), and the rest is committed without it, too.
+//! somebody else holds locked is set aside (`aside`), and the rest is committed without it, too.
 
 mod aside;
 mod transaction;
