@@ -199,8 +199,7 @@ impl Live {
         if self.base.as_ref().is_none_or(|base| version <= base.version) {
             return;
         }
-        let is_early = self.pacing.last_push_us().is_some_and(|at_us| committed_us < at_us + 5_000_000);
-        if is_planted(Plant::EarlyChangeDropped) && mode == Mode::Paced && is_early {
+        if is_planted(Plant::EarlyChangeDropped) && mode == Mode::Paced && self.pacing.last_push_us().is_some() {
             return;
         }
         self.pacing.note(committed_us, mode);

@@ -146,7 +146,9 @@ impl BalanceActor {
             let at_first =
                 async move { tokio::time::timeout_at(hangs_at.instant(), &mut answer).await.map_err(|_| answer) };
             at_first.into_actor(actor).then(move |at_first, actor: &mut Self, _| {
-                if at_first.is_err() {
+                // Of two tries the other one may have ended it.
+                let is_awaited = actor.reading.as_ref().is_some_and(|reading| reading.number == number);
+                if at_first.is_err() && is_awaited {
                     // The registry asks whether the ledger is there, and then it is read again.
                     actor.settle_staleness(true);
                 }

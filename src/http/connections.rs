@@ -15,29 +15,30 @@ use actix_web::dev::Extensions;
 use actix_web::rt::{net::TcpStream, spawn, time::sleep};
 use log::debug;
 use socket2::{SockRef, Socket};
-use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::limits::CONNECTION_IDLE_MS;
-
-const IDLE: Duration = Duration::from_millis(CONNECTION_IDLE_MS);
 
 /// A connection as its requests see it.
 pub(super) struct Watched {
     /// `None` when it need not be watched any more.
     socket: RefCell<Option<Socket>>,
     requests: Cell<usize>,
-    idle_since: Cell<Instant>,
+    clock: Clock,
+    /// Monotonic.
+    idle_since_us: Cell<u64>,
 }
 
 /// Begins to watch a connection.
-pub(super) fn watch(connection: &dyn Any, data: &mut Extensions) {
+pub(super) fn watch(connection: &dyn Any, data: &mut Extensions, clock: Clock) {
     let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
     match SockRef::from(stream).try_clone() {
         Ok(socket) => {
             let watched = Rc::new(Watched {
                 socket: RefCell::new(Some(socket)),
                 requests: Cell::new(0),
-                idle_since: Cell::new(Instant::now()),
+                clock,
+                idle_since_us: Cell::new(clock.monotonic_us()),
             });
             spawn(end_when_idle(Rc::downgrade(&watched)));
             data.insert(watched);
@@ -60,7 +61,7 @@ impl Watched {
     /// A request is answered.
     pub(super) fn end(&self) {
         self.requests.set(self.requests.get().saturating_sub(1));
-        self.idle_since.set(Instant::now());
+        self.idle_since_us.set(self.clock.monotonic_us());
     }
 
     /// Watches no more.
@@ -73,15 +74,16 @@ impl Watched {
         let socket = self.socket.borrow();
         let socket = socket.as_ref()?;
         if self.requests.get() > 0 {
-            return Some(IDLE);
+            return Some(Duration::from_millis(CONNECTION_IDLE_MS));
         }
-        let left = IDLE.saturating_sub(self.idle_since.get().elapsed());
-        if left.is_zero() {
+        let idle_us = self.clock.monotonic_us().saturating_sub(self.idle_since_us.get());
+        let left_us = (CONNECTION_IDLE_MS * 1000).saturating_sub(idle_us);
+        if left_us == 0 {
             // A peer that is gone already needs no end.
             let _ = socket.shutdown(Shutdown::Both);
             return None;
         }
-        Some(left)
+        Some(Duration::from_micros(left_us))
     }
 }
 

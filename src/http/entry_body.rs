@@ -21,7 +21,7 @@ const REASON_BYTES_MAX: usize = 1024;
 const NAME_CHARS_MAX: usize = 64;
 
 /// Every field of an entry, in the order in which they are checked.
-const FIELDS: [&str; 13] = [
+pub(super) const FIELDS: [&str; 13] = [
     "kind",
     "event_id",
     "user_id",

@@ -12,6 +12,7 @@ mod browser_api;
 mod client_messages;
 mod connections;
 mod entry_body;
+mod fragments;
 mod frame_guard;
 mod health;
 mod internal_reads;

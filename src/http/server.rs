@@ -24,6 +24,7 @@ const DRAIN_S: u64 = 1;
 /// When the socket can't be used.
 pub fn public(listener: TcpListener, state: Arc<HttpState>) -> std::io::Result<Server> {
     let write_timeout = Duration::from_millis(state.settings.limits.write_timeout_ms);
+    let clock = state.sessions.clock;
     let (workers, sessions_max) = (state.settings.server.workers, state.settings.limits.sessions);
     let server = HttpServer::new(move || {
         let state = state.clone();
@@ -34,7 +35,7 @@ pub fn public(listener: TcpListener, state: Arc<HttpState>) -> std::io::Result<S
     })
     .on_connect(move |connection, data| {
         limit_writes(connection, write_timeout);
-        connections::watch(connection, data);
+        connections::watch(connection, data, clock);
     });
     start(server, listener, workers, WORKER_CONNECTIONS_MAX.saturating_add(sessions_max))
 }
@@ -44,11 +45,11 @@ pub fn public(listener: TcpListener, state: Arc<HttpState>) -> std::io::Result<S
 /// # Errors
 /// When the socket can't be used.
 pub fn internal(listener: TcpListener, state: Arc<HttpState>) -> std::io::Result<Server> {
-    let workers = state.settings.server.workers;
+    let (workers, clock) = (state.settings.server.workers, state.sessions.clock);
     let server = HttpServer::new(move || {
         App::new().app_data(web::Data::from(state.clone())).wrap(from_fn(origin::count)).configure(router::internal)
     })
-    .on_connect(connections::watch);
+    .on_connect(move |connection, data| connections::watch(connection, data, clock));
     start(server, listener, workers, WORKER_CONNECTIONS_MAX)
 }
 

@@ -13,7 +13,6 @@ use actix::prelude::*;
 use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, Item, ProtocolError, verify_handshake};
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{Message, WebsocketContext, WsResponseBuilder};
-use bytes::BytesMut;
 
 use crate::coordinator::messages::{
     AttachSession, DetachSession, Peer, RefreshSession, ReportDisplayed, Routable, SessionId, ToSession, ToUser,
@@ -23,6 +22,7 @@ use crate::domain::UserId;
 use crate::limits::{BAD_MESSAGES_MAX, SESSION_MAILBOX_MAX};
 
 use super::client_messages::{ClientMessage, Credentials};
+use super::fragments::{Assembly, Fragments};
 use super::frame_guard::FrameGuard;
 use super::problem::{Code, Problem};
 use super::rate_limit::Bucket;
@@ -49,7 +49,7 @@ pub(super) struct SessionActor {
     is_warned: bool,
     is_closing: bool,
     bucket: Bucket,
-    fragments: Option<BytesMut>,
+    fragments: Fragments,
     opened_us: u64,
     heard_us: u64,
     pinged_us: u64,
@@ -106,7 +106,7 @@ impl SessionActor {
             is_warned: false,
             is_closing: false,
             bucket,
-            fragments: None,
+            fragments: Fragments::default(),
             opened_us: now_us,
             heard_us: now_us,
             pinged_us: now_us,
@@ -267,30 +267,12 @@ impl SessionActor {
     }
 
     fn fragment(&mut self, item: Item, ctx: &mut Ctx) {
-        let (bytes, is_last) = match item {
-            Item::FirstBinary(_) => return self.end(End::UnsupportedData, ctx),
-            Item::FirstText(bytes) => {
-                self.fragments = Some(BytesMut::new());
-                (bytes, false)
-            }
-            Item::Continue(bytes) => (bytes, false),
-            Item::Last(bytes) => (bytes, true),
-        };
-        // Others are bounded by the size of a message.
-        if bytes.is_empty() && !is_last && !self.is_in_time(ctx) && self.is_closing {
-            return;
-        }
-        let Some(whole) = &mut self.fragments else { return self.end(End::Protocol, ctx) };
-        if whole.len() + bytes.len() > self.shared.settings.limits.ws_message_bytes {
-            return self.end(End::TooBig, ctx);
-        }
-        whole.extend_from_slice(&bytes);
-        if is_last && let Some(whole) = self.fragments.take() {
-            match std::str::from_utf8(&whole) {
-                Ok(text) if self.is_in_time(ctx) => self.text(text, ctx),
-                Ok(_) => {}
-                Err(_) => self.end(End::InvalidUtf8, ctx),
-            }
+        match self.fragments.take(item, self.shared.settings.limits.ws_message_bytes) {
+            Assembly::Pending => {}
+            Assembly::Empty => _ = self.is_in_time(ctx),
+            Assembly::Text(text) if self.is_in_time(ctx) => self.text(&text, ctx),
+            Assembly::Text(_) => {}
+            Assembly::Refused(end) => self.end(end, ctx),
         }
     }
 }

@@ -43,10 +43,12 @@ pub(super) async fn upgrade(
         user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_BYTES_MAX).collect::<String>().into()),
         connected_at_us: shared.clock.now_us(),
     };
+    let response = session::start(Opening { shared, place, authenticated, peer }, &request, payload)?;
+    // From here on the session has time-outs of its own.
     if let Some(connection) = request.conn_data::<Rc<Watched>>() {
         connection.release();
     }
-    session::start(Opening { shared, place, authenticated, peer }, &request, payload)
+    Ok(response)
 }
 
 fn offered_token(headers: &HeaderMap) -> Option<&str> {

@@ -1,0 +1,46 @@
+//! The program's own source, for rules that a compiler does not check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A source file: its path below `src`, and its text without comments and unit tests.
+pub struct Source {
+    pub path: String,
+    pub code: String,
+}
+
+/// Every source file but those of tests.
+pub fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    assert!(files.len() > 50, "the sources are found");
+    let source = |file: PathBuf| {
+        let path = file.strip_prefix(&root).expect("below src").to_string_lossy().into_owned();
+        Source { code: code_of(&fs::read_to_string(&file).expect("a text")), path }
+    };
+    files.into_iter().map(source).filter(|source| !is_test_file(&source.path)).collect()
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn is_test_file(path: &str) -> bool {
+    path.split('/').any(|part| matches!(part, "tests" | "tests.rs"))
+}
+
+/// Without line comments, and without a module of tests at the end.
+fn code_of(text: &str) -> String {
+    let tests = text.lines().position(|line| line.trim() == "#[cfg(test)]").unwrap_or(usize::MAX);
+    let tests_follow = text.lines().skip(tests.saturating_add(1)).take(1).any(|line| line.contains("mod tests {"));
+    let end = if tests_follow { tests } else { usize::MAX };
+    text.lines().take(end).filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
