@@ -79,7 +79,7 @@ pub fn run(
         let state = Arc::new(HttpState::new(settings, is_dev, clock, registry.clone(), ledger.clone(), counters));
 
         let (public_addr, internal_addr) = (public.local_addr()?, internal.local_addr()?);
-        let listeners = [server::public(public, state.clone())?, server::internal(internal, state.clone())?];
+        let listeners = [server::public(public, &state)?, server::internal(internal, &state)?];
         let handles = listeners.each_ref().map(actix_web::dev::Server::handle);
         let running = listeners.map(actix_web::rt::spawn);
         // Before anybody is told that we are there: a signal must find somebody who listens.

@@ -90,7 +90,10 @@ pub const KEEP_ALIVE_MS: u64 = 5000;
 /// silent, and to send the next head.
 pub const CONNECTION_IDLE_MS: u64 = 15_000;
 
-/// Connections of one worker thread beside those that are sessions; more wait to be accepted.
+/// How long a connection that was told its end may take to end, in milliseconds.
+pub const LINGER_MS: u64 = 1000;
+
+/// Connections of one worker thread that are no sessions; more wait to be accepted.
 pub const WORKER_CONNECTIONS_MAX: usize = 25_600;
 
 /// Bad messages of one session; the last closes it.

@@ -1,58 +1,68 @@
-//! Ends connections that hold a place and ask for nothing.
+//! Connections that hold a place and ask for nothing end by themselves.
 //!
-//! actix-web bounds the head of a connection's first request and the silence before the next one, but not the head of that
-//! next one: with its first byte both timers are gone, and a peer could stay for ever. So each connection has a task that
-//! looks how long no request has been under way. Lives on the worker thread of its connection; a WebSocket leaves it with
-//! the upgrade, since a session has time-outs of its own.
+//! actix-http bounds the head of a connection's first request and the silence before the next one, but not the head of that
+//! next one: with its first byte both timers are gone, and a peer could stay for ever. So a connection looks, whenever it is
+//! read or written and when its alarm rings, how long no request has been under way. Lives on one worker thread; a session
+//! leaves it with the upgrade, since it has time-outs of its own.
 
-use std::any::Any;
-use std::cell::{Cell, RefCell};
-use std::net::Shutdown;
-use std::rc::{Rc, Weak};
+use std::cell::Cell;
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::dev::Extensions;
-use actix_web::rt::{net::TcpStream, spawn, time::sleep};
-use log::debug;
-use socket2::{SockRef, Socket};
+use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
+use actix_web::rt::net::TcpStream;
+use actix_web::rt::time::{Sleep, sleep_until};
 
 use crate::clock::Clock;
 use crate::limits::CONNECTION_IDLE_MS;
 
-/// A connection as its requests see it.
-pub(super) struct Watched {
-    /// `None` when it need not be watched any more.
-    socket: RefCell<Option<Socket>>,
-    requests: Cell<usize>,
+const IDLE: Duration = Duration::from_millis(CONNECTION_IDLE_MS);
+
+/// A socket that ends when it is not used.
+pub(super) struct Connection {
+    socket: TcpStream,
+    activity: Rc<Activity>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// What a connection is used for, as its requests tell it.
+pub(super) struct Activity {
     clock: Clock,
+    requests: Cell<usize>,
     /// Monotonic.
     idle_since_us: Cell<u64>,
 }
 
-/// Begins to watch a connection.
-pub(super) fn watch(connection: &dyn Any, data: &mut Extensions, clock: Clock) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
-    match SockRef::from(stream).try_clone() {
-        Ok(socket) => {
-            let watched = Rc::new(Watched {
-                socket: RefCell::new(Some(socket)),
-                requests: Cell::new(0),
-                clock,
-                idle_since_us: Cell::new(clock.monotonic_us()),
-            });
-            spawn(end_when_idle(Rc::downgrade(&watched)));
-            data.insert(watched);
+impl Connection {
+    pub(super) fn new(socket: TcpStream, clock: Clock) -> Self {
+        let idle_since_us = Cell::new(clock.monotonic_us());
+        let activity = Rc::new(Activity { clock, requests: Cell::new(0), idle_since_us });
+        Self { socket, activity, alarm: Box::pin(sleep_until(clock.deadline(IDLE).instant())) }
+    }
+
+    pub(super) fn activity(&self) -> Rc<Activity> {
+        self.activity.clone()
+    }
+
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
+    /// The socket, unless it was not used for too long.
+    fn poll_use(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            let left = self.activity.left().ok_or(io::ErrorKind::TimedOut)?;
+            self.alarm.as_mut().reset(self.activity.clock.deadline(left).instant());
         }
-        Err(error) => {
-            // No file is left: nobody could end it later.
-            debug!("a connection can't be watched and is ended: {error}");
-            // A peer that is gone already needs no end.
-            let _ = SockRef::from(stream).shutdown(Shutdown::Both);
-        }
+        Ok(Pin::new(&mut self.socket))
     }
 }
 
-impl Watched {
+impl Activity {
     /// A request is under way.
     pub(super) fn begin(&self) {
         self.requests.set(self.requests.get() + 1);
@@ -64,31 +74,44 @@ impl Watched {
         self.idle_since_us.set(self.clock.monotonic_us());
     }
 
-    /// Watches no more.
-    pub(super) fn release(&self) {
-        self.socket.take();
-    }
-
-    /// When to look again; `None` when there is nothing left to look after.
-    fn check(&self) -> Option<Duration> {
-        let socket = self.socket.borrow();
-        let socket = socket.as_ref()?;
+    /// How long it may go on like this; `None` when it has been too long.
+    fn left(&self) -> Option<Duration> {
         if self.requests.get() > 0 {
-            return Some(Duration::from_millis(CONNECTION_IDLE_MS));
+            return Some(IDLE);
         }
-        let idle_us = self.clock.monotonic_us().saturating_sub(self.idle_since_us.get());
-        let left_us = (CONNECTION_IDLE_MS * 1000).saturating_sub(idle_us);
-        if left_us == 0 {
-            // A peer that is gone already needs no end.
-            let _ = socket.shutdown(Shutdown::Both);
-            return None;
-        }
-        Some(Duration::from_micros(left_us))
+        let idle = Duration::from_micros(self.clock.monotonic_us().saturating_sub(self.idle_since_us.get()));
+        IDLE.checked_sub(idle).filter(|left| !left.is_zero())
     }
 }
 
-async fn end_when_idle(watched: Weak<Watched>) {
-    while let Some(wait) = watched.upgrade().and_then(|watched| watched.check()) {
-        sleep(wait).await;
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.poll_use(cx)?.poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_use(cx)?.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_use(cx)?.poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
     }
 }

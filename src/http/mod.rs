@@ -27,6 +27,7 @@ mod session_frames;
 pub mod session_shared;
 pub mod session_token;
 pub mod signature;
+mod sockets;
 mod state;
 mod upgrade;
 mod webhooks;

@@ -11,7 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
 use super::HttpState;
-use super::connections::Watched;
+use super::connections::Activity;
 use super::problem::{Code, Problem};
 
 /// How long a browser may keep the answer to a preflight, in seconds.
@@ -76,7 +76,7 @@ pub(super) async fn count<B: MessageBody>(request: ServiceRequest, next: Next<B>
     let state: Option<Arc<HttpState>> =
         request.app_data::<web::Data<HttpState>>().map(|data| data.clone().into_inner());
     let guard = state.as_ref().map(|state| state.count_request());
-    let connection: Option<Rc<Watched>> = request.conn_data().cloned();
+    let connection: Option<Rc<Activity>> = request.conn_data().cloned();
     connection.iter().for_each(|connection| connection.begin());
     let response = next.call(request).await;
     connection.iter().for_each(|connection| connection.end());

@@ -1,19 +1,28 @@
 //! The two listeners: sockets, timeouts and workers.
 
-use std::any::Any;
+use std::future::{Future, ready};
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_codec::Framed;
+use actix_http::h1::Codec;
+use actix_http::{HttpService, Protocol, Request, Response};
+use actix_service::{Service, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service, map_config};
+use actix_web::App;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{AppConfig, Server};
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
-use actix_web::{App, HttpServer, web};
+use actix_web::web::{self, ServiceConfig};
 use log::warn;
+use socket2::SockRef;
 
-use crate::limits::{KEEP_ALIVE_MS, REQUEST_HEAD_MS, WORKER_CONNECTIONS_MAX};
+use crate::limits::{KEEP_ALIVE_MS, LINGER_MS, REQUEST_HEAD_MS, WORKER_CONNECTIONS_MAX};
 
-use super::{HttpState, connections, origin, router};
+use super::connections::Connection;
+use super::{HttpState, origin, router, sockets};
 
 /// How long the listeners wait for connections at the very end, in seconds: everything was answered before.
 const DRAIN_S: u64 = 1;
@@ -22,70 +31,102 @@ const DRAIN_S: u64 = 1;
 ///
 /// # Errors
 /// When the socket can't be used.
-pub fn public(listener: TcpListener, state: Arc<HttpState>) -> std::io::Result<Server> {
-    let write_timeout = Duration::from_millis(state.settings.limits.write_timeout_ms);
-    let clock = state.sessions.clock;
-    let (workers, sessions_max) = (state.settings.server.workers, state.settings.limits.sessions);
-    let server = HttpServer::new(move || {
-        let state = state.clone();
-        App::new()
-            .app_data(web::Data::from(state.clone()))
-            .wrap(from_fn(origin::count))
-            .configure(move |config| router::public(config, &state))
-    })
-    .on_connect(move |connection, data| {
-        limit_writes(connection, write_timeout);
-        connections::watch(connection, data, clock);
-    });
-    start(server, listener, workers, WORKER_CONNECTIONS_MAX.saturating_add(sessions_max))
+pub fn public(listener: TcpListener, state: &Arc<HttpState>) -> std::io::Result<Server> {
+    start("public", listener, state.clone(), |config, state| router::public(config, state))
 }
 
 /// Starts the listener for back ends and administrators.
 ///
 /// # Errors
 /// When the socket can't be used.
-pub fn internal(listener: TcpListener, state: Arc<HttpState>) -> std::io::Result<Server> {
-    let (workers, clock) = (state.settings.server.workers, state.sessions.clock);
-    let server = HttpServer::new(move || {
-        App::new().app_data(web::Data::from(state.clone())).wrap(from_fn(origin::count)).configure(router::internal)
-    })
-    .on_connect(move |connection, data| connections::watch(connection, data, clock));
-    start(server, listener, workers, WORKER_CONNECTIONS_MAX)
+pub fn internal(listener: TcpListener, state: &Arc<HttpState>) -> std::io::Result<Server> {
+    start("internal", listener, state.clone(), |config, _| router::internal(config))
 }
 
-/// A peer that leaves its frames unread for so long is ended by the kernel: the session's own timers stand still while
-/// its socket can't be written.
-fn limit_writes(connection: &dyn Any, timeout: Duration) {
-    if let Some(stream) = connection.downcast_ref::<TcpStream>()
-        && let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
-    {
-        warn!("a connection has no write time-out: {error}");
-    }
-}
-
-fn start<F, I, S, B>(
-    server: HttpServer<F, I, S, B>,
+/// What `HttpServer` does, but for connections that may become sessions.
+fn start(
+    name: &str,
     listener: TcpListener,
-    workers: usize,
-    worker_connections_max: usize,
-) -> std::io::Result<Server>
-where
-    F: Fn() -> I + Send + Clone + 'static,
-    I: actix_service::IntoServiceFactory<S, actix_http::Request>,
-    S: actix_service::ServiceFactory<actix_http::Request, Config = actix_web::dev::AppConfig> + 'static,
-    S::Error: Into<actix_web::Error> + 'static,
-    S::InitError: std::fmt::Debug,
-    S::Response: Into<actix_http::Response<B>> + 'static,
-    B: actix_web::body::MessageBody + 'static,
-{
+    state: Arc<HttpState>,
+    routes: fn(&mut ServiceConfig, &HttpState),
+) -> std::io::Result<Server> {
+    let write_timeout = Duration::from_millis(state.settings.limits.write_timeout_ms);
+    let (workers, clock) = (state.settings.server.workers, state.clock);
+    let server = Server::build();
+    let stopping = server.graceful_shutdown_signal();
+    let application = move || {
+        let state = state.clone();
+        let application = App::new()
+            .app_data(web::Data::from(state.clone()))
+            .wrap(from_fn(origin::count))
+            .configure(move |config| routes(config, &state));
+        map_config(application, |()| AppConfig::default())
+    };
+    let connections = move || {
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(Duration::from_millis(KEEP_ALIVE_MS))
+            .client_request_timeout(Duration::from_millis(REQUEST_HEAD_MS))
+            .client_disconnect_timeout(Duration::from_millis(LINGER_MS))
+            .on_connect_ext(|connection: &Connection, data| _ = data.insert(connection.activity()))
+            .upgrade(upgrades(application.clone()))
+            .finish(application());
+        fn_service(move |socket: TcpStream| {
+            prepare(&socket, write_timeout);
+            let address = socket.peer_addr().ok();
+            ready(Ok((Connection::new(socket, clock), Protocol::Http1, address)))
+        })
+        .and_then(http)
+    };
     Ok(server
         .workers(workers)
-        .max_connections(worker_connections_max)
-        .tcp_nodelay(true)
-        .keep_alive(Duration::from_millis(KEEP_ALIVE_MS))
-        .client_request_timeout(Duration::from_millis(REQUEST_HEAD_MS))
+        .max_concurrent_connections(WORKER_CONNECTIONS_MAX)
         .shutdown_timeout(DRAIN_S)
         .disable_signals()
-        .listen(listener)?
+        .listen(name, listener, connections)?
         .run())
+}
+
+/// Lets an application of its own answer the requests that ask for an upgrade.
+fn upgrades<F, A, S, B>(
+    application: F,
+) -> impl ServiceFactory<
+    (Request, Framed<Connection, Codec>),
+    Config = (),
+    Response = (),
+    Error = actix_web::Error,
+    InitError = (),
+    Future = impl Future + 'static,
+>
+where
+    F: Fn() -> A,
+    A: ServiceFactory<Request, Config = (), Service = S, InitError = ()> + 'static,
+    S: Service<Request> + 'static,
+    S::Response: Into<Response<B>>,
+    S::Error: Into<Response<BoxBody>>,
+    B: MessageBody + 'static,
+{
+    fn_factory(move || {
+        let application = application().new_service(());
+        async move {
+            let application = Rc::new(application.await?);
+            Ok(fn_service(move |(request, framed)| {
+                let application = application.clone();
+                async move { sockets::answer(&*application, request, framed).await }
+            }))
+        }
+    })
+}
+
+/// A peer that leaves what it is sent unread for so long is ended by the kernel: a session's own timers stand still while
+/// its socket can't be written.
+fn prepare(socket: &TcpStream, write_timeout: Duration) {
+    let socket = SockRef::from(socket);
+    if let Err(error) = socket.set_tcp_nodelay(true).and(socket.set_tcp_user_timeout(Some(write_timeout))) {
+        warn!("a connection has no write time-out: {error}");
+    }
 }

@@ -5,14 +5,15 @@
 //! peer that does not read is ended by the kernel (`TCP_USER_TIMEOUT`, see [`super::server`]), because an actor of
 //! `actix-web-actors` stands still while its socket can't be written. The only file that imports that crate.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, Item, ProtocolError, verify_handshake};
-use actix_web::{HttpRequest, HttpResponse, web};
-use actix_web_actors::ws::{Message, WebsocketContext, WsResponseBuilder};
+use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, Item, ProtocolError};
+use actix_web::error::PayloadError;
+use actix_web_actors::ws::{Message, WebsocketContext};
+use bytes::Bytes;
+use futures_util::Stream;
 
 use crate::coordinator::messages::{
     AttachSession, DetachSession, Peer, RefreshSession, ReportDisplayed, Routable, SessionId, ToSession, ToUser,
@@ -24,12 +25,10 @@ use crate::limits::{BAD_MESSAGES_MAX, SESSION_MAILBOX_MAX};
 use super::client_messages::{ClientMessage, Credentials};
 use super::fragments::{Assembly, Fragments};
 use super::frame_guard::FrameGuard;
-use super::problem::{Code, Problem};
 use super::rate_limit::Bucket;
 use super::session_frames::{self, End};
 use super::session_shared::{Opening, SessionPlace, SessionShared};
 use super::session_token::{Session, TokenError};
-use super::upgrade::PROTOCOL;
 
 type Ctx = WebsocketContext<SessionActor>;
 
@@ -57,36 +56,30 @@ pub(super) struct SessionActor {
     alarm: Option<SpawnHandle>,
 }
 
-/// Upgrades the connection and starts its actor.
-pub(super) fn start(opening: Opening, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
+/// Starts a session that reads `incoming`, and gives the bytes that it writes until it ends.
+pub(super) fn frames<S>(opening: Opening, incoming: S) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<S>
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+{
     let message_bytes_max = opening.shared.settings.limits.ws_message_bytes;
-    let refused = |error: &dyn Display| Problem::new(Code::UpgradeRequired, format!("no WebSocket handshake: {error}"));
-    // The crate looks at less.
-    verify_handshake(request.head()).map_err(|error| refused(&error))?;
-    WsResponseBuilder::new(SessionActor::new(opening), request, FrameGuard::new(payload, message_bytes_max))
-        .protocols(&[PROTOCOL])
-        .codec(Codec::new().max_size(message_bytes_max))
-        .start()
-        .map_err(|error| refused(&error))
+    let incoming = FrameGuard::new(incoming, message_bytes_max);
+    WebsocketContext::with_codec(SessionActor::new(opening), incoming, Codec::new().max_size(message_bytes_max))
 }
 
-/// Runs a session over bytes instead of a connection: it reads `incoming`, and what it writes is the answer. `None` when
-/// no more sessions fit.
+/// Runs a session over bytes instead of a connection. `None` when no more sessions fit.
 #[cfg(feature = "simulation")]
 pub fn start_over<S>(
     shared: Arc<SessionShared>,
     token: Option<&str>,
     peer: Peer,
     incoming: S,
-) -> Option<impl futures_util::Stream<Item = Result<bytes::Bytes, actix_web::Error>> + use<S>>
+) -> Option<impl Stream<Item = Result<Bytes, actix_web::Error>> + use<S>>
 where
-    S: futures_util::Stream<Item = Result<bytes::Bytes, actix_web::error::PayloadError>> + 'static,
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 {
     let place = SessionPlace::take(&shared)?;
     let authenticated = token.map(|token| shared.keys.verify(token, shared.clock.now_s()));
-    let codec = Codec::new().max_size(shared.settings.limits.ws_message_bytes);
-    let session = SessionActor::new(Opening { shared, place, authenticated, peer });
-    Some(WebsocketContext::with_codec(session, incoming, codec))
+    Some(frames(Opening { shared, place, authenticated, peer }, incoming))
 }
 
 impl SessionActor {

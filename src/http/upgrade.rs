@@ -1,19 +1,19 @@
 //! `GET /ws`: who may open a session, before there is one.
 
-use std::rc::Rc;
+use std::fmt::Display;
 
+use actix_http::ws::handshake;
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 
 use crate::coordinator::messages::Peer;
 
 use super::HttpState;
 use super::browser_api::bearer;
-use super::connections::Watched;
 use super::problem::{Code, Problem};
-use super::session;
 use super::session_shared::{Opening, SessionPlace};
 use super::session_token::{Session, TokenError};
+use super::sockets::Upgradable;
 
 /// The subprotocol of this service.
 pub(super) const PROTOCOL: &str = "balance.v1";
@@ -23,11 +23,7 @@ const BEARER_PROTOCOL: &str = "bearer.";
 const USER_AGENT_BYTES_MAX: usize = 160;
 
 /// `GET /ws`
-pub(super) async fn upgrade(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn upgrade(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
@@ -43,15 +39,30 @@ pub(super) async fn upgrade(
         user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_BYTES_MAX).collect::<String>().into()),
         connected_at_us: shared.clock.now_us(),
     };
-    let response = session::start(Opening { shared, place, authenticated, peer }, &request, payload)?;
-    // From here on the session has time-outs of its own.
-    if let Some(connection) = request.conn_data::<Rc<Watched>>() {
-        connection.release();
-    }
+    let mut response = accept(&request)?;
+    response.extensions_mut().insert(Opening { shared, place, authenticated, peer });
     Ok(response)
 }
 
+/// The answer to a handshake.
+fn accept(request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let refused = |error: &dyn Display| Problem::new(Code::UpgradeRequired, format!("no WebSocket handshake: {error}"));
+    if !request.extensions().contains::<Upgradable>() {
+        return Err(refused(&"WebSocket upgrade is expected"));
+    }
+    let mut response = handshake(request.head()).map_err(|error| refused(&error))?;
+    if offers(request.headers()).any(|offer| offer == PROTOCOL) {
+        response.insert_header((SEC_WEBSOCKET_PROTOCOL, PROTOCOL));
+    }
+    Ok(response.finish().map_into_boxed_body().into())
+}
+
+/// The subprotocols that a client offers.
+fn offers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lists = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim)
+}
+
 fn offered_token(headers: &HeaderMap) -> Option<&str> {
-    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
-    offers.flat_map(|list| list.split(',')).find_map(|one| one.trim().strip_prefix(BEARER_PROTOCOL))
+    offers(headers).find_map(|offer| offer.strip_prefix(BEARER_PROTOCOL))
 }

@@ -16,7 +16,7 @@ on_sqlite![
 /// Files that the service may open beside those it has.
 const FILES_LEFT: usize = 60;
 /// Connections that want nothing.
-const CROWD: usize = 50;
+const CROWD: usize = 80;
 /// As documented: a connection whose last answer is not taken ends after 15 s; the rest is for a busy machine.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(15 + 15);
 
