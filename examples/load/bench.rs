@@ -1,5 +1,7 @@
 //! What every gate uses: options, the service, its clients, and the report.
 
+use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,8 +11,9 @@ use serde_json::json;
 use crate::Result;
 use crate::baselines::server::Baseline;
 use crate::client::crowd::{Crowd, Guests};
-use crate::client::entries::{Books, Entry, batch_body};
-use crate::client::http::{self, Outcome, Pace};
+use crate::client::entries::{Books, Entry};
+use crate::client::http::{self, Outcome};
+use crate::client::posting::{self, Way};
 use crate::client::signing::{Secrets, Signer, Tokens};
 use crate::options::Common;
 use crate::report::Report;
@@ -103,7 +106,7 @@ impl Bench {
     }
 
     /// Begins to open sessions of users 1 to n.
-    pub fn crowd(&self, address: std::net::SocketAddr, sessions: usize) -> Result<Crowd> {
+    pub fn crowd(&self, address: SocketAddr, sessions: usize) -> Result<Crowd> {
         let handshake = |index: usize| -> Result<Vec<u8>> {
             let token = self.tokens.of(i64::try_from(index + 1)?)?;
             Ok(format!(
@@ -133,41 +136,40 @@ impl Bench {
         kind: &str,
         entries: &[Entry],
         batch: usize,
-        (in_flight, pace): (usize, Pace),
+        way: Way,
     ) -> Result<Outcome> {
-        let bodies: Vec<Vec<u8>> = entries.chunks(batch).map(|part| batch_body(kind, part)).collect();
-        let signer = self.signer.clone();
-        let requests = bodies.iter().map(|body| signer.request("POST", "/internal/v1/batch", "load", body));
-        let mut accepted = 0u64;
-        let outcome =
-            http::run(service.internal, in_flight, pace, requests, &mut |answer| accepted += accepted_in(answer.body))?;
-        let count = entries.len() as u64;
-        let statuses = outcome.statuses.clone();
-        self.report.check(|| format!("{accepted} of {count} {kind}s accepted, {statuses:?}"), accepted == count);
+        let (outcome, accepted) = posting::batches(&self.signer, service.internal, kind, entries, batch, way)?;
+        self.check_accepted(&outcome, accepted, entries.len());
         Ok(outcome)
+    }
+
+    /// Checks that each entry of batches was acknowledged.
+    pub fn check_accepted(&mut self, outcome: &Outcome, accepted: u64, count: usize) {
+        self.report.unavailable += outcome.unavailable;
+        let statuses = &outcome.statuses;
+        self.report.check(|| format!("{accepted} of {count} accepted, {statuses:?}"), accepted == count as u64);
     }
 
     /// Sends deposits one by one and checks that each is acknowledged. `on_send` hears of each as it goes out.
     pub fn post_singles(
         &mut self,
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         entries: &[Entry],
-        (in_flight, pace): (usize, Pace),
+        way: Way,
         on_send: &mut dyn FnMut(&Entry),
     ) -> Result<Outcome> {
-        let signer = self.signer.clone();
-        let request = |entry: &Entry| {
-            on_send(entry);
-            signer.request("POST", "/internal/v1/deposits", &entry.event_id, &entry.single_body())
-        };
-        let outcome = http::run(address, in_flight, pace, entries.iter().map(request), &mut |_| {})?;
-        let statuses = outcome.statuses.clone();
-        let count = entries.len() as u64;
-        self.report.check(
-            || format!("{count} deposits are answered 200, but {statuses:?}"),
-            outcome.is_clean() && outcome.answers() == count,
-        );
+        let all = entries.iter().map(Cow::Borrowed);
+        let outcome = posting::singles(&self.signer, address, all, way, on_send)?;
+        self.check_answered(&outcome, entries.len());
         Ok(outcome)
+    }
+
+    /// Checks that each deposit was answered 200.
+    pub fn check_answered(&mut self, outcome: &Outcome, count: usize) {
+        self.report.unavailable += outcome.unavailable;
+        let statuses = &outcome.statuses;
+        let holds = outcome.is_clean() && outcome.answers() == count as u64;
+        self.report.check(|| format!("{count} deposits are answered 200, but {statuses:?}"), holds);
     }
 
     /// Compares balances of a sample with what was acknowledged.
@@ -211,13 +213,4 @@ impl Bench {
             closed + refused + unreadable == 0,
         );
     }
-}
-
-/// `"accepted":N` of the answer to a batch.
-fn accepted_in(body: &[u8]) -> u64 {
-    const NAME: &[u8] = br#""accepted":"#;
-    let head = &body[..body.len().min(64)];
-    let Some(at) = http::find(head, NAME) else { return 0 };
-    let digits = body[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
 }

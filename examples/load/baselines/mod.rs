@@ -11,4 +11,5 @@ pub mod one_by_one;
 pub mod raw_postgres;
 pub mod raw_sqlite;
 pub mod rows;
+pub mod seed;
 pub mod server;

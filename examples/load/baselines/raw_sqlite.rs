@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::rows::{Posted, Value, value};
 use crate::Result;
@@ -55,10 +55,7 @@ impl RawSqlite {
             let (version, minor) = books.user(entry.user);
             let (version, balance_after) = (version + 1, minor + entry.minor);
             let posted = Posted { entry, kind, version, balance_after, committed_at_us };
-            for (place, column) in columns.iter().enumerate() {
-                let value = value(column, &posted)?;
-                statement.raw_bind_parameter(place + 1, ToSqlOutput::Borrowed(borrowed(&value)))?;
-            }
+            bind(&mut statement, columns, &posted)?;
             statement.raw_execute()?;
             books.set(entry.user, version, balance_after);
             touched.push((entry.user, version == 1));
@@ -107,6 +104,15 @@ pub fn columns(connection: &Connection) -> Result<Vec<String>> {
         connection.prepare("SELECT name FROM pragma_table_info('entries') WHERE name <> 'id' ORDER BY cid")?;
     let names = statement.query_map([], |row| row.get(0))?;
     Ok(names.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Binds the columns of one entry.
+pub fn bind(statement: &mut Statement<'_>, columns: &[String], posted: &Posted<'_>) -> Result<()> {
+    for (place, column) in columns.iter().enumerate() {
+        let value = value(column, posted)?;
+        statement.raw_bind_parameter(place + 1, ToSqlOutput::Borrowed(borrowed(&value)))?;
+    }
+    Ok(())
 }
 
 fn borrowed<'a>(value: &'a Value<'_>) -> ValueRef<'a> {

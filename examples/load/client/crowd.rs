@@ -115,7 +115,6 @@ struct Shared {
 /// The way to a running crowd.
 pub struct Crowd {
     shared: Arc<Shared>,
-    sessions: usize,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
@@ -135,7 +134,7 @@ impl Crowd {
         });
         let theirs = shared.clone();
         let thread = std::thread::spawn(move || Room::new(guests, theirs)?.run());
-        Self { shared, sessions, thread: Some(thread) }
+        Self { shared, thread: Some(thread) }
     }
 
     /// What was measured so far.
@@ -154,11 +153,6 @@ impl Crowd {
     /// For the sender: what sessions expect.
     pub fn expected(&self) -> &Expected {
         &self.shared.expected
-    }
-
-    /// How many sessions there are meant to be.
-    pub const fn sessions(&self) -> usize {
-        self.sessions
     }
 
     /// From now on sessions speak in turn, so many times a second in all; each tells when it was meant to.

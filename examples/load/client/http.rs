@@ -20,6 +20,10 @@ use crate::system::ticker::Ticker;
 /// How long a run waits for anything at all to happen.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// How often a request that is answered 503 is sent again, as the protocol asks for, and how long after.
+const ATTEMPTS_MAX: u32 = 100;
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
 const READ_BYTES: usize = 16 * 1024;
 const TICKER: Token = Token(usize::MAX);
 
@@ -32,11 +36,9 @@ pub enum Pace {
     PerSecond(f64),
 }
 
-/// An answer to the request of an index.
+/// An answer.
 #[derive(Debug)]
 pub struct Answer<'a> {
-    /// Which request, counted from 0.
-    pub index: usize,
     /// The status.
     pub status: u16,
     /// The body.
@@ -54,6 +56,8 @@ pub struct Outcome {
     pub latencies: Histogram<u64>,
     /// Requests sent again because a kept connection had ended.
     pub resent: u64,
+    /// Requests sent again because they were answered 503.
+    pub unavailable: u64,
 }
 
 impl Outcome {
@@ -74,8 +78,8 @@ impl Outcome {
 }
 
 struct Pending {
-    index: usize,
     intended: Instant,
+    attempts: u32,
     bytes: Vec<u8>,
 }
 
@@ -91,6 +95,8 @@ struct Run<'a> {
     poll: Poll,
     connections: Vec<Connection>,
     idle: Vec<usize>,
+    /// Answered 503, to be sent again from then on.
+    again: VecDeque<(Instant, Pending)>,
     outcome: Outcome,
     on_answer: &'a mut dyn FnMut(&Answer<'_>),
 }
@@ -106,8 +112,10 @@ pub fn run(
     mut requests: impl Iterator<Item = Vec<u8>>,
     on_answer: &mut dyn FnMut(&Answer<'_>),
 ) -> Result<Outcome> {
-    let outcome = Outcome { elapsed: Duration::ZERO, statuses: BTreeMap::new(), latencies: latencies(), resent: 0 };
-    let mut run = Run { address, poll: Poll::new()?, connections: Vec::new(), idle: Vec::new(), outcome, on_answer };
+    let (statuses, latencies) = (BTreeMap::new(), latencies());
+    let outcome = Outcome { elapsed: Duration::ZERO, statuses, latencies, resent: 0, unavailable: 0 };
+    let (poll, again) = (Poll::new()?, VecDeque::new());
+    let mut run = Run { address, poll, connections: Vec::new(), idle: Vec::new(), again, outcome, on_answer };
     for index in 0..connections {
         let connection = run.connect(index)?;
         run.connections.push(connection);
@@ -132,19 +140,23 @@ pub fn run(
                 break;
             }
             match requests.next() {
-                Some(bytes) => backlog.push_back(Pending { index: sent, intended, bytes }),
+                Some(bytes) => backlog.push_back(Pending { intended, attempts: 0, bytes }),
                 None => is_over = true,
             }
             sent += usize::from(!is_over);
+        }
+        while run.again.front().is_some_and(|(due, _)| *due <= now) {
+            backlog.extend(run.again.pop_front().map(|(_, pending)| pending));
         }
         while let Some(connection) = (!backlog.is_empty()).then(|| run.idle.pop()).flatten() {
             let pending = backlog.pop_front().expect("looked at above");
             run.send(connection, pending)?;
         }
-        if is_over && backlog.is_empty() && run.idle.len() == run.connections.len() {
+        if is_over && backlog.is_empty() && run.again.is_empty() && run.idle.len() == run.connections.len() {
             break;
         }
-        run.poll.poll(&mut events, Some(Duration::from_millis(500)))?;
+        let patience = if run.again.is_empty() { Duration::from_millis(500) } else { AGAIN_AFTER };
+        run.poll.poll(&mut events, Some(patience))?;
         for event in &events {
             match event.token() {
                 TICKER => ticker.clear()?,
@@ -238,10 +250,18 @@ impl Run<'_> {
         if connection.read.len() < head + body_len {
             return Ok(());
         }
-        let pending = connection.pending.take().ok_or("an answer to no request")?;
+        let mut pending = connection.pending.take().ok_or("an answer to no request")?;
+        if status == 503 && pending.attempts < ATTEMPTS_MAX {
+            pending.attempts += 1;
+            self.outcome.unavailable += 1;
+            self.again.push_back((Instant::now() + AGAIN_AFTER, pending));
+            connection.read.clear();
+            self.idle.push(index);
+            return Ok(());
+        }
         record(&mut self.outcome.latencies, pending.intended.elapsed());
         *self.outcome.statuses.entry(status).or_default() += 1;
-        (self.on_answer)(&Answer { index: pending.index, status, body: &connection.read[head..head + body_len] });
+        (self.on_answer)(&Answer { status, body: &connection.read[head..head + body_len] });
         connection.read.clear();
         self.idle.push(index);
         Ok(())

@@ -5,5 +5,6 @@ pub mod crowd;
 pub mod entries;
 pub mod frames;
 pub mod http;
+pub mod posting;
 pub mod sessions;
 pub mod signing;

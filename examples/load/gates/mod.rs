@@ -1,10 +1,17 @@
 //! One file for each gate: how it is measured, and what it is compared with. Rounds of the service and of its baseline
 //! take turns, so that a machine that drifts drifts for both.
 
+mod actors;
 mod batch;
 mod frames;
+mod hot;
 mod idle;
+mod paced;
+mod reconnect;
 mod singles;
+mod start;
+mod tick;
+mod users;
 
 use std::process::Command as Program;
 
@@ -23,7 +30,14 @@ const ALL: &[(Command, Gate)] = &[
     (Command::Batch, batch::run),
     (Command::Singles, singles::run),
     (Command::Frames, frames::run),
+    (Command::Tick, tick::run),
+    (Command::Hot, hot::run),
     (Command::Idle, idle::run),
+    (Command::Actors, actors::run),
+    (Command::Reconnect, reconnect::run),
+    (Command::Users, users::run),
+    (Command::Start, start::run),
+    (Command::Paced, paced::run),
 ];
 
 /// Runs what was asked for and tells it. Whether everything holds; of a quick run only the checks count.

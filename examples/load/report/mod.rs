@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use crate::Result;
 use crate::measure::{curve, summary};
 
+/// Failed checks that are told at once; all are in the JSON.
+const TOLD_MAX: usize = 10;
+
 /// What a figure has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "rule", content = "value")]
@@ -86,6 +89,8 @@ pub struct Report {
     pub failed_checks: Vec<String>,
     /// Checks that were made.
     pub checks: u64,
+    /// Requests that were answered 503 and sent again: the machine, or the service, could not keep up.
+    pub unavailable: u64,
 }
 
 impl Report {
@@ -94,7 +99,9 @@ impl Report {
         self.checks += 1;
         if !holds {
             let what = what();
-            eprintln!("CHECK FAILED: {what}");
+            if self.failed_checks.len() < TOLD_MAX {
+                eprintln!("CHECK FAILED: {what}");
+            }
             self.failed_checks.push(what);
         }
     }
@@ -128,7 +135,13 @@ impl Report {
                 figure.run, figure.what
             );
         }
-        let _ = writeln!(text, "\n{} checks, {} failed", self.checks, self.failed_checks.len());
+        let _ = writeln!(
+            text,
+            "\n{} checks, {} failed; {} requests were answered 503 and sent again",
+            self.checks,
+            self.failed_checks.len(),
+            self.unavailable
+        );
         text
     }
 
@@ -153,7 +166,7 @@ impl Report {
                 (name.clone(), value)
             })
             .collect();
-        json!({ "facts": facts, "figures": figures, "latencies": latencies, "checks": self.checks,
+        json!({ "facts": facts, "figures": figures, "latencies": latencies, "checks": self.checks, "unavailable": self.unavailable,
             "failed_checks": self.failed_checks })
     }
 
