@@ -250,7 +250,8 @@ impl Run<'_> {
         if connection.read.len() < head + body_len {
             return Ok(());
         }
-        let mut pending = connection.pending.take().ok_or("an answer to no request")?;
+        // Whoever opens a connection and is silent for long is told so, and then the connection ends.
+        let Some(mut pending) = connection.pending.take() else { return self.replace(index) };
         if status == 503 && pending.attempts < ATTEMPTS_MAX {
             pending.attempts += 1;
             self.outcome.unavailable += 1;
