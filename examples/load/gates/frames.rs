@@ -1,0 +1,141 @@
+//! How soon a session sees a deposit: 2,000 direct deposits a second over 5,000 sessions, each user in turn, so that no
+//! push waits for the pacing of the one before. Echo answers as many frames of the same size a second to as many sessions.
+//!
+//! A frame's `committed_at` is when its transaction was decided, before the wait for the disk; `pushed_at` is when the
+//! actor, having heard of the finished commit, made the frame. So what follows a commit is told twice: push → frame beside
+//! echo, and all of decision → frame beside a bare commit and echo, which leaves no room to hide a wait between them.
+
+use std::time::Duration;
+
+use crate::Result;
+use crate::baselines::{raw_postgres, raw_sqlite};
+use crate::bench::{Bench, PATIENCE};
+use crate::client::clock::now_us;
+use crate::client::crowd::Crowd;
+use crate::client::entries::{Books, Users, Workload};
+use crate::client::http::Pace;
+use crate::measure::{latencies, ms};
+use crate::report::{Figure, Gate};
+use crate::system::database::Database;
+use crate::system::proc;
+
+const RUN: &str = "frames";
+const RATE: usize = 2_000;
+/// Connections that webhooks are sent over.
+const CONNECTIONS: usize = 64;
+/// What a webhook may take on its way to the frame beyond a bare commit and a bare frame, in milliseconds.
+const ALLOWANCE_MS: f64 = 2.0;
+
+pub fn run(bench: &mut Bench) -> Result<()> {
+    let database = bench.sqlite()?;
+    let sessions = bench.size(bench.options.sessions, 5_000, 200);
+    let seconds = bench.size(bench.options.seconds, 10, 2);
+    let rounds = bench.size(bench.options.rounds, 3, 1);
+    let rate = bench.size(None, RATE, 200);
+    let bar = bench.bar(RUN, 2 * rounds + 1);
+    let single_ms = single_commit_p99(bench, &database)?;
+    bar.inc(1);
+    let mut service = bench.service("frames", &database)?;
+    let crowd = bench.crowd(service.public, sessions)?;
+    crowd.wait("snapshots", PATIENCE, |m| m.snapshots == sessions as u64)?;
+    let echo = bench.baseline(&["echo-server"])?;
+    let echo_crowd = bench.crowd(echo.address, sessions)?;
+    echo_crowd.wait("echo's sessions", PATIENCE, |m| m.opened == sessions as u64)?;
+    let (mut workload, mut books) = (Workload::new(3, Users::InTurn(sessions)), Books::default());
+    let (mut answers, mut cpu_s, mut pushed) = (latencies(), 0.0, 0u64);
+    crowd.begin();
+    echo_crowd.begin();
+    for round in 1..=rounds {
+        let part = workload.entries(rate * usize::try_from(seconds)?);
+        let cpu_before = service.pid().map(proc::cpu_s).transpose()?.unwrap_or(0.0);
+        let pace = (CONNECTIONS, Pace::PerSecond(rate as f64));
+        let outcome = bench.post_singles(service.internal, &part, pace, &mut |entry| {
+            crowd.expected().will_send(usize::try_from(entry.user - 1).unwrap_or(0), now_us());
+        })?;
+        answers.add(&outcome.latencies)?;
+        books.note(&part);
+        pushed += part.len() as u64;
+        crowd.wait("every push", PATIENCE, |m| m.direct >= pushed)?;
+        cpu_s += service.pid().map(proc::cpu_s).transpose()?.unwrap_or(0.0) - cpu_before;
+        bar.inc(1);
+        speak(&echo_crowd, rate, seconds, round)?;
+        bar.inc(1);
+    }
+    bench.check_crowd(&crowd, &books);
+    let log_lines = service.pid().map(|_| service.process()?.lines_with("DIRECT_BALANCE_UPDATE")).transpose()?;
+    bench.report.check(
+        || format!("{pushed} lines of the log, but {log_lines:?}"),
+        log_lines.is_none_or(|n| n as u64 == pushed),
+    );
+    tell(bench, (&crowd, &echo_crowd), single_ms, (pushed, cpu_s))?;
+    bench.report.latencies.push((format!("{RUN}/webhook answer"), answers));
+    crowd.close()?;
+    echo_crowd.close()?;
+    bench.finish(&mut service)?;
+    echo.process.stop()?;
+    bar.finish();
+    Ok(())
+}
+
+/// Lets echo's sessions speak for a round and waits for all answers.
+fn speak(crowd: &Crowd, rate: usize, seconds: u64, round: usize) -> Result<()> {
+    let expected = (rate * usize::try_from(seconds)? * round) as u64;
+    crowd.speak(i64::try_from(rate)?);
+    crowd.wait("echo's frames", PATIENCE, |m| m.direct + m.unsaid >= expected)?;
+    crowd.speak(0);
+    Ok(())
+}
+
+fn tell(bench: &mut Bench, crowds: (&Crowd, &Crowd), single_ms: f64, (pushed, cpu_s): (u64, f64)) -> Result<()> {
+    let (measures, echo) = (crowds.0.measures(), crowds.1.measures());
+    let echo_p99 = ms(&echo.commit_to_frame, 0.99);
+    let frame_bytes = measures.push_bytes as f64 / measures.direct.max(1) as f64;
+    let echo_bytes = echo.push_bytes as f64 / echo.direct.max(1) as f64;
+    let figures = &mut bench.report.figures;
+    let push_p99 = Figure::new(RUN, "commit known → frame p99", ms(&measures.push_to_frame, 0.99), "ms");
+    figures.push(push_p99.beside("echo", echo_p99).gate(Gate::AtMost(2.0)));
+    let median = Figure::new(RUN, "commit known → frame median", ms(&measures.push_to_frame, 0.5), "ms");
+    figures.push(median.gate(Gate::AtMost(1.0)));
+    let commit_p99 = Figure::new(RUN, "decision → commit → frame p99", ms(&measures.commit_to_frame, 0.99), "ms");
+    let bare = single_ms + 2.0 * echo_p99;
+    figures.push(commit_p99.beside("raw commit p99 + 2 × echo p99 =", bare).gate(Gate::AtMost(1.0)));
+    figures.push(Figure::new(RUN, "decision → commit → frame median", ms(&measures.commit_to_frame, 0.5), "ms"));
+    let webhook = Figure::new(RUN, "webhook → frame p99", ms(&measures.webhook_to_frame, 0.99), "ms");
+    let allowed = single_ms + echo_p99 + ALLOWANCE_MS;
+    figures.push(webhook.beside("raw commit p99 + echo p99 + 2 ms =", allowed).gate(Gate::AtMost(1.0)));
+    figures.push(Figure::new(RUN, "a raw commit of one entry p99", single_ms, "ms"));
+    figures.push(Figure::new(RUN, "bytes of a push", frame_bytes, "bytes").beside("echo", echo_bytes));
+    let per_1000 = cpu_s / pushed as f64 * 1000.0;
+    figures.push(Figure::new(RUN, "processor seconds for 1,000 webhooks with a push", per_1000, "s"));
+    let histograms = [
+        ("decision → frame", &measures.commit_to_frame),
+        ("commit known → frame", &measures.push_to_frame),
+        ("webhook → frame", &measures.webhook_to_frame),
+        ("echo", &echo.commit_to_frame),
+    ];
+    let latencies = &mut bench.report.latencies;
+    latencies.extend(histograms.map(|(name, histogram)| (format!("{RUN}/{name}"), histogram.clone())));
+    let (too_soon, unsaid) = (measures.too_soon, echo.unsaid);
+    drop((measures, echo));
+    bench.report.check(|| format!("no push is too soon after another, but {too_soon}"), too_soon == 0);
+    bench.report.check(|| format!("echo's clients could speak, but not {unsaid} times"), unsaid == 0);
+    Ok(())
+}
+
+/// One entry, one commit, through bare statements, at an even pace that leaves the disk time.
+fn single_commit_p99(bench: &Bench, like: &Database) -> Result<f64> {
+    let database = bench.like(like)?;
+    database.migrate()?;
+    let entries = Workload::new(4, Users::Random(5_000)).entries(bench.size(None, 5_000, 200));
+    let histogram = match &database {
+        Database::Sqlite { .. } => {
+            let mut raw = raw_sqlite::RawSqlite::open(&database.file()?, &bench.options.raw_pragmas, Books::default())?;
+            raw_sqlite::run_single(&mut raw, "deposit", &entries)?
+        }
+        Database::Postgres { .. } => {
+            raw_postgres::run_single(&mut raw_postgres::RawPostgres::open(&database.url())?, "deposit", &entries)?
+        }
+    };
+    std::thread::sleep(Duration::from_millis(200));
+    Ok(ms(&histogram, 0.99))
+}

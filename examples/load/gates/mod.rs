@@ -1,0 +1,76 @@
+//! One file for each gate: how it is measured, and what it is compared with. Rounds of the service and of its baseline
+//! take turns, so that a machine that drifts drifts for both.
+
+mod actors;
+mod batch;
+mod frames;
+mod hot;
+mod idle;
+mod paced;
+mod reconnect;
+mod singles;
+mod start;
+mod tick;
+mod users;
+
+use std::process::Command as Program;
+
+use serde_json::json;
+
+use crate::Result;
+use crate::bench::Bench;
+use crate::client::clock::now_us;
+use crate::options::{Command, Common};
+use crate::report::plots;
+use crate::system::{database, proc};
+
+type Gate = fn(&mut Bench) -> Result<()>;
+
+const ALL: &[(Command, Gate)] = &[
+    (Command::Batch, batch::run),
+    (Command::Singles, singles::run),
+    (Command::Frames, frames::run),
+    (Command::Tick, tick::run),
+    (Command::Hot, hot::run),
+    (Command::Idle, idle::run),
+    (Command::Actors, actors::run),
+    (Command::Reconnect, reconnect::run),
+    (Command::Users, users::run),
+    (Command::Start, start::run),
+    (Command::Paced, paced::run),
+];
+
+/// Runs what was asked for and tells it. Whether everything holds; of a quick run only the checks count.
+pub fn run(command: &Command, options: Common) -> Result<bool> {
+    let mut bench = Bench::new(options)?;
+    facts(&mut bench)?;
+    for (of, gate) in ALL {
+        if command == of || *command == Command::All {
+            gate(&mut bench)?;
+        }
+    }
+    println!("{}", bench.report.table());
+    if let Some(file) = &bench.options.out {
+        bench.report.write(file)?;
+    }
+    if let Some(folder) = &bench.options.report {
+        plots::draw(&bench.report, folder)?;
+    }
+    Ok(bench.report.is_good(!bench.options.quick))
+}
+
+fn facts(bench: &mut Bench) -> Result<()> {
+    let commit = Program::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    let commit = commit.map_or_else(|_| "unknown".into(), |out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    let mut facts = vec![
+        ("date".to_owned(), json!(balance_coordinator::clock::rfc3339(now_us()))),
+        ("commit".to_owned(), json!(commit)),
+        ("machine".to_owned(), json!(proc::machine())),
+        ("quick".to_owned(), json!(bench.options.quick)),
+    ];
+    if let Some(server) = &bench.options.postgres {
+        facts.push(("postgres".to_owned(), json!(database::postgres_durability(server)?)));
+    }
+    bench.report.facts = facts;
+    Ok(())
+}

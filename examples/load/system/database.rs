@@ -1,0 +1,102 @@
+//! A ledger's database of its own for each measurement, gone with it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use balance_coordinator::config::DatabaseUrl;
+use balance_coordinator::ledger;
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+
+use crate::Result;
+
+/// Where a ledger is kept.
+#[derive(Debug)]
+pub enum Database {
+    /// A file in a directory of its own.
+    Sqlite { dir: PathBuf },
+    /// A database of the server.
+    Postgres { server: String, name: String },
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl Database {
+    /// An empty one in a new directory below `parent`.
+    pub fn sqlite(parent: &Path) -> Result<Self> {
+        let dir = parent.join(format!("ledger-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        std::fs::create_dir_all(&dir)?;
+        Ok(Self::Sqlite { dir })
+    }
+
+    /// An empty one of a server.
+    pub fn postgres(server: &str) -> Result<Self> {
+        let name = format!("balance_load_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut connection = PgConnection::establish(server)?;
+        connection.batch_execute(&format!("CREATE DATABASE {name}"))?;
+        Ok(Self::Postgres { server: server.to_owned(), name })
+    }
+
+    /// The value of `database.url`.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Sqlite { dir } => format!("sqlite://{}", dir.join("ledger.db").display()),
+            Self::Postgres { server, name } => {
+                let base = server.rsplit_once('/').map_or(server.as_str(), |(base, _)| base);
+                format!("{base}/{name}")
+            }
+        }
+    }
+
+    /// Its file.
+    pub fn file(&self) -> Result<PathBuf> {
+        match self {
+            Self::Sqlite { dir } => Ok(dir.join("ledger.db")),
+            Self::Postgres { .. } => Err("only SQLite has a file".into()),
+        }
+    }
+
+    /// Makes the service's tables.
+    pub fn migrate(&self) -> Result<()> {
+        ledger::migrate(&DatabaseUrl::parse(&self.url())?, false)?;
+        Ok(())
+    }
+
+    /// Its name in reports.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "SQLite",
+            Self::Postgres { .. } => "PostgreSQL",
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // What can't be removed is left behind: a figure is no worse for it.
+        match self {
+            Self::Sqlite { dir } => _ = std::fs::remove_dir_all(dir),
+            Self::Postgres { server, name } => {
+                if let Ok(mut connection) = PgConnection::establish(server) {
+                    let _ = connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+                }
+            }
+        }
+    }
+}
+
+/// What a PostgreSQL server does for durability, for the report.
+///
+/// # Errors
+/// When it does not answer.
+pub fn postgres_durability(server: &str) -> Result<String> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        value: String,
+    }
+    let mut connection = PgConnection::establish(server)?;
+    let query = "SELECT 'fsync=' || current_setting('fsync') || ', synchronous_commit=' || \
+         current_setting('synchronous_commit') || ', ' || version() AS value";
+    Ok(diesel::sql_query(query).get_result::<Row>(&mut connection)?.value)
+}
