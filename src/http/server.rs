@@ -32,7 +32,7 @@ const DRAIN_S: u64 = 1;
 /// # Errors
 /// When the socket can't be used.
 pub fn public(listener: TcpListener, state: &Arc<HttpState>) -> std::io::Result<Server> {
-    start("public", listener, state.clone(), |config, state| router::public(config, state))
+    start("public", listener, state.clone(), router::public)
 }
 
 /// Starts the listener for back ends and administrators.
