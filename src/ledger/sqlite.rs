@@ -1,13 +1,15 @@
 //! Writing to SQLite: one connection, WAL with `synchronous=FULL`, cached single-row statements.
 
+mod statements;
+
 use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::upsert::excluded;
 
 use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
 
+use self::statements::{SetBalance, SetVersion};
 use super::batch::{Keys, Loaded, Plan};
 use super::link::Link;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
@@ -45,18 +47,19 @@ fn load_account(
     user: UserId,
     currencies: &Currencies,
 ) -> Result<Account, StoreError> {
-    let version: Option<i64> =
-        accounts::table.find(user.get()).select(accounts::version).first(connection).optional()?;
-    let Some(version) = version else { return Ok(Account::unknown(currencies.count())) };
-    let rows: Vec<(String, i64)> = balances::table
-        .filter(balances::user_id.eq(user.get()))
-        .select((balances::currency, balances::amount))
+    let rows: Vec<(i64, Option<String>, Option<i64>)> = accounts::table
+        .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
+        .filter(accounts::user_id.eq(user.get()))
+        .select((accounts::version, balances::currency.nullable(), balances::amount.nullable()))
         .load(connection)?;
-    let mut all = Balances::zero(currencies.count());
-    for (code, minor) in rows {
-        all.set(currency(currencies, &code).map_err(refused)?, Amount::from_minor(minor));
+    let Some((version, ..)) = rows.first() else { return Ok(Account::unknown(currencies.count())) };
+    let mut account = Account { exists: true, version: *version, balances: Balances::zero(currencies.count()) };
+    for (_, code, minor) in &rows {
+        if let (Some(code), Some(minor)) = (code, minor) {
+            account.balances.set(currency(currencies, code).map_err(refused)?, Amount::from_minor(*minor));
+        }
     }
-    Ok(Account { exists: true, version, balances: all })
+    Ok(account)
 }
 
 fn find_event(
@@ -117,16 +120,8 @@ impl Store for SqliteStore {
             write_account(connection, *user, account, plan.committed_at_us)?;
         }
         for (user, currency, amount) in &plan.balances {
-            diesel::insert_into(balances::table)
-                .values((
-                    balances::user_id.eq(user.get()),
-                    balances::currency.eq(&currencies.get(*currency).code),
-                    balances::amount.eq(amount.minor()),
-                ))
-                .on_conflict((balances::user_id, balances::currency))
-                .do_update()
-                .set(balances::amount.eq(excluded(balances::amount)))
-                .execute(connection)?;
+            let currency = &currencies.get(*currency).code;
+            SetBalance { user_id: user.get(), currency, amount: amount.minor() }.execute(connection)?;
         }
         for planned in &plan.conflicts {
             let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
@@ -160,9 +155,7 @@ fn write_account(
     now_us: i64,
 ) -> Result<(), StoreError> {
     if account.exists {
-        diesel::update(accounts::table.find(user.get()))
-            .set((accounts::version.eq(account.version), accounts::updated_at_us.eq(now_us)))
-            .execute(connection)?;
+        SetVersion { user_id: user.get(), version: account.version, now_us }.execute(connection)?;
     } else {
         diesel::insert_into(accounts::table)
             .values((

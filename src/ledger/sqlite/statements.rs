@@ -1,0 +1,55 @@
+//! Statements that run once per row. Diesel prepares every `UPDATE` and every upsert of its own anew, which costs more than
+//! running it; these have one text each, and are prepared once per connection.
+
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Text};
+use diesel::sqlite::Sqlite;
+
+/// Sets the version of an account that exists.
+#[derive(QueryId)]
+pub(super) struct SetVersion {
+    pub user_id: i64,
+    pub version: i64,
+    pub now_us: i64,
+}
+
+impl QueryFragment<Sqlite> for SetVersion {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("UPDATE accounts SET version = ");
+        out.push_bind_param::<BigInt, _>(&self.version)?;
+        out.push_sql(", updated_at_us = ");
+        out.push_bind_param::<BigInt, _>(&self.now_us)?;
+        out.push_sql(" WHERE user_id = ");
+        out.push_bind_param::<BigInt, _>(&self.user_id)
+    }
+}
+
+impl RunQueryDsl<SqliteConnection> for SetVersion {}
+
+/// Sets a balance, whether it exists or not.
+pub(super) struct SetBalance<'a> {
+    pub user_id: i64,
+    pub currency: &'a str,
+    pub amount: i64,
+}
+
+impl QueryId for SetBalance<'_> {
+    type QueryId = SetBalance<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl QueryFragment<Sqlite> for SetBalance<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO balances (user_id, currency, amount) VALUES (");
+        out.push_bind_param::<BigInt, _>(&self.user_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(self.currency)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&self.amount)?;
+        out.push_sql(") ON CONFLICT (user_id, currency) DO UPDATE SET amount = excluded.amount");
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<SqliteConnection> for SetBalance<'_> {}
