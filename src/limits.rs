@@ -108,6 +108,11 @@ pub const HISTORY_ENTRIES_MAX: i64 = 1000;
 /// The most rows in one answer of an administrative list.
 pub const ADMIN_ROWS_MAX: usize = 1000;
 
+/// Bytes of log lines that may wait to be written, and how many more those of warnings and errors may take.
+pub const LOG_BUFFER_BYTES: usize = 4 << 20;
+/// See [`LOG_BUFFER_BYTES`].
+pub const LOG_RESERVE_BYTES: usize = 256 << 10;
+
 /// The most users whose state `verify` holds at once.
 pub const AUDIT_PAGE_ENTRIES: i64 = 50_000;
 

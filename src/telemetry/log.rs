@@ -1,4 +1,20 @@
-//! The log: to standard error, filtered by `RUST_LOG`.
+//! The log: to standard error, filtered by `RUST_LOG`, written by a thread of its own (`log_writer`).
+//!
+//! Whoever logs formats the line on its own thread into memory that it keeps, and hands it over; standard error may be as
+//! slow as it likes. [`flush`] is for the end of the process: what was logged before it is written, or a reader that
+//! takes nothing is given up.
+
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use log::{Level, Log, Metadata, Record};
+
+use crate::clock::{self, Clock};
+
+use super::log_writer::{LogWriter, Room};
 
 /// What is logged when `RUST_LOG` is unset.
 const FILTER_DEFAULT: &str = "info";
@@ -6,13 +22,172 @@ const FILTER_DEFAULT: &str = "info";
 /// It logs an error for each request that is none: what a stranger sends is no error of the service.
 const SILENCED: &str = "actix_http";
 
+/// How long the end of the process waits for a standard error that nobody reads.
+const END_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a thread that panics waits for it.
+const PANIC_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How much room a thread keeps for its next line, in bytes.
+const LINE_BYTES_KEPT: usize = 16 * 1024;
+
+static WRITER: OnceLock<LogWriter> = OnceLock::new();
+
 /// Starts logging, with timestamps in microseconds (UTC). Calling it again changes nothing.
 pub fn init() {
     let environment = env_logger::Env::default().default_filter_or(FILTER_DEFAULT);
+    let filter =
+        env_logger::Builder::new().filter_module(SILENCED, log::LevelFilter::Off).parse_env(environment).build();
+    if WRITER.get().is_none()
+        && let Ok(writer) = LogWriter::start(io::stderr(), Room::default())
+    {
+        // Somebody else was faster: that one is used, and ours has nothing to write.
+        let _ = WRITER.set(writer);
+    }
+    let level = filter.filter();
+    let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // An error means that a logger is there already, which is as good.
-    let _ = env_logger::Builder::new()
-        .filter_module(SILENCED, log::LevelFilter::Off)
-        .parse_env(environment)
-        .format_timestamp_micros()
-        .try_init();
+    if log::set_boxed_logger(Box::new(Logger { filter, clock: Clock::system(), is_coloured })).is_ok() {
+        log::set_max_level(level);
+        std::panic::set_hook(Box::new(|panic| {
+            let thread = std::thread::current();
+            say(&format!("thread '{}' {panic}\n{}", thread.name().unwrap_or("unnamed"), Trace::capture()));
+            flush_within(PANIC_PATIENCE);
+        }));
+    }
+}
+
+/// Writes text to standard error as it is, after everything that was logged before.
+pub fn say(text: &str) {
+    match WRITER.get() {
+        Some(writer) => writer.push(text.as_bytes(), true),
+        // Nothing is left to tell it to when standard error is closed.
+        None => _ = io::stderr().write_all(text.as_bytes()),
+    }
+}
+
+/// Waits until everything that was logged is written, but not for long when nobody reads it.
+pub fn flush() {
+    flush_within(END_PATIENCE);
+}
+
+/// Lines that did not fit, since the start.
+pub fn lines_dropped() -> u64 {
+    WRITER.get().map_or(0, LogWriter::lines_dropped)
+}
+
+fn flush_within(patience: Duration) {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(patience);
+    }
+}
+
+struct Logger {
+    filter: env_logger::Logger,
+    clock: Clock,
+    is_coloured: bool,
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        thread_local! {
+            static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+        }
+        if !self.filter.matches(record) {
+            return;
+        }
+        let is_written = LINE.try_with(|line| {
+            // Something that is logged while it formats itself logs, too.
+            let Ok(mut line) = line.try_borrow_mut() else { return false };
+            self.write(record, &mut line);
+            line.clear();
+            line.shrink_to(LINE_BYTES_KEPT);
+            true
+        });
+        // The thread is ending, or is in the middle of another line.
+        if !is_written.is_ok_and(|is_written| is_written) {
+            self.write(record, &mut String::new());
+        }
+    }
+
+    fn flush(&self) {
+        flush();
+    }
+}
+
+impl Logger {
+    fn write(&self, record: &Record<'_>, line: &mut String) {
+        let now_us = self.clock.now_us();
+        let (begin, end) = if self.is_coloured { colour(record.level()) } else { ("", "") };
+        let (level, target) = (record.level(), record.target());
+        // A string takes everything; what can't be formatted is left out.
+        let _ = write!(line, "[{} {begin}{level:<5}{end} {target}] ", clock::rfc3339(now_us));
+        let _ = write!(Indented(line), "{}", record.args());
+        line.push('\n');
+        match WRITER.get() {
+            Some(writer) => writer.push(line.as_bytes(), record.level() <= Level::Warn),
+            None => say(line),
+        }
+    }
+}
+
+/// Keeps what is logged from looking like a line of its own.
+struct Indented<'a>(&'a mut String);
+
+impl fmt::Write for Indented<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut lines = text.split('\n');
+        self.0.push_str(lines.next().unwrap_or_default());
+        for line in lines {
+            self.0.push_str("\n    ");
+            self.0.push_str(line);
+        }
+        Ok(())
+    }
+}
+
+/// For terminals.
+const fn colour(level: Level) -> (&'static str, &'static str) {
+    let begin = match level {
+        Level::Error => "\x1b[1;31m",
+        Level::Warn => "\x1b[33m",
+        Level::Info => "\x1b[32m",
+        Level::Debug => "\x1b[34m",
+        Level::Trace => "\x1b[36m",
+    };
+    (begin, "\x1b[0m")
+}
+
+/// Where a panic came from, when `RUST_BACKTRACE` asks for it.
+struct Trace(std::backtrace::Backtrace);
+
+impl Trace {
+    fn capture() -> Self {
+        Self(std::backtrace::Backtrace::capture())
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.status() {
+            std::backtrace::BacktraceStatus::Captured => write!(f, "{}", self.0),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_several_lines_is_indented() {
+        let mut line = String::new();
+        write!(Indented(&mut line), "a{}d", String::from("b\nc\n")).expect("a string");
+        assert_eq!(line, "ab\n    c\n    d");
+    }
 }

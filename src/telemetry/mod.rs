@@ -4,3 +4,4 @@
 
 pub mod counters;
 pub mod log;
+mod log_writer;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
-use super::{Database, PATIENCE, Process, TestDatabase, run_program};
+use super::{Database, LogReader, PATIENCE, Process, TestDatabase, run_program};
 
 /// The first webhook secret of every test app.
 pub const WEBHOOK_SECRET: &str = "whsec_dGVzdC13ZWJob29rLXNlY3JldC1vZi0zMi1ieXRlcyE=";
@@ -33,6 +33,7 @@ pub struct Builder {
     database: Database,
     config: toml::Table,
     log: String,
+    is_piped: bool,
 }
 
 impl Builder {
@@ -48,6 +49,12 @@ impl Builder {
         self
     }
 
+    /// Makes its standard error a pipe, see [`TestApp::log_reader`].
+    pub fn log_through_a_pipe(mut self) -> Self {
+        self.is_piped = true;
+        self
+    }
+
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> TestApp {
         let dir = tempfile::tempdir().expect("a directory");
@@ -60,7 +67,7 @@ impl Builder {
     pub async fn start_with(mut self, dir: tempfile::TempDir, database: TestDatabase, url: &str) -> TestApp {
         set(&mut self.config, "database.url", url.into());
         write_config(dir.path(), &self.config);
-        let mut process = spawn(dir.path(), &self.log);
+        let mut process = spawn(dir.path(), &self.log, self.is_piped);
         let (public, internal) = process.addresses().await;
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         TestApp { process, database, dir, config: self.config, log: self.log, public, internal, http }
@@ -79,8 +86,8 @@ impl Builder {
 impl TestApp {
     /// An app with the default configuration of tests, not started yet.
     pub fn on(database: Database) -> Builder {
-        let builder =
-            Builder { database, config: toml::Table::new(), log: "info,balance_coordinator=debug".to_owned() };
+        let log = "info,balance_coordinator=debug".to_owned();
+        let builder = Builder { database, config: toml::Table::new(), log, is_piped: false };
         builder
             .set("server.public_addr", "127.0.0.1:0")
             .set("server.internal_addr", "127.0.0.1:0")
@@ -97,6 +104,11 @@ impl TestApp {
     /// What the running process has logged.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Who reads its log, when that goes through a pipe.
+    pub fn log_reader(&mut self) -> &mut LogReader {
+        self.process.log_reader()
     }
 
     /// The id of the running process.
@@ -136,7 +148,7 @@ impl TestApp {
         set(&mut self.config, "server.public_addr", self.public.to_string().into());
         set(&mut self.config, "server.internal_addr", self.internal.to_string().into());
         write_config(self.dir.path(), &self.config);
-        self.process = spawn(self.dir.path(), &self.log);
+        self.process = spawn(self.dir.path(), &self.log, false);
     }
 
     /// Changes a configuration key for the next start.
@@ -178,9 +190,10 @@ impl TestApp {
     }
 }
 
-fn spawn(dir: &Path, log: &str) -> Process {
+fn spawn(dir: &Path, log: &str, is_piped: bool) -> Process {
     let arguments = ["serve", "--config", "config.toml"].map(OsString::from);
-    Process::start(dir, &arguments, &[("RUST_LOG".to_owned(), log.to_owned())], &dir.join("service.log"))
+    let start = if is_piped { Process::start_piped } else { Process::start };
+    start(dir, &arguments, &[("RUST_LOG".to_owned(), log.to_owned())], &dir.join("service.log"))
 }
 
 fn set(config: &mut toml::Table, key: &str, value: toml::Value) {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use super::LogReader;
+
 /// The longest that a start may take; a debug build on a busy machine is slow.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -17,22 +19,36 @@ pub struct Process {
     log: PathBuf,
     /// Where this process's part of the log begins.
     log_start: u64,
+    /// Reads its standard error, when that is a pipe.
+    reader: Option<LogReader>,
 }
 
 impl Process {
     /// Starts the program in `dir` with its standard error appended to `log`.
     pub fn start(dir: &Path, arguments: &[OsString], variables: &[(String, String)], log: &Path) -> Self {
-        let file = OpenOptions::new().create(true).append(true).open(log).expect("the log file opens");
-        let log_start = file.metadata().expect("metadata").len();
+        let (file, log_start) = open_log(log);
+        let child = Self::spawn(dir, arguments, variables, log, file.into());
+        Self { child, log: log.to_owned(), log_start, reader: None }
+    }
+
+    /// Like [`Process::start`], but its standard error is a pipe, which a reader of the test's takes to `log`.
+    pub fn start_piped(dir: &Path, arguments: &[OsString], variables: &[(String, String)], log: &Path) -> Self {
+        let (file, log_start) = open_log(log);
+        let mut child = Self::spawn(dir, arguments, variables, log, Stdio::piped());
+        let reader = LogReader::start(child.stderr.take().expect("piped"), file);
+        Self { child, log: log.to_owned(), log_start, reader: Some(reader) }
+    }
+
+    fn spawn(dir: &Path, arguments: &[OsString], variables: &[(String, String)], log: &Path, stderr: Stdio) -> Child {
         let stdout = File::create(log.with_extension("out")).expect("the output file opens");
-        let child = program(dir, variables)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(file)
-            .spawn()
-            .expect("the program starts");
-        Self { child, log: log.to_owned(), log_start }
+        let mut command = program(dir, variables);
+        command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        command.spawn().expect("the program starts")
+    }
+
+    /// Who reads its log; only of a piped one.
+    pub fn log_reader(&mut self) -> &mut LogReader {
+        self.reader.as_mut().expect("its standard error is a pipe")
     }
 
     /// The public and the internal address, from the log line that says that the service is ready.
@@ -131,6 +147,12 @@ impl Drop for Process {
             eprintln!("--- the end of the service's log ---\n{}\n---", tail.join("\n"));
         }
     }
+}
+
+fn open_log(log: &Path) -> (File, u64) {
+    let file = OpenOptions::new().create(true).append(true).open(log).expect("the log file opens");
+    let log_start = file.metadata().expect("metadata").len();
+    (file, log_start)
 }
 
 /// The program and an environment that holds nothing of the test's own.

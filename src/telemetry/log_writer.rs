@@ -1,0 +1,310 @@
+//! The thread that writes the log, so that nobody else waits for standard error.
+//!
+//! Owns the bytes that wait to be written, at most `limits::LOG_BUFFER_BYTES` (twice that while a write is under way).
+//! What does not fit is dropped and counted, and a line tells how much; warnings and errors have a reserve of their own.
+//! Lines are written in the order in which they came. Whoever logs waits at most for the copy of another line.
+
+use std::io::{ErrorKind, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::clock::{self, Clock};
+use crate::limits::{LOG_BUFFER_BYTES, LOG_RESERVE_BYTES};
+
+/// How long lines are gathered before they are written together: the most that a crash loses.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// Until the next attempt to write to a standard error that somebody made non-blocking, and that is full.
+const FULL_RETRY: Duration = Duration::from_millis(5);
+
+/// How much room is kept after a burst, in bytes.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// How many bytes may wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// For any line.
+    pub bytes_max: usize,
+    /// For important ones, beyond that.
+    pub reserve_bytes: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { bytes_max: LOG_BUFFER_BYTES, reserve_bytes: LOG_RESERVE_BYTES }
+    }
+}
+
+/// The way to the writing thread; cheap to share.
+#[derive(Debug)]
+pub(super) struct LogWriter {
+    room: Room,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is something to write, or to flush.
+    filled: Condvar,
+    /// Something was written.
+    drained: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: Vec<u8>,
+    /// Lines dropped since the last write.
+    dropped: u64,
+    dropped_ever: u64,
+    /// Lines that came in, dropped ones among them, and those of them that are done with.
+    came: u64,
+    done: u64,
+    flushers: u32,
+}
+
+impl Shared {
+    /// A panic while it was held leaves at worst half a line.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LogWriter {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(super) fn start(out: impl Write + Send + 'static, room: Room) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let its = shared.clone();
+        // It ends with the process.
+        thread::Builder::new().name("log-writer".into()).spawn(move || write_all_that_comes(&its, out))?;
+        Ok(Self { room, shared })
+    }
+
+    /// Hands over whole lines; never waits for the output.
+    pub(super) fn push(&self, line: &[u8], is_important: bool) {
+        let bytes_max = self.room.bytes_max + if is_important { self.room.reserve_bytes } else { 0 };
+        let mut state = self.shared.lock();
+        let was_quiet = state.bytes.is_empty();
+        state.came += 1;
+        if state.bytes.len() + line.len() > bytes_max {
+            state.dropped += 1;
+            state.dropped_ever += 1;
+        } else {
+            state.bytes.extend_from_slice(line);
+        }
+        drop(state);
+        if was_quiet {
+            self.shared.filled.notify_one();
+        }
+    }
+
+    /// Waits until everything that came before is written, at most for `patience`; tells whether it is.
+    pub(super) fn flush(&self, patience: Duration) -> bool {
+        let mut state = self.shared.lock();
+        let last = state.came;
+        state.flushers += 1;
+        self.shared.filled.notify_one();
+        let waited = self.shared.drained.wait_timeout_while(state, patience, |state| state.done < last);
+        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.flushers -= 1;
+        !timeout.timed_out()
+    }
+
+    /// Lines dropped since the start.
+    pub(super) fn lines_dropped(&self) -> u64 {
+        self.shared.lock().dropped_ever
+    }
+}
+
+fn write_all_that_comes(shared: &Shared, mut out: impl Write) {
+    let mut batch = Vec::new();
+    loop {
+        let state = shared.filled.wait_while(shared.lock(), |state| state.came == state.done);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        let gathered = shared.filled.wait_timeout_while(state, GATHER, |state| state.flushers == 0);
+        let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut batch, &mut state.bytes);
+        let (dropped, done) = (std::mem::take(&mut state.dropped), state.came);
+        drop(state);
+        write(&mut out, &batch);
+        if dropped > 0 {
+            write(&mut out, dropped_notice(dropped).as_bytes());
+        }
+        batch.clear();
+        batch.shrink_to(KEPT_BYTES);
+        shared.lock().done = done;
+        shared.drained.notify_all();
+    }
+}
+
+fn dropped_notice(dropped: u64) -> String {
+    let now = clock::rfc3339(Clock::system().now_us());
+    format!("[{now} WARN  balance_coordinator::telemetry] log: {dropped} lines dropped\n")
+}
+
+/// Writes it all, however long that takes. When nobody can read it any more, there is nobody to tell.
+fn write(out: &mut impl Write, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return,
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(FULL_RETRY),
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// An output that takes a write only when it is let.
+    struct Gate {
+        entered: Sender<()>,
+        let_in: Receiver<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // The test may be over.
+            let _ = self.entered.send(());
+            let _ = self.let_in.recv();
+            self.written.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Rig {
+        log: LogWriter,
+        entered: Receiver<()>,
+        let_in: Sender<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Rig {
+        /// A writer that is stuck in the write of its first line.
+        fn stuck(room: Room) -> Self {
+            let (entered, is_in) = channel();
+            let (let_in, may_go) = channel();
+            let written = Arc::new(Mutex::new(Vec::new()));
+            let gate = Gate { entered, let_in: may_go, written: written.clone() };
+            let log = LogWriter::start(gate, room).expect("a thread");
+            log.push(b"first\n", false);
+            is_in.recv_timeout(PATIENCE).expect("it writes");
+            Self { log, entered: is_in, let_in, written }
+        }
+
+        /// Lets everything out and gives what was written.
+        fn open(self) -> String {
+            drop(self.let_in);
+            drop(self.entered);
+            assert!(self.log.flush(PATIENCE), "everything is written");
+            String::from_utf8(self.written.lock().expect("not poisoned").clone()).expect("text")
+        }
+    }
+
+    #[test]
+    fn lines_are_written_in_order_and_all_are_there_after_a_flush() {
+        let rig = Rig::stuck(Room::default());
+        let lines: Vec<String> = (0..10_000).map(|n| format!("line {n}\n")).collect();
+        for line in &lines {
+            rig.log.push(line.as_bytes(), false);
+        }
+        assert_eq!(rig.open(), format!("first\n{}", lines.concat()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_counted_and_told() {
+        let rig = Rig::stuck(Room { bytes_max: 30, reserve_bytes: 10 });
+        for _ in 0..5 {
+            rig.log.push(b"ten bytes\n", false);
+        }
+        assert_eq!(rig.log.lines_dropped(), 2);
+        rig.log.push(b"important\n", true);
+        rig.log.push(b"important\n", true);
+        assert_eq!(rig.log.lines_dropped(), 3);
+        let written = rig.open();
+        let (kept, notice) = written.split_at("first\n".len() + 40);
+        assert_eq!(kept, "first\nten bytes\nten bytes\nten bytes\nimportant\n");
+        assert!(notice.starts_with('[') && notice.contains("WARN"), "{notice}");
+        assert!(notice.ends_with("log: 3 lines dropped\n"), "{notice}");
+    }
+
+    #[test]
+    fn there_is_room_again_when_the_output_is_taken() {
+        let rig = Rig::stuck(Room { bytes_max: 10, reserve_bytes: 0 });
+        rig.log.push(b"ten bytes\n", false);
+        rig.log.push(b"too many.\n", false);
+        (0..4).for_each(|_| rig.let_in.send(()).expect("it waits"));
+        assert!(rig.log.flush(PATIENCE));
+        rig.log.push(b"and again\n", false);
+        let written = rig.open();
+        assert!(written.starts_with("first\nten bytes\n[") && written.ends_with("1 lines dropped\nand again\n"));
+    }
+
+    #[test]
+    fn a_flush_gives_up_when_nobody_reads() {
+        let rig = Rig::stuck(Room::default());
+        rig.log.push(b"waits\n", false);
+        assert!(!rig.log.flush(Duration::from_millis(1)));
+        assert_eq!(rig.open(), "first\nwaits\n");
+    }
+
+    #[test]
+    fn an_output_that_fails_stops_nobody() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = LogWriter::start(Broken, Room::default()).expect("a thread");
+        for _ in 0..3 {
+            log.push(b"lost\n", false);
+            assert!(log.flush(PATIENCE));
+        }
+    }
+
+    #[test]
+    fn an_output_that_is_full_for_now_is_tried_again() {
+        struct Reluctant(u32, Arc<Mutex<Vec<u8>>>);
+        impl Write for Reluctant {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 += 1;
+                if !self.0.is_multiple_of(3) {
+                    return Err(if self.0 % 3 == 1 { ErrorKind::WouldBlock } else { ErrorKind::Interrupted }.into());
+                }
+                self.1.lock().expect("not poisoned").push(bytes[0]);
+                Ok(1)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let log = LogWriter::start(Reluctant(0, written.clone()), Room::default()).expect("a thread");
+        log.push(b"byte by byte\n", false);
+        assert!(log.flush(PATIENCE));
+        assert_eq!(*written.lock().expect("not poisoned"), b"byte by byte\n");
+    }
+}
