@@ -67,12 +67,12 @@ pub fn run(
     let clock = Clock::system();
     let public = listen("server.public_addr", settings.server.public_addr)?;
     let internal = listen("server.internal_addr", settings.server.internal_addr)?;
-    let (ledger, unheard) = SqlLedger::open(ledger_options(&settings, clock))?;
+    let counters = Arc::new(Counters::default());
+    let (ledger, unheard) = SqlLedger::open(ledger_options(&settings, clock, counters.clone()))?;
     let ledger = Arc::new(ledger);
     let shutdown_timeout = Duration::from_secs(settings.server.shutdown_timeout_s);
 
     let served: Result<(), AppError> = System::new().block_on(async {
-        let counters = Arc::new(Counters::default());
         let shared = shared(&settings, clock, ledger.clone(), counters.clone());
         let coordinator = Arbiter::new();
         let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| Registry::new(shared, unheard));
@@ -118,7 +118,7 @@ fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppErro
 /// Connections that may wait to be accepted: a whole population that reconnects after a restart.
 const LISTEN_BACKLOG: i32 = 4096;
 
-fn ledger_options(settings: &Settings, clock: Clock) -> Options {
+fn ledger_options(settings: &Settings, clock: Clock, counters: Arc<Counters>) -> Options {
     let database = &settings.database;
     Options {
         url: database.url.clone(),
@@ -130,6 +130,7 @@ fn ledger_options(settings: &Settings, clock: Clock) -> Options {
         currencies: settings.currencies.clone(),
         rules: Rules { auto_create: settings.accounts.auto_create },
         clock,
+        counters,
     }
 }
 

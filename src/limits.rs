@@ -65,6 +65,9 @@ pub const MIN_VERSION_WAIT_MS: u64 = 5000;
 /// The latest events an actor with sessions remembers.
 pub const ACTOR_EVENTS_MAX: usize = 16;
 
+/// The latest pushes to one session that are remembered until its page tells that it shows them.
+pub const PUSHES_REMEMBERED_MAX: usize = 8;
+
 /// How long after a full session mailbox the next attempt is made, in milliseconds.
 pub const LAGGING_RETRY_MS: u64 = 100;
 

@@ -60,7 +60,7 @@ fn imports_go_one_way() {
         ("telemetry", &["clock", "limits"]),
         ("domain", &["domain"]),
         ("config", &["config", "domain", "clock", "limits"]),
-        ("ledger", &["ledger", "domain", "clock", "config", "limits", "planted"]),
+        ("ledger", &["ledger", "domain", "clock", "config", "limits", "planted", "telemetry"]),
         ("coordinator", &["coordinator", "ledger", "domain", "clock", "config", "limits", "planted", "telemetry"]),
         ("http", &["http", "coordinator", "ledger", "domain", "clock", "config", "limits", "telemetry"]),
     ];

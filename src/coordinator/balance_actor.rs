@@ -15,6 +15,7 @@ use crate::limits::{MIN_VERSION_WAIT_MS, VERSION_WAITERS_MAX};
 
 use crate::domain::{Balances, Kind, Source, UserId};
 use crate::planted::{Plant, is_planted};
+use crate::telemetry::counters::seconds;
 
 use super::account_cache::{AccountCache, Moment};
 use super::live::{Attached, Event, Live};
@@ -22,6 +23,7 @@ use super::messages::{
     AttachSession, BalanceChanged, CloseReason, CloseSessions, CommittedEntry, DetachSession, GetBalance,
     LedgerRecovered, ReportDisplayed, Retire, Revalidate, SessionsGone,
 };
+use super::pacing::Mode;
 use super::posting::Lanes;
 use super::pushing::Timer;
 use super::reading::{Reading, Waiter};
@@ -181,8 +183,8 @@ impl BalanceActor {
     /// Keeps the count of actors that owe somebody a fresh balance.
     pub(super) fn settle_staleness(&mut self, is_stale: bool) {
         match (self.is_stale, is_stale) {
-            (false, true) => self.shared.counters.actors_stale.add(1),
-            (true, false) => self.shared.counters.actors_stale.sub(1),
+            (false, true) => self.shared.counters.actors_stale.up(),
+            (true, false) => self.shared.counters.actors_stale.down(),
             _ => {}
         }
         self.is_stale = is_stale;
@@ -285,6 +287,10 @@ impl Handler<ReportDisplayed> for BalanceActor {
         if let Some(session) = self.live.as_mut().and_then(|live| live.session(displayed.session_id)) {
             // A page can't show what it was never sent.
             session.displayed_version = session.displayed_version.max(displayed.version.min(session.last_version));
+            if let Some(push) = session.undisplayed.displayed(displayed.version) {
+                let age_us = u64::try_from(self.shared.clock.now_us() - push.committed_at_us).unwrap_or(0);
+                self.shared.counters.commit_to_displayed.of(push.mode == Mode::Direct).observe(seconds(age_us));
+            }
         }
     }
 }

@@ -56,8 +56,8 @@ impl RegistryTotals {
             cache_misses: misses,
             cache_evictions: counters.cache_evictions.get(),
             cache_hit_ratio: if hits + misses == 0 { 0.0 } else { hits as f64 / (hits + misses) as f64 },
-            pushes_direct: counters.pushes_direct.get(),
-            pushes_paced: counters.pushes_paced.get(),
+            pushes_direct: counters.pushes.direct.get(),
+            pushes_paced: counters.pushes.paced.get(),
             epoch: shared.epoch.clone(),
         }
     }

@@ -13,6 +13,7 @@ use crate::limits::ACTOR_EVENTS_MAX;
 use crate::planted::{Plant, is_planted};
 
 use super::account_cache::Cached;
+use super::displayed::Undisplayed;
 use super::frames::Reason;
 use super::messages::{AttachSession, CloseReason, Peer, SessionId, ToSession};
 use super::pacing::{Mode, Pacing};
@@ -33,6 +34,8 @@ pub(super) struct Attached {
     /// It has had its snapshot; before it nothing is pushed.
     pub is_primed: bool,
     pub peer: Peer,
+    /// Pushes that its page has not shown yet.
+    pub undisplayed: Undisplayed,
     /// It was told a stale balance or none, and is owed a fresh one.
     pub is_owed_recovery: bool,
     /// What it could not be sent because its outbox was full: as soon as there is room, each becomes a `balance`.
@@ -62,6 +65,7 @@ impl Attached {
             displayed_version: 0,
             is_primed: false,
             peer,
+            undisplayed: Undisplayed::default(),
             is_owed_recovery: false,
             owed: Vec::new(),
             farewell: None,
@@ -154,6 +158,8 @@ pub(super) struct Base {
 pub(super) struct Pending {
     pub sources: SmallVec<[Source; 2]>,
     pub first_committed_at_us: Option<i64>,
+    /// The first direct one.
+    pub first_direct_at_us: Option<i64>,
     pub committed_at_us: i64,
 }
 
@@ -206,6 +212,10 @@ impl Live {
         let pending = &mut self.pending;
         pending.first_committed_at_us =
             Some(pending.first_committed_at_us.map_or(committed_at_us, |first| first.min(committed_at_us)));
+        if mode == Mode::Direct {
+            pending.first_direct_at_us =
+                Some(pending.first_direct_at_us.map_or(committed_at_us, |first| first.min(committed_at_us)));
+        }
         pending.committed_at_us = pending.committed_at_us.max(committed_at_us);
         if let Some(source) = source
             && pending.sources.len() < SOURCES_MAX

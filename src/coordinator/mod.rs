@@ -8,6 +8,7 @@
 
 mod account_cache;
 mod balance_actor;
+mod displayed;
 mod frames;
 mod inspection;
 mod live;

@@ -7,8 +7,10 @@ use log::info;
 
 use crate::limits::LAGGING_RETRY_MS;
 use crate::planted::{Plant, is_planted};
+use crate::telemetry::counters::seconds;
 
 use super::BalanceActor;
+use super::displayed::Sent;
 use super::frames::{self, Push, Reason};
 use super::live::{Base, Event, Told};
 use super::pacing::Mode;
@@ -62,13 +64,20 @@ impl BalanceActor {
             committed_at_us: pending.committed_at_us,
             pushed_at_us: now.at_us,
         };
+        // A direct push is not late because it takes a paced change with it.
+        let since_us = pending.first_direct_at_us.filter(|_| mode == Mode::Direct);
+        let since_us = since_us.unwrap_or(push.first_committed_at_us);
+        let sent = Sent { version: push.version, mode, committed_at_us: push.committed_at_us };
         let text = frames::balance_update(&push, &self.shared.epoch, &self.shared.currencies);
         let mut told = 0;
         let mut is_lagging = false;
         for session in live.sessions.iter_mut().filter(|session| session.needs(cached.version)) {
             let result = if session.owed.is_empty() { session.tell(text.clone(), cached.version) } else { Told::Full };
             match result {
-                Told::Sent => told += 1,
+                Told::Sent => {
+                    told += 1;
+                    session.undisplayed.sent(sent);
+                }
                 Told::Full if is_planted(Plant::LaggingForgotten) => {}
                 Told::Full => {
                     session.owe((Reason::Recovered, None));
@@ -79,7 +88,7 @@ impl BalanceActor {
         }
         let what = if mode == Mode::Direct { "push_direct" } else { "push_paced" };
         live.remember(Event { at_us: now.at_us, what, version: push.version });
-        self.shared.counted_push(&push, told);
+        self.shared.counted_push(&push, since_us, told);
         self.prune(ctx);
         if is_lagging {
             self.retry_lagging(ctx);
@@ -134,18 +143,19 @@ impl BalanceActor {
 
 impl super::Shared {
     /// Counts and logs one push. Operators count these lines; their fragments stay as they are.
-    fn counted_push(&self, push: &Push<'_>, sessions: usize) {
+    fn counted_push(&self, push: &Push<'_>, since_us: i64, sessions: usize) {
         let Push { user_id, version, entries, .. } = push;
         let sources = push.sources.iter().map(|source| source.as_str()).collect::<Vec<_>>().join(",");
+        self.counters.pushes.of(push.mode == Mode::Direct).inc();
+        let age_us = u64::try_from(push.pushed_at_us - since_us).unwrap_or(0);
+        self.counters.commit_to_push.of(push.mode == Mode::Direct).observe(seconds(age_us));
         match push.mode {
             Mode::Direct => {
-                self.counters.pushes_direct.add(1);
                 info!(
                     "DIRECT_BALANCE_UPDATE balance_update user_id={user_id} version={version} entries={entries} sources={sources} sessions={sessions}"
                 );
             }
             Mode::Paced => {
-                self.counters.pushes_paced.add(1);
                 info!(
                     "BalanceCoordinator balance_update user_id={user_id} version={version} entries={entries} sources={sources} sessions={sessions}"
                 );

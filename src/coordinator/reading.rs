@@ -86,13 +86,13 @@ impl BalanceActor {
         let view = cached.map(|cached| cached.view(self.user_id, false));
         match view.filter(|view| waiter.is_content_with(view)) {
             Some(view) => {
-                self.shared.counters.cache_hits.add(1);
+                self.shared.counters.cache_hits.inc();
                 debug!("[BalanceCache] Cache hit user_id={} version={}", self.user_id, view.version);
                 self.answer(waiter, &view, ctx);
             }
             None => {
                 if !is_fresh {
-                    self.shared.counters.cache_misses.add(1);
+                    self.shared.counters.cache_misses.inc();
                     debug!("[BalanceCache] Cache miss user_id={}", self.user_id);
                 }
                 self.request_read(Some(waiter), ctx);

@@ -75,10 +75,12 @@ impl Registry {
         if attaches && !self.with_sessions.contains_key(&user_id) {
             let slot = self.idle.pop(&user_id).unwrap_or_else(|| self.make(user_id, ctx));
             self.with_sessions.insert(user_id, slot);
+            self.count_actors();
         } else if !self.with_sessions.contains_key(&user_id) && !self.idle.contains(&user_id) {
             let slot = self.make(user_id, ctx);
             self.evict(1);
             self.idle.put(user_id, slot);
+            self.count_actors();
         }
         match self.with_sessions.get(&user_id) {
             Some(slot) => slot,
@@ -99,7 +101,7 @@ impl Registry {
             Err(SendError::Full(message)) => message.overloaded(),
             Err(SendError::Closed(message)) => {
                 error!("the actor of user {user_id} has died; it is made again from the ledger");
-                self.shared.counters.actors_rebuilt.add(1);
+                self.shared.counters.actors_rebuilt.inc();
                 self.forget(user_id);
                 if let Err(SendError::Full(message) | SendError::Closed(message)) =
                     self.slot(user_id, attaches, ctx).send(message)
@@ -108,6 +110,13 @@ impl Registry {
                 }
             }
         }
+    }
+
+    /// To be called whenever one came or went.
+    fn count_actors(&self) {
+        let shown = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.shared.counters.actors_with_sessions.set(shown(self.with_sessions.len()));
+        self.shared.counters.actors_idle.set(shown(self.idle.len()));
     }
 
     /// In order, so that the same happenings have the same course.
@@ -120,6 +129,7 @@ impl Registry {
     fn forget(&mut self, user_id: UserId) {
         self.with_sessions.remove(&user_id);
         self.idle.pop(&user_id);
+        self.count_actors();
     }
 
     /// Passes a message on to an actor that is resident, and only then.
@@ -142,7 +152,7 @@ impl Registry {
             }
             let Some((user_id, slot)) = self.idle.pop_lru() else { return };
             match slot.retire(&self.shared) {
-                Ok(()) => self.shared.counters.cache_evictions.add(1),
+                Ok(()) => self.shared.counters.cache_evictions.inc(),
                 Err(slot) => {
                     self.idle.put(user_id, slot);
                 }
@@ -171,6 +181,7 @@ impl Registry {
         for _ in 0..self.idle.len() {
             self.evict(0);
         }
+        self.count_actors();
         let mut watched: Vec<UserId> =
             self.with_sessions.iter().filter(|(_, slot)| is_old(slot)).map(|(user, _)| *user).collect();
         watched.sort_unstable();
@@ -186,6 +197,7 @@ impl Registry {
         {
             self.idle.put(user_id, slot);
             self.evict(0);
+            self.count_actors();
         }
     }
 

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries, ToUser};
-use crate::domain::{Currencies, CurrencyId, EventId, NewEntry, Outcome, UserId};
+use crate::domain::{Currencies, CurrencyId, EventId, Kind, NewEntry, Outcome, UserId};
 use crate::ledger::{EntryOutcome, Lane, PostError, Posted};
 use crate::limits::POSTING_ENTRIES_MAX;
 
@@ -20,7 +20,7 @@ use super::body::read_signed_json;
 use super::entry_body::{RawObject, item_kind, parse_entry};
 use super::internal_reads::query;
 use super::problem::{Code, Problem};
-use super::webhooks::{refusal, unroutable};
+use super::webhooks::{count_rejected, refusal, unroutable};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,7 +111,10 @@ pub(super) async fn batch(
     for (index, item) in items(&body, limits.batch_entries)?.into_iter().enumerate() {
         match parse_item(item, &state.settings.currencies) {
             Ok(entry) => valid.push((index, entry)),
-            Err((event_id, problem)) => results.push(ItemResult::rejected(index, event_id, problem)),
+            Err(refused) => {
+                count_rejected(&state, refused.kind);
+                results.push(ItemResult::rejected(index, refused.event_id, refused.problem));
+            }
         }
     }
     drop(body);
@@ -135,12 +138,22 @@ fn items(body: &[u8], entries_max: usize) -> Result<Vec<&RawValue>, Problem> {
     Ok(items)
 }
 
-fn parse_item(item: &RawValue, currencies: &Currencies) -> Result<NewEntry, (Option<EventId>, Problem)> {
-    let object = RawObject::parse(item.get().as_bytes()).map_err(|problem| (None, problem))?;
-    let parsed = item_kind(&object).and_then(|kind| parse_entry(&object, kind, true, currencies));
-    parsed.map_err(|problem| {
+/// An item that is no entry, and what is known of it.
+struct Refused {
+    kind: Option<Kind>,
+    event_id: Option<EventId>,
+    problem: Problem,
+}
+
+fn parse_item(item: &RawValue, currencies: &Currencies) -> Result<NewEntry, Refused> {
+    let nothing = |problem| Refused { kind: None, event_id: None, problem };
+    let object = RawObject::parse(item.get().as_bytes()).map_err(nothing)?;
+    let kind = item_kind(&object);
+    let known_kind = kind.as_ref().ok().copied();
+    kind.and_then(|kind| parse_entry(&object, kind, true, currencies)).map_err(|problem| {
         let event_id = object.get("event_id").and_then(|value| serde_json::from_str::<String>(value.get()).ok());
-        (event_id.and_then(|text| EventId::parse(&text).ok()), problem)
+        let event_id = event_id.and_then(|text| EventId::parse(&text).ok());
+        Refused { kind: known_kind, event_id, problem }
     })
 }
 

@@ -171,7 +171,10 @@ impl ResponseError for Problem {
             response.insert_header((header::UPGRADE, HeaderValue::from_static("websocket")));
             response.insert_header((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
         }
-        response.content_type("application/problem+json").body(Value::Object(body).to_string())
+        let mut response = response.content_type("application/problem+json").body(Value::Object(body).to_string());
+        // For whoever counts refusals.
+        response.extensions_mut().insert(self.code);
+        response
     }
 }
 

@@ -5,7 +5,8 @@ use actix_web::web::{self, ServiceConfig, get, post, put};
 use actix_web::{Resource, ResponseError as _};
 
 use super::problem::{Code, Problem};
-use super::{HttpState, admin, batch, browser_api, health, internal_reads, origin, pages, upgrade, webhooks};
+use super::request_counts::Route;
+use super::{HttpState, admin, batch, browser_api, health, internal_reads, metrics, origin, pages, upgrade, webhooks};
 
 /// Browsers: `/ws`, `/api`, and with `--dev` the demo page.
 pub fn public(config: &mut ServiceConfig, state: &HttpState) {
@@ -52,6 +53,7 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/admin/v1/actors/{user_id}").route(get().to(admin::actor)))
         .service(resource("/admin/v1/actors/{user_id}/disconnect").route(post().to(admin::disconnect)))
         .service(resource("/admin/v1/conflicts").route(get().to(admin::conflicts)))
+        .service(resource("/metrics").route(get().to(metrics::metrics)))
         .default_service(web::to(not_found));
 }
 
@@ -63,7 +65,7 @@ fn health(config: &mut ServiceConfig) {
 
 /// A path whose other methods are refused as such.
 fn resource(path: &str) -> Resource {
-    web::resource(path.to_owned()).default_service(web::to(wrong_method))
+    web::resource(path.to_owned()).app_data(Route::default()).default_service(web::to(wrong_method))
 }
 
 async fn wrong_method() -> actix_web::HttpResponse {

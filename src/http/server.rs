@@ -22,6 +22,7 @@ use socket2::SockRef;
 use crate::limits::{KEEP_ALIVE_MS, LINGER_MS, REQUEST_HEAD_MS, WORKER_CONNECTIONS_MAX};
 
 use super::connections::Connection;
+use super::request_counts::Listener;
 use super::{HttpState, origin, router, sockets};
 
 /// How long the listeners wait for connections at the very end, in seconds: everything was answered before.
@@ -45,7 +46,7 @@ pub fn internal(listener: TcpListener, state: &Arc<HttpState>) -> std::io::Resul
 
 /// What `HttpServer` does, but for connections that may become sessions.
 fn start(
-    name: &str,
+    name: &'static str,
     listener: TcpListener,
     state: Arc<HttpState>,
     routes: fn(&mut ServiceConfig, &HttpState),
@@ -58,6 +59,7 @@ fn start(
         let state = state.clone();
         let application = App::new()
             .app_data(web::Data::from(state.clone()))
+            .app_data(Listener(name))
             .wrap(from_fn(origin::count))
             .configure(move |config| routes(config, &state));
         map_config(application, |()| AppConfig::default())

@@ -38,7 +38,7 @@ const STOPPING_CHECK_MS: u64 = 200;
 /// One open socket.
 pub(super) struct SessionActor {
     shared: Arc<SessionShared>,
-    _place: SessionPlace,
+    place: SessionPlace,
     id: SessionId,
     peer: Peer,
     opening: Option<Result<Session, TokenError>>,
@@ -90,7 +90,7 @@ impl SessionActor {
         Self {
             id: shared.next_id(),
             shared,
-            _place: place,
+            place,
             peer,
             opening: authenticated,
             session: None,
@@ -112,6 +112,10 @@ impl SessionActor {
         if !std::mem::replace(&mut self.is_closing, true) {
             let (code, reason) = end.frame();
             log::debug!("session {} closes with {code} {reason}", self.id);
+            self.place.closes(code);
+            if self.session.is_none() && matches!(end, End::Unauthenticated | End::TokenExpired) {
+                self.shared.counters.ws_rejected.with_label_values(&[reason]).inc();
+            }
             ctx.close(Some(CloseFrame { code: CloseCode::from(code), description: Some(reason.to_owned()) }));
             ctx.stop();
         }
@@ -275,6 +279,7 @@ impl Actor for SessionActor {
 
     fn started(&mut self, ctx: &mut Ctx) {
         ctx.set_mailbox_capacity(SESSION_MAILBOX_MAX);
+        self.place.opened();
         match self.opening.take() {
             Some(result) => self.authenticate(result, ctx),
             None => self.set_alarm(ctx),
@@ -325,6 +330,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             Ok(Message::Continuation(item)) => self.fragment(item, ctx),
             Ok(Message::Close(reason)) => {
                 self.is_closing = true;
+                self.place.client_closes();
                 ctx.close(reason);
                 ctx.stop();
             }

@@ -29,6 +29,23 @@ pub(super) enum End {
 }
 
 impl End {
+    /// Every one.
+    pub(super) const ALL: [Self; 13] = [
+        Self::GoingAway,
+        Self::Protocol,
+        Self::UnsupportedData,
+        Self::InvalidUtf8,
+        Self::TooBig,
+        Self::Overloaded,
+        Self::HeartbeatLost,
+        Self::TooFast,
+        Self::BadMessages,
+        Self::Unauthenticated,
+        Self::TokenExpired,
+        Self::TooManySessions,
+        Self::ClosedByAdministrator,
+    ];
+
     /// Code and reason.
     pub(super) const fn frame(self) -> (u16, &'static str) {
         match self {

@@ -12,6 +12,7 @@ use crate::coordinator::messages::{Peer, SessionId};
 use crate::telemetry::counters::Counters;
 
 use super::rate_limit::Rate;
+use super::session_frames::End;
 use super::session_token::{Session, SessionKeys, TokenError};
 
 /// Shared by all sessions of a process.
@@ -42,6 +43,11 @@ impl SessionShared {
         registry: Addr<Registry>,
         counters: Arc<Counters>,
     ) -> Self {
+        // What can happen begins with zero, so that the first time shows.
+        for code in End::ALL.map(|end| end.frame().0).into_iter().chain([GOODBYE, BROKEN]) {
+            counters.sessions_closed.with_label_values(&[code.to_string()]);
+        }
+        counters.sessions_limit.set(i64::try_from(settings.limits.sessions).unwrap_or(i64::MAX));
         Self {
             keys: SessionKeys::new(&settings.auth.session_secrets),
             settings,
@@ -76,18 +82,48 @@ impl SessionShared {
 
 /// A place among all sessions (`limits.sessions`); given back when dropped.
 #[derive(Debug)]
-pub(super) struct SessionPlace(Arc<SessionShared>);
+pub(super) struct SessionPlace {
+    shared: Arc<SessionShared>,
+    /// What the session has ended with, or will: once there is one.
+    code: Option<u16>,
+}
+
+/// The client said goodbye.
+const GOODBYE: u16 = 1000;
+
+/// How a connection ends without a close frame.
+const BROKEN: u16 = 1006;
 
 impl SessionPlace {
     pub(super) fn take(shared: &Arc<SessionShared>) -> Option<Self> {
         let sessions_max = shared.settings.limits.sessions as u64;
-        shared.counters.sessions.try_take(sessions_max).then(|| Self(shared.clone()))
+        shared.counters.sessions.try_take(sessions_max).then(|| Self { shared: shared.clone(), code: None })
+    }
+
+    /// There is a session now.
+    pub(super) fn opened(&mut self) {
+        self.shared.counters.sessions_opened.inc();
+        self.code = Some(BROKEN);
+    }
+
+    /// The session closes with this code.
+    pub(super) fn closes(&mut self, code: u16) {
+        self.code = Some(code);
+    }
+
+    /// The client closes the session, with whatever code.
+    pub(super) fn client_closes(&mut self) {
+        self.code = Some(GOODBYE);
     }
 }
 
 impl Drop for SessionPlace {
     fn drop(&mut self) {
-        self.0.counters.sessions.sub(1);
+        let counters = &self.shared.counters;
+        counters.sessions.down();
+        if let Some(code) = self.code {
+            counters.sessions_closed.with_label_values(&[code.to_string()]).inc();
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::telemetry::counters::Counters;
 
 use super::problem::{Code, Problem};
 use super::rate_limit::FailureLimit;
+use super::request_counts;
 use super::session_shared::SessionShared;
 
 /// Shared by all workers.
@@ -49,6 +50,7 @@ impl HttpState {
         ledger: Arc<SqlLedger>,
         counters: Arc<Counters>,
     ) -> Self {
+        request_counts::prepare(&counters);
         let settings = Arc::new(settings);
         let epoch = ledger.epoch().to_owned();
         let sessions = SessionShared::new(settings.clone(), epoch, clock, registry.clone(), counters.clone());

@@ -70,7 +70,9 @@ async fn post(
     kind: Kind,
 ) -> Result<HttpResponse, Problem> {
     let body = read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
-    let entry = parse_entry(&RawObject::parse(&body)?, kind, false, &state.settings.currencies)?;
+    let object = RawObject::parse(&body)?;
+    let entry = parse_entry(&object, kind, false, &state.settings.currencies)
+        .inspect_err(|_| count_rejected(&state, Some(kind)))?;
     let (event_id, user_id, currency) = (entry.event_id.clone(), entry.user_id, entry.currency);
     let (outcome, committed_at_us) = commit(&state, entry).await?;
     let (version, balances, committed_at_us, duplicate) = match outcome {
@@ -84,6 +86,12 @@ async fn post(
     let balances = Shown(&state.settings.currencies, &balances);
     let committed_at = clock::rfc3339(committed_at_us);
     Ok(HttpResponse::Ok().json(Receipt { event_id: &event_id, user_id, version, duplicate, balances, committed_at }))
+}
+
+/// Counts an entry that is refused before the ledger sees it.
+pub(super) fn count_rejected(state: &HttpState, kind: Option<Kind>) {
+    let kind = kind.map_or("unknown", Kind::as_str);
+    state.counters.entries.with_label_values(&[kind, "rejected"]).inc();
 }
 
 /// Sends one entry through its user's actor and waits for the commit.

@@ -18,6 +18,7 @@ pub mod admission;
 pub mod audit;
 pub mod batch;
 mod connection;
+mod counting;
 mod link;
 mod migrations;
 mod postgres;
@@ -33,6 +34,7 @@ mod testing;
 pub mod writer;
 
 pub use admission::{Admission, Permit};
+pub use counting::LedgerCounts;
 pub use migrations::migrate;
 pub use reads::HistoryPage;
 pub use rows::{ConflictRecord, EntryRecord};

@@ -16,7 +16,7 @@ use crate::limits::{READ_QUEUE_MAX, answer_within};
 use super::connection::{AnyConnection, Manager};
 use super::reads::ReadError;
 use super::store::StoreError;
-use super::{LedgerError, Pending};
+use super::{LedgerCounts, LedgerError, Pending};
 
 /// The longest a reader waits for a connection, in milliseconds; r2d2 backs off by half of it while the database is away.
 const CHECKOUT_MS: u64 = 1000;
@@ -30,16 +30,23 @@ pub(super) struct Readers {
     threads: Mutex<Vec<JoinHandle<()>>>,
     clock: Clock,
     timeout: Duration,
+    counts: Arc<LedgerCounts>,
 }
 
 struct Reader {
     pool: Arc<r2d2::Pool<Manager>>,
+    counts: Arc<LedgerCounts>,
     attempts_max: u32,
     is_stopping: bool,
 }
 
 impl Readers {
-    pub(super) fn start(manager: Manager, pool_size: u32, clock: Clock) -> Result<Self, LedgerError> {
+    pub(super) fn start(
+        manager: Manager,
+        pool_size: u32,
+        clock: Clock,
+        counts: Arc<LedgerCounts>,
+    ) -> Result<Self, LedgerError> {
         let timeout = Duration::from_millis(manager.timeout_ms);
         let pool = r2d2::Pool::builder()
             .max_size(pool_size)
@@ -52,7 +59,12 @@ impl Readers {
         let (jobs, inbox) = crossbeam_channel::bounded::<Job>(READ_QUEUE_MAX);
         let threads = (0..pool_size)
             .map(|index| {
-                let mut reader = Reader { pool: pool.clone(), attempts_max: pool_size + 1, is_stopping: false };
+                let mut reader = Reader {
+                    pool: pool.clone(),
+                    counts: counts.clone(),
+                    attempts_max: pool_size + 1,
+                    is_stopping: false,
+                };
                 let inbox: Receiver<Job> = inbox.clone();
                 std::thread::Builder::new()
                     .name(format!("ledger-reader-{index}"))
@@ -64,7 +76,7 @@ impl Readers {
                     .map_err(|error| LedgerError::Unavailable(error.to_string()))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { jobs, threads: Mutex::new(threads), clock, timeout })
+        Ok(Self { jobs, threads: Mutex::new(threads), clock, timeout, counts })
     }
 
     /// Queues a read. The future ends in `Unavailable` at the latest when `database.timeout_ms` is over.
@@ -86,11 +98,15 @@ impl Readers {
             TrySendError::Full(_) => LedgerError::Overloaded,
             TrySendError::Disconnected(_) => LedgerError::Unavailable("the service is stopping".into()),
         });
+        let counts = self.counts.clone();
         Box::pin(async move {
             queued?;
             match tokio::time::timeout_at(deadline.instant(), answer).await {
                 Ok(Ok(result)) => result,
-                Ok(Err(_)) | Err(_) => Err(LedgerError::Unavailable("no answer in time".into())),
+                Ok(Err(_)) | Err(_) => {
+                    counts.failed_as("timeout");
+                    Err(LedgerError::Unavailable("no answer in time".into()))
+                }
             }
         })
     }
@@ -124,10 +140,17 @@ impl Reader {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut pooled = self.pool.get().map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+            let mut pooled = self.pool.get().map_err(|error| {
+                self.counts.failed_as("lost");
+                LedgerError::Unavailable(error.to_string())
+            })?;
             match read(&mut pooled.connection) {
                 Ok(value) => return Ok(value),
                 Err(error) => {
+                    match &error {
+                        ReadError::Database(error) => self.counts.failed(error),
+                        ReadError::Ledger(_) => self.counts.failed_as("unfit"),
+                    }
                     pooled.is_broken = matches!(error, ReadError::Database(_));
                     let is_lost = matches!(error, ReadError::Database(StoreError::Lost(_)));
                     if !is_lost || attempt >= self.attempts_max || deadline.has_passed() {

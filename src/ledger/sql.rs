@@ -1,11 +1,14 @@
 //! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::config::DatabaseUrl;
 use crate::domain::{Account, Balances, Currencies, Rules, UserId};
 use crate::limits::ORPHANS_MAX;
+use crate::telemetry::counters::Counters;
 
 use super::connection::{self, Manager};
 use super::postgres::PostgresStore;
@@ -15,7 +18,7 @@ use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
 use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
 use super::writer::{Command, Writer, WriterOptions};
-use super::{Ledger, LedgerError, Orphan, Pending, Posting, migrations};
+use super::{Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, migrations};
 
 /// How a ledger is opened.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ pub struct Options {
     pub rules: Rules,
     /// Tells commit times.
     pub clock: Clock,
+    /// What is counted.
+    pub counters: Arc<Counters>,
 }
 
 /// The ledger in SQLite or PostgreSQL.
@@ -69,13 +74,14 @@ impl SqlLedger {
         migrations::check_currencies(&mut connection, currencies)?;
         let epoch = reads::epoch(&mut connection)?;
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
-        let writer_options = WriterOptions { clock: *clock, rules: options.rules, orphans };
+        let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
+        let writer_options = WriterOptions { clock: *clock, rules: options.rules, counts: counts.clone(), orphans };
         let writers = (0..options.writers)
             .map(|index| Writer::start(format!("ledger-writer-{index}"), options.store(), writer_options.clone()))
             .collect::<Result<_, _>>()
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         let manager = Manager { url: url.clone(), timeout_ms: *timeout_ms };
-        let readers = Readers::start(manager, options.pool_size, *clock)?;
+        let readers = Readers::start(manager, options.pool_size, *clock, counts)?;
         Ok((Self { writers, readers, currencies: options.currencies, epoch, clock: options.clock }, unheard))
     }
 

@@ -28,7 +28,7 @@ use crate::domain::Rules;
 use crate::limits::{BULK_ENTRIES_BESIDE_SINGLES_MAX, POSTING_ENTRIES_MAX, RACES_MAX, TRANSACTION_ENTRIES_MAX};
 
 use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError};
-use super::{Lane, LedgerError, Orphan, PostError, Posted, Posting};
+use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting};
 use aside::Aside;
 
 /// What a writer does.
@@ -49,6 +49,8 @@ pub struct WriterOptions {
     pub clock: Clock,
     /// Settings of the rule.
     pub rules: Rules,
+    /// What is counted.
+    pub counts: Arc<LedgerCounts>,
     /// Gets what was committed while nobody waited for the answer.
     pub orphans: mpsc::Sender<Orphan>,
 }
@@ -243,6 +245,9 @@ impl State {
     fn put_user(&mut self, user: PutUser, reply: oneshot::Sender<Result<PutUserOutcome, LedgerError>>) {
         let mut outcome = self.store.put_user(user);
         for _ in 0..RACES_MAX {
+            if let Err(error) = &outcome {
+                self.options.counts.failed(error);
+            }
             match outcome {
                 Err(StoreError::Raced(_)) => {}
                 Err(StoreError::Lost(_)) if self.store.reconnect().is_ok() => {}

@@ -1,23 +1,50 @@
-//! What the coordinator and the doors count; read by the inspection endpoints.
+//! Everything that is counted and measured, in one place: read by `/metrics` and by the inspection endpoints.
+//!
+//! Whoever counts often keeps the handle of its own labels from the start, so that an event costs a few atomic additions;
+//! labels are looked up only where something rare happens. All names, labels and buckets are in this file. What a label
+//! may be is the business of whoever counts: it must be one of a few.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that only grows, or a level; cheap from any thread.
+use prometheus::core::Collector;
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use super::log;
+use super::process::ProcessCollector;
+
+/// Seconds of what should take milliseconds.
+const SECONDS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Seconds until a person sees it.
+const SEEN_SECONDS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Entries of a transaction.
+const ENTRIES: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
+
+/// The content type of [`Counters::render`].
+pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
+
+/// A level with a limit; cheap from any thread.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Level(AtomicU64);
 
-impl Count {
+impl Level {
     /// One more.
-    pub fn add(&self, by: u64) {
-        self.0.fetch_add(by, Ordering::Relaxed);
+    pub fn up(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Less, for levels.
-    pub fn sub(&self, by: u64) {
-        self.0.fetch_sub(by, Ordering::Relaxed);
+    /// One less.
+    pub fn down(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The number now.
+    /// The level now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -28,23 +55,275 @@ impl Count {
     }
 }
 
+/// The same for both modes of pushes.
+#[derive(Debug)]
+pub struct ByMode<T> {
+    /// Of direct ones.
+    pub direct: T,
+    /// Of paced ones.
+    pub paced: T,
+}
+
+impl<T> ByMode<T> {
+    /// That of a mode.
+    pub const fn of(&self, is_direct: bool) -> &T {
+        if is_direct { &self.direct } else { &self.paced }
+    }
+}
+
+/// The same for both queues of the ledger.
+#[derive(Debug)]
+pub struct ByLane<T> {
+    /// Of single webhooks.
+    pub single: T,
+    /// Of batches.
+    pub bulk: T,
+}
+
 /// Everything counted in one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
-    /// Balances answered from an actor's memory.
-    pub cache_hits: Count,
-    /// Balances that had to be read from the ledger.
-    pub cache_misses: Count,
-    /// Actors retired because too many were resident.
-    pub cache_evictions: Count,
+    registry: Registry,
+    /// Entries that were decided, by `kind` and `outcome`.
+    pub entries: IntCounterVec,
+    /// When the latest entry was committed, by `kind`: Unix time.
+    pub last_entry: GaugeVec,
+    /// From the begin of a transaction to its commit.
+    pub commit_seconds: Histogram,
+    /// Entries written by a transaction.
+    pub commit_entries: Histogram,
+    /// Failed attempts to write or read, by `kind`.
+    pub ledger_errors: IntCounterVec,
+    /// Entries that wait for the ledger or are being written; set when it is rendered.
+    pub queue: ByLane<IntGauge>,
+    /// Pushes, per user.
+    pub pushes: ByMode<IntCounter>,
+    /// From a commit to the push that tells of it.
+    pub commit_to_push: ByMode<Histogram>,
+    /// From a commit to the page's word that it shows it.
+    pub commit_to_displayed: ByMode<Histogram>,
+    /// Open WebSockets.
+    pub sessions: Level,
+    sessions_shown: IntGauge,
+    /// How many may be open.
+    pub sessions_limit: IntGauge,
+    /// WebSockets that were opened.
+    pub sessions_opened: IntCounter,
+    /// WebSockets that have ended, by `code`.
+    pub sessions_closed: IntCounterVec,
+    /// Upgrades and sign-ins that were refused, by `code`.
+    pub ws_rejected: IntCounterVec,
+    /// Webhooks that were refused, by `code`.
+    pub webhook_rejected: IntCounterVec,
+    /// Actors in memory with a session.
+    pub actors_with_sessions: IntGauge,
+    /// Actors in memory without one.
+    pub actors_idle: IntGauge,
+    /// Actors that told a session a stale balance and owe it a fresh one.
+    pub actors_stale: Level,
+    actors_stale_shown: IntGauge,
     /// Actors that died and were made again.
-    pub actors_rebuilt: Count,
-    /// Direct pushes, per user.
-    pub pushes_direct: Count,
-    /// Paced pushes, per user.
-    pub pushes_paced: Count,
-    /// Open WebSockets (a level).
-    pub sessions: Count,
-    /// Actors that told a session a stale balance and owe it a fresh one (a level).
-    pub actors_stale: Count,
+    pub actors_rebuilt: IntCounter,
+    /// Balances answered from an actor's memory.
+    pub cache_hits: IntCounter,
+    /// Balances that had to be read from the ledger.
+    pub cache_misses: IntCounter,
+    /// Actors retired because too many were resident.
+    pub cache_evictions: IntCounter,
+    cache_entries: IntGauge,
+    /// Answered requests, by `listener`, `route` and `status`.
+    pub http_requests: IntCounterVec,
+    /// How long they took, by `listener` and `route`.
+    pub http_seconds: HistogramVec,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let make = Maker(Registry::new());
+        make.registered(ProcessCollector::new());
+        make.registered(log::LINES_DROPPED.clone());
+        let pushes = make.counters("balance_pushes_total", "Pushes, per user and not per session.", &["mode"]);
+        let to_push = "From the commit of the first change to the push that tells of it.";
+        let to_push = make.histograms("balance_commit_to_push_seconds", to_push, &["mode"], &SECONDS);
+        let to_displayed = "From the commit of the newest change of a push to a page's word that it shows it.";
+        let to_displayed =
+            make.histograms("balance_commit_to_displayed_seconds", to_displayed, &["mode"], &SEEN_SECONDS);
+        let actors = make.gauges("balance_actors", "Balance actors in memory.", &["state"]);
+        let queue = "Entries that wait for the ledger or are being written.";
+        let queue = make.gauges("balance_ledger_queue_entries", queue, &["lane"]);
+        Self {
+            entries: make.counters("balance_entries_total", "Entries, by what became of them.", &["kind", "outcome"]),
+            last_entry: make.registered(
+                GaugeVec::new(
+                    Opts::new("balance_last_entry_timestamp_seconds", "When the latest entry was committed."),
+                    &["kind"],
+                )
+                .expect(NAMES),
+            ),
+            commit_seconds: make.histogram(
+                "balance_commit_seconds",
+                "From the begin of a transaction to its commit.",
+                &SECONDS,
+            ),
+            commit_entries: make.histogram("balance_commit_batch_entries", "Entries of a transaction.", &ENTRIES),
+            ledger_errors: make.counters(
+                "balance_ledger_errors_total",
+                "Failed attempts to write to the ledger or to read from it.",
+                &["kind"],
+            ),
+            queue: ByLane { single: queue.with_label_values(&["single"]), bulk: queue.with_label_values(&["bulk"]) },
+            pushes: by_mode(|mode| pushes.with_label_values(&[mode])),
+            commit_to_push: by_mode(|mode| to_push.with_label_values(&[mode])),
+            commit_to_displayed: by_mode(|mode| to_displayed.with_label_values(&[mode])),
+            sessions: Level::default(),
+            sessions_shown: make.gauge("balance_sessions", "Open WebSockets."),
+            sessions_limit: make.gauge("balance_sessions_limit", "WebSockets that may be open."),
+            sessions_opened: make.counter("balance_sessions_opened_total", "WebSockets that were opened."),
+            sessions_closed: make.counters(
+                "balance_sessions_closed_total",
+                "WebSockets that have ended, by close code.",
+                &["code"],
+            ),
+            ws_rejected: make.counters(
+                "balance_ws_rejected_total",
+                "Upgrades and sign-ins that were refused.",
+                &["code"],
+            ),
+            webhook_rejected: make.counters(
+                "balance_webhook_rejected_total",
+                "Webhooks that were refused as a whole.",
+                &["code"],
+            ),
+            actors_with_sessions: actors.with_label_values(&["with_sessions"]),
+            actors_idle: actors.with_label_values(&["idle"]),
+            actors_stale: Level::default(),
+            actors_stale_shown: make
+                .gauge("balance_actors_stale", "Actors that told a session a stale balance and owe it a fresh one."),
+            actors_rebuilt: make.counter("balance_actors_rebuilt_total", "Actors that died and were made again."),
+            cache_hits: make.counter("balance_cache_hits_total", "Balances answered from memory."),
+            cache_misses: make.counter("balance_cache_misses_total", "Balances that had to be read from the ledger."),
+            cache_evictions: make.counter(
+                "balance_cache_evictions_total",
+                "Actors that had to leave memory because too many were there.",
+            ),
+            cache_entries: make.gauge("balance_cache_entries", "Balances kept in memory, one for each actor."),
+            http_requests: make.counters("http_requests_total", "Answered requests.", &["listener", "route", "status"]),
+            http_seconds: make.histograms(
+                "http_request_seconds",
+                "From the head of a request to that of its answer.",
+                &["listener", "route"],
+                &SECONDS,
+            ),
+            registry: make.0,
+        }
+    }
+}
+
+impl Counters {
+    /// All of it in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let shown = |level: u64| i64::try_from(level).unwrap_or(i64::MAX);
+        self.sessions_shown.set(shown(self.sessions.get()));
+        self.actors_stale_shown.set(shown(self.actors_stale.get()));
+        self.cache_entries.set(self.actors_with_sessions.get() + self.actors_idle.get());
+        let mut text = String::new();
+        // Only an output that fails, or a metric without a value, is an error.
+        let encoded = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
+        encoded.expect("a string takes everything, and what is gathered has values");
+        text
+    }
+}
+
+fn by_mode<T>(of: impl Fn(&str) -> T) -> ByMode<T> {
+    ByMode { direct: of("direct"), paced: of("paced") }
+}
+
+/// Why nothing below can fail: the names are in this file, valid and different, as every test that makes [`Counters`]
+/// shows.
+const NAMES: &str = "the names are valid and different";
+
+struct Maker(Registry);
+
+impl Maker {
+    fn registered<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.0.register(Box::new(collector.clone())).expect(NAMES);
+        collector
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.registered(IntCounter::new(name, help).expect(NAMES))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.registered(IntCounterVec::new(Opts::new(name, help), labels).expect(NAMES))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.registered(IntGauge::new(name, help).expect(NAMES))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.registered(IntGaugeVec::new(Opts::new(name, help), labels).expect(NAMES))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.registered(Histogram::with_opts(options).expect(NAMES))
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.registered(HistogramVec::new(options, labels).expect(NAMES))
+    }
+}
+
+/// Microseconds as the seconds that histograms are in.
+pub fn seconds(us: u64) -> f64 {
+    us as f64 / 1_000_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_show_and_what_has_no_labels_is_there_from_the_start() {
+        let counters = Counters::default();
+        assert!(counters.sessions.try_take(2) && counters.sessions.try_take(2) && !counters.sessions.try_take(2));
+        counters.actors_stale.up();
+        counters.actors_idle.set(3);
+        let text = counters.render();
+        for line in [
+            "# TYPE balance_commit_seconds histogram",
+            "balance_sessions 2",
+            "balance_actors_stale 1",
+            "balance_actors{state=\"idle\"} 3",
+            "balance_cache_entries 3",
+            "balance_pushes_total{mode=\"paced\"} 0",
+            "log_lines_dropped_total 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in:\n{text}");
+        }
+        assert!(!text.contains("balance_last_entry_timestamp_seconds"), "only for kinds that were seen");
+    }
+
+    #[test]
+    fn the_process_tells_of_itself() {
+        let value = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+            let line = line.unwrap_or_else(|| panic!("{name} in:\n{text}"));
+            line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a number")
+        };
+        let counters = Counters::default();
+        // Asking costs time, of which the system tells hundredths of a second.
+        let used = (0..100_000).any(|_| value(&counters.render(), "process_cpu_seconds_total") > 0.0);
+        assert!(used, "no time was used");
+        let text = counters.render();
+        let value = |name| value(&text, name);
+        assert!(value("process_resident_memory_bytes") > 1e6);
+        assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
+        assert!(value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds"));
+        assert!(value("process_threads") >= 1.0);
+        assert!(value("process_start_time_seconds") > 1_600_000_000.0);
+    }
 }

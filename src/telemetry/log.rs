@@ -7,10 +7,11 @@
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use log::{Level, Log, Metadata, Record};
+use prometheus::IntCounter;
 
 use crate::clock::{self, Clock};
 
@@ -31,6 +32,11 @@ const PANIC_PATIENCE: Duration = Duration::from_millis(100);
 /// How much room a thread keeps for its next line, in bytes.
 const LINE_BYTES_KEPT: usize = 16 * 1024;
 
+/// Lines that did not fit, since the start.
+pub(super) static LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
+    IntCounter::new("log_lines_dropped_total", "Lines of the log that did not fit.").expect("the name is valid")
+});
+
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
 /// Starts logging, with timestamps in microseconds (UTC). Calling it again changes nothing.
@@ -39,7 +45,7 @@ pub fn init() {
     let filter =
         env_logger::Builder::new().filter_module(SILENCED, log::LevelFilter::Off).parse_env(environment).build();
     if WRITER.get().is_none()
-        && let Ok(writer) = LogWriter::start(io::stderr(), Room::default())
+        && let Ok(writer) = LogWriter::start(io::stderr(), Room::default(), LINES_DROPPED.clone())
     {
         // Somebody else was faster: that one is used, and ours has nothing to write.
         let _ = WRITER.set(writer);
@@ -69,11 +75,6 @@ pub fn say(text: &str) {
 /// Waits until everything that was logged is written, but not for long when nobody reads it.
 pub fn flush() {
     flush_within(END_PATIENCE);
-}
-
-/// Lines that did not fit, since the start.
-pub fn lines_dropped() -> u64 {
-    WRITER.get().map_or(0, LogWriter::lines_dropped)
 }
 
 fn flush_within(patience: Duration) {
@@ -182,6 +183,8 @@ impl fmt::Display for Trace {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -189,5 +192,38 @@ mod tests {
         let mut line = String::new();
         write!(Indented(&mut line), "a{}d", String::from("b\nc\n")).expect("a string");
         assert_eq!(line, "ab\n    c\n    d");
+    }
+
+    /// Run by the test below, in a process of its own.
+    #[test]
+    #[ignore = "it ends its process"]
+    fn child() {
+        init();
+        ::log::info!("before");
+        ::log::debug!("too much");
+        let panics = std::thread::Builder::new().name("unlucky".into()).spawn(|| panic!("planned"));
+        assert!(panics.expect("a thread").join().is_err());
+        ::log::warn!("after");
+        say("the end\n");
+        flush();
+        std::process::exit(3);
+    }
+
+    #[test]
+    fn lines_and_panics_come_in_order_and_are_there_when_the_process_ends() {
+        let program = std::env::current_exe().expect("this program");
+        let mut command = Command::new(program);
+        command.args(["--exact", "telemetry::log::tests::child", "--ignored", "--nocapture"]);
+        command.env("RUST_LOG", "info").env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
+        let output = command.output().expect("it runs");
+        assert_eq!(output.status.code(), Some(3));
+        let log = String::from_utf8(output.stderr).expect("text");
+        let lines: Vec<&str> = log.lines().collect();
+        let [before, panic, planned, after, end] = lines[..] else { panic!("{log}") };
+        assert!(
+            before.starts_with("[20") && before.ends_with("Z INFO  balance_coordinator::telemetry::log::tests] before")
+        );
+        assert!(panic.starts_with("thread 'unlucky' panicked at src/telemetry/log.rs:"), "{log}");
+        assert!(planned == "planned" && after.ends_with("] after") && end == "the end", "{log}");
     }
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use prometheus::IntCounter;
+
 use crate::clock::{self, Clock};
 use crate::limits::{LOG_BUFFER_BYTES, LOG_RESERVE_BYTES};
 
@@ -41,6 +43,7 @@ impl Default for Room {
 pub(super) struct LogWriter {
     room: Room,
     shared: Arc<Shared>,
+    lines_dropped: IntCounter,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +60,6 @@ struct State {
     bytes: Vec<u8>,
     /// Lines dropped since the last write.
     dropped: u64,
-    dropped_ever: u64,
     /// Lines that came in, dropped ones among them, and those of them that are done with.
     came: u64,
     done: u64,
@@ -72,16 +74,20 @@ impl Shared {
 }
 
 impl LogWriter {
-    /// Starts the thread.
+    /// Starts the thread. What is dropped is counted there, too.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(super) fn start(out: impl Write + Send + 'static, room: Room) -> std::io::Result<Self> {
+    pub(super) fn start(
+        out: impl Write + Send + 'static,
+        room: Room,
+        lines_dropped: IntCounter,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let its = shared.clone();
         // It ends with the process.
         thread::Builder::new().name("log-writer".into()).spawn(move || write_all_that_comes(&its, out))?;
-        Ok(Self { room, shared })
+        Ok(Self { room, shared, lines_dropped })
     }
 
     /// Hands over whole lines; never waits for the output.
@@ -92,7 +98,7 @@ impl LogWriter {
         state.came += 1;
         if state.bytes.len() + line.len() > bytes_max {
             state.dropped += 1;
-            state.dropped_ever += 1;
+            self.lines_dropped.inc();
         } else {
             state.bytes.extend_from_slice(line);
         }
@@ -112,11 +118,6 @@ impl LogWriter {
         let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         state.flushers -= 1;
         !timeout.timed_out()
-    }
-
-    /// Lines dropped since the start.
-    pub(super) fn lines_dropped(&self) -> u64 {
-        self.shared.lock().dropped_ever
     }
 }
 
@@ -194,6 +195,11 @@ mod tests {
         entered: Receiver<()>,
         let_in: Sender<()>,
         written: Arc<Mutex<Vec<u8>>>,
+        dropped: IntCounter,
+    }
+
+    fn counter() -> IntCounter {
+        IntCounter::new("dropped", "of a test").expect("a valid name")
     }
 
     impl Rig {
@@ -202,11 +208,12 @@ mod tests {
             let (entered, is_in) = channel();
             let (let_in, may_go) = channel();
             let written = Arc::new(Mutex::new(Vec::new()));
+            let dropped = counter();
             let gate = Gate { entered, let_in: may_go, written: written.clone() };
-            let log = LogWriter::start(gate, room).expect("a thread");
+            let log = LogWriter::start(gate, room, dropped.clone()).expect("a thread");
             log.push(b"first\n", false);
             is_in.recv_timeout(PATIENCE).expect("it writes");
-            Self { log, entered: is_in, let_in, written }
+            Self { log, entered: is_in, let_in, written, dropped }
         }
 
         /// Lets everything out and gives what was written.
@@ -234,10 +241,10 @@ mod tests {
         for _ in 0..5 {
             rig.log.push(b"ten bytes\n", false);
         }
-        assert_eq!(rig.log.lines_dropped(), 2);
+        assert_eq!(rig.dropped.get(), 2);
         rig.log.push(b"important\n", true);
         rig.log.push(b"important\n", true);
-        assert_eq!(rig.log.lines_dropped(), 3);
+        assert_eq!(rig.dropped.get(), 3);
         let written = rig.open();
         let (kept, notice) = written.split_at("first\n".len() + 40);
         assert_eq!(kept, "first\nten bytes\nten bytes\nten bytes\nimportant\n");
@@ -277,7 +284,7 @@ mod tests {
                 Ok(())
             }
         }
-        let log = LogWriter::start(Broken, Room::default()).expect("a thread");
+        let log = LogWriter::start(Broken, Room::default(), counter()).expect("a thread");
         for _ in 0..3 {
             log.push(b"lost\n", false);
             assert!(log.flush(PATIENCE));
@@ -302,7 +309,7 @@ mod tests {
             }
         }
         let written = Arc::new(Mutex::new(Vec::new()));
-        let log = LogWriter::start(Reluctant(0, written.clone()), Room::default()).expect("a thread");
+        let log = LogWriter::start(Reluctant(0, written.clone()), Room::default(), counter()).expect("a thread");
         log.push(b"byte by byte\n", false);
         assert!(log.flush(PATIENCE));
         assert_eq!(*written.lock().expect("not poisoned"), b"byte by byte\n");

@@ -158,6 +158,7 @@ impl State {
     fn answer(&self, posting: Posting, outcomes: Vec<EntryOutcome>) {
         let Posting { entries, reply, permit, .. } = posting;
         drop(permit);
+        self.options.counts.decided(&entries, &outcomes);
         if let Err(unheard) = reply.send(Posted { entries, outcomes })
             && self.options.orphans.try_send(unheard).is_err()
         {
@@ -174,8 +175,13 @@ impl State {
         let mut races = 0;
         let mut wait_ms = RETRY_MS.0;
         loop {
+            let begun_us = self.options.clock.monotonic_us();
             let error = match self.attempt(&groups, &keys, &mut unknown) {
                 Ok(plan) => {
+                    if !plan.writes_nothing() {
+                        let took_us = self.options.clock.monotonic_us().saturating_sub(begun_us);
+                        self.options.counts.committed(plan.entries.len(), took_us);
+                    }
                     if wait_ms > RETRY_MS.0 {
                         info!("the ledger takes writes again");
                     }
@@ -183,6 +189,7 @@ impl State {
                 }
                 Err(error) => error,
             };
+            self.options.counts.failed(&error);
             match error {
                 StoreError::Raced(_) if races < RACES_MAX => races += 1,
                 StoreError::Refused(reason) | StoreError::Raced(reason) if unknown.is_none() => {

@@ -28,6 +28,7 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("GET", "/admin/v1/actors/7"),
     ("POST", "/admin/v1/actors/7/disconnect"),
     ("GET", "/admin/v1/conflicts"),
+    ("GET", "/metrics"),
 ];
 
 /// Every route in a text of the router: its method, and the path as far as it is written there.

@@ -15,6 +15,9 @@ on_both_databases![nothing_secret_is_logged_by_any_crate_at_any_level];
 /// A password that needs escapes in a URL, and its escaped form.
 const PASSWORD: (&str, &str) = ("geheim@db/pass", "geheim%40db%2Fpass");
 
+/// What Prometheus shows.
+const METRICS_TOKEN: &str = "geheim-metrics-token";
+
 /// What a Mini App hands over.
 const INIT_DATA: &str = "query_id=AAHdF6IQAAAAAN0XohDhrOrc&user=%7B%22id%22%3A7%7D&auth_date=1700000000&hash=c501b71e775f74ce10e377dea85a7ea24ecd640b223ea86dfe453e0eaed2e2b2";
 
@@ -88,6 +91,7 @@ fn configured() -> Hidden {
     hidden.text("the webhook secret's text", &String::from_utf8_lossy(&STANDARD.decode(bare).expect("base64")));
     hidden.text("the session secret", SESSION_SECRET);
     hidden.text("the admin token", ADMIN_TOKEN);
+    hidden.text("the metrics token", METRICS_TOKEN);
     hidden.text("the password", PASSWORD.0);
     hidden.text("the escaped password", PASSWORD.1);
     hidden
@@ -167,6 +171,10 @@ async fn administrators(app: &TestApp, hidden: &mut Hidden) {
         guessed.send().await.expect("an answer");
     }
     app.admin_post("/admin/v1/actors/1/disconnect").await;
+    app.metrics_answer(Some(guess)).await.problem(401, "unauthorized");
+    let metrics = app.metrics_answer(Some(METRICS_TOKEN)).await;
+    assert_eq!(metrics.status, 200);
+    hidden.assert_absent("the metrics", &metrics.text);
 }
 
 async fn nothing_secret_is_logged_by_any_crate_at_any_level(database: Database) {
@@ -174,6 +182,7 @@ async fn nothing_secret_is_logged_by_any_crate_at_any_level(database: Database) 
     let url = with_password(&app.database.url());
     app.stop().await;
     app.reconfigure("database.url", url.clone());
+    app.reconfigure("auth.metrics_token", METRICS_TOKEN);
     app.start_again().await;
     let mut hidden = configured();
     webhooks(&app, &mut hidden).await;

@@ -79,7 +79,12 @@ fn rig(locked: &[i64], is_told: bool) -> Rig {
     let inner = MemoryStore::default();
     let store = LockedStore { inner, others: Arc::new(Mutex::new(others)), patience: Patience::Usual };
     let (orphans, _) = mpsc::channel(1);
-    let options = WriterOptions { clock: Clock::system(), rules: Rules { auto_create: true }, orphans };
+    let options = WriterOptions {
+        clock: Clock::system(),
+        rules: Rules { auto_create: true },
+        counts: Default::default(),
+        orphans,
+    };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
     Rig { writer, store }
 }

@@ -96,7 +96,7 @@ impl Run {
         let (store, steps) = tables.failing(plan.clone());
         let (orphans, unheard) = mpsc::channel(16);
         let clock = Clock::system();
-        let options = WriterOptions { clock, rules: Rules { auto_create: true }, orphans };
+        let options = WriterOptions { clock, rules: Rules { auto_create: true }, counts: Default::default(), orphans };
         let writer = Writer::start("test".into(), Box::new(store), options).expect("a thread");
         Self { tables, plan, steps, writer, clock, orphans: unheard, accepted: BTreeMap::new() }
     }

@@ -26,7 +26,7 @@ fn rig(faults: &[Fault]) -> Rig {
     store.tables.lock().expect("free").faults.extend(faults);
     let (orphans, unheard) = mpsc::channel(16);
     let clock = Clock::system();
-    let options = WriterOptions { clock, rules: Rules { auto_create: true }, orphans };
+    let options = WriterOptions { clock, rules: Rules { auto_create: true }, counts: Default::default(), orphans };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
     Rig { writer, store, clock, orphans: unheard }
 }

@@ -1,0 +1,119 @@
+//! What operators deploy beside the service speaks of metrics that are there.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Database, Scrape, TestApp, on_sqlite};
+
+on_sqlite![rules_and_dashboard_ask_only_for_metrics_that_are_there, promtool_finds_nothing_to_say_about_the_metrics,];
+
+/// Counted by the continuous audit alone.
+const OF_THE_AUDIT: [&str; 1] = ["balance_drift_total"];
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn dashboard() -> Value {
+    serde_json::from_str(&read("deploy/grafana/balance-coordinator.json")).expect("JSON")
+}
+
+fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    dashboard["panels"].as_array().expect("panels").iter().filter(|panel| panel["type"] != "row")
+}
+
+/// The metrics that a text names.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let is_metric = |word: &&str| {
+        ["balance_", "http_", "process_", "log_"].iter().any(|prefix| word.starts_with(prefix)) && word.len() > 8
+    };
+    words.filter(is_metric).map(str::to_owned).collect()
+}
+
+async fn scrape(database: Database) -> (TestApp, Scrape) {
+    let app = TestApp::start(database).await;
+    app.accepted("deposits", 1, "d", "1").await;
+    let scrape = app.metrics().await;
+    (app, scrape)
+}
+
+async fn rules_and_dashboard_ask_only_for_metrics_that_are_there(database: Database) {
+    let (_app, scrape) = scrape(database).await;
+    let bases = |name: &str| {
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        base.filter(|base| scrape.types.get(*base).is_some_and(|kind| kind == "histogram")).unwrap_or(name).to_owned()
+    };
+    let dashboard = dashboard();
+    let exprs: Vec<&str> = panels(&dashboard)
+        .flat_map(|panel| panel["targets"].as_array().expect("targets"))
+        .map(|target| target["expr"].as_str().expect("an expression"))
+        .collect();
+    let on_dashboard: BTreeSet<String> = named(&exprs.join(" ")).iter().map(|name| bases(name)).collect();
+    let in_rules = named(&read("deploy/prometheus/alerts.yaml"));
+    assert!(in_rules.len() > 10 && in_rules.contains("balance_sessions_limit"), "{in_rules:?}");
+    for name in in_rules.iter().map(|name| bases(name)).chain(on_dashboard.clone()) {
+        assert!(scrape.types.contains_key(&name) || OF_THE_AUDIT.contains(&name.as_str()), "there is no {name}");
+    }
+    for name in scrape.types.keys().filter(|name| name.starts_with("balance_")) {
+        assert!(on_dashboard.contains(name), "the dashboard does not show {name}");
+    }
+    let documented = named(&read("docs/metrics.md"));
+    for name in scrape.types.keys() {
+        assert!(documented.contains(name), "docs/metrics.md does not explain {name}");
+    }
+}
+
+async fn promtool_finds_nothing_to_say_about_the_metrics(database: Database) {
+    let (app, _) = scrape(database).await;
+    let text = app.metrics_answer(None).await.text;
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut promtool) = command.spawn() else {
+        // Not captured by the test runner, so that nobody takes it for done.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: needs promtool (Debian's package prometheus)");
+        return;
+    };
+    promtool.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
+    let output = promtool.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
+
+#[test]
+fn the_dashboard_can_be_loaded() {
+    let dashboard = dashboard();
+    assert!(dashboard["schemaVersion"].as_i64().is_some_and(|version| version >= 36));
+    assert!(dashboard["id"].is_null(), "Grafana gives the number");
+    let variables: Vec<&str> = dashboard["templating"]["list"]
+        .as_array()
+        .expect("variables")
+        .iter()
+        .map(|variable| variable["name"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(variables, ["datasource", "instance"]);
+    let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        assert!(ids.insert(panel["id"].as_i64().expect("an id")), "{panel}");
+        assert!(panel["title"].as_str().is_some_and(|title| !title.is_empty()), "{panel}");
+        let at = |key: &str| panel["gridPos"][key].as_u64().expect("a place");
+        assert!(at("x") + at("w") <= 24, "{panel}");
+        for x in at("x")..at("x") + at("w") {
+            for y in at("y")..at("y") + at("h") {
+                assert!(cells.insert((x, y)), "two panels at one place: {panel}");
+            }
+        }
+    }
+    for panel in panels(&dashboard) {
+        let targets = panel["targets"].as_array().expect("targets");
+        let refs: BTreeSet<&str> = targets.iter().map(|target| target["refId"].as_str().expect("an id")).collect();
+        assert!(!targets.is_empty() && refs.len() == targets.len(), "{panel}");
+        assert!(targets.iter().all(|target| target["expr"].as_str().is_some_and(|expr| expr.contains("$instance"))));
+        assert_eq!(panel["datasource"]["uid"], "${datasource}");
+    }
+}
