@@ -26,9 +26,12 @@ mod session;
 mod session_frames;
 pub mod session_shared;
 pub mod session_token;
+mod sessions;
+mod sign_in;
 pub mod signature;
 mod sockets;
 mod state;
+mod telegram;
 mod upgrade;
 mod webhooks;
 

@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig, get, post, put};
 use actix_web::{Resource, ResponseError as _};
 
 use super::problem::{Code, Problem};
-use super::{HttpState, admin, batch, browser_api, health, internal_reads, origin, pages, upgrade, webhooks};
+use super::{HttpState, admin, batch, browser_api, health, internal_reads, origin, pages, sessions, upgrade, webhooks};
 
 /// Browsers: `/ws`, `/api`, and with `--dev` the demo page.
 pub fn public(config: &mut ServiceConfig, state: &HttpState) {
@@ -15,6 +15,11 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
             .wrap(from_fn(origin::guard))
             .service(resource("/balance").route(get().to(browser_api::balance)))
             .service(resource("/entries").route(get().to(browser_api::entries)))
+            .configure(|api| {
+                if state.sessions.sign_in.knows_telegram() {
+                    telegram(api)
+                }
+            })
             .default_service(web::to(not_found)),
     );
     config.service(
@@ -32,6 +37,11 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
             );
     }
     config.default_service(web::to(not_found));
+}
+
+/// What is there only with sign-in by Telegram.
+fn telegram(api: &mut ServiceConfig) {
+    api.service(resource("/sessions").route(post().to(sessions::create)));
 }
 
 /// Back ends, administrators and operators.

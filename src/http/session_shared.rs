@@ -1,4 +1,4 @@
-//! What every session uses, whichever worker it lives on. It knows nothing of the ledger.
+//! What every session uses, whichever worker it lives on. It knows the ledger only by the way to sign in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,10 +9,12 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::coordinator::Registry;
 use crate::coordinator::messages::{Peer, SessionId};
+use crate::ledger::Ledger;
 use crate::telemetry::counters::Counters;
 
 use super::rate_limit::Rate;
-use super::session_token::{Session, SessionKeys, TokenError};
+use super::session_token::SessionKeys;
+use super::sign_in::{Credentials, SignIn};
 
 /// Shared by all sessions of a process.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct SessionShared {
     pub counters: Arc<Counters>,
     /// Signs and verifies session tokens.
     pub keys: SessionKeys,
+    /// Finds out who clients are.
+    pub(super) sign_in: SignIn,
     is_stopping: AtomicBool,
     next_id: AtomicU64,
 }
@@ -41,9 +45,12 @@ impl SessionShared {
         clock: Clock,
         registry: Addr<Registry>,
         counters: Arc<Counters>,
+        ledger: Arc<dyn Ledger>,
     ) -> Self {
+        let keys = SessionKeys::new(&settings.auth.session_secrets);
         Self {
-            keys: SessionKeys::new(&settings.auth.session_secrets),
+            sign_in: SignIn::new(&settings, keys.clone(), ledger, clock),
+            keys,
             settings,
             epoch,
             clock,
@@ -96,6 +103,6 @@ pub(super) struct Opening {
     pub(super) shared: Arc<SessionShared>,
     pub(super) place: SessionPlace,
     /// By header or subprotocol, if at all.
-    pub(super) authenticated: Option<Result<Session, TokenError>>,
+    pub(super) credentials: Option<Credentials<'static>>,
     pub(super) peer: Peer,
 }

@@ -13,7 +13,7 @@ use crate::ledger::{Admission, Lane, Permit, SqlLedger};
 use crate::telemetry::counters::Counters;
 
 use super::problem::{Code, Problem};
-use super::rate_limit::FailureLimit;
+use super::rate_limit::{AddressLimit, FAILURES, SIGN_INS};
 use super::session_shared::SessionShared;
 
 /// Shared by all workers.
@@ -35,7 +35,9 @@ pub struct HttpState {
     pub counters: Arc<Counters>,
     /// What sessions use.
     pub sessions: Arc<SessionShared>,
-    pub(super) admin_failures: FailureLimit,
+    pub(super) admin_failures: AddressLimit,
+    pub(super) sign_ins: AddressLimit,
+    pub(super) sign_in_failures: AddressLimit,
     requests: AtomicUsize,
 }
 
@@ -51,7 +53,8 @@ impl HttpState {
     ) -> Self {
         let settings = Arc::new(settings);
         let epoch = ledger.epoch().to_owned();
-        let sessions = SessionShared::new(settings.clone(), epoch, clock, registry.clone(), counters.clone());
+        let sessions =
+            SessionShared::new(settings.clone(), epoch, clock, registry.clone(), counters.clone(), ledger.clone());
         Self {
             sessions: Arc::new(sessions),
             admission: Admission::new(settings.limits.queue_entries),
@@ -61,7 +64,9 @@ impl HttpState {
             registry,
             ledger,
             counters,
-            admin_failures: FailureLimit::new(),
+            admin_failures: AddressLimit::new(FAILURES),
+            sign_ins: AddressLimit::new(SIGN_INS),
+            sign_in_failures: AddressLimit::new(FAILURES),
             requests: AtomicUsize::new(0),
         }
     }

@@ -19,6 +19,7 @@ mod logs;
 mod reads;
 mod refusals;
 mod signatures;
+mod telegram;
 mod tokens;
 mod ws_authentication;
 mod ws_limits;

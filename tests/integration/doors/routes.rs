@@ -8,6 +8,9 @@ pub const BOTH: &[(&str, &str)] = &[("GET", "/healthz"), ("GET", "/readyz")];
 /// Of the public listener alone.
 pub const PUBLIC: &[(&str, &str)] = &[("GET", "/api/v1/balance"), ("GET", "/api/v1/entries"), ("GET", "/ws")];
 
+/// Of the public listener alone, and only with sign-in by Telegram.
+pub const TELEGRAM: &[(&str, &str)] = &[("POST", "/api/v1/sessions")];
+
 /// Of the public listener alone, and only with `--dev`.
 pub const DEVELOPMENT: &[(&str, &str)] =
     &[("GET", "/"), ("GET", "/demo/demo.js"), ("GET", "/demo/demo.css"), ("POST", "/demo/token")];
@@ -55,10 +58,12 @@ fn no_route_of_the_service_is_missing_in_this_list() {
     assert!(!end.contains("resource("), "routes behind the block of development:\n{end}");
     let internal = between("pub fn internal(", "\n}\n");
     let health = between("\nfn health(", "\n}\n");
+    let telegram = between("\nfn telegram(", "\n}\n");
 
     for (what, code, list) in [
         ("public", public, PUBLIC),
         ("development", development, DEVELOPMENT),
+        ("telegram", &telegram, TELEGRAM),
         ("internal", &internal, INTERNAL),
         ("health", &health, BOTH),
     ] {
@@ -70,6 +75,6 @@ fn no_route_of_the_service_is_missing_in_this_list() {
             assert!(is_listed, "{method} {path} of the {what} listener is not in this list");
         }
     }
-    let routes: usize = [PUBLIC, DEVELOPMENT, INTERNAL, BOTH].iter().map(|list| list.len()).sum();
+    let routes: usize = [PUBLIC, TELEGRAM, DEVELOPMENT, INTERNAL, BOTH].iter().map(|list| list.len()).sum();
     assert_eq!(text.matches(".route(").count(), routes, "a route outside these functions");
 }
