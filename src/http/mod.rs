@@ -11,6 +11,7 @@ mod body;
 mod browser_api;
 mod client_messages;
 mod connections;
+mod dev;
 mod entry_body;
 mod fragments;
 mod frame_guard;

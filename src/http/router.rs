@@ -5,7 +5,9 @@ use actix_web::web::{self, ServiceConfig, get, post, put};
 use actix_web::{Resource, ResponseError as _};
 
 use super::problem::{Code, Problem};
-use super::{HttpState, admin, batch, browser_api, health, internal_reads, origin, pages, sessions, upgrade, webhooks};
+use super::{
+    HttpState, admin, batch, browser_api, dev, health, internal_reads, origin, pages, sessions, upgrade, webhooks,
+};
 
 /// Browsers: `/ws`, `/api`, and with `--dev` the demo page.
 pub fn public(config: &mut ServiceConfig, state: &HttpState) {
@@ -25,7 +27,7 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     config.service(
         web::scope("/ws").wrap(from_fn(origin::guard)).service(resource("").route(get().to(upgrade::upgrade))),
     );
-    if state.is_dev {
+    if state.is_dev() {
         config
             .service(resource("/").route(get().to(pages::index)))
             .service(resource("/demo/demo.js").route(get().to(pages::script)))
@@ -33,7 +35,16 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
             .service(
                 web::scope("/demo/token")
                     .wrap(from_fn(origin::guard))
-                    .service(resource("").route(post().to(pages::token))),
+                    .wrap(from_fn(dev::guard))
+                    .service(resource("").route(post().to(dev::token))),
+            )
+            .service(
+                web::scope("/dev/v1")
+                    .wrap(from_fn(origin::guard))
+                    .wrap(from_fn(dev::guard))
+                    .service(resource("/token").route(post().to(dev::token)))
+                    .service(resource("/entries").route(post().to(dev::entries)))
+                    .default_service(web::to(not_found)),
             );
     }
     config.default_service(web::to(not_found));

@@ -1,5 +1,6 @@
 //! What every handler of both listeners uses.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,8 +22,8 @@ use super::session_shared::SessionShared;
 pub struct HttpState {
     /// The settings the service was started with.
     pub settings: Arc<Settings>,
-    /// With the demo page.
-    pub is_dev: bool,
+    /// Only in development, with the demo page: where its bench sends webhooks to.
+    pub dev_internal_addr: Option<SocketAddr>,
     /// The time.
     pub clock: Clock,
     /// The way to every balance actor.
@@ -45,7 +46,7 @@ impl HttpState {
     /// Composes the state.
     pub fn new(
         settings: Settings,
-        is_dev: bool,
+        dev_internal_addr: Option<SocketAddr>,
         clock: Clock,
         registry: Addr<Registry>,
         ledger: Arc<SqlLedger>,
@@ -59,7 +60,7 @@ impl HttpState {
             sessions: Arc::new(sessions),
             admission: Admission::new(settings.limits.queue_entries),
             settings,
-            is_dev,
+            dev_internal_addr,
             clock,
             registry,
             ledger,
@@ -69,6 +70,11 @@ impl HttpState {
             sign_in_failures: AddressLimit::new(FAILURES),
             requests: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether the demo page is on.
+    pub(super) const fn is_dev(&self) -> bool {
+        self.dev_internal_addr.is_some()
     }
 
     /// From now on nothing new is taken.

@@ -12,8 +12,14 @@ pub const PUBLIC: &[(&str, &str)] = &[("GET", "/api/v1/balance"), ("GET", "/api/
 pub const TELEGRAM: &[(&str, &str)] = &[("POST", "/api/v1/sessions")];
 
 /// Of the public listener alone, and only with `--dev`.
-pub const DEVELOPMENT: &[(&str, &str)] =
-    &[("GET", "/"), ("GET", "/demo/demo.js"), ("GET", "/demo/demo.css"), ("POST", "/demo/token")];
+pub const DEVELOPMENT: &[(&str, &str)] = &[
+    ("GET", "/"),
+    ("GET", "/demo/demo.js"),
+    ("GET", "/demo/demo.css"),
+    ("POST", "/demo/token"),
+    ("POST", "/dev/v1/token"),
+    ("POST", "/dev/v1/entries"),
+];
 
 /// Of the internal listener alone. `7` stands for a user.
 pub const INTERNAL: &[(&str, &str)] = &[
@@ -53,7 +59,7 @@ fn no_route_of_the_service_is_missing_in_this_list() {
         rest.split_once(to).unwrap_or_else(|| panic!("{to} in the router")).0.to_owned()
     };
     let public = between("pub fn public(", "\n}\n");
-    let (public, rest) = public.split_once("if state.is_dev {").expect("development has a block");
+    let (public, rest) = public.split_once("if state.is_dev() {").expect("development has a block");
     let (development, end) = rest.split_once("\n    }\n").expect("the block ends");
     assert!(!end.contains("resource("), "routes behind the block of development:\n{end}");
     let internal = between("pub fn internal(", "\n}\n");

@@ -3,13 +3,14 @@
 use crate::support::{Source, sources};
 
 /// Where the bytes of a secret may be had, and why.
-const MAY_EXPOSE: [(&str, &str); 8] = [
+const MAY_EXPOSE: [(&str, &str); 9] = [
     ("config/secret.rs", "defines it"),
     ("config/check.rs", "checks length and characters at start"),
     ("http/signature.rs", "makes the key of an HMAC"),
     ("http/session_token.rs", "makes the keys of an HMAC"),
     ("http/telegram.rs", "makes the key of an HMAC"),
     ("http/admin.rs", "compares in constant time"),
+    ("http/dev.rs", "makes the key of an HMAC, for the bench of development"),
     ("cli/serve.rs", "prints the banner of development"),
     ("cli/sign.rs", "makes the key of an HMAC"),
 ];
