@@ -107,6 +107,7 @@ pub(super) fn core_ranges(settings: &Settings) -> Vec<Range> {
         ("client_cache.ttl_s", client_cache.ttl_s, 0..=CACHE_AGE_S_MAX),
         ("client_cache.stale_while_revalidate_s", client_cache.stale_while_revalidate_s, 0..=CACHE_AGE_S_MAX),
         ("client_cache.min_age_s", client_cache.min_age_s, 0..=CACHE_AGE_S_MAX),
+        ("auth.telegram_bot_id", auth.telegram_bot_id.unwrap_or(1), 1..=TELEGRAM_BOT_ID_MAX),
         ("auth.telegram_max_age_s", auth.telegram_max_age_s, 1..=TELEGRAM_AGE_S_MAX),
         ("auth.session_ttl_s", auth.session_ttl_s, 1..=SESSION_TTL_S_MAX),
         ("auth.webhook_tolerance_s", auth.webhook_tolerance_s, 1..=WEBHOOK_TOLERANCE_S_MAX),
@@ -185,10 +186,6 @@ fn check_auth(auth: &Auth) -> Result<(), ConfigError> {
 
 fn check_telegram(auth: &Auth) -> Result<(), ConfigError> {
     if let Some(id) = auth.telegram_bot_id {
-        if !(1..=TELEGRAM_BOT_ID_MAX).contains(&id) {
-            let reason = format!("must be 1 to {TELEGRAM_BOT_ID_MAX}, is {id}");
-            return Err(ConfigError::invalid("auth.telegram_bot_id", reason));
-        }
         // A token begins with its bot's id, which is no secret.
         let of_token = auth.telegram_bot_token.as_ref().and_then(|token| token.expose().split(':').next());
         if of_token.is_some_and(|bot| bot != id.to_string()) {

@@ -15,6 +15,13 @@ async fn session(request: &HttpRequest, state: &HttpState) -> Result<Session, Pr
     sessions::authenticate(request, state, &credentials).await
 }
 
+/// Whether the asker has this already, by `If-None-Match`.
+pub(super) fn is_known(request: &HttpRequest, etag: &str) -> bool {
+    let known = request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    let mut tags = known.flat_map(|list| list.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.any(|tag| tag == etag || tag == "*")
+}
+
 /// `GET /api/v1/balance`
 pub(super) async fn balance(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     let session = session(&request, &state).await?;
@@ -24,11 +31,8 @@ pub(super) async fn balance(request: HttpRequest, state: web::Data<HttpState>) -
     answer.insert_header((CACHE_CONTROL, "private, no-cache"));
     if !view.is_stale {
         let etag = format!("\"{}.{}\"", state.ledger.epoch(), view.version);
-        let known = request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-        let mut tags = known.flat_map(|list| list.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        let is_known = tags.any(|tag| tag == etag || tag == "*");
-        answer.insert_header((ETAG, etag));
-        if is_known {
+        answer.insert_header((ETAG, etag.as_str()));
+        if is_known(&request, &etag) {
             return Ok(answer.status(super::problem::not_modified()).finish());
         }
     }

@@ -1,15 +1,16 @@
 //! The index of endpoints, a listener each.
 
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig, get, post, put};
+use actix_web::web::{self, ServiceConfig, get, head, post, put};
 use actix_web::{Resource, ResponseError as _};
 
 use super::problem::{Code, Problem};
 use super::{
-    HttpState, admin, batch, browser_api, dev, health, internal_reads, origin, pages, sessions, upgrade, webhooks,
+    HttpState, admin, batch, browser_api, client_files, dev, health, internal_reads, origin, pages, sessions, upgrade,
+    webhooks,
 };
 
-/// Browsers: `/ws`, `/api`, and with `--dev` the demo page.
+/// Browsers: `/ws`, `/api`, `/client`, and with `--dev` the demo page and its bench.
 pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     health(config);
     config.service(
@@ -26,6 +27,12 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     );
     config.service(
         web::scope("/ws").wrap(from_fn(origin::guard)).service(resource("").route(get().to(upgrade::upgrade))),
+    );
+    config.service(
+        web::scope("/client")
+            .wrap(from_fn(origin::guard))
+            .service(resource("/{file}").route(get().to(client_files::file)).route(head().to(client_files::file)))
+            .default_service(web::to(not_found)),
     );
     if state.is_dev() {
         config
