@@ -14,7 +14,6 @@ use actix_web::error::PayloadError;
 use actix_web_actors::ws::{Message, WebsocketContext};
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::time::sleep;
 
 use crate::coordinator::messages::{
     AttachSession, DetachSession, Peer, RefreshSession, ReportDisplayed, Routable, SessionId, ToSession, ToUser,
@@ -28,14 +27,11 @@ use super::fragments::{Assembly, Fragments};
 use super::frame_guard::FrameGuard;
 use super::rate_limit::Bucket;
 use super::session_frames::{self, End};
-use super::session_shared::{Opening, SessionPlace, SessionShared};
+use super::session_shared::{Opening, STOPPING_CHECK_MS, SessionPlace, SessionShared, patiently};
 use super::session_token::Session;
-use super::sign_in::{Checked, Credentials, SignedIn};
+use super::sign_in::{Checked, Credentials};
 
 type Ctx = WebsocketContext<SessionActor>;
-
-/// How often a session that is not attached yet looks whether the service stops, in milliseconds.
-const STOPPING_CHECK_MS: u64 = 200;
 
 /// One open socket.
 pub(super) struct SessionActor {
@@ -287,21 +283,6 @@ impl SessionActor {
             Assembly::Text(_) => {}
             Assembly::Refused(end) => self.end(end, ctx),
         }
-    }
-}
-
-/// The answer of a ledger that is given `limits.auth_timeout_ms`, and no time at all once the service stops.
-async fn patiently(shared: Arc<SessionShared>, answer: impl Future<Output = SignedIn>) -> Result<Session, End> {
-    let stopping = async {
-        while !shared.is_stopping() {
-            sleep(Duration::from_millis(STOPPING_CHECK_MS)).await;
-        }
-    };
-    tokio::select! {
-        result = answer => result.map_err(End::from),
-        () = stopping => Err(End::GoingAway),
-        // The client is not at fault.
-        () = sleep(Duration::from_millis(shared.settings.limits.auth_timeout_ms)) => Err(End::Overloaded),
     }
 }
 

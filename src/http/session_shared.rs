@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::Addr;
+use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -13,8 +15,12 @@ use crate::ledger::Ledger;
 use crate::telemetry::counters::Counters;
 
 use super::rate_limit::Rate;
-use super::session_token::SessionKeys;
-use super::sign_in::{Credentials, SignIn};
+use super::session_frames::End;
+use super::session_token::{Session, SessionKeys};
+use super::sign_in::{Credentials, SignIn, SignedIn};
+
+/// How often a session that is not attached yet looks whether the service stops, in milliseconds.
+pub(super) const STOPPING_CHECK_MS: u64 = 200;
 
 /// Shared by all sessions of a process.
 #[derive(Debug)]
@@ -105,4 +111,22 @@ pub(super) struct Opening {
     /// By header or subprotocol, if at all.
     pub(super) credentials: Option<Credentials<'static>>,
     pub(super) peer: Peer,
+}
+
+/// The answer of a ledger that is given `limits.auth_timeout_ms`, and no time at all once the service stops.
+pub(super) async fn patiently(
+    shared: Arc<SessionShared>,
+    answer: impl Future<Output = SignedIn>,
+) -> Result<Session, End> {
+    let stopping = async {
+        while !shared.is_stopping() {
+            sleep(Duration::from_millis(STOPPING_CHECK_MS)).await;
+        }
+    };
+    tokio::select! {
+        result = answer => result.map_err(End::from),
+        () = stopping => Err(End::GoingAway),
+        // The client is not at fault.
+        () = sleep(Duration::from_millis(shared.settings.limits.auth_timeout_ms)) => Err(End::Overloaded),
+    }
 }
