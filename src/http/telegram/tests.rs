@@ -173,6 +173,15 @@ fn what_telegram_would_never_say_is_refused_even_with_the_right_hash() {
         id(by_token(TOKEN).verify(&encoded(&hashed(TOKEN, pairs(r#"{"id":9007199254740991}"#, &at))), NOW_S)),
         Ok((1 << 53) - 1)
     );
+    for (name, is_plain) in
+        [("later_2", true), ("", false), ("User", false), ("us er", false), ("u%65", false), ("ü", false)]
+    {
+        let mut more = pairs(r#"{"id":184}"#, &at);
+        more.push((name, "x".to_owned()));
+        let hashed = hashed(TOKEN, more);
+        let text = hashed.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+        assert_eq!(by_token(TOKEN).verify(&text, NOW_S).is_ok(), is_plain, "a field named {name:?}");
+    }
     for missing in ["user", "auth_date"] {
         let mut left = pairs(USER, &at);
         left.retain(|(name, _)| *name != missing);
