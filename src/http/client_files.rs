@@ -27,7 +27,18 @@ macro_rules! embedded {
     };
 }
 
-static FILES: LazyLock<Vec<File>> = LazyLock::new(|| embedded!["balance-client.js", "tabs.js"].into());
+static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
+    let files = embedded![
+        "balance-client.d.ts",
+        "balance-client.js",
+        "element.d.ts",
+        "element.js",
+        "react.d.ts",
+        "react.js",
+        "tabs.js",
+    ];
+    files.into()
+});
 
 /// A file that is served as it is.
 struct File {

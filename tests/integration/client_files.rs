@@ -40,6 +40,8 @@ async fn a_file_of_the_library_is_a_module_that_is_asked_for_each_time(database:
     ] {
         assert_eq!(file.header(name), value, "{name}");
     }
+    let types = get(&app, "/client/balance-client.d.ts", &[]).await;
+    assert_eq!((types.status, types.header("content-type")), (200, "application/typescript; charset=utf-8"));
     let head = ask(&app, Method::HEAD, MODULE, &[]).await;
     assert_eq!((head.status, head.text.as_str(), head.header("etag")), (200, "", etag.as_str()));
     assert_eq!(head.header("content-length"), written.len().to_string());
@@ -50,8 +52,14 @@ async fn a_file_of_the_library_is_a_module_that_is_asked_for_each_time(database:
     }
     assert_eq!(get(&app, MODULE, &[("if-none-match", "\"another\"")]).await.status, 200);
 
-    for missing in ["/client/", "/client", "/client/nothing.js", "/client/../demo/demo.js", "/client/%2e%2e/index.html"]
-    {
+    for missing in [
+        "/client/",
+        "/client",
+        "/client/nothing.js",
+        "/client/package.json",
+        "/client/../demo/demo.js",
+        "/client/%2e%2e/index.html",
+    ] {
         get(&app, missing, &[]).await.problem(404, "not_found");
     }
     ask(&app, Method::POST, MODULE, &[]).await.problem(405, "method_not_allowed");

@@ -5,9 +5,10 @@ const BACKOFF_MAX_MS = 20_000;
 const TIMEOUT_MS = 10_000;
 const STABLE_MS = 10_000;
 const RENEW_RETRY_MS = 5_000;
-const TIMER_MAX_MS = 2 ** 31 - 1;
 const POLICY = { ttl_ms: 60_000, stale_while_revalidate_ms: 30_000, min_age_ms: 3_000 };
 const NOTHING = { userId: null, balances: null, version: null, epoch: null, asOf: null, isStale: true, error: null, lastUpdate: null };
+
+const nowMs = () => performance.timeOrigin + performance.now(); // other tabs have the same
 
 export class BalanceError extends Error {
   constructor(code, message = code) {
@@ -26,10 +27,8 @@ export class BalanceClient {
   #run = null; // new with each start: who holds another is late
   #timers = new Map();
   #policy = POLICY;
-  #tick = 0; // orders what happens
-  #forgottenAt = 0;
-  #adoptedAt = 0; // the epoch; 0: not confirmed yet
-  #confirmedAt = 0;
+  #forgotten = 0;
+  #adoptedMs = -Infinity; // the epoch
   #confirmedMs = -Infinity;
   #readMs = -Infinity;
   #reading;
@@ -39,7 +38,7 @@ export class BalanceClient {
 
   constructor(options) {
     const { url = '', getToken, getInitData, env = globalThis } = options;
-    if (!getToken === !getInitData) throw new TypeError('give either getToken or getInitData');
+    if (!getToken === !getInitData) throw new TypeError('getToken or getInitData?');
     this.#options = options;
     this.#env = env;
     this.#base = new URL(url, env.location?.href ?? 'http://localhost').href.replace(/^ws/, 'http').replace(/\/(ws)?$/, '');
@@ -52,9 +51,9 @@ export class BalanceClient {
   getSnapshot = () => this.#state;
 
   subscribe = (listener) => {
-    const entry = { listener };
-    this.#listeners.add(entry);
-    return () => this.#listeners.delete(entry);
+    const tell = () => listener(this.#state);
+    this.#listeners.add(tell);
+    return () => this.#listeners.delete(tell);
   };
 
   start() {
@@ -94,7 +93,7 @@ export class BalanceClient {
   async read() {
     const { ttl_ms, stale_while_revalidate_ms, min_age_ms } = this.#policy;
     const { status, isStale } = this.#state;
-    const now = performance.now();
+    const now = nowMs();
     const age = now - this.#confirmedMs;
     if (!this.#run || (!isStale && (status === 'live' || age < ttl_ms))) return this.#state;
     if (now >= Math.max(this.#readMs + min_age_ms, this.#run.notBeforeMs)) this.#reading = this.#fetch('');
@@ -117,16 +116,16 @@ export class BalanceClient {
   }
 
   #after(ms, task) {
-    return this.#env.setTimeout(task, Math.min(ms, TIMER_MAX_MS));
+    return this.#env.setTimeout(task, Math.min(ms, 2 ** 31 - 1));
   }
 
   #later(name, ms, task) {
-    this.#cancel(name);
+    this.#env.clearTimeout(this.#timers.get(name));
     this.#timers.set(name, this.#after(ms, task));
   }
 
-  #cancel(...names) {
-    for (const name of names) this.#env.clearTimeout(this.#timers.get(name));
+  #cancel() {
+    for (const timer of this.#timers.values()) this.#env.clearTimeout(timer);
   }
 
   // Ends with the task, its time or the run.
@@ -156,9 +155,9 @@ export class BalanceClient {
     const next = Object.freeze({ ...old, ...patch });
     if (Object.keys(next).every((key) => Object.is(next[key], old[key]))) return;
     this.#state = next;
-    for (const { listener } of this.#listeners) {
+    for (const tell of this.#listeners) {
       try {
-        listener(this.#state);
+        tell();
       } catch (error) {
         (this.#env.reportError ?? console.error)(error);
       }
@@ -166,19 +165,16 @@ export class BalanceClient {
     this.#paint();
   }
 
-  // `began`: the tick at which it was asked for. A late answer may only raise the version.
-  #adopt(value, began, isCurrent = began > this.#confirmedAt, patch) {
+  // `beganMs`: when its source was asked. A late answer may only raise the version.
+  #adopt(value, beganMs, isCurrent = beganMs > this.#confirmedMs, patch) {
     const shown = this.#state;
     const isOther = value.epoch !== shown.epoch;
-    if (isOther && began <= this.#adoptedAt) return false;
+    if (isOther && beganMs <= this.#adoptedMs) return false;
     if (!isCurrent && !isOther && value.version <= shown.version) return true;
     const isStale = value.isStale || (!isCurrent && shown.isStale);
     const { userId, epoch, version, balances, asOf, lastUpdate = shown.lastUpdate } = value;
-    if (isOther || !this.#adoptedAt) this.#adoptedAt = ++this.#tick;
-    if (!isStale) {
-      this.#confirmedAt = ++this.#tick;
-      this.#confirmedMs = performance.now();
-    }
+    if (isOther || this.#adoptedMs < 0) this.#adoptedMs = nowMs();
+    if (!isStale) this.#confirmedMs = nowMs();
     const isBehind = !isOther && version < shown.version;
     const error = isStale ? shown.error : null;
     this.#set({ isStale, error, ...(!isBehind && { userId, epoch, version, balances, asOf, lastUpdate }), ...patch });
@@ -187,9 +183,8 @@ export class BalanceClient {
   }
 
   #forget(status, isStored = true) {
-    this.#forgottenAt = ++this.#tick;
-    this.#adoptedAt = this.#confirmedAt = 0;
-    this.#confirmedMs = this.#readMs = -Infinity;
+    this.#forgotten += 1;
+    this.#adoptedMs = this.#confirmedMs = this.#readMs = -Infinity;
     if (isStored) this.#store('removeItem');
     this.#set({ ...NOTHING, status });
   }
@@ -236,8 +231,8 @@ export class BalanceClient {
   }
 
   async #ask(run) {
-    const { getToken, getInitData = getToken } = this.#options;
-    const secret = await this.#bounded(run, async () => getInitData());
+    const { getToken, getInitData } = this.#options;
+    const secret = await this.#bounded(run, async () => (getToken ?? getInitData)());
     if (run !== this.#run) throw new BalanceError('closed');
     if (!secret) {
       const error = new BalanceError('signed_out');
@@ -270,8 +265,7 @@ export class BalanceClient {
         await this.#bounded(run, () => answer);
         return this.#state;
       } catch (error) {
-        if (run !== this.#run) return this.#state;
-        if (run.link === link) this.#set({ error });
+        if (!/timeout|connection_lost/.test(error.code)) return this.#state;
       }
     }
     this.#wake();
@@ -280,10 +274,11 @@ export class BalanceClient {
 
   async #fetch(query) {
     const run = this.#run;
-    this.#readMs = performance.now();
+    this.#readMs = nowMs();
     try {
       const credential = await this.#credential(run);
-      const began = ++this.#tick;
+      const beganMs = nowMs();
+      const forgotten = this.#forgotten;
       const [response, body] = await this.#bounded(run, async (signal) => {
         const { authorization } = credential;
         // A cache may know another user's balance by this URL.
@@ -291,13 +286,16 @@ export class BalanceClient {
         const response = await this.#env.fetch(`${this.#base}/api/v1/balance${query}`, init);
         return [response, await response.json().catch(() => ({}))];
       });
-      if (run !== this.#run || began < this.#forgottenAt) return this.#state;
+      if (run !== this.#run || forgotten !== this.#forgotten) return this.#state;
       if (response.status === 401) run.credential = null;
-      run.notBeforeMs = performance.now() + (response.headers.get('retry-after') * 1000 || 0);
+      run.notBeforeMs = nowMs() + (response.headers.get('retry-after') * 1000 || 0);
       const value = fromFrame(body);
       if (!response.ok || !value) throw new BalanceError(body.code ?? `http_${response.status}`, body.detail);
       if (value.userId !== (credential.userId ?? this.#state.userId ?? value.userId)) this.#changeUser(run);
-      else if (value.epoch === this.#state.epoch || !run.link?.isLive) this.#adopt(value, began);
+      else {
+        const { epoch } = this.#state;
+        if (this.#adopt(value, beganMs) && epoch !== value.epoch && run.link?.isLive) this.#lost(1006, 'epoch_over');
+      }
     } catch (error) {
       const { status, isStale } = this.#state;
       if (run && run === this.#run) this.#set({ error, isStale: isStale || status !== 'live' });
@@ -309,7 +307,7 @@ export class BalanceClient {
     const run = this.#run;
     const isBusy = () => run !== this.#run || run.isSuspended || run.link;
     if (!run || run.isConnecting || isBusy()) return;
-    this.#cancel('retry');
+    this.#cancel();
     run.isConnecting = true;
     const loading = this.#options.share === false ? null : import('./tabs.js').catch(() => null);
     let failure;
@@ -323,10 +321,10 @@ export class BalanceClient {
   }
 
   #open(run, credential, tabs) {
-    const link = { credential, began: ++this.#tick, isHeard: true, displayed: -1 };
+    const link = { credential, beganMs: nowMs(), isHeard: true };
     const current = (task) => (event) => run.link === link && task(event);
     run.link = link;
-    this.#later('link', TIMEOUT_MS, () => this.#lost(1006, 'timeout'));
+    this.#later('link', TIMEOUT_MS, () => link.isLive || this.#lost(1006, 'timeout'));
     try {
       const url = `${this.#base.replace('http', 'ws')}/ws`;
       const socket = tabs?.open(this.#env, url, credential.key) ?? new this.#env.WebSocket(url, 'balance.v1');
@@ -351,28 +349,27 @@ export class BalanceClient {
     if (type === 'hello') {
       const { user_id, epoch, client_cache, heartbeat_ms } = frame;
       if (user_id !== (link.credential.userId ?? user_id)) return this.#lost(1006, 'wrong_user');
-      Object.assign(link, { userId: user_id, epoch, heartbeatMs: Math.max(100, heartbeat_ms || 25_000) });
+      Object.assign(link, { userId: user_id, epoch, displayed: -1, heartbeatMs: Math.max(100, heartbeat_ms || 25_000) });
       this.#policy = { ...POLICY, ...client_cache };
       this.#beat(link);
       this.#renewLater(link.credential);
       return user_id === (this.#state.userId ?? user_id) || this.#forget('connecting');
     }
-    const value = /^balance/.test(type) && link.userId && fromFrame(frame);
+    const value = /^balance(_update)?$/.test(type) && fromFrame(frame);
     const isBalance = value && value.userId === link.userId;
     const isAway = code === 'ledger_unavailable';
     if (!link.isLive && (isBalance || isAway)) {
       link.isLive = true;
-      link.liveMs = performance.now();
+      link.liveMs = nowMs();
       run.isRefused = false;
-      this.#cancel('link');
     }
     const refresh = id && link.refresh?.id === id && link.refresh;
     if (isBalance) {
-      if (!this.#adopt(value, link.began, true, { status: 'live' })) return this.#lost(1006, 'epoch_over');
+      if (!this.#adopt(value, link.socket.beganMs ?? link.beganMs, true, { status: 'live' })) return this.#lost(1006, 'epoch_over');
       if (refresh) refresh.resolve();
     } else if (type === 'error') {
       const error = new BalanceError(code, message);
-      if (retry_after_ms) run.notBeforeMs = performance.now() + retry_after_ms;
+      if (retry_after_ms) run.notBeforeMs = nowMs() + retry_after_ms;
       this.#set({ error, ...(isAway && { status: 'live', isStale: true }) });
       if (refresh) refresh.reject(error);
     }
@@ -384,7 +381,7 @@ export class BalanceClient {
 
   #probe(link) {
     link.isHeard = false;
-    this.#send({ type: 'ping', id: ++this.#tick });
+    this.#send({ type: 'ping' });
     const judge = () => (link.isHeard ? this.#beat(link) : this.#lost(4408, 'heartbeat_lost'));
     this.#later('heartbeat', Math.min(TIMEOUT_MS, link.heartbeatMs), judge);
   }
@@ -409,7 +406,7 @@ export class BalanceClient {
     const run = this.#run;
     const { isLive, liveMs } = run.link;
     const error = new BalanceError(reason || 'connection_lost', `closed with ${code}`);
-    if (performance.now() - liveMs >= STABLE_MS) run.failures = 0;
+    if (nowMs() - liveMs >= STABLE_MS) run.failures = 0;
     this.#hangUp(run);
     if (code === 4501) {
       run.credential = null;
@@ -426,23 +423,23 @@ export class BalanceClient {
 
   #hangUp(run) {
     const { link } = run;
-    if (!link) return;
     run.link = null;
-    this.#cancel('link', 'heartbeat', 'renew');
-    link.socket?.close(1000);
-    link.refresh?.reject(new BalanceError('connection_lost'));
+    this.#cancel();
+    link?.socket?.close(1000);
+    link?.refresh?.reject(new BalanceError('connection_lost'));
   }
 
   #retry(error) {
     const run = this.#run;
     const { status, isStale } = this.#state;
     const ms = Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** run.failures++);
-    this.#later('retry', Math.max(ms, run.notBeforeMs - performance.now()), () => this.#connect());
+    this.#later('retry', Math.max(ms, run.notBeforeMs - nowMs()), () => this.#connect());
     this.#set({ status: 'offline', error, isStale: isStale || status !== 'offline' });
     if (run.failures > 1) this.read();
   }
 
   #halt(status, error) {
+    if (!this.#run) return;
     this.#end(error);
     this.#set({ status, isStale: true, error });
   }
@@ -452,7 +449,6 @@ export class BalanceClient {
     if (!run) return;
     this.#hangUp(run);
     this.#run = null;
-    this.#cancel(...this.#timers.keys());
     run.abort.abort();
     for (const fail of run.pending) fail(error);
   }
@@ -463,7 +459,7 @@ export class BalanceClient {
     const { link, notBeforeMs } = run;
     run.isSuspended = false;
     if (link) link.isLive && link.isHeard && this.#probe(link);
-    else this.#later('retry', Math.max(0, notBeforeMs - performance.now()), () => this.#connect());
+    else this.#later('retry', Math.max(0, notBeforeMs - nowMs()), () => this.#connect());
     this.#paint();
   };
 
@@ -471,7 +467,6 @@ export class BalanceClient {
     const run = this.#run;
     run.isSuspended = true;
     this.#hangUp(run);
-    this.#cancel('retry');
     this.#set({ status: 'offline', isStale: true });
   };
 }
