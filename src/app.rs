@@ -76,9 +76,9 @@ pub fn run(
         let shared = shared(&settings, clock, ledger.clone(), counters.clone());
         let coordinator = Arbiter::new();
         let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| Registry::new(shared, unheard));
-        let state = Arc::new(HttpState::new(settings, is_dev, clock, registry.clone(), ledger.clone(), counters));
-
         let (public_addr, internal_addr) = (public.local_addr()?, internal.local_addr()?);
+        let bench = is_dev.then_some(internal_addr);
+        let state = Arc::new(HttpState::new(settings, bench, clock, registry.clone(), ledger.clone(), counters));
         let listeners = [server::public(public, &state)?, server::internal(internal, &state)?];
         let handles = listeners.each_ref().map(actix_web::dev::Server::handle);
         let running = listeners.map(actix_web::rt::spawn);

@@ -105,6 +105,15 @@ pub const BAD_MESSAGES_MAX: u8 = 5;
 /// Signatures in one `webhook-signature` header.
 pub const SIGNATURES_MAX: usize = 16;
 
+/// The most bytes of Telegram's init data; some hundred are usual.
+pub const INIT_DATA_BYTES_MAX: usize = 8192;
+
+/// Fields of Telegram's init data; about ten exist.
+pub const INIT_DATA_FIELDS_MAX: usize = 64;
+
+/// How far Telegram's clock may be ahead of ours, in seconds.
+pub const TELEGRAM_SKEW_S: u64 = 30;
+
 /// The most entries in one answer of a history.
 pub const HISTORY_ENTRIES_MAX: i64 = 1000;
 

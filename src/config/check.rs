@@ -39,6 +39,8 @@ const ADMIN_TOKENS_MAX: usize = 64;
 const ADMIN_NAME_CHARS_MAX: usize = 64;
 /// Oldest sign-in by Telegram, in seconds: a week.
 const TELEGRAM_AGE_S_MAX: u64 = 604_800;
+/// Largest id of a Telegram bot: 2^53 − 1, like that of any user there.
+const TELEGRAM_BOT_ID_MAX: u64 = (1 << 53) - 1;
 /// Longest life of a session token, in seconds: a year.
 pub const SESSION_TTL_S_MAX: u64 = 31_536_000;
 /// Widest tolerance of a webhook's timestamp, in seconds: a day.
@@ -105,6 +107,7 @@ pub(super) fn core_ranges(settings: &Settings) -> Vec<Range> {
         ("client_cache.ttl_s", client_cache.ttl_s, 0..=CACHE_AGE_S_MAX),
         ("client_cache.stale_while_revalidate_s", client_cache.stale_while_revalidate_s, 0..=CACHE_AGE_S_MAX),
         ("client_cache.min_age_s", client_cache.min_age_s, 0..=CACHE_AGE_S_MAX),
+        ("auth.telegram_bot_id", auth.telegram_bot_id.unwrap_or(1), 1..=TELEGRAM_BOT_ID_MAX),
         ("auth.telegram_max_age_s", auth.telegram_max_age_s, 1..=TELEGRAM_AGE_S_MAX),
         ("auth.session_ttl_s", auth.session_ttl_s, 1..=SESSION_TTL_S_MAX),
         ("auth.webhook_tolerance_s", auth.webhook_tolerance_s, 1..=WEBHOOK_TOLERANCE_S_MAX),
@@ -178,8 +181,20 @@ fn check_auth(auth: &Auth) -> Result<(), ConfigError> {
     {
         token.as_ref().map_or(Ok(()), |token| check_token(key, token))?;
     }
-    if auth.telegram_bot_token.is_some() && auth.telegram_identity.is_none() {
-        let reason = "must be set to \"user_id\" or \"linked\", because auth.telegram_bot_token is set";
+    check_telegram(auth)
+}
+
+fn check_telegram(auth: &Auth) -> Result<(), ConfigError> {
+    if let Some(id) = auth.telegram_bot_id {
+        // A token begins with its bot's id, which is no secret.
+        let of_token = auth.telegram_bot_token.as_ref().and_then(|token| token.expose().split(':').next());
+        if of_token.is_some_and(|bot| bot != id.to_string()) {
+            return Err(ConfigError::invalid("auth.telegram_bot_id", "is not that of auth.telegram_bot_token"));
+        }
+    }
+    let is_on = auth.telegram_bot_token.is_some() || auth.telegram_bot_id.is_some();
+    if is_on && auth.telegram_identity.is_none() {
+        let reason = "must be set to \"user_id\" or \"linked\", because sign-in by Telegram is on";
         return Err(ConfigError::invalid("auth.telegram_identity", reason));
     }
     Ok(())

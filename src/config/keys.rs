@@ -61,6 +61,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("auth.admin_tokens", Shape::Tokens),
     ("auth.metrics_token", Shape::Text),
     ("auth.telegram_bot_token", Shape::Text),
+    ("auth.telegram_bot_id", Shape::Integer),
     ("auth.telegram_identity", Shape::Text),
     ("auth.telegram_max_age_s", Shape::Integer),
     ("auth.session_ttl_s", Shape::Integer),

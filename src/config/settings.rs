@@ -121,6 +121,8 @@ pub struct Auth {
     pub metrics_token: Option<Secret>,
     /// Turns on sign-in by Telegram Mini App; then `telegram_identity` is set, too.
     pub telegram_bot_token: Option<Secret>,
+    /// The same without the bot's token: Telegram's own signature for this bot is checked.
+    pub telegram_bot_id: Option<u64>,
     /// What a Telegram id means here.
     pub telegram_identity: Option<TelegramIdentity>,
     /// The oldest `auth_date` that is taken, in seconds.
@@ -224,6 +226,7 @@ impl Default for Auth {
             admin_tokens: Vec::new(),
             metrics_token: None,
             telegram_bot_token: None,
+            telegram_bot_id: None,
             telegram_identity: None,
             telegram_max_age_s: 3_600,
             session_ttl_s: 3_600,

@@ -51,6 +51,29 @@ impl UserId {
     }
 }
 
+/// A user of Telegram: in the same range, and never taken for a [`UserId`] unless an operator says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct TelegramId(i64);
+
+impl TelegramId {
+    /// Checks the range.
+    ///
+    /// # Errors
+    /// [`IdError::UserId`] outside 1 … 2^53 − 1.
+    pub const fn new(id: i64) -> Result<Self, IdError> {
+        match UserId::new(id) {
+            Ok(_) => Ok(Self(id)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The number itself.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

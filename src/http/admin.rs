@@ -15,9 +15,9 @@ use crate::ledger::{ConflictRecord, Lane, LedgerError};
 use crate::limits::ADMIN_ROWS_MAX;
 
 use super::HttpState;
-use super::browser_api::bearer;
 use super::internal_reads::{path_user, query};
 use super::problem::{Code, Problem};
+use super::sign_in::bearer;
 use super::webhooks::unroutable;
 
 const ROWS_DEFAULT: usize = 100;
@@ -35,7 +35,8 @@ fn authorize(request: &HttpRequest, state: &HttpState) -> Result<(), Problem> {
     if tokens.iter().fold(false, |found, admin| fits(found, admin.token.expose().as_bytes())) {
         return Ok(());
     }
-    state.admin_failures.note(address, now_us);
+    // Full or not: it is told of its failure, and of the limit next time.
+    let _ = state.admin_failures.try_take(address, now_us);
     Err(Problem::new(Code::Unauthorized, "an administrator's bearer token is needed"))
 }
 

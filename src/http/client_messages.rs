@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::sign_in::Credentials;
+
 /// A well-formed message.
 #[derive(Debug)]
 pub(super) enum ClientMessage<'a> {
@@ -16,15 +18,6 @@ pub(super) enum ClientMessage<'a> {
     Ping { id: Option<Box<RawValue>> },
     /// The page shows this version now.
     Displayed { version: i64 },
-}
-
-/// Who the client says it is.
-#[derive(Debug)]
-pub(super) enum Credentials<'a> {
-    /// A session token.
-    Token(Cow<'a, str>),
-    /// Telegram's initData.
-    InitData,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +51,7 @@ impl<'a> ClientMessage<'a> {
         };
         match (&*wire.message_type, wire.token, wire.init_data, wire.version) {
             ("auth", Some(token), None, _) => Ok(Self::Auth(Credentials::Token(token))),
-            ("auth", None, Some(_), _) => Ok(Self::Auth(Credentials::InitData)),
+            ("auth", None, Some(init_data), _) => Ok(Self::Auth(Credentials::InitData(init_data))),
             ("auth", ..) => Err("auth needs either token or init_data"),
             ("refresh", ..) => Ok(Self::Refresh { id }),
             ("ping", ..) => Ok(Self::Ping { id }),

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::SESSION_TTL_S_MAX;
 use crate::coordinator::messages::{GetBalance, ToUser};
 use crate::coordinator::{BalanceView, Shown};
-use crate::domain::UserId;
+use crate::domain::{TelegramId, UserId};
 use crate::ledger::store::PutUserOutcome;
 use crate::ledger::{EntryRecord, HistoryPage, LedgerError};
 use crate::limits::{HISTORY_ENTRIES_MAX, MIN_VERSION_WAIT_MS};
@@ -226,13 +226,15 @@ pub(super) async fn put_user(
     let body = read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
     let user_id = path_user(&request)?;
     let wanted: UserRequest = parse_body(&body)?;
-    if wanted.telegram_id.is_some_and(|id| UserId::new(id).is_err()) {
-        return Err(Problem::new(Code::InvalidField, "telegram_id must be a positive integer").field("telegram_id"));
-    }
+    let telegram_id = wanted
+        .telegram_id
+        .map(TelegramId::new)
+        .transpose()
+        .map_err(|error| Problem::new(Code::InvalidField, format!("telegram_id {error}")).field("telegram_id"))?;
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
-    match state.ledger.put_user(user_id, wanted.telegram_id).await? {
+    match state.ledger.put_user(user_id, telegram_id).await? {
         PutUserOutcome::LinkedElsewhere => {
             Err(Problem::new(Code::AlreadyLinked, "another user has this Telegram id").field("telegram_id"))
         }

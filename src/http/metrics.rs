@@ -8,8 +8,8 @@ use crate::ledger::Lane;
 use crate::telemetry::counters::TEXT_FORMAT;
 
 use super::HttpState;
-use super::browser_api::bearer;
 use super::problem::{Code, Problem};
+use super::sign_in::bearer;
 
 /// `GET /metrics`
 pub(super) async fn metrics(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {

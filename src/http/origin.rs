@@ -24,13 +24,13 @@ pub(super) async fn guard<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
-        return Ok(next.call(request).await?.map_into_left_body());
+        return Ok(varying(next.call(request).await?.map_into_left_body()));
     };
     let state: Option<&web::Data<HttpState>> = request.app_data();
     let allowed = state.map(|state| state.settings.server.allowed_origins.as_slice()).unwrap_or_default();
     if !is_allowed(&origin, allowed, request.headers()) {
         let problem = Problem::new(Code::OriginNotAllowed, "this origin is not in server.allowed_origins");
-        return Ok(request.error_response(problem).map_into_right_body());
+        return Ok(varying(request.error_response(problem).map_into_right_body()));
     }
     let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -42,8 +42,13 @@ pub(super) async fn guard<B: MessageBody>(
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, retry-after"));
-    headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    Ok(response)
+    Ok(varying(response))
+}
+
+/// No cache may give an answer for one origin to another.
+fn varying<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+    response
 }
 
 fn preflight() -> HttpResponse {

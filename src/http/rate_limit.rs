@@ -1,6 +1,6 @@
 //! Token buckets: for the messages of one session, and for the failures of one address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
@@ -47,35 +47,49 @@ impl Bucket {
     }
 }
 
-/// Failures of an address: a burst, then one every few seconds.
-const FAILURES: Rate = Rate { per_s: 1, burst: 20 };
+/// Failures of an address.
+pub(super) const FAILURES: Rate = Rate { per_s: 1, burst: 20 };
+
+/// Sign-ins of an address, good or bad: behind a proxy it is that of everybody.
+pub(super) const SIGN_INS: Rate = Rate { per_s: 50, burst: 500 };
 
 /// Addresses remembered; the least recently seen is forgotten first.
 const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// Slows down whoever guesses.
+/// A bucket for each address: slows down whoever comes, or guesses, too often.
 #[derive(Debug)]
-pub(super) struct FailureLimit(Mutex<LruCache<IpAddr, Bucket>>);
+pub(super) struct AddressLimit {
+    rate: Rate,
+    buckets: Mutex<LruCache<IpAddr, Bucket>>,
+}
 
-impl FailureLimit {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(LruCache::new(ADDRESSES_MAX)))
+impl AddressLimit {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self { rate, buckets: Mutex::new(LruCache::new(ADDRESSES_MAX)) }
     }
 
-    /// Whether the address has failed too often to be listened to now.
+    /// Whether the bucket of the address is empty now.
     pub(super) fn is_blocked(&self, address: IpAddr, now_us: u64) -> bool {
-        self.with(address, now_us, |bucket| bucket.is_empty(FAILURES, now_us))
+        self.with(address, now_us, |bucket| bucket.is_empty(self.rate, now_us))
     }
 
-    /// Notes a failure.
-    pub(super) fn note(&self, address: IpAddr, now_us: u64) {
-        self.with(address, now_us, |bucket| bucket.try_take(FAILURES, now_us));
+    /// Counts one; false when it is one too many.
+    pub(super) fn try_take(&self, address: IpAddr, now_us: u64) -> bool {
+        self.with(address, now_us, |bucket| bucket.try_take(self.rate, now_us))
     }
 
     fn with(&self, address: IpAddr, now_us: u64, act: impl FnOnce(&mut Bucket) -> bool) -> bool {
         // A panic while it was held leaves at worst a bucket that is too full.
-        let mut buckets = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        act(buckets.get_or_insert_mut(address, || Bucket::full(FAILURES, now_us)))
+        let mut buckets = self.buckets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        act(buckets.get_or_insert_mut(network(address), || Bucket::full(self.rate, now_us)))
+    }
+}
+
+/// Whom an address stands for: of IPv6, everybody has a whole /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -94,10 +108,19 @@ mod tests {
 
     #[test]
     fn an_address_that_fails_is_blocked_alone_and_for_a_while() {
-        let limit = FailureLimit::new();
+        let limit = AddressLimit::new(FAILURES);
         let (one, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        (0..FAILURES.burst).for_each(|_| limit.note(one, 0));
+        (0..FAILURES.burst).for_each(|_| assert!(limit.try_take(one, 0)));
         assert!(limit.is_blocked(one, 0) && !limit.is_blocked(other, 0));
         assert!(!limit.is_blocked(one, 1_000_000));
+    }
+
+    #[test]
+    fn an_address_of_ipv6_stands_for_its_network() {
+        let network = |text: &str| network(text.parse().expect("an address")).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("2001:db8:1:3:3:4:5:6"), "2001:db8:1:3::");
+        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("192.0.2.1"), "192.0.2.1");
     }
 }

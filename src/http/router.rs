@@ -1,14 +1,17 @@
 //! The index of endpoints, a listener each.
 
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig, get, post, put};
+use actix_web::web::{self, ServiceConfig, get, head, post, put};
 use actix_web::{Resource, ResponseError as _};
 
 use super::problem::{Code, Problem};
 use super::request_counts::Route;
-use super::{HttpState, admin, batch, browser_api, health, internal_reads, metrics, origin, pages, upgrade, webhooks};
+use super::{
+    HttpState, admin, batch, browser_api, client_files, dev, health, internal_reads, metrics, origin, pages, sessions,
+    upgrade, webhooks,
+};
 
-/// Browsers: `/ws`, `/api`, and with `--dev` the demo page.
+/// Browsers: `/ws`, `/api`, `/client`, and with `--dev` the demo page and its bench.
 pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     health(config);
     config.service(
@@ -16,12 +19,23 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
             .wrap(from_fn(origin::guard))
             .service(resource("/balance").route(get().to(browser_api::balance)))
             .service(resource("/entries").route(get().to(browser_api::entries)))
+            .configure(|api| {
+                if state.sessions.sign_in.knows_telegram() {
+                    telegram(api)
+                }
+            })
             .default_service(web::to(not_found)),
     );
     config.service(
         web::scope("/ws").wrap(from_fn(origin::guard)).service(resource("").route(get().to(upgrade::upgrade))),
     );
-    if state.is_dev {
+    config.service(
+        web::scope("/client")
+            .wrap(from_fn(origin::guard))
+            .service(resource("/{file}").route(get().to(client_files::file)).route(head().to(client_files::file)))
+            .default_service(web::to(not_found)),
+    );
+    if state.is_dev() {
         config
             .service(resource("/").route(get().to(pages::index)))
             .service(resource("/demo/demo.js").route(get().to(pages::script)))
@@ -29,10 +43,24 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
             .service(
                 web::scope("/demo/token")
                     .wrap(from_fn(origin::guard))
-                    .service(resource("").route(post().to(pages::token))),
+                    .wrap(from_fn(dev::guard))
+                    .service(resource("").route(post().to(dev::token))),
+            )
+            .service(
+                web::scope("/dev/v1")
+                    .wrap(from_fn(origin::guard))
+                    .wrap(from_fn(dev::guard))
+                    .service(resource("/token").route(post().to(dev::token)))
+                    .service(resource("/entries").route(post().to(dev::entries)))
+                    .default_service(web::to(not_found)),
             );
     }
     config.default_service(web::to(not_found));
+}
+
+/// What is there only with sign-in by Telegram.
+fn telegram(api: &mut ServiceConfig) {
+    api.service(resource("/sessions").route(post().to(sessions::create)));
 }
 
 /// Back ends, administrators and operators.

@@ -22,18 +22,16 @@ use crate::coordinator::{BalanceActor, Registry};
 use crate::domain::UserId;
 use crate::limits::{BAD_MESSAGES_MAX, SESSION_MAILBOX_MAX};
 
-use super::client_messages::{ClientMessage, Credentials};
+use super::client_messages::ClientMessage;
 use super::fragments::{Assembly, Fragments};
 use super::frame_guard::FrameGuard;
 use super::rate_limit::Bucket;
 use super::session_frames::{self, End};
-use super::session_shared::{Opening, SessionPlace, SessionShared};
-use super::session_token::{Session, TokenError};
+use super::session_shared::{Opening, STOPPING_CHECK_MS, SessionPlace, SessionShared, patiently};
+use super::session_token::Session;
+use super::sign_in::{Checked, Credentials};
 
 type Ctx = WebsocketContext<SessionActor>;
-
-/// How often a session that is not attached yet looks whether the service stops, in milliseconds.
-const STOPPING_CHECK_MS: u64 = 200;
 
 /// One open socket.
 pub(super) struct SessionActor {
@@ -41,7 +39,7 @@ pub(super) struct SessionActor {
     place: SessionPlace,
     id: SessionId,
     peer: Peer,
-    opening: Option<Result<Session, TokenError>>,
+    opening: Option<Credentials<'static>>,
     session: Option<Session>,
     last_version: i64,
     bad_messages: u8,
@@ -54,6 +52,7 @@ pub(super) struct SessionActor {
     pinged_us: u64,
     awaits_pong: bool,
     alarm: Option<SpawnHandle>,
+    lookup: Option<SpawnHandle>,
 }
 
 /// Starts a session that reads `incoming`, and gives the bytes that it writes until it ends.
@@ -78,13 +77,13 @@ where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 {
     let place = SessionPlace::take(&shared)?;
-    let authenticated = token.map(|token| shared.keys.verify(token, shared.clock.now_s()));
-    Some(frames(Opening { shared, place, authenticated, peer }, incoming))
+    let credentials = token.map(|token| Credentials::Token(token.to_owned().into()));
+    Some(frames(Opening { shared, place, credentials, peer }, incoming))
 }
 
 impl SessionActor {
     fn new(opening: Opening) -> Self {
-        let Opening { shared, place, authenticated, peer } = opening;
+        let Opening { shared, place, credentials, peer } = opening;
         let now_us = shared.clock.monotonic_us();
         let bucket = Bucket::full(shared.message_rate(), now_us);
         Self {
@@ -92,7 +91,7 @@ impl SessionActor {
             shared,
             place,
             peer,
-            opening: authenticated,
+            opening: credentials,
             session: None,
             last_version: 0,
             bad_messages: 0,
@@ -105,6 +104,7 @@ impl SessionActor {
             pinged_us: now_us,
             awaits_pong: false,
             alarm: None,
+            lookup: None,
         }
     }
 
@@ -148,9 +148,29 @@ impl SessionActor {
         self.tell(user_id, attachment, ctx);
     }
 
-    fn authenticate(&mut self, result: Result<Session, TokenError>, ctx: &mut Ctx) {
+    fn sign_in(&mut self, credentials: &Credentials<'_>, ctx: &mut Ctx) {
+        // Only the newest counts.
+        if let Some(lookup) = self.lookup.take() {
+            ctx.cancel_future(lookup);
+        }
+        let answer = match self.shared.sign_in.check(credentials) {
+            Checked::Now(result) => return self.authenticate(result.map_err(End::from), ctx),
+            Checked::Later(answer) => answer,
+        };
+        let answer = patiently(self.shared.clone(), answer).into_actor(self);
+        let answer = answer.map(|result, session, ctx| session.authenticate(result, ctx));
+        if self.session.is_none() {
+            // What comes meanwhile waits in the connection, so that it is heard in its order.
+            ctx.wait(answer);
+        } else {
+            self.lookup = Some(ctx.spawn(answer));
+        }
+    }
+
+    fn authenticate(&mut self, result: Result<Session, End>, ctx: &mut Ctx) {
+        self.lookup = None;
         match (result, self.session) {
-            (Err(error), _) => self.end(error.into(), ctx),
+            (Err(end), _) => self.end(end, ctx),
             (Ok(new), Some(old)) if new.user_id != old.user_id => self.end(End::Unauthenticated, ctx),
             (Ok(new), Some(_)) => {
                 self.session = Some(new);
@@ -231,11 +251,7 @@ impl SessionActor {
     fn text(&mut self, text: &str, ctx: &mut Ctx) {
         let message = match (ClientMessage::parse(text), self.session) {
             (Ok(ClientMessage::Auth(credentials)), _) => {
-                let result = match credentials {
-                    Credentials::Token(token) => self.shared.keys.verify(&token, self.shared.clock.now_s()),
-                    Credentials::InitData => Err(TokenError::Invalid),
-                };
-                return self.authenticate(result, ctx);
+                return self.sign_in(&credentials, ctx);
             }
             (Ok(message), Some(session)) => Ok((message, session.user_id)),
             (Ok(_), None) => Err("sign in first"),
@@ -281,7 +297,7 @@ impl Actor for SessionActor {
         ctx.set_mailbox_capacity(SESSION_MAILBOX_MAX);
         self.place.opened();
         match self.opening.take() {
-            Some(result) => self.authenticate(result, ctx),
+            Some(credentials) => self.sign_in(&credentials, ctx),
             None => self.set_alarm(ctx),
         }
     }

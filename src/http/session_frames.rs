@@ -7,7 +7,7 @@ use crate::coordinator::messages::{CloseReason, SessionId};
 use crate::domain::UserId;
 
 use super::session_shared::SessionShared;
-use super::session_token::TokenError;
+use super::sign_in::SignInError;
 use super::upgrade::PROTOCOL;
 
 /// Close codes and reasons on the wire.
@@ -77,11 +77,13 @@ impl From<CloseReason> for End {
     }
 }
 
-impl From<TokenError> for End {
-    fn from(error: TokenError) -> Self {
+impl From<SignInError> for End {
+    fn from(error: SignInError) -> Self {
         match error {
-            TokenError::Invalid => Self::Unauthenticated,
-            TokenError::Expired => Self::TokenExpired,
+            SignInError::Invalid | SignInError::Unknown => Self::Unauthenticated,
+            SignInError::Expired => Self::TokenExpired,
+            // Its credentials may be good: it has to come back, not to look for others.
+            SignInError::Ledger(_) => Self::Overloaded,
         }
     }
 }
@@ -125,6 +127,8 @@ pub(super) fn pong(id: Option<&RawValue>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::ledger::LedgerError;
+
     use super::*;
 
     #[test]
@@ -136,11 +140,13 @@ mod tests {
             (End::InvalidUtf8, 1007, "invalid_utf8"),
             (End::TooBig, 1009, "message_too_big"),
             (End::from(CloseReason::Overloaded), 1013, "overloaded"),
+            (End::from(SignInError::Ledger(LedgerError::Overloaded)), 1013, "overloaded"),
+            (End::from(SignInError::Unknown), 4501, "unauthenticated"),
             (End::HeartbeatLost, 4408, "heartbeat_lost"),
             (End::TooFast, 4429, "too_fast"),
             (End::BadMessages, 4500, "bad_messages"),
-            (End::from(TokenError::Invalid), 4501, "unauthenticated"),
-            (End::from(TokenError::Expired), 4501, "token_expired"),
+            (End::from(SignInError::Invalid), 4501, "unauthenticated"),
+            (End::from(SignInError::Expired), 4501, "token_expired"),
             (End::from(CloseReason::TooManySessions), 4509, "too_many_sessions"),
             (End::from(CloseReason::ClosedByAdministrator), 4510, "closed_by_administrator"),
         ] {

@@ -1,19 +1,26 @@
-//! What every session uses, whichever worker it lives on. It knows nothing of the ledger.
+//! What every session uses, whichever worker it lives on. It knows the ledger only by the way to sign in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::Addr;
+use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::coordinator::Registry;
 use crate::coordinator::messages::{Peer, SessionId};
+use crate::ledger::Ledger;
 use crate::telemetry::counters::Counters;
 
 use super::rate_limit::Rate;
 use super::session_frames::End;
-use super::session_token::{Session, SessionKeys, TokenError};
+use super::session_token::{Session, SessionKeys};
+use super::sign_in::{Credentials, SignIn, SignedIn};
+
+/// How often a session that is not attached yet looks whether the service stops, in milliseconds.
+pub(super) const STOPPING_CHECK_MS: u64 = 200;
 
 /// Shared by all sessions of a process.
 #[derive(Debug)]
@@ -30,6 +37,8 @@ pub struct SessionShared {
     pub counters: Arc<Counters>,
     /// Signs and verifies session tokens.
     pub keys: SessionKeys,
+    /// Finds out who clients are.
+    pub(super) sign_in: SignIn,
     is_stopping: AtomicBool,
     next_id: AtomicU64,
 }
@@ -42,14 +51,17 @@ impl SessionShared {
         clock: Clock,
         registry: Addr<Registry>,
         counters: Arc<Counters>,
+        ledger: Arc<dyn Ledger>,
     ) -> Self {
         // What can happen begins with zero, so that the first time shows.
         for code in End::ALL.map(|end| end.frame().0).into_iter().chain([GOODBYE, BROKEN]) {
             counters.sessions_closed.with_label_values(&[code.to_string()]);
         }
         counters.sessions_limit.set(i64::try_from(settings.limits.sessions).unwrap_or(i64::MAX));
+        let keys = SessionKeys::new(&settings.auth.session_secrets);
         Self {
-            keys: SessionKeys::new(&settings.auth.session_secrets),
+            sign_in: SignIn::new(&settings, keys.clone(), ledger, clock),
+            keys,
             settings,
             epoch,
             clock,
@@ -132,6 +144,24 @@ pub(super) struct Opening {
     pub(super) shared: Arc<SessionShared>,
     pub(super) place: SessionPlace,
     /// By header or subprotocol, if at all.
-    pub(super) authenticated: Option<Result<Session, TokenError>>,
+    pub(super) credentials: Option<Credentials<'static>>,
     pub(super) peer: Peer,
+}
+
+/// The answer of a ledger that is given `limits.auth_timeout_ms`, and no time at all once the service stops.
+pub(super) async fn patiently(
+    shared: Arc<SessionShared>,
+    answer: impl Future<Output = SignedIn>,
+) -> Result<Session, End> {
+    let stopping = async {
+        while !shared.is_stopping() {
+            sleep(Duration::from_millis(STOPPING_CHECK_MS)).await;
+        }
+    };
+    tokio::select! {
+        result = answer => result.map_err(End::from),
+        () = stopping => Err(End::GoingAway),
+        // The client is not at fault.
+        () = sleep(Duration::from_millis(shared.settings.limits.auth_timeout_ms)) => Err(End::Overloaded),
+    }
 }

@@ -1,5 +1,6 @@
 //! What every handler of both listeners uses.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::ledger::{Admission, Lane, Permit, SqlLedger};
 use crate::telemetry::counters::Counters;
 
 use super::problem::{Code, Problem};
-use super::rate_limit::FailureLimit;
+use super::rate_limit::{AddressLimit, FAILURES, SIGN_INS};
 use super::request_counts;
 use super::session_shared::SessionShared;
 
@@ -22,8 +23,8 @@ use super::session_shared::SessionShared;
 pub struct HttpState {
     /// The settings the service was started with.
     pub settings: Arc<Settings>,
-    /// With the demo page.
-    pub is_dev: bool,
+    /// Only in development, with the demo page: where its bench sends webhooks to.
+    pub dev_internal_addr: Option<SocketAddr>,
     /// The time.
     pub clock: Clock,
     /// The way to every balance actor.
@@ -36,7 +37,9 @@ pub struct HttpState {
     pub counters: Arc<Counters>,
     /// What sessions use.
     pub sessions: Arc<SessionShared>,
-    pub(super) admin_failures: FailureLimit,
+    pub(super) admin_failures: AddressLimit,
+    pub(super) sign_ins: AddressLimit,
+    pub(super) sign_in_failures: AddressLimit,
     requests: AtomicUsize,
 }
 
@@ -44,7 +47,7 @@ impl HttpState {
     /// Composes the state.
     pub fn new(
         settings: Settings,
-        is_dev: bool,
+        dev_internal_addr: Option<SocketAddr>,
         clock: Clock,
         registry: Addr<Registry>,
         ledger: Arc<SqlLedger>,
@@ -53,19 +56,27 @@ impl HttpState {
         request_counts::prepare(&counters);
         let settings = Arc::new(settings);
         let epoch = ledger.epoch().to_owned();
-        let sessions = SessionShared::new(settings.clone(), epoch, clock, registry.clone(), counters.clone());
+        let sessions =
+            SessionShared::new(settings.clone(), epoch, clock, registry.clone(), counters.clone(), ledger.clone());
         Self {
             sessions: Arc::new(sessions),
             admission: Admission::new(settings.limits.queue_entries),
             settings,
-            is_dev,
+            dev_internal_addr,
             clock,
             registry,
             ledger,
             counters,
-            admin_failures: FailureLimit::new(),
+            admin_failures: AddressLimit::new(FAILURES),
+            sign_ins: AddressLimit::new(SIGN_INS),
+            sign_in_failures: AddressLimit::new(FAILURES),
             requests: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether the demo page is on.
+    pub(super) const fn is_dev(&self) -> bool {
+        self.dev_internal_addr.is_some()
     }
 
     /// From now on nothing new is taken.

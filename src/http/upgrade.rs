@@ -9,10 +9,9 @@ use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use crate::coordinator::messages::Peer;
 
 use super::HttpState;
-use super::browser_api::bearer;
 use super::problem::{Code, Problem};
 use super::session_shared::{Opening, SessionPlace};
-use super::session_token::{Session, TokenError};
+use super::sign_in::{self, Credentials};
 use super::sockets::Upgradable;
 
 /// The subprotocol of this service.
@@ -30,9 +29,8 @@ pub(super) async fn upgrade(request: HttpRequest, state: web::Data<HttpState>) -
     let shared = state.sessions.clone();
     let full = || Problem::new(Code::Overloaded, "no more sessions fit; come back later");
     let place = SessionPlace::take(&shared).ok_or_else(full)?;
-    let token = bearer(request.headers()).or_else(|| offered_token(request.headers()));
-    let authenticated: Option<Result<Session, TokenError>> =
-        token.map(|token| shared.keys.verify(token, shared.clock.now_s()));
+    let offered = || offered_token(request.headers()).map(|token| Credentials::Token(token.into()));
+    let credentials = sign_in::of_headers(request.headers()).or_else(offered).map(Credentials::into_owned);
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     let peer = Peer {
         address: request.peer_addr().map(|peer| peer.ip()),
@@ -40,7 +38,7 @@ pub(super) async fn upgrade(request: HttpRequest, state: web::Data<HttpState>) -
         connected_at_us: shared.clock.now_us(),
     };
     let mut response = accept(&request)?;
-    response.extensions_mut().insert(Opening { shared, place, authenticated, peer });
+    response.extensions_mut().insert(Opening { shared, place, credentials, peer });
     Ok(response)
 }
 

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use tokio::sync::oneshot;
 
 use crate::clock::Deadline;
-use crate::domain::{Account, NewEntry, Outcome, UserId};
+use crate::domain::{Account, NewEntry, Outcome, TelegramId, UserId};
 
 pub mod admission;
 pub mod audit;
@@ -157,6 +157,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// The committed state of one user, read after the call.
     fn account(&self, user_id: UserId) -> Pending<Account>;
+
+    /// The user that a Telegram id is linked to, read after the call.
+    fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>>;
 
     /// Whether the database answers.
     fn ping(&self) -> Pending<()>;

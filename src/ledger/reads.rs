@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::domain::{Account, Amount, Balances, Currencies, UserId};
+use crate::domain::{Account, Amount, Balances, Currencies, TelegramId, UserId};
 
 use super::LedgerError;
 use super::connection::AnyConnection;
@@ -114,6 +114,16 @@ pub(super) fn history(
 pub(super) fn user_exists(connection: &mut AnyConnection, user: UserId) -> Read<bool> {
     let found: Option<i64> = accounts::table.find(user.get()).select(accounts::user_id).first(connection).optional()?;
     Ok(found.is_some())
+}
+
+pub(super) fn user_of_telegram(connection: &mut AnyConnection, telegram_id: TelegramId) -> Read<Option<UserId>> {
+    let found: Option<i64> = accounts::table
+        .filter(accounts::telegram_id.eq(telegram_id.get()))
+        .select(accounts::user_id)
+        .first(connection)
+        .optional()?;
+    let unfit = |_| LedgerError::Unfit("a Telegram id is linked to what is no user id".into());
+    Ok(found.map(UserId::new).transpose().map_err(unfit)?)
 }
 
 pub(super) fn latest_conflicts(

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::config::DatabaseUrl;
-use crate::domain::{Account, Balances, Currencies, Rules, UserId};
+use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
 use crate::limits::ORPHANS_MAX;
 use crate::telemetry::counters::Counters;
 
@@ -114,7 +114,7 @@ impl SqlLedger {
     }
 
     /// Makes a user or links a Telegram id to it; durable when it answers.
-    pub fn put_user(&self, user_id: UserId, telegram_id: Option<i64>) -> Pending<PutUserOutcome> {
+    pub fn put_user(&self, user_id: UserId, telegram_id: Option<TelegramId>) -> Pending<PutUserOutcome> {
         let (reply, answer) = oneshot::channel();
         let user = PutUser { user_id, telegram_id, now_us: self.clock.now_us() };
         self.writer_of(user_id).send(Command::PutUser(user, reply));
@@ -176,6 +176,10 @@ impl Ledger for SqlLedger {
     fn account(&self, user: UserId) -> Pending<Account> {
         let currencies = self.currencies.clone();
         self.readers.read(move |connection| reads::account(connection, user, &currencies))
+    }
+
+    fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>> {
+        self.readers.read(move |connection| reads::user_of_telegram(connection, telegram_id))
     }
 
     fn ping(&self) -> Pending<()> {

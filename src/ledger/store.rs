@@ -2,7 +2,7 @@
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use crate::domain::{Currencies, UserId};
+use crate::domain::{Currencies, TelegramId, UserId};
 
 use super::batch::{Keys, Loaded, Plan};
 
@@ -63,7 +63,7 @@ pub struct PutUser {
     /// The user to make or to link.
     pub user_id: UserId,
     /// The Telegram id to link, if any.
-    pub telegram_id: Option<i64>,
+    pub telegram_id: Option<TelegramId>,
     /// Now, in microseconds since the Unix epoch.
     pub now_us: i64,
 }
@@ -181,13 +181,13 @@ macro_rules! put_user_rows {
             .execute($connection)?;
         if let Some(wanted) = telegram_id {
             let owner: Option<i64> =
-                a::accounts.filter(a::telegram_id.eq(wanted)).select(a::user_id).first($connection).optional()?;
+                a::accounts.filter(a::telegram_id.eq(wanted.get())).select(a::user_id).first($connection).optional()?;
             match owner {
                 Some(owner) if owner != user_id.get() => return Ok(PutUserOutcome::LinkedElsewhere),
                 Some(_) => {}
                 None => {
                     diesel::update(a::accounts.find(user_id.get()))
-                        .set((a::telegram_id.eq(wanted), a::updated_at_us.eq(now_us)))
+                        .set((a::telegram_id.eq(wanted.get()), a::updated_at_us.eq(now_us)))
                         .execute($connection)?;
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use crate::domain::{Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Source, UserId};
+use crate::domain::{Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Source, TelegramId, UserId};
 
 use super::batch::{Keys, Loaded, Plan};
 use super::store::{PutUser, PutUserOutcome, Store, StoreError};
@@ -158,7 +158,7 @@ impl Store for MemoryStore {
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
-        Ok(PutUserOutcome::Stored { telegram_id: user.telegram_id })
+        Ok(PutUserOutcome::Stored { telegram_id: user.telegram_id.map(TelegramId::get) })
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {

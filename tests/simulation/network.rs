@@ -70,8 +70,9 @@ impl Network {
     pub fn start_process(&self) {
         let (orphans, unheard) = mpsc::channel(1000);
         let counters = Arc::new(Counters::default());
+        let ledger = Arc::new(self.ledger.open(orphans));
         let shared = Shared {
-            ledger: Arc::new(self.ledger.open(orphans)),
+            ledger: ledger.clone(),
             clock: self.world.clock,
             currencies: Currencies::default(),
             epoch: "simulation".into(),
@@ -80,7 +81,8 @@ impl Network {
         };
         let registry = Registry::new(shared, unheard).start();
         let (clock, epoch) = (self.world.clock, "simulation".to_owned());
-        let sessions = SessionShared::new(self.settings.clone(), epoch, clock, registry.clone(), counters.clone());
+        let sessions =
+            SessionShared::new(self.settings.clone(), epoch, clock, registry.clone(), counters.clone(), ledger);
         let number = self.process.borrow().as_ref().map_or(1, |process| process.number + 1);
         note!(self.world, "process {number}");
         let admission = Admission::new(QUEUE_ENTRIES_MAX);

@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use super::SESSION_SECRET;
 
-fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
+pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any key will do");
     mac.update(message);
     mac.finalize().into_bytes().to_vec()

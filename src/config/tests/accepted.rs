@@ -168,11 +168,14 @@ fn writers_depend_on_the_database() {
 }
 
 #[test]
-fn telegram_takes_both_or_none() {
+fn telegram_takes_a_token_or_an_id_and_what_an_id_means() {
     let variables = [("BALANCE_AUTH__TELEGRAM_BOT_TOKEN", "1:a"), ("BALANCE_AUTH__TELEGRAM_IDENTITY", "user_id")];
     let auth = load("", &variables).expect("valid").auth;
     assert_eq!(auth.telegram_identity, Some(TelegramIdentity::UserId));
     assert!(load("", &variables[1..]).is_ok());
+    let by_id = [("BALANCE_AUTH__TELEGRAM_BOT_ID", "1"), variables[1]];
+    assert_eq!(load("", &by_id).expect("valid").auth.telegram_bot_id, Some(1));
+    assert!(load("", &[variables[0], variables[1], by_id[0]]).is_ok(), "the id of the token's bot");
 }
 
 #[test]

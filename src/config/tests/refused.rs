@@ -44,6 +44,13 @@ fn a_file_is_refused_by_the_key() {
         ("[limits]\nws_messages_per_s = 4294967296", "limits.ws_messages_per_s"),
         ("[auth]\ntelegram_identity = \"both\"", "auth.telegram_identity"),
         ("[auth]\ntelegram_bot_token = \"1:a\"", "auth.telegram_identity"),
+        ("[auth]\ntelegram_bot_id = 1", "auth.telegram_identity"),
+        ("[auth]\ntelegram_bot_id = 0\ntelegram_identity = \"linked\"", "auth.telegram_bot_id"),
+        ("[auth]\ntelegram_bot_id = 9007199254740992\ntelegram_identity = \"linked\"", "auth.telegram_bot_id"),
+        (
+            "[auth]\ntelegram_bot_id = 2\ntelegram_bot_token = \"1:a\"\ntelegram_identity = \"linked\"",
+            "auth.telegram_bot_id",
+        ),
         ("[currencies]", "currencies"),
         ("[currencies]\nTON = 9", "currencies.TON"),
         ("[currencies.TON]", "currencies.TON"),

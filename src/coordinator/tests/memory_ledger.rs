@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::{Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Rules, Source, UserId};
+use crate::domain::{
+    Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Rules, Source, TelegramId, UserId,
+};
 use crate::ledger::batch::{Group, Loaded, plan};
 use crate::ledger::{EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting};
 
@@ -127,6 +129,11 @@ impl Ledger for MemoryLedger {
             held.await.expect("released");
             result
         })
+    }
+
+    fn user_of_telegram(&self, _: TelegramId) -> Pending<Option<UserId>> {
+        let is_away = self.books().is_away;
+        Box::pin(async move { if is_away { Err(LedgerError::Unavailable("away".into())) } else { Ok(None) } })
     }
 
     fn ping(&self) -> Pending<()> {

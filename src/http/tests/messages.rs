@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::client_messages::{ClientMessage, Credentials};
+use super::super::client_messages::ClientMessage;
+use super::super::sign_in::Credentials;
 use crate::tests::{Members, check, spoiled_text};
 
 const NAMES: &[&str] = &["type", "id", "token", "init_data", "version", "user_id", "Type", "\\u0074ype"];
@@ -71,7 +72,9 @@ fn model(text: &str) -> Option<String> {
         "auth" if given("token").is_some() && given("init_data").is_none() => {
             Some(format!("token {}", value("token")?.as_str()?))
         }
-        "auth" if given("token").is_none() && given("init_data").is_some() => Some("init_data".to_owned()),
+        "auth" if given("token").is_none() && given("init_data").is_some() => {
+            Some(format!("init_data {}", value("init_data")?.as_str()?))
+        }
         "refresh" => Some(format!("refresh {}", id())),
         "ping" => Some(format!("ping {}", id())),
         "displayed" => version.filter(|version| *version >= 0).map(|version| format!("displayed {version}")),
@@ -85,7 +88,7 @@ fn a_message_is_what_its_members_say_or_is_refused() {
         let shown = |id: Option<Box<serde_json::value::RawValue>>| id.map(|id| id.get().to_owned()).unwrap_or_default();
         let found = match ClientMessage::parse(&text) {
             Ok(ClientMessage::Auth(Credentials::Token(token))) => Some(format!("token {token}")),
-            Ok(ClientMessage::Auth(Credentials::InitData)) => Some("init_data".to_owned()),
+            Ok(ClientMessage::Auth(Credentials::InitData(init_data))) => Some(format!("init_data {init_data}")),
             Ok(ClientMessage::Refresh { id }) => Some(format!("refresh {}", shown(id))),
             Ok(ClientMessage::Ping { id }) => Some(format!("ping {}", shown(id))),
             Ok(ClientMessage::Displayed { version }) => Some(format!("displayed {version}")),

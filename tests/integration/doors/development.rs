@@ -15,7 +15,7 @@ const ELSEWHERE: [&str; 6] =
 const KEYS: [(&str, &str); 2] =
     [("public_addr", "BALANCE_SERVER__PUBLIC_ADDR"), ("internal_addr", "BALANCE_SERVER__INTERNAL_ADDR")];
 
-fn start_dev(dir: &Path) -> Process {
+pub(super) fn start_dev(dir: &Path) -> Process {
     let any_port = |name: &str| (name.to_owned(), "127.0.0.1:0".to_owned());
     let variables = KEYS.map(|(_, name)| any_port(name));
     Process::start(dir, &["serve", "--dev"].map(OsString::from), &variables, &dir.join("service.log"))

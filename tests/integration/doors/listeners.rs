@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::routes::{BOTH, DEVELOPMENT, INTERNAL, PUBLIC};
+use super::routes::{BOTH, DEVELOPMENT, INTERNAL, PUBLIC, TELEGRAM};
 use crate::support::{ADMIN_TOKEN, Database, PATIENCE, TestApp, WEBHOOK_SECRET, now_s, on_sqlite, sign, token};
 
 on_sqlite![
@@ -81,10 +81,10 @@ async fn health_is_on_both_listeners_and_the_demo_on_neither(database: Database)
         for (method, path) in BOTH {
             assert_eq!(raw(listener, method, path, "", "").await.0, 200, "{path}");
         }
-        for (_, path) in DEVELOPMENT {
+        for (_, path) in DEVELOPMENT.iter().chain(TELEGRAM) {
             for method in ["GET", "POST"] {
                 let (status, answer) = raw(listener, method, path, &token(7), "").await;
-                assert_eq!(status, 404, "without --dev: {method} {path}: {answer}");
+                assert_eq!(status, 404, "neither --dev nor Telegram: {method} {path}: {answer}");
             }
         }
     }

@@ -3,6 +3,7 @@
 //! The forgeries are made from a seed that is printed; `BALANCE_TEST_SEED=<seed> cargo test --test integration doors`
 //! makes the same ones again, and `BALANCE_TEST_FORGERIES=<n>` makes more of them.
 
+mod bench;
 mod claim_forgeries;
 mod development;
 mod forge;

@@ -6,11 +6,26 @@ use std::path::Path;
 pub const BOTH: &[(&str, &str)] = &[("GET", "/healthz"), ("GET", "/readyz")];
 
 /// Of the public listener alone.
-pub const PUBLIC: &[(&str, &str)] = &[("GET", "/api/v1/balance"), ("GET", "/api/v1/entries"), ("GET", "/ws")];
+pub const PUBLIC: &[(&str, &str)] = &[
+    ("GET", "/api/v1/balance"),
+    ("GET", "/api/v1/entries"),
+    ("GET", "/ws"),
+    ("GET", "/client/balance-client.js"),
+    ("HEAD", "/client/balance-client.js"),
+];
+
+/// Of the public listener alone, and only with sign-in by Telegram.
+pub const TELEGRAM: &[(&str, &str)] = &[("POST", "/api/v1/sessions")];
 
 /// Of the public listener alone, and only with `--dev`.
-pub const DEVELOPMENT: &[(&str, &str)] =
-    &[("GET", "/"), ("GET", "/demo/demo.js"), ("GET", "/demo/demo.css"), ("POST", "/demo/token")];
+pub const DEVELOPMENT: &[(&str, &str)] = &[
+    ("GET", "/"),
+    ("GET", "/demo/demo.js"),
+    ("GET", "/demo/demo.css"),
+    ("POST", "/demo/token"),
+    ("POST", "/dev/v1/token"),
+    ("POST", "/dev/v1/entries"),
+];
 
 /// Of the internal listener alone. `7` stands for a user.
 pub const INTERNAL: &[(&str, &str)] = &[
@@ -35,11 +50,11 @@ pub const INTERNAL: &[(&str, &str)] = &[
 fn written(code: &str) -> Vec<(String, String)> {
     let of = |rest: &str| {
         let (path, rest) = rest.split_once('"').expect("a literal path");
-        let (_, rest) = rest.split_once(".route(").expect("a route");
-        let (method, _) = rest.split_once("()").expect("a method");
-        (method.to_uppercase(), path.replace("{user_id}", "7"))
+        let path = path.replace("{user_id}", "7").replace("{file}", "balance-client.js");
+        let method = |rest: &str| rest.split_once("()").expect("a method").0.to_uppercase();
+        rest.split(".route(").skip(1).map(|rest| (method(rest), path.clone())).collect::<Vec<_>>()
     };
-    code.split("resource(\"").skip(1).map(of).collect()
+    code.split("resource(\"").skip(1).flat_map(of).collect()
 }
 
 #[test]
@@ -51,26 +66,28 @@ fn no_route_of_the_service_is_missing_in_this_list() {
         rest.split_once(to).unwrap_or_else(|| panic!("{to} in the router")).0.to_owned()
     };
     let public = between("pub fn public(", "\n}\n");
-    let (public, rest) = public.split_once("if state.is_dev {").expect("development has a block");
+    let (public, rest) = public.split_once("if state.is_dev() {").expect("development has a block");
     let (development, end) = rest.split_once("\n    }\n").expect("the block ends");
     assert!(!end.contains("resource("), "routes behind the block of development:\n{end}");
     let internal = between("pub fn internal(", "\n}\n");
     let health = between("\nfn health(", "\n}\n");
+    let telegram = between("\nfn telegram(", "\n}\n");
 
     for (what, code, list) in [
         ("public", public, PUBLIC),
         ("development", development, DEVELOPMENT),
+        ("telegram", &telegram, TELEGRAM),
         ("internal", &internal, INTERNAL),
         ("health", &health, BOTH),
     ] {
         let found = written(code);
-        assert_eq!(found.len(), code.matches(".route(").count(), "a resource with two routes in {what}");
+        assert_eq!(found.len(), code.matches(".route(").count(), "a route that is not read in {what}");
         assert_eq!(found.len(), list.len(), "{what}: the router has {found:#?}");
         for (method, path) in found {
             let is_listed = list.iter().any(|(known, whole)| *known == method && whole.ends_with(&path));
             assert!(is_listed, "{method} {path} of the {what} listener is not in this list");
         }
     }
-    let routes: usize = [PUBLIC, DEVELOPMENT, INTERNAL, BOTH].iter().map(|list| list.len()).sum();
+    let routes: usize = [PUBLIC, TELEGRAM, DEVELOPMENT, INTERNAL, BOTH].iter().map(|list| list.len()).sum();
     assert_eq!(text.matches(".route(").count(), routes, "a route outside these functions");
 }

@@ -2,12 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::entry;
 use crate::support::{
-    ADMIN_TOKEN, Database, SESSION_SECRET, Signed, TestApp, WEBHOOK_SECRET, claims, mint, on_both_databases,
-    run_program, token,
+    ADMIN_TOKEN, BOT_TOKEN, Database, InitData, SESSION_SECRET, Signed, TestApp, WEBHOOK_SECRET, claims, mint,
+    on_both_databases, run_program, token,
 };
 
 on_both_databases![nothing_secret_is_logged_by_any_crate_at_any_level];
@@ -17,9 +17,6 @@ const PASSWORD: (&str, &str) = ("geheim@db/pass", "geheim%40db%2Fpass");
 
 /// What Prometheus shows.
 const METRICS_TOKEN: &str = "geheim-metrics-token";
-
-/// What a Mini App hands over.
-const INIT_DATA: &str = "query_id=AAHdF6IQAAAAAN0XohDhrOrc&user=%7B%22id%22%3A7%7D&auth_date=1700000000&hash=c501b71e775f74ce10e377dea85a7ea24ecd640b223ea86dfe453e0eaed2e2b2";
 
 /// Everything that must not be found, by name.
 #[derive(Default)]
@@ -58,6 +55,17 @@ impl Hidden {
         }
     }
 
+    /// The secret parts of init data: the whole, its proofs, and the person in it.
+    fn init_data(&mut self, name: &str, init_data: &str) {
+        self.text(name, init_data);
+        for part in init_data.split('&').map(|pair| pair.split_once('=').expect("a pair").1) {
+            // A time is no secret, and in every line.
+            if !part.bytes().all(|b| b.is_ascii_digit()) {
+                self.0.push((format!("a part of {name}"), part.to_owned()));
+            }
+        }
+    }
+
     /// A webhook signature and the MAC in it.
     fn signature(&mut self, name: &str, signature: &str) {
         let bare = signature.trim_start_matches("v1,");
@@ -92,6 +100,7 @@ fn configured() -> Hidden {
     hidden.text("the session secret", SESSION_SECRET);
     hidden.text("the admin token", ADMIN_TOKEN);
     hidden.text("the metrics token", METRICS_TOKEN);
+    hidden.text("the bot's token", BOT_TOKEN);
     hidden.text("the password", PASSWORD.0);
     hidden.text("the escaped password", PASSWORD.1);
     hidden
@@ -147,13 +156,38 @@ async fn browsers(app: &TestApp, hidden: &mut Hidden) {
             ws.closed().await;
         }
     }
-    hidden.text("init_data", INIT_DATA);
-    let mut ws = app.ws(&[]).await;
-    ws.send_json(json!({"type": "auth", "init_data": INIT_DATA})).await;
-    ws.assert_closed(4501, "unauthenticated").await;
-    let sign_in =
-        app.http.post(format!("http://{}/api/v1/sessions", app.public)).json(&json!({"init_data": INIT_DATA}));
-    assert_eq!(sign_in.send().await.expect("an answer").status(), 404, "Telegram is not configured");
+}
+
+/// Good init data, old, spoiled and of another bot, by every door.
+async fn mini_apps(app: &TestApp, hidden: &mut Hidden) {
+    let good = InitData::of(7);
+    let link = Signed::new(reqwest::Method::PUT, "/internal/v1/users/1").body(r#"{"telegram_id":7}"#);
+    app.send(link).await.ok();
+    for (name, init_data) in [
+        ("init data", good.text()),
+        ("old init data", good.clone().aged(100_000).text()),
+        ("init data of another bot", good.clone().by("7000000002:another").text()),
+        ("spoiled init data", good.text().replace("auth_date=1", "auth_date=2")),
+    ] {
+        hidden.init_data(name, &init_data);
+        let sign_in = app.public_request(reqwest::Method::POST, "/api/v1/sessions");
+        let signed_in = sign_in.json(&json!({"init_data": init_data})).send().await.expect("an answer");
+        assert_eq!(signed_in.status() == 200, name == "init data", "{name}");
+        if let Some(token) = signed_in.json::<Value>().await.expect("JSON")["token"].as_str() {
+            hidden.token("a token for a Mini App", token);
+        }
+        let header = format!("tma {init_data}");
+        app.browser("/api/v1/balance", "", &[("authorization", &header)]).await;
+        let balance = app.public_request(reqwest::Method::GET, "/api/v1/balance").header("authorization", &header);
+        balance.send().await.expect("an answer");
+        app.plain_get(app.public, &format!("/api/v1/balance?init_data={init_data}")).await;
+        for headers in [&[("authorization", header.as_str())][..], &[]] {
+            let mut ws = app.ws(headers).await;
+            ws.send_json(json!({"type": "auth", "init_data": init_data})).await;
+            ws.try_send(tokio_tungstenite::tungstenite::Message::binary(init_data.clone().into_bytes())).await;
+            ws.closed().await;
+        }
+    }
 }
 
 async fn administrators(app: &TestApp, hidden: &mut Hidden) {
@@ -178,7 +212,12 @@ async fn administrators(app: &TestApp, hidden: &mut Hidden) {
 }
 
 async fn nothing_secret_is_logged_by_any_crate_at_any_level(database: Database) {
-    let mut app = TestApp::on(database).log("trace").start().await;
+    let mut app = TestApp::on(database)
+        .set("auth.telegram_bot_token", BOT_TOKEN)
+        .set("auth.telegram_identity", "linked")
+        .log("trace")
+        .start()
+        .await;
     let url = with_password(&app.database.url());
     app.stop().await;
     app.reconfigure("database.url", url.clone());
@@ -187,6 +226,7 @@ async fn nothing_secret_is_logged_by_any_crate_at_any_level(database: Database) 
     let mut hidden = configured();
     webhooks(&app, &mut hidden).await;
     browsers(&app, &mut hidden).await;
+    mini_apps(&app, &mut hidden).await;
     administrators(&app, &mut hidden).await;
     app.stop().await;
     let log = app.log();
@@ -200,6 +240,8 @@ async fn nothing_secret_is_logged_by_any_crate_at_any_level(database: Database) 
         ("BALANCE_AUTH__WEBHOOK_SECRETS", "geheim-no-webhook-secret".to_owned()),
         ("BALANCE_AUTH__SESSION_SECRETS", "geheim".to_owned()),
         ("BALANCE_AUTH__ADMIN_TOKENS", "geheim with spaces".to_owned()),
+        ("BALANCE_AUTH__TELEGRAM_BOT_TOKEN", "7:geheim with spaces".to_owned()),
+        ("BALANCE_AUTH__TELEGRAM_BOT_ID", "8".to_owned()),
         ("BALANCE_DATABASE__URL", format!("postgres://u:{}@127.0.0.1:1/db", PASSWORD.1)),
         ("BALANCE_DATABASE__URL", "postgres://u:geheim%zz@127.0.0.1:1/db".to_owned()),
         ("BALANCE_DATABASE__URL", "postgres://u:geheim@[::1/db".to_owned()),
