@@ -14,6 +14,7 @@ mod tick;
 mod users;
 
 use std::process::Command as Program;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -46,7 +47,9 @@ pub fn run(command: &Command, options: Common) -> Result<bool> {
     facts(&mut bench)?;
     for (of, gate) in ALL {
         if command == of || *command == Command::All {
+            let start = Instant::now();
             gate(&mut bench)?;
+            eprintln!("{of:?}: measured in {:.0} s", start.elapsed().as_secs_f64());
         }
     }
     println!("{}", bench.report.table());
