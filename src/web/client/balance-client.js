@@ -69,7 +69,7 @@ export class BalanceClient {
     on('visibilitychange', () => this.#isVisible() && this.#wake(), env.document);
     on('pagehide', this.#suspend);
     on('offline', () => this.#run.link && this.#lost(1006, 'offline'));
-    on('abort', () => telegram?.offEvent?.('activated', this.#wake), abort.signal);
+    abort.signal.onabort = () => telegram?.offEvent?.('activated', this.#wake);
     telegram?.onEvent?.('activated', this.#wake);
     this.#set({ status: 'connecting', error: null });
     this.#restore('userId', this.#options.userId);
@@ -97,10 +97,7 @@ export class BalanceClient {
     const now = performance.now();
     const age = now - this.#confirmedMs;
     if (!this.#run || (!isStale && (status === 'live' || age < ttl_ms))) return this.#state;
-    if (now >= Math.max(this.#readMs + min_age_ms, this.#run.notBeforeMs)) {
-      this.#readMs = now;
-      this.#reading = this.#fetch('');
-    }
+    if (now >= Math.max(this.#readMs + min_age_ms, this.#run.notBeforeMs)) this.#reading = this.#fetch('');
     if (age >= ttl_ms + stale_while_revalidate_ms) await this.#reading;
     return this.#state;
   }
@@ -283,6 +280,7 @@ export class BalanceClient {
 
   async #fetch(query) {
     const run = this.#run;
+    this.#readMs = performance.now();
     try {
       const credential = await this.#credential(run);
       const began = ++this.#tick;

@@ -3,6 +3,7 @@
 
 const LEADER_TIMEOUT_MS = 3_000;
 const CONNECT_TIMEOUT_MS = 10_000;
+const HANDOVER_MS = 100;
 const suspecting = new WeakSet(); // pages whose leader did not answer: they take the lock next time
 
 /** A shared socket, or undefined where the browser has no means for it. */
@@ -85,7 +86,13 @@ class SharedSocket {
   #fail(code, reason) {
     if (this.readyState > 1) return;
     // What befell this tab's own token is not the others' concern: the next one leads.
-    if (this.#isLeader && code !== 4501) this.#channel.postMessage({ close: { code, reason } });
+    if (this.#isLeader && code !== 4501) {
+      this.#channel.postMessage({ close: { code, reason } });
+      // The others must hear of it before one of them gets the lock.
+      const release = this.#release;
+      this.#release = () => {};
+      this.#env.setTimeout(release, HANDOVER_MS);
+    }
     this.#end();
     this.onclose?.({ code, reason });
   }

@@ -295,6 +295,7 @@ test('Retry-After and retry_after_ms are waited for, even by a page that wakes',
   world.server.isLedgerAway = 'unknown';
   const [session] = world.server.sessions;
   session.tell({ type: 'error', code: 'overloaded', message: 'later', retry_after_ms: 5_000 });
+  await world.advance(20);
   session.end(1013, 'overloaded');
   await world.advance(4_900);
   assert.equal(client.current.status, 'offline');

@@ -40,8 +40,8 @@ export class World {
   }
 
   /** A client in a tab of its own; `states` collects what a listener was shown. */
-  client({ tab = this.browser.tab({ hasLocks: false }), userId = USER, ttlMs, ...options } = {}) {
-    const secret = options.getInitData ? {} : { getToken: () => this.token(userId, ttlMs) };
+  client({ tab = this.browser.tab({ hasLocks: false }), as = USER, ttlMs, ...options } = {}) {
+    const secret = options.getInitData ? {} : { getToken: () => this.token(as, ttlMs) };
     const client = new BalanceClient({ url: 'https://balance.example', env: tab.env, ...secret, ...options });
     const states = [];
     client.subscribe((state) => states.push(state));
