@@ -65,6 +65,7 @@ export class Tab {
   isFrozen = false;
   isClosed = false;
   #queued = [];
+  cleared = new Set();
   frames = []; // waiting for an animation frame
 
   constructor(browser, { isVisible = true, hasLocks = true } = {}) {
@@ -80,8 +81,15 @@ export class Tab {
       dispatchEvent: window.dispatchEvent.bind(window),
       document: this.document,
       location: { href: 'https://app.example/page' },
-      setTimeout: (task, ms) => clock.setTimeout(() => run(task), ms),
-      clearTimeout: (id) => clock.clearTimeout(id),
+      setTimeout: (task, ms) => {
+        // A frozen tab's timer that is due may still be cleared.
+        const id = clock.setTimeout(() => run(() => this.cleared.has(id) || task()), ms);
+        return id;
+      },
+      clearTimeout: (id) => {
+        this.cleared.add(id);
+        clock.clearTimeout(id);
+      },
       requestAnimationFrame: (task) => this.frames.push(task),
       fetch: (url, init) => server.fetch(run, url, init),
       WebSocket: server.socketClass(run),
@@ -142,6 +150,7 @@ export class Tab {
       if (lock.holder?.tab === this) this.browser.release(lock, lock.holder);
     }
     for (const socket of server.openSockets) if (socket instanceof this.env.WebSocket) socket.end(1006, '');
+    this.env.WebSocket = undefined; // what it was about to do, it does no more
   }
 }
 

@@ -29,6 +29,8 @@ export class Server {
   httpLatencyMs = LATENCY_MS;
   clientCache = { ttl_ms: 60_000, stale_while_revalidate_ms: 30_000, min_age_ms: 3_000 };
   initDataUsers = new Map();
+  /** When a frame arrives: once for each delay. A test may lose, repeat and reorder frames here. */
+  delays = () => [LATENCY_MS];
 
   constructor(clock) {
     this.#clock = clock;
@@ -172,7 +174,9 @@ export class Server {
       }
       tell(frame) {
         const data = typeof frame === 'string' ? frame : JSON.stringify(frame);
-        server.later(LATENCY_MS, () => this.readyState === 1 && page(() => this.onmessage?.({ data })));
+        for (const delayMs of server.delays(data)) {
+          server.later(delayMs, () => this.readyState === 1 && page(() => this.onmessage?.({ data })));
+        }
       }
       end(code, reason) {
         if (this.readyState > 1) return;
