@@ -9,6 +9,8 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
 const POLICY = { ttl_ms: 60_000, stale_while_revalidate_ms: 30_000, min_age_ms: 3_000 };
 const NOTHING = { userId: null, balances: null, version: null, epoch: null, asOf: null, isStale: true, error: null, lastUpdate: null };
 
+const nowMs = () => performance.timeOrigin + performance.now(); // other tabs have the same
+
 export class BalanceError extends Error {
   constructor(code, message = code) {
     super(message);
@@ -26,10 +28,8 @@ export class BalanceClient {
   #run = null; // new with each start: who holds another is late
   #timers = new Map();
   #policy = POLICY;
-  #tick = 0; // orders what happens
-  #forgottenAt = 0;
-  #adoptedAt = 0; // the epoch; 0: not confirmed yet
-  #confirmedAt = 0;
+  #forgotten = 0;
+  #adoptedMs = -Infinity; // the epoch
   #confirmedMs = -Infinity;
   #readMs = -Infinity;
   #reading;
@@ -94,7 +94,7 @@ export class BalanceClient {
   async read() {
     const { ttl_ms, stale_while_revalidate_ms, min_age_ms } = this.#policy;
     const { status, isStale } = this.#state;
-    const now = performance.now();
+    const now = nowMs();
     const age = now - this.#confirmedMs;
     if (!this.#run || (!isStale && (status === 'live' || age < ttl_ms))) return this.#state;
     if (now >= Math.max(this.#readMs + min_age_ms, this.#run.notBeforeMs)) this.#reading = this.#fetch('');
@@ -166,19 +166,16 @@ export class BalanceClient {
     this.#paint();
   }
 
-  // `began`: the tick at which it was asked for. A late answer may only raise the version.
-  #adopt(value, began, isCurrent = began > this.#confirmedAt, patch) {
+  // `beganMs`: when its source was asked. A late answer may only raise the version.
+  #adopt(value, beganMs, isCurrent = beganMs > this.#confirmedMs, patch) {
     const shown = this.#state;
     const isOther = value.epoch !== shown.epoch;
-    if (isOther && began <= this.#adoptedAt) return false;
+    if (isOther && beganMs <= this.#adoptedMs) return false;
     if (!isCurrent && !isOther && value.version <= shown.version) return true;
     const isStale = value.isStale || (!isCurrent && shown.isStale);
     const { userId, epoch, version, balances, asOf, lastUpdate = shown.lastUpdate } = value;
-    if (isOther || !this.#adoptedAt) this.#adoptedAt = ++this.#tick;
-    if (!isStale) {
-      this.#confirmedAt = ++this.#tick;
-      this.#confirmedMs = performance.now();
-    }
+    if (isOther || this.#adoptedMs < 0) this.#adoptedMs = nowMs();
+    if (!isStale) this.#confirmedMs = nowMs();
     const isBehind = !isOther && version < shown.version;
     const error = isStale ? shown.error : null;
     this.#set({ isStale, error, ...(!isBehind && { userId, epoch, version, balances, asOf, lastUpdate }), ...patch });
@@ -187,9 +184,8 @@ export class BalanceClient {
   }
 
   #forget(status, isStored = true) {
-    this.#forgottenAt = ++this.#tick;
-    this.#adoptedAt = this.#confirmedAt = 0;
-    this.#confirmedMs = this.#readMs = -Infinity;
+    this.#forgotten += 1;
+    this.#adoptedMs = this.#confirmedMs = this.#readMs = -Infinity;
     if (isStored) this.#store('removeItem');
     this.#set({ ...NOTHING, status });
   }
@@ -280,10 +276,11 @@ export class BalanceClient {
 
   async #fetch(query) {
     const run = this.#run;
-    this.#readMs = performance.now();
+    this.#readMs = nowMs();
     try {
       const credential = await this.#credential(run);
-      const began = ++this.#tick;
+      const beganMs = nowMs();
+      const forgotten = this.#forgotten;
       const [response, body] = await this.#bounded(run, async (signal) => {
         const { authorization } = credential;
         // A cache may know another user's balance by this URL.
@@ -291,13 +288,13 @@ export class BalanceClient {
         const response = await this.#env.fetch(`${this.#base}/api/v1/balance${query}`, init);
         return [response, await response.json().catch(() => ({}))];
       });
-      if (run !== this.#run || began < this.#forgottenAt) return this.#state;
+      if (run !== this.#run || forgotten !== this.#forgotten) return this.#state;
       if (response.status === 401) run.credential = null;
-      run.notBeforeMs = performance.now() + (response.headers.get('retry-after') * 1000 || 0);
+      run.notBeforeMs = nowMs() + (response.headers.get('retry-after') * 1000 || 0);
       const value = fromFrame(body);
       if (!response.ok || !value) throw new BalanceError(body.code ?? `http_${response.status}`, body.detail);
       if (value.userId !== (credential.userId ?? this.#state.userId ?? value.userId)) this.#changeUser(run);
-      else if (value.epoch === this.#state.epoch || !run.link?.isLive) this.#adopt(value, began);
+      else if (value.epoch === this.#state.epoch || !run.link?.isLive) this.#adopt(value, beganMs);
     } catch (error) {
       const { status, isStale } = this.#state;
       if (run && run === this.#run) this.#set({ error, isStale: isStale || status !== 'live' });
@@ -323,7 +320,7 @@ export class BalanceClient {
   }
 
   #open(run, credential, tabs) {
-    const link = { credential, began: ++this.#tick, isHeard: true, displayed: -1 };
+    const link = { credential, beganMs: nowMs(), isHeard: true, displayed: -1 };
     const current = (task) => (event) => run.link === link && task(event);
     run.link = link;
     this.#later('link', TIMEOUT_MS, () => this.#lost(1006, 'timeout'));
@@ -362,17 +359,17 @@ export class BalanceClient {
     const isAway = code === 'ledger_unavailable';
     if (!link.isLive && (isBalance || isAway)) {
       link.isLive = true;
-      link.liveMs = performance.now();
+      link.liveMs = nowMs();
       run.isRefused = false;
       this.#cancel('link');
     }
     const refresh = id && link.refresh?.id === id && link.refresh;
     if (isBalance) {
-      if (!this.#adopt(value, link.began, true, { status: 'live' })) return this.#lost(1006, 'epoch_over');
+      if (!this.#adopt(value, link.socket.beganMs ?? link.beganMs, true, { status: 'live' })) return this.#lost(1006, 'epoch_over');
       if (refresh) refresh.resolve();
     } else if (type === 'error') {
       const error = new BalanceError(code, message);
-      if (retry_after_ms) run.notBeforeMs = performance.now() + retry_after_ms;
+      if (retry_after_ms) run.notBeforeMs = nowMs() + retry_after_ms;
       this.#set({ error, ...(isAway && { status: 'live', isStale: true }) });
       if (refresh) refresh.reject(error);
     }
@@ -384,7 +381,7 @@ export class BalanceClient {
 
   #probe(link) {
     link.isHeard = false;
-    this.#send({ type: 'ping', id: ++this.#tick });
+    this.#send({ type: 'ping' });
     const judge = () => (link.isHeard ? this.#beat(link) : this.#lost(4408, 'heartbeat_lost'));
     this.#later('heartbeat', Math.min(TIMEOUT_MS, link.heartbeatMs), judge);
   }
@@ -409,7 +406,7 @@ export class BalanceClient {
     const run = this.#run;
     const { isLive, liveMs } = run.link;
     const error = new BalanceError(reason || 'connection_lost', `closed with ${code}`);
-    if (performance.now() - liveMs >= STABLE_MS) run.failures = 0;
+    if (nowMs() - liveMs >= STABLE_MS) run.failures = 0;
     this.#hangUp(run);
     if (code === 4501) {
       run.credential = null;
@@ -437,7 +434,7 @@ export class BalanceClient {
     const run = this.#run;
     const { status, isStale } = this.#state;
     const ms = Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** run.failures++);
-    this.#later('retry', Math.max(ms, run.notBeforeMs - performance.now()), () => this.#connect());
+    this.#later('retry', Math.max(ms, run.notBeforeMs - nowMs()), () => this.#connect());
     this.#set({ status: 'offline', error, isStale: isStale || status !== 'offline' });
     if (run.failures > 1) this.read();
   }
@@ -463,7 +460,7 @@ export class BalanceClient {
     const { link, notBeforeMs } = run;
     run.isSuspended = false;
     if (link) link.isLive && link.isHeard && this.#probe(link);
-    else this.#later('retry', Math.max(0, notBeforeMs - performance.now()), () => this.#connect());
+    else this.#later('retry', Math.max(0, notBeforeMs - nowMs()), () => this.#connect());
     this.#paint();
   };
 

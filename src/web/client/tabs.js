@@ -4,7 +4,7 @@
 const LEADER_TIMEOUT_MS = 3_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const HANDOVER_MS = 100;
-const suspecting = new WeakSet(); // pages whose leader did not answer: they take the lock next time
+const suspecting = new WeakSet(); // pages whose leader was silent or behind: they take the lock next time
 
 /** A shared socket, or undefined where the browser has no means for it. */
 export function open(env, url, key) {
@@ -18,6 +18,7 @@ class SharedSocket {
   onopen = null;
   onmessage = null;
   onclose = null;
+  beganMs; // when the real socket of the frame that is told was opened
   #env;
   #url;
   #name;
@@ -29,6 +30,7 @@ class SharedSocket {
   #isLeader = false;
   #isAnswered = false;
   #isSilent = false; // nothing came since the last ping
+  #isTelling = false;
   #socket = null; // the leader's
   #replay = []; // what a tab that comes later has to hear first
   #displayed = -1;
@@ -60,7 +62,8 @@ class SharedSocket {
   }
 
   close() {
-    if (this.#isSilent) suspecting.add(this.#env);
+    // Closed in the middle of a frame: the client does not believe it.
+    if (this.#isSilent || this.#isTelling) suspecting.add(this.#env);
     this.#end();
   }
 
@@ -122,6 +125,7 @@ class SharedSocket {
 
   #lead() {
     this.#isLeader = true;
+    this.beganMs = performance.timeOrigin + performance.now();
     this.#later(CONNECT_TIMEOUT_MS, () => this.#fail(1006, 'timeout'));
     try {
       const socket = (this.#socket = new this.#env.WebSocket(this.#url, 'balance.v1'));
@@ -139,7 +143,7 @@ class SharedSocket {
     try {
       this.#remember(data, JSON.parse(data));
     } catch {} // what is no frame is the client's to ignore
-    this.#channel.postMessage({ frames: [data] });
+    this.#channel.postMessage({ frames: [data], beganMs: this.beganMs });
     this.#deliver([data]);
   }
 
@@ -159,7 +163,9 @@ class SharedSocket {
 
   #deliver(frames) {
     this.#isSilent = false;
+    this.#isTelling = true;
     for (const data of frames) this.onmessage?.({ data });
+    this.#isTelling = false;
   }
 
   #forward(text) {
@@ -171,13 +177,14 @@ class SharedSocket {
     if (this.#socket?.readyState === 1) this.#socket.send(text);
   }
 
-  #hear({ call, forward, frames, to = this.#id, close }) {
+  #hear({ call, forward, frames, beganMs, to = this.#id, close }) {
     if (this.#isLeader) {
-      if (call) this.#channel.postMessage({ frames: this.#replay, to: call });
+      if (call) this.#channel.postMessage({ frames: this.#replay, beganMs: this.beganMs, to: call });
       if (forward) this.#forward(forward);
     } else if (this.#auth !== null && to === this.#id) {
       if (frames) {
         this.#isAnswered = true;
+        this.beganMs = beganMs;
         this.#deliver(frames);
       } else if (close) this.#fail(close.code, close.reason);
     }
