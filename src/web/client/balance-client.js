@@ -294,7 +294,10 @@ export class BalanceClient {
       const value = fromFrame(body);
       if (!response.ok || !value) throw new BalanceError(body.code ?? `http_${response.status}`, body.detail);
       if (value.userId !== (credential.userId ?? this.#state.userId ?? value.userId)) this.#changeUser(run);
-      else if (value.epoch === this.#state.epoch || !run.link?.isLive) this.#adopt(value, beganMs);
+      else {
+        const { epoch } = this.#state;
+        if (this.#adopt(value, beganMs) && epoch !== value.epoch && run.link?.isLive) this.#lost(1006, 'epoch_over');
+      }
     } catch (error) {
       const { status, isStale } = this.#state;
       if (run && run === this.#run) this.#set({ error, isStale: isStale || status !== 'live' });

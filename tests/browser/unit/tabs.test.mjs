@@ -224,3 +224,21 @@ test('a leader whose connection never opens does not keep the others waiting', a
   assert.equal(follower.current.status, 'live');
   assert.equal(world.server.openSockets.length, 1);
 });
+
+// Found by the property test with seed 1705844059.
+test('a leader that still tells of an epoch that is over is not believed, and replaced', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  const [leader, follower] = await tabs(world, 2);
+  world.server.sessions.clear(); // its connection is dead, which nothing tells it
+  world.server.epoch = 'e2';
+  follower.tab.fire('offline');
+  await Promise.all([follower.refresh(), world.advance(100)]);
+  assert.equal(follower.current.epoch, 'e2');
+  follower.states.length = 0;
+  await world.advance(10_000);
+  assert.ok(follower.states.every(({ epoch }) => epoch === 'e2'));
+  assert.deepEqual(statuses([leader, follower]), ['live', 'live']);
+  assert.deepEqual([leader.current.epoch, follower.current.epoch], ['e2', 'e2']);
+  assert.equal(world.server.openSockets.length, 1);
+});
