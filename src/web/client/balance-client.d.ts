@@ -65,7 +65,7 @@ export type BalanceOptions = CommonOptions &
     | {
         /**
          * Fetches a session token. Called for the first connection, ahead of the token's end, and when it was refused.
-         * Nothing (`null`, `""`) means that nobody is signed in; an error, that it is worth trying again.
+         * Nothing (`null`, `""`) means that nobody is signed in; an error, or no answer for 10 s, that it is worth trying again.
          */
         getToken: () => string | null | undefined | Promise<string | null | undefined>;
         getInitData?: undefined;

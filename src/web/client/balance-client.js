@@ -5,7 +5,6 @@ const BACKOFF_MAX_MS = 20_000;
 const TIMEOUT_MS = 10_000;
 const STABLE_MS = 10_000;
 const RENEW_RETRY_MS = 5_000;
-const TIMER_MAX_MS = 2 ** 31 - 1;
 const POLICY = { ttl_ms: 60_000, stale_while_revalidate_ms: 30_000, min_age_ms: 3_000 };
 const NOTHING = { userId: null, balances: null, version: null, epoch: null, asOf: null, isStale: true, error: null, lastUpdate: null };
 
@@ -39,7 +38,7 @@ export class BalanceClient {
 
   constructor(options) {
     const { url = '', getToken, getInitData, env = globalThis } = options;
-    if (!getToken === !getInitData) throw new TypeError('give either getToken or getInitData');
+    if (!getToken === !getInitData) throw new TypeError('getToken or getInitData?');
     this.#options = options;
     this.#env = env;
     this.#base = new URL(url, env.location?.href ?? 'http://localhost').href.replace(/^ws/, 'http').replace(/\/(ws)?$/, '');
@@ -52,9 +51,9 @@ export class BalanceClient {
   getSnapshot = () => this.#state;
 
   subscribe = (listener) => {
-    const entry = { listener };
-    this.#listeners.add(entry);
-    return () => this.#listeners.delete(entry);
+    const tell = () => listener(this.#state);
+    this.#listeners.add(tell);
+    return () => this.#listeners.delete(tell);
   };
 
   start() {
@@ -117,16 +116,16 @@ export class BalanceClient {
   }
 
   #after(ms, task) {
-    return this.#env.setTimeout(task, Math.min(ms, TIMER_MAX_MS));
+    return this.#env.setTimeout(task, Math.min(ms, 2 ** 31 - 1));
   }
 
   #later(name, ms, task) {
-    this.#cancel(name);
+    this.#env.clearTimeout(this.#timers.get(name));
     this.#timers.set(name, this.#after(ms, task));
   }
 
-  #cancel(...names) {
-    for (const name of names) this.#env.clearTimeout(this.#timers.get(name));
+  #cancel() {
+    for (const timer of this.#timers.values()) this.#env.clearTimeout(timer);
   }
 
   // Ends with the task, its time or the run.
@@ -156,9 +155,9 @@ export class BalanceClient {
     const next = Object.freeze({ ...old, ...patch });
     if (Object.keys(next).every((key) => Object.is(next[key], old[key]))) return;
     this.#state = next;
-    for (const { listener } of this.#listeners) {
+    for (const tell of this.#listeners) {
       try {
-        listener(this.#state);
+        tell();
       } catch (error) {
         (this.#env.reportError ?? console.error)(error);
       }
@@ -232,8 +231,8 @@ export class BalanceClient {
   }
 
   async #ask(run) {
-    const { getToken, getInitData = getToken } = this.#options;
-    const secret = await this.#bounded(run, async () => getInitData());
+    const { getToken, getInitData } = this.#options;
+    const secret = await this.#bounded(run, async () => (getToken ?? getInitData)());
     if (run !== this.#run) throw new BalanceError('closed');
     if (!secret) {
       const error = new BalanceError('signed_out');
@@ -266,8 +265,7 @@ export class BalanceClient {
         await this.#bounded(run, () => answer);
         return this.#state;
       } catch (error) {
-        if (run !== this.#run) return this.#state;
-        if (run.link === link) this.#set({ error });
+        if (!/timeout|connection_lost/.test(error.code)) return this.#state;
       }
     }
     this.#wake();
@@ -309,7 +307,7 @@ export class BalanceClient {
     const run = this.#run;
     const isBusy = () => run !== this.#run || run.isSuspended || run.link;
     if (!run || run.isConnecting || isBusy()) return;
-    this.#cancel('retry');
+    this.#cancel();
     run.isConnecting = true;
     const loading = this.#options.share === false ? null : import('./tabs.js').catch(() => null);
     let failure;
@@ -323,10 +321,10 @@ export class BalanceClient {
   }
 
   #open(run, credential, tabs) {
-    const link = { credential, beganMs: nowMs(), isHeard: true, displayed: -1 };
+    const link = { credential, beganMs: nowMs(), isHeard: true };
     const current = (task) => (event) => run.link === link && task(event);
     run.link = link;
-    this.#later('link', TIMEOUT_MS, () => this.#lost(1006, 'timeout'));
+    this.#later('link', TIMEOUT_MS, () => link.isLive || this.#lost(1006, 'timeout'));
     try {
       const url = `${this.#base.replace('http', 'ws')}/ws`;
       const socket = tabs?.open(this.#env, url, credential.key) ?? new this.#env.WebSocket(url, 'balance.v1');
@@ -351,20 +349,19 @@ export class BalanceClient {
     if (type === 'hello') {
       const { user_id, epoch, client_cache, heartbeat_ms } = frame;
       if (user_id !== (link.credential.userId ?? user_id)) return this.#lost(1006, 'wrong_user');
-      Object.assign(link, { userId: user_id, epoch, heartbeatMs: Math.max(100, heartbeat_ms || 25_000) });
+      Object.assign(link, { userId: user_id, epoch, displayed: -1, heartbeatMs: Math.max(100, heartbeat_ms || 25_000) });
       this.#policy = { ...POLICY, ...client_cache };
       this.#beat(link);
       this.#renewLater(link.credential);
       return user_id === (this.#state.userId ?? user_id) || this.#forget('connecting');
     }
-    const value = /^balance/.test(type) && link.userId && fromFrame(frame);
+    const value = /^balance(_update)?$/.test(type) && fromFrame(frame);
     const isBalance = value && value.userId === link.userId;
     const isAway = code === 'ledger_unavailable';
     if (!link.isLive && (isBalance || isAway)) {
       link.isLive = true;
       link.liveMs = nowMs();
       run.isRefused = false;
-      this.#cancel('link');
     }
     const refresh = id && link.refresh?.id === id && link.refresh;
     if (isBalance) {
@@ -426,11 +423,10 @@ export class BalanceClient {
 
   #hangUp(run) {
     const { link } = run;
-    if (!link) return;
     run.link = null;
-    this.#cancel('link', 'heartbeat', 'renew');
-    link.socket?.close(1000);
-    link.refresh?.reject(new BalanceError('connection_lost'));
+    this.#cancel();
+    link?.socket?.close(1000);
+    link?.refresh?.reject(new BalanceError('connection_lost'));
   }
 
   #retry(error) {
@@ -443,6 +439,7 @@ export class BalanceClient {
   }
 
   #halt(status, error) {
+    if (!this.#run) return;
     this.#end(error);
     this.#set({ status, isStale: true, error });
   }
@@ -452,7 +449,6 @@ export class BalanceClient {
     if (!run) return;
     this.#hangUp(run);
     this.#run = null;
-    this.#cancel(...this.#timers.keys());
     run.abort.abort();
     for (const fail of run.pending) fail(error);
   }
@@ -471,7 +467,6 @@ export class BalanceClient {
     const run = this.#run;
     run.isSuspended = true;
     this.#hangUp(run);
-    this.#cancel('retry');
     this.#set({ status: 'offline', isStale: true });
   };
 }
