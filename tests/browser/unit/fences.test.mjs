@@ -77,6 +77,43 @@ test('HTTP and WebSocket merge by version, whichever comes later', async (t) => 
   assert.ok(client.states.every(({ version }) => version !== 1));
 });
 
+test('a late answer of the same version changes nothing, not even the time', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  world.server.isWsBlocked = true;
+  const client = world.client();
+  client.start();
+  world.server.httpLatencyMs = 5_000;
+  client.refresh();
+  await world.advance(50);
+  world.server.isWsBlocked = false;
+  await world.advance(3_000);
+  const before = client.current;
+  assert.deepEqual([before.status, before.version], ['live', 1]);
+  await world.advance(4_000);
+  assert.equal(client.current, before);
+});
+
+test('a late answer with a newer version is shown, and stays stale when what came since is', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  const account = world.server.account(USER);
+  world.server.isWsBlocked = true;
+  const client = world.client();
+  client.start();
+  world.server.httpLatencyMs = 5_000;
+  account.version = 2; // only this answer knows of it
+  client.refresh();
+  await world.advance(50);
+  account.version = 1;
+  world.server.isWsBlocked = false;
+  await world.advance(3_000);
+  assert.deepEqual([client.current.version, client.current.isStale], [1, false]);
+  session(world).tell({ type: 'balance', reason: 'snapshot', ...world.server.state(USER), stale: true });
+  await world.advance(4_000);
+  assert.deepEqual([client.current.version, client.current.isStale], [2, true]);
+});
+
 test('a frame of another user is never shown', async (t) => {
   const world = new World(t);
   world.server.commit(USER, TON);
