@@ -187,6 +187,24 @@ test('a change of user without a sign-out is noticed by the token and clears at 
   assert.equal(world.server.openSockets.length, 1);
 });
 
+test('an answer for the user before is dropped when it comes after the change', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  world.server.isWsBlocked = true;
+  world.server.httpLatencyMs = 6_000;
+  let userId = USER;
+  const client = world.client({ getToken: () => world.token(userId, 6_000) });
+  client.start();
+  client.refresh();
+  await world.advance(500);
+  userId = OTHER_USER;
+  await world.advance(20_000);
+  assert.ok(client.states.every((state) => state.balances?.TON !== '1.000000000'));
+  world.server.isWsBlocked = false;
+  await world.advance(20_000);
+  assert.deepEqual([client.current.userId, client.current.status], [OTHER_USER, 'live']);
+});
+
 test('a change of user is noticed by hello where the token tells nothing', async (t) => {
   const world = new World(t);
   world.server.commit(USER, TON);
