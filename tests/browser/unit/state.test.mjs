@@ -239,6 +239,20 @@ test('a page hidden between the value and its painting reports nothing', async (
   assert.equal(world.server.sent('displayed').length, 0);
 });
 
+test('a version that comes while another is painted is reported with the next frame', async (t) => {
+  const world = new World(t);
+  const client = await world.live();
+  const [socket] = world.server.sockets;
+  client.tab.paint();
+  world.server.commit(USER, TON, { push: false });
+  socket.onmessage({ data: JSON.stringify(world.server.update(USER, TON)) });
+  await world.advance(20);
+  assert.deepEqual(world.server.sent('displayed').map(({ version }) => version), [0]);
+  client.tab.paint();
+  await world.advance(20);
+  assert.deepEqual(world.server.sent('displayed').map(({ version }) => version), [0, 1]);
+});
+
 test('a new connection is told again what is displayed', async (t) => {
   const world = new World(t);
   const client = await world.live();

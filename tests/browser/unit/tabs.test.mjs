@@ -160,10 +160,12 @@ test('a token of the leader that is refused does not sign the others out', async
   const leader = await world.live({ tab: world.browser.tab(), getToken: () => (isSignedIn ? world.token() : null) });
   const [follower] = await tabs(world, 1);
   isSignedIn = false;
+  follower.states.length = 0;
   world.server.refused.add(world.server.messages[0].token);
   world.server.closeAll(4501, 'token_expired');
   await world.advance(1_000);
   assert.deepEqual(statuses([leader, follower]), ['unauthorized', 'live']);
+  assert.ok(follower.states.every(({ status }) => status === 'live'));
   assert.equal(leader.current.balances, null);
 });
 

@@ -15,7 +15,9 @@ export class Clock {
 
   setTimeout(task, ms = 0) {
     const id = ++this.#lastId;
-    this.#timers.set(id, { id, task, atMs: this.nowMs + Math.max(0, ms || 0) });
+    // As in a browser: what does not fit into 31 bits fires at once.
+    const waitMs = ms > 2 ** 31 - 1 ? 1 : Math.max(0, ms || 0);
+    this.#timers.set(id, { id, task, atMs: this.nowMs + waitMs });
     return id;
   }
 
@@ -25,12 +27,6 @@ export class Clock {
 
   get pendingCount() {
     return this.#timers.size;
-  }
-
-  /** How long until the next timer, or undefined. */
-  get nextInMs() {
-    const next = this.#next(Infinity);
-    return next && next.atMs - this.nowMs;
   }
 
   #next(untilMs) {
