@@ -1,6 +1,7 @@
 //! What is counted. A scenario does one thing so many times; what it does besides is the same however often.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use balance_coordinator::clock::Clock;
@@ -11,6 +12,7 @@ use balance_coordinator::http::parse_body;
 use balance_coordinator::http::signature::{Signed, sign};
 use balance_coordinator::ledger::batch::{Group, Keys, Loaded, plan};
 use balance_coordinator::ledger::{Admission, Lane, Ledger as _, Options, Posting, SqlLedger};
+use balance_coordinator::telemetry::counters::Counters;
 use tokio::sync::oneshot;
 
 use super::rig::{self, Rig};
@@ -110,6 +112,7 @@ fn sqlite(count: u64) {
         currencies: Currencies::default(),
         rules: RULES,
         clock: Clock::system(),
+        counters: Arc::new(Counters::default()),
     };
     let (ledger, _unheard) = SqlLedger::open(options).expect("a new ledger");
     let admission = Admission::new(BATCH);

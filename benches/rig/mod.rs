@@ -13,7 +13,7 @@ use balance_coordinator::coordinator::messages::{GetBalance, Peer, PostEntries, 
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Policy, Registry, Shared};
 use balance_coordinator::domain::{
-    Account, Amount, Balances, Currencies, EventId, Kind, NewEntry, Outcome, Source, UserId,
+    Account, Amount, Balances, Currencies, EventId, Kind, NewEntry, Outcome, Source, TelegramId, UserId,
 };
 use balance_coordinator::http::session_shared::SessionShared;
 use balance_coordinator::http::start_over;
@@ -59,6 +59,10 @@ impl Ledger for InlineLedger {
         Box::pin(async move { Ok(account) })
     }
 
+    fn user_of_telegram(&self, _: TelegramId) -> Pending<Option<UserId>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn ping(&self) -> Pending<()> {
         Box::pin(async { Ok(()) })
     }
@@ -89,8 +93,9 @@ impl Rig {
         let clock = Clock::system();
         let (_orphans, unheard) = mpsc::channel::<Orphan>(1);
         let counters = Arc::new(Counters::default());
+        let ledger = Arc::new(InlineLedger { accounts: Mutex::default(), clock });
         let shared = Shared {
-            ledger: Arc::new(InlineLedger { accounts: Mutex::default(), clock }),
+            ledger: ledger.clone(),
             clock,
             currencies: Currencies::default(),
             epoch: "0123456789abcdef".into(),
@@ -101,7 +106,8 @@ impl Rig {
         let secret = ("BALANCE_AUTH__SESSION_SECRETS".to_owned(), "the-session-secret-of-the-benches!".to_owned());
         let sources = Sources { environment: [secret].into(), ..Sources::default() };
         let settings = Arc::new(Settings::load(&sources).expect("defaults and a secret"));
-        let sessions = SessionShared::new(settings, "0123456789abcdef".into(), clock, registry.clone(), counters);
+        let epoch = "0123456789abcdef".into();
+        let sessions = SessionShared::new(settings, epoch, clock, registry.clone(), counters, ledger);
         Self { registry, sessions: Arc::new(sessions), admission: Admission::new(ENTRIES_MAX), clock, posted: 0 }
     }
 

@@ -70,7 +70,7 @@ fn find_event(
     let row: Option<RecordedRow> = entries::table
         .filter(entries::event_id.eq(event.as_str()))
         .select(RecordedRow::as_select())
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     row.map(|row| row.recorded(currencies).map_err(refused)).transpose()
 }
@@ -83,7 +83,7 @@ fn find_hash(
     let row: Option<RecordedRow> = entries::table
         .filter(entries::tx_hash.eq(hash.as_bytes().as_slice()))
         .select(RecordedRow::as_select())
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     row.map(|row| row.recorded(currencies).map_err(refused)).transpose()
 }
