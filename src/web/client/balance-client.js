@@ -210,7 +210,7 @@ export class BalanceClient {
 
   #paint() {
     const { requestAnimationFrame } = this.#env;
-    if (this.#isPainting || this.#state.status !== 'live' || !requestAnimationFrame || !this.#isVisible()) return;
+    if (this.#isPainting || this.#state.status !== 'live' || !requestAnimationFrame) return;
     this.#isPainting = true;
     requestAnimationFrame(() => {
       const { userId, epoch, version } = this.#state;
