@@ -4,7 +4,7 @@ use fantoccini::Locator;
 use serde_json::{Value, json};
 
 use crate::driver::{Browser, artefacts};
-use crate::support::{Builder, Database, TestApp, eventually};
+use crate::support::{Builder, Database, PATIENCE, TestApp};
 
 /// Whose balance the page shows, unless it is told otherwise.
 pub const USER: u64 = 184;
@@ -39,12 +39,17 @@ impl Browser {
 
     /// Waits until an expression is true.
     pub async fn until(&self, expression: &str) {
-        let is_so = async || {
-            let value = self.client().execute(&format!("return Boolean({expression})"), vec![]).await;
+        let start = std::time::Instant::now();
+        while start.elapsed() < PATIENCE {
             // While a page is loading there is nothing to ask.
-            (value.ok()? == true).then_some(())
-        };
-        eventually(expression, is_so).await;
+            let value = self.client().execute(&format!("return Boolean({expression})"), vec![]).await;
+            if value.is_ok_and(|value| value == true) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let (said, recorded) = (self.console().await, self.value("{ ...record, frames: record.frames.slice(-5) }").await);
+        panic!("{expression}: not within {PATIENCE:?}; the console said {said:#?}, and was recorded: {recorded:#}");
     }
 
     /// Waits until the page is live, offline, …, with or without ` stale`.
