@@ -186,3 +186,18 @@ pub fn artefacts() -> PathBuf {
     fs::create_dir_all(&dir).expect("a directory");
     dir
 }
+
+/// Where the npm packages of the tests are, when they were installed. Says so when they were not.
+///
+/// # Panics
+/// When they are missing under CI, where nothing may be skipped.
+pub fn npm_packages() -> Option<PathBuf> {
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/node_modules");
+    if packages.join("axe-core").is_dir() {
+        return Some(packages);
+    }
+    let notice = "SKIPPED: needs npm packages; run `npm ci` in tests/browser";
+    assert!(std::env::var_os("CI").is_none(), "{notice}");
+    let _ = writeln!(std::io::stderr(), "{notice}");
+    None
+}

@@ -3,6 +3,8 @@
   const now = () => performance.timeOrigin + performance.now();
   const record = (window.record = { frames: [], sockets: 0, shown: [], exact: [], states: [], tokens: 0, restored: 0, errors: [] });
 
+  const last = {}; // of each currency, whatever was forgotten since
+
   window.WebSocket = class extends WebSocket {
     constructor(...options) {
       super(...options);
@@ -34,13 +36,14 @@
     for (const element of card.querySelectorAll('.amount')) {
       const { code, amount } = element.dataset;
       const text = element.querySelector('.digits').textContent;
-      const of = (list) => list.filter((one) => one.code === code).at(-1);
-      if (text !== '' && of(record.shown)?.text !== text) record.shown.push({ code, text });
-      if (amount && of(record.exact)?.amount !== amount) {
+      const before = (last[code] ??= {});
+      if (text !== '' && before.text !== text) record.shown.push({ code, text });
+      if (amount && before.amount !== amount) {
         const exact = { code, amount };
         record.exact.push(exact);
         requestAnimationFrame(() => setTimeout(() => (exact.paintedMs = now()), 0));
       }
+      last[code] = { text, amount };
     }
   }
   const options = { subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ['data-state', 'data-amount', 'class'] };

@@ -25,7 +25,10 @@ export function rewriteBalance(state) {
   writeCard(state, state.isStale);
 }
 
-export const signed = (amount, code) => `${format(amount, { locale: locale(), signDisplay: 'exceptZero' })} ${code}`;
+export function signed(amount, code) {
+  const text = format(amount, { locale: locale(), signDisplay: 'exceptZero' });
+  return `${text.replace('-', '−')} ${code}`;
+}
 
 function clear() {
   amounts.clear();
@@ -53,7 +56,7 @@ function writeCard(state, isStale) {
   put('as-of', isStale && state.asOf ? text('asOf', time(state.asOf)) : '');
   const change = changeOf(state);
   put('change', change);
-  find('change').classList.toggle('is-less', change.startsWith('-') || change.startsWith('−'));
+  find('change').classList.toggle('is-less', change.startsWith('−'));
   put('announcement', [announced(state), change, isStale && state.balances ? text('notCurrent') : ''].filter(Boolean).join('. '));
 }
 

@@ -5,7 +5,7 @@ import { signed } from './card.js';
 import { find, icon, make } from './dom.js';
 import { capital, locale, text, time, word } from './text.js';
 
-const PAGE = 10;
+const PAGE = 6;
 
 export class History {
   #read;
