@@ -12,6 +12,7 @@ mod bursts;
 mod driver;
 mod elsewhere;
 mod frames;
+mod hands;
 mod looks;
 mod network;
 mod outages;

@@ -1,10 +1,15 @@
 //! What a person does with the demo page and sees on it.
 
+use std::time::{Duration, Instant};
+
 use fantoccini::Locator;
 use serde_json::{Value, json};
 
 use crate::driver::{Browser, artefacts};
-use crate::support::{Builder, Database, PATIENCE, TestApp};
+use crate::support::{Builder, Database, TestApp};
+
+/// The longest that a test waits for a page; a browser on a busy machine is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whose balance the page shows, unless it is told otherwise.
 pub const USER: u64 = 184;
@@ -39,14 +44,14 @@ impl Browser {
 
     /// Waits until an expression is true.
     pub async fn until(&self, expression: &str) {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while start.elapsed() < PATIENCE {
             // While a page is loading there is nothing to ask.
             let value = self.client().execute(&format!("return Boolean({expression})"), vec![]).await;
             if value.is_ok_and(|value| value == true) {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let (said, recorded) = (self.console().await, self.value("{ ...record, frames: record.frames.slice(-5) }").await);
         panic!("{expression}: not within {PATIENCE:?}; the console said {said:#?}, and was recorded: {recorded:#}");
@@ -112,9 +117,9 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", json!({"features": features})).await;
     }
 
-    /// A phone in the hand.
-    pub async fn on_a_phone(&self) {
-        let metrics = json!({"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true});
+    /// A phone in the hand, so many pixels wide.
+    pub async fn on_a_phone(&self, width: u32) {
+        let metrics = json!({"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": true});
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         self.devtools("Emulation.setTouchEmulationEnabled", json!({"enabled": true})).await;
     }
