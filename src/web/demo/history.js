@@ -6,6 +6,7 @@ import { find, icon, make } from './dom.js';
 import { capital, locale, text, time, word } from './text.js';
 
 const PAGE = 6;
+const LONG = 18; // characters that still fit beside what it is
 
 export class History {
   #read;
@@ -77,7 +78,10 @@ export class History {
 }
 
 function row({ kind, source, currency, amount, balance_after, committed_at, version }, isNew) {
-  const item = make('li', isNew ? 'entry is-new' : 'entry');
+  const change = signed(amount, currency);
+  const item = make('li', 'entry');
+  item.classList.toggle('is-new', isNew);
+  item.classList.toggle('is-long', change.length > LONG);
   item.dataset.kind = kind;
   item.dataset.version = version;
   const picture = make('span', 'picture');
@@ -85,7 +89,8 @@ function row({ kind, source, currency, amount, balance_after, committed_at, vers
   const what = make('span', 'what', capital(word('sources', source)));
   const when = make('time', 'when', time(committed_at));
   when.dateTime = committed_at;
-  const much = make('span', 'much', signed(amount, currency));
+  const much = make('span', 'much', change);
+  much.classList.toggle('is-less', change.startsWith('−'));
   const after = make('span', 'after', text('balanceAfter', format(balance_after, { locale: locale() })));
   item.append(picture, what, much, when, after);
   return item;
