@@ -136,9 +136,9 @@ fn start_driver(dir: &Path) -> (Child, u16) {
     let mut driver =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("chromedriver starts");
     let lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
-    let port = lines.map_while(Result::ok).find_map(|line| {
-        line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
-    });
+    let port = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
     (driver, port.expect("the driver says its port"))
 }
 

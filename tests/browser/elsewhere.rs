@@ -11,10 +11,7 @@ use crate::driver::Browser;
 use crate::in_a_browser;
 use crate::support::{Database, TestApp, token};
 
-in_a_browser![
-    an_element_in_a_page_of_an_allowed_origin_shows_the_balance,
-    a_page_of_another_origin_gets_nothing,
-];
+in_a_browser![an_element_in_a_page_of_an_allowed_origin_shows_the_balance, a_page_of_another_origin_gets_nothing,];
 
 /// A website of one page; gone when this is dropped.
 struct Site {

@@ -30,8 +30,12 @@ async fn a_keyboard_reaches_every_button_and_shows_where_it_is() {
     let mut reached = Vec::new();
     for _ in 0..buttons.as_u64().expect("a count") {
         press(&browser, Key::Tab).await;
-        let focus = browser.value("[document.activeElement.outerHTML, document.activeElement.matches(':focus-visible') && \
-            getComputedStyle(document.activeElement).outlineStyle]").await;
+        let focus = browser
+            .value(
+                "[document.activeElement.outerHTML, document.activeElement.matches(':focus-visible') && \
+            getComputedStyle(document.activeElement).outlineStyle]",
+            )
+            .await;
         assert_eq!(focus[1], "solid", "{focus}");
         assert!(!reached.contains(&focus[0]), "{focus} again");
         reached.push(focus[0].clone());
@@ -75,7 +79,10 @@ async fn the_language_can_be_switched_and_is_kept() {
     browser.open(&app).await;
     browser.until_balance("TON", "1234.500000000").await;
     browser.until("document.querySelectorAll('.entry').length === 1").await;
-    assert_eq!((browser.text("h1").await.as_str(), browser.text(".entry .what").await.as_str()), ("Balance", "Deposit"));
+    assert_eq!(
+        (browser.text("h1").await.as_str(), browser.text(".entry .what").await.as_str()),
+        ("Balance", "Deposit")
+    );
     browser.click("[data-language=ru]").await;
     let russian = async || {
         assert_eq!(browser.value("document.documentElement.lang").await, "ru");

@@ -23,7 +23,8 @@ async fn live_a_little(app: &TestApp) {
         reward(app, &format!("t{tick}"), "137.125").await;
     }
     app.accepted("withdrawals", USER, "w1", "2.05").await;
-    let correction = json!({"event_id": "a1", "user_id": USER, "currency": "UNI", "amount": "-0.125", "reason": "typo"});
+    let correction =
+        json!({"event_id": "a1", "user_id": USER, "currency": "UNI", "amount": "-0.125", "reason": "typo"});
     app.post("adjustments", correction).await.ok();
     reward(app, "t9", "2.5").await;
 }

@@ -53,7 +53,8 @@ impl Browser {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let (said, recorded) = (self.console().await, self.value("{ ...record, frames: record.frames.slice(-5) }").await);
+        let (said, recorded) =
+            (self.console().await, self.value("{ ...record, frames: record.frames.slice(-5) }").await);
         panic!("{expression}: not within {PATIENCE:?}; the console said {said:#?}, and was recorded: {recorded:#}");
     }
 
@@ -64,7 +65,8 @@ impl Browser {
 
     /// Waits until a balance stands there exactly, and no count-up is under way.
     pub async fn until_balance(&self, code: &str, amount: &str) {
-        self.until(&format!("document.querySelector('.amount[data-code={code}]')?.dataset.amount === '{amount}'")).await;
+        self.until(&format!("document.querySelector('.amount[data-code={code}]')?.dataset.amount === '{amount}'"))
+            .await;
     }
 
     /// The text of an element.
@@ -126,6 +128,7 @@ impl Browser {
 
     /// Leaves a picture of the whole page.
     pub async fn picture(&self, name: &str) {
+        self.value("scrollTo(0, 0)").await;
         let size = self.value("[innerWidth, document.documentElement.scrollHeight]").await;
         let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
         let parameters = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});

@@ -7,10 +7,7 @@ use crate::in_a_browser;
 use crate::page::{USER, dev};
 use crate::support::Database;
 
-in_a_browser![
-    a_token_that_ends_is_followed_by_another_and_nobody_notices,
-    a_balance_does_not_survive_its_user,
-];
+in_a_browser![a_token_that_ends_is_followed_by_another_and_nobody_notices, a_balance_does_not_survive_its_user,];
 
 async fn a_token_that_ends_is_followed_by_another_and_nobody_notices() {
     let app = dev(Database::Sqlite).set("auth.session_ttl_s", 3).start().await;

@@ -42,14 +42,14 @@ async fn a_reward_arrives_unasked() {
     let app = dev(Database::Sqlite).set("pacing.debounce_ms", 50).set("pacing.min_interval_ms", 200).start().await;
     let browser = Browser::start().await;
     browser.open(&app).await;
-    let reward =
-        json!({"event_id": "t1", "user_id": USER, "currency": "UNI", "amount": "2.5", "source": "farming"});
+    let reward = json!({"event_id": "t1", "user_id": USER, "currency": "UNI", "amount": "2.5", "source": "farming"});
     app.post("rewards", reward).await.ok();
     browser.until_balance("UNI", "2.500000000").await;
     assert_eq!(browser.text("#change").await, "+2.5 UNI · farming");
     assert_eq!(browser.text("#announcement").await, "0 TON, 2.5 UNI. +2.5 UNI · farming");
     browser.until("document.querySelector('.entry .what')?.textContent === 'Farming'").await;
-    let asked = browser.value("record.frames.filter((one) => one.from === 'client').map((one) => one.frame.type)").await;
+    let asked =
+        browser.value("record.frames.filter((one) => one.from === 'client').map((one) => one.frame.type)").await;
     assert!(asked.as_array().expect("a list").iter().all(|of| of == "auth" || of == "displayed"), "{asked}");
     browser.until("record.frames.some(({ frame }) => frame.type === 'displayed' && frame.version === 1)").await;
     browser.close(false).await;
@@ -63,7 +63,8 @@ async fn a_deposit_is_on_the_screen_soon_after_its_answer() {
     let mut took_ms = Vec::new();
     for n in 1..=20 {
         let answer = app.accepted("deposits", USER, &format!("d{n}"), "0.1").await;
-        let answered = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64() * 1e3;
+        let answered =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64() * 1e3;
         let amount = answer["balances"]["TON"].as_str().expect("an amount").to_owned();
         browser.until_balance("TON", &amount).await;
         browser.until("record.exact.every(({ paintedMs }) => paintedMs)").await;

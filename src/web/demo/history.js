@@ -6,6 +6,7 @@ import { find, icon, make } from './dom.js';
 import { capital, locale, text, time, word } from './text.js';
 
 const PAGE = 6;
+const KEPT_MAX = 200;
 const LONG = 18; // characters that still fit beside what it is
 
 export class History {
@@ -34,8 +35,11 @@ export class History {
     this.#isReading = false;
     // Without an answer the list stays as it is, and the next change asks again.
     if (this.#isOver || read === null) return;
-    if (epoch === this.#epoch) this.#merge(read);
-    if (read.length > 0 && this.#wanted > this.#version) await this.follow(this.#wanted, this.#epoch);
+    const isSame = epoch === this.#epoch;
+    const known = this.#version;
+    if (isSame) this.#merge(read);
+    // Only while there is something to gain: what is asked for may not be readable yet.
+    if (!isSame || this.#version > known) await this.follow(this.#wanted, this.#epoch);
   }
 
   stop() {
@@ -65,7 +69,7 @@ export class History {
     const oldest = read.at(-1)?.version ?? Infinity;
     // What came in between and is not here would leave a hole.
     const kept = this.#entries[0]?.version >= oldest - 1 ? this.#entries.filter(({ version }) => version < oldest) : [];
-    this.#entries = [...read, ...kept];
+    this.#entries = [...read, ...kept].slice(0, KEPT_MAX);
     this.write(known || Infinity);
   }
 

@@ -18,12 +18,8 @@ pub const PUBLIC: &[(&str, &str)] = &[
 pub const TELEGRAM: &[(&str, &str)] = &[("POST", "/api/v1/sessions")];
 
 /// Of the public listener alone, and only with `--dev`.
-pub const DEVELOPMENT: &[(&str, &str)] = &[
-    ("GET", "/"),
-    ("GET", "/demo/demo.js"),
-    ("POST", "/dev/v1/token"),
-    ("POST", "/dev/v1/entries"),
-];
+pub const DEVELOPMENT: &[(&str, &str)] =
+    &[("GET", "/"), ("GET", "/demo/demo.js"), ("POST", "/dev/v1/token"), ("POST", "/dev/v1/entries")];
 
 /// Of the internal listener alone. `7` stands for a user.
 pub const INTERNAL: &[(&str, &str)] = &[
