@@ -37,7 +37,7 @@ export class BalanceClient {
   #isPainting = false;
 
   constructor(options) {
-    const { url = '', getToken, getInitData, env = globalThis } = options;
+    const { url = '/', getToken, getInitData, env = globalThis } = options;
     if (!getToken === !getInitData) throw new TypeError('getToken or getInitData?');
     this.#options = options;
     this.#env = env;

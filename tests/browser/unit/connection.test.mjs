@@ -37,6 +37,7 @@ test('the address may be that of the service, of its socket, or relative', (t) =
     ['wss://b.example/ws', 'wss://b.example/ws'],
     ['http://127.0.0.1:8080/wallet', 'ws://127.0.0.1:8080/wallet/ws'],
     ['/wallet/', 'wss://app.example/wallet/ws'],
+    [undefined, 'wss://app.example/ws'],
   ]) {
     const client = new BalanceClient({ url, env, share: false, getToken: () => world.token() });
     client.start();
