@@ -4,7 +4,7 @@
 //! copying and its syncs, too. Passive checkpoints go on beside a writer. While writes never pause the log can't begin anew
 //! behind them, so the writer still does the small rest itself, once for every [`WRITERS_PAGES`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Drop for Checkpoints {
     }
 }
 
-fn run(path: &PathBuf, committed: &Receiver<()>) {
+fn run(path: &Path, committed: &Receiver<()>) {
     let mut connection: Option<SqliteConnection> = None;
     while committed.recv().is_ok() {
         if connection.is_none() {
