@@ -56,7 +56,8 @@ async fn a_reward_arrives_unasked() {
 }
 
 async fn a_deposit_is_on_the_screen_soon_after_its_answer() {
-    let app = dev(Database::Sqlite).start().await;
+    // Each is to be pushed at once, however soon it follows the one before.
+    let app = dev(Database::Sqlite).set("pacing.direct_interval_ms", 0).start().await;
     let browser = Browser::start().await;
     browser.prefer(true, "light").await;
     browser.open(&app).await;
