@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The most entries in one transaction of a writer; an atomic batch is the one exception.
+/// The most entries in one transaction of a writer. The first posting of each lane goes in whatever its length: an atomic
+/// batch is never torn, and nobody starves.
 pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 
 /// The most entries of batches in a transaction while single webhooks are coming in: what a deposit waits behind.

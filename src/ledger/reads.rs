@@ -88,7 +88,8 @@ pub(super) fn balances_at(
             .filter(entries::currency.eq(&currency.code))
             .order(entries::version.desc())
             .select(entries::balance_after)
-            .get_result(connection)
+            // Of many: without its LIMIT PostgreSQL would send them all.
+            .first(connection)
             .optional()?;
         all.set(id, Amount::from_minor(after.unwrap_or(0)));
     }

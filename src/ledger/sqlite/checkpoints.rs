@@ -13,6 +13,7 @@ use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 
 use super::connect;
+use crate::ledger::store::StoreError;
 
 /// The length of the log, in pages of 4 KiB, at which the writer shortens it: 64 MiB.
 pub(super) const WRITERS_PAGES: u32 = 16_384;
@@ -60,14 +61,47 @@ impl Drop for Checkpoints {
 fn run(path: &Path, committed: &Receiver<()>) {
     let mut connection: Option<SqliteConnection> = None;
     while committed.recv().is_ok() {
-        if connection.is_none() {
-            connection = connect(path, 0).ok();
-        }
-        let checkpoint = connection.as_mut().map(|open| open.batch_execute("PRAGMA wal_checkpoint(PASSIVE)"));
-        if let Some(Err(error)) = checkpoint {
+        if let Err(error) = checkpoint(path, &mut connection) {
             log::debug!("a checkpoint is left to the writer: {error}");
             connection = None;
         }
         thread::sleep(GAP);
+    }
+}
+
+fn checkpoint(path: &Path, connection: &mut Option<SqliteConnection>) -> Result<(), StoreError> {
+    let open = match connection {
+        Some(open) => open,
+        None => connection.insert(connect(path, 0)?),
+    };
+    Ok(open.batch_execute("PRAGMA wal_checkpoint(PASSIVE)")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_is_committed_comes_into_the_file_beside_the_writer() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        let mut writer = connect(&path, 1000).expect("a new file");
+        let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i FROM n";
+        writer.batch_execute(&format!("CREATE TABLE t (i INTEGER); INSERT INTO t {rows};")).expect("written");
+        let length = || fs::metadata(&path).expect("a file").len();
+        let before = length();
+        let checkpoints = Checkpoints::start(path.clone());
+        assert_eq!(length(), before, "nobody has committed");
+        checkpoints.committed();
+        let start = Instant::now();
+        while length() == before {
+            assert!(start.elapsed() < Duration::from_secs(20), "the file is still {before} bytes long");
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(checkpoints);
+        writer.batch_execute("INSERT INTO t VALUES (0);").expect("the writer is not in its way");
     }
 }

@@ -86,6 +86,23 @@ fn what_queues_during_a_transaction_goes_together_single_ones_first() {
 }
 
 #[test]
+fn few_entries_of_batches_go_beside_a_single_one() {
+    let rig = rig(&[]);
+    let held = rig.hold();
+    let first = rig.single("first");
+    let names: Vec<String> = (0..200).map(|n| format!("b{n}")).collect();
+    let bulk: Vec<_> = names.iter().map(|name| rig.post(Lane::Bulk, &[name], Duration::from_secs(60))).collect();
+    let single = rig.single("single");
+    drop(held);
+    [first, single].into_iter().chain(bulk).for_each(|answer| assert!(version(answer).is_ok()));
+    rig.writer.stop();
+    let log = rig.store.tables.lock().expect("free").log.clone();
+    let beside = log.iter().find(|commit| commit.iter().any(|event| event == "single")).expect("it is committed");
+    let of_batches = beside.iter().filter(|event| event.starts_with('b')).count();
+    assert_eq!(of_batches, BULK_ENTRIES_BESIDE_SINGLES_MAX, "{log:?}");
+}
+
+#[test]
 fn passing_trouble_is_not_seen_by_the_sender() {
     for fault in [Fault::LostAtBegin, Fault::BusyAtWrite, Fault::RacedAtWrite, Fault::LostBeforeCommit] {
         let rig = rig(&[fault, fault]);
@@ -181,15 +198,17 @@ fn aborting_gives_up_a_database_that_stays_away() {
 }
 
 #[test]
-fn an_atomic_batch_larger_than_the_room_beside_singles_goes_in_one_piece() {
-    let batch = |count: usize| {
+fn what_is_longer_than_the_room_beside_singles_goes_alone_and_in_one_piece() {
+    let batch = |count: usize, is_atomic: bool| {
         let (reply, _) = oneshot::channel();
         let entries = (0..count).map(|n| entry(1, &format!("e{n}"), 1)).collect();
         let deadline = Clock::system().deadline(Duration::from_secs(60));
-        Posting { entries, is_atomic: true, lane: Lane::Bulk, deadline, permit: permit(), reply }
+        Posting { entries, is_atomic, lane: Lane::Bulk, deadline, permit: permit(), reply }
     };
-    let mut lane = VecDeque::from([batch(3000), batch(10)]);
-    let (mut taken, mut count) = (Vec::new(), 100);
-    fill(&mut taken, &mut count, &mut lane, 356);
-    assert_eq!((taken.len(), count, lane.len()), (1, 3100, 1));
+    for (length, is_atomic) in [(3000, true), (256, false)] {
+        let mut lane = VecDeque::from([batch(length, is_atomic), batch(10, false)]);
+        let (mut taken, mut count) = (Vec::new(), 100);
+        fill(&mut taken, &mut count, &mut lane, 164);
+        assert_eq!((taken.len(), count, lane.len()), (1, 100 + length, 1));
+    }
 }
