@@ -5,25 +5,24 @@
 //! peer that does not read is ended by the kernel (`TCP_USER_TIMEOUT`, see [`super::server`]), because an actor of
 //! `actix-web-actors` stands still while its socket can't be written. The only file that imports that crate.
 
+mod incoming;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, Item, ProtocolError};
+use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, ProtocolError};
 use actix_web::error::PayloadError;
 use actix_web_actors::ws::{Message, WebsocketContext};
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::coordinator::messages::{
-    AttachSession, DetachSession, Peer, RefreshSession, ReportDisplayed, Routable, SessionId, ToSession, ToUser,
-};
+use crate::coordinator::messages::{AttachSession, DetachSession, Peer, Routable, SessionId, ToSession, ToUser};
 use crate::coordinator::{BalanceActor, Registry};
 use crate::domain::UserId;
-use crate::limits::{BAD_MESSAGES_MAX, SESSION_MAILBOX_MAX};
+use crate::limits::SESSION_MAILBOX_MAX;
 
-use super::client_messages::ClientMessage;
-use super::fragments::{Assembly, Fragments};
+use super::fragments::Fragments;
 use super::frame_guard::FrameGuard;
 use super::rate_limit::Bucket;
 use super::session_frames::{self, End};
@@ -228,65 +227,6 @@ impl SessionActor {
             Some(_) => {}
         }
         self.set_alarm(ctx);
-    }
-
-    /// Whether a message is within the rate. The first one beyond is answered, the next one ends the session.
-    fn is_in_time(&mut self, ctx: &mut Ctx) -> bool {
-        let now_us = self.shared.clock.monotonic_us();
-        self.heard_us = now_us;
-        if self.bucket.try_take(self.shared.message_rate(), now_us) {
-            return true;
-        }
-        if std::mem::replace(&mut self.is_warned, true) {
-            self.end(End::TooFast, ctx);
-        } else {
-            ctx.text(session_frames::error(
-                "rate_limited",
-                "too many messages; the next one too many closes the session",
-            ));
-        }
-        false
-    }
-
-    fn text(&mut self, text: &str, ctx: &mut Ctx) {
-        let message = match (ClientMessage::parse(text), self.session) {
-            (Ok(ClientMessage::Auth(credentials)), _) => {
-                return self.sign_in(&credentials, ctx);
-            }
-            (Ok(message), Some(session)) => Ok((message, session.user_id)),
-            (Ok(_), None) => Err("sign in first"),
-            (Err(why), _) => Err(why),
-        };
-        match message {
-            Ok((ClientMessage::Refresh { id }, user_id)) => {
-                let session = self.attachment(true, ctx);
-                self.tell(user_id, RefreshSession { session, id }, ctx);
-            }
-            Ok((ClientMessage::Ping { id }, _)) => ctx.text(session_frames::pong(id.as_deref())),
-            Ok((ClientMessage::Displayed { version }, user_id)) => {
-                self.tell(user_id, ReportDisplayed { session_id: self.id, version }, ctx);
-            }
-            Ok((ClientMessage::Auth(_), _)) => {}
-            Err(why) => self.bad_message(why, ctx),
-        }
-    }
-
-    fn bad_message(&mut self, why: &str, ctx: &mut Ctx) {
-        self.bad_messages += 1;
-        ctx.text(session_frames::error("invalid_message", why));
-        if self.bad_messages >= BAD_MESSAGES_MAX {
-            self.end(End::BadMessages, ctx);
-        }
-    }
-
-    fn fragment(&mut self, item: Item, ctx: &mut Ctx) {
-        match self.fragments.take(item, self.shared.settings.limits.ws_message_bytes) {
-            Assembly::Pending => {}
-            Assembly::Empty => _ = self.is_in_time(ctx),
-            Assembly::Text(text) if self.is_in_time(ctx) => self.text(&text, ctx),
-            Assembly::Text(_) => {}
-            Assembly::Refused(end) => self.end(end, ctx),
-        }
     }
 }
 

@@ -1,0 +1,72 @@
+//! What a client says to its session: how often it may, what it means, and what becomes of nonsense.
+
+use actix_http::ws::Item;
+
+use crate::coordinator::messages::{RefreshSession, ReportDisplayed};
+use crate::limits::BAD_MESSAGES_MAX;
+
+use super::super::client_messages::ClientMessage;
+use super::super::fragments::Assembly;
+use super::super::session_frames::{self, End};
+use super::{Ctx, SessionActor};
+
+impl SessionActor {
+    /// Whether a message is within the rate. The first one beyond is answered, the next one ends the session.
+    pub(super) fn is_in_time(&mut self, ctx: &mut Ctx) -> bool {
+        let now_us = self.shared.clock.monotonic_us();
+        self.heard_us = now_us;
+        if self.bucket.try_take(self.shared.message_rate(), now_us) {
+            return true;
+        }
+        if std::mem::replace(&mut self.is_warned, true) {
+            self.end(End::TooFast, ctx);
+        } else {
+            ctx.text(session_frames::error(
+                "rate_limited",
+                "too many messages; the next one too many closes the session",
+            ));
+        }
+        false
+    }
+
+    pub(super) fn text(&mut self, text: &str, ctx: &mut Ctx) {
+        let message = match (ClientMessage::parse(text), self.session) {
+            (Ok(ClientMessage::Auth(credentials)), _) => {
+                return self.sign_in(&credentials, ctx);
+            }
+            (Ok(message), Some(session)) => Ok((message, session.user_id)),
+            (Ok(_), None) => Err("sign in first"),
+            (Err(why), _) => Err(why),
+        };
+        match message {
+            Ok((ClientMessage::Refresh { id }, user_id)) => {
+                let session = self.attachment(true, ctx);
+                self.tell(user_id, RefreshSession { session, id }, ctx);
+            }
+            Ok((ClientMessage::Ping { id }, _)) => ctx.text(session_frames::pong(id.as_deref())),
+            Ok((ClientMessage::Displayed { version }, user_id)) => {
+                self.tell(user_id, ReportDisplayed { session_id: self.id, version }, ctx);
+            }
+            Ok((ClientMessage::Auth(_), _)) => {}
+            Err(why) => self.bad_message(why, ctx),
+        }
+    }
+
+    fn bad_message(&mut self, why: &str, ctx: &mut Ctx) {
+        self.bad_messages += 1;
+        ctx.text(session_frames::error("invalid_message", why));
+        if self.bad_messages >= BAD_MESSAGES_MAX {
+            self.end(End::BadMessages, ctx);
+        }
+    }
+
+    pub(super) fn fragment(&mut self, item: Item, ctx: &mut Ctx) {
+        match self.fragments.take(item, self.shared.settings.limits.ws_message_bytes) {
+            Assembly::Pending => {}
+            Assembly::Empty => _ = self.is_in_time(ctx),
+            Assembly::Text(text) if self.is_in_time(ctx) => self.text(&text, ctx),
+            Assembly::Text(_) => {}
+            Assembly::Refused(end) => self.end(end, ctx),
+        }
+    }
+}
