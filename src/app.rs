@@ -16,7 +16,7 @@ use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
 use crate::coordinator::messages::Shutdown;
 use crate::coordinator::pacing::Intervals;
-use crate::coordinator::{Policy, Registry, Shared};
+use crate::coordinator::{Policy, Recent, Registry, Shared};
 use crate::domain::Rules;
 use crate::http::{HttpState, server};
 use crate::ledger::{LedgerError, Options, SqlLedger};
@@ -151,7 +151,15 @@ fn shared(settings: &Settings, clock: Clock, ledger: Arc<SqlLedger>, counters: A
         retry_after_ms: crate::http::problem::RETRY_AFTER_S * 1000,
     };
     let epoch = ledger.epoch().to_owned();
-    Shared { ledger, clock, currencies: settings.currencies.clone(), epoch, policy, counters }
+    Shared {
+        ledger,
+        clock,
+        currencies: settings.currencies.clone(),
+        epoch,
+        policy,
+        counters,
+        recent: Recent::default(),
+    }
 }
 
 /// The signals that end the service.

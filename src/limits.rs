@@ -65,6 +65,12 @@ pub const MIN_VERSION_WAIT_MS: u64 = 5000;
 /// The latest events an actor with sessions remembers.
 pub const ACTOR_EVENTS_MAX: usize = 16;
 
+/// The latest entries and pushes of all users that are remembered for administrators, of about 100 bytes each.
+pub const RECENT_EVENTS_MAX: usize = 4096;
+
+/// How long an actor that is inspected may take to answer, in milliseconds; then it is shown from outside.
+pub const INSPECTION_MS: u64 = 1000;
+
 /// The latest pushes to one session that are remembered until its page tells that it shows them.
 pub const PUSHES_REMEMBERED_MAX: usize = 8;
 

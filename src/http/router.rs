@@ -79,7 +79,13 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/admin/v1/registry").route(get().to(admin::registry)))
         .service(resource("/admin/v1/actors").route(get().to(admin::actors)))
         .service(resource("/admin/v1/actors/{user_id}").route(get().to(admin::actor)))
+        .service(resource("/admin/v1/actors/{user_id}/refresh").route(post().to(admin::refresh)))
+        .service(resource("/admin/v1/actors/{user_id}/push").route(post().to(admin::push)))
+        .service(resource("/admin/v1/actors/{user_id}/retire").route(post().to(admin::retire)))
         .service(resource("/admin/v1/actors/{user_id}/disconnect").route(post().to(admin::disconnect)))
+        .service(resource("/admin/v1/sessions").route(get().to(admin::sessions)))
+        .service(resource("/admin/v1/events").route(get().to(admin::events)))
+        .service(resource("/admin/v1/log").route(get().to(admin::log)))
         .service(resource("/admin/v1/conflicts").route(get().to(admin::conflicts)))
         .service(resource("/metrics").route(get().to(metrics::metrics)))
         .default_service(web::to(not_found));

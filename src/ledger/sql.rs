@@ -18,7 +18,9 @@ use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
 use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
 use super::writer::{Command, Writer, WriterOptions};
-use super::{Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, migrations};
+use super::{
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, admin_log, migrations,
+};
 
 /// How a ledger is opened.
 #[derive(Debug, Clone)]
@@ -115,9 +117,27 @@ impl SqlLedger {
 
     /// Makes a user or links a Telegram id to it; durable when it answers.
     pub fn put_user(&self, user_id: UserId, telegram_id: Option<TelegramId>) -> Pending<PutUserOutcome> {
-        let (reply, answer) = oneshot::channel();
         let user = PutUser { user_id, telegram_id, now_us: self.clock.now_us() };
-        self.writer_of(user_id).send(Command::PutUser(user, reply));
+        self.by_writer(user_id, |reply| Command::PutUser(user, reply))
+    }
+
+    /// Adds an order of an administrator to the log; durable when it answers.
+    pub fn log_action(&self, action: AdminAction) -> Pending<()> {
+        self.by_writer(action.user_id, |reply| Command::LogAction(action, reply))
+    }
+
+    /// The latest orders of administrators, newest first.
+    pub fn latest_actions(&self, limit: i64) -> Pending<Vec<AdminRecord>> {
+        self.readers.read(move |connection| admin_log::latest(connection, limit))
+    }
+
+    fn by_writer<T: Send + 'static>(
+        &self,
+        user_id: UserId,
+        command: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Command,
+    ) -> Pending<T> {
+        let (reply, answer) = oneshot::channel();
+        self.writer_of(user_id).send(command(reply));
         let timeout = self.readers.timeout();
         Box::pin(async move {
             match tokio::time::timeout(timeout, answer).await {

@@ -41,7 +41,13 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("GET", "/admin/v1/registry"),
     ("GET", "/admin/v1/actors"),
     ("GET", "/admin/v1/actors/7"),
+    ("POST", "/admin/v1/actors/7/refresh"),
+    ("POST", "/admin/v1/actors/7/push"),
+    ("POST", "/admin/v1/actors/7/retire"),
     ("POST", "/admin/v1/actors/7/disconnect"),
+    ("GET", "/admin/v1/sessions"),
+    ("GET", "/admin/v1/events"),
+    ("GET", "/admin/v1/log"),
     ("GET", "/admin/v1/conflicts"),
     ("GET", "/metrics"),
 ];
