@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
+use crate::coordinator::auditing::{self, AuditBoard};
 use crate::coordinator::messages::Shutdown;
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::{Policy, Recent, Registry, Shared};
@@ -78,7 +79,10 @@ pub fn run(
         let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| Registry::new(shared, unheard));
         let (public_addr, internal_addr) = (public.local_addr()?, internal.local_addr()?);
         let bench = is_dev.then_some(internal_addr);
-        let state = Arc::new(HttpState::new(settings, bench, clock, registry.clone(), ledger.clone(), counters));
+        let board = Arc::new(AuditBoard::new(settings.audit.users_per_s, clock, counters.clone()));
+        let auditing = actix_web::rt::spawn(auditing::run(ledger.clone(), registry.clone(), board.clone()));
+        let (registry_of, ledger_of) = (registry.clone(), ledger.clone());
+        let state = Arc::new(HttpState::new(settings, bench, clock, registry_of, ledger_of, counters, board));
         let listeners = [server::public(public, &state)?, server::internal(internal, &state)?];
         let handles = listeners.each_ref().map(actix_web::dev::Server::handle);
         let running = listeners.map(actix_web::rt::spawn);
@@ -93,6 +97,7 @@ pub fn run(
         stop_listeners(&handles, deadline).await;
         // They were told to stop; a failure, or a wait past the deadline, changes nothing any more.
         let _ = actix_web::rt::time::timeout(deadline.remaining(), futures_util::future::join_all(running)).await;
+        auditing.abort();
         coordinator.stop();
         stop_ledger(ledger.clone(), deadline).await;
         ended

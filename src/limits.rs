@@ -134,6 +134,18 @@ pub const LOG_RESERVE_BYTES: usize = 256 << 10;
 /// The most users whose state `verify` holds at once.
 pub const AUDIT_PAGE_ENTRIES: i64 = 50_000;
 
+/// Violations of one user that the continuous audit tells in words.
+pub const AUDIT_LINES_MAX: usize = 16;
+
+/// Violations that the continuous audit remembers.
+pub const AUDIT_VIOLATIONS_MAX: usize = 100;
+
+/// How long the continuous audit rests when there is nobody to check, or the ledger does not answer, in milliseconds.
+pub const AUDIT_REST_MS: u64 = 1000;
+
+/// The longest that the check of one user may take, in milliseconds.
+pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
+
 const _: () = assert!(BULK_ENTRIES_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= BULK_ENTRIES_BESIDE_SINGLES_MAX);
 const _: () = assert!(RETRY_MS.0 <= RETRY_MS.1);

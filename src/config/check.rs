@@ -45,6 +45,8 @@ const TELEGRAM_BOT_ID_MAX: u64 = (1 << 53) - 1;
 pub const SESSION_TTL_S_MAX: u64 = 31_536_000;
 /// Widest tolerance of a webhook's timestamp, in seconds: a day.
 const WEBHOOK_TOLERANCE_S_MAX: u64 = 86_400;
+/// Users that are checked each second.
+const AUDIT_USERS_PER_S_MAX: u64 = 100_000;
 /// Sessions of one user.
 const SESSIONS_PER_USER_MAX: usize = 1_024;
 /// Sessions of one process.
@@ -90,7 +92,7 @@ pub(super) type Range = (&'static str, u64, RangeInclusive<u64>);
 
 /// The numbers of all sections but `limits`, and how many they may be.
 pub(super) fn core_ranges(settings: &Settings) -> Vec<Range> {
-    let Settings { server, database, pacing, cache, client_cache, auth, .. } = settings;
+    let Settings { server, database, pacing, cache, client_cache, auth, audit, .. } = settings;
     vec![
         ("server.workers", server.workers as u64, 1..=WORKERS_MAX as u64),
         ("server.shutdown_timeout_s", server.shutdown_timeout_s, 1..=SHUTDOWN_TIMEOUT_S_MAX),
@@ -111,6 +113,7 @@ pub(super) fn core_ranges(settings: &Settings) -> Vec<Range> {
         ("auth.telegram_max_age_s", auth.telegram_max_age_s, 1..=TELEGRAM_AGE_S_MAX),
         ("auth.session_ttl_s", auth.session_ttl_s, 1..=SESSION_TTL_S_MAX),
         ("auth.webhook_tolerance_s", auth.webhook_tolerance_s, 1..=WEBHOOK_TOLERANCE_S_MAX),
+        ("audit.users_per_s", audit.users_per_s, 0..=AUDIT_USERS_PER_S_MAX),
     ]
 }
 

@@ -80,6 +80,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("limits.batch_entries", Shape::Integer),
     ("limits.queue_entries", Shape::Integer),
     ("accounts.auto_create", Shape::Boolean),
+    ("audit.users_per_s", Shape::Integer),
 ];
 
 /// The type of the key at `path`; `None` when there is no such key.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub currencies: Currencies,
     /// Which users exist.
     pub accounts: Accounts,
+    /// How the ledger is checked while the service runs.
+    pub audit: Audit,
 }
 
 /// `[server]`: listeners and threads.
@@ -183,6 +185,14 @@ pub struct Accounts {
     pub auto_create: bool,
 }
 
+/// `[audit]`: how the ledger is checked while the service runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Users that are checked each second; 0: none.
+    pub users_per_s: u64,
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
@@ -252,6 +262,12 @@ impl Default for Limits {
             batch_entries: 10_000,
             queue_entries: 65_536,
         }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { users_per_s: 10 }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use actix::prelude::*;
 
+use crate::ledger::audit::CachedBalance;
+
 use super::BalanceActor;
 use super::balance_actor::Change;
 use super::displayed::Sent;
-use super::messages::{PushNow, SessionId};
+use super::messages::{PushNow, SessionId, TellCached};
 use super::pacing::Mode;
 use super::recent::{Happening, What};
 
@@ -40,6 +42,21 @@ pub(super) struct Pushed {
     pub mode: Mode,
     pub entries: i64,
     pub sessions: usize,
+}
+
+impl Handler<TellCached> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, TellCached { reply }: TellCached, ctx: &mut Self::Context) {
+        self.dequeue(ctx);
+        let currencies = &self.shared.currencies;
+        let cached = self.cache.known().map(|cached| CachedBalance {
+            version: cached.version,
+            balances: currencies.iter().map(|(id, c)| (c.code.clone(), cached.balances.get(id).minor())).collect(),
+        });
+        // The audit may have ended.
+        let _ = reply.send(cached);
+    }
 }
 
 impl Handler<PushNow> for BalanceActor {

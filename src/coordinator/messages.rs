@@ -12,11 +12,11 @@
 //! | [`BalanceChanged`] | registry | actor | – |
 //! | [`GetBalance`] | reads | actor | [`BalanceView`] |
 //! | [`AttachSession`], [`RefreshSession`], [`DetachSession`], [`ReportDisplayed`] | session | actor | [`ToSession`] |
-//! | [`InspectActor`], [`InspectSessions`], [`PushNow`] | admin, by the registry | actor | what it sees, or has done |
+//! | [`InspectActor`], [`InspectSessions`], [`PushNow`], [`TellCached`] | registry | actor | what it sees, or has done |
 //! | [`Retire`], [`LedgerRecovered`], [`Revalidate`], [`CloseSessions`] | registry | actor | – |
 //! | [`SessionsGone`] | actor | registry | – |
 //! | [`InspectRegistry`], [`ListActors`], [`ListRecent`] | admin | registry | totals, summaries, the latest events |
-//! | [`InspectResident`], [`ListSessions`], [`RetireActor`] | admin | registry | see [`administration`] |
+//! | [`InspectResident`], [`ListSessions`], [`RetireActor`], [`PeekBalance`] | admin, audit | registry | see [`administration`] |
 //! | [`Shutdown`] | app | registry | – |
 
 mod administration;

@@ -8,6 +8,7 @@
 
 mod account_cache;
 mod administration;
+pub mod auditing;
 mod balance_actor;
 mod displayed;
 mod frames;

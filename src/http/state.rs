@@ -10,6 +10,7 @@ use actix::Addr;
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
 use crate::coordinator::Registry;
+use crate::coordinator::auditing::AuditBoard;
 use crate::ledger::{Admission, Lane, Permit, SqlLedger};
 use crate::telemetry::counters::Counters;
 
@@ -33,6 +34,8 @@ pub struct HttpState {
     pub ledger: Arc<SqlLedger>,
     /// Places in the ledger's queue.
     pub admission: Admission,
+    /// What the continuous audit has found.
+    pub audit: Arc<AuditBoard>,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// What sessions use.
@@ -52,6 +55,7 @@ impl HttpState {
         registry: Addr<Registry>,
         ledger: Arc<SqlLedger>,
         counters: Arc<Counters>,
+        audit: Arc<AuditBoard>,
     ) -> Self {
         request_counts::prepare(&counters);
         let settings = Arc::new(settings);
@@ -67,6 +71,7 @@ impl HttpState {
             registry,
             ledger,
             counters,
+            audit,
             admin_failures: AddressLimit::new(FAILURES),
             sign_ins: AddressLimit::new(SIGN_INS),
             sign_in_failures: AddressLimit::new(FAILURES),

@@ -7,9 +7,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::config::DatabaseUrl;
 use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
-use crate::limits::ORPHANS_MAX;
+use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
+use super::audit::{self, CachedBalance, UserAudit};
 use super::connection::{self, Manager};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
@@ -52,6 +53,7 @@ pub struct Options {
 pub struct SqlLedger {
     writers: Vec<Writer>,
     readers: Readers,
+    auditor: Readers,
     currencies: Currencies,
     epoch: String,
     clock: Clock,
@@ -83,8 +85,11 @@ impl SqlLedger {
             .collect::<Result<_, _>>()
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         let manager = Manager { url: url.clone(), timeout_ms: *timeout_ms };
-        let readers = Readers::start(manager, options.pool_size, *clock, counts)?;
-        Ok((Self { writers, readers, currencies: options.currencies, epoch, clock: options.clock }, unheard))
+        let readers = Readers::start("ledger-reader", manager, options.pool_size, *clock, counts.clone())?;
+        // A connection of its own, made with the first check: nobody waits for a place behind it.
+        let manager = Manager { url: url.clone(), timeout_ms: AUDIT_TIMEOUT_MS };
+        let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts)?;
+        Ok((Self { writers, readers, auditor, currencies: options.currencies, epoch, clock: options.clock }, unheard))
     }
 
     /// The epoch: versions are comparable only within one.
@@ -113,6 +118,21 @@ impl SqlLedger {
     pub fn latest_conflicts(&self, limit: i64) -> Pending<Vec<ConflictRecord>> {
         let currencies = self.currencies.clone();
         self.readers.read(move |connection| reads::latest_conflicts(connection, limit, &currencies))
+    }
+
+    /// The next user behind this id, for [`SqlLedger::audit_user`].
+    pub fn next_user(&self, after: i64) -> Pending<Option<i64>> {
+        self.auditor.read(move |connection| audit::next_user(connection, after))
+    }
+
+    /// Checks every invariant of one user, and what was in memory before this call, in one snapshot.
+    pub fn audit_user(&self, user: i64, cached: Option<CachedBalance>) -> Pending<UserAudit> {
+        self.auditor.read(move |connection| audit::user(connection, user, cached.as_ref()))
+    }
+
+    /// The unique indexes that are not there any more.
+    pub fn missing_indexes(&self) -> Pending<Vec<&'static str>> {
+        self.auditor.read(audit::missing_indexes)
     }
 
     /// Makes a user or links a Telegram id to it; durable when it answers.
@@ -156,6 +176,7 @@ impl SqlLedger {
     pub fn stop(&self) {
         self.writers.iter().for_each(Writer::stop);
         self.readers.stop();
+        self.auditor.stop();
     }
 
     /// Makes a [`SqlLedger::stop`] under way give up what it can't finish because the database is away.

@@ -52,6 +52,7 @@ fn nothing_set_means_the_defaults() {
         "[currencies.UNI]",
         "decimals = 9",
         "auto_create = true",
+        "users_per_s = 10",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line} in\n{shown}");
     }

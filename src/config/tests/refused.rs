@@ -98,8 +98,12 @@ fn numbers_outside_their_bounds_are_refused() {
     let defaults = Settings::load(&Sources::default()).expect("valid");
     for (key, _, range) in core_ranges(&defaults).into_iter().chain(limit_ranges(&defaults.limits)) {
         let (section, name) = key.split_once('.').expect("every key has a section");
-        let database = if key == "database.writers" { "url = \"postgres://h/db\"\n" } else { "" };
-        let with = |value: i128| load(&format!("[{section}]\n{database}{name} = {value}"), &[]);
+        let beside = match key {
+            "database.writers" => "url = \"postgres://h/db\"\n",
+            "auth.telegram_bot_id" => "telegram_identity = \"user_id\"\n",
+            _ => "",
+        };
+        let with = |value: i128| load(&format!("[{section}]\n{beside}{name} = {value}"), &[]);
         let (least, most) = (i128::from(*range.start()), i128::from(*range.end()));
         assert!(with(least).is_ok() && with(most).is_ok(), "{key}: {range:?} should be possible");
         for beyond in [least - 1, most + 1, -1, i128::from(i64::MAX), i128::from(u64::MAX)] {

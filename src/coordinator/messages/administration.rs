@@ -7,6 +7,7 @@ use crate::coordinator::inspection::{ActorInspection, ActorSummary, RegistryTota
 use crate::coordinator::recent::{RecentEvents, RecentQuery};
 use crate::domain::UserId;
 use crate::ledger::LedgerError;
+use crate::ledger::audit::CachedBalance;
 
 use super::Routable;
 
@@ -33,6 +34,19 @@ pub struct PushNow {
     /// Whether anything was sent; dropped when the actor is not resident.
     pub reply: oneshot::Sender<Result<bool, LedgerError>>,
 }
+
+/// Ask an actor what it holds.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TellCached {
+    /// The answer; dropped when it is overloaded.
+    pub reply: oneshot::Sender<Option<CachedBalance>>,
+}
+
+/// Ask for what an actor holds, without keeping it in memory any longer by that.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<oneshot::Receiver<Option<CachedBalance>>>")]
+pub struct PeekBalance(pub UserId);
 
 /// Inspect an actor if it is resident.
 #[derive(Debug, Message)]
@@ -113,4 +127,4 @@ impl Routable for PushNow {
 macro_rules! unanswered {
     ($($message:ty),+) => { $(impl Routable for $message { fn overloaded(self) {} })+ };
 }
-unanswered!(InspectActor, InspectSessions);
+unanswered!(InspectActor, InspectSessions, TellCached);

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use crate::coordinator::messages::{
     InspectActor, InspectRegistry, InspectResident, InspectSessions, Inspected, ListActors, ListRecent, ListSessions,
-    Retire, RetireActor, Retirement, SessionsAsked,
+    PeekBalance, Retire, RetireActor, Retirement, SessionsAsked, TellCached,
 };
 use crate::coordinator::{ActorInspection, ActorSummary, RegistryTotals};
 use crate::domain::UserId;
@@ -55,6 +55,17 @@ impl Handler<InspectResident> for Registry {
             self.route_to_resident(user_id, InspectActor { reply }, ctx);
             Inspected { from_outside, from_inside }
         }))
+    }
+}
+
+impl Handler<PeekBalance> for Registry {
+    type Result = MessageResult<PeekBalance>;
+
+    fn handle(&mut self, PeekBalance(user_id): PeekBalance, _: &mut Self::Context) -> Self::Result {
+        let slot = self.with_sessions.get(&user_id).or_else(|| self.idle.peek(&user_id));
+        let (reply, answer) = oneshot::channel();
+        let sent = slot.map(|slot| slot.send(TellCached { reply }));
+        MessageResult(matches!(sent, Some(Ok(()))).then_some(answer))
     }
 }
 

@@ -48,6 +48,12 @@ pub(in crate::http) async fn conflicts(
     Ok(HttpResponse::Ok().json(Conflicts { conflicts: state.ledger.latest_conflicts(limit).await? }))
 }
 
+/// `GET /admin/v1/audit`
+pub(in crate::http) async fn audit(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+    authorize(&request, &state)?;
+    Ok(HttpResponse::Ok().json(state.audit.show()))
+}
+
 #[derive(Debug, Serialize)]
 struct Log {
     log: Vec<AdminRecord>,

@@ -1,6 +1,7 @@
 //! What an administrator sees.
 
 mod actions;
+mod audit;
 mod events;
 mod sessions;
 

@@ -47,6 +47,7 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("POST", "/admin/v1/actors/7/disconnect"),
     ("GET", "/admin/v1/sessions"),
     ("GET", "/admin/v1/events"),
+    ("GET", "/admin/v1/audit"),
     ("GET", "/admin/v1/log"),
     ("GET", "/admin/v1/conflicts"),
     ("GET", "/metrics"),
