@@ -22,13 +22,15 @@
 //! | [`ledger`] | tables, group-commit writers, reads, audit |
 //! | [`coordinator`] | registry, balance actors, cache, pacing |
 //! | [`http`] | listeners, signatures, tokens, WebSocket sessions |
+//! | [`canary`] | the controlled test of a running service |
 //! | [`app`] | composing, starting and stopping in order |
 //! | [`cli`] | one file per command |
 //! | [`config`], [`limits`], [`clock`], [`telemetry`] | settings, caps, time, log and counters |
 //!
-//! Imports go one way: `domain ← ledger ← coordinator ← http ← app ← cli`; a test enforces it.
+//! Imports go one way: `domain ← ledger ← coordinator ← http ← canary ← app ← cli`; a test enforces it.
 
 pub mod app;
+pub mod canary;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -134,6 +134,9 @@ pub const LOG_RESERVE_BYTES: usize = 256 << 10;
 /// The most users whose state `verify` holds at once.
 pub const AUDIT_PAGE_ENTRIES: i64 = 50_000;
 
+/// Runs of the canary that are remembered for administrators.
+pub const CANARY_RUNS_MAX: usize = 50;
+
 /// Violations of one user that the continuous audit tells in words.
 pub const AUDIT_LINES_MAX: usize = 16;
 

@@ -62,6 +62,7 @@ fn imports_go_one_way() {
         ("config", &["config", "domain", "clock", "limits"]),
         ("ledger", &["ledger", "domain", "clock", "config", "limits", "planted", "telemetry"]),
         ("coordinator", &["coordinator", "ledger", "domain", "clock", "config", "limits", "planted", "telemetry"]),
+        ("canary", &["canary", "http", "domain", "clock", "config", "limits", "telemetry"]),
         ("http", &["http", "coordinator", "ledger", "domain", "clock", "config", "limits", "telemetry"]),
     ];
     let mut wrong = Vec::new();

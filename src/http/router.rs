@@ -86,6 +86,7 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/admin/v1/sessions").route(get().to(admin::sessions)))
         .service(resource("/admin/v1/events").route(get().to(admin::events)))
         .service(resource("/admin/v1/audit").route(get().to(admin::audit)))
+        .service(resource("/admin/v1/canary").route(get().to(admin::canary)))
         .service(resource("/admin/v1/log").route(get().to(admin::log)))
         .service(resource("/admin/v1/conflicts").route(get().to(admin::conflicts)))
         .service(resource("/metrics").route(get().to(metrics::metrics)))

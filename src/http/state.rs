@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::coordinator::Registry;
 use crate::coordinator::auditing::AuditBoard;
 use crate::ledger::{Admission, Lane, Permit, SqlLedger};
+use crate::telemetry::canary_runs::CanaryRuns;
 use crate::telemetry::counters::Counters;
 
 use super::problem::{Code, Problem};
@@ -36,6 +37,8 @@ pub struct HttpState {
     pub admission: Admission,
     /// What the continuous audit has found.
     pub audit: Arc<AuditBoard>,
+    /// What the canary has found lately.
+    pub canary: Arc<CanaryRuns>,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// What sessions use.
@@ -72,6 +75,7 @@ impl HttpState {
             ledger,
             counters,
             audit,
+            canary: Arc::default(),
             admin_failures: AddressLimit::new(FAILURES),
             sign_ins: AddressLimit::new(SIGN_INS),
             sign_in_failures: AddressLimit::new(FAILURES),

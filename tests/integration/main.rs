@@ -10,6 +10,7 @@ mod admin;
 mod amounts;
 mod batch;
 mod browser_reads;
+mod canary;
 mod client_files;
 mod commands;
 mod deployment;

@@ -53,6 +53,8 @@ fn nothing_set_means_the_defaults() {
         "decimals = 9",
         "auto_create = true",
         "users_per_s = 10",
+        "every_s = 0",
+        "watch_s = 10",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line} in\n{shown}");
     }

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::coordinator::RecentQuery;
 use crate::coordinator::messages::ListRecent;
@@ -52,6 +53,16 @@ pub(in crate::http) async fn conflicts(
 pub(in crate::http) async fn audit(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     authorize(&request, &state)?;
     Ok(HttpResponse::Ok().json(state.audit.show()))
+}
+
+/// `GET /admin/v1/canary`
+pub(in crate::http) async fn canary(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    authorize(&request, &state)?;
+    let every_s = state.settings.canary.every_s;
+    Ok(HttpResponse::Ok().json(json!({ "every_s": every_s, "runs": state.canary.show() })))
 }
 
 #[derive(Debug, Serialize)]

@@ -22,7 +22,7 @@ use super::sign_in::bearer;
 
 pub(super) use actions::{disconnect, push, refresh, retire};
 pub(super) use actors::{actor, actors, registry, sessions};
-pub(super) use lists::{audit, conflicts, events, log};
+pub(super) use lists::{audit, canary, conflicts, events, log};
 
 const ROWS_DEFAULT: usize = 100;
 
