@@ -1,11 +1,9 @@
-//! The way to the service: HTTP with tokens and signatures, over TLS where the address says so.
+//! The way to the service: HTTP with tokens and signatures.
 
-use std::path::Path;
 use std::time::Duration;
 
 use awc::Client;
 use awc::http::Method;
-use openssl::ssl::{SslConnector, SslMethod};
 use rand::Rng as _;
 use serde_json::Value;
 
@@ -16,14 +14,6 @@ use super::{Options, PATIENCE_MS};
 
 /// The most bytes of an answer; a balance has some hundred.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-
-/// Where systems keep the authorities that they trust.
-const AUTHORITIES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// An answer, or why there is none, in words.
 pub(super) type Answered = Result<(u16, Value), String>;
@@ -37,20 +27,8 @@ pub(super) struct Service<'a> {
 
 impl<'a> Service<'a> {
     pub(super) fn new(options: &'a Options, clock: Clock) -> Self {
-        let patience = Duration::from_millis(PATIENCE_MS);
-        let mut connector = awc::Connector::new().timeout(patience).handshake_timeout(patience);
-        if let Ok(mut tls) = SslConnector::builder(SslMethod::tls_client()) {
-            let file = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
-            let known = || AUTHORITIES.iter().map(Path::new).find(|path| path.exists()).map(Path::to_owned);
-            if let Some(file) = file.or_else(known) {
-                // Without authorities no certificate is trusted, and the first request says so.
-                let _ = tls.set_ca_file(file);
-            }
-            connector = connector.openssl(tls.build());
-        }
-        // A connection of its own for each request: none is tried on one that the service is about to close.
-        let http = Client::builder().timeout(patience).connector(connector).add_default_header(("connection", "close"));
-        Self { options, http: http.finish(), clock }
+        let http = crate::client::client(Duration::from_millis(PATIENCE_MS));
+        Self { options, http, clock }
     }
 
     /// A session token for the canary's user.

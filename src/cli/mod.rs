@@ -4,6 +4,7 @@
 //! belongs to the log and to the last line of a failed command. Start reading at [`run`].
 
 mod canary;
+mod diagnose;
 mod migrate;
 pub mod serve;
 mod sign;
@@ -37,6 +38,8 @@ enum Command {
     Verify(verify::Verify),
     /// Test a running service with a small deposit; exit code 1 when anything deviates
     Canary(canary::Canary),
+    /// Report on a running service, its settings and its log, without touching anything
+    Diagnose(diagnose::Diagnose),
     /// Print a session token
     Token(token::Token),
     /// Print the webhook-signature value for the body on standard input
@@ -104,6 +107,7 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::Migrate(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Canary(command) => command.run(),
+        Command::Diagnose(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Sign(command) => command.run(),
     }

@@ -15,6 +15,7 @@ mod client_files;
 mod commands;
 mod deployment;
 mod deposits;
+mod diagnosis;
 mod doors;
 mod entry_fields;
 mod ledger_away;
