@@ -177,6 +177,13 @@ pub(super) fn parse_entry(
     Ok(NewEntry { event_id, user_id, kind, currency, amount, source, tx_hash, details })
 }
 
+/// The body of a webhook of its own, for benches; `None` when it is refused.
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub fn parse_body(json: &[u8], kind: Kind, currencies: &Currencies) -> Option<NewEntry> {
+    parse_entry(&RawObject::parse(json).ok()?, kind, false, currencies).ok()
+}
+
 fn tx_hash(object: &RawObject<'_>) -> Result<Option<TxHash>, Problem> {
     let Some(text) = object.text("tx_hash")? else { return Ok(None) };
     let unreadable = |error| Problem::new(Code::InvalidTxHash, format!("tx_hash {error}")).field("tx_hash");

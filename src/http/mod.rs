@@ -40,6 +40,9 @@ mod upgrade;
 mod webhooks;
 
 #[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub use entry_body::parse_body;
+#[cfg(feature = "simulation")]
 pub use session::start_over;
 pub use state::HttpState;
 

@@ -38,14 +38,7 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     if state.is_dev() {
         config
             .service(resource("/").route(get().to(pages::index)))
-            .service(resource("/demo/demo.js").route(get().to(pages::script)))
-            .service(resource("/demo/demo.css").route(get().to(pages::style)))
-            .service(
-                web::scope("/demo/token")
-                    .wrap(from_fn(origin::guard))
-                    .wrap(from_fn(dev::guard))
-                    .service(resource("").route(post().to(dev::token))),
-            )
+            .service(resource("/demo/{name}").route(get().to(pages::file)))
             .service(
                 web::scope("/dev/v1")
                     .wrap(from_fn(origin::guard))

@@ -87,7 +87,7 @@ where
 
 fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> Result<(), LedgerError> {
     let existing: Option<String> =
-        ledger_info::table.select(ledger_info::epoch).first(connection).optional().map_err(unavailable)?;
+        ledger_info::table.select(ledger_info::epoch).get_result(connection).optional().map_err(unavailable)?;
     let epoch = format!("{:016x}", rand::rng().random::<u64>());
     let done = match existing {
         Some(_) if !new_epoch => return Ok(()),

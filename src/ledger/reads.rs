@@ -47,12 +47,12 @@ pub struct HistoryPage {
 
 pub(super) fn ping(connection: &mut AnyConnection) -> Read<()> {
     // A table, not a constant: a file that is gone still answers `SELECT 1`.
-    let _: i64 = ledger_info::table.select(ledger_info::id).first(connection)?;
+    let _: i64 = ledger_info::table.select(ledger_info::id).get_result(connection)?;
     Ok(())
 }
 
 pub(super) fn epoch(connection: &mut AnyConnection) -> Read<String> {
-    Ok(ledger_info::table.select(ledger_info::epoch).first(connection)?)
+    Ok(ledger_info::table.select(ledger_info::epoch).get_result(connection)?)
 }
 
 /// Version and balances that belong together: both statements see one snapshot.
@@ -88,7 +88,7 @@ pub(super) fn balances_at(
             .filter(entries::currency.eq(&currency.code))
             .order(entries::version.desc())
             .select(entries::balance_after)
-            .first(connection)
+            .get_result(connection)
             .optional()?;
         all.set(id, Amount::from_minor(after.unwrap_or(0)));
     }
@@ -112,7 +112,8 @@ pub(super) fn history(
 }
 
 pub(super) fn user_exists(connection: &mut AnyConnection, user: UserId) -> Read<bool> {
-    let found: Option<i64> = accounts::table.find(user.get()).select(accounts::user_id).first(connection).optional()?;
+    let found: Option<i64> =
+        accounts::table.find(user.get()).select(accounts::user_id).get_result(connection).optional()?;
     Ok(found.is_some())
 }
 
@@ -120,7 +121,7 @@ pub(super) fn user_of_telegram(connection: &mut AnyConnection, telegram_id: Tele
     let found: Option<i64> = accounts::table
         .filter(accounts::telegram_id.eq(telegram_id.get()))
         .select(accounts::user_id)
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     let unfit = |_| LedgerError::Unfit("a Telegram id is linked to what is no user id".into());
     Ok(found.map(UserId::new).transpose().map_err(unfit)?)
@@ -148,7 +149,7 @@ pub(super) fn latest_conflicts(
                 .filter(entries::user_id.eq(user))
                 .filter(entries::version.eq(version))
                 .select(EntryRow::as_select())
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             let second = serde_json::value::RawValue::from_string(second)
                 .map_err(|_| LedgerError::Unfit(format!("the conflict of {event_id} is no JSON")))?;

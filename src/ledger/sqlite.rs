@@ -1,5 +1,6 @@
 //! Writing to SQLite: one connection, WAL with `synchronous=FULL`, cached single-row statements.
 
+mod checkpoints;
 mod statements;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use diesel::prelude::*;
 
 use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
 
+use self::checkpoints::{Checkpoints, WRITERS_PAGES};
 use self::statements::{SetBalance, SetVersion};
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan};
@@ -21,6 +23,7 @@ use super::store::{PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put
 pub(super) struct SqliteStore {
     link: Link<SqliteConnection>,
     currencies: Currencies,
+    checkpoints: Checkpoints,
 }
 
 /// Opens the file with the settings every connection of ours has.
@@ -30,7 +33,7 @@ pub(super) fn connect(path: &Path, timeout_ms: u64) -> Result<SqliteConnection, 
     connection
         .batch_execute(&format!(
             "PRAGMA busy_timeout = {timeout_ms}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-             PRAGMA temp_store = MEMORY;"
+             PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {WRITERS_PAGES};"
         ))
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
@@ -38,8 +41,9 @@ pub(super) fn connect(path: &Path, timeout_ms: u64) -> Result<SqliteConnection, 
 
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
+        let checkpoints = Checkpoints::start(path.clone());
         let link = Link::new(move || connect(&path, options.lock_timeout_ms.min(options.timeout_ms)));
-        Self { link, currencies: options.currencies }
+        Self { link, currencies: options.currencies, checkpoints }
     }
 }
 
@@ -71,7 +75,7 @@ fn find_event(
     let row: Option<RecordedRow> = entries::table
         .filter(entries::event_id.eq(event.as_str()))
         .select(RecordedRow::as_select())
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     row.map(|row| row.recorded(currencies).map_err(refused)).transpose()
 }
@@ -84,14 +88,14 @@ fn find_hash(
     let row: Option<RecordedRow> = entries::table
         .filter(entries::tx_hash.eq(hash.as_bytes().as_slice()))
         .select(RecordedRow::as_select())
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     row.map(|row| row.recorded(currencies).map_err(refused)).transpose()
 }
 
 impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
-        let Self { link, currencies } = self;
+        let Self { link, currencies, .. } = self;
         let connection = link.begin("BEGIN IMMEDIATE")?;
         let mut loaded = Loaded::default();
         for user in &keys.users {
@@ -111,7 +115,7 @@ impl Store for SqliteStore {
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        let Self { link, currencies } = self;
+        let Self { link, currencies, .. } = self;
         let connection = link.transaction()?;
         for planned in &plan.entries {
             let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
@@ -132,7 +136,9 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.link.commit()
+        self.link.commit()?;
+        self.checkpoints.committed();
+        Ok(())
     }
 
     fn rollback(&mut self) {

@@ -187,8 +187,11 @@ macro_rules! put_user_rows {
             .on_conflict_do_nothing()
             .execute($connection)?;
         if let Some(wanted) = telegram_id {
-            let owner: Option<i64> =
-                a::accounts.filter(a::telegram_id.eq(wanted.get())).select(a::user_id).first($connection).optional()?;
+            let owner: Option<i64> = a::accounts
+                .filter(a::telegram_id.eq(wanted.get()))
+                .select(a::user_id)
+                .get_result($connection)
+                .optional()?;
             match owner {
                 Some(owner) if owner != user_id.get() => return Ok(PutUserOutcome::LinkedElsewhere),
                 Some(_) => {}
@@ -199,7 +202,7 @@ macro_rules! put_user_rows {
                 }
             }
         }
-        let telegram_id = a::accounts.find(user_id.get()).select(a::telegram_id).first($connection)?;
+        let telegram_id = a::accounts.find(user_id.get()).select(a::telegram_id).get_result($connection)?;
         Ok(PutUserOutcome::Stored { telegram_id })
     }};
 }

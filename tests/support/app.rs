@@ -23,6 +23,7 @@ pub struct TestApp {
     pub dir: tempfile::TempDir,
     config: toml::Table,
     log: String,
+    is_dev: bool,
     pub public: SocketAddr,
     pub internal: SocketAddr,
     pub http: reqwest::Client,
@@ -34,6 +35,7 @@ pub struct Builder {
     config: toml::Table,
     log: String,
     is_piped: bool,
+    is_dev: bool,
 }
 
 impl Builder {
@@ -55,6 +57,12 @@ impl Builder {
         self
     }
 
+    /// With `--dev`: the demo page is there.
+    pub fn dev(mut self) -> Self {
+        self.is_dev = true;
+        self
+    }
+
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> TestApp {
         let dir = tempfile::tempdir().expect("a directory");
@@ -67,10 +75,11 @@ impl Builder {
     pub async fn start_with(mut self, dir: tempfile::TempDir, database: TestDatabase, url: &str) -> TestApp {
         set(&mut self.config, "database.url", url.into());
         write_config(dir.path(), &self.config);
-        let mut process = spawn(dir.path(), &self.log, self.is_piped);
+        let mut process = spawn(dir.path(), &self.log, self.is_piped, self.is_dev);
         let (public, internal) = process.addresses().await;
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        TestApp { process, database, dir, config: self.config, log: self.log, public, internal, http }
+        let (config, log, is_dev) = (self.config, self.log, self.is_dev);
+        TestApp { process, database, dir, config, log, is_dev, public, internal, http }
     }
 
     /// Makes directory, database and configuration, but starts nothing.
@@ -87,7 +96,7 @@ impl TestApp {
     /// An app with the default configuration of tests, not started yet.
     pub fn on(database: Database) -> Builder {
         let log = "info,balance_coordinator=debug".to_owned();
-        let builder = Builder { database, config: toml::Table::new(), log, is_piped: false };
+        let builder = Builder { database, config: toml::Table::new(), log, is_piped: false, is_dev: false };
         builder
             .set("server.public_addr", "127.0.0.1:0")
             .set("server.internal_addr", "127.0.0.1:0")
@@ -148,7 +157,7 @@ impl TestApp {
         set(&mut self.config, "server.public_addr", self.public.to_string().into());
         set(&mut self.config, "server.internal_addr", self.internal.to_string().into());
         write_config(self.dir.path(), &self.config);
-        self.process = spawn(self.dir.path(), &self.log, false);
+        self.process = spawn(self.dir.path(), &self.log, false, self.is_dev);
     }
 
     /// Changes a configuration key for the next start.
@@ -190,8 +199,9 @@ impl TestApp {
     }
 }
 
-fn spawn(dir: &Path, log: &str, is_piped: bool) -> Process {
-    let arguments = ["serve", "--config", "config.toml"].map(OsString::from);
+fn spawn(dir: &Path, log: &str, is_piped: bool, is_dev: bool) -> Process {
+    let mut arguments = ["serve", "--config", "config.toml"].map(OsString::from).to_vec();
+    arguments.extend(is_dev.then(|| "--dev".into()));
     let start = if is_piped { Process::start_piped } else { Process::start };
     start(dir, &arguments, &[("RUST_LOG".to_owned(), log.to_owned())], &dir.join("service.log"))
 }

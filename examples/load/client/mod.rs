@@ -8,3 +8,4 @@ pub mod http;
 pub mod posting;
 pub mod sessions;
 pub mod signing;
+pub mod told;

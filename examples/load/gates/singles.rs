@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::bench::Bench;
-use crate::client::entries::{Books, Users, Workload};
+use crate::client::entries::{Books, Users};
 use crate::client::http::Pace;
 use crate::measure::{latencies, median, ms};
 use crate::report::{Figure, Gate};
@@ -31,7 +31,7 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     let usual_database = bench.like(database)?;
     usual_database.migrate()?;
     let usual = bench.baseline(&["one-by-one-server", "--database", &usual_database.url()])?;
-    let (mut workload, mut books) = (Workload::new(2, Users::Random(USERS)), Books::default());
+    let (mut workload, mut books) = (bench.workload(2, Users::Random(USERS)), Books::default());
     let (mut rates, mut usual_rates, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let (mut answers, mut usual_answers, mut cpu_s) = (latencies(), latencies(), 0.0);
     for _ in 0..rounds {

@@ -76,6 +76,23 @@ impl Figure {
     }
 }
 
+impl std::fmt::Display for Figure {
+    /// As a row of the table.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let baseline =
+            self.baseline.as_ref().map_or(String::new(), |(name, value)| format!("{name} {}", shown(*value)));
+        let ratio = self.ratio.map_or(String::new(), shown);
+        let gate = match self.gate {
+            Gate::AtLeast(least) => format!("≥ {}", shown(least)),
+            Gate::AtMost(most) => format!("≤ {}", shown(most)),
+            Gate::None => String::new(),
+        };
+        let verdict = self.passes().map_or("", |passes| if passes { "pass" } else { "FAIL" });
+        let value = format!("{} {}", shown(self.value), self.unit);
+        write!(f, "| {} | {} | {value} | {baseline} | {ratio} | {gate} | {verdict} |", self.run, self.what)
+    }
+}
+
 /// Everything that was found.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -118,22 +135,8 @@ impl Report {
             "| run | what | figure | baseline | ratio | gate | |\n| --- | --- | --- | --- | --- | --- | --- |\n",
         );
         for figure in &self.figures {
-            let baseline =
-                figure.baseline.as_ref().map_or(String::new(), |(name, value)| format!("{name} {}", shown(*value)));
-            let ratio = figure.ratio.map_or(String::new(), shown);
-            let gate = match figure.gate {
-                Gate::AtLeast(least) => format!("≥ {}", shown(least)),
-                Gate::AtMost(most) => format!("≤ {}", shown(most)),
-                Gate::None => String::new(),
-            };
-            let verdict = figure.passes().map_or("", |passes| if passes { "pass" } else { "FAIL" });
-            let value = format!("{} {}", shown(figure.value), figure.unit);
             // Writing to a string can't fail.
-            let _ = writeln!(
-                text,
-                "| {} | {} | {value} | {baseline} | {ratio} | {gate} | {verdict} |",
-                figure.run, figure.what
-            );
+            let _ = writeln!(text, "{figure}");
         }
         let _ = writeln!(
             text,

@@ -42,21 +42,21 @@ fn gates(figures: &[&Figure], file: &Path) -> Result<()> {
     let height = 80 + 34 * u32::try_from(figures.len())?;
     let root = SVGBackend::new(file, (SIZE.0, height)).into_drawing_area();
     root.fill(&WHITE)?;
-    let count = i32::try_from(figures.len())?;
+    let count = figures.len() as f64;
     let mut chart = ChartBuilder::on(&root)
         .caption("margin to each gate (1 = the gate, more is better, cut at 4)", ("sans-serif", 18))
         .margin(16)
         .x_label_area_size(28)
-        .build_cartesian_2d(0.0..4.0, 0..count)?;
-    chart.configure_mesh().disable_y_mesh().y_labels(0).draw()?;
+        .build_cartesian_2d(0.0..4.0, 0.0..count)?;
+    chart.configure_mesh().disable_y_mesh().disable_y_axis().draw()?;
     for (row, figure) in figures.iter().rev().enumerate() {
-        let row = i32::try_from(row)?;
+        let row = row as f64;
         let color = if figure.passes() == Some(true) { RGBColor(120, 180, 120) } else { RGBColor(210, 110, 100) };
-        chart.draw_series([Rectangle::new([(0.0, row), (margin(figure), row + 1)], color.filled())])?;
+        chart.draw_series([Rectangle::new([(0.0, row), (margin(figure), row + 0.9)], color.filled())])?;
         let label = format!("{}: {}", figure.run, figure.what);
-        chart.draw_series([Text::new(label, (0.03, row + 1), ("sans-serif", 14).into_font())])?;
+        chart.draw_series([Text::new(label, (0.03, row + 0.7), ("sans-serif", 14).into_font())])?;
     }
-    chart.draw_series(LineSeries::new([(1.0, 0), (1.0, count)], BLACK.stroke_width(2)))?;
+    chart.draw_series(LineSeries::new([(1.0, 0.0), (1.0, count)], BLACK.stroke_width(2)))?;
     root.present()?;
     Ok(())
 }

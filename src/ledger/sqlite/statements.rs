@@ -1,5 +1,7 @@
-//! Statements that run once per row. Diesel prepares every `UPDATE` and every upsert of its own anew, which costs more than
-//! running it; these have one text each, and are prepared once per connection.
+//! Statements that run once per row, prepared once per connection. Preparing costs several times as much as running, and
+//! Diesel prepares every `UPDATE` and every upsert of its own anew; these have one text each. (For the same reason a row
+//! that has a unique key is asked for without Diesel's `first`: SQLite plans a statement anew for each value of its
+//! `LIMIT`.)
 
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};

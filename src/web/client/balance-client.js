@@ -37,7 +37,7 @@ export class BalanceClient {
   #isPainting = false;
 
   constructor(options) {
-    const { url = '', getToken, getInitData, env = globalThis } = options;
+    const { url = '/', getToken, getInitData, env = globalThis } = options;
     if (!getToken === !getInitData) throw new TypeError('getToken or getInitData?');
     this.#options = options;
     this.#env = env;
@@ -210,7 +210,7 @@ export class BalanceClient {
 
   #paint() {
     const { requestAnimationFrame } = this.#env;
-    if (this.#isPainting || this.#state.status !== 'live' || !requestAnimationFrame || !this.#isVisible()) return;
+    if (this.#isPainting || this.#state.status !== 'live' || !requestAnimationFrame) return;
     this.#isPainting = true;
     requestAnimationFrame(() => {
       const { userId, epoch, version } = this.#state;

@@ -118,7 +118,7 @@ async fn the_bench_is_for_pages_of_this_machine_alone() {
     ] {
         let mut headers = vec![("host", host)];
         headers.extend(origin.map(|origin| ("origin", origin)));
-        for path in ["/dev/v1/entries", "/dev/v1/token", "/demo/token"] {
+        for path in ["/dev/v1/entries", "/dev/v1/token"] {
             let answer = bench.post(path, &deposit(), &headers).await;
             answer.problem(403, "origin_not_allowed");
         }
@@ -135,7 +135,7 @@ async fn the_bench_is_for_pages_of_this_machine_alone() {
 async fn without_development_there_is_no_bench_even_with_right_names(database: Database) {
     let app = TestApp::on(database).set("server.allowed_origins", vec!["*"]).start().await;
     for listener in [app.public, app.internal] {
-        for path in ["/dev/v1/entries", "/dev/v1/token", "/dev/v1", "/demo/token"] {
+        for path in ["/dev/v1/entries", "/dev/v1/token", "/dev/v1", "/demo/demo.js"] {
             let request = app.http.post(format!("http://{listener}{path}")).json(&deposit());
             let answer = request.header("origin", format!("http://{listener}")).send().await.expect("an answer");
             Answer::read(answer).await.expect("whole").problem(404, "not_found");

@@ -60,7 +60,7 @@ async fn development_listens_on_loopback_says_so_and_has_the_demo() {
     assert_eq!(get(format!("http://{internal}/")).await, 404);
     let sign_in = async |host: &str, origin: Option<&str>| {
         let mut request =
-            http.post(format!("http://{public}/demo/token")).header("host", host).json(&json!({"user_id": 7}));
+            http.post(format!("http://{public}/dev/v1/token")).header("host", host).json(&json!({"user_id": 7}));
         if let Some(origin) = origin {
             request = request.header("origin", origin);
         }
@@ -74,7 +74,7 @@ async fn development_listens_on_loopback_says_so_and_has_the_demo() {
     let token = sign_in(&public.to_string(), None).await.ok()["token"].clone();
     let balance = http.get(format!("http://{public}/api/v1/balance")).bearer_auth(token.as_str().expect("a token"));
     assert_eq!(Answer::read(balance.send().await.expect("an answer")).await.expect("whole").ok()["user_id"], 7);
-    let elsewhere = http.post(format!("http://{internal}/demo/token")).json(&json!({"user_id": 7}));
+    let elsewhere = http.post(format!("http://{internal}/dev/v1/token")).json(&json!({"user_id": 7}));
     assert_eq!(elsewhere.send().await.expect("an answer").status(), 404);
 
     // The banner goes to standard output; the log has none of its secrets.

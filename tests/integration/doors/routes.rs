@@ -18,14 +18,8 @@ pub const PUBLIC: &[(&str, &str)] = &[
 pub const TELEGRAM: &[(&str, &str)] = &[("POST", "/api/v1/sessions")];
 
 /// Of the public listener alone, and only with `--dev`.
-pub const DEVELOPMENT: &[(&str, &str)] = &[
-    ("GET", "/"),
-    ("GET", "/demo/demo.js"),
-    ("GET", "/demo/demo.css"),
-    ("POST", "/demo/token"),
-    ("POST", "/dev/v1/token"),
-    ("POST", "/dev/v1/entries"),
-];
+pub const DEVELOPMENT: &[(&str, &str)] =
+    &[("GET", "/"), ("GET", "/demo/demo.js"), ("POST", "/dev/v1/token"), ("POST", "/dev/v1/entries")];
 
 /// Of the internal listener alone. `7` stands for a user.
 pub const INTERNAL: &[(&str, &str)] = &[
@@ -58,7 +52,7 @@ pub const INTERNAL: &[(&str, &str)] = &[
 fn written(code: &str) -> Vec<(String, String)> {
     let of = |rest: &str| {
         let (path, rest) = rest.split_once('"').expect("a literal path");
-        let path = path.replace("{user_id}", "7").replace("{file}", "balance-client.js");
+        let path = path.replace("{user_id}", "7").replace("{file}", "balance-client.js").replace("{name}", "demo.js");
         let method = |rest: &str| rest.split_once("()").expect("a method").0.to_uppercase();
         rest.split(".route(").skip(1).map(|rest| (method(rest), path.clone())).collect::<Vec<_>>()
     };

@@ -1,0 +1,83 @@
+// The element's own logic, on the little of a document that it needs. How it looks is for a real browser to show.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { TON, USER, World } from './support/world.mjs';
+
+class Node {
+  attributes = new Map();
+  children = [];
+  isConnected = false;
+  shadowRoot = null;
+  ownerDocument = { createElement: (name) => Object.assign(new Node(), { name }) };
+  setAttribute = (name, value) => void this.attributes.set(name, value);
+  getAttribute = (name) => this.attributes.get(name) ?? null;
+  hasAttribute = (name) => this.attributes.has(name);
+  toggleAttribute = (name, isOn) => (isOn ? this.attributes.set(name, '') : this.attributes.delete(name));
+  append = (...nodes) => void this.children.push(...nodes);
+  replaceChildren = (...nodes) => void (this.children = nodes);
+  get textContent() {
+    return this.children.map((child) => child.textContent ?? child).join('');
+  }
+  attachShadow() {
+    return (this.shadowRoot = new Node());
+  }
+}
+
+globalThis.HTMLElement = Node;
+const { TonBalance } = await import('../../../src/web/client/element.js');
+
+function mount(attributes) {
+  const element = new TonBalance();
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.isConnected = true;
+  element.connectedCallback();
+  return element;
+}
+
+const shown = (element) => element.shadowRoot.children[0].textContent;
+
+test('the element shows its currency, and its own text until there is a balance', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, 1.239 * TON);
+  const client = world.client();
+  TonBalance.client = client;
+  t.after(() => (TonBalance.client = null));
+  const element = mount({ currency: 'TON', locale: 'en', 'max-decimals': '2' });
+  assert.equal(element.shadowRoot.children[0].children[0].name, 'slot');
+  assert.equal(element.getAttribute('role'), 'status');
+  client.start();
+  await world.advance(100);
+  assert.equal(shown(element), '1.23');
+  assert.deepEqual([element.getAttribute('status'), element.hasAttribute('stale')], ['live', false]);
+  world.server.commit(USER, TON);
+  await world.advance(50);
+  assert.equal(shown(element), '2.23');
+  client.tab.fire('offline');
+  assert.deepEqual([element.getAttribute('status'), element.hasAttribute('stale'), shown(element)], ['offline', true, '2.23']);
+  client.stop();
+  assert.equal(element.shadowRoot.children[0].children[0].name, 'slot');
+});
+
+test('an element that left the page hears nothing, and follows another client when it is given one', async (t) => {
+  const world = new World(t);
+  const first = await world.live();
+  const element = mount({ locale: 'en' });
+  element.client = first;
+  assert.equal(shown(element), '0');
+  element.disconnectedCallback();
+  world.server.commit(USER, TON);
+  await world.advance(50);
+  assert.equal(shown(element), '0');
+  element.connectedCallback();
+  assert.equal(shown(element), '1');
+  element.client = await world.live({ as: 185 });
+  assert.equal(shown(element), '0');
+});
+
+test('a currency that the user has not got is shown as nothing, not as zero', async (t) => {
+  const world = new World(t);
+  const element = mount({ currency: 'STARS' });
+  element.client = await world.live();
+  assert.equal(element.shadowRoot.children[0].children[0].name, 'slot');
+});
