@@ -7,8 +7,8 @@ use actix_web::{Resource, ResponseError as _};
 use super::problem::{Code, Problem};
 use super::request_counts::Route;
 use super::{
-    HttpState, admin, batch, browser_api, client_files, dev, health, internal_reads, metrics, origin, pages, sessions,
-    upgrade, webhooks,
+    HttpState, admin, batch, browser_api, client_files, dev, health, internal_reads, metrics, openapi, origin, pages,
+    sessions, upgrade, webhooks,
 };
 
 /// Browsers: `/ws`, `/api`, `/client`, and with `--dev` the demo page and its bench.
@@ -83,6 +83,7 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/admin/v1/log").route(get().to(admin::log)))
         .service(resource("/admin/v1/conflicts").route(get().to(admin::conflicts)))
         .service(resource("/metrics").route(get().to(metrics::metrics)))
+        .service(resource("/openapi.json").route(get().to(openapi::document)))
         .default_service(web::to(not_found));
 }
 

@@ -21,6 +21,7 @@ mod entry_fields;
 mod ledger_away;
 mod logs;
 mod metrics;
+mod openapi;
 mod reads;
 mod refusals;
 mod signatures;

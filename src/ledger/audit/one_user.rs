@@ -36,7 +36,7 @@ pub struct UserAudit {
 const UNIQUE: [&str; 3] = ["entries_event_id", "entries_tx_hash", "entries_user_version"];
 
 /// The next user of any table behind this id.
-pub(super) fn next_user(connection: &mut AnyConnection, after: i64) -> Result<Option<i64>, ReadError> {
+pub(in crate::ledger) fn next_user(connection: &mut AnyConnection, after: i64) -> Result<Option<i64>, ReadError> {
     use diesel::dsl::min;
     let account = accounts::table.filter(accounts::user_id.gt(after)).select(min(accounts::user_id));
     let balance = balances::table.filter(balances::user_id.gt(after)).select(min(balances::user_id));
@@ -46,7 +46,7 @@ pub(super) fn next_user(connection: &mut AnyConnection, after: i64) -> Result<Op
 }
 
 /// Checks one user in one snapshot. That no event id and no hash is there twice is kept by indexes, see [`missing_indexes`].
-pub(super) fn user(
+pub(in crate::ledger) fn user(
     connection: &mut AnyConnection,
     user: i64,
     cached: Option<&CachedBalance>,
@@ -69,7 +69,7 @@ pub(super) fn user(
 }
 
 /// The unique indexes that somebody has dropped.
-pub(super) fn missing_indexes(connection: &mut AnyConnection) -> Result<Vec<&'static str>, ReadError> {
+pub(in crate::ledger) fn missing_indexes(connection: &mut AnyConnection) -> Result<Vec<&'static str>, ReadError> {
     let query = match connection {
         AnyConnection::Postgres(_) => {
             "SELECT relname::text AS name FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid \

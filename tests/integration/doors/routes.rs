@@ -46,6 +46,7 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("GET", "/admin/v1/log"),
     ("GET", "/admin/v1/conflicts"),
     ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
 ];
 
 /// Every route in a text of the router: its method, and the path as far as it is written there.
