@@ -85,6 +85,7 @@ impl Options {
         let amount = Amount::parse(amount, decimals).ok().filter(|amount| amount.minor() > 0);
         let auth = &settings.auth;
         let secret = auth.webhook_secrets.first().filter(|_| !auth.session_secrets.is_empty());
+        let secret = secret.ok_or(OptionsError::Secrets)?;
         Ok(Self {
             url: format!("http://{}", settings.server.public_addr),
             internal_url: format!("http://{}", settings.server.internal_addr),
@@ -94,7 +95,7 @@ impl Options {
             amount: amount.ok_or(OptionsError::Amount(decimals))?,
             watch,
             keys: SessionKeys::new(&auth.session_secrets),
-            webhook_secret: secret.ok_or(OptionsError::Secrets)?.as_bytes().to_vec(),
+            webhook_secret: secret.as_bytes().to_vec(),
             token_ttl_s: watch.as_secs() + 600,
         })
     }

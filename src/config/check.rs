@@ -147,6 +147,13 @@ pub(super) fn limit_ranges(limits: &Limits) -> Vec<Range> {
 
 fn check_canary(settings: &Settings) -> Result<(), ConfigError> {
     let canary = &settings.canary;
+    // Both are shown as they are, so they are nothing else even while nobody uses them.
+    if !canary.currency.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
+        return Err(ConfigError::invalid("canary.currency", "must be the code of a currency"));
+    }
+    if !canary.amount.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(ConfigError::invalid("canary.amount", "must be an amount above zero"));
+    }
     if canary.every_s == 0 {
         return Ok(());
     }

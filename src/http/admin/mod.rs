@@ -34,12 +34,11 @@ fn authorize<'a>(request: &HttpRequest, state: &'a HttpState) -> Result<&'a str,
         return Err(Problem::new(Code::RateLimited, "too many failed sign-ins from this address"));
     }
     let given = bearer(request.headers()).unwrap_or_default().as_bytes();
-    let mut found = None;
-    for admin in &state.settings.auth.admin_tokens {
-        if bool::from(admin.token.expose().as_bytes().ct_eq(given)) {
-            found = Some(admin.name.as_str());
-        }
-    }
+    let tokens = state.settings.auth.admin_tokens.iter();
+    let found = tokens.fold(None, |found, admin| {
+        let fits = bool::from(admin.token.expose().as_bytes().ct_eq(given));
+        if fits { Some(admin.name.as_str()) } else { found }
+    });
     found.ok_or_else(|| {
         // Full or not: it is told of its failure, and of the limit next time.
         let _ = state.admin_failures.try_take(address, now_us);
