@@ -6,7 +6,14 @@ use std::time::Duration;
 pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 
 /// The most entries of batches in a transaction while single webhooks are coming in: what a deposit waits behind.
-pub const BULK_ENTRIES_BESIDE_SINGLES_MAX: usize = 256;
+/// One posting may be longer.
+pub const BULK_ENTRIES_BESIDE_SINGLES_MAX: usize = 64;
+
+/// How long after a single webhook the next one is expected, in milliseconds.
+pub const SINGLES_LATELY_MS: u64 = 100;
+
+/// Entries of a batch that are worked on at once, before others have their turn.
+pub const BATCH_SLICE_ENTRIES: usize = 64;
 
 /// How many times a transaction is run again because another node was faster, before the entry is refused.
 pub const RACES_MAX: u32 = 8;
@@ -150,6 +157,6 @@ pub const AUDIT_REST_MS: u64 = 1000;
 pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
 
 const _: () = assert!(BULK_ENTRIES_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
-const _: () = assert!(POSTING_ENTRIES_MAX <= BULK_ENTRIES_BESIDE_SINGLES_MAX);
+const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(RETRY_MS.0 <= RETRY_MS.1);
 const _: () = assert!(KEEP_ALIVE_MS + REQUEST_HEAD_MS <= CONNECTION_IDLE_MS);

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries, ToUser};
 use crate::domain::{Currencies, CurrencyId, EventId, Kind, NewEntry, Outcome, UserId};
 use crate::ledger::{EntryOutcome, Lane, PostError, Posted};
-use crate::limits::POSTING_ENTRIES_MAX;
+use crate::limits::{BATCH_SLICE_ENTRIES, POSTING_ENTRIES_MAX};
 
 use super::HttpState;
 use super::body::read_signed_json;
@@ -109,6 +109,10 @@ pub(super) async fn batch(
     let mut results = Vec::new();
     let mut valid = Vec::new();
     for (index, item) in items(&body, limits.batch_entries)?.into_iter().enumerate() {
+        if index % BATCH_SLICE_ENTRIES == BATCH_SLICE_ENTRIES - 1 {
+            // A large batch takes long to read, and other connections share this thread.
+            tokio::task::yield_now().await;
+        }
         match parse_item(item, &state.settings.currencies) {
             Ok(entry) => valid.push((index, entry)),
             Err(refused) => {
@@ -174,16 +178,30 @@ async fn post_each(
 ) -> Result<HttpResponse, Problem> {
     if !valid.is_empty() {
         let (messages, parts, deadline) = split_by_user(state, valid)?;
-        state.registry.try_send(PostBatch(messages)).map_err(unroutable)?;
-        let all =
-            futures_util::future::join_all(parts.into_iter().map(|(keys, answer)| async { (keys, answer.await) }));
-        let answered = tokio::time::timeout_at(deadline.instant(), all).await;
-        for (keys, posted) in answered.map_err(|_| Problem::from(PostError::Unavailable))? {
+        let all = async {
+            send_in_slices(state, messages).await?;
+            let parts = parts.into_iter().map(|(keys, answer)| async { (keys, answer.await) });
+            Ok::<_, PostError>(futures_util::future::join_all(parts).await)
+        };
+        let answered = tokio::time::timeout_at(deadline.instant(), all).await.unwrap_or(Err(PostError::Unavailable));
+        for (keys, posted) in answered.map_err(Problem::from)? {
             collect(&mut results, keys, posted.ok(), &state.settings.currencies)?;
         }
     }
     results.sort_unstable_by_key(|result| result.index);
     Ok(HttpResponse::Ok().json(answer(&results)))
+}
+
+/// Lets the messages of others through between the slices.
+async fn send_in_slices(state: &HttpState, messages: Vec<ToUser<PostEntries>>) -> Result<(), PostError> {
+    let mut messages = messages.into_iter();
+    loop {
+        let slice: Vec<_> = messages.by_ref().take(BATCH_SLICE_ENTRIES).collect();
+        if slice.is_empty() {
+            return Ok(());
+        }
+        state.registry.send(PostBatch(slice)).await.map_err(|_| PostError::Unavailable)?;
+    }
 }
 
 fn split_by_user(

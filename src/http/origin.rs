@@ -45,9 +45,10 @@ pub(super) async fn guard<B: MessageBody>(
     Ok(varying(response))
 }
 
-/// No cache may give an answer for one origin to another.
+/// No cache may give an answer for one origin or user to another: versions of two users are often the same, and so are
+/// their tags.
 fn varying<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin, authorization"));
     response
 }
 

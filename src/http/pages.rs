@@ -59,3 +59,18 @@ fn page(content_type: &'static str, body: &'static str) -> HttpResponse {
         .insert_header((CACHE_CONTROL, "no-cache"))
         .body(body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::FILES;
+
+    #[test]
+    fn every_file_of_the_page_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/demo");
+        let files = std::fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file").file_name());
+        let mut names: Vec<String> = files.map(|name| name.into_string().expect("UTF-8")).collect();
+        names.retain(|name| name != "index.html");
+        names.sort();
+        assert_eq!(FILES.map(|(name, _)| name).to_vec(), names);
+    }
+}

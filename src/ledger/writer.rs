@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::domain::Rules;
-use crate::limits::{BULK_ENTRIES_BESIDE_SINGLES_MAX, POSTING_ENTRIES_MAX, RACES_MAX, TRANSACTION_ENTRIES_MAX};
+use crate::limits::{BULK_ENTRIES_BESIDE_SINGLES_MAX, RACES_MAX, SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
 
 use super::admin_log::AdminAction;
 use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError};
@@ -86,7 +86,7 @@ impl Writer {
             is_aborting: is_aborting.clone(),
             is_stopping: false,
             last_commit_us: 0,
-            singles_lately: false,
+            single_seen_us: None,
         };
         let thread = std::thread::Builder::new().name(name).spawn(move || state.run())?;
         Ok(Self { commands, is_aborting, thread: Mutex::new(Some(thread)) })
@@ -150,7 +150,8 @@ struct State {
     is_aborting: Arc<AtomicBool>,
     is_stopping: bool,
     last_commit_us: i64,
-    singles_lately: bool,
+    /// When a single posting was last taken along (monotonic).
+    single_seen_us: Option<u64>,
 }
 
 impl State {
@@ -213,12 +214,12 @@ impl State {
         let mut batch = Vec::new();
         let mut count = 0;
         fill(&mut batch, &mut count, &mut self.single, TRANSACTION_ENTRIES_MAX);
-        let bulk_max = if self.singles_lately || count > 0 {
-            count + BULK_ENTRIES_BESIDE_SINGLES_MAX
-        } else {
-            TRANSACTION_ENTRIES_MAX
-        };
-        self.singles_lately = count > 0;
+        let now_us = self.options.clock.monotonic_us();
+        if count > 0 {
+            self.single_seen_us = Some(now_us);
+        }
+        let are_expected = self.single_seen_us.is_some_and(|seen_us| now_us < seen_us + SINGLES_LATELY_MS * 1000);
+        let bulk_max = if are_expected { count + BULK_ENTRIES_BESIDE_SINGLES_MAX } else { TRANSACTION_ENTRIES_MAX };
         fill(&mut batch, &mut count, &mut self.bulk, bulk_max.min(TRANSACTION_ENTRIES_MAX));
         batch
     }
@@ -275,15 +276,13 @@ impl State {
     }
 }
 
-/// Moves postings from a lane into the batch while they fit; what is past its deadline is answered instead. An atomic
-/// batch that is larger than all fits only as the first of its lane, so that it neither starves nor is torn.
+/// Moves postings from a lane into the batch while they fit; what is past its deadline is answered instead. The first one
+/// always fits, so that a long one neither starves nor is torn.
 fn fill(batch: &mut Vec<Posting>, count: &mut usize, lane: &mut VecDeque<Posting>, entries_max: usize) {
     let mut is_first = true;
     while let Some(next) = lane.front() {
         let fits = *count + next.entries.len() <= entries_max;
-        let is_oversized = next.entries.len() > POSTING_ENTRIES_MAX;
-        let goes_alone = is_first && is_oversized;
-        if !fits && !goes_alone {
+        if !fits && !is_first {
             return;
         }
         let Some(posting) = lane.pop_front() else { return };

@@ -21,10 +21,15 @@ const RECORDER: &str = include_str!("recorder.js");
 /// A running browser with one tab.
 pub struct Browser {
     client: Client,
-    driver: Child,
+    _driver: Driver,
+    _seat: SemaphorePermit<'static>,
+}
+
+/// The driver and whatever it has started; gone when this is dropped.
+struct Driver {
+    process: Child,
     /// The profile; its path is what the browser's processes are known by.
     profile: tempfile::TempDir,
-    _seat: SemaphorePermit<'static>,
 }
 
 impl Browser {
@@ -53,9 +58,10 @@ impl Browser {
     pub async fn start_in(language: &str) -> Self {
         let seat = SEATS.acquire().await.expect("never closed");
         let profile = tempfile::tempdir().expect("a directory");
-        let (driver, port) = start_driver(profile.path());
-        let client = connect(port, profile.path(), language).await;
-        let browser = Self { client, driver, profile, _seat: seat };
+        let (process, port) = start_driver(profile.path());
+        let driver = Driver { process, profile };
+        let client = connect(port, driver.profile.path(), language).await;
+        let browser = Self { client, _driver: driver, _seat: seat };
         browser.prepare_tab().await;
         browser
     }
@@ -95,11 +101,11 @@ impl Browser {
     }
 }
 
-impl Drop for Browser {
+impl Drop for Driver {
     fn drop(&mut self) {
         // They may have ended by themselves.
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
         for pid in processes_of(self.profile.path()) {
             let _ = Command::new("sh").args(["-c", &format!("kill -KILL {pid} 2>/dev/null")]).status();
         }

@@ -76,7 +76,8 @@ async fn every_look_of_the_page_is_pictured_and_axe_finds_nothing_serious() {
                 browser.click("[data-send=deposit]").await;
                 browser.until("document.querySelectorAll('.sent .step').length === 3").await;
                 browser.click("[data-send=again]").await;
-                browser.until("document.querySelectorAll('.sent .step').length === 4").await;
+                let is_sent = "document.querySelectorAll('.sent .step').length === 4 && !document.getElementById('sent').innerText.includes('…')";
+                browser.until(is_sent).await;
                 browser.until("document.getAnimations().length === 0").await;
                 browser.picture(&look).await;
                 assert_fits(&browser, &look).await;

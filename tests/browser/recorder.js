@@ -9,7 +9,7 @@
     constructor(...options) {
       super(...options);
       record.sockets += 1;
-      this.addEventListener('message', ({ data }) => record.frames.push({ from: 'server', frame: JSON.parse(data) }));
+      this.addEventListener('message', ({ data }) => record.frames.push({ from: 'server', atMs: now(), frame: JSON.parse(data) }));
     }
     send(text) {
       const frame = JSON.parse(text);

@@ -40,6 +40,7 @@ async fn a_balance_does_not_survive_its_user() {
     assert_eq!(browser.text("#who").await, "");
     assert_eq!(browser.text("#announcement").await, "No balance yet");
     assert_eq!(browser.value("document.querySelectorAll('.entry').length").await, 0);
+    assert_eq!(browser.value("document.getElementById('history').hidden").await, true, "nothing is known of it");
     assert_eq!(browser.value(stored).await, 0);
     // What comes for the first user now is nobody's here.
     app.accepted("deposits", USER, "d3", "1").await;

@@ -30,6 +30,8 @@ async fn a_balance_has_its_exact_shape_and_an_etag(database: Database) {
     let etag = format!("\"{}.1\"", balance["epoch"].as_str().expect("a string"));
     assert_eq!((answer.header("etag"), answer.header("cache-control")), (etag.as_str(), "private, no-cache"));
 
+    // Another user at the same version has the same tag.
+    assert!(answer.header("vary").contains("authorization"), "{answer:?}");
     for known in [etag.clone(), format!("W/{etag}"), format!("\"x.1\", {etag}")] {
         let same = app.browser("/api/v1/balance", &token(1), &[("if-none-match", &known)]).await;
         assert_eq!((same.status, same.text.as_str(), same.header("etag")), (304, "", etag.as_str()), "{known}");

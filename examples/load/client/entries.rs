@@ -27,6 +27,8 @@ pub enum Users {
     Random(usize),
     /// 1 to n in turn.
     InTurn(usize),
+    /// Any of `active` users, which are spread over all that are known.
+    Spread { active: usize, known: usize },
 }
 
 /// Makes entries.
@@ -49,6 +51,7 @@ impl Workload {
         self.rng.fill_bytes(&mut bytes);
         let user = match self.users {
             Users::Random(count) => self.rng.random_range(1..=count),
+            Users::Spread { active, known } => self.rng.random_range(1..=active) * (known / active),
             Users::InTurn(count) => {
                 self.next = self.next % count + 1;
                 self.next

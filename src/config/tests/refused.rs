@@ -101,7 +101,7 @@ fn numbers_outside_their_bounds_are_refused() {
         let beside = match key {
             "database.writers" => "url = \"postgres://h/db\"\n",
             "canary.every_s" => "user_id = 1\n",
-            "auth.telegram_bot_id" => "telegram_identity = \"user_id\"\n",
+            "auth.telegram_bot_id" => "telegram_identity = \"linked\"\n",
             _ => "",
         };
         let with = |value: i128| load(&format!("[{section}]\n{beside}{name} = {value}"), &[]);

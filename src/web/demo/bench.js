@@ -103,7 +103,8 @@ export class Bench {
     if (status !== 200) return [text('refused', word('codes', answer.code))];
     if (answer.duplicate) return [text('duplicate', answer.version)];
     const steps = [text('committed', duration(committedMs))];
-    const paint = entry.user_id === this.#userId && this.#paints.find(({ version }) => version >= answer.version);
+    if (entry.user_id !== this.#userId) return steps;
+    const paint = this.#paints.find(({ version }) => version >= answer.version);
     if (!paint?.paintedMs) return [...steps, text('waiting')];
     steps.push(text('shown', duration(Math.max(committedMs, paint.paintedMs - beganMs))));
     if (paint.settledMs) steps.push(text('counted', duration(paint.settledMs - beganMs)));

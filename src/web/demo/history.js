@@ -14,6 +14,7 @@ export class History {
   #entries = [];
   #version = 0;
   #epoch = null;
+  #isKnown = false; // that nothing is there is only said when it is so
   #isReading = false;
   #isOver = false;
   #wanted = 0;
@@ -29,6 +30,10 @@ export class History {
   async follow(version, epoch) {
     if (epoch !== this.#epoch) this.#forget(epoch);
     this.#wanted = version;
+    if (version === 0) {
+      this.#isKnown = true;
+      this.write();
+    }
     if (this.#isReading || version <= this.#version) return;
     this.#isReading = true;
     const read = await this.#read(PAGE).catch(() => null);
@@ -49,6 +54,7 @@ export class History {
 
   #forget(epoch) {
     this.#epoch = epoch;
+    this.#isKnown = false;
     this.#version = 0;
     this.#entries = [];
     this.write();
@@ -75,6 +81,7 @@ export class History {
 
   /** Writes the list; entries after `known` come in softly. */
   write(known = Infinity) {
+    find('history').hidden = this.#entries.length === 0 && !this.#isKnown;
     find('no-entries').hidden = this.#entries.length > 0;
     find('more').hidden = !(this.#entries.at(-1)?.version > 1);
     find('entries').replaceChildren(...this.#entries.map((entry) => row(entry, entry.version > known)));

@@ -58,7 +58,12 @@ export const word = (list, key) => TEXTS[language][list][key] ?? key;
 
 export const capital = (words) => words.charAt(0).toLocaleUpperCase(language) + words.slice(1);
 
-export const time = (when) => new Date(when).toLocaleTimeString(language);
+/** The time of day, with the day unless it is today. */
+export function time(when) {
+  const date = new Date(when);
+  const isToday = date.toDateString() === new Date().toDateString();
+  return isToday ? date.toLocaleTimeString(language) : date.toLocaleString(language);
+}
 
 /** A number of milliseconds, as short as it is still right. */
 export function duration(ms) {
