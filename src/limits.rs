@@ -141,6 +141,21 @@ pub const LOG_RESERVE_BYTES: usize = 256 << 10;
 /// The most users whose state `verify` holds at once.
 pub const AUDIT_PAGE_ENTRIES: i64 = 50_000;
 
+/// How often the live stream of the dashboard sends a snapshot, in milliseconds.
+pub const LIVE_INTERVAL_MS: u64 = 1000;
+
+/// How long a snapshot of it is shared by its listeners, in milliseconds.
+pub const LIVE_FRESH_MS: u64 = 900;
+
+/// How many may listen to it at once.
+pub const LIVE_LISTENERS_MAX: u64 = 32;
+
+/// The most snapshots of one stream; who wants more comes back.
+pub const LIVE_SNAPSHOTS_MAX: u32 = 3600;
+
+/// The latest violations that a snapshot has.
+pub const LIVE_VIOLATIONS_MAX: usize = 5;
+
 /// Runs of the canary that are remembered for administrators.
 pub const CANARY_RUNS_MAX: usize = 50;
 
@@ -158,5 +173,6 @@ pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
 
 const _: () = assert!(BULK_ENTRIES_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
+const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);
 const _: () = assert!(RETRY_MS.0 <= RETRY_MS.1);
 const _: () = assert!(KEEP_ALIVE_MS + REQUEST_HEAD_MS <= CONNECTION_IDLE_MS);

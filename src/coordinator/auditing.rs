@@ -80,6 +80,13 @@ struct Violation {
     violation: String,
 }
 
+impl AuditState {
+    /// Leaves out all but the latest violations.
+    pub fn keep_violations(&mut self, count: usize) {
+        self.violations.truncate(count);
+    }
+}
+
 impl AuditBoard {
     /// An empty one.
     pub fn new(users_per_s: u64, clock: Clock, counters: Arc<Counters>) -> Self {

@@ -15,6 +15,7 @@ use crate::ledger::{Admission, Lane, Permit, SqlLedger};
 use crate::telemetry::canary_runs::CanaryRuns;
 use crate::telemetry::counters::Counters;
 
+use super::admin::LiveBoard;
 use super::problem::{Code, Problem};
 use super::rate_limit::{AddressLimit, FAILURES, SIGN_INS};
 use super::request_counts;
@@ -43,6 +44,7 @@ pub struct HttpState {
     pub counters: Arc<Counters>,
     /// What sessions use.
     pub sessions: Arc<SessionShared>,
+    pub(super) live: LiveBoard,
     pub(super) admin_failures: AddressLimit,
     pub(super) sign_ins: AddressLimit,
     pub(super) sign_in_failures: AddressLimit,
@@ -76,6 +78,7 @@ impl HttpState {
             counters,
             audit,
             canary: Arc::default(),
+            live: LiveBoard::default(),
             admin_failures: AddressLimit::new(FAILURES),
             sign_ins: AddressLimit::new(SIGN_INS),
             sign_in_failures: AddressLimit::new(FAILURES),

@@ -19,6 +19,11 @@ impl CanaryRuns {
         runs.truncate(CANARY_RUNS_MAX);
     }
 
+    /// The newest.
+    pub fn latest(&self) -> Option<Value> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).front().cloned()
+    }
+
     /// All of them.
     pub fn show(&self) -> Vec<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()

@@ -7,3 +7,4 @@ pub mod counters;
 pub mod log;
 mod log_writer;
 mod process;
+pub mod snapshot;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::coordinator::messages::{InspectRegistry, InspectResident, Inspected, ListActors, ListSessions};
 use crate::coordinator::{ActorInspection, ActorSummary, SessionInspection};
@@ -21,6 +21,11 @@ pub(in crate::http) async fn registry(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     authorize(&request, &state)?;
+    Ok(HttpResponse::Ok().json(totals(&state).await?))
+}
+
+/// The registry's totals with those of the ledger's queues.
+pub(super) async fn totals(state: &HttpState) -> Result<Value, Problem> {
     let totals = state.registry.send(InspectRegistry).timeout(state.timeout()).await.map_err(|_| no_answer())?;
     let mut answer = json!(totals);
     if let Some(members) = answer.as_object_mut() {
@@ -28,7 +33,7 @@ pub(in crate::http) async fn registry(
         members.insert("queue_bulk".into(), json!(state.admission.waiting(Lane::Bulk)));
         members.insert("uptime_s".into(), json!(Duration::from_micros(state.clock.monotonic_us()).as_secs()));
     }
-    Ok(HttpResponse::Ok().json(answer))
+    Ok(answer)
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]

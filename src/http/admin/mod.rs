@@ -5,7 +5,9 @@
 
 mod actions;
 mod actors;
+mod dashboard;
 mod lists;
+mod live;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -22,7 +24,9 @@ use super::sign_in::bearer;
 
 pub(super) use actions::{disconnect, push, refresh, retire};
 pub(super) use actors::{actor, actors, registry, sessions};
+pub(super) use dashboard::{asset, index};
 pub(super) use lists::{audit, canary, conflicts, events, log};
+pub(super) use live::{LiveBoard, live};
 
 const ROWS_DEFAULT: usize = 100;
 
