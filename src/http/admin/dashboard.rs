@@ -21,7 +21,7 @@ macro_rules! embedded {
     };
 }
 
-const FILES: [(&str, &str); 14] = embedded![
+const FILES: [(&str, &str); 15] = embedded![
     "":
     "actions.js",
     "admin.css",
@@ -29,6 +29,7 @@ const FILES: [(&str, &str); 14] = embedded![
     "api.js",
     "canary.js",
     "charts.js",
+    "compare.js",
     "conflicts.js",
     "dom.js",
     "overview.js",

@@ -2,7 +2,7 @@
 // that a change of the scheme is one more drawing.
 
 import { colour, make } from './dom.js';
-import { text } from './text.js';
+import { clock, text } from './text.js';
 import uPlot from './uplot.js';
 
 const HEIGHT = 180;
@@ -13,6 +13,10 @@ const resized = new ResizeObserver((entries) => {
   for (const { target, contentRect } of entries) target.chart?.setSize({ width: Math.max(contentRect.width, 160), height: HEIGHT });
 });
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => charts.forEach((chart) => chart.redraw(false)));
+
+// Not uPlot's own: they know English alone.
+const TIME = { label: '', value: (_, at) => (at === null ? '–' : clock(at)) };
+const timeAxis = () => axis({ space: 90, values: (_, splits) => splits.map(clock) });
 
 const axis = (more = {}) => ({
   stroke: () => colour('hint'),
@@ -36,7 +40,7 @@ class Chart {
     this.body.setAttribute('role', 'img');
     panel.append(this.heading, this.body);
     host.append(panel);
-    const base = { width: Math.max(this.body.clientWidth, 160), height: HEIGHT, legend: { live: true }, axes: [axis(), axis({ size: 62 })] };
+    const base = { width: Math.max(this.body.clientWidth, 160), height: HEIGHT, legend: { live: true }, axes: [timeAxis(), axis({ size: 62 })] };
     this.#plot = new uPlot({ ...base, ...options }, [[], ...options.series.slice(1).map(() => [])], this.body);
     this.body.chart = this.#plot;
     resized.observe(this.body);
@@ -66,7 +70,7 @@ export function lines(host, title, names) {
     value: (_, value) => shown(value),
   }));
   const scales = { y: { range: (_, __, most) => [0, Math.max(most ?? 0, 1e-3) * 1.1] } };
-  return new Chart(host, title, names, { series: [{}, ...series], scales });
+  return new Chart(host, title, names, { series: [TIME, ...series], scales });
 }
 
 const bound = (bounds, index) => (index < bounds.length ? `≤ ${bounds[index]} s` : `> ${bounds.at(-1)} s`);
@@ -78,9 +82,9 @@ export class HeatMap extends Chart {
   constructor(host, title) {
     const state = { bounds: [], cells: [] };
     super(host, title, [], {
-      series: [{}, { paths: () => null, points: { show: false } }],
+      series: [TIME, { paths: () => null, points: { show: false } }],
       scales: { y: { range: () => [0, state.bounds.length + 1] } },
-      axes: [axis(), axis({ size: 78, splits: () => state.bounds.map((_, index) => index + 0.5).filter((_, index) => index % 3 === 0), values: (_, splits) => splits.map((at) => bound(state.bounds, Math.floor(at))) })],
+      axes: [timeAxis(), axis({ size: 78, splits: () => state.bounds.map((_, index) => index + 0.5).filter((_, index) => index % 3 === 0), values: (_, splits) => splits.map((at) => bound(state.bounds, Math.floor(at))) })],
       legend: { show: false },
       hooks: { draw: [(plot) => paint(plot, state)] },
     });
@@ -126,9 +130,9 @@ export class Rows extends Chart {
     }));
     const row = (index) => names.length - index;
     super(host, title, names, {
-      series: [{}, ...series],
+      series: [TIME, ...series],
       scales: { y: { range: () => [0.5, names.length + 0.5] } },
-      axes: [axis(), axis({ size: 90, splits: () => names.map((_, index) => row(index)), values: () => names.map((name) => text(name)) })],
+      axes: [timeAxis(), axis({ size: 90, splits: () => names.map((_, index) => row(index)), values: () => names.map((name) => text(name)) })],
       legend: { show: false },
       hooks: { drawAxes: [(plot) => link(plot, state.links, row)] },
     });

@@ -77,6 +77,9 @@ export function time(when) {
   return isToday ? date.toLocaleTimeString(language) : date.toLocaleString(language);
 }
 
+/** Unix seconds as the time of day. */
+export const clock = (at_s) => new Date(at_s * 1_000).toLocaleTimeString(language);
+
 /** A length of time, as short as it is still right. */
 export function duration(ms) {
   if (ms === null || ms === undefined) return '–';

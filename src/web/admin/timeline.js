@@ -1,8 +1,6 @@
-// What happened to a user: points for commits, pushes and displays, and which belong together. Pure but for `Timeline`.
+// What happened to a user: points for commits, pushes and displays, and which belong together. Knows no page.
 
-import { Rows } from './charts.js';
-
-const ROWS = ['entry', 'push', 'displayed'];
+export const ROWS = ['entry', 'push', 'displayed'];
 
 /** Of events in any order: points `[seconds, row]`, and links from each commit to its push, and from it to its display. */
 export function arrange(events) {
@@ -21,21 +19,4 @@ export function arrange(events) {
     if (push) links.push([place(push), place(display)]);
   }
   return { points: inOrder.map(place), links };
-}
-
-export class Timeline {
-  #rows;
-
-  constructor(host) {
-    this.#rows = new Rows(host, 'timeline', ROWS);
-  }
-
-  rename() {
-    this.#rows.rename();
-  }
-
-  show(events) {
-    const { points, links } = arrange(events);
-    this.#rows.fill(points, links, ROWS);
-  }
 }

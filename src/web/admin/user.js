@@ -3,10 +3,11 @@
 
 import { offer } from './actions.js';
 import { get } from './api.js';
+import { Rows } from './charts.js';
 import { find, make } from './dom.js';
 import { facts, table } from './tables.js';
 import { duration, number, text, time } from './text.js';
-import { Timeline } from './timeline.js';
+import { ROWS, arrange } from './timeline.js';
 
 const EVERY_MS = 1_000;
 const COUNTDOWN_MS = 100;
@@ -86,8 +87,9 @@ export class UserView {
   #show() {
     const { actor, events } = this.#found;
     find('user-found').hidden = false;
-    this.#timeline ??= new Timeline(find('timeline'));
-    this.#timeline.show(events);
+    this.#timeline ??= new Rows(find('timeline'), 'timeline', ROWS);
+    const { points, links } = arrange(events);
+    this.#timeline.fill(points, links, ROWS);
     inside(actor);
     pending(actor?.pending);
     this.#countdown();

@@ -2,6 +2,7 @@
 
 mod actions;
 mod audit;
+mod dashboard;
 mod events;
 mod sessions;
 
