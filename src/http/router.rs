@@ -75,6 +75,7 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/admin/v1/registry").route(get().to(admin::registry)))
         .service(resource("/admin/v1/actors").route(get().to(admin::actors)))
         .service(resource("/admin/v1/actors/{user_id}").route(get().to(admin::actor)))
+        .service(resource("/admin/v1/actors/{user_id}/entries").route(get().to(admin::entries)))
         .service(resource("/admin/v1/actors/{user_id}/refresh").route(post().to(admin::refresh)))
         .service(resource("/admin/v1/actors/{user_id}/push").route(post().to(admin::push)))
         .service(resource("/admin/v1/actors/{user_id}/retire").route(post().to(admin::retire)))

@@ -139,6 +139,8 @@ async fn what_is_answered_fits_it(database: Database) {
         check("get", &format!("/admin/v1/{path}"), &app.plain_get(app.internal, &format!("/admin/v1/{path}")).await);
     }
     for user_id in [1, 5, 0] {
+        let entries = app.admin(&format!("/admin/v1/actors/{user_id}/entries")).await;
+        check("get", "/admin/v1/actors/{user_id}/entries", &entries);
         check("get", "/admin/v1/actors/{user_id}", &app.admin(&format!("/admin/v1/actors/{user_id}")).await);
     }
     for action in ["refresh", "push", "retire", "disconnect"] {

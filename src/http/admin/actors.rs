@@ -13,7 +13,7 @@ use crate::ledger::Lane;
 use crate::limits::INSPECTION_MS;
 
 use super::{Code, HttpState, Problem, authorize, no_answer, rows};
-use crate::http::internal_reads::{BalanceQuery, ask_balance, path_user, query};
+use crate::http::internal_reads::{BalanceQuery, ask_balance, history, path_user, query};
 
 /// `GET /admin/v1/registry`
 pub(in crate::http) async fn registry(
@@ -116,6 +116,15 @@ async fn inspect(state: &HttpState, user_id: UserId) -> Result<Option<ActorInspe
 /// How long an actor may take to show itself.
 fn patience(state: &HttpState) -> Duration {
     Duration::from_millis(INSPECTION_MS).min(state.timeout())
+}
+
+/// `GET /admin/v1/actors/{user_id}/entries`: as back ends read it, from the ledger.
+pub(in crate::http) async fn entries(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    authorize(&request, &state)?;
+    Ok(HttpResponse::Ok().json(history(&state, path_user(&request)?, &query(&request)?).await?))
 }
 
 #[derive(Debug, Deserialize)]

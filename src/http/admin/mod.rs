@@ -23,7 +23,7 @@ use super::problem::{Code, Problem};
 use super::sign_in::bearer;
 
 pub(super) use actions::{disconnect, push, refresh, retire};
-pub(super) use actors::{actor, actors, registry, sessions};
+pub(super) use actors::{actor, actors, entries, registry, sessions};
 pub(super) use dashboard::{asset, index};
 pub(super) use lists::{audit, canary, conflicts, events, log};
 pub(super) use live::{LiveBoard, live};

@@ -12,6 +12,7 @@ import { ROWS, arrange } from './timeline.js';
 const EVERY_MS = 1_000;
 const COUNTDOWN_MS = 100;
 const EVENTS = 200;
+const ENTRIES = 20;
 
 export class UserView {
   #userId = null;
@@ -63,14 +64,16 @@ export class UserView {
     clearTimeout(this.#timer);
     const id = this.#userId;
     try {
-      const asked = [get(`actors/${id}${activate ? '?activate=true' : ''}`), get(`events?user_id=${id}&limit=${EVENTS}`)];
+      const asked = [get(`actors/${id}${activate ? '?activate=true' : ''}`), get(`events?user_id=${id}&limit=${EVENTS}`), get(`actors/${id}/entries?limit=${ENTRIES}`)];
       // An actor that is not in memory has a past all the same.
-      const [actor, happened] = await Promise.allSettled(asked);
+      const [actor, happened, history] = await Promise.allSettled(asked);
       if (id !== this.#userId || !this.#isOpen) return;
       if (happened.status === 'rejected') throw happened.reason;
+      // Nor may a ledger that is away hide what memory knows.
+      const entries = history.value?.entries ?? null;
       const isAbsent = actor.status === 'rejected' && actor.reason.status === 404;
       if (actor.status === 'rejected' && !isAbsent) throw actor.reason;
-      this.#found = { actor: actor.value ?? null, events: happened.value.events, at: performance.now() };
+      this.#found = { actor: actor.value ?? null, events: happened.value.events, entries, at: performance.now() };
       find('user-error').textContent = isAbsent ? text('not_resident') : '';
       this.#show();
     } catch (error) {
@@ -85,7 +88,7 @@ export class UserView {
   }
 
   #show() {
-    const { actor, events } = this.#found;
+    const { actor, events, entries } = this.#found;
     find('user-found').hidden = false;
     this.#timeline ??= new Rows(find('timeline'), 'timeline', ROWS);
     const { points, links } = arrange(events);
@@ -94,6 +97,7 @@ export class UserView {
     pending(actor?.pending);
     this.#countdown();
     sessions(actor?.sessions ?? []);
+    lastEntries(entries);
     happenings(events);
   }
 
@@ -144,6 +148,13 @@ function sessions(all) {
     one.id, time(one.connected_at), one.last_version, one.displayed_version, one.address, one.user_agent, one.is_lagging ? '!' : '–',
   ]);
   table(find('user-sessions'), ['session', 'connectedAt', 'sent', 'displayed', 'address', 'agent', 'lagging'], rows);
+}
+
+function lastEntries(entries) {
+  const rows = (entries ?? []).map((entry) => [
+    entry.version, time(entry.committed_at), text(entry.kind), `${entry.amount} ${entry.currency}`, entry.balance_after, entry.source, entry.event_id,
+  ]);
+  table(find('user-entries'), ['version', 'at', 'kind', 'amount', 'balanceAfter', 'source', 'eventId'], rows, entries ? 'none' : 'ledgerAway');
 }
 
 function happenings(events) {

@@ -38,6 +38,7 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("GET", "/admin/v1/registry"),
     ("GET", "/admin/v1/actors"),
     ("GET", "/admin/v1/actors/7"),
+    ("GET", "/admin/v1/actors/7/entries"),
     ("POST", "/admin/v1/actors/7/refresh"),
     ("POST", "/admin/v1/actors/7/push"),
     ("POST", "/admin/v1/actors/7/retire"),
