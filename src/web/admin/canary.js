@@ -30,6 +30,7 @@ function details(run, isOpen) {
   const verdict = make('strong', run.ok ? 'is-good' : 'is-bad', text(run.ok ? 'allWell' : 'deviated'));
   summary.append(verdict, ` ${time(run.started_at)}, ${run.amount} ${run.currency}, ${duration(run.took_s * 1_000)}`);
   const steps = make('div', 'wide');
+  steps.tabIndex = 0;
   table(steps, ['step', 'ms', 'seen'], run.steps.map((step) => [step.name, step.ms === null ? null : number(step.ms, 2), step.seen]));
   host.append(summary, ...run.deviations.map((deviation) => make('p', 'is-bad', deviation)), steps);
   return host;

@@ -15,6 +15,8 @@ export async function showConflicts() {
 
 function panel(conflict) {
   const host = make('section', 'panel conflict');
+  // It scrolls, and has to by keys, too.
+  host.tabIndex = 0;
   const whole = make('table');
   const head = whole.createTHead().insertRow();
   for (const name of ['field', 'inLedger', 'refused']) {

@@ -91,7 +91,7 @@ function tile(name, value, more, field, className) {
   const element = make('div', 'tile');
   const figure = make('p', className, value);
   if (field) figure.dataset.field = field;
-  element.append(make('h3', '', text(name)), figure);
+  element.append(make('h2', '', text(name)), figure);
   if (more) element.append(make('small', '', more));
   return element;
 }
