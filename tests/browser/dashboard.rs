@@ -49,6 +49,7 @@ async fn picture(browser: &Browser, name: &str) {
 async fn every_view_of_the_dashboard_shows_what_the_api_says() {
     let app = lively().await;
     let (_ws, _) = app.session(USER).await;
+    let mut deposits = 1;
     for (language, short) in [("en-US", "en"), ("ru-RU", "ru")] {
         let browser = Browser::start_in(language).await;
         for (is_phone, scheme) in [(false, "light"), (true, "dark")] {
@@ -61,6 +62,11 @@ async fn every_view_of_the_dashboard_shows_what_the_api_says() {
             browser.until("document.querySelectorAll('.chart canvas').length === 9").await;
             browser.until("document.querySelector('[data-field=sessions]')?.textContent > '0'").await;
             assert_eq!(browser.value("document.documentElement.lang").await, short);
+            browser.until("document.querySelector('.tile p').textContent !== '–'").await;
+            deposits += 1;
+            app.accepted("deposits", USER, &look, "0.1").await;
+            let counted = "document.querySelector('#last-entries tbody td:nth-child(4)')";
+            browser.until(&format!("{counted}.textContent === '{deposits}'")).await;
             let registry = app.admin("/admin/v1/registry").await.ok();
             for field in ["sessions", "actors"] {
                 assert_eq!(shown(&browser, field).await, registry[field].to_string(), "{field}");

@@ -13,17 +13,17 @@ export function offer(userId, done) {
       const order = button.dataset.order;
       const id = userId();
       if (id === null || !(await confirmed(text(QUESTIONS[order], id)))) return;
-      find('order-outcome').textContent = await give(order, id);
+      find('order-outcome').textContent = await give(order, id, button.textContent);
       done();
     });
   }
 }
 
-async function give(order, id) {
+async function give(order, id, name) {
   try {
-    return text('done', text(order), outcome(await post(`actors/${id}/${order}`)));
+    return text('done', name, outcome(await post(`actors/${id}/${order}`)));
   } catch (error) {
-    return text('done', text(order), error.message);
+    return text('done', name, error.message);
   }
 }
 

@@ -7,6 +7,8 @@ import uPlot from './uplot.js';
 
 const HEIGHT = 180;
 const COLOURS = 5;
+/** The least height of a scale. */
+const LEAST = 0.01;
 const charts = new Set();
 
 const resized = new ResizeObserver((entries) => {
@@ -69,7 +71,7 @@ export function lines(host, title, names) {
     width: 2,
     value: (_, value) => shown(value),
   }));
-  const scales = { y: { range: (_, __, most) => [0, Math.max(most ?? 0, 1e-3) * 1.1] } };
+  const scales = { y: { range: (_, __, most) => [0, Math.max(most ?? 0, LEAST) * 1.1] } };
   return new Chart(host, title, names, { series: [TIME, ...series], scales });
 }
 
