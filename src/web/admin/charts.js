@@ -11,9 +11,15 @@ const COLOURS = 5;
 const LEAST = 0.01;
 const charts = new Set();
 
+// Later, since a chart of another size may change what is observed.
 const resized = new ResizeObserver((entries) => {
-  for (const { target, contentRect } of entries) target.chart?.setSize({ width: Math.max(contentRect.width, 160), height: HEIGHT });
+  requestAnimationFrame(() => entries.forEach(({ target, contentRect }) => fit(target.chart, Math.max(contentRect.width, 160))));
 });
+
+function fit(chart, width) {
+  if (chart && chart.width !== width) chart.setSize({ width, height: HEIGHT });
+}
+
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => charts.forEach((chart) => chart.redraw(false)));
 
 // Not uPlot's own: they know English alone.
