@@ -63,6 +63,8 @@ class Chart {
   rename() {
     this.heading.textContent = text(this.#title);
     this.body.setAttribute('aria-label', text(this.#title));
+    const first = this.body.querySelector('.u-legend .u-series:first-child .u-label');
+    if (first) first.textContent = text('at');
     const labels = this.body.querySelectorAll('.u-legend .u-series:not(:first-child) .u-label');
     labels.forEach((label, index) => (label.textContent = text(this.#names[index])));
   }

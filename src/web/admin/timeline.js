@@ -11,7 +11,9 @@ export function arrange(events) {
   const pushes = of('push');
   const links = [];
   for (const entry of of('entry')) {
-    const push = pushes.find((one) => one.version >= entry.version && one.seq > entry.seq);
+    // What a snapshot told of already is in no push.
+    const tells = (push) => push.version >= entry.version && entry.version > push.version - push.entries;
+    const push = pushes.find((one) => tells(one) && one.seq > entry.seq);
     if (push) links.push([place(entry), place(push)]);
   }
   for (const display of of('displayed')) {

@@ -61,12 +61,12 @@ test('both modes are one histogram', () => {
   assert.deepEqual(both({ direct: one, paced: one }), { le_s: [1], at_most: [4], count: 6 });
 });
 
-test('a commit leads to the push that tells of it, and that to its display', () => {
+test('a commit leads to the push that tells of it, and that to its display; what a snapshot told of, to none', () => {
   const event = (seq, what, version) => ({ seq, what, version, at: new Date(START_MS + seq * 1_000).toISOString() });
   const at = (seq) => START_MS / 1_000 + seq;
-  const { points, links } = arrange([event(5, 'displayed', 2), event(4, 'push', 2), event(6, 'entry', 3), event(2, 'entry', 2), event(1, 'entry', 1)]);
+  const { points, links } = arrange([event(5, 'displayed', 2), { ...event(4, 'push', 2), entries: 1 }, event(6, 'entry', 3), event(2, 'entry', 2), event(1, 'entry', 1)]);
   assert.deepEqual(points.map(([, row]) => row), [0, 0, 1, 2, 0]);
-  assert.deepEqual(links, [[[at(1), 0], [at(4), 1]], [[at(2), 0], [at(4), 1]], [[at(4), 1], [at(5), 2]]]);
+  assert.deepEqual(links, [[[at(2), 0], [at(4), 1]], [[at(4), 1], [at(5), 2]]]);
 });
 
 test('of a conflict the fields that differ are marked, and not those that only the ledger has', () => {
