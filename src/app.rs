@@ -3,7 +3,7 @@
 //! Start: ledger (migrations, writers, read pool) → registry on the coordinator's arbiter → listeners. Stop: take nothing
 //! new → close the sessions → answer what was accepted → listeners → coordinator → ledger.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +12,14 @@ use actix_web::dev::ServerHandle;
 use log::{info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::canary::{self, schedule};
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
+use crate::coordinator::auditing::{self, AuditBoard};
 use crate::coordinator::messages::Shutdown;
 use crate::coordinator::pacing::Intervals;
-use crate::coordinator::{Policy, Registry, Shared};
-use crate::domain::Rules;
+use crate::coordinator::{Policy, Recent, Registry, Shared};
+use crate::domain::{Rules, UserId};
 use crate::http::{HttpState, server};
 use crate::ledger::{LedgerError, Options, SqlLedger};
 use crate::telemetry::counters::Counters;
@@ -78,7 +80,14 @@ pub fn run(
         let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| Registry::new(shared, unheard));
         let (public_addr, internal_addr) = (public.local_addr()?, internal.local_addr()?);
         let bench = is_dev.then_some(internal_addr);
-        let state = Arc::new(HttpState::new(settings, bench, clock, registry.clone(), ledger.clone(), counters));
+        let board = Arc::new(AuditBoard::new(settings.audit.users_per_s, clock, counters.clone()));
+        let auditing = actix_web::rt::spawn(auditing::run(ledger.clone(), registry.clone(), board.clone()));
+        let (registry_of, ledger_of) = (registry.clone(), ledger.clone());
+        let state = Arc::new(HttpState::new(settings, bench, clock, registry_of, ledger_of, counters, board));
+        let testing = canary_options(&state, public_addr, internal_addr).map(|(interval, options)| {
+            let (runs, counters) = (state.canary.clone(), state.counters.clone());
+            actix_web::rt::spawn(schedule::run_every(interval, options, runs, counters))
+        });
         let listeners = [server::public(public, &state)?, server::internal(internal, &state)?];
         let handles = listeners.each_ref().map(actix_web::dev::Server::handle);
         let running = listeners.map(actix_web::rt::spawn);
@@ -89,10 +98,12 @@ pub fn run(
 
         let ended = wait_for_end(signals, &registry, &ledger).await;
         let deadline = clock.deadline(shutdown_timeout);
+        testing.iter().for_each(actix_web::rt::task::JoinHandle::abort);
         drain(&state, &registry, deadline).await;
         stop_listeners(&handles, deadline).await;
         // They were told to stop; a failure, or a wait past the deadline, changes nothing any more.
         let _ = actix_web::rt::time::timeout(deadline.remaining(), futures_util::future::join_all(running)).await;
+        auditing.abort();
         coordinator.stop();
         stop_ledger(ledger.clone(), deadline).await;
         ended
@@ -100,6 +111,28 @@ pub fn run(
     served?;
     info!("stopped");
     Ok(())
+}
+
+/// What the service tests itself with, and how often, when it does.
+fn canary_options(state: &HttpState, public: SocketAddr, internal: SocketAddr) -> Option<(Duration, canary::Options)> {
+    schedule::prepare(&state.counters);
+    let settings = &state.settings;
+    let asked = &settings.canary;
+    let user_id = i64::try_from(asked.user_id?).ok().and_then(|id| UserId::new(id).ok())?;
+    let watch = Duration::from_secs(asked.watch_s);
+    let options = canary::Options::new(settings, user_id, &asked.currency, &asked.amount, watch).ok()?;
+    let options = canary::Options { url: reachable(public), internal_url: reachable(internal), ..options };
+    (asked.every_s > 0).then(|| (Duration::from_secs(asked.every_s), options))
+}
+
+/// A listener's address, as the same machine reaches it.
+fn reachable(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
@@ -151,7 +184,15 @@ fn shared(settings: &Settings, clock: Clock, ledger: Arc<SqlLedger>, counters: A
         retry_after_ms: crate::http::problem::RETRY_AFTER_S * 1000,
     };
     let epoch = ledger.epoch().to_owned();
-    Shared { ledger, clock, currencies: settings.currencies.clone(), epoch, policy, counters }
+    Shared {
+        ledger,
+        clock,
+        currencies: settings.currencies.clone(),
+        epoch,
+        policy,
+        counters,
+        recent: Recent::default(),
+    }
 }
 
 /// The signals that end the service.

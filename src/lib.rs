@@ -22,17 +22,22 @@
 //! | [`ledger`] | tables, group-commit writers, reads, audit |
 //! | [`coordinator`] | registry, balance actors, cache, pacing |
 //! | [`http`] | listeners, signatures, tokens, WebSocket sessions |
+//! | [`canary`] | the controlled test of a running service |
+//! | [`diagnosis`] | one report on a running service, its settings and its log |
 //! | [`app`] | composing, starting and stopping in order |
 //! | [`cli`] | one file per command |
-//! | [`config`], [`limits`], [`clock`], [`telemetry`] | settings, caps, time, log and counters |
+//! | [`config`], [`limits`], [`clock`], [`client`], [`telemetry`] | settings, caps, time, log and counters |
 //!
-//! Imports go one way: `domain ← ledger ← coordinator ← http ← app ← cli`; a test enforces it.
+//! Imports go one way: `domain ← ledger ← coordinator ← http ← canary ← app ← cli`; a test enforces it.
 
 pub mod app;
+pub mod canary;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
+pub mod diagnosis;
 pub mod domain;
 pub mod http;
 pub mod ledger;

@@ -73,6 +73,12 @@ pub const MIN_VERSION_WAIT_MS: u64 = 5000;
 /// The latest events an actor with sessions remembers.
 pub const ACTOR_EVENTS_MAX: usize = 16;
 
+/// The latest entries and pushes of all users that are remembered for administrators, of about 100 bytes each.
+pub const RECENT_EVENTS_MAX: usize = 4096;
+
+/// How long an actor that is inspected may take to answer, in milliseconds; then it is shown from outside.
+pub const INSPECTION_MS: u64 = 1000;
+
 /// The latest pushes to one session that are remembered until its page tells that it shows them.
 pub const PUSHES_REMEMBERED_MAX: usize = 8;
 
@@ -136,7 +142,38 @@ pub const LOG_RESERVE_BYTES: usize = 256 << 10;
 /// The most users whose state `verify` holds at once.
 pub const AUDIT_PAGE_ENTRIES: i64 = 50_000;
 
+/// How often the live stream of the dashboard sends a snapshot, in milliseconds.
+pub const LIVE_INTERVAL_MS: u64 = 1000;
+
+/// How long a snapshot of it is shared by its listeners, in milliseconds.
+pub const LIVE_FRESH_MS: u64 = 900;
+
+/// How many may listen to it at once.
+pub const LIVE_LISTENERS_MAX: u64 = 32;
+
+/// The most snapshots of one stream; who wants more comes back.
+pub const LIVE_SNAPSHOTS_MAX: u32 = 3600;
+
+/// The latest violations that a snapshot has.
+pub const LIVE_VIOLATIONS_MAX: usize = 5;
+
+/// Runs of the canary that are remembered for administrators.
+pub const CANARY_RUNS_MAX: usize = 50;
+
+/// Violations of one user that the continuous audit tells in words.
+pub const AUDIT_LINES_MAX: usize = 16;
+
+/// Violations that the continuous audit remembers.
+pub const AUDIT_VIOLATIONS_MAX: usize = 100;
+
+/// How long the continuous audit rests when there is nobody to check, or the ledger does not answer, in milliseconds.
+pub const AUDIT_REST_MS: u64 = 1000;
+
+/// The longest that the check of one user may take, in milliseconds.
+pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
+
 const _: () = assert!(BULK_ENTRIES_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
+const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);
 const _: () = assert!(RETRY_MS.0 <= RETRY_MS.1);
 const _: () = assert!(KEEP_ALIVE_MS + REQUEST_HEAD_MS <= CONNECTION_IDLE_MS);

@@ -62,6 +62,9 @@ fn imports_go_one_way() {
         ("config", &["config", "domain", "clock", "limits"]),
         ("ledger", &["ledger", "domain", "clock", "config", "limits", "planted", "telemetry"]),
         ("coordinator", &["coordinator", "ledger", "domain", "clock", "config", "limits", "planted", "telemetry"]),
+        ("client", &[]),
+        ("diagnosis", &["diagnosis", "client", "domain", "clock", "config", "limits"]),
+        ("canary", &["canary", "client", "http", "domain", "clock", "config", "limits", "telemetry"]),
         ("http", &["http", "coordinator", "ledger", "domain", "clock", "config", "limits", "telemetry"]),
     ];
     let mut wrong = Vec::new();

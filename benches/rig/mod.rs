@@ -11,7 +11,7 @@ use balance_coordinator::clock::Clock;
 use balance_coordinator::config::{Settings, Sources};
 use balance_coordinator::coordinator::messages::{GetBalance, Peer, PostEntries, ToUser};
 use balance_coordinator::coordinator::pacing::Intervals;
-use balance_coordinator::coordinator::{Policy, Registry, Shared};
+use balance_coordinator::coordinator::{Policy, Recent, Registry, Shared};
 use balance_coordinator::domain::{
     Account, Amount, Balances, Currencies, EventId, Kind, NewEntry, Outcome, Source, TelegramId, UserId,
 };
@@ -101,6 +101,7 @@ impl Rig {
             epoch: "0123456789abcdef".into(),
             policy: policy(),
             counters: counters.clone(),
+            recent: Recent::default(),
         };
         let registry = Registry::new(shared, unheard).start();
         let secret = ("BALANCE_AUTH__SESSION_SECRETS".to_owned(), "the-session-secret-of-the-benches!".to_owned());

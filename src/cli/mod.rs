@@ -3,6 +3,8 @@
 //! Owns arguments, what is printed to standard output, and which failure ends with which exit code. Standard error
 //! belongs to the log and to the last line of a failed command. Start reading at [`run`].
 
+mod canary;
+mod diagnose;
 mod migrate;
 pub mod serve;
 mod sign;
@@ -34,6 +36,10 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Audit the ledger: one line per violation, and exit code 1 when there is any
     Verify(verify::Verify),
+    /// Test a running service with a small deposit; exit code 1 when anything deviates
+    Canary(canary::Canary),
+    /// Report on a running service, its settings and its log, without touching anything
+    Diagnose(diagnose::Diagnose),
     /// Print a session token
     Token(token::Token),
     /// Print the webhook-signature value for the body on standard input
@@ -73,6 +79,9 @@ pub enum CliError {
     /// The ledger breaks its invariants in so many places; each was printed.
     #[error("the ledger does not hold: {0} violations")]
     Violations(u64),
+    /// The canary has found so many deviations; each was printed.
+    #[error("the canary found {0} deviations")]
+    Deviations(usize),
     /// Standard input or output failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -83,7 +92,7 @@ impl CliError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => 2,
-            Self::Ledger(_) | Self::App(_) | Self::Violations(_) | Self::Io(_) => 1,
+            Self::Ledger(_) | Self::App(_) | Self::Violations(_) | Self::Deviations(_) | Self::Io(_) => 1,
         }
     }
 }
@@ -97,6 +106,8 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::Serve(command) => command.run(),
         Command::Migrate(command) => command.run(),
         Command::Verify(command) => command.run(),
+        Command::Canary(command) => command.run(),
+        Command::Diagnose(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Sign(command) => command.run(),
     }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use super::error::ConfigError;
 use super::secret::{SECRET_CHARS_MAX, Secret};
 use super::settings::{Auth, Limits, Server, Settings};
+use crate::domain::Amount;
 
 /// Threads of one listener.
 pub(super) const WORKERS_MAX: usize = 256;
@@ -45,6 +46,12 @@ const TELEGRAM_BOT_ID_MAX: u64 = (1 << 53) - 1;
 pub const SESSION_TTL_S_MAX: u64 = 31_536_000;
 /// Widest tolerance of a webhook's timestamp, in seconds: a day.
 const WEBHOOK_TOLERANCE_S_MAX: u64 = 86_400;
+/// Largest user id: 2^53 − 1.
+const USER_ID_MAX: u64 = (1 << 53) - 1;
+/// Longest time between two runs of the canary, and longest watch, in seconds: a day.
+const CANARY_S_MAX: u64 = 86_400;
+/// Users that are checked each second.
+const AUDIT_USERS_PER_S_MAX: u64 = 100_000;
 /// Sessions of one user.
 const SESSIONS_PER_USER_MAX: usize = 1_024;
 /// Sessions of one process.
@@ -81,6 +88,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     if settings.database.url.is_sqlite() && settings.database.writers > 1 {
         return Err(ConfigError::invalid("database.writers", "must be 1 on SQLite, which has one writer"));
     }
+    check_canary(settings)?;
     check_server(&settings.server)?;
     check_auth(&settings.auth)
 }
@@ -90,7 +98,7 @@ pub(super) type Range = (&'static str, u64, RangeInclusive<u64>);
 
 /// The numbers of all sections but `limits`, and how many they may be.
 pub(super) fn core_ranges(settings: &Settings) -> Vec<Range> {
-    let Settings { server, database, pacing, cache, client_cache, auth, .. } = settings;
+    let Settings { server, database, pacing, cache, client_cache, auth, audit, canary, .. } = settings;
     vec![
         ("server.workers", server.workers as u64, 1..=WORKERS_MAX as u64),
         ("server.shutdown_timeout_s", server.shutdown_timeout_s, 1..=SHUTDOWN_TIMEOUT_S_MAX),
@@ -111,6 +119,10 @@ pub(super) fn core_ranges(settings: &Settings) -> Vec<Range> {
         ("auth.telegram_max_age_s", auth.telegram_max_age_s, 1..=TELEGRAM_AGE_S_MAX),
         ("auth.session_ttl_s", auth.session_ttl_s, 1..=SESSION_TTL_S_MAX),
         ("auth.webhook_tolerance_s", auth.webhook_tolerance_s, 1..=WEBHOOK_TOLERANCE_S_MAX),
+        ("canary.every_s", canary.every_s, 0..=CANARY_S_MAX),
+        ("canary.user_id", canary.user_id.unwrap_or(1), 1..=USER_ID_MAX),
+        ("canary.watch_s", canary.watch_s, 0..=CANARY_S_MAX),
+        ("audit.users_per_s", audit.users_per_s, 0..=AUDIT_USERS_PER_S_MAX),
     ]
 }
 
@@ -131,6 +143,31 @@ pub(super) fn limit_ranges(limits: &Limits) -> Vec<Range> {
         ("limits.batch_entries", limits.batch_entries as u64, 1..=BATCH_ENTRIES_MAX as u64),
         ("limits.queue_entries", limits.queue_entries as u64, 1..=QUEUE_ENTRIES_MAX as u64),
     ]
+}
+
+fn check_canary(settings: &Settings) -> Result<(), ConfigError> {
+    let canary = &settings.canary;
+    // Both are shown as they are, so they are nothing else even while nobody uses them.
+    if !canary.currency.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
+        return Err(ConfigError::invalid("canary.currency", "must be the code of a currency"));
+    }
+    if !canary.amount.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(ConfigError::invalid("canary.amount", "must be an amount above zero"));
+    }
+    if canary.every_s == 0 {
+        return Ok(());
+    }
+    if canary.user_id.is_none() {
+        return Err(ConfigError::invalid("canary.user_id", "must be set, because canary.every_s is"));
+    }
+    let Some(currency) = settings.currencies.find(&canary.currency) else {
+        return Err(ConfigError::invalid("canary.currency", "does not exist"));
+    };
+    let decimals = settings.currencies.get(currency).decimals;
+    match Amount::parse(&canary.amount, decimals) {
+        Ok(amount) if amount.minor() > 0 => Ok(()),
+        _ => Err(ConfigError::invalid("canary.amount", "must be an amount of its currency above zero")),
+    }
 }
 
 fn check_server(server: &Server) -> Result<(), ConfigError> {

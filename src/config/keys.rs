@@ -80,6 +80,12 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("limits.batch_entries", Shape::Integer),
     ("limits.queue_entries", Shape::Integer),
     ("accounts.auto_create", Shape::Boolean),
+    ("audit.users_per_s", Shape::Integer),
+    ("canary.every_s", Shape::Integer),
+    ("canary.user_id", Shape::Integer),
+    ("canary.currency", Shape::Text),
+    ("canary.amount", Shape::Text),
+    ("canary.watch_s", Shape::Integer),
 ];
 
 /// The type of the key at `path`; `None` when there is no such key.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::database_url::DatabaseUrl;
 use super::error::ConfigError;
 use super::layer::Layer;
-use super::settings::{Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, Server, Settings};
+use super::settings::{Accounts, Audit, Auth, Cache, Canary, ClientCache, Database, Limits, Pacing, Server, Settings};
 use super::{check, dev};
 use crate::domain::{Currencies, CurrencyError};
 
@@ -132,6 +132,8 @@ impl Settings {
             limits: raw.limits,
             currencies: Currencies::new(currencies).map_err(|error| currency_error(&error))?,
             accounts: raw.accounts,
+            audit: raw.audit,
+            canary: raw.canary,
         })
     }
 }
@@ -149,6 +151,8 @@ struct Raw {
     limits: Limits,
     currencies: BTreeMap<String, RawCurrency>,
     accounts: Accounts,
+    audit: Audit,
+    canary: Canary,
 }
 
 #[derive(Debug, Deserialize)]

@@ -34,6 +34,10 @@ pub struct Settings {
     pub currencies: Currencies,
     /// Which users exist.
     pub accounts: Accounts,
+    /// How the ledger is checked while the service runs.
+    pub audit: Audit,
+    /// How the service tests itself.
+    pub canary: Canary,
 }
 
 /// `[server]`: listeners and threads.
@@ -183,6 +187,30 @@ pub struct Accounts {
     pub auto_create: bool,
 }
 
+/// `[audit]`: how the ledger is checked while the service runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Users that are checked each second; 0: none.
+    pub users_per_s: u64,
+}
+
+/// `[canary]`: how the service tests itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Canary {
+    /// Seconds between two runs; 0: none.
+    pub every_s: u64,
+    /// A user that nobody else writes to; set when it runs.
+    pub user_id: Option<u64>,
+    /// What is deposited.
+    pub currency: String,
+    /// How much.
+    pub amount: String,
+    /// Seconds for which the balance is watched.
+    pub watch_s: u64,
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
@@ -252,6 +280,18 @@ impl Default for Limits {
             batch_entries: 10_000,
             queue_entries: 65_536,
         }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { users_per_s: 10 }
+    }
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Self { every_s: 0, user_id: None, currency: "TON".into(), amount: "0.1".into(), watch_s: 10 }
     }
 }
 

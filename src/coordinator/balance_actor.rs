@@ -13,7 +13,7 @@ use actix::prelude::*;
 
 use crate::limits::{MIN_VERSION_WAIT_MS, VERSION_WAITERS_MAX};
 
-use crate::domain::{Balances, Kind, Source, UserId};
+use crate::domain::{Amount, Balances, CurrencyId, Kind, Source, UserId};
 use crate::planted::{Plant, is_planted};
 use crate::telemetry::counters::seconds;
 
@@ -45,6 +45,8 @@ pub(super) struct Gauge {
     pub version_waiters: Cell<usize>,
     /// Entries committed through this actor.
     pub entries: Cell<u64>,
+    /// The newest version it knows, once it knows any.
+    pub version: Cell<i64>,
     /// When its balance was last known to be the ledger's (monotonic), if ever.
     pub verified_us: Cell<Option<u64>>,
     /// When its sessions were last pushed something (monotonic), if ever: the next push keeps its distance.
@@ -87,6 +89,8 @@ pub(super) struct Change<'a> {
     pub balances: &'a Balances,
     pub committed_at_us: i64,
     pub kind: Kind,
+    pub currency: CurrencyId,
+    pub amount: Amount,
     pub source: &'a Source,
 }
 
@@ -126,6 +130,8 @@ impl BalanceActor {
         self.cache.committed(change.version, change.balances, now);
         self.gauge.verified_us.set(Some(now.us));
         self.gauge.entries.set(self.gauge.entries.get() + 1);
+        self.gauge.version.set(self.gauge.version.get().max(change.version));
+        self.note_entry(change);
         let mode = self.shared.mode_of(change.kind);
         let committed_us = self.shared.monotonic_of(change.committed_at_us);
         if let (Some(live), Some(cached)) = (&mut self.live, self.cache.known()) {
@@ -290,6 +296,7 @@ impl Handler<ReportDisplayed> for BalanceActor {
             if let Some(push) = session.undisplayed.displayed(displayed.version) {
                 let age_us = u64::try_from(self.shared.clock.now_us() - push.committed_at_us).unwrap_or(0);
                 self.shared.counters.commit_to_displayed.of(push.mode == Mode::Direct).observe(seconds(age_us));
+                self.note_displayed(displayed.session_id, push, age_us);
             }
         }
     }
@@ -300,8 +307,9 @@ impl Handler<BalanceChanged> for BalanceActor {
 
     fn handle(&mut self, BalanceChanged(entries): BalanceChanged, ctx: &mut Self::Context) {
         self.dequeue(ctx);
-        for CommittedEntry { version, balances, committed_at_us, kind, source } in entries {
-            self.learn(&Change { version, balances: &balances, committed_at_us, kind, source: &source });
+        for CommittedEntry { version, balances, committed_at_us, kind, currency, amount, source } in entries {
+            let balances = &balances;
+            self.learn(&Change { version, balances, committed_at_us, kind, currency, amount, source: &source });
         }
         self.push_when_due(ctx);
     }

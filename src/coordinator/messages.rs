@@ -12,11 +12,14 @@
 //! | [`BalanceChanged`] | registry | actor | – |
 //! | [`GetBalance`] | reads | actor | [`BalanceView`] |
 //! | [`AttachSession`], [`RefreshSession`], [`DetachSession`], [`ReportDisplayed`] | session | actor | [`ToSession`] |
-//! | [`InspectActor`] | admin | actor | [`ActorInspection`] |
+//! | [`InspectActor`], [`InspectSessions`], [`PushNow`], [`TellCached`] | registry | actor | what it sees, or has done |
 //! | [`Retire`], [`LedgerRecovered`], [`Revalidate`], [`CloseSessions`] | registry | actor | – |
 //! | [`SessionsGone`] | actor | registry | – |
-//! | [`InspectRegistry`], [`ListActors`] | admin | registry | totals, summaries |
+//! | [`InspectRegistry`], [`ListActors`], [`ListRecent`] | admin | registry | totals, summaries, the latest events |
+//! | [`InspectResident`], [`ListSessions`], [`RetireActor`], [`PeekBalance`] | admin, audit | registry | see [`administration`] |
 //! | [`Shutdown`] | app | registry | – |
+
+mod administration;
 
 use std::net::IpAddr;
 
@@ -27,10 +30,12 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::clock::Deadline;
-use crate::domain::{Balances, Kind, NewEntry, Source, UserId};
+use crate::domain::{Amount, Balances, CurrencyId, Kind, NewEntry, Source, UserId};
 use crate::ledger::{Lane, LedgerError, Permit, PostError, Posted};
 
-use super::{ActorInspection, ActorSummary, BalanceView, RegistryTotals};
+use super::BalanceView;
+
+pub use administration::*;
 
 /// When a session that could not be answered may ask again, in milliseconds.
 const OVERLOADED_RETRY_MS: u64 = 1000;
@@ -102,6 +107,10 @@ pub struct CommittedEntry {
     pub committed_at_us: i64,
     /// What it was.
     pub kind: Kind,
+    /// Of which currency.
+    pub currency: CurrencyId,
+    /// The signed change.
+    pub amount: Amount,
     /// Who sent it.
     pub source: Source,
 }
@@ -219,36 +228,6 @@ pub enum CloseReason {
     ClosedByAdministrator,
 }
 
-/// Ask how an actor looks from inside.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct InspectActor {
-    /// The answer.
-    pub reply: oneshot::Sender<ActorInspection>,
-}
-
-/// Inspect an actor if it is resident, or make it so.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct InspectResident {
-    /// Whose.
-    pub user_id: UserId,
-    /// Make it when it is not resident.
-    pub activate: bool,
-    /// The answer; dropped when it is not resident.
-    pub reply: oneshot::Sender<ActorInspection>,
-}
-
-/// Ask for the totals.
-#[derive(Debug, Message)]
-#[rtype(result = "RegistryTotals")]
-pub struct InspectRegistry;
-
-/// Ask for a summary of each resident actor.
-#[derive(Debug, Message)]
-#[rtype(result = "Vec<ActorSummary>")]
-pub struct ListActors;
-
 /// Leave memory: the last message an actor gets.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -327,12 +306,4 @@ impl Routable for AttachSession {
 macro_rules! answered_by_silence {
     ($($message:ty),+) => { $(impl Routable for $message { fn overloaded(self) { log::warn!("a balance actor is overloaded: {self:?}"); } })+ };
 }
-answered_by_silence!(
-    BalanceChanged,
-    DetachSession,
-    ReportDisplayed,
-    InspectActor,
-    LedgerRecovered,
-    Revalidate,
-    CloseSessions
-);
+answered_by_silence!(BalanceChanged, DetachSession, ReportDisplayed, LedgerRecovered, Revalidate, CloseSessions);

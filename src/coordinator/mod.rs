@@ -7,6 +7,8 @@
 //! Start reading at [`messages`], the whole internal protocol on one page.
 
 mod account_cache;
+mod administration;
+pub mod auditing;
 mod balance_actor;
 mod displayed;
 mod frames;
@@ -17,12 +19,14 @@ pub mod pacing;
 mod posting;
 mod pushing;
 mod reading;
+mod recent;
 mod registry;
 mod shared;
 
 pub use balance_actor::BalanceActor;
 pub use frames::{BalanceView, Shown};
-pub use inspection::{ActorInspection, ActorSummary, RegistryTotals};
+pub use inspection::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
+pub use recent::{Recent, RecentEvents, RecentQuery};
 pub use registry::Registry;
 pub use shared::{Policy, Shared};
 

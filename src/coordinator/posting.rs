@@ -116,6 +116,8 @@ impl BalanceActor {
                 balances,
                 committed_at_us: *committed_at_us,
                 kind: entry.kind,
+                currency: entry.currency,
+                amount: entry.amount,
                 source: &entry.source,
             }),
             // It was committed, but not through this actor, and nobody has told: another node, or a lost message.

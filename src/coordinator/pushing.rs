@@ -10,6 +10,7 @@ use crate::planted::{Plant, is_planted};
 use crate::telemetry::counters::seconds;
 
 use super::BalanceActor;
+use super::administration::Pushed;
 use super::displayed::Sent;
 use super::frames::{self, Push, Reason};
 use super::live::{Base, Event, Told};
@@ -89,6 +90,8 @@ impl BalanceActor {
         let what = if mode == Mode::Direct { "push_direct" } else { "push_paced" };
         live.remember(Event { at_us: now.at_us, what, version: push.version });
         self.shared.counted_push(&push, since_us, told);
+        let (at_us, version, entries) = (now.at_us, push.version, push.entries);
+        self.note_push(Pushed { at_us, version, mode, entries, sessions: told }, since_us);
         self.prune(ctx);
         if is_lagging {
             self.retry_lagging(ctx);

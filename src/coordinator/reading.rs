@@ -214,6 +214,7 @@ impl BalanceActor {
         let Some(cached) = self.cache.known() else { return };
         let (view, version) = (cached.view(self.user_id, false), cached.version);
         self.gauge.verified_us.set(Some(cached.verified_us));
+        self.gauge.version.set(version);
         if let Some(live) = &mut self.live {
             if has_news {
                 // Somebody else wrote: another node, or a hand. Its kind is not known, so it is paced.

@@ -7,6 +7,7 @@
 //! Bounded: actors without a session to `cache.max_entries` plus those with something under way, which the ledger's queue
 //! bounds, and those pushed to within `pacing.min_interval_ms`, so that the distance between pushes outlives them.
 
+mod administration;
 mod handlers;
 
 use std::collections::{BTreeMap, HashMap};
@@ -235,6 +236,8 @@ impl Registry {
                     balances: balances.clone(),
                     committed_at_us: *committed_at_us,
                     kind: entry.kind,
+                    currency: entry.currency,
+                    amount: entry.amount,
                     source: entry.source.clone(),
                 });
             }

@@ -8,6 +8,7 @@ use crate::domain::{Currencies, Kind};
 use crate::ledger::Ledger;
 use crate::telemetry::counters::Counters;
 
+use super::Recent;
 use super::pacing::{Intervals, Mode};
 
 /// The settings that decide when somebody is told what. Durations are in the unit of their name.
@@ -45,6 +46,8 @@ pub struct Shared {
     pub policy: Policy,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// What happened lately.
+    pub recent: Recent,
 }
 
 impl std::fmt::Debug for Shared {

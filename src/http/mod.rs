@@ -19,6 +19,7 @@ mod frame_guard;
 mod health;
 mod internal_reads;
 mod metrics;
+mod openapi;
 mod origin;
 mod pages;
 pub mod problem;

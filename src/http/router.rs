@@ -7,8 +7,8 @@ use actix_web::{Resource, ResponseError as _};
 use super::problem::{Code, Problem};
 use super::request_counts::Route;
 use super::{
-    HttpState, admin, batch, browser_api, client_files, dev, health, internal_reads, metrics, origin, pages, sessions,
-    upgrade, webhooks,
+    HttpState, admin, batch, browser_api, client_files, dev, health, internal_reads, metrics, openapi, origin, pages,
+    sessions, upgrade, webhooks,
 };
 
 /// Browsers: `/ws`, `/api`, `/client`, and with `--dev` the demo page and its bench.
@@ -69,12 +69,25 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/internal/v1/users/{user_id}").route(put().to(internal_reads::put_user)))
         .service(resource("/internal/v1/users/{user_id}/balance").route(get().to(internal_reads::balance)))
         .service(resource("/internal/v1/users/{user_id}/entries").route(get().to(internal_reads::entries)))
+        .service(resource("/admin/").route(get().to(admin::index)))
+        .service(resource("/admin/{asset}").route(get().to(admin::asset)))
+        .service(resource("/admin/v1/live").route(get().to(admin::live)))
         .service(resource("/admin/v1/registry").route(get().to(admin::registry)))
         .service(resource("/admin/v1/actors").route(get().to(admin::actors)))
         .service(resource("/admin/v1/actors/{user_id}").route(get().to(admin::actor)))
+        .service(resource("/admin/v1/actors/{user_id}/entries").route(get().to(admin::entries)))
+        .service(resource("/admin/v1/actors/{user_id}/refresh").route(post().to(admin::refresh)))
+        .service(resource("/admin/v1/actors/{user_id}/push").route(post().to(admin::push)))
+        .service(resource("/admin/v1/actors/{user_id}/retire").route(post().to(admin::retire)))
         .service(resource("/admin/v1/actors/{user_id}/disconnect").route(post().to(admin::disconnect)))
+        .service(resource("/admin/v1/sessions").route(get().to(admin::sessions)))
+        .service(resource("/admin/v1/events").route(get().to(admin::events)))
+        .service(resource("/admin/v1/audit").route(get().to(admin::audit)))
+        .service(resource("/admin/v1/canary").route(get().to(admin::canary)))
+        .service(resource("/admin/v1/log").route(get().to(admin::log)))
         .service(resource("/admin/v1/conflicts").route(get().to(admin::conflicts)))
         .service(resource("/metrics").route(get().to(metrics::metrics)))
+        .service(resource("/openapi.json").route(get().to(openapi::document)))
         .default_service(web::to(not_found));
 }
 

@@ -10,9 +10,12 @@ use actix::Addr;
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
 use crate::coordinator::Registry;
+use crate::coordinator::auditing::AuditBoard;
 use crate::ledger::{Admission, Lane, Permit, SqlLedger};
+use crate::telemetry::canary_runs::CanaryRuns;
 use crate::telemetry::counters::Counters;
 
+use super::admin::LiveBoard;
 use super::problem::{Code, Problem};
 use super::rate_limit::{AddressLimit, FAILURES, SIGN_INS};
 use super::request_counts;
@@ -33,10 +36,15 @@ pub struct HttpState {
     pub ledger: Arc<SqlLedger>,
     /// Places in the ledger's queue.
     pub admission: Admission,
+    /// What the continuous audit has found.
+    pub audit: Arc<AuditBoard>,
+    /// What the canary has found lately.
+    pub canary: Arc<CanaryRuns>,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// What sessions use.
     pub sessions: Arc<SessionShared>,
+    pub(super) live: LiveBoard,
     pub(super) admin_failures: AddressLimit,
     pub(super) sign_ins: AddressLimit,
     pub(super) sign_in_failures: AddressLimit,
@@ -52,6 +60,7 @@ impl HttpState {
         registry: Addr<Registry>,
         ledger: Arc<SqlLedger>,
         counters: Arc<Counters>,
+        audit: Arc<AuditBoard>,
     ) -> Self {
         request_counts::prepare(&counters);
         let settings = Arc::new(settings);
@@ -67,6 +76,9 @@ impl HttpState {
             registry,
             ledger,
             counters,
+            audit,
+            canary: Arc::default(),
+            live: LiveBoard::default(),
             admin_failures: AddressLimit::new(FAILURES),
             sign_ins: AddressLimit::new(SIGN_INS),
             sign_in_failures: AddressLimit::new(FAILURES),

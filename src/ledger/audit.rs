@@ -1,8 +1,11 @@
-//! The audit behind `verify`: every invariant of the ledger, checked in one snapshot, page by page.
+//! The audit behind `verify` (every invariant of the ledger, in one snapshot, page by page) and behind the running
+//! service's own (one user, in a snapshot of its own).
 //!
 //! For every user and currency: balance = sum of its entries; version = number of entries; versions 1 … n without gap or
 //! repeat; each entry's stored balance = the running sum; no balance below zero; event ids and transaction hashes unique.
 //! It reads only, holds one page of entries and one user's sums at a time, and never mends anything.
+
+mod one_user;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +19,9 @@ use crate::limits::AUDIT_PAGE_ENTRIES;
 use super::LedgerError;
 use super::connection::{self, AnyConnection};
 use super::schema::{accounts, balances, entries};
+
+pub use one_user::{CachedBalance, UserAudit};
+pub(super) use one_user::{missing_indexes, next_user, user};
 
 /// The longest a statement of the audit may take, in milliseconds.
 const TIMEOUT_MS: u64 = 600_000;
@@ -44,16 +50,20 @@ pub fn verify(url: &DatabaseUrl, on_violation: &mut dyn FnMut(String)) -> Result
     let mut connection =
         connection::connect(url, TIMEOUT_MS).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
     super::migrations::check_applied(url, TIMEOUT_MS)?;
-    let snapshot = match connection {
-        AnyConnection::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        AnyConnection::Sqlite(_) => "BEGIN",
-    };
     let unreadable = |error: diesel::result::Error| LedgerError::Unavailable(error.to_string());
-    connection.batch_execute(snapshot).map_err(unreadable)?;
+    let begin = snapshot(&connection);
+    connection.batch_execute(begin).map_err(unreadable)?;
     let mut audit = Audit { report: AuditReport::default(), on_violation };
     audit.run(&mut connection).map_err(unreadable)?;
     connection.batch_execute("COMMIT").map_err(unreadable)?;
     Ok(audit.report)
+}
+
+fn snapshot(connection: &AnyConnection) -> &'static str {
+    match connection {
+        AnyConnection::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        AnyConnection::Sqlite(_) => "BEGIN",
+    }
 }
 
 struct Audit<'a> {
@@ -69,6 +79,7 @@ type Row = (i64, i64, String, i64, i64);
 struct Sums {
     user_id: i64,
     entries: i64,
+    last_version: i64,
     by_currency: BTreeMap<String, i128>,
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::clock::Deadline;
 use crate::domain::{Account, NewEntry, Outcome, TelegramId, UserId};
 
+mod admin_log;
 pub mod admission;
 pub mod audit;
 pub mod batch;
@@ -33,6 +34,7 @@ pub mod store;
 mod testing;
 pub mod writer;
 
+pub use admin_log::{AdminAction, AdminRecord};
 pub use admission::{Admission, Permit};
 pub use counting::LedgerCounts;
 pub use migrations::migrate;

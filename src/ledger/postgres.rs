@@ -14,6 +14,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::LOCK_BRIEF_MS;
 
+use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan};
 use super::link::Link;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency, user_id};
@@ -235,6 +236,11 @@ impl Store for PostgresStore {
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
         let connection = self.link.connection()?;
         connection.transaction(|connection| put_user_rows!(connection, user))
+    }
+
+    fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
+        let connection = self.link.connection()?;
+        log_action_row!(connection, action)
     }
 
     fn set_patience(&mut self, patience: Patience) {

@@ -42,6 +42,7 @@ struct Reader {
 
 impl Readers {
     pub(super) fn start(
+        name: &str,
         manager: Manager,
         pool_size: u32,
         clock: Clock,
@@ -67,7 +68,7 @@ impl Readers {
                 };
                 let inbox: Receiver<Job> = inbox.clone();
                 std::thread::Builder::new()
-                    .name(format!("ledger-reader-{index}"))
+                    .name(format!("{name}-{index}"))
                     .spawn(move || {
                         while let (false, Ok(job)) = (reader.is_stopping, inbox.recv()) {
                             job(&mut reader);

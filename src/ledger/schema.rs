@@ -67,4 +67,15 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    admin_log (id) {
+        id -> BigInt,
+        action_id -> Text,
+        at_us -> BigInt,
+        admin -> Text,
+        action -> Text,
+        user_id -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(accounts, balances, entries, conflicts);

@@ -7,9 +7,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::config::DatabaseUrl;
 use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
-use crate::limits::ORPHANS_MAX;
+use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
+use super::audit::{self, CachedBalance, UserAudit};
 use super::connection::{self, Manager};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
@@ -18,7 +19,9 @@ use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
 use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
 use super::writer::{Command, Writer, WriterOptions};
-use super::{Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, migrations};
+use super::{
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, admin_log, migrations,
+};
 
 /// How a ledger is opened.
 #[derive(Debug, Clone)]
@@ -50,6 +53,7 @@ pub struct Options {
 pub struct SqlLedger {
     writers: Vec<Writer>,
     readers: Readers,
+    auditor: Readers,
     currencies: Currencies,
     epoch: String,
     clock: Clock,
@@ -81,8 +85,11 @@ impl SqlLedger {
             .collect::<Result<_, _>>()
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         let manager = Manager { url: url.clone(), timeout_ms: *timeout_ms };
-        let readers = Readers::start(manager, options.pool_size, *clock, counts)?;
-        Ok((Self { writers, readers, currencies: options.currencies, epoch, clock: options.clock }, unheard))
+        let readers = Readers::start("ledger-reader", manager, options.pool_size, *clock, counts.clone())?;
+        // A connection of its own, made with the first check: nobody waits for a place behind it.
+        let manager = Manager { url: url.clone(), timeout_ms: AUDIT_TIMEOUT_MS };
+        let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts)?;
+        Ok((Self { writers, readers, auditor, currencies: options.currencies, epoch, clock: options.clock }, unheard))
     }
 
     /// The epoch: versions are comparable only within one.
@@ -113,11 +120,44 @@ impl SqlLedger {
         self.readers.read(move |connection| reads::latest_conflicts(connection, limit, &currencies))
     }
 
+    /// The next user behind this id, for [`SqlLedger::audit_user`].
+    pub fn next_user(&self, after: i64) -> Pending<Option<i64>> {
+        self.auditor.read(move |connection| audit::next_user(connection, after))
+    }
+
+    /// Checks every invariant of one user, and what was in memory before this call, in one snapshot.
+    pub fn audit_user(&self, user: i64, cached: Option<CachedBalance>) -> Pending<UserAudit> {
+        self.auditor.read(move |connection| audit::user(connection, user, cached.as_ref()))
+    }
+
+    /// The unique indexes that are not there any more.
+    pub fn missing_indexes(&self) -> Pending<Vec<&'static str>> {
+        self.auditor.read(audit::missing_indexes)
+    }
+
     /// Makes a user or links a Telegram id to it; durable when it answers.
     pub fn put_user(&self, user_id: UserId, telegram_id: Option<TelegramId>) -> Pending<PutUserOutcome> {
-        let (reply, answer) = oneshot::channel();
         let user = PutUser { user_id, telegram_id, now_us: self.clock.now_us() };
-        self.writer_of(user_id).send(Command::PutUser(user, reply));
+        self.by_writer(user_id, |reply| Command::PutUser(user, reply))
+    }
+
+    /// Adds an order of an administrator to the log; durable when it answers.
+    pub fn log_action(&self, action: AdminAction) -> Pending<()> {
+        self.by_writer(action.user_id, |reply| Command::LogAction(action, reply))
+    }
+
+    /// The latest orders of administrators, newest first.
+    pub fn latest_actions(&self, limit: i64) -> Pending<Vec<AdminRecord>> {
+        self.readers.read(move |connection| admin_log::latest(connection, limit))
+    }
+
+    fn by_writer<T: Send + 'static>(
+        &self,
+        user_id: UserId,
+        command: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Command,
+    ) -> Pending<T> {
+        let (reply, answer) = oneshot::channel();
+        self.writer_of(user_id).send(command(reply));
         let timeout = self.readers.timeout();
         Box::pin(async move {
             match tokio::time::timeout(timeout, answer).await {
@@ -136,6 +176,7 @@ impl SqlLedger {
     pub fn stop(&self) {
         self.writers.iter().for_each(Writer::stop);
         self.readers.stop();
+        self.auditor.stop();
     }
 
     /// Makes a [`SqlLedger::stop`] under way give up what it can't finish because the database is away.

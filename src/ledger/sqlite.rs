@@ -12,6 +12,7 @@ use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, Tx
 
 use self::checkpoints::{Checkpoints, WRITERS_PAGES};
 use self::statements::{SetBalance, SetVersion};
+use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan};
 use super::link::Link;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
@@ -147,6 +148,11 @@ impl Store for SqliteStore {
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
         let connection = self.link.connection()?;
         connection.immediate_transaction(|connection| put_user_rows!(connection, user))
+    }
+
+    fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
+        let connection = self.link.connection()?;
+        log_action_row!(connection, action)
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::domain::{Currencies, TelegramId, UserId};
 
+use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
 
 /// One connection to write through. The steps come in the order `begin`, `write`, `commit`; after any error the writer
@@ -36,6 +37,12 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError`]; repeating it is safe.
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError>;
+
+    /// Adds an order of an administrator to the log; durable when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError`]; repeating it is safe.
+    fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError>;
 
     /// How long the transactions that begin from now on wait for a lock, where a lock can be held on a part of the
     /// ledger.

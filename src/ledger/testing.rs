@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::domain::{Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Source, TelegramId, UserId};
 
+use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
 use super::store::{PutUser, PutUserOutcome, Store, StoreError};
 
@@ -159,6 +160,10 @@ impl Store for MemoryStore {
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
         Ok(PutUserOutcome::Stored { telegram_id: user.telegram_id.map(TelegramId::get) })
+    }
+
+    fn log_action(&mut self, _: &AdminAction) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::domain::Rules;
 use crate::limits::{BULK_ENTRIES_BESIDE_SINGLES_MAX, RACES_MAX, SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
 
+use super::admin_log::AdminAction;
 use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError};
 use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting};
 use aside::Aside;
@@ -38,6 +39,8 @@ pub enum Command {
     Post(Posting),
     /// Make or link a user.
     PutUser(PutUser, oneshot::Sender<Result<PutUserOutcome, LedgerError>>),
+    /// Log an order of an administrator.
+    LogAction(AdminAction, oneshot::Sender<Result<(), LedgerError>>),
     /// Finish what is queued, then end.
     Stop,
 }
@@ -123,6 +126,9 @@ fn refuse(command: Command) {
             // Nobody may be waiting any more; then there is nobody to tell.
             let _ = reply.send(Err(LedgerError::Unavailable("the service is stopping".into())));
         }
+        Command::LogAction(_, reply) => {
+            let _ = reply.send(Err(LedgerError::Unavailable("the service is stopping".into())));
+        }
         Command::Stop => {}
     }
 }
@@ -186,7 +192,13 @@ impl State {
                 Lane::Single => self.single.push_back(posting),
                 Lane::Bulk => self.bulk.push_back(posting),
             },
-            Command::PutUser(user, reply) => self.put_user(user, reply),
+            Command::PutUser(user, reply) => {
+                // Nobody may be waiting any more; then there is nobody to tell.
+                let _ = reply.send(self.patiently(|store| store.put_user(user)));
+            }
+            Command::LogAction(action, reply) => {
+                let _ = reply.send(self.patiently(|store| store.log_action(&action)));
+            }
             Command::Stop => self.is_stopping = true,
         }
     }
@@ -221,6 +233,9 @@ impl State {
                     // Whoever hung up need not hear it.
                     let _ = reply.send(Err(LedgerError::Unavailable("the ledger can't be written".into())));
                 }
+                Ok(Command::LogAction(_, reply)) => {
+                    let _ = reply.send(Err(LedgerError::Unavailable("the ledger can't be written".into())));
+                }
                 Ok(command) => self.take(command),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
@@ -243,8 +258,9 @@ impl State {
         }
     }
 
-    fn put_user(&mut self, user: PutUser, reply: oneshot::Sender<Result<PutUserOutcome, LedgerError>>) {
-        let mut outcome = self.store.put_user(user);
+    /// Does what is safe to repeat, again where that helps at once.
+    fn patiently<T>(&mut self, act: impl Fn(&mut dyn Store) -> Result<T, StoreError>) -> Result<T, LedgerError> {
+        let mut outcome = act(self.store.as_mut());
         for _ in 0..RACES_MAX {
             if let Err(error) = &outcome {
                 self.options.counts.failed(error);
@@ -254,9 +270,9 @@ impl State {
                 Err(StoreError::Lost(_)) if self.store.reconnect().is_ok() => {}
                 _ => break,
             }
-            outcome = self.store.put_user(user);
+            outcome = act(self.store.as_mut());
         }
-        let _ = reply.send(outcome.map_err(|error| LedgerError::Unavailable(error.to_string())));
+        outcome.map_err(|error| LedgerError::Unavailable(error.to_string()))
     }
 }
 

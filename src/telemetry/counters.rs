@@ -131,6 +131,14 @@ pub struct Counters {
     /// Actors retired because too many were resident.
     pub cache_evictions: IntCounter,
     cache_entries: IntGauge,
+    /// Violations that the continuous audit has found.
+    pub drift: IntCounter,
+    /// Users that it has checked.
+    pub audited_users: IntCounter,
+    /// Runs of the canary, by `outcome`.
+    pub canary_runs: IntCounterVec,
+    /// How long the latest run took, by `step`.
+    pub canary_seconds: GaugeVec,
     /// Answered requests, by `listener`, `route` and `status`.
     pub http_requests: IntCounterVec,
     /// How long they took, by `listener` and `route`.
@@ -207,6 +215,13 @@ impl Default for Counters {
                 "Actors that had to leave memory because too many were there.",
             ),
             cache_entries: make.gauge("balance_cache_entries", "Balances kept in memory, one for each actor."),
+            drift: make.counter("balance_drift_total", "Violations that the continuous audit has found."),
+            audited_users: make.counter("balance_audit_users_total", "Users that the continuous audit has checked."),
+            canary_runs: make.counters("balance_canary_runs_total", "Runs of the canary.", &["outcome"]),
+            canary_seconds: make.registered(
+                GaugeVec::new(Opts::new("balance_canary_seconds", "Times of the canary's latest run."), &["step"])
+                    .expect(NAMES),
+            ),
             http_requests: make.counters("http_requests_total", "Answered requests.", &["listener", "route", "status"]),
             http_seconds: make.histograms(
                 "http_request_seconds",

@@ -36,7 +36,7 @@ async fn reward(app: &TestApp, event_id: &str, amount: &str) {
 }
 
 /// What axe finds serious in the page, which are rules of WCAG and good habits.
-async fn assert_accessible(browser: &Browser, of: &str) {
+pub async fn assert_accessible(browser: &Browser, of: &str) {
     let Some(packages) = npm_packages() else { return };
     let axe = std::fs::read_to_string(packages.join("axe-core/axe.min.js")).expect("it is there");
     browser.client().execute(&axe, vec![]).await.expect("axe runs");

@@ -11,9 +11,6 @@ use crate::support::{Database, Scrape, TestApp, on_sqlite};
 
 on_sqlite![rules_and_dashboard_ask_only_for_metrics_that_are_there, promtool_finds_nothing_to_say_about_the_metrics,];
 
-/// Counted by the continuous audit alone.
-const OF_THE_AUDIT: [&str; 1] = ["balance_drift_total"];
-
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -58,7 +55,7 @@ async fn rules_and_dashboard_ask_only_for_metrics_that_are_there(database: Datab
     let in_rules = named(&read("deploy/prometheus/alerts.yaml"));
     assert!(in_rules.len() > 10 && in_rules.contains("balance_sessions_limit"), "{in_rules:?}");
     for name in in_rules.iter().map(|name| bases(name)).chain(on_dashboard.clone()) {
-        assert!(scrape.types.contains_key(&name) || OF_THE_AUDIT.contains(&name.as_str()), "there is no {name}");
+        assert!(scrape.types.contains_key(&name), "there is no {name}");
     }
     for name in scrape.types.keys().filter(|name| name.starts_with("balance_")) {
         assert!(on_dashboard.contains(name), "the dashboard does not show {name}");

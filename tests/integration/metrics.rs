@@ -20,7 +20,7 @@ on_sqlite![
 ];
 
 /// Every metric with its type and, where it has any, its labels.
-const METRICS: [(&str, &str, &[&str]); 29] = [
+const METRICS: [(&str, &str, &[&str]); 33] = [
     ("balance_entries_total", "counter", &["kind", "outcome"]),
     ("balance_commit_seconds", "histogram", &[]),
     ("balance_commit_batch_entries", "histogram", &[]),
@@ -43,6 +43,10 @@ const METRICS: [(&str, &str, &[&str]); 29] = [
     ("balance_webhook_rejected_total", "counter", &["code"]),
     ("balance_ws_rejected_total", "counter", &["code"]),
     ("balance_ledger_errors_total", "counter", &["kind"]),
+    ("balance_drift_total", "counter", &[]),
+    ("balance_audit_users_total", "counter", &[]),
+    ("balance_canary_runs_total", "counter", &["outcome"]),
+    ("balance_canary_seconds", "gauge", &["step"]),
     ("http_requests_total", "counter", &["listener", "route", "status"]),
     ("http_request_seconds", "histogram", &["listener", "route"]),
     ("log_lines_dropped_total", "counter", &[]),

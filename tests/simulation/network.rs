@@ -10,7 +10,7 @@ use actix::prelude::*;
 use balance_coordinator::config::{Settings, Sources};
 use balance_coordinator::coordinator::messages::{Crash, InspectRegistry, Shutdown, ToUser};
 use balance_coordinator::coordinator::pacing::Intervals;
-use balance_coordinator::coordinator::{Policy, Registry, RegistryTotals, Shared};
+use balance_coordinator::coordinator::{Policy, Recent, Registry, RegistryTotals, Shared};
 use balance_coordinator::domain::{Currencies, UserId};
 use balance_coordinator::http::session_shared::SessionShared;
 use balance_coordinator::ledger::Admission;
@@ -78,6 +78,7 @@ impl Network {
             epoch: "simulation".into(),
             policy: self.policy(),
             counters: counters.clone(),
+            recent: Recent::default(),
         };
         let registry = Registry::new(shared, unheard).start();
         let (clock, epoch) = (self.world.clock, "simulation".to_owned());

@@ -52,6 +52,9 @@ fn nothing_set_means_the_defaults() {
         "[currencies.UNI]",
         "decimals = 9",
         "auto_create = true",
+        "users_per_s = 10",
+        "every_s = 0",
+        "watch_s = 10",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line} in\n{shown}");
     }
@@ -90,7 +93,11 @@ fn later_layers_win() {
 
 #[test]
 fn every_key_can_be_set_in_the_environment() {
-    let base = [("BALANCE_DATABASE__URL", "postgres://base/db"), ("BALANCE_AUTH__TELEGRAM_IDENTITY", "user_id")];
+    let base = [
+        ("BALANCE_DATABASE__URL", "postgres://base/db"),
+        ("BALANCE_AUTH__TELEGRAM_IDENTITY", "user_id"),
+        ("BALANCE_CANARY__USER_ID", "7"),
+    ];
     let before = load("", &base).expect("valid").to_masked_toml();
     for (key, shape) in KEYS {
         let text = match (*key, shape) {
@@ -101,6 +108,8 @@ fn every_key_can_be_set_in_the_environment() {
             ("auth.webhook_secrets", _) => WEBHOOK,
             ("auth.session_secrets", _) => SESSION,
             ("auth.telegram_identity", _) => "linked",
+            ("canary.currency", _) => "UNI",
+            ("canary.amount", _) => "0.5",
             (_, Shape::Integer) => "64",
             (_, Shape::Boolean) => "false",
             _ => "token",

@@ -100,6 +100,7 @@ fn numbers_outside_their_bounds_are_refused() {
         let (section, name) = key.split_once('.').expect("every key has a section");
         let beside = match key {
             "database.writers" => "url = \"postgres://h/db\"\n",
+            "canary.every_s" => "user_id = 1\n",
             "auth.telegram_bot_id" => "telegram_identity = \"linked\"\n",
             _ => "",
         };

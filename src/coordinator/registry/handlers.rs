@@ -4,16 +4,13 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, CloseSessions, DetachSession, GetBalance, InspectActor, InspectRegistry,
-    InspectResident, ListActors, PostAtomic, PostBatch, PostEntries, RefreshSession, ReportDisplayed, SessionsGone,
-    Shutdown, ToSession, ToUser,
+    AttachSession, CloseReason, CloseSessions, DetachSession, GetBalance, PostAtomic, PostBatch, PostEntries, PushNow,
+    RefreshSession, ReportDisplayed, SessionsGone, Shutdown, ToSession, ToUser,
 };
-use crate::coordinator::{ActorSummary, RegistryTotals};
-use crate::domain::UserId;
 use crate::ledger::{Lane, Orphan, PostError, Posted, Posting};
 use crate::planted::{Plant, is_planted};
 
-use super::{Registry, Slot};
+use super::Registry;
 
 impl StreamHandler<Orphan> for Registry {
     fn handle(&mut self, posted: Orphan, _: &mut Self::Context) {
@@ -53,7 +50,7 @@ macro_rules! routed_to_residents {
         }
     )+ };
 }
-routed_to_residents!(DetachSession, ReportDisplayed, CloseSessions);
+routed_to_residents!(DetachSession, ReportDisplayed, CloseSessions, PushNow);
 #[cfg(feature = "simulation")]
 routed_to_residents!(crate::coordinator::messages::Crash);
 
@@ -124,49 +121,11 @@ impl Handler<ToUser<RefreshSession>> for Registry {
     }
 }
 
-impl Handler<InspectResident> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, request: InspectResident, ctx: &mut Self::Context) {
-        let InspectResident { user_id, activate, reply } = request;
-        let message = InspectActor { reply };
-        if activate {
-            self.route(user_id, message, false, ctx);
-        } else {
-            self.route_to_resident(user_id, message, ctx);
-        }
-    }
-}
-
 impl Handler<SessionsGone> for Registry {
     type Result = ();
 
     fn handle(&mut self, SessionsGone { user_id }: SessionsGone, _: &mut Self::Context) {
         self.sessions_gone(user_id);
-    }
-}
-
-impl Handler<InspectRegistry> for Registry {
-    type Result = MessageResult<InspectRegistry>;
-
-    fn handle(&mut self, _: InspectRegistry, _: &mut Self::Context) -> Self::Result {
-        MessageResult(RegistryTotals::new(&self.shared, self.with_sessions.len(), self.idle.len()))
-    }
-}
-
-impl Handler<ListActors> for Registry {
-    type Result = MessageResult<ListActors>;
-
-    fn handle(&mut self, _: ListActors, _: &mut Self::Context) -> Self::Result {
-        let now_us = self.shared.clock.monotonic_us();
-        let all = self.with_sessions.iter().chain(self.idle.iter());
-        let summary = |(user_id, slot): (&UserId, &Slot)| ActorSummary {
-            user_id: *user_id,
-            sessions: slot.gauge.sessions.get(),
-            entries: slot.gauge.entries.get(),
-            idle_ms: now_us.saturating_sub(slot.gauge.last_used_us.get()) / 1000,
-        };
-        MessageResult(all.map(summary).collect())
     }
 }
 

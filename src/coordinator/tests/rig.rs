@@ -14,7 +14,7 @@ use crate::coordinator::messages::{
     Routable, SessionId, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
-use crate::coordinator::{Policy, Registry, Shared};
+use crate::coordinator::{Policy, Recent, Registry, Shared};
 use crate::domain::{Currencies, Kind, Outcome, UserId};
 use crate::ledger::{Admission, EntryOutcome, Lane, PostError, Posted};
 use crate::telemetry::counters::Counters;
@@ -100,6 +100,7 @@ impl Rig {
             epoch: "test".into(),
             policy,
             counters: Arc::new(Counters::default()),
+            recent: Recent::default(),
         };
         let registry = Registry::new(shared, unheard).start();
         Self { ledger, registry, clock, admission: Admission::new(100_000), sessions: Mutex::new(0) }

@@ -8,7 +8,7 @@ mod claim_forgeries;
 mod development;
 mod forge;
 mod listeners;
-mod routes;
+pub mod routes;
 mod secrets;
 mod signature_forgeries;
 mod signatures;

@@ -32,12 +32,25 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("PUT", "/internal/v1/users/7"),
     ("GET", "/internal/v1/users/7/balance"),
     ("GET", "/internal/v1/users/7/entries"),
+    ("GET", "/admin/"),
+    ("GET", "/admin/admin.js"),
+    ("GET", "/admin/v1/live"),
     ("GET", "/admin/v1/registry"),
     ("GET", "/admin/v1/actors"),
     ("GET", "/admin/v1/actors/7"),
+    ("GET", "/admin/v1/actors/7/entries"),
+    ("POST", "/admin/v1/actors/7/refresh"),
+    ("POST", "/admin/v1/actors/7/push"),
+    ("POST", "/admin/v1/actors/7/retire"),
     ("POST", "/admin/v1/actors/7/disconnect"),
+    ("GET", "/admin/v1/sessions"),
+    ("GET", "/admin/v1/events"),
+    ("GET", "/admin/v1/audit"),
+    ("GET", "/admin/v1/canary"),
+    ("GET", "/admin/v1/log"),
     ("GET", "/admin/v1/conflicts"),
     ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
 ];
 
 /// Every route in a text of the router: its method, and the path as far as it is written there.
@@ -45,6 +58,7 @@ fn written(code: &str) -> Vec<(String, String)> {
     let of = |rest: &str| {
         let (path, rest) = rest.split_once('"').expect("a literal path");
         let path = path.replace("{user_id}", "7").replace("{file}", "balance-client.js").replace("{name}", "demo.js");
+        let path = path.replace("{asset}", "admin.js");
         let method = |rest: &str| rest.split_once("()").expect("a method").0.to_uppercase();
         rest.split(".route(").skip(1).map(|rest| (method(rest), path.clone())).collect::<Vec<_>>()
     };

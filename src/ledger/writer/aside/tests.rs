@@ -12,7 +12,7 @@ use crate::ledger::batch::{Keys, Loaded, Plan};
 use crate::ledger::store::{Patience, PutUser, PutUserOutcome, Store, StoreError};
 use crate::ledger::testing::{MemoryStore, entry};
 use crate::ledger::writer::{Command, Writer, WriterOptions};
-use crate::ledger::{Admission, EntryOutcome, Lane, PostError, Posted, Posting};
+use crate::ledger::{AdminAction, Admission, EntryOutcome, Lane, PostError, Posted, Posting};
 
 /// What somebody else does.
 #[derive(Debug, Default)]
@@ -58,6 +58,10 @@ impl Store for LockedStore {
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
         self.inner.put_user(user)
+    }
+
+    fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
+        self.inner.log_action(action)
     }
 
     fn set_patience(&mut self, patience: Patience) {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use crate::ledger::AdminAction;
 use crate::ledger::batch::{Keys, Loaded, Plan};
 use crate::ledger::store::{PutUser, PutUserOutcome, Store, StoreError};
 
@@ -207,6 +208,10 @@ impl Store for FailingStore {
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
         self.inner.put_user(user)
+    }
+
+    fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
+        self.inner.log_action(action)
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {

@@ -1,5 +1,11 @@
 //! What an administrator sees.
 
+mod actions;
+mod audit;
+mod dashboard;
+mod events;
+mod sessions;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -12,6 +18,7 @@ on_sqlite![
     an_actor_is_shown_from_inside,
     an_actor_that_is_not_resident_is_not_found_until_activated,
     the_rule_that_a_push_waits_for_is_named,
+    changes_that_every_session_knows_wait_for_no_time,
     failed_sign_ins_are_limited,
     actors_beyond_the_cap_are_retired_and_lose_nothing,
 ];
@@ -80,6 +87,8 @@ async fn an_actor_is_shown_from_inside(database: Database) {
     app.accepted("rewards", 1, "r", "2").await;
     let actor = app.admin("/admin/v1/actors/1").await.ok();
     assert_eq!((&actor["user_id"], &actor["version"]), (&json!(1), &json!(2)));
+    assert_eq!((&actor["stale"], &actor["sessions_attached"]), (&json!(false), &json!(1)));
+    assert_timestamp(&actor["observed_at"]);
     assert_eq!(actor["balances"], balances("3.000000000", "0.000000000"));
     assert_timestamp(&actor["verified_at"]);
     assert_timestamp(&actor["last_push_at"]);
@@ -89,6 +98,8 @@ async fn an_actor_is_shown_from_inside(database: Database) {
     assert_timestamp(&pending["last"]);
     assert_eq!(pending["entries"], 1);
     assert!(pending["next_push_in_ms"].as_u64().is_some_and(|ms| ms > 100_000), "{pending}");
+    assert_timestamp(&pending["next_push_at"]);
+    assert_eq!(pending["held_by"], Value::Null);
     let session = &actor["sessions"][0];
     assert_timestamp(&session["connected_at"]);
     assert_eq!((&session["last_version"], &session["address"]), (&json!(1), &json!("127.0.0.1")));
@@ -103,7 +114,8 @@ async fn an_actor_that_is_not_resident_is_not_found_until_activated(database: Da
     let app = TestApp::start(database).await;
     app.admin("/admin/v1/actors/5").await.problem(404, "not_found");
     let made = app.admin("/admin/v1/actors/5?activate=true").await.ok();
-    assert_eq!(made["user_id"], 5);
+    assert_eq!((&made["user_id"], &made["version"], &made["stale"]), (&json!(5), &json!(0), &json!(false)));
+    assert_eq!(made["balances"], balances("0.000000000", "0.000000000"), "it has been read");
     app.admin("/admin/v1/actors/5").await.ok();
     assert_eq!(app.admin("/admin/v1/actors/nobody").await.status / 100, 4);
 }
@@ -128,6 +140,19 @@ async fn the_rule_that_a_push_waits_for_is_named(database: Database) {
         }
         let actor = app.admin("/admin/v1/actors/1").await.ok();
         assert_eq!(actor["pending"]["waits_for"], rule, "{actor}");
+    }
+}
+
+async fn changes_that_every_session_knows_wait_for_no_time(database: Database) {
+    let app = TestApp::on(database).set("pacing.debounce_ms", 600_000).set("pacing.min_interval_ms", 900_000);
+    let app = app.start().await;
+    let (mut ws, _) = app.session(1).await;
+    app.accepted("rewards", 1, "r", "2").await;
+    ws.refresh(json!(1)).await;
+    let pending = app.admin("/admin/v1/actors/1").await.ok()["pending"].clone();
+    assert_eq!((&pending["entries"], &pending["held_by"]), (&json!(1), &json!("known_to_sessions")));
+    for key in ["next_push_in_ms", "next_push_at", "waits_for", "mode"] {
+        assert_eq!(pending[key], Value::Null, "{key} in {pending}");
     }
 }
 

@@ -1,0 +1,75 @@
+//! The way to the service: HTTP with tokens and signatures.
+
+use std::time::Duration;
+
+use awc::Client;
+use awc::http::Method;
+use rand::Rng as _;
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::http::signature;
+
+use super::{Options, PATIENCE_MS};
+
+/// The most bytes of an answer; a balance has some hundred.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// An answer, or why there is none, in words.
+pub(super) type Answered = Result<(u16, Value), String>;
+
+/// Speaks to one service.
+pub(super) struct Service<'a> {
+    pub options: &'a Options,
+    pub http: Client,
+    pub clock: Clock,
+}
+
+impl<'a> Service<'a> {
+    pub(super) fn new(options: &'a Options, clock: Clock) -> Self {
+        let http = crate::client::client(Duration::from_millis(PATIENCE_MS));
+        Self { options, http, clock }
+    }
+
+    /// A session token for the canary's user.
+    pub(super) fn token(&self) -> String {
+        self.options.keys.issue(self.options.user_id, self.options.token_ttl_s, self.clock.now_s()).token
+    }
+
+    /// The balance, as a browser asks for it.
+    pub(super) async fn balance(&self, is_fresh: bool) -> Result<Value, String> {
+        let query = if is_fresh { "?fresh=true" } else { "" };
+        let url = format!("{}/api/v1/balance{query}", self.options.url);
+        let mut answer = self
+            .http
+            .get(&url)
+            .bearer_auth(self.token())
+            .send()
+            .await
+            .map_err(|error| format!("GET {url}: {error}"))?;
+        let status = answer.status().as_u16();
+        let body = answer.json().limit(ANSWER_BYTES_MAX).await.map_err(|error| format!("GET {url}: {error}"))?;
+        if status == 200 { Ok(body) } else { Err(format!("GET {url}: {status} {body}")) }
+    }
+
+    /// Posts an entry, signed.
+    pub(super) async fn post(&self, what: &str, body: &Value) -> Answered {
+        let url = format!("{}/internal/v1/{what}", self.options.internal_url);
+        let text = body.to_string();
+        let id = format!("canary_{:016x}", rand::rng().random::<u64>());
+        let timestamp = self.clock.now_s().to_string();
+        let signature = signature::sign(&self.options.webhook_secret, &id, &timestamp, text.as_bytes());
+        let request = self
+            .http
+            .request(Method::POST, &url)
+            .insert_header(("content-type", "application/json"))
+            .insert_header(("webhook-id", id))
+            .insert_header(("webhook-timestamp", timestamp))
+            .insert_header(("webhook-signature", signature));
+        let mut answer = request.send_body(text).await.map_err(|error| format!("POST {url}: {error}"))?;
+        let status = answer.status().as_u16();
+        let body =
+            answer.json().limit(ANSWER_BYTES_MAX).await.map_err(|error| format!("POST {url}: {status}, {error}"))?;
+        Ok((status, body))
+    }
+}

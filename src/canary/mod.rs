@@ -1,0 +1,102 @@
+//! The canary: a controlled test of a running service with a user of its own and the smallest deposit.
+//!
+//! It looks at the balance, sends the deposit, times it from the webhook to the frame on two sessions, watches that the
+//! balance then stays what it is on both and over HTTP, connects again as a page that reloads, and takes the deposit back by
+//! a withdrawal. It speaks HTTP and WebSocket like everybody else and knows no other way in. Every wait is bounded; what was
+//! deposited is taken back whatever else went wrong. Start reading at [`run`].
+
+mod client;
+mod exercise;
+mod report;
+pub mod schedule;
+mod session;
+
+use std::time::Duration;
+
+use crate::config::Settings;
+use crate::domain::{Amount, UserId};
+use crate::http::session_token::SessionKeys;
+
+pub use exercise::run;
+pub use report::{CanaryReport, Step};
+
+/// The longest that anything that must come is waited for, in milliseconds; a paced push has its own interval more.
+const PATIENCE_MS: u64 = 10_000;
+
+/// Between two reads over HTTP while it watches, in milliseconds.
+const READ_EVERY_MS: u64 = 1000;
+
+/// How often an entry without an outcome is sent again.
+const SENDS_MAX: u32 = 5;
+
+/// What is tested, and with what.
+#[derive(Debug)]
+pub struct Options {
+    /// Where browsers find the service, such as `https://balance.example.org`.
+    pub url: String,
+    /// Where back ends find it.
+    pub internal_url: String,
+    /// A user that nobody else writes to.
+    pub user_id: UserId,
+    /// Of what is deposited.
+    pub currency: String,
+    /// Its digits after the point.
+    pub decimals: u8,
+    /// How much; more than zero.
+    pub amount: Amount,
+    /// How long the balance is watched.
+    pub watch: Duration,
+    /// Signs session tokens.
+    pub keys: SessionKeys,
+    /// Signs webhooks.
+    pub webhook_secret: Vec<u8>,
+    /// How long its session tokens last, in seconds.
+    pub token_ttl_s: u64,
+}
+
+/// Why a run can't be made at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// There is no such currency.
+    #[error("the currency {0} does not exist")]
+    Currency(String),
+    /// The amount is none.
+    #[error("the amount must be more than zero, with at most {0} digits after the point")]
+    Amount(u8),
+    /// A secret is missing.
+    #[error("auth.webhook_secrets and auth.session_secrets are needed")]
+    Secrets,
+}
+
+impl Options {
+    /// What the settings say, for a user and an amount.
+    ///
+    /// # Errors
+    /// [`OptionsError`].
+    pub fn new(
+        settings: &Settings,
+        user_id: UserId,
+        currency: &str,
+        amount: &str,
+        watch: Duration,
+    ) -> Result<Self, OptionsError> {
+        let found = settings.currencies.find(currency).ok_or_else(|| OptionsError::Currency(currency.to_owned()))?;
+        let decimals = settings.currencies.get(found).decimals;
+        let amount = Amount::parse(amount, decimals).ok().filter(|amount| amount.minor() > 0);
+        let auth = &settings.auth;
+        let secret = auth.webhook_secrets.first().filter(|_| !auth.session_secrets.is_empty());
+        let secret = secret.ok_or(OptionsError::Secrets)?;
+        Ok(Self {
+            url: format!("http://{}", settings.server.public_addr),
+            internal_url: format!("http://{}", settings.server.internal_addr),
+            user_id,
+            currency: currency.to_owned(),
+            decimals,
+            amount: amount.ok_or(OptionsError::Amount(decimals))?,
+            watch,
+            keys: SessionKeys::new(&auth.session_secrets),
+            webhook_secret: secret.as_bytes().to_vec(),
+            token_ttl_s: watch.as_secs() + 600,
+        })
+    }
+}

@@ -1,0 +1,38 @@
+//! Runs of the canary inside the service, one after another, and where their results are kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::telemetry::canary_runs::CanaryRuns;
+use crate::telemetry::counters::Counters;
+
+use super::{Options, run};
+
+/// What can happen begins with zero, so that the first time shows.
+pub fn prepare(counters: &Counters) {
+    for outcome in ["ok", "deviation"] {
+        counters.canary_runs.with_label_values(&[outcome]);
+    }
+    for step in ["answer", "frame", "push"] {
+        counters.canary_seconds.with_label_values(&[step]);
+    }
+}
+
+/// Tests the service every so often, until it is dropped. The first run begins after one interval.
+pub async fn run_every(interval: Duration, options: Options, runs: Arc<CanaryRuns>, counters: Arc<Counters>) {
+    loop {
+        sleep(interval).await;
+        let report = run(&options, &mut |_| {}).await;
+        let outcome = if report.ok { "ok" } else { "deviation" };
+        counters.canary_runs.with_label_values(&[outcome]).inc();
+        for (step, ms) in [("answer", report.answer_ms), ("frame", report.frame_ms), ("push", report.push_ms)] {
+            if let Some(ms) = ms {
+                counters.canary_seconds.with_label_values(&[step]).set(ms / 1000.0);
+            }
+        }
+        report.deviations.iter().for_each(|deviation| log::error!("canary: {deviation}"));
+        runs.note(serde_json::to_value(&report).unwrap_or_default());
+    }
+}

@@ -1,0 +1,226 @@
+//! The continuous audit: one user after another, for ever, the ledger's invariants and what is in memory against the ledger.
+//!
+//! It reads only and never mends anything; what it finds is counted, logged and remembered on a board for administrators. It
+//! asks an actor what it holds *before* it looks into the ledger, and an actor learns of a commit only after it: so the
+//! ledger's snapshot is never older than memory, and entries that are written meanwhile are no violation. Bounded by its
+//! pace, one check at a time, over a connection of its own.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix::prelude::*;
+use serde::Serialize;
+use tokio::time::sleep;
+
+use crate::clock::{self, Clock};
+use crate::domain::UserId;
+use crate::ledger::audit::CachedBalance;
+use crate::ledger::{LedgerError, SqlLedger};
+use crate::limits::{AUDIT_REST_MS, AUDIT_VIOLATIONS_MAX, INSPECTION_MS};
+use crate::telemetry::counters::Counters;
+
+use super::Registry;
+use super::messages::PeekBalance;
+
+/// Entries that cost as much as a user.
+const ENTRIES_PER_USER: u64 = 1000;
+
+/// How far the pace may fall behind before it is given up to catch up, in microseconds.
+const BEHIND_MAX_US: u64 = 1_000_000;
+
+/// What the audit has done, for administrators.
+#[derive(Debug)]
+pub struct AuditBoard {
+    users_per_s: u64,
+    clock: Clock,
+    counters: Arc<Counters>,
+    state: Mutex<AuditState>,
+}
+
+/// `GET /admin/v1/audit`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct AuditState {
+    /// `audit.users_per_s`; 0: it is off.
+    pub users_per_s: u64,
+    /// Which round it is, from 1; a round is every user once.
+    pub round: u64,
+    round_started_at: Option<String>,
+    round_users: u64,
+    round_violations: u64,
+    /// The user that was checked last.
+    last_user_id: Option<i64>,
+    users_total: u64,
+    violations_total: u64,
+    last_round: Option<FinishedRound>,
+    last_error: Option<Failure>,
+    /// The latest, newest first.
+    violations: VecDeque<Violation>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct FinishedRound {
+    started_at: Option<String>,
+    ended_at: String,
+    users: u64,
+    violations: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Failure {
+    at: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Violation {
+    at: String,
+    /// None: it is about the ledger as a whole.
+    user_id: Option<i64>,
+    violation: String,
+}
+
+impl AuditState {
+    /// Leaves out all but the latest violations.
+    pub fn keep_violations(&mut self, count: usize) {
+        self.violations.truncate(count);
+    }
+}
+
+impl AuditBoard {
+    /// An empty one.
+    pub fn new(users_per_s: u64, clock: Clock, counters: Arc<Counters>) -> Self {
+        let state = Mutex::new(AuditState { users_per_s, ..AuditState::default() });
+        Self { users_per_s, clock, counters, state }
+    }
+
+    /// As it stands.
+    pub fn show(&self) -> AuditState {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AuditState> {
+        // A panic while it was held leaves at worst a number that is off by one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> String {
+        clock::rfc3339(self.clock.now_us())
+    }
+
+    fn begin_round(&self) {
+        let now = self.now();
+        let state = &mut *self.lock();
+        state.round += 1;
+        state.round_started_at = Some(now);
+        (state.round_users, state.round_violations) = (0, 0);
+    }
+
+    fn end_round(&self) {
+        let ended_at = self.now();
+        let state = &mut *self.lock();
+        let started_at = state.round_started_at.clone();
+        let (users, violations) = (state.round_users, state.round_violations);
+        state.last_round = Some(FinishedRound { started_at, ended_at, users, violations });
+    }
+
+    fn checked(&self, user_id: i64) {
+        self.counters.audited_users.inc();
+        let state = &mut *self.lock();
+        state.last_user_id = Some(user_id);
+        state.round_users += 1;
+        state.users_total += 1;
+    }
+
+    /// `count` violations, of which `lines` tell in words.
+    fn found(&self, user_id: Option<i64>, count: u64, lines: Vec<String>) {
+        self.counters.drift.inc_by(count);
+        let at = self.now();
+        let state = &mut *self.lock();
+        state.round_violations += count;
+        state.violations_total += count;
+        for violation in lines {
+            log::error!("audit: {violation}");
+            state.violations.push_front(Violation { at: at.clone(), user_id, violation });
+        }
+        state.violations.truncate(AUDIT_VIOLATIONS_MAX);
+    }
+
+    fn failed(&self, error: &LedgerError) {
+        log::debug!("audit: {error}");
+        let failure = Failure { at: self.now(), reason: error.to_string() };
+        self.lock().last_error = Some(failure);
+    }
+}
+
+/// Audits until it is dropped.
+pub async fn run(ledger: Arc<SqlLedger>, registry: Addr<Registry>, board: Arc<AuditBoard>) {
+    let rest = Duration::from_millis(AUDIT_REST_MS);
+    let mut due_us = board.clock.monotonic_us();
+    if board.users_per_s == 0 {
+        return;
+    }
+    loop {
+        board.begin_round();
+        if let Err(error) = audit_indexes(&ledger, &board).await {
+            board.failed(&error);
+        }
+        let mut last = i64::MIN;
+        loop {
+            match audit_next(&ledger, &registry, &board, last).await {
+                Ok(Some((user_id, entries))) => {
+                    last = user_id;
+                    let cost_us = (1 + entries / ENTRIES_PER_USER).saturating_mul(1_000_000) / board.users_per_s;
+                    let now_us = board.clock.monotonic_us();
+                    due_us = due_us.max(now_us.saturating_sub(BEHIND_MAX_US)).saturating_add(cost_us);
+                    sleep(Duration::from_micros(due_us.saturating_sub(now_us))).await;
+                }
+                Ok(None) => break,
+                // The same user again, later.
+                Err(error) => {
+                    board.failed(&error);
+                    sleep(rest).await;
+                }
+            }
+        }
+        board.end_round();
+        if board.lock().round_users == 0 {
+            sleep(rest).await;
+        }
+    }
+}
+
+async fn audit_indexes(ledger: &SqlLedger, board: &AuditBoard) -> Result<(), LedgerError> {
+    let missing = ledger.missing_indexes().await?;
+    let lines: Vec<String> =
+        missing.iter().map(|index| format!("the unique index {index} is missing: what it keeps may repeat")).collect();
+    if !lines.is_empty() {
+        board.found(None, lines.len() as u64, lines);
+    }
+    Ok(())
+}
+
+/// Checks the next user; gives its id and how many entries it has.
+async fn audit_next(
+    ledger: &SqlLedger,
+    registry: &Addr<Registry>,
+    board: &AuditBoard,
+    last: i64,
+) -> Result<Option<(i64, u64)>, LedgerError> {
+    let Some(user_id) = ledger.next_user(last).await? else { return Ok(None) };
+    let cached = in_memory(registry, user_id).await;
+    let found = ledger.audit_user(user_id, cached).await?;
+    board.checked(user_id);
+    if found.violations > 0 {
+        board.found(Some(user_id), found.violations, found.lines);
+    }
+    Ok(Some((user_id, found.entries)))
+}
+
+/// What the user's actor holds, if there is one and it answers.
+async fn in_memory(registry: &Addr<Registry>, user_id: i64) -> Option<CachedBalance> {
+    let patience = Duration::from_millis(INSPECTION_MS);
+    let peek = PeekBalance(UserId::new(user_id).ok()?);
+    let answer = registry.send(peek).timeout(patience).await.ok()??;
+    tokio::time::timeout(patience, answer).await.ok()?.ok()?
+}

@@ -1,0 +1,117 @@
+//! The diagnosis: one report that answers an operator's questions, and touches nothing.
+//!
+//! It looks at the settings, at the running service by the doors that administrators and Prometheus use (reading alone, with
+//! a bound on each wait and each answer), and at a log. What it can't reach is a finding, not a failure. Start reading at
+//! [`diagnose`].
+
+mod log_counts;
+mod render;
+mod risks;
+mod samples;
+mod service;
+mod state;
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::clock::{self, Clock};
+use crate::config::Settings;
+
+use log_counts::{LogCounts, LogReport};
+use service::Seen;
+
+/// Bytes of a log that are read at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// What to look at.
+#[derive(Debug)]
+pub struct Options {
+    /// The configuration.
+    pub settings: Settings,
+    /// The file it is from.
+    pub config_file: Option<PathBuf>,
+    /// Where browsers find the service.
+    pub url: String,
+    /// Where administrators find it.
+    pub internal_url: String,
+    /// A log to count in; `-` is standard input.
+    pub log: Option<PathBuf>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Balances are wrong or late, or strangers can get in: now.
+    High,
+    /// It will hurt: soon.
+    Medium,
+    /// Could be better.
+    Low,
+}
+
+/// Something that somebody should do something about.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What.
+    pub what: String,
+    /// How one can see it.
+    pub evidence: String,
+    /// What to do next.
+    pub next_step: String,
+}
+
+impl Finding {
+    fn new(severity: Severity, what: &str, evidence: impl Into<String>, next_step: &str) -> Self {
+        Self { severity, what: what.to_owned(), evidence: evidence.into(), next_step: next_step.to_owned() }
+    }
+}
+
+/// The whole report.
+#[derive(Debug, Serialize)]
+pub struct Diagnosis {
+    /// When it was made, RFC 3339.
+    pub at: String,
+    /// The program that made it.
+    pub version: &'static str,
+    /// The worst first.
+    pub findings: Vec<Finding>,
+    /// What was seen, by the question that it answers.
+    pub facts: Map<String, Value>,
+    /// What the log says, when there was one.
+    log: Option<LogReport>,
+    /// The effective configuration, secrets masked.
+    pub configuration: String,
+}
+
+/// Looks at everything. Fails only when the log can't be read.
+///
+/// # Errors
+/// When the log can't be read.
+pub async fn diagnose(options: &Options) -> std::io::Result<Diagnosis> {
+    let log = match &options.log {
+        None => None,
+        Some(path) if path.as_os_str() == "-" => Some(LogCounts::read(std::io::stdin().lock())?.report()),
+        Some(path) => Some(LogCounts::read(BufReader::with_capacity(READ_BYTES, File::open(path)?))?.report()),
+    };
+    let clock = Clock::system();
+    let mut findings = risks::of_settings(&options.settings, options.config_file.as_deref());
+    let seen = Seen::look(options).await;
+    let facts = state::facts(&seen, clock.now_us());
+    findings.extend(state::findings(&seen, clock.now_us()));
+    findings.sort_by_key(|finding| finding.severity);
+    Ok(Diagnosis {
+        at: clock::rfc3339(clock.now_us()),
+        version: env!("CARGO_PKG_VERSION"),
+        findings,
+        facts,
+        log,
+        configuration: options.settings.to_masked_toml(),
+    })
+}

@@ -1,0 +1,170 @@
+//! What is in memory: totals, actors and sessions.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::coordinator::messages::{InspectRegistry, InspectResident, Inspected, ListActors, ListSessions};
+use crate::coordinator::{ActorInspection, ActorSummary, SessionInspection};
+use crate::domain::UserId;
+use crate::ledger::Lane;
+use crate::limits::INSPECTION_MS;
+
+use super::{Code, HttpState, Problem, authorize, no_answer, rows};
+use crate::http::internal_reads::{BalanceQuery, ask_balance, history, path_user, query};
+
+/// `GET /admin/v1/registry`
+pub(in crate::http) async fn registry(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    authorize(&request, &state)?;
+    Ok(HttpResponse::Ok().json(totals(&state).await?))
+}
+
+/// The registry's totals with those of the ledger's queues.
+pub(super) async fn totals(state: &HttpState) -> Result<Value, Problem> {
+    let totals = state.registry.send(InspectRegistry).timeout(state.timeout()).await.map_err(|_| no_answer())?;
+    let mut answer = json!(totals);
+    if let Some(members) = answer.as_object_mut() {
+        members.insert("queue_single".into(), json!(state.admission.waiting(Lane::Single)));
+        members.insert("queue_bulk".into(), json!(state.admission.waiting(Lane::Bulk)));
+        members.insert("uptime_s".into(), json!(Duration::from_micros(state.clock.monotonic_us()).as_secs()));
+    }
+    Ok(answer)
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sort {
+    #[default]
+    UserId,
+    Sessions,
+    Entries,
+    IdleMs,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ActorsQuery {
+    limit: Option<usize>,
+    after: Option<i64>,
+    #[serde(default)]
+    sort: Sort,
+}
+
+/// `GET /admin/v1/actors`
+pub(in crate::http) async fn actors(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    authorize(&request, &state)?;
+    let wanted: ActorsQuery = query(&request)?;
+    let limit = rows(wanted.limit)?;
+    let mut all = state.registry.send(ListActors).timeout(state.timeout()).await.map_err(|_| no_answer())?;
+    let descending =
+        |key: fn(&ActorSummary) -> u64| move |actor: &ActorSummary| (std::cmp::Reverse(key(actor)), actor.user_id);
+    match wanted.sort {
+        Sort::UserId => all.sort_unstable_by_key(|actor| actor.user_id),
+        Sort::Sessions => all.sort_unstable_by_key(descending(|actor| actor.sessions as u64)),
+        Sort::Entries => all.sort_unstable_by_key(descending(|actor| actor.entries)),
+        Sort::IdleMs => all.sort_unstable_by_key(descending(|actor| actor.idle_ms)),
+    }
+    if let Some(after) = wanted.after {
+        if !matches!(wanted.sort, Sort::UserId) {
+            return Err(Problem::new(Code::InvalidField, "after goes with sort=user_id").field("after"));
+        }
+        all.retain(|actor| actor.user_id.get() > after);
+    }
+    all.truncate(limit);
+    Ok(HttpResponse::Ok().json(json!({ "actors": all })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ActorQuery {
+    #[serde(default)]
+    activate: bool,
+}
+
+/// `GET /admin/v1/actors/{user_id}`: from inside; when it does not answer, as it looks from outside, marked stale.
+pub(in crate::http) async fn actor(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+    authorize(&request, &state)?;
+    let user_id = path_user(&request)?;
+    let ActorQuery { activate } = query(&request)?;
+    let mut inspection = inspect(&state, user_id).await?;
+    if activate && inspection.is_none() {
+        // Whatever it says: it is resident now, and shows what it knows.
+        let _ = ask_balance(&state, user_id, &BalanceQuery::default()).await;
+        inspection = inspect(&state, user_id).await?;
+    }
+    let absent = || Problem::new(Code::NotFound, "the actor of this user is not resident");
+    Ok(HttpResponse::Ok().json(inspection.ok_or_else(absent)?))
+}
+
+async fn inspect(state: &HttpState, user_id: UserId) -> Result<Option<ActorInspection>, Problem> {
+    let asked = state.registry.send(InspectResident(user_id)).timeout(state.timeout());
+    let Some(Inspected { from_outside, from_inside }) = asked.await.map_err(|_| no_answer())? else { return Ok(None) };
+    Ok(Some(match tokio::time::timeout(patience(state), from_inside).await {
+        Ok(Ok(inspection)) => inspection,
+        Ok(Err(_)) | Err(_) => from_outside,
+    }))
+}
+
+/// How long an actor may take to show itself.
+fn patience(state: &HttpState) -> Duration {
+    Duration::from_millis(INSPECTION_MS).min(state.timeout())
+}
+
+/// `GET /admin/v1/actors/{user_id}/entries`: as back ends read it, from the ledger.
+pub(in crate::http) async fn entries(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    authorize(&request, &state)?;
+    Ok(HttpResponse::Ok().json(history(&state, path_user(&request)?, &query(&request)?).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionsQuery {
+    limit: Option<usize>,
+    #[serde(default)]
+    after: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    user_id: UserId,
+    #[serde(flatten)]
+    session: SessionInspection,
+}
+
+/// `GET /admin/v1/sessions`: in the order of users and, of each, of attachment.
+pub(in crate::http) async fn sessions(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    authorize(&request, &state)?;
+    let SessionsQuery { limit, after } = query(&request)?;
+    let limit = rows(limit)?;
+    let wanted = ListSessions { after, limit };
+    let asked = state.registry.send(wanted).timeout(state.timeout()).await.map_err(|_| no_answer())?;
+    let until = state.clock.deadline(patience(&state));
+    let (mut sessions, mut silent, mut next_after) = (Vec::new(), Vec::new(), None);
+    for user in asked {
+        match tokio::time::timeout_at(until.instant(), user.answer).await {
+            // Some have come since they were counted: the next page begins with this user.
+            Ok(Ok(found)) if sessions.len() + found.len() > limit && next_after.is_some() => break,
+            Ok(Ok(found)) => {
+                sessions.extend(found.into_iter().map(|session| Listed { user_id: user.user_id, session }))
+            }
+            Ok(Err(_)) | Err(_) => silent.push(json!({ "user_id": user.user_id, "sessions": user.sessions })),
+        }
+        next_after = Some(user.user_id);
+    }
+    sessions.truncate(limit);
+    Ok(HttpResponse::Ok().json(json!({ "sessions": sessions, "silent": silent, "next_after": next_after })))
+}

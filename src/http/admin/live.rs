@@ -1,0 +1,145 @@
+//! `GET /admin/v1/live`: what the dashboard shows, once a second, as server-sent events.
+//!
+//! A snapshot is made once for all listeners, and only while there are any; whoever counts is never waited for. Listeners
+//! and the length of a stream are bounded: a browser that stays comes back.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::rt::time::{Interval, interval};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::MissedTickBehavior;
+
+use crate::clock;
+use crate::http::connections::Activity;
+use crate::http::internal_reads::query;
+use crate::limits::{LIVE_FRESH_MS, LIVE_INTERVAL_MS, LIVE_LISTENERS_MAX, LIVE_SNAPSHOTS_MAX, LIVE_VIOLATIONS_MAX};
+use crate::telemetry::counters::Level;
+use crate::telemetry::snapshot::CountersSnapshot;
+
+use super::actors::totals;
+use super::{Code, HttpState, Problem, authorize};
+
+/// What the listeners share.
+#[derive(Debug, Default)]
+pub(in crate::http) struct LiveBoard {
+    listeners: Level,
+    /// The latest snapshot, and when it was made: monotonic microseconds.
+    latest: Mutex<Option<(u64, Bytes)>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LiveQuery {
+    snapshots: Option<u32>,
+}
+
+/// A place among the listeners, on a connection that is in use as long as it is listened on.
+struct Listener {
+    state: web::Data<HttpState>,
+    connection: Option<Rc<Activity>>,
+}
+
+impl Listener {
+    fn new(state: &web::Data<HttpState>, request: &HttpRequest) -> Option<Self> {
+        if !state.live.listeners.try_take(LIVE_LISTENERS_MAX) {
+            return None;
+        }
+        let connection: Option<Rc<Activity>> = request.conn_data().cloned();
+        connection.iter().for_each(|connection| connection.begin());
+        Some(Self { state: state.clone(), connection })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.connection.iter().for_each(|connection| connection.end());
+        self.state.live.listeners.down();
+    }
+}
+
+/// A stream under way.
+struct Feed {
+    listener: Listener,
+    ticks: Interval,
+    left: u32,
+}
+
+impl Feed {
+    /// The next event; none when the stream has been long enough or the service is stopping.
+    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        self.left = self.left.checked_sub(1)?;
+        // The first tick comes at once.
+        self.ticks.tick().await;
+        if self.listener.state.is_stopping() {
+            return None;
+        }
+        let event = match snapshot(&self.listener.state).await {
+            Ok(event) => event,
+            Err(problem) => event("problem", &json!({ "detail": problem.to_string() })),
+        };
+        Some((Ok(event), self))
+    }
+}
+
+/// `GET /admin/v1/live`
+pub(in crate::http) async fn live(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+    authorize(&request, &state)?;
+    let LiveQuery { snapshots } = query(&request)?;
+    let left = snapshots.unwrap_or(LIVE_SNAPSHOTS_MAX);
+    if !(1..=LIVE_SNAPSHOTS_MAX).contains(&left) {
+        let refusal = format!("snapshots must be 1 to {LIVE_SNAPSHOTS_MAX}");
+        return Err(Problem::new(Code::InvalidField, refusal).field("snapshots"));
+    }
+    if state.is_stopping() {
+        return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
+    }
+    let full = || Problem::new(Code::Overloaded, format!("{LIVE_LISTENERS_MAX} are listening already"));
+    let listener = Listener::new(&state, &request).ok_or_else(full)?;
+    let mut ticks = interval(Duration::from_millis(LIVE_INTERVAL_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let feed = Feed { listener, ticks, left };
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        // Some proxies keep an answer back until it is whole.
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(stream::unfold(feed, Feed::next)))
+}
+
+/// The snapshot of this second.
+async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
+    let now_us = state.clock.monotonic_us();
+    let latest = state.live.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some((at_us, made)) = latest
+        && now_us.saturating_sub(at_us) < LIVE_FRESH_MS * 1000
+    {
+        return Ok(made);
+    }
+    let mut audit = state.audit.show();
+    audit.keep_violations(LIVE_VIOLATIONS_MAX);
+    let made = event(
+        "snapshot",
+        &json!({
+            "at": clock::rfc3339(state.clock.now_us()),
+            "registry": totals(state).await?,
+            "counters": CountersSnapshot::of(&state.counters),
+            "audit": audit,
+            "canary": { "every_s": state.settings.canary.every_s, "latest": state.canary.latest() },
+        }),
+    );
+    *state.live.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some((now_us, made.clone()));
+    Ok(made)
+}
+
+/// JSON has no line feed of its own, so it is one line of data.
+fn event(name: &str, data: &serde_json::Value) -> Bytes {
+    format!("event: {name}\ndata: {data}\n\n").into()
+}

@@ -1,0 +1,165 @@
+//! The check of one user in a snapshot of its own, for the running service; and what is in memory beside it.
+
+use std::collections::BTreeMap;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+
+use crate::ledger::connection::AnyConnection;
+use crate::ledger::reads::ReadError;
+use crate::ledger::schema::{accounts, balances, entries};
+use crate::limits::{AUDIT_LINES_MAX, AUDIT_PAGE_ENTRIES};
+
+use super::{Audit, AuditReport, Claims, Row, Sums, snapshot};
+
+/// A balance in memory, to be compared with the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedBalance {
+    /// Of so many entries.
+    pub version: i64,
+    /// In minor units, by currency.
+    pub balances: Vec<(String, i64)>,
+}
+
+/// What was found of one user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserAudit {
+    /// Entries read.
+    pub entries: u64,
+    /// Violations found.
+    pub violations: u64,
+    /// The first [`AUDIT_LINES_MAX`] of them.
+    pub lines: Vec<String>,
+}
+
+/// The indexes that keep event ids, transaction hashes and versions from repeating.
+const UNIQUE: [&str; 3] = ["entries_event_id", "entries_tx_hash", "entries_user_version"];
+
+/// The next user of any table behind this id.
+pub(in crate::ledger) fn next_user(connection: &mut AnyConnection, after: i64) -> Result<Option<i64>, ReadError> {
+    use diesel::dsl::min;
+    let account = accounts::table.filter(accounts::user_id.gt(after)).select(min(accounts::user_id));
+    let balance = balances::table.filter(balances::user_id.gt(after)).select(min(balances::user_id));
+    let entry = entries::table.filter(entries::user_id.gt(after)).select(min(entries::user_id));
+    let found: [Option<i64>; 3] = [account.first(connection)?, balance.first(connection)?, entry.first(connection)?];
+    Ok(found.into_iter().flatten().min())
+}
+
+/// Checks one user in one snapshot. That no event id and no hash is there twice is kept by indexes, see [`missing_indexes`].
+pub(in crate::ledger) fn user(
+    connection: &mut AnyConnection,
+    user: i64,
+    cached: Option<&CachedBalance>,
+) -> Result<UserAudit, ReadError> {
+    let begin = snapshot(connection);
+    connection.batch_execute(begin)?;
+    let mut lines = Vec::new();
+    let mut on_violation = |line| {
+        if lines.len() < AUDIT_LINES_MAX {
+            lines.push(line);
+        }
+    };
+    let mut audit = Audit { report: AuditReport::default(), on_violation: &mut on_violation };
+    let checked = audit.run_user(connection, user, cached);
+    let AuditReport { entries, violations, .. } = audit.report;
+    // A connection that can't end its snapshot is thrown away with the error.
+    let ended = connection.batch_execute(if checked.is_ok() { "COMMIT" } else { "ROLLBACK" });
+    checked.and(ended)?;
+    Ok(UserAudit { entries, violations, lines })
+}
+
+/// The unique indexes that somebody has dropped.
+pub(in crate::ledger) fn missing_indexes(connection: &mut AnyConnection) -> Result<Vec<&'static str>, ReadError> {
+    let query = match connection {
+        AnyConnection::Postgres(_) => {
+            "SELECT relname::text AS name FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid \
+             WHERE indisunique AND indisvalid AND indrelid = 'entries'::regclass"
+        }
+        AnyConnection::Sqlite(_) => "SELECT name FROM pragma_index_list('entries') WHERE \"unique\" = 1",
+    };
+    let found: Vec<Named> = match connection {
+        AnyConnection::Postgres(postgres) => diesel::sql_query(query).load(postgres)?,
+        AnyConnection::Sqlite(sqlite) => diesel::sql_query(query).load(sqlite)?,
+    };
+    Ok(UNIQUE.into_iter().filter(|index| !found.iter().any(|found| found.name == *index)).collect())
+}
+
+#[derive(Debug, QueryableByName)]
+struct Named {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    name: String,
+}
+
+impl Audit<'_> {
+    /// One user alone; the caller has opened a snapshot. `cached` is what was in memory before.
+    fn run_user(
+        &mut self,
+        connection: &mut AnyConnection,
+        user: i64,
+        cached: Option<&CachedBalance>,
+    ) -> QueryResult<()> {
+        let mut sums = Sums { user_id: user, ..Sums::default() };
+        let mut at_cached = BTreeMap::new();
+        loop {
+            let page = next_page_of(connection, user, sums.last_version)?;
+            let is_last = (page.len() as i64) < AUDIT_PAGE_ENTRIES;
+            for row in page {
+                sums.last_version = row.1;
+                self.add(&mut sums, row);
+                if cached.is_some_and(|cached| cached.version == sums.entries) {
+                    at_cached.clone_from(&sums.by_currency);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        let mut claims = Claims::load(connection, user.saturating_sub(1), user)?;
+        if let Some(cached) = cached {
+            self.compare(user, cached, sums.entries, &at_cached, &claims);
+        }
+        self.settle(sums, &mut claims);
+        self.settle_without_entries(claims);
+        Ok(())
+    }
+
+    /// What was in memory against the ledger, which may have gone on since.
+    fn compare(
+        &mut self,
+        user: i64,
+        cached: &CachedBalance,
+        entries: i64,
+        at_cached: &BTreeMap<String, i128>,
+        claims: &Claims,
+    ) {
+        let version = claims.versions.get(&user).copied().unwrap_or(0);
+        if cached.version > version {
+            let line = format!("user {user}: memory has version {}, the ledger only {version}", cached.version);
+            return self.violation(line);
+        }
+        let stored = claims.balances.get(&user);
+        for (currency, in_memory) in &cached.balances {
+            let in_ledger = if cached.version == version && entries == version {
+                stored.and_then(|stored| stored.get(currency)).copied().unwrap_or(0).into()
+            } else {
+                at_cached.get(currency).copied().unwrap_or(0)
+            };
+            if i128::from(*in_memory) != in_ledger {
+                self.violation(format!(
+                    "user {user} {currency}: memory has {in_memory} minor units at version {}, the ledger {in_ledger}",
+                    cached.version
+                ));
+            }
+        }
+    }
+}
+
+fn next_page_of(connection: &mut AnyConnection, user: i64, after: i64) -> QueryResult<Vec<Row>> {
+    let columns = (entries::user_id, entries::version, entries::currency, entries::amount, entries::balance_after);
+    entries::table
+        .filter(entries::user_id.eq(user).and(entries::version.gt(after)))
+        .order(entries::version)
+        .limit(AUDIT_PAGE_ENTRIES)
+        .select(columns)
+        .load(connection)
+}

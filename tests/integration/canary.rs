@@ -1,0 +1,156 @@
+//! The canary: a service in order passes, and what is wrong is seen.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::support::{Database, TestApp, eventually, on_both_databases, on_sqlite, run_program};
+use crate::{assert_timestamp, balances};
+
+on_both_databases![a_service_in_order_passes_and_is_left_as_it_was, somebody_else_who_writes_is_seen];
+on_sqlite![
+    a_balance_that_jumps_is_seen,
+    a_service_that_is_not_there_fails,
+    what_can_not_be_tested_is_refused,
+    the_service_tests_itself_as_often_as_it_is_told,
+];
+
+const USER: u64 = 900;
+
+fn canary(app: &TestApp, more: &[&str]) -> Output {
+    let (url, internal_url) = (format!("http://{}", app.public), format!("http://{}", app.internal));
+    let mut arguments = vec!["canary", "--config", "config.toml", "--user", "900", "--url", &url];
+    arguments.extend(["--internal-url", &internal_url]);
+    arguments.extend(more);
+    run_program(app.dir.path(), &arguments, &[], b"")
+}
+
+fn report(app: &TestApp, output: &Output) -> Value {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = std::fs::read_to_string(app.dir.path().join("report.json")).unwrap_or_else(|e| panic!("{e}: {said}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+async fn a_service_in_order_passes_and_is_left_as_it_was(database: Database) {
+    let app = TestApp::start(database).await;
+    app.accepted("deposits", USER, "before", "2").await;
+    let output = canary(&app, &["--watch", "2s", "--out", "report.json", "--out", "report.md"]);
+    let report = report(&app, &output);
+    assert_eq!((output.status.code(), &report["ok"]), (Some(0), &json!(true)), "{report}");
+    assert_eq!(report["deviations"], json!([]));
+    assert_timestamp(&report["started_at"]);
+    for key in ["answer_ms", "frame_ms", "push_ms"] {
+        assert!(report[key].as_f64().is_some_and(|ms| ms >= 0.0), "{key} in {report}");
+    }
+    let balance = app.backend(&format!("/internal/v1/users/{USER}/balance")).await.ok();
+    assert_eq!((&balance["version"], &balance["balances"]), (&json!(3), &balances("2.000000000", "0.000000000")));
+    let entries = app.entries(USER).await;
+    let of: Vec<_> = entries.iter().map(|entry| (&entry["kind"], &entry["amount"], &entry["source"])).collect();
+    let canary = json!("canary");
+    assert_eq!(of[0], (&json!("withdrawal"), &json!("-0.100000000"), &canary));
+    assert_eq!(of[1], (&json!("deposit"), &json!("0.100000000"), &canary));
+    let page = std::fs::read_to_string(app.dir.path().join("report.md")).expect("a page");
+    assert_eq!(page.trim_end(), String::from_utf8_lossy(&output.stdout).trim_end(), "the terminal shows the same");
+    assert!(page.starts_with("# Canary: all well\n") && page.contains("| webhook → frame 1 |"), "{page}");
+    eventually("its sessions are closed", async || {
+        (app.admin("/admin/v1/registry").await.ok()["sessions"] == 0).then_some(())
+    })
+    .await;
+    app.assert_ledger_holds();
+}
+
+/// Runs it and does something as soon as it watches.
+async fn while_it_watches(app: &TestApp, act: impl AsyncFnOnce()) -> (Output, Value) {
+    let output = std::thread::scope(|scope| {
+        let running = scope.spawn(|| canary(app, &["--watch", "5s", "--out", "report.json"]));
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                // Both sessions have been told of the deposit.
+                eventually("it watches", async || {
+                    let sessions = app.admin("/admin/v1/sessions").await.ok()["sessions"].clone();
+                    let told = sessions.as_array().expect("a list").iter().filter(|s| s["last_version"] == 1).count();
+                    (told == 2).then_some(())
+                })
+                .await;
+                act().await;
+            });
+        });
+        running.join().expect("it ends")
+    });
+    let report = report(app, &output);
+    (output, report)
+}
+
+fn deviations(report: &Value) -> String {
+    report["deviations"].to_string()
+}
+
+async fn somebody_else_who_writes_is_seen(database: Database) {
+    let app = TestApp::start(database).await;
+    let (output, report) = while_it_watches(&app, async || {
+        app.accepted("deposits", USER, "else", "1").await;
+    })
+    .await;
+    assert_eq!((output.status.code(), &report["ok"]), (Some(1), &json!(false)), "{report}");
+    assert!(deviations(&report).contains("somebody else writes to this user"), "{report}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("## Deviations"));
+    let balance = app.backend(&format!("/internal/v1/users/{USER}/balance")).await.ok();
+    assert_eq!(balance["balances"]["TON"], "1.000000000", "its own deposit is taken back all the same");
+}
+
+async fn a_balance_that_jumps_is_seen(database: Database) {
+    let app = TestApp::start(database).await;
+    let (output, report) = while_it_watches(&app, async || {
+        app.database.sql("UPDATE balances SET amount = amount + 7 WHERE user_id = 900 AND currency = 'TON'");
+    })
+    .await;
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(deviations(&report).contains("0.100000007"), "{report}");
+}
+
+async fn a_service_that_is_not_there_fails(database: Database) {
+    let mut app = TestApp::start(database).await;
+    app.stop().await;
+    let output = canary(&app, &["--watch", "0s", "--out", "report.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(deviations(&report(&app, &output)).contains("GET http://127.0.0.1:"));
+}
+
+async fn what_can_not_be_tested_is_refused(database: Database) {
+    let app = TestApp::start(database).await;
+    for more in [
+        &["--amount", "0"][..],
+        &["--amount", "-1"],
+        &["--amount", "0.0000000001"],
+        &["--currency", "NOPE"],
+        &["--watch", "5"],
+        &["--url", "ftp://x"],
+        &["--user", "0"],
+    ] {
+        let output = canary(&app, more);
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(app.entries(USER).await, Vec::<Value>::new());
+}
+
+async fn the_service_tests_itself_as_often_as_it_is_told(database: Database) {
+    let app = TestApp::on(database)
+        .set("canary.every_s", 1)
+        .set("canary.user_id", 900)
+        .set("canary.watch_s", 0)
+        .start()
+        .await;
+    let runs = eventually("two runs", async || {
+        let answer = app.admin("/admin/v1/canary").await.ok();
+        (answer["runs"].as_array().expect("a list").len() >= 2).then_some(answer)
+    })
+    .await;
+    assert_eq!(runs["every_s"], 1);
+    for run in runs["runs"].as_array().expect("a list") {
+        assert_eq!((&run["ok"], &run["user_id"]), (&json!(true), &json!(USER)), "{run}");
+    }
+    let metrics = app.metrics().await;
+    assert!(metrics.value("balance_canary_runs_total{outcome=\"ok\"}") >= 2.0);
+    assert_eq!(metrics.value("balance_canary_runs_total{outcome=\"deviation\"}"), 0.0);
+    assert!(metrics.value("balance_canary_seconds{step=\"frame\"}") > 0.0);
+}
