@@ -1,5 +1,6 @@
 //! Read connections to either database, pooled by r2d2.
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 
@@ -42,7 +43,10 @@ impl r2d2::ManageConnection for Manager {
     type Error = diesel::r2d2::Error;
 
     fn connect(&self) -> Result<Pooled, Self::Error> {
-        let connection = connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
+        let mut connection = connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
+        if let AnyConnection::Postgres(connection) = &mut connection {
+            connection.batch_execute(postgres::BY_INDEX).map_err(diesel::r2d2::Error::QueryError)?;
+        }
         Ok(Pooled { connection, is_broken: false })
     }
 

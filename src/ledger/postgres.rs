@@ -5,15 +5,18 @@
 //! half is left for finding out whose it is; and a transaction that stands still, because our side of the connection has
 //! vanished, is ended by the server, so that its locks do not outlive it for long.
 
+mod statements;
+
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
+use diesel::sql_types::{Array, BigInt};
 
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::LOCK_BRIEF_MS;
 
+use self::statements::{InsertEntries, SetBalances, SetVersions};
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan};
 use super::link::Link;
@@ -21,23 +24,14 @@ use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
 
-const INSERT_ENTRIES: &str = "INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, \
-     event_id, tx_hash, tx_lt, tx_account, reason, metadata, occurred_at_us, committed_at_us) \
-     SELECT * FROM UNNEST($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
-
-const INSERT_ACCOUNTS: &str = "INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) \
-     SELECT u, v, $3, $3 FROM UNNEST($1, $2) AS new (u, v)";
-
-const UPDATE_ACCOUNTS: &str = "UPDATE accounts SET version = new.v, updated_at_us = $3 \
-     FROM UNNEST($1, $2) AS new (u, v) WHERE accounts.user_id = new.u";
-
-const UPSERT_BALANCES: &str = "INSERT INTO balances (user_id, currency, amount) SELECT * FROM UNNEST($1, $2, $3) \
-     ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount";
-
 /// The users that somebody else holds, without waiting for any of them.
 const FIND_LOCKED: &str = "WITH free AS MATERIALIZED \
      (SELECT user_id FROM accounts WHERE user_id = ANY($1) FOR UPDATE SKIP LOCKED) \
      SELECT user_id FROM accounts WHERE user_id = ANY($1) AND user_id NOT IN (SELECT user_id FROM free)";
+
+/// Rows are looked up by their keys. Left to itself the planner prefers to scan tables that are still short, and keeps such
+/// a plan for long after they have grown.
+pub(super) const BY_INDEX: &str = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;";
 
 /// How long a transaction of ours may stand still between two statements, in milliseconds. Deciding takes a few.
 const STANDSTILL_MS: u64 = 1000;
@@ -83,7 +77,7 @@ impl PostgresStore {
         let link = Link::new(move || {
             let mut connection = connect(&url, timeout_ms)?;
             let bounds = format!(
-                "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
+                "{BY_INDEX} SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
                 lock_timeout_ms.div_ceil(2)
             );
             connection.batch_execute(&bounds).map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
@@ -194,29 +188,13 @@ impl Store for PostgresStore {
         let Self { link, currencies, .. } = self;
         let connection = link.transaction()?;
         insert_entries(connection, plan, currencies)?;
-        for (statement, is_new) in [(INSERT_ACCOUNTS, true), (UPDATE_ACCOUNTS, false)] {
-            let (users, versions): (Vec<i64>, Vec<i64>) = plan
-                .accounts
-                .iter()
-                .filter(|(_, account)| account.exists != is_new)
-                .map(|(user, account)| (user.get(), account.version))
-                .unzip();
-            if !users.is_empty() {
-                sql_query(statement)
-                    .bind::<Array<BigInt>, _>(users)
-                    .bind::<Array<BigInt>, _>(versions)
-                    .bind::<BigInt, _>(plan.committed_at_us)
-                    .execute(connection)?;
-            }
-        }
+        set_versions::<true>(connection, plan)?;
+        set_versions::<false>(connection, plan)?;
         if !plan.balances.is_empty() {
-            sql_query(UPSERT_BALANCES)
-                .bind::<Array<BigInt>, _>(plan.balances.iter().map(|(user, ..)| user.get()).collect::<Vec<_>>())
-                .bind::<Array<Text>, _>(
-                    plan.balances.iter().map(|(_, id, _)| &currencies.get(*id).code).collect::<Vec<_>>(),
-                )
-                .bind::<Array<BigInt>, _>(plan.balances.iter().map(|(.., amount)| amount.minor()).collect::<Vec<_>>())
-                .execute(connection)?;
+            let users = plan.balances.iter().map(|(user, ..)| user.get()).collect();
+            let currencies = plan.balances.iter().map(|(_, id, _)| currencies.get(*id).code.as_str()).collect();
+            let amounts = plan.balances.iter().map(|(.., amount)| amount.minor()).collect();
+            SetBalances { users, currencies, amounts }.execute(connection)?;
         }
         for planned in &plan.conflicts {
             let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
@@ -256,28 +234,33 @@ fn insert_entries(connection: &mut PgConnection, plan: &Plan<'_>, currencies: &C
     if plan.entries.is_empty() {
         return Ok(());
     }
-    let mut rows: Vec<NewEntryRow<'_>> =
-        plan.entries.iter().map(|planned| NewEntryRow::new(planned, plan.committed_at_us, currencies)).collect();
-    let integers = |get: fn(&NewEntryRow<'_>) -> i64| rows.iter().map(get).collect::<Vec<_>>();
-    let query = sql_query(INSERT_ENTRIES)
-        .bind::<Array<BigInt>, _>(integers(|row| row.user_id))
-        .bind::<Array<BigInt>, _>(integers(|row| row.version))
-        .bind::<Array<Text>, _>(rows.iter().map(|row| row.kind).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(rows.iter().map(|row| row.source).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(rows.iter().map(|row| row.currency).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(integers(|row| row.amount))
-        .bind::<Array<BigInt>, _>(integers(|row| row.balance_after))
-        .bind::<Array<Text>, _>(rows.iter().map(|row| row.event_id).collect::<Vec<_>>());
-    let hashes: Vec<Option<Vec<u8>>> = rows.iter().map(|row| row.tx_hash.clone()).collect();
-    let accounts: Vec<Option<String>> = rows.iter_mut().map(|row| row.tx_account.take()).collect();
-    query
-        .bind::<Array<Nullable<Binary>>, _>(hashes)
-        .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|row| row.tx_lt).collect::<Vec<_>>())
-        .bind::<Array<Nullable<Text>>, _>(accounts)
-        .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|row| row.reason).collect::<Vec<_>>())
-        .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|row| row.metadata).collect::<Vec<_>>())
-        .bind::<Array<Nullable<BigInt>>, _>(rows.iter().map(|row| row.occurred_at_us).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(vec![plan.committed_at_us; plan.entries.len()])
-        .execute(connection)?;
+    let mut insert = InsertEntries { committed_at_us: plan.committed_at_us, ..InsertEntries::default() };
+    for planned in &plan.entries {
+        let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
+        insert.user_id.push(row.user_id);
+        insert.version.push(row.version);
+        insert.kind.push(row.kind);
+        insert.source.push(row.source);
+        insert.currency.push(row.currency);
+        insert.amount.push(row.amount);
+        insert.balance_after.push(row.balance_after);
+        insert.event_id.push(row.event_id);
+        insert.tx_hash.push(row.tx_hash);
+        insert.tx_lt.push(row.tx_lt);
+        insert.tx_account.push(row.tx_account);
+        insert.reason.push(row.reason);
+        insert.metadata.push(row.metadata);
+        insert.occurred_at_us.push(row.occurred_at_us);
+    }
+    insert.execute(connection)?;
+    Ok(())
+}
+
+fn set_versions<const ARE_NEW: bool>(connection: &mut PgConnection, plan: &Plan<'_>) -> Result<(), StoreError> {
+    let accounts = plan.accounts.iter().filter(|(_, account)| account.exists != ARE_NEW);
+    let (users, versions): (Vec<_>, _) = accounts.map(|(user, account)| (user.get(), account.version)).unzip();
+    if !users.is_empty() {
+        SetVersions::<ARE_NEW> { users, versions, now_us: plan.committed_at_us }.execute(connection)?;
+    }
     Ok(())
 }
