@@ -10,13 +10,14 @@ mod statements;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::result::Error as DieselError;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
 
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::LOCK_BRIEF_MS;
 
-use self::statements::{InsertEntries, SetBalances, SetVersions};
+use self::statements::{SetBalances, SetVersions};
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan};
 use super::link::Link;
@@ -234,26 +235,14 @@ fn insert_entries(connection: &mut PgConnection, plan: &Plan<'_>, currencies: &C
     if plan.entries.is_empty() {
         return Ok(());
     }
-    let mut insert = InsertEntries { committed_at_us: plan.committed_at_us, ..InsertEntries::default() };
-    for planned in &plan.entries {
-        let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
-        insert.user_id.push(row.user_id);
-        insert.version.push(row.version);
-        insert.kind.push(row.kind);
-        insert.source.push(row.source);
-        insert.currency.push(row.currency);
-        insert.amount.push(row.amount);
-        insert.balance_after.push(row.balance_after);
-        insert.event_id.push(row.event_id);
-        insert.tx_hash.push(row.tx_hash);
-        insert.tx_lt.push(row.tx_lt);
-        insert.tx_account.push(row.tx_account);
-        insert.reason.push(row.reason);
-        insert.metadata.push(row.metadata);
-        insert.occurred_at_us.push(row.occurred_at_us);
+    let rows: Vec<NewEntryRow<'_>> =
+        plan.entries.iter().map(|planned| NewEntryRow::new(planned, plan.committed_at_us, currencies)).collect();
+    let copied = diesel::copy_from(entries::table).from_insertable(rows).execute(connection);
+    match copied {
+        // What breaks between the database's answers has no better name.
+        Err(DieselError::DeserializationError(error)) => Err(StoreError::Lost(error.to_string())),
+        copied => Ok(copied.map(|_| ())?),
     }
-    insert.execute(connection)?;
-    Ok(())
 }
 
 fn set_versions<const ARE_NEW: bool>(connection: &mut PgConnection, plan: &Plan<'_>) -> Result<(), StoreError> {

@@ -4,75 +4,7 @@
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
-
-/// Inserts entries: an array for each column.
-#[derive(Default)]
-pub(super) struct InsertEntries<'a> {
-    pub user_id: Vec<i64>,
-    pub version: Vec<i64>,
-    pub kind: Vec<&'a str>,
-    pub source: Vec<&'a str>,
-    pub currency: Vec<&'a str>,
-    pub amount: Vec<i64>,
-    pub balance_after: Vec<i64>,
-    pub event_id: Vec<&'a str>,
-    pub tx_hash: Vec<Option<Vec<u8>>>,
-    pub tx_lt: Vec<Option<&'a str>>,
-    pub tx_account: Vec<Option<String>>,
-    pub reason: Vec<Option<&'a str>>,
-    pub metadata: Vec<Option<&'a str>>,
-    pub occurred_at_us: Vec<Option<i64>>,
-    /// Of all.
-    pub committed_at_us: i64,
-}
-
-impl QueryId for InsertEntries<'_> {
-    type QueryId = InsertEntries<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl QueryFragment<Pg> for InsertEntries<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(
-            "INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, event_id, tx_hash, \
-             tx_lt, tx_account, reason, metadata, occurred_at_us, committed_at_us) SELECT *, ",
-        );
-        out.push_bind_param::<BigInt, _>(&self.committed_at_us)?;
-        out.push_sql(" FROM UNNEST(");
-        out.push_bind_param::<Array<BigInt>, _>(&self.user_id)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<BigInt>, _>(&self.version)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<Text>, _>(&self.kind)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<Text>, _>(&self.source)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<Text>, _>(&self.currency)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<BigInt>, _>(&self.amount)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<BigInt>, _>(&self.balance_after)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<Text>, _>(&self.event_id)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<Nullable<Binary>>, _>(&self.tx_hash)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.tx_lt)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.tx_account)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.reason)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.metadata)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<Nullable<BigInt>>, _>(&self.occurred_at_us)?;
-        out.push_sql(")");
-        Ok(())
-    }
-}
-
-impl RunQueryDsl<PgConnection> for InsertEntries<'_> {}
+use diesel::sql_types::{Array, BigInt, Text};
 
 /// Sets the versions of accounts, which are made by it when `ARE_NEW`.
 #[derive(QueryId)]
