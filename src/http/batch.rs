@@ -180,20 +180,20 @@ async fn post_each(
         let (messages, parts, deadline) = split_by_user(state, valid)?;
         let all = async {
             send_in_slices(state, messages).await?;
-            let parts = parts.into_iter().map(|(keys, answer)| async { (keys, answer.await) });
-            Ok::<_, PostError>(futures_util::future::join_all(parts).await)
+            for (keys, posted) in parts {
+                collect(&mut results, keys, posted.await.ok(), &state.settings.currencies)?;
+            }
+            Ok::<_, Problem>(())
         };
-        let answered = tokio::time::timeout_at(deadline.instant(), all).await.unwrap_or(Err(PostError::Unavailable));
-        for (keys, posted) in answered.map_err(Problem::from)? {
-            collect(&mut results, keys, posted.ok(), &state.settings.currencies)?;
-        }
+        let answered = tokio::time::timeout_at(deadline.instant(), all).await;
+        answered.unwrap_or(Err(PostError::Unavailable.into()))?;
     }
     results.sort_unstable_by_key(|result| result.index);
     Ok(HttpResponse::Ok().json(answer(&results)))
 }
 
 /// Lets the messages of others through between the slices.
-async fn send_in_slices(state: &HttpState, messages: Vec<ToUser<PostEntries>>) -> Result<(), PostError> {
+async fn send_in_slices(state: &HttpState, messages: Vec<ToUser<PostEntries>>) -> Result<(), Problem> {
     let mut messages = messages.into_iter();
     loop {
         let slice: Vec<_> = messages.by_ref().take(BATCH_SLICE_ENTRIES).collect();
