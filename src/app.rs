@@ -77,6 +77,8 @@ pub fn run(
     let served: Result<(), AppError> = System::new().block_on(async {
         let shared = shared(&settings, clock, ledger.clone(), counters.clone());
         let coordinator = Arbiter::new();
+        // Without it (the arbiter would have ended already) the writers do it.
+        let _ = coordinator.spawn(ledger.give_out_answers());
         let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| Registry::new(shared, unheard));
         let (public_addr, internal_addr) = (public.local_addr()?, internal.local_addr()?);
         let bench = is_dev.then_some(internal_addr);

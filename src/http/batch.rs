@@ -180,7 +180,8 @@ async fn post_each(
         let (messages, parts, deadline) = split_by_user(state, valid)?;
         let all = async {
             send_in_slices(state, messages).await?;
-            for (keys, posted) in parts {
+            // The last one first: by then the others are there, and this task is not woken for each of them.
+            for (keys, posted) in parts.into_iter().rev() {
                 collect(&mut results, keys, posted.await.ok(), &state.settings.currencies)?;
             }
             Ok::<_, Problem>(())

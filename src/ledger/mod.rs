@@ -16,6 +16,7 @@ use crate::domain::{Account, NewEntry, Outcome, TelegramId, UserId};
 
 mod admin_log;
 pub mod admission;
+mod answers;
 pub mod audit;
 pub mod batch;
 mod connection;
@@ -36,6 +37,7 @@ pub mod writer;
 
 pub use admin_log::{AdminAction, AdminRecord};
 pub use admission::{Admission, Permit};
+pub use answers::Answers;
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
 pub use reads::HistoryPage;

@@ -20,7 +20,8 @@ use super::sqlite::SqliteStore;
 use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
 use super::writer::{Command, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, admin_log, migrations,
+    AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, admin_log,
+    migrations,
 };
 
 /// How a ledger is opened.
@@ -54,6 +55,7 @@ pub struct SqlLedger {
     writers: Vec<Writer>,
     readers: Readers,
     auditor: Readers,
+    answers: Answers,
     currencies: Currencies,
     epoch: String,
     clock: Clock,
@@ -79,7 +81,9 @@ impl SqlLedger {
         let epoch = reads::epoch(&mut connection)?;
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let writer_options = WriterOptions { clock: *clock, rules: options.rules, counts: counts.clone(), orphans };
+        let answers = Answers::new(orphans);
+        let (rules, told) = (options.rules, answers.clone());
+        let writer_options = WriterOptions { clock: *clock, rules, counts: counts.clone(), answers: told };
         let writers = (0..options.writers)
             .map(|index| Writer::start(format!("ledger-writer-{index}"), options.store(), writer_options.clone()))
             .collect::<Result<_, _>>()
@@ -89,12 +93,18 @@ impl SqlLedger {
         // A connection of its own, made with the first check: nobody waits for a place behind it.
         let manager = Manager { url: url.clone(), timeout_ms: AUDIT_TIMEOUT_MS };
         let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts)?;
-        Ok((Self { writers, readers, auditor, currencies: options.currencies, epoch, clock: options.clock }, unheard))
+        let Options { currencies, clock, .. } = options;
+        Ok((Self { writers, readers, auditor, answers, currencies, epoch, clock }, unheard))
     }
 
     /// The epoch: versions are comparable only within one.
     pub fn epoch(&self) -> &str {
         &self.epoch
+    }
+
+    /// Gives the answers to postings out, beside the actors that wait for them. To be run once, on their thread.
+    pub fn give_out_answers(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.answers.clone().give_out()
     }
 
     /// All balances as they were after a user's `version`-th entry.

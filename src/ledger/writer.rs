@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::domain::Rules;
@@ -29,7 +29,7 @@ use crate::limits::{BULK_ENTRIES_BESIDE_SINGLES_MAX, RACES_MAX, SINGLES_LATELY_M
 
 use super::admin_log::AdminAction;
 use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError};
-use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting};
+use super::{Answers, Lane, LedgerCounts, LedgerError, PostError, Posted, Posting};
 use aside::Aside;
 
 /// What a writer does.
@@ -54,8 +54,8 @@ pub struct WriterOptions {
     pub rules: Rules,
     /// What is counted.
     pub counts: Arc<LedgerCounts>,
-    /// Gets what was committed while nobody waited for the answer.
-    pub orphans: mpsc::Sender<Orphan>,
+    /// Takes what is told to the senders.
+    pub answers: Answers,
 }
 
 /// The way to a running writer.

@@ -7,9 +7,10 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use crate::domain::{NewEntry, UserId};
+use crate::ledger::answers::Answer;
 use crate::ledger::batch::{self, Group, Keys, Plan};
 use crate::ledger::store::{Patience, StoreError};
-use crate::ledger::{EntryOutcome, PostError, Posted, Posting};
+use crate::ledger::{EntryOutcome, Lane, PostError, Posted, Posting};
 use crate::limits::{LOCK_ATTEMPTS_MAX, RACES_MAX, RETRY_MS};
 
 use super::State;
@@ -144,26 +145,24 @@ impl State {
 
     fn conclude(&mut self, postings: Vec<Posting>, settled: Settled) {
         let Settled { outcomes, is_held, held } = settled;
-        let mut aside = Vec::new();
+        let (mut aside, mut single, mut bulk) = (Vec::new(), Vec::new(), Vec::new());
         for ((posting, outcomes), is_held) in postings.into_iter().zip(outcomes).zip(is_held) {
-            if is_held { aside.push(posting) } else { self.answer(posting, outcomes) }
+            if is_held {
+                aside.push(posting);
+                continue;
+            }
+            let Posting { entries, reply, permit, lane, .. } = posting;
+            self.options.counts.decided(&entries, &outcomes);
+            let answers = if lane == Lane::Single { &mut single } else { &mut bulk };
+            answers.push(Answer { posted: Posted { entries, outcomes }, reply, permit });
         }
+        self.options.answers.send(Lane::Single, single);
+        self.options.answers.send(Lane::Bulk, bulk);
         if aside.iter().any(|posting| !self.aside.takes(posting)) {
             let sample: Vec<i64> = held.iter().map(|user| user.get()).take(LOGGED_USERS_MAX).collect();
             warn!("somebody else holds {} users locked, such as {sample:?}: their entries wait", held.len());
         }
         self.set_aside(aside);
-    }
-
-    fn answer(&self, posting: Posting, outcomes: Vec<EntryOutcome>) {
-        let Posting { entries, reply, permit, .. } = posting;
-        drop(permit);
-        self.options.counts.decided(&entries, &outcomes);
-        if let Err(unheard) = reply.send(Posted { entries, outcomes })
-            && self.options.orphans.try_send(unheard).is_err()
-        {
-            warn!("a commit that nobody waited for could not be told; it shows with the user's next change or read");
-        }
     }
 
     /// Runs a batch until it is committed, refused or given up.

@@ -12,7 +12,7 @@ use crate::ledger::batch::{Keys, Loaded, Plan};
 use crate::ledger::store::{Patience, PutUser, PutUserOutcome, Store, StoreError};
 use crate::ledger::testing::{MemoryStore, entry};
 use crate::ledger::writer::{Command, Writer, WriterOptions};
-use crate::ledger::{AdminAction, Admission, EntryOutcome, Lane, PostError, Posted, Posting};
+use crate::ledger::{AdminAction, Admission, Answers, EntryOutcome, Lane, PostError, Posted, Posting};
 
 /// What somebody else does.
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ fn rig(locked: &[i64], is_told: bool) -> Rig {
         clock: Clock::system(),
         rules: Rules { auto_create: true },
         counts: Default::default(),
-        orphans,
+        answers: Answers::new(orphans),
     };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
     Rig { writer, store }

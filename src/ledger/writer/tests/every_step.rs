@@ -15,6 +15,7 @@ use super::scenario::{self, Scenario, Sending};
 use super::tables::{Stored, Tables};
 use super::*;
 use crate::domain::NewEntry;
+use crate::ledger::Orphan;
 
 /// Runs at once: they mostly wait for a writer that waits before it tries again.
 const RUNS_AT_ONCE: usize = 16;
@@ -96,7 +97,8 @@ impl Run {
         let (store, steps) = tables.failing(plan.clone());
         let (orphans, unheard) = mpsc::channel(16);
         let clock = Clock::system();
-        let options = WriterOptions { clock, rules: Rules { auto_create: true }, counts: Default::default(), orphans };
+        let rules = Rules { auto_create: true };
+        let options = WriterOptions { clock, rules, counts: Default::default(), answers: Answers::new(orphans) };
         let writer = Writer::start("test".into(), Box::new(store), options).expect("a thread");
         Self { tables, plan, steps, writer, clock, orphans: unheard, accepted: BTreeMap::new() }
     }

@@ -8,10 +8,12 @@ mod tables;
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use super::*;
 use crate::domain::{EventId, Outcome};
 use crate::ledger::testing::{Fault, MemoryStore, entry};
-use crate::ledger::{Admission, EntryOutcome, Permit};
+use crate::ledger::{Admission, EntryOutcome, Orphan, Permit};
 
 struct Rig {
     writer: Writer,
@@ -26,7 +28,8 @@ fn rig(faults: &[Fault]) -> Rig {
     store.tables.lock().expect("free").faults.extend(faults);
     let (orphans, unheard) = mpsc::channel(16);
     let clock = Clock::system();
-    let options = WriterOptions { clock, rules: Rules { auto_create: true }, counts: Default::default(), orphans };
+    let rules = Rules { auto_create: true };
+    let options = WriterOptions { clock, rules, counts: Default::default(), answers: Answers::new(orphans) };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
     Rig { writer, store, clock, orphans: unheard }
 }
