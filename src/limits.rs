@@ -8,13 +8,16 @@ pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 
 /// The most entries of batches in a transaction while single webhooks are coming in: what a deposit waits behind.
 /// One posting may be longer.
-pub const BULK_ENTRIES_BESIDE_SINGLES_MAX: usize = 64;
+pub const BULK_ENTRIES_BESIDE_SINGLES_MAX: usize = 32;
+
+/// The same on PostgreSQL, where a transaction costs several round trips however short it is.
+pub const POSTGRES_BULK_BESIDE_SINGLES_MAX: usize = 256;
 
 /// How long after a single webhook the next one is expected, in milliseconds.
 pub const SINGLES_LATELY_MS: u64 = 100;
 
 /// Entries of a batch that are worked on at once, before others have their turn.
-pub const BATCH_SLICE_ENTRIES: usize = 64;
+pub const BATCH_SLICE_ENTRIES: usize = 32;
 
 /// How many times a transaction is run again because another node was faster, before the entry is refused.
 pub const RACES_MAX: u32 = 8;
@@ -172,7 +175,8 @@ pub const AUDIT_REST_MS: u64 = 1000;
 /// The longest that the check of one user may take, in milliseconds.
 pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
 
-const _: () = assert!(BULK_ENTRIES_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
+const _: () = assert!(BULK_ENTRIES_BESIDE_SINGLES_MAX <= POSTGRES_BULK_BESIDE_SINGLES_MAX);
+const _: () = assert!(POSTGRES_BULK_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);
 const _: () = assert!(RETRY_MS.0 <= RETRY_MS.1);

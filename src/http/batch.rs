@@ -201,6 +201,7 @@ async fn send_in_slices(state: &HttpState, messages: Vec<ToUser<PostEntries>>) -
         if slice.is_empty() {
             return Ok(());
         }
+        let _turn = state.batch_turns.acquire().await.map_err(|_| PostError::Unavailable)?;
         state.registry.send(PostBatch(slice)).await.map_err(|_| PostError::Unavailable)?;
     }
 }

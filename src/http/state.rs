@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use actix::Addr;
 
+use tokio::sync::Semaphore;
+
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
 use crate::coordinator::Registry;
@@ -34,6 +36,8 @@ pub struct HttpState {
     pub registry: Addr<Registry>,
     /// Histories and other reads that no actor holds.
     pub ledger: Arc<SqlLedger>,
+    /// One slice of a batch at a time is on its way to the registry, whatever the number of batches.
+    pub(super) batch_turns: Semaphore,
     /// Places in the ledger's queue.
     pub admission: Admission,
     /// What the continuous audit has found.
@@ -69,6 +73,7 @@ impl HttpState {
             SessionShared::new(settings.clone(), epoch, clock, registry.clone(), counters.clone(), ledger.clone());
         Self {
             sessions: Arc::new(sessions),
+            batch_turns: Semaphore::new(1),
             admission: Admission::new(settings.limits.queue_entries),
             settings,
             dev_internal_addr,

@@ -15,7 +15,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
 
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
-use crate::limits::LOCK_BRIEF_MS;
+use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
 use self::statements::{SetBalances, SetVersions};
 use super::admin_log::{AdminAction, log_action_row};
@@ -220,6 +220,10 @@ impl Store for PostgresStore {
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
         let connection = self.link.connection()?;
         log_action_row!(connection, action)
+    }
+
+    fn bulk_beside_singles(&self) -> usize {
+        POSTGRES_BULK_BESIDE_SINGLES_MAX
     }
 
     fn set_patience(&mut self, patience: Patience) {

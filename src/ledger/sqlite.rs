@@ -10,7 +10,7 @@ use diesel::prelude::*;
 
 use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
 
-use self::checkpoints::{Checkpoints, WRITERS_PAGES};
+use self::checkpoints::{AUTOCHECKPOINT_PAGES, Checkpoints, LONG_PAGES};
 use self::statements::{SetBalance, SetVersion};
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan};
@@ -33,7 +33,7 @@ pub(super) fn connect(path: &Path, timeout_ms: u64) -> Result<SqliteConnection, 
     connection
         .batch_execute(&format!(
             "PRAGMA busy_timeout = {timeout_ms}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-             PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {WRITERS_PAGES};"
+             PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES};"
         ))
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
@@ -41,7 +41,7 @@ pub(super) fn connect(path: &Path, timeout_ms: u64) -> Result<SqliteConnection, 
 
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
-        let checkpoints = Checkpoints::start(path.clone());
+        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
         let link = Link::new(move || connect(&path, options.lock_timeout_ms.min(options.timeout_ms)));
         Self { link, currencies: options.currencies, checkpoints }
     }
@@ -95,7 +95,8 @@ fn find_hash(
 
 impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
-        let Self { link, currencies, .. } = self;
+        let Self { link, currencies, checkpoints } = self;
+        checkpoints.take_turn(link.connection()?);
         let connection = link.begin("BEGIN IMMEDIATE")?;
         let mut loaded = Loaded::default();
         for user in &keys.users {

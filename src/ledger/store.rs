@@ -3,6 +3,7 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::domain::{Currencies, TelegramId, UserId};
+use crate::limits::BULK_ENTRIES_BESIDE_SINGLES_MAX;
 
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
@@ -43,6 +44,11 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError`]; repeating it is safe.
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError>;
+
+    /// The most entries of batches in a transaction while single ones are coming in: what a deposit waits behind.
+    fn bulk_beside_singles(&self) -> usize {
+        BULK_ENTRIES_BESIDE_SINGLES_MAX
+    }
 
     /// How long the transactions that begin from now on wait for a lock, where a lock can be held on a part of the
     /// ledger.

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::domain::Rules;
-use crate::limits::{BULK_ENTRIES_BESIDE_SINGLES_MAX, RACES_MAX, SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
+use crate::limits::{RACES_MAX, SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
 
 use super::admin_log::AdminAction;
 use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError};
@@ -219,7 +219,7 @@ impl State {
             self.single_seen_us = Some(now_us);
         }
         let are_expected = self.single_seen_us.is_some_and(|seen_us| now_us < seen_us + SINGLES_LATELY_MS * 1000);
-        let bulk_max = if are_expected { count + BULK_ENTRIES_BESIDE_SINGLES_MAX } else { TRANSACTION_ENTRIES_MAX };
+        let bulk_max = if are_expected { count + self.store.bulk_beside_singles() } else { TRANSACTION_ENTRIES_MAX };
         fill(&mut batch, &mut count, &mut self.bulk, bulk_max.min(TRANSACTION_ENTRIES_MAX));
         batch
     }

@@ -73,6 +73,8 @@ impl Handler<PostBatch> for Registry {
 
     fn handle(&mut self, PostBatch(parts): PostBatch, ctx: &mut Self::Context) {
         parts.into_iter().for_each(|part| Handler::handle(self, part, ctx));
+        // Batches could keep this mailbox full for long: the actors have their turn first.
+        ctx.wait(tokio::task::yield_now().into_actor(self));
     }
 }
 

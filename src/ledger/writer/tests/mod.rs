@@ -14,6 +14,7 @@ use super::*;
 use crate::domain::{EventId, Outcome};
 use crate::ledger::testing::{Fault, MemoryStore, entry};
 use crate::ledger::{Admission, EntryOutcome, Orphan, Permit};
+use crate::limits::BULK_ENTRIES_BESIDE_SINGLES_MAX;
 
 struct Rig {
     writer: Writer,
