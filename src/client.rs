@@ -4,8 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use awc::{Client, Connector};
+use awc::{Client, Connector, SendClientRequest};
+use bytes::Bytes;
 use openssl::ssl::{SslConnector, SslMethod};
+
+/// Of an answer that nobody expected, so much is told.
+const EXCERPT_BYTES_MAX: usize = 400;
 
 /// Where systems keep the authorities that they trust.
 const AUTHORITIES: [&str; 4] = [
@@ -42,4 +46,44 @@ fn with(tls: Option<SslConnector>, patience: Duration) -> Client {
     };
     // A connection of its own for each request: none is tried on one that the service is about to close.
     Client::builder().timeout(patience).connector(connector).add_default_header(("connection", "close")).finish()
+}
+
+/// A whole exchange: the status and the body, or in words why there is none. The client's own patience ends with the head of
+/// an answer; this one does not wait longer for a body that trickles either.
+///
+/// # Errors
+/// In words.
+pub async fn exchange(
+    sending: SendClientRequest,
+    patience: Duration,
+    bytes_max: usize,
+) -> Result<(u16, Bytes), String> {
+    let exchange = async {
+        let mut answer = sending.await.map_err(|error| error.to_string())?;
+        let body = answer.body().limit(bytes_max).await.map_err(|error| error.to_string())?;
+        Ok((answer.status().as_u16(), body))
+    };
+    tokio::time::timeout(patience, exchange)
+        .await
+        .unwrap_or_else(|_| Err(format!("no whole answer within {patience:?}")))
+}
+
+/// The beginning of what somebody else said, on one line.
+pub fn excerpt(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&text[..text.len().min(EXCERPT_BYTES_MAX)]);
+    text.split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_short_and_on_one_line() {
+        assert_eq!(excerpt(b" a\r\n\tb\x1b[31m \xff\n"), "a b [31m \u{fffd}");
+        assert!(excerpt(&[b'x'; 100_000]).len() <= EXCERPT_BYTES_MAX);
+    }
 }

@@ -15,6 +15,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::client;
 use crate::clock;
 use crate::domain::Kind;
 
@@ -132,16 +133,16 @@ async fn send_webhook(state: &HttpState, path: &str, body: String) -> Result<(u1
     let (id, timestamp) = (format!("dev_{:016x}", rand::random::<u64>()), state.clock.now_s().to_string());
     let signature = sign(secret.as_bytes(), &id, &timestamp, body.as_bytes());
     let patience = state.timeout() + Duration::from_millis(MARGIN_MS);
-    let client = crate::client::plain_client(patience);
-    let request = client
+    let request = client::plain_client(patience)
         .post(format!("http://{to}{path}"))
         .insert_header((CONTENT_TYPE, "application/json"))
         .insert_header(("webhook-id", id))
         .insert_header(("webhook-timestamp", timestamp))
         .insert_header(("webhook-signature", signature));
-    let mut answer = request.send_body(body).await.map_err(|error| no_answer(&error.to_string()))?;
-    let body = answer.json().limit(ANSWER_BYTES_MAX).await.map_err(|error| no_answer(&error.to_string()))?;
-    Ok((answer.status().as_u16(), body))
+    let answer = client::exchange(request.send_body(body), patience, ANSWER_BYTES_MAX).await;
+    let (status, body) = answer.map_err(|why| no_answer(&why))?;
+    let answer = serde_json::from_slice(&body).map_err(|_| no_answer("what it answers is no JSON"))?;
+    Ok((status, answer))
 }
 
 fn no_answer(why: &str) -> Problem {
