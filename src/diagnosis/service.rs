@@ -16,6 +16,12 @@ const PATIENCE_MS: u64 = 10_000;
 /// The most bytes of an answer: a thousand conflicts with their metadata.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 
+/// How the addresses of administrators begin; they share one token.
+const ADMIN: &str = "/admin/";
+
+/// The token is not the right one.
+const UNAUTHORIZED: u16 = 401;
+
 /// The answers; what did not come is null, with the reason in `missing`.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -32,7 +38,7 @@ pub(super) struct Seen {
 
 struct Asker {
     http: Client,
-    /// Those that did not answer: what else they know is not asked.
+    /// How addresses begin where nothing else is asked: whoever did not answer, and the doors that did not open.
     silent: Vec<String>,
     missing: Vec<String>,
 }
@@ -70,10 +76,10 @@ impl Asker {
     }
 
     async fn text(&mut self, base: &str, path: &str, token: Option<&str>) -> Option<String> {
-        if self.silent.iter().any(|silent| silent == base) {
+        let url = format!("{base}{path}");
+        if self.silent.iter().any(|silent| url.starts_with(silent)) {
             return None;
         }
-        let url = format!("{base}{path}");
         let mut request = self.http.get(&url);
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -83,9 +89,14 @@ impl Asker {
             Ok((status, body)) if (200..300).contains(&status) => {
                 return Some(String::from_utf8_lossy(&body).into_owned());
             }
-            Ok((status, body)) => format!("{status}: {}", client::excerpt(&body)),
+            Ok((status, body)) => {
+                if status == UNAUTHORIZED && path.starts_with(ADMIN) {
+                    self.silent.push(format!("{base}{ADMIN}"));
+                }
+                format!("{status}: {}", client::excerpt(&body))
+            }
             Err(why) => {
-                self.silent.push(base.to_owned());
+                self.silent.push(format!("{base}/"));
                 why
             }
         };

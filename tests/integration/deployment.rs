@@ -152,6 +152,16 @@ async fn promtool_finds_nothing_to_say_about_the_metrics(database: Database) {
 }
 
 #[test]
+fn what_to_do_is_told_for_each_alert() {
+    let (rules, told) = (read("deploy/prometheus/alerts.yaml"), read("docs/operations.md"));
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    for alert in alerts {
+        assert!(told.contains(&format!("`{alert}`")), "docs/operations.md says nothing of {alert}");
+    }
+}
+
+#[test]
 fn the_dashboard_can_be_loaded() {
     let dashboard = dashboard();
     assert!(dashboard["schemaVersion"].as_i64().is_some_and(|version| version >= 36));

@@ -20,6 +20,7 @@ on_sqlite![
     fragments_of_a_log_are_counted,
     no_secret_is_in_the_report,
     what_can_not_be_read_fails,
+    a_wrong_token_is_one_finding,
     one_that_answers_without_end_is_a_finding_and_ends_nothing,
     what_somebody_else_says_is_cut_short,
 ];
@@ -193,9 +194,20 @@ async fn no_secret_is_in_the_report(database: Database) {
 async fn what_can_not_be_read_fails(database: Database) {
     let app = TestApp::start(database).await;
     let output = diagnose(&app, &["--log", "no-such.log"], b"");
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("no-such.log"), "{said}");
     let output = diagnose(&app, &["--format", "xml"], b"");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+async fn a_wrong_token_is_one_finding(database: Database) {
+    let app = TestApp::start(database).await;
+    let variables = [("BALANCE_AUTH__ADMIN_TOKENS".to_owned(), "another-token-than-the-service-has".to_owned())];
+    let (url, internal_url) = (format!("http://{}", app.public), format!("http://{}", app.internal));
+    let arguments = ["diagnose", "--config", "config.toml", "--format", "json", "--url", &url, "--internal-url"];
+    let report = json_of(&run_program(app.dir.path(), &[&arguments[..], &[&internal_url]].concat(), &variables, b""));
+    assert_found(&report, "high", "/admin/v1/registry: 401");
+    assert_eq!(with(&report, ": 401").len(), 1, "{:#}", report["findings"]);
 }
 
 /// Stands where the service should be: answers each connection with a head and then a piece again and again, so many times.
