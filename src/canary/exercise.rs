@@ -114,7 +114,7 @@ impl Run<'_> {
         // From here on there is something to take back.
         let during = tokio::select! {
             during = self.deposited(before, &answer, pages, sent_us) => during,
-            () = interrupted(interrupts, 1) => Err("interrupted".to_owned()),
+            () = interrupted(interrupts.clone(), 1) => Err("interrupted".to_owned()),
         };
         (self.progress)("taking it back");
         let back = self.insist("withdrawals", &format!("{event_id}:out")).await;
@@ -129,7 +129,10 @@ impl Run<'_> {
             )
         })?;
         self.step("withdrawal", None, format!("version {}", back["version"]));
-        self.taken_back(before, &back, pages).await
+        tokio::select! {
+            looked = self.taken_back(before, &back, pages) => looked,
+            () = interrupted(interrupts, 2) => Err("interrupted again: nobody has looked whether all is as before".to_owned()),
+        }
     }
 
     /// What has to hold when it is as before.

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::PATIENCE_MS;
 use super::chromium::Chromium;
 use super::client::Service;
 use super::socket::{FRAMES_MAX, Heard, Socket};
 
 const SCRIPT: &str = include_str!("page.js");
+
+/// The longest that the browser may take for anything, in milliseconds: a machine that is busy starts one slowly.
+const BROWSER_MS: u64 = 60_000;
 
 /// What the page calls to tell.
 const BINDING: &str = "canaryPainted";
@@ -72,7 +74,7 @@ impl Page {
 
     async fn wait_for_load(&mut self, url: &str) -> Result<(), String> {
         for _ in 0..FRAMES_MAX {
-            let heard = self.devtools.next(Duration::from_millis(PATIENCE_MS)).await?;
+            let heard = self.devtools.next(Duration::from_millis(BROWSER_MS)).await?;
             let heard = heard.ok_or_else(|| format!("the browser does not load {url}"))?;
             if heard.frame["method"] == "Page.loadEventFired" {
                 return Ok(());
@@ -91,7 +93,7 @@ impl Page {
         }
         self.devtools.send(&command).await?;
         for _ in 0..FRAMES_MAX {
-            let heard = self.devtools.next(Duration::from_millis(PATIENCE_MS)).await?;
+            let heard = self.devtools.next(Duration::from_millis(BROWSER_MS)).await?;
             let heard = heard.ok_or_else(|| format!("the browser does not answer {method}"))?;
             if heard.frame["id"] == id {
                 let error = heard.frame["error"]["message"].as_str();
@@ -122,7 +124,7 @@ impl Page {
     /// Waits until this version, or a later one, is painted.
     pub(super) async fn painted(&mut self, version: i64, more_ms: u64) -> Result<Heard, String> {
         for _ in 0..FRAMES_MAX {
-            let heard = self.next(Duration::from_millis(PATIENCE_MS + more_ms)).await?;
+            let heard = self.next(Duration::from_millis(BROWSER_MS + more_ms)).await?;
             let heard = heard.ok_or_else(|| format!("the page: version {version} was not painted in time"))?;
             if heard.frame["version"].as_i64() >= Some(version) {
                 return Ok(heard);
