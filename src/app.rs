@@ -11,6 +11,8 @@ use actix::prelude::*;
 use actix_web::dev::ServerHandle;
 use log::{info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::canary::{self, schedule};
 use crate::clock::{Clock, Deadline};
@@ -88,7 +90,8 @@ pub fn run(
         let state = Arc::new(HttpState::new(settings, bench, clock, registry_of, ledger_of, counters, board));
         let testing = canary_options(&state, public_addr, internal_addr).map(|(interval, options)| {
             let (runs, counters) = (state.canary.clone(), state.counters.clone());
-            actix_web::rt::spawn(schedule::run_every(interval, options, runs, counters))
+            let (stop, stopped) = watch::channel(0);
+            (stop, actix_web::rt::spawn(schedule::run_every(interval, options, stopped, runs, counters)))
         });
         let listeners = [server::public(public, &state)?, server::internal(internal, &state)?];
         let handles = listeners.each_ref().map(actix_web::dev::Server::handle);
@@ -100,7 +103,9 @@ pub fn run(
 
         let ended = wait_for_end(signals, &registry, &ledger).await;
         let deadline = clock.deadline(shutdown_timeout);
-        testing.iter().for_each(actix_web::rt::task::JoinHandle::abort);
+        if let Some((stop, running)) = testing {
+            stop_testing(&stop, running, deadline).await;
+        }
         drain(&state, &registry, deadline).await;
         stop_listeners(&handles, deadline).await;
         // They were told to stop; a failure, or a wait past the deadline, changes nothing any more.
@@ -125,6 +130,15 @@ fn canary_options(state: &HttpState, public: SocketAddr, internal: SocketAddr) -
     let options = canary::Options::new(settings, user_id, &asked.currency, &asked.amount, watch).ok()?;
     let options = canary::Options { url: reachable(public), internal_url: reachable(internal), ..options };
     (asked.every_s > 0).then(|| (Duration::from_secs(asked.every_s), options))
+}
+
+/// A run of the canary takes back what it has deposited, while that is taken.
+async fn stop_testing(stop: &watch::Sender<u32>, running: JoinHandle<()>, deadline: Deadline) {
+    stop.send_replace(1);
+    let abort = running.abort_handle();
+    if actix_web::rt::time::timeout(deadline.remaining() / 4, running).await.is_err() {
+        abort.abort();
+    }
 }
 
 /// A listener's address, as the same machine reaches it.

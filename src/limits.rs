@@ -172,6 +172,9 @@ pub const AUDIT_VIOLATIONS_MAX: usize = 100;
 /// How long the continuous audit rests when there is nobody to check, or the ledger does not answer, in milliseconds.
 pub const AUDIT_REST_MS: u64 = 1000;
 
+/// How often the check of one user is tried, before the others have their turn and it waits for the next round.
+pub const AUDIT_ATTEMPTS_MAX: u32 = 3;
+
 /// The longest that the check of one user may take, in milliseconds.
 pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
 

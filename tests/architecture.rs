@@ -65,7 +65,7 @@ fn imports_go_one_way() {
         ("client", &[]),
         ("diagnosis", &["diagnosis", "client", "domain", "clock", "config", "limits"]),
         ("canary", &["canary", "client", "http", "domain", "clock", "config", "limits", "telemetry"]),
-        ("http", &["http", "coordinator", "ledger", "domain", "clock", "config", "limits", "telemetry"]),
+        ("http", &["http", "client", "coordinator", "ledger", "domain", "clock", "config", "limits", "telemetry"]),
     ];
     let mut wrong = Vec::new();
     for source in sources() {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use awc::Client;
 use awc::http::Method;
+use awc::{Client, SendClientRequest};
 use rand::Rng as _;
 use serde_json::Value;
 
+use crate::client;
 use crate::clock::Clock;
 use crate::http::signature;
 
@@ -27,7 +28,7 @@ pub(super) struct Service<'a> {
 
 impl<'a> Service<'a> {
     pub(super) fn new(options: &'a Options, clock: Clock) -> Self {
-        let http = crate::client::client(Duration::from_millis(PATIENCE_MS));
+        let http = client::client(Duration::from_millis(PATIENCE_MS));
         Self { options, http, clock }
     }
 
@@ -40,15 +41,8 @@ impl<'a> Service<'a> {
     pub(super) async fn balance(&self, is_fresh: bool) -> Result<Value, String> {
         let query = if is_fresh { "?fresh=true" } else { "" };
         let url = format!("{}/api/v1/balance{query}", self.options.url);
-        let mut answer = self
-            .http
-            .get(&url)
-            .bearer_auth(self.token())
-            .send()
-            .await
-            .map_err(|error| format!("GET {url}: {error}"))?;
-        let status = answer.status().as_u16();
-        let body = answer.json().limit(ANSWER_BYTES_MAX).await.map_err(|error| format!("GET {url}: {error}"))?;
+        let request = self.http.get(&url).bearer_auth(self.token()).send();
+        let (status, body) = self.exchange("GET", &url, request).await?;
         if status == 200 { Ok(body) } else { Err(format!("GET {url}: {status} {body}")) }
     }
 
@@ -66,10 +60,14 @@ impl<'a> Service<'a> {
             .insert_header(("webhook-id", id))
             .insert_header(("webhook-timestamp", timestamp))
             .insert_header(("webhook-signature", signature));
-        let mut answer = request.send_body(text).await.map_err(|error| format!("POST {url}: {error}"))?;
-        let status = answer.status().as_u16();
-        let body =
-            answer.json().limit(ANSWER_BYTES_MAX).await.map_err(|error| format!("POST {url}: {status}, {error}"))?;
-        Ok((status, body))
+        self.exchange("POST", &url, request.send_body(text)).await
+    }
+
+    async fn exchange(&self, method: &str, url: &str, sending: SendClientRequest) -> Answered {
+        let patience = Duration::from_millis(PATIENCE_MS);
+        let answer = client::exchange(sending, patience, ANSWER_BYTES_MAX).await;
+        let (status, body) = answer.map_err(|why| format!("{method} {url}: {why}"))?;
+        let json = serde_json::from_slice(&body);
+        Ok((status, json.map_err(|_| format!("{method} {url}: {status} {}", client::excerpt(&body)))?))
     }
 }

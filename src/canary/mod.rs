@@ -2,21 +2,30 @@
 //!
 //! It looks at the balance, sends the deposit, times it from the webhook to the frame on two sessions, watches that the
 //! balance then stays what it is on both and over HTTP, connects again as a page that reloads, and takes the deposit back by
-//! a withdrawal. It speaks HTTP and WebSocket like everybody else and knows no other way in. Every wait is bounded; what was
-//! deposited is taken back whatever else went wrong. Start reading at [`run`].
+//! a withdrawal; in a Chromium of its own, too, when it is given one. It speaks HTTP and WebSocket like everybody else and
+//! knows no other way in. Every wait is bounded; what was deposited is taken back whatever else went wrong, an interruption
+//! included. Start reading at [`run`].
 
+mod chromium;
 mod client;
 mod exercise;
+mod expected;
+mod page;
 mod report;
 pub mod schedule;
 mod session;
+mod socket;
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::domain::{Amount, UserId};
 use crate::http::session_token::SessionKeys;
 
+pub use chromium::find as find_chromium;
 pub use exercise::run;
 pub use report::{CanaryReport, Step};
 
@@ -28,6 +37,9 @@ const READ_EVERY_MS: u64 = 1000;
 
 /// How often an entry without an outcome is sent again.
 const SENDS_MAX: u32 = 5;
+
+/// How often a run was interrupted so far.
+pub type Interrupts = watch::Receiver<u32>;
 
 /// What is tested, and with what.
 #[derive(Debug)]
@@ -52,6 +64,8 @@ pub struct Options {
     pub webhook_secret: Vec<u8>,
     /// How long its session tokens last, in seconds.
     pub token_ttl_s: u64,
+    /// A Chromium in which the balance is shown, too.
+    pub browser: Option<PathBuf>,
 }
 
 /// Why a run can't be made at all.
@@ -97,6 +111,7 @@ impl Options {
             keys: SessionKeys::new(&auth.session_secrets),
             webhook_secret: secret.as_bytes().to_vec(),
             token_ttl_s: watch.as_secs() + 600,
+            browser: None,
         })
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::Options;
+
 /// One step.
 #[derive(Debug, Clone, Serialize)]
 pub struct Step {
@@ -38,6 +40,8 @@ pub struct CanaryReport {
     pub frame_ms: Option<f64>,
     /// From the commit to the push, by the service's own clock.
     pub push_ms: Option<f64>,
+    /// From sending the webhook to a page in a browser having told that it is painted; only where there is a browser.
+    pub painted_ms: Option<f64>,
     /// What was done, in order.
     pub steps: Vec<Step>,
     /// What was not as it has to be.
@@ -45,6 +49,24 @@ pub struct CanaryReport {
 }
 
 impl CanaryReport {
+    pub(super) fn new(options: &Options, started_at: String) -> Self {
+        Self {
+            started_at,
+            took_s: 0.0,
+            url: options.url.clone(),
+            user_id: options.user_id.get(),
+            currency: options.currency.clone(),
+            amount: options.amount.display(options.decimals).to_string(),
+            ok: false,
+            answer_ms: None,
+            frame_ms: None,
+            push_ms: None,
+            painted_ms: None,
+            steps: Vec::new(),
+            deviations: Vec::new(),
+        }
+    }
+
     /// As a page.
     pub fn to_markdown(&self) -> String {
         let mut page = format!(

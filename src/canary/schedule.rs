@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::telemetry::canary_runs::CanaryRuns;
 use crate::telemetry::counters::Counters;
 
-use super::{Options, run};
+use super::{Interrupts, Options, run};
 
 /// What can happen begins with zero, so that the first time shows.
 pub fn prepare(counters: &Counters) {
@@ -20,11 +20,24 @@ pub fn prepare(counters: &Counters) {
     }
 }
 
-/// Tests the service every so often, until it is dropped. The first run begins after one interval.
-pub async fn run_every(interval: Duration, options: Options, runs: Arc<CanaryRuns>, counters: Arc<Counters>) {
+/// Tests the service every so often, until it is interrupted. The first run begins after one interval.
+pub async fn run_every(
+    interval: Duration,
+    options: Options,
+    mut interrupts: Interrupts,
+    runs: Arc<CanaryRuns>,
+    counters: Arc<Counters>,
+) {
     loop {
-        sleep(interval).await;
-        let report = run(&options, &mut |_| {}).await;
+        // Interrupted, or nobody is there any more who could.
+        if timeout(interval, interrupts.wait_for(|times| *times > 0)).await.is_ok() {
+            return;
+        }
+        let report = run(&options, interrupts.clone(), &mut |_| {}).await;
+        if *interrupts.borrow() > 0 {
+            report.deviations.iter().for_each(|why| log::info!("the canary, stopped with the service: {why}"));
+            return;
+        }
         let outcome = if report.ok { "ok" } else { "deviation" };
         counters.canary_runs.with_label_values(&[outcome]).inc();
         for (step, ms) in [("answer", report.answer_ms), ("frame", report.frame_ms), ("push", report.push_ms)] {

@@ -1,39 +1,17 @@
-//! A page of the canary's user: an open WebSocket, read by a task of its own that notes when each frame came.
+//! A page of the canary's user as the service knows it: a session.
 
 use std::time::Duration;
 
-use actix_codec::Framed;
-use awc::BoxedSocket;
-use awc::ws::{CloseCode, Codec, Frame, Message};
-use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
-
-use crate::clock::Clock;
 
 use super::PATIENCE_MS;
 use super::client::Service;
-
-/// The most bytes of a frame.
-const FRAME_BYTES_MAX: usize = 1 << 20;
-
-/// Frames that may wait to be looked at.
-const FRAMES_MAX: usize = 1024;
-
-/// A frame, and when it came (monotonic).
-#[derive(Debug)]
-pub(super) struct Heard {
-    pub at_us: u64,
-    pub frame: Value,
-}
+use super::socket::{FRAMES_MAX, Heard, Socket};
 
 /// An open session.
 pub(super) struct Session {
     pub name: &'static str,
-    frames: mpsc::Receiver<Result<Heard, String>>,
-    /// Dropped, it lets the connection close in the orderly way.
-    _open: oneshot::Sender<()>,
+    socket: Socket,
     /// `hello.pacing.min_interval_ms`
     pub min_interval_ms: u64,
     /// The first balance it was sent.
@@ -45,23 +23,18 @@ impl Session {
     pub(super) async fn open(service: &Service<'_>, name: &'static str) -> Result<Self, String> {
         let url = format!("{}/ws", service.options.url);
         let request = service.http.ws(&url).bearer_auth(service.token()).protocols(["balance.v1"]);
-        let connected = timeout(Duration::from_millis(PATIENCE_MS), request.max_frame_size(FRAME_BYTES_MAX).connect());
-        let connected = connected.await.map_err(|_| format!("{name}: no answer to the handshake"))?;
-        let (_, framed) = connected.map_err(|error| format!("{name}: {error}"))?;
-        let (sender, frames) = mpsc::channel(FRAMES_MAX);
-        let (open, closing) = oneshot::channel();
-        actix_rt::spawn(read(framed, sender, closing, service.clock));
-        let mut session = Self { name, frames, _open: open, min_interval_ms: 0, snapshot: Value::Null };
-        let hello = session.expect("hello", 0).await?;
+        let socket = Socket::open(name, request, service.clock).await?;
+        let mut session = Self { name, socket, min_interval_ms: 0, snapshot: Value::Null };
+        let hello = session.expect("hello").await?;
         session.min_interval_ms = hello.frame["pacing"]["min_interval_ms"].as_u64().unwrap_or(0);
-        session.snapshot = session.expect("balance", 0).await?.frame;
+        session.snapshot = session.expect("balance").await?.frame;
         Ok(session)
     }
 
-    /// The next frame, which must be of this type; `more_ms` more patience than usual.
-    async fn expect(&mut self, kind: &str, more_ms: u64) -> Result<Heard, String> {
+    /// The next frame, which must be of this type.
+    async fn expect(&mut self, kind: &str) -> Result<Heard, String> {
         let name = self.name;
-        let heard = self.next(Duration::from_millis(PATIENCE_MS + more_ms)).await?;
+        let heard = self.next(Duration::from_millis(PATIENCE_MS)).await?;
         let heard = heard.ok_or_else(|| format!("{name}: no {kind} came in time"))?;
         if heard.frame["type"] == kind {
             Ok(heard)
@@ -87,50 +60,6 @@ impl Session {
 
     /// The next frame, if one comes in time.
     pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Heard>, String> {
-        match timeout(patience, self.frames.recv()).await {
-            Ok(Some(Ok(heard))) => Ok(Some(heard)),
-            Ok(Some(Err(why))) => Err(format!("{}: {why}", self.name)),
-            Ok(None) => Err(format!("{}: the connection ended", self.name)),
-            Err(_) => Ok(None),
-        }
-    }
-}
-
-async fn read(
-    mut framed: Framed<BoxedSocket, Codec>,
-    frames: mpsc::Sender<Result<Heard, String>>,
-    mut closing: oneshot::Receiver<()>,
-    clock: Clock,
-) {
-    loop {
-        let came = tokio::select! {
-            came = framed.next() => came,
-            _ = &mut closing => {
-                // A connection that can't be written any more is closed, too.
-                let _ = framed.send(Message::Close(Some(CloseCode::Normal.into()))).await;
-                return;
-            }
-        };
-        let at_us = clock.monotonic_us();
-        let heard = match came {
-            Some(Ok(Frame::Text(text))) => match serde_json::from_slice(&text) {
-                Ok(frame) => Ok(Heard { at_us, frame }),
-                Err(error) => Err(format!("a frame that is no JSON: {error}")),
-            },
-            Some(Ok(Frame::Ping(bytes))) => match framed.send(Message::Pong(bytes)).await {
-                Ok(()) => continue,
-                Err(error) => Err(error.to_string()),
-            },
-            Some(Ok(Frame::Pong(_))) => continue,
-            Some(Ok(Frame::Close(reason))) => Err(format!("closed by the service: {reason:?}")),
-            Some(Ok(other)) => Err(format!("a frame that is no text: {other:?}")),
-            Some(Err(error)) => Err(error.to_string()),
-            None => return,
-        };
-        let is_over = heard.is_err();
-        // Full: nobody has looked for a thousand frames, and the run ends as one that heard too much.
-        if frames.try_send(heard).is_err() || is_over {
-            return;
-        }
+        self.socket.next(patience).await
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::{CliError, ConfigOption, print_line};
-use crate::canary::{self, CanaryReport, Options};
+use crate::canary::{self, CanaryReport, Interrupts, Options};
 use crate::domain::UserId;
 
 /// How often the bar moves, in milliseconds.
@@ -37,6 +39,12 @@ pub(super) struct Canary {
     /// How long the balance is watched, such as 30s, 5m or 1h
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     watch: Duration,
+    /// Shows the balance in a headless Chromium, too, and times it until it is painted
+    #[arg(long)]
+    browser: bool,
+    /// Which Chromium [default: CHROMIUM, or chromium, chromium-browser or google-chrome on the PATH]
+    #[arg(long, value_name = "PATH", requires = "browser")]
+    chromium: Option<PathBuf>,
     /// Writes the report to a file, too: Markdown, or JSON when its name ends in .json; may be given again
     #[arg(long, value_name = "FILE")]
     out: Vec<PathBuf>,
@@ -51,9 +59,15 @@ impl Canary {
         let options = options.map_err(|error| CliError::Usage(error.to_string()))?;
         let url = self.url.unwrap_or_else(|| options.url.clone());
         let internal_url = self.internal_url.unwrap_or_else(|| options.internal_url.clone());
-        let options = Options { url, internal_url, ..options };
+        let browser = self.browser.then(|| canary::find_chromium(self.chromium.as_deref())).transpose();
+        let options = Options { url, internal_url, browser: browser.map_err(CliError::Usage)?, ..options };
         let bar = bar();
-        let report = actix::System::new().block_on(canary::run(&options, &mut |what| bar.set_message(what.to_owned())));
+        let report = actix::System::new().block_on(async {
+            let interrupts = interrupts()?;
+            Ok::<_, std::io::Error>(
+                canary::run(&options, interrupts, &mut |what| bar.set_message(what.to_owned())).await,
+            )
+        })?;
         bar.finish_and_clear();
         for file in &self.out {
             std::fs::write(file, rendered(&report, file))?;
@@ -61,6 +75,22 @@ impl Canary {
         print_line(report.to_markdown().trim_end())?;
         if report.ok { Ok(()) } else { Err(CliError::Deviations(report.deviations.len())) }
     }
+}
+
+/// Counts SIGINT and SIGTERM: by the first the run takes back what it has deposited, by the second it ends.
+fn interrupts() -> std::io::Result<Interrupts> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (counting, counted) = watch::channel(0);
+    actix::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            counting.send_modify(|times| *times += 1);
+        }
+    });
+    Ok(counted)
 }
 
 fn rendered(report: &CanaryReport, file: &Path) -> String {

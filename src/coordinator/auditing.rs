@@ -17,7 +17,7 @@ use crate::clock::{self, Clock};
 use crate::domain::UserId;
 use crate::ledger::audit::CachedBalance;
 use crate::ledger::{LedgerError, SqlLedger};
-use crate::limits::{AUDIT_REST_MS, AUDIT_VIOLATIONS_MAX, INSPECTION_MS};
+use crate::limits::{AUDIT_ATTEMPTS_MAX, AUDIT_REST_MS, AUDIT_VIOLATIONS_MAX, INSPECTION_MS};
 use crate::telemetry::counters::Counters;
 
 use super::Registry;
@@ -157,6 +157,7 @@ impl AuditBoard {
 pub async fn run(ledger: Arc<SqlLedger>, registry: Addr<Registry>, board: Arc<AuditBoard>) {
     let rest = Duration::from_millis(AUDIT_REST_MS);
     let mut due_us = board.clock.monotonic_us();
+    let mut failures = 0;
     if board.users_per_s == 0 {
         return;
     }
@@ -169,16 +170,23 @@ pub async fn run(ledger: Arc<SqlLedger>, registry: Addr<Registry>, board: Arc<Au
         loop {
             match audit_next(&ledger, &registry, &board, last).await {
                 Ok(Some((user_id, entries))) => {
-                    last = user_id;
+                    (last, failures) = (user_id, 0);
                     let cost_us = (1 + entries / ENTRIES_PER_USER).saturating_mul(1_000_000) / board.users_per_s;
                     let now_us = board.clock.monotonic_us();
                     due_us = due_us.max(now_us.saturating_sub(BEHIND_MAX_US)).saturating_add(cost_us);
                     sleep(Duration::from_micros(due_us.saturating_sub(now_us))).await;
                 }
                 Ok(None) => break,
-                // The same user again, later.
-                Err(error) => {
+                // The same user again, later. But one whose check never ends well must not keep the others from theirs.
+                Err(Unchecked { user_id, error }) => {
                     board.failed(&error);
+                    failures += 1;
+                    if let Some(user_id) = user_id.filter(|_| failures >= AUDIT_ATTEMPTS_MAX) {
+                        log::warn!(
+                            "audit: user {user_id} could not be checked, and is left for the next round: {error}"
+                        );
+                        (last, failures) = (user_id, 0);
+                    }
                     sleep(rest).await;
                 }
             }
@@ -200,16 +208,24 @@ async fn audit_indexes(ledger: &SqlLedger, board: &AuditBoard) -> Result<(), Led
     Ok(())
 }
 
+/// A check that could not be made; of whom, when that is known.
+struct Unchecked {
+    user_id: Option<i64>,
+    error: LedgerError,
+}
+
 /// Checks the next user; gives its id and how many entries it has.
 async fn audit_next(
     ledger: &SqlLedger,
     registry: &Addr<Registry>,
     board: &AuditBoard,
     last: i64,
-) -> Result<Option<(i64, u64)>, LedgerError> {
-    let Some(user_id) = ledger.next_user(last).await? else { return Ok(None) };
+) -> Result<Option<(i64, u64)>, Unchecked> {
+    let next = ledger.next_user(last).await.map_err(|error| Unchecked { user_id: None, error })?;
+    let Some(user_id) = next else { return Ok(None) };
     let cached = in_memory(registry, user_id).await;
-    let found = ledger.audit_user(user_id, cached).await?;
+    let found = ledger.audit_user(user_id, cached).await;
+    let found = found.map_err(|error| Unchecked { user_id: Some(user_id), error })?;
     board.checked(user_id);
     if found.violations > 0 {
         board.found(Some(user_id), found.violations, found.lines);

@@ -12,7 +12,7 @@ mod service;
 mod state;
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -94,11 +94,15 @@ pub struct Diagnosis {
 ///
 /// # Errors
 /// When the log can't be read.
-pub async fn diagnose(options: &Options) -> std::io::Result<Diagnosis> {
+pub async fn diagnose(options: &Options) -> io::Result<Diagnosis> {
     let log = match &options.log {
         None => None,
-        Some(path) if path.as_os_str() == "-" => Some(LogCounts::read(std::io::stdin().lock())?.report()),
-        Some(path) => Some(LogCounts::read(BufReader::with_capacity(READ_BYTES, File::open(path)?))?.report()),
+        Some(path) if path.as_os_str() == "-" => Some(LogCounts::read(io::stdin().lock())?.report()),
+        Some(path) => {
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+            let file = File::open(path).map_err(named)?;
+            Some(LogCounts::read(BufReader::with_capacity(READ_BYTES, file)).map_err(named)?.report())
+        }
     };
     let clock = Clock::system();
     let mut findings = risks::of_settings(&options.settings, options.config_file.as_deref());

@@ -5,6 +5,8 @@ use std::time::Duration;
 use awc::Client;
 use serde_json::Value;
 
+use crate::client;
+
 use super::Options;
 use super::samples::Samples;
 
@@ -13,6 +15,12 @@ const PATIENCE_MS: u64 = 10_000;
 
 /// The most bytes of an answer: a thousand conflicts with their metadata.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// How the addresses of administrators begin; they share one token.
+const ADMIN: &str = "/admin/";
+
+/// The token is not the right one.
+const UNAUTHORIZED: u16 = 401;
 
 /// The answers; what did not come is null, with the reason in `missing`.
 #[derive(Debug, Default)]
@@ -30,29 +38,31 @@ pub(super) struct Seen {
 
 struct Asker {
     http: Client,
+    /// How addresses begin where nothing else is asked: whoever did not answer, and the doors that did not open.
+    silent: Vec<String>,
     missing: Vec<String>,
 }
 
 impl Seen {
     pub(super) async fn look(options: &Options) -> Self {
-        let http = crate::client::client(Duration::from_millis(PATIENCE_MS));
-        let mut asker = Asker { http, missing: Vec::new() };
-        let (public, internal) = (options.url.clone(), options.internal_url.clone());
-        let mut seen = Self { health: asker.json(&format!("{public}/healthz"), None).await, ..Self::default() };
-        seen.readiness = asker.json(&format!("{internal}/readyz"), None).await;
+        let http = client::client(Duration::from_millis(PATIENCE_MS));
+        let mut asker = Asker { http, silent: Vec::new(), missing: Vec::new() };
+        let (public, internal) = (&options.url, &options.internal_url);
+        let mut seen = Self { health: asker.json(public, "/healthz", None).await, ..Self::default() };
+        seen.readiness = asker.json(internal, "/readyz", None).await;
         let auth = &options.settings.auth;
         let admin = auth.admin_tokens.first().map(|admin| admin.token.expose());
         for (answer, path) in [
-            (&mut seen.registry, "registry"),
-            (&mut seen.audit, "audit"),
-            (&mut seen.canary, "canary"),
-            (&mut seen.conflicts, "conflicts?limit=1000"),
-            (&mut seen.busiest, "actors?limit=10&sort=sessions"),
+            (&mut seen.registry, "/admin/v1/registry"),
+            (&mut seen.audit, "/admin/v1/audit"),
+            (&mut seen.canary, "/admin/v1/canary"),
+            (&mut seen.conflicts, "/admin/v1/conflicts?limit=1000"),
+            (&mut seen.busiest, "/admin/v1/actors?limit=10&sort=sessions"),
         ] {
-            *answer = asker.json(&format!("{internal}/admin/v1/{path}"), admin).await;
+            *answer = asker.json(internal, path, admin).await;
         }
         let token = auth.metrics_token.as_ref().map(|token| token.expose());
-        let text = asker.text(&format!("{internal}/metrics"), token).await.unwrap_or_default();
+        let text = asker.text(internal, "/metrics", token).await.unwrap_or_default();
         seen.metrics = Samples::parse(&text);
         seen.missing = asker.missing;
         seen
@@ -60,23 +70,37 @@ impl Seen {
 }
 
 impl Asker {
-    async fn json(&mut self, url: &str, token: Option<&str>) -> Value {
-        let text = self.text(url, token).await;
+    async fn json(&mut self, base: &str, path: &str, token: Option<&str>) -> Value {
+        let text = self.text(base, path, token).await;
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
-    async fn text(&mut self, url: &str, token: Option<&str>) -> Option<String> {
-        let mut request = self.http.get(url);
+    async fn text(&mut self, base: &str, path: &str, token: Option<&str>) -> Option<String> {
+        let url = format!("{base}{path}");
+        if self.silent.iter().any(|silent| url.starts_with(silent)) {
+            return None;
+        }
+        let mut request = self.http.get(&url);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let answer = async {
-            let mut answer = request.send().await.map_err(|error| error.to_string())?;
-            let body = answer.body().limit(ANSWER_BYTES_MAX).await.map_err(|error| error.to_string())?;
-            let text = String::from_utf8_lossy(&body).into_owned();
-            if answer.status().is_success() { Ok(text) } else { Err(format!("{}: {text}", answer.status())) }
+        let answer = client::exchange(request.send(), Duration::from_millis(PATIENCE_MS), ANSWER_BYTES_MAX).await;
+        let why = match answer {
+            Ok((status, body)) if (200..300).contains(&status) => {
+                return Some(String::from_utf8_lossy(&body).into_owned());
+            }
+            Ok((status, body)) => {
+                if status == UNAUTHORIZED && path.starts_with(ADMIN) {
+                    self.silent.push(format!("{base}{ADMIN}"));
+                }
+                format!("{status}: {}", client::excerpt(&body))
+            }
+            Err(why) => {
+                self.silent.push(format!("{base}/"));
+                why
+            }
         };
-        let answer: Result<String, String> = answer.await;
-        answer.map_err(|why| self.missing.push(format!("GET {url}: {why}"))).ok()
+        self.missing.push(format!("GET {url}: {why}"));
+        None
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn findings(seen: &Seen, now_us: i64) -> Vec<Finding> {
         let severity = if is_down { High } else { Medium };
         found.push(Finding::new(
             severity,
-            "The service does not answer",
+            "The service does not answer, or not with what was asked",
             why.clone(),
             "Is it running, and are --url, --internal-url and the tokens right?",
         ));

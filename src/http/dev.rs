@@ -4,20 +4,18 @@
 //! are not from it. The bench owns no way of its own to the ledger: it signs a webhook and sends it to the own internal
 //! listener over HTTP, so that a page sees the true path and its true time, and never the secret.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderValue, ORIGIN};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use actix_web::middleware::Next;
-use actix_web::rt::net::TcpStream;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::client;
 use crate::clock;
 use crate::domain::Kind;
 
@@ -34,7 +32,7 @@ const TOKEN_REQUEST_BYTES_MAX: usize = 256;
 const ENTRY_BYTES_MAX: usize = 8192;
 
 /// The most bytes of an answer of the internal listener to one entry.
-const ANSWER_BYTES_MAX: u64 = 65_536;
+const ANSWER_BYTES_MAX: usize = 65_536;
 
 /// How much longer than `database.timeout_ms` the answer of the internal listener is waited for, in milliseconds.
 const MARGIN_MS: u64 = 1000;
@@ -98,9 +96,8 @@ pub(super) async fn entries(
     complete(&mut entry, kind);
     let body = Value::Object(entry.clone()).to_string();
     let sent_us = state.clock.now_us();
-    let (status, answer) = send_webhook(&state, path(kind), &body).await?;
+    let (status, answer) = send_webhook(&state, path(kind), body).await?;
     let answered_us = state.clock.now_us();
-    let answer: Value = serde_json::from_slice(&answer).map_err(|_| no_answer("what it answers is no JSON"))?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({
         "status": status,
         "answer": answer,
@@ -130,48 +127,26 @@ fn complete(entry: &mut Map<String, Value>, kind: Kind) {
     }
 }
 
-async fn send_webhook(state: &HttpState, path: &str, body: &str) -> Result<(u16, Vec<u8>), Problem> {
+async fn send_webhook(state: &HttpState, path: &str, body: String) -> Result<(u16, Value), Problem> {
     let to = state.dev_internal_addr.ok_or_else(|| Problem::new(Code::NotFound, "this is not development"))?;
     let secret = state.settings.auth.webhook_secrets.first().ok_or_else(|| no_answer("no secret is configured"))?;
     let (id, timestamp) = (format!("dev_{:016x}", rand::random::<u64>()), state.clock.now_s().to_string());
     let signature = sign(secret.as_bytes(), &id, &timestamp, body.as_bytes());
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\nwebhook-id: {id}\r\nwebhook-timestamp: {timestamp}\r\n\
-         webhook-signature: {signature}\r\n\r\n{body}",
-        length = body.len(),
-    );
     let patience = state.timeout() + Duration::from_millis(MARGIN_MS);
-    match tokio::time::timeout(patience, exchange(to, &request)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(no_answer(&error.to_string())),
-        Err(_) => Err(no_answer("not in time")),
-    }
+    let request = client::plain_client(patience)
+        .post(format!("http://{to}{path}"))
+        .insert_header((CONTENT_TYPE, "application/json"))
+        .insert_header(("webhook-id", id))
+        .insert_header(("webhook-timestamp", timestamp))
+        .insert_header(("webhook-signature", signature));
+    let answer = client::exchange(request.send_body(body), patience, ANSWER_BYTES_MAX).await;
+    let (status, body) = answer.map_err(|why| no_answer(&why))?;
+    let answer = serde_json::from_slice(&body).map_err(|_| no_answer("what it answers is no JSON"))?;
+    Ok((status, answer))
 }
 
 fn no_answer(why: &str) -> Problem {
     Problem::new(Code::Overloaded, format!("the internal listener does not answer: {why}"))
-}
-
-/// Sends a request and reads its answer until the connection ends.
-async fn exchange(to: SocketAddr, request: &str) -> io::Result<(u16, Vec<u8>)> {
-    let mut stream = TcpStream::connect(to).await?;
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
-    parse_answer(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no whole answer"))
-}
-
-/// Status and body of a whole answer with a length, as the own listener writes it.
-fn parse_answer(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
-    let body = &answer[end + 4..];
-    let mut lines = head.split("\r\n");
-    let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let mut fields = lines.filter_map(|line| line.split_once(':'));
-    let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?.1;
-    (length.trim().parse() == Ok(body.len())).then(|| (status, body.to_vec()))
 }
 
 #[cfg(test)]
@@ -200,17 +175,6 @@ mod tests {
         ] {
             assert!(!is_loopback(host), "{host}");
         }
-    }
-
-    #[test]
-    fn an_answer_is_whole_or_none() {
-        let whole = b"HTTP/1.1 422 Unprocessable\r\nContent-Length: 2\r\nx: y\r\n\r\n{}";
-        assert_eq!(parse_answer(whole), Some((422, b"{}".to_vec())));
-        for cut in 0..whole.len() {
-            assert_eq!(parse_answer(&whole[..cut]), None, "{cut}");
-        }
-        assert_eq!(parse_answer(b"HTTP/1.1 200 OK\r\n\r\n{}"), None);
-        assert_eq!(parse_answer(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{}"), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The index of endpoints, a listener each.
 
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig, get, head, post, put};
 use actix_web::{Resource, ResponseError as _};
@@ -17,8 +18,8 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     config.service(
         web::scope("/api/v1")
             .wrap(from_fn(origin::guard))
-            .service(resource("/balance").route(get().to(browser_api::balance)))
-            .service(resource("/entries").route(get().to(browser_api::entries)))
+            .service(resource("/balance", "GET").route(get().to(browser_api::balance)))
+            .service(resource("/entries", "GET").route(get().to(browser_api::entries)))
             .configure(|api| {
                 if state.sessions.sign_in.knows_telegram() {
                     telegram(api)
@@ -27,24 +28,28 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
             .default_service(web::to(not_found)),
     );
     config.service(
-        web::scope("/ws").wrap(from_fn(origin::guard)).service(resource("").route(get().to(upgrade::upgrade))),
+        web::scope("/ws").wrap(from_fn(origin::guard)).service(resource("", "GET").route(get().to(upgrade::upgrade))),
     );
     config.service(
         web::scope("/client")
             .wrap(from_fn(origin::guard))
-            .service(resource("/{file}").route(get().to(client_files::file)).route(head().to(client_files::file)))
+            .service(
+                resource("/{file}", "GET, HEAD")
+                    .route(get().to(client_files::file))
+                    .route(head().to(client_files::file)),
+            )
             .default_service(web::to(not_found)),
     );
     if state.is_dev() {
         config
-            .service(resource("/").route(get().to(pages::index)))
-            .service(resource("/demo/{name}").route(get().to(pages::file)))
+            .service(resource("/", "GET").route(get().to(pages::index)))
+            .service(resource("/demo/{name}", "GET").route(get().to(pages::file)))
             .service(
                 web::scope("/dev/v1")
                     .wrap(from_fn(origin::guard))
                     .wrap(from_fn(dev::guard))
-                    .service(resource("/token").route(post().to(dev::token)))
-                    .service(resource("/entries").route(post().to(dev::entries)))
+                    .service(resource("/token", "POST").route(post().to(dev::token)))
+                    .service(resource("/entries", "POST").route(post().to(dev::entries)))
                     .default_service(web::to(not_found)),
             );
     }
@@ -53,57 +58,58 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
 
 /// What is there only with sign-in by Telegram.
 fn telegram(api: &mut ServiceConfig) {
-    api.service(resource("/sessions").route(post().to(sessions::create)));
+    api.service(resource("/sessions", "POST").route(post().to(sessions::create)));
 }
 
 /// Back ends, administrators and operators.
 pub fn internal(config: &mut ServiceConfig) {
     health(config);
     config
-        .service(resource("/internal/v1/deposits").route(post().to(webhooks::deposits)))
-        .service(resource("/internal/v1/rewards").route(post().to(webhooks::rewards)))
-        .service(resource("/internal/v1/withdrawals").route(post().to(webhooks::withdrawals)))
-        .service(resource("/internal/v1/adjustments").route(post().to(webhooks::adjustments)))
-        .service(resource("/internal/v1/batch").route(post().to(batch::batch)))
-        .service(resource("/internal/v1/tokens").route(post().to(internal_reads::tokens)))
-        .service(resource("/internal/v1/users/{user_id}").route(put().to(internal_reads::put_user)))
-        .service(resource("/internal/v1/users/{user_id}/balance").route(get().to(internal_reads::balance)))
-        .service(resource("/internal/v1/users/{user_id}/entries").route(get().to(internal_reads::entries)))
-        .service(resource("/admin/").route(get().to(admin::index)))
-        .service(resource("/admin/{asset}").route(get().to(admin::asset)))
-        .service(resource("/admin/v1/live").route(get().to(admin::live)))
-        .service(resource("/admin/v1/registry").route(get().to(admin::registry)))
-        .service(resource("/admin/v1/actors").route(get().to(admin::actors)))
-        .service(resource("/admin/v1/actors/{user_id}").route(get().to(admin::actor)))
-        .service(resource("/admin/v1/actors/{user_id}/entries").route(get().to(admin::entries)))
-        .service(resource("/admin/v1/actors/{user_id}/refresh").route(post().to(admin::refresh)))
-        .service(resource("/admin/v1/actors/{user_id}/push").route(post().to(admin::push)))
-        .service(resource("/admin/v1/actors/{user_id}/retire").route(post().to(admin::retire)))
-        .service(resource("/admin/v1/actors/{user_id}/disconnect").route(post().to(admin::disconnect)))
-        .service(resource("/admin/v1/sessions").route(get().to(admin::sessions)))
-        .service(resource("/admin/v1/events").route(get().to(admin::events)))
-        .service(resource("/admin/v1/audit").route(get().to(admin::audit)))
-        .service(resource("/admin/v1/canary").route(get().to(admin::canary)))
-        .service(resource("/admin/v1/log").route(get().to(admin::log)))
-        .service(resource("/admin/v1/conflicts").route(get().to(admin::conflicts)))
-        .service(resource("/metrics").route(get().to(metrics::metrics)))
-        .service(resource("/openapi.json").route(get().to(openapi::document)))
+        .service(resource("/internal/v1/deposits", "POST").route(post().to(webhooks::deposits)))
+        .service(resource("/internal/v1/rewards", "POST").route(post().to(webhooks::rewards)))
+        .service(resource("/internal/v1/withdrawals", "POST").route(post().to(webhooks::withdrawals)))
+        .service(resource("/internal/v1/adjustments", "POST").route(post().to(webhooks::adjustments)))
+        .service(resource("/internal/v1/batch", "POST").route(post().to(batch::batch)))
+        .service(resource("/internal/v1/tokens", "POST").route(post().to(internal_reads::tokens)))
+        .service(resource("/internal/v1/users/{user_id}", "PUT").route(put().to(internal_reads::put_user)))
+        .service(resource("/internal/v1/users/{user_id}/balance", "GET").route(get().to(internal_reads::balance)))
+        .service(resource("/internal/v1/users/{user_id}/entries", "GET").route(get().to(internal_reads::entries)))
+        .service(resource("/admin/", "GET").route(get().to(admin::index)))
+        .service(resource("/admin/{asset}", "GET").route(get().to(admin::asset)))
+        .service(resource("/admin/v1/live", "GET").route(get().to(admin::live)))
+        .service(resource("/admin/v1/registry", "GET").route(get().to(admin::registry)))
+        .service(resource("/admin/v1/actors", "GET").route(get().to(admin::actors)))
+        .service(resource("/admin/v1/actors/{user_id}", "GET").route(get().to(admin::actor)))
+        .service(resource("/admin/v1/actors/{user_id}/entries", "GET").route(get().to(admin::entries)))
+        .service(resource("/admin/v1/actors/{user_id}/refresh", "POST").route(post().to(admin::refresh)))
+        .service(resource("/admin/v1/actors/{user_id}/push", "POST").route(post().to(admin::push)))
+        .service(resource("/admin/v1/actors/{user_id}/retire", "POST").route(post().to(admin::retire)))
+        .service(resource("/admin/v1/actors/{user_id}/disconnect", "POST").route(post().to(admin::disconnect)))
+        .service(resource("/admin/v1/sessions", "GET").route(get().to(admin::sessions)))
+        .service(resource("/admin/v1/events", "GET").route(get().to(admin::events)))
+        .service(resource("/admin/v1/audit", "GET").route(get().to(admin::audit)))
+        .service(resource("/admin/v1/canary", "GET").route(get().to(admin::canary)))
+        .service(resource("/admin/v1/log", "GET").route(get().to(admin::log)))
+        .service(resource("/admin/v1/conflicts", "GET").route(get().to(admin::conflicts)))
+        .service(resource("/metrics", "GET").route(get().to(metrics::metrics)))
+        .service(resource("/openapi.json", "GET").route(get().to(openapi::document)))
         .default_service(web::to(not_found));
 }
 
 fn health(config: &mut ServiceConfig) {
     config
-        .service(resource("/healthz").route(get().to(health::healthz)))
-        .service(resource("/readyz").route(get().to(health::readyz)));
+        .service(resource("/healthz", "GET").route(get().to(health::healthz)))
+        .service(resource("/readyz", "GET").route(get().to(health::readyz)));
 }
 
-/// A path whose other methods are refused as such.
-fn resource(path: &str) -> Resource {
+/// A path whose other methods are refused as such, with those that it has.
+fn resource(path: &str, methods: &'static str) -> Resource {
+    let wrong_method = move || async move {
+        let mut refusal = Problem::new(Code::MethodNotAllowed, "this path does not have this method").error_response();
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+        refusal
+    };
     web::resource(path.to_owned()).app_data(Route::default()).default_service(web::to(wrong_method))
-}
-
-async fn wrong_method() -> actix_web::HttpResponse {
-    Problem::new(Code::MethodNotAllowed, "this path does not have this method").error_response()
 }
 
 async fn not_found() -> actix_web::HttpResponse {

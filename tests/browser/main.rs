@@ -9,6 +9,7 @@ mod support;
 
 mod bench;
 mod bursts;
+mod canary;
 mod dashboard;
 mod driver;
 mod elsewhere;

@@ -1,10 +1,11 @@
 //! The canary: a service in order passes, and what is wrong is seen.
 
+use std::ffi::OsString;
 use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::{Database, TestApp, eventually, on_both_databases, on_sqlite, run_program};
+use crate::support::{Database, PATIENCE, Process, TestApp, eventually, on_both_databases, on_sqlite, run_program};
 use crate::{assert_timestamp, balances};
 
 on_both_databases![a_service_in_order_passes_and_is_left_as_it_was, somebody_else_who_writes_is_seen];
@@ -13,6 +14,10 @@ on_sqlite![
     a_service_that_is_not_there_fails,
     what_can_not_be_tested_is_refused,
     the_service_tests_itself_as_often_as_it_is_told,
+    a_browser_that_is_not_there_is_named,
+    interrupted_it_takes_back_what_it_has_deposited,
+    interrupted_again_it_ends_and_says_what_is_left,
+    a_service_that_stops_takes_back_what_its_own_canary_has_deposited,
 ];
 
 const USER: u64 = 900;
@@ -59,19 +64,23 @@ async fn a_service_in_order_passes_and_is_left_as_it_was(database: Database) {
     app.assert_ledger_holds();
 }
 
+/// Until both of its sessions have been told of the deposit.
+async fn both_sessions_are_told(app: &TestApp) {
+    eventually("it watches", async || {
+        let sessions = app.admin("/admin/v1/sessions").await.ok()["sessions"].clone();
+        let told = sessions.as_array().expect("a list").iter().filter(|s| s["last_version"] == 1).count();
+        (told == 2).then_some(())
+    })
+    .await;
+}
+
 /// Runs it and does something as soon as it watches.
 async fn while_it_watches(app: &TestApp, act: impl AsyncFnOnce()) -> (Output, Value) {
     let output = std::thread::scope(|scope| {
         let running = scope.spawn(|| canary(app, &["--watch", "5s", "--out", "report.json"]));
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
-                // Both sessions have been told of the deposit.
-                eventually("it watches", async || {
-                    let sessions = app.admin("/admin/v1/sessions").await.ok()["sessions"].clone();
-                    let told = sessions.as_array().expect("a list").iter().filter(|s| s["last_version"] == 1).count();
-                    (told == 2).then_some(())
-                })
-                .await;
+                both_sessions_are_told(app).await;
                 act().await;
             });
         });
@@ -153,4 +162,86 @@ async fn the_service_tests_itself_as_often_as_it_is_told(database: Database) {
     assert!(metrics.value("balance_canary_runs_total{outcome=\"ok\"}") >= 2.0);
     assert_eq!(metrics.value("balance_canary_runs_total{outcome=\"deviation\"}"), 0.0);
     assert!(metrics.value("balance_canary_seconds{step=\"frame\"}") > 0.0);
+}
+
+async fn a_browser_that_is_not_there_is_named(database: Database) {
+    let app = TestApp::start(database).await;
+    let output = canary(&app, &["--browser", "--chromium", "/nowhere/chromium"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("there is no Chromium at /nowhere/chromium"), "{said}");
+    // A browser that ends at once: what it said is told, and nothing was deposited.
+    std::fs::write(app.dir.path().join("broken"), "#!/bin/sh\necho no display >&2\nexit 3\n").expect("written");
+    assert!(std::process::Command::new("chmod").args(["+x"]).arg(app.dir.path().join("broken")).status().is_ok());
+    let output = canary(&app, &["--browser", "--chromium", "./broken", "--out", "report.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(deviations(&report(&app, &output)).contains("it has ended: no display"));
+    assert_eq!(app.entries(USER).await, Vec::<Value>::new());
+}
+
+/// Starts one that watches for an hour, and waits until it does.
+async fn started(app: &TestApp) -> Process {
+    let (url, internal_url) = (format!("http://{}", app.public), format!("http://{}", app.internal));
+    let arguments =
+        ["canary", "--config", "config.toml", "--user", "900", "--url", &url, "--internal-url", &internal_url];
+    let more = ["--watch", "1h", "--out", "report.json"];
+    let arguments: Vec<OsString> = arguments.iter().chain(&more).map(OsString::from).collect();
+    let running = Process::start(app.dir.path(), &arguments, &[], &app.dir.path().join("canary.log"));
+    both_sessions_are_told(app).await;
+    running
+}
+
+fn written_report(app: &TestApp) -> Value {
+    let text = std::fs::read_to_string(app.dir.path().join("report.json")).expect("a report");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+async fn interrupted_it_takes_back_what_it_has_deposited(database: Database) {
+    for signal in ["INT", "TERM"] {
+        let app = TestApp::start(database).await;
+        let mut running = started(&app).await;
+        running.signal(signal);
+        assert_eq!(running.wait(PATIENCE).await.code(), Some(1), "{signal}");
+        let report = written_report(&app);
+        assert_eq!(report["deviations"], json!(["interrupted"]), "{report}");
+        let balance = app.backend(&format!("/internal/v1/users/{USER}/balance")).await.ok();
+        assert_eq!((&balance["version"], &balance["balances"]["TON"]), (&json!(2), &json!("0.000000000")));
+    }
+}
+
+async fn interrupted_again_it_ends_and_says_what_is_left(database: Database) {
+    let app = TestApp::start(database).await;
+    let mut running = started(&app).await;
+    // The service hangs, so nothing can be taken back.
+    app.signal("STOP");
+    let pid = running.pid();
+    eventually("it gives up", async || {
+        running.signal("INT");
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // A child that has ended stays there until somebody waits for it.
+        stat.contains(") Z ").then_some(())
+    })
+    .await;
+    assert_eq!(running.wait(PATIENCE).await.code(), Some(1));
+    app.signal("CONT");
+    let report = written_report(&app);
+    let deposit = app.entries(USER).await.last().expect("the deposit")["event_id"].clone();
+    let deposit = deposit.as_str().expect("a string").to_owned();
+    let said = deviations(&report);
+    assert!(said.contains(&format!("left behind: 0.100000000 TON of deposit {deposit}")), "{said}");
+    assert!(said.contains(&deposit.replace(":in", ":out")), "{said}");
+}
+
+async fn a_service_that_stops_takes_back_what_its_own_canary_has_deposited(database: Database) {
+    let mut app = TestApp::on(database)
+        .set("canary.every_s", 1)
+        .set("canary.user_id", 900)
+        .set("canary.watch_s", 3600)
+        .start()
+        .await;
+    both_sessions_are_told(&app).await;
+    assert_eq!(app.stop().await.code(), Some(0));
+    let amounts: Vec<i64> = app.database.entries(None).iter().map(|entry| entry.amount).collect();
+    assert_eq!(amounts, [100_000_000, -100_000_000]);
+    app.assert_ledger_holds();
 }

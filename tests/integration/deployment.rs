@@ -7,9 +7,13 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Database, Scrape, TestApp, on_sqlite};
+use crate::support::{Database, Scrape, TestApp, eventually, on_sqlite};
 
-on_sqlite![rules_and_dashboard_ask_only_for_metrics_that_are_there, promtool_finds_nothing_to_say_about_the_metrics,];
+on_sqlite![
+    rules_and_dashboard_ask_only_for_metrics_that_are_there,
+    rules_and_dashboard_ask_only_for_labels_that_are_there,
+    promtool_finds_nothing_to_say_about_the_metrics,
+];
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -66,6 +70,71 @@ async fn rules_and_dashboard_ask_only_for_metrics_that_are_there(database: Datab
     }
 }
 
+/// The labels that an expression selects of a metric: `name{label="value"}`.
+fn selected(expr: &str) -> Vec<(String, String)> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut found = Vec::new();
+    for (at, _) in expr.match_indices('{') {
+        let name = expr[..at].rsplit(|c| !word(c)).next().expect("a part");
+        let inside = expr[at + 1..].split('}').next().expect("a part");
+        // No value of ours has a comma or an equals sign in it.
+        let labels = inside.split(',').map(|matcher| matcher.trim().split(['=', '!']).next().expect("a part"));
+        found.extend(labels.map(|label| (name.to_owned(), label.trim().to_owned())));
+    }
+    found
+}
+
+/// The labels that an expression groups or joins by.
+fn grouped(expr: &str) -> Vec<String> {
+    let lists = ["by (", "on ("].iter().flat_map(|word| expr.split(word).skip(1));
+    let labels = lists.flat_map(|rest| rest.split(')').next().expect("a part").split(','));
+    labels.map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).collect()
+}
+
+async fn rules_and_dashboard_ask_only_for_labels_that_are_there(database: Database) {
+    let (app, _) = scrape(database).await;
+    // What has a label for each way to go wrong has none before.
+    let unsigned = app.http.post(format!("http://{}/internal/v1/deposits", app.internal)).send().await;
+    assert_eq!(unsigned.expect("an answer").status(), 401);
+    let without_token = app.http.get(format!("http://{}/admin/v1/registry", app.internal)).send().await;
+    assert_eq!(without_token.expect("an answer").status(), 401);
+    drop(app.session(1).await);
+    let foreign = app.http.get(format!("http://{}/ws", app.public)).header("origin", "http://elsewhere.example");
+    assert_eq!(foreign.send().await.expect("an answer").status(), 403);
+    let scrape = eventually("the session is closed", async || {
+        let scrape = app.metrics().await;
+        (scrape.series("balance_sessions_closed_total").count() > 0).then_some(scrape)
+    })
+    .await;
+    let labels_of = |name: &str| -> BTreeSet<String> {
+        let of_prometheus = ["instance", "job"].map(str::to_owned);
+        let series = scrape.samples.keys().filter(|series| series.split('{').next() == Some(name));
+        let own = series.flat_map(|series| selected(series)).map(|(_, label)| label);
+        own.chain(of_prometheus).collect()
+    };
+    let dashboard = dashboard();
+    let targets = panels(&dashboard).flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    let mut asked: Vec<(String, Vec<String>)> = Vec::new();
+    for target in targets {
+        let legend = target["legendFormat"].as_str().unwrap_or_default();
+        let shown = legend.split("{{").skip(1).map(|rest| rest.split("}}").next().expect("a part").trim().to_owned());
+        asked.push((target["expr"].as_str().expect("an expression").to_owned(), shown.collect()));
+    }
+    let rules = read("deploy/prometheus/alerts.yaml");
+    let rules = rules.split("expr: ").skip(1).map(|rest| rest.split("labels: {").next().expect("a part").to_owned());
+    asked.extend(rules.map(|expr| (expr, Vec::new())));
+    assert!(asked.len() > 40, "{}", asked.len());
+    for (expr, shown) in asked {
+        for (name, label) in selected(&expr) {
+            assert!(labels_of(&name).contains(&label), "{name} has no label {label}: {expr}");
+        }
+        let metrics = named(&expr);
+        for label in grouped(&expr).into_iter().chain(shown) {
+            assert!(metrics.iter().any(|name| labels_of(name).contains(&label)), "nothing has a label {label}: {expr}");
+        }
+    }
+}
+
 async fn promtool_finds_nothing_to_say_about_the_metrics(database: Database) {
     let (app, _) = scrape(database).await;
     let text = app.metrics_answer(None).await.text;
@@ -80,6 +149,16 @@ async fn promtool_finds_nothing_to_say_about_the_metrics(database: Database) {
     let output = promtool.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
+
+#[test]
+fn what_to_do_is_told_for_each_alert() {
+    let (rules, told) = (read("deploy/prometheus/alerts.yaml"), read("docs/operations.md"));
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    for alert in alerts {
+        assert!(told.contains(&format!("`{alert}`")), "docs/operations.md says nothing of {alert}");
+    }
 }
 
 #[test]

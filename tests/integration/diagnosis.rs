@@ -1,8 +1,12 @@
 //! The diagnosis: it finds what is risky or wrong, names the evidence, and touches nothing.
 
 use std::process::Output;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::entry;
 use crate::support::{
@@ -16,6 +20,9 @@ on_sqlite![
     fragments_of_a_log_are_counted,
     no_secret_is_in_the_report,
     what_can_not_be_read_fails,
+    a_wrong_token_is_one_finding,
+    one_that_answers_without_end_is_a_finding_and_ends_nothing,
+    what_somebody_else_says_is_cut_short,
 ];
 
 fn diagnose(app: &TestApp, more: &[&str], input: &[u8]) -> Output {
@@ -130,7 +137,7 @@ async fn risky_settings_are_found_without_a_service(database: Database) {
     assert_found(&report, "medium", "pacing.debounce_ms 9000 > pacing.min_interval_ms 5000");
     assert_found(&report, "low", "auth.webhook_tolerance_s 3600");
     assert_found(&report, "low", "1 of 1 in auth.admin_tokens have no name");
-    assert_found(&report, "high", "GET http://127.0.0.1:2/admin/v1/registry");
+    assert_found(&report, "high", "GET http://127.0.0.1:2/readyz");
     assert_eq!(report["facts"]["state"], Value::Null);
 }
 
@@ -187,7 +194,70 @@ async fn no_secret_is_in_the_report(database: Database) {
 async fn what_can_not_be_read_fails(database: Database) {
     let app = TestApp::start(database).await;
     let output = diagnose(&app, &["--log", "no-such.log"], b"");
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("no-such.log"), "{said}");
     let output = diagnose(&app, &["--format", "xml"], b"");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+async fn a_wrong_token_is_one_finding(database: Database) {
+    let app = TestApp::start(database).await;
+    let variables = [("BALANCE_AUTH__ADMIN_TOKENS".to_owned(), "another-token-than-the-service-has".to_owned())];
+    let (url, internal_url) = (format!("http://{}", app.public), format!("http://{}", app.internal));
+    let arguments = ["diagnose", "--config", "config.toml", "--format", "json", "--url", &url, "--internal-url"];
+    let report = json_of(&run_program(app.dir.path(), &[&arguments[..], &[&internal_url]].concat(), &variables, b""));
+    assert_found(&report, "high", "/admin/v1/registry: 401");
+    assert_eq!(with(&report, ": 401").len(), 1, "{:#}", report["findings"]);
+}
+
+/// Stands where the service should be: answers each connection with a head and then a piece again and again, so many times.
+async fn stranger(head: &'static str, piece: Vec<u8>, times: u32, pause: Duration) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let serving = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(head.as_bytes()).await;
+            for _ in 0..times {
+                // The other side may have enough.
+                if stream.write_all(&piece).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(pause).await;
+            }
+        }
+    });
+    (url, serving)
+}
+
+async fn report_on(url: &str, app: &TestApp) -> Value {
+    let (dir, url) = (app.dir.path().to_owned(), url.to_owned());
+    let running = tokio::task::spawn_blocking(move || {
+        let arguments =
+            ["diagnose", "--config", "config.toml", "--format", "json", "--url", &url, "--internal-url", &url];
+        run_program(&dir, &arguments, &[], b"")
+    });
+    json_of(&running.await.expect("it ends"))
+}
+
+async fn one_that_answers_without_end_is_a_finding_and_ends_nothing(database: Database) {
+    let app = TestApp::start(database).await;
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+    let (url, serving) = stranger(head, b"x".to_vec(), 600, Duration::from_millis(100)).await;
+    let report = report_on(&url, &app).await;
+    serving.abort();
+    // Once: who does not answer is not asked for the rest.
+    assert_found(&report, "high", "no whole answer within");
+}
+
+async fn what_somebody_else_says_is_cut_short(database: Database) {
+    let app = TestApp::start(database).await;
+    let head = "HTTP/1.1 500 No\r\ncontent-length: 4000000\r\nconnection: close\r\n\r\n";
+    let piece = b"| # `\x1b[2J\n".repeat(40_000);
+    let (url, serving) = stranger(head, piece, 10, Duration::ZERO).await;
+    let report = report_on(&url, &app).await;
+    serving.abort();
+    let found = with(&report, "/admin/v1/registry: 500: | # `");
+    let evidence = found.first().expect("a finding")["evidence"].as_str().expect("text").to_owned();
+    assert!(evidence.len() < 600 && !evidence.contains(['\n', '\x1b']), "{evidence}");
 }

@@ -11,7 +11,7 @@ on_both_databases![
     memory_that_differs_from_the_ledger_is_found_until_it_is_read_again,
     an_index_that_was_dropped_is_found,
 ];
-on_sqlite![an_audit_that_is_off_checks_nothing];
+on_sqlite![an_audit_that_is_off_checks_nothing, a_user_that_can_not_be_checked_keeps_nobody_else_from_it];
 
 const USERS: u64 = 12;
 
@@ -164,4 +164,20 @@ async fn an_audit_that_is_off_checks_nothing(database: Database) {
     let state = state(&app).await;
     assert_eq!((&state["users_per_s"], &state["round"], &state["users_total"]), (&json!(0), &json!(0), &json!(0)));
     assert_eq!((&state["last_round"], &state["last_error"]), (&Value::Null, &Value::Null));
+}
+
+async fn a_user_that_can_not_be_checked_keeps_nobody_else_from_it(database: Database) {
+    let app = fast(database).await;
+    for user_id in 1..=3 {
+        app.accepted("deposits", user_id, &format!("d{user_id}"), "1").await;
+    }
+    // No text, so the row can't be read.
+    app.database.sql("UPDATE entries SET currency = CAST(x'ff' AS TEXT) WHERE user_id = 2");
+    let state = eventually("a round without that user is over", async || {
+        let state = state(&app).await;
+        (state["last_round"]["users"] == 2 && !state["last_error"].is_null()).then_some(state)
+    })
+    .await;
+    assert_timestamp(&state["last_error"]["at"]);
+    assert!(app.log().contains("audit: user 2 could not be checked"), "{}", app.log());
 }

@@ -7,13 +7,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::routes::{BOTH, DEVELOPMENT, INTERNAL, PUBLIC, TELEGRAM};
-use crate::support::{ADMIN_TOKEN, Database, PATIENCE, TestApp, WEBHOOK_SECRET, now_s, on_sqlite, sign, token};
+use crate::support::{ADMIN_TOKEN, Answer, Database, PATIENCE, TestApp, WEBHOOK_SECRET, now_s, on_sqlite, sign, token};
 
 on_sqlite![
     nothing_internal_exists_on_the_public_listener,
     nothing_public_exists_on_the_internal_listener,
     no_spelling_of_a_path_leads_to_the_other_listener,
     health_is_on_both_listeners_and_the_demo_on_neither,
+    a_wrong_method_is_told_which_ones_there_are,
 ];
 
 /// A body that each signed endpoint but a batch could take.
@@ -158,4 +159,19 @@ async fn no_spelling_of_a_path_leads_to_the_other_listener(database: Database) {
     }
     assert!(asked > 100, "{asked} ways were tried");
     assert!(app.entries(7).await.is_empty());
+}
+
+async fn a_wrong_method_is_told_which_ones_there_are(database: Database) {
+    let app = TestApp::start(database).await;
+    for (listener, routes) in [(app.public, [BOTH, PUBLIC]), (app.internal, [BOTH, INTERNAL])] {
+        for (method, path) in routes.concat() {
+            let answer = app.http.delete(format!("http://{listener}{path}")).send().await.expect("an answer");
+            let answer = Answer::read(answer).await.expect("whole");
+            answer.problem(405, "method_not_allowed");
+            let allowed: Vec<&str> = answer.header("allow").split(", ").collect();
+            assert!(allowed.contains(&method), "{method} {path}: {allowed:?}");
+            let listed = routes.concat().iter().filter(|(_, other)| *other == path).count();
+            assert_eq!(allowed.len(), listed, "{path}: {allowed:?}");
+        }
+    }
 }

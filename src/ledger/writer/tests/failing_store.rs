@@ -1,14 +1,10 @@
 //! A store whose N-th step fails: a wrapper around a real one that counts and records every step of input or output.
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 
 use crate::ledger::AdminAction;
 use crate::ledger::batch::{Keys, Loaded, Plan};
 use crate::ledger::store::{PutUser, PutUserOutcome, Store, StoreError};
-
-/// The longest that a test waits for its writer.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the writer asks of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +81,18 @@ impl Failure {
 #[derive(Debug, Default)]
 struct Shared {
     steps: Mutex<Vec<Step>>,
-    /// Whether the next `begin` waits, and whether it does so now.
-    gate: Mutex<(bool, bool)>,
+    gate: Mutex<Gate>,
     turned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    /// The next `begin` waits.
+    is_closed: bool,
+    /// One does so now.
+    has_arrived: bool,
+    /// The store is gone, and the writer's thread with it: nobody will come.
+    is_left: bool,
 }
 
 /// The test's end of a [`FailingStore`].
@@ -97,21 +102,21 @@ pub(super) struct Steps(Arc<Shared>);
 impl Steps {
     /// The next `begin` waits for [`Steps::open`].
     pub(super) fn close(&self) {
-        *self.0.gate.lock().expect("no panic holds it") = (true, false);
+        let mut gate = self.0.gate.lock().expect("no panic holds it");
+        (gate.is_closed, gate.has_arrived) = (true, false);
     }
 
-    /// Waits until a `begin` waits.
+    /// Waits until a `begin` waits. Not for so long: the machine may stand still in the midst of it.
     pub(super) fn await_arrival(&self) {
         let gate = self.0.gate.lock().expect("no panic holds it");
-        let waited = self.0.turned.wait_timeout_while(gate, PATIENCE, |(_, has_arrived)| !*has_arrived);
-        let (gate, timeout) = waited.expect("no panic holds it");
-        drop(gate);
-        assert!(!timeout.timed_out(), "the writer does not begin: did it panic?");
+        let waited = self.0.turned.wait_while(gate, |gate| !gate.has_arrived && !gate.is_left);
+        let has_arrived = waited.expect("no panic holds it").has_arrived;
+        assert!(has_arrived, "the writer has ended: did it panic?");
     }
 
     /// Lets it go on.
     pub(super) fn open(&self) {
-        self.0.gate.lock().expect("no panic holds it").0 = false;
+        self.0.gate.lock().expect("no panic holds it").is_closed = false;
         self.0.turned.notify_all();
     }
 
@@ -178,9 +183,16 @@ impl FailingStore {
 
     fn wait_at_the_gate(&self) {
         let mut gate = self.shared.gate.lock().expect("no panic holds it");
-        gate.1 = true;
+        gate.has_arrived = true;
         self.shared.turned.notify_all();
-        drop(self.shared.turned.wait_while(gate, |(is_closed, _)| *is_closed).expect("no panic holds it"));
+        drop(self.shared.turned.wait_while(gate, |gate| gate.is_closed).expect("no panic holds it"));
+    }
+}
+
+impl Drop for FailingStore {
+    fn drop(&mut self) {
+        self.shared.gate.lock().expect("no panic holds it").is_left = true;
+        self.shared.turned.notify_all();
     }
 }
 

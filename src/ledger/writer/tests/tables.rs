@@ -15,6 +15,9 @@ use crate::ledger::store::StoreOptions;
 use crate::ledger::testing::{Fault, MemoryStore};
 use crate::ledger::{audit, migrations};
 
+/// The longest wait for a lock, in milliseconds.
+const LOCK_MS: u64 = 600_000;
+
 /// Where a run keeps its ledger.
 pub(super) enum Tables {
     Memory(MemoryStore),
@@ -55,8 +58,9 @@ impl Tables {
                 FailingStore::new(Box::new(store.clone()), plan, later)
             }
             Self::Sqlite { path, .. } => {
-                let options =
-                    StoreOptions { currencies: Currencies::default(), timeout_ms: 5000, lock_timeout_ms: 1000 };
+                // A lock of SQLite's own (its log is begun anew, say) is waited for, however slow the machine is.
+                let (timeout_ms, lock_timeout_ms) = (LOCK_MS, LOCK_MS);
+                let options = StoreOptions { currencies: Currencies::default(), timeout_ms, lock_timeout_ms };
                 let store = SqliteStore::new(path.clone(), options);
                 FailingStore::new(Box::new(store), plan, || unreachable!("a local COMMIT is not on its way"))
             }
@@ -72,7 +76,7 @@ impl Tables {
                 tables.loaded.events.iter().map(|(event, recorded)| (event.to_string(), of(recorded))).collect()
             }
             Self::Sqlite { path, .. } => {
-                let mut connection = sqlite::connect(path, 5000).expect("it opens");
+                let mut connection = sqlite::connect(path, LOCK_MS).expect("it opens");
                 let columns = (entries::event_id, entries::user_id, entries::version, entries::amount);
                 let rows: Vec<(String, i64, i64, i64)> =
                     entries::table.select(columns).load(&mut connection).expect("rows");
