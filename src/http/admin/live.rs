@@ -122,7 +122,8 @@ pub(in crate::http) async fn live(request: HttpRequest, state: web::Data<HttpSta
     authorize(&request, &state)?;
     let LiveQuery { snapshots, user_id } = query(&request)?;
     let watched = user_id.map(UserId::new).transpose();
-    let watched = watched.map_err(|error| Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id"))?;
+    let watched =
+        watched.map_err(|error| Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id"))?;
     let left = snapshots.unwrap_or(LIVE_SNAPSHOTS_MAX);
     if !(1..=LIVE_SNAPSHOTS_MAX).contains(&left) {
         let refusal = format!("snapshots must be 1 to {LIVE_SNAPSHOTS_MAX}");

@@ -29,7 +29,8 @@ function view() {
 function show() {
   const [name, id] = view();
   document.title = isIn ? `${text(name)}${name === 'user' && id ? ` ${id}` : ''} · ${text('title')}` : text('title');
-  for (const one of VIEWS) find(one).hidden = !isIn || one !== name;
+  // Not by the names of the hash: what is jumped to takes the focus.
+  for (const one of VIEWS) find(`view-${one}`).hidden = !isIn || one !== name;
   for (const link of document.querySelectorAll('#views a')) {
     if (link.hash === `#${name}`) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
@@ -101,7 +102,7 @@ async function signIn(token) {
   state();
   show();
   // What had the focus is gone.
-  if (document.activeElement === document.body) document.querySelector('#views a[aria-current]').focus();
+  if (find('sign-in').contains(document.activeElement) || document.activeElement === document.body) document.querySelector('#views a[aria-current]').focus();
 }
 
 function signOut(why) {

@@ -50,7 +50,7 @@ export class Overview {
     const now = series.latest;
     if (!now) return;
     // What stands here is this snapshot's.
-    find('overview').dataset.at = now.at;
+    find('view-overview').dataset.at = now.at;
     tiles(series, now);
     this.#draw(series, now);
     lastEntries(now);
@@ -125,6 +125,7 @@ function pair(one, other) {
 
 function tile(name, value, more = null, className = '') {
   const element = make('div', 'tile');
+  element.dataset.tile = name;
   const figure = make('p', className);
   figure.append(value ?? '–');
   const below = make('small');
