@@ -130,7 +130,7 @@ async fn a_user_who_is_not_in_memory_has_a_past_and_can_be_loaded() {
     browser.click("#find-user button").await;
     browser.until("document.querySelectorAll('#user-entries tbody tr').length === 2").await;
     browser.until("document.getElementById('inside').textContent.startsWith('Not in memory')").await;
-    until_equal(&browser, "#user-found", 18, || told(&app, USER)).await;
+    until_equal(&browser, "#user-found", 16, || told(&app, USER)).await;
     assert_eq!(app.admin(&format!("/admin/v1/actors/{USER}")).await.status, 404, "looking at it loads nothing");
     browser.click("#activate").await;
     browser.until("document.getElementById('activate').hidden").await;
