@@ -43,6 +43,7 @@ function show() {
     overview.show(series);
   }
   listen();
+  find('list-error').textContent = '';
   list();
 }
 
@@ -66,14 +67,17 @@ async function list() {
     if (error.status === 401) return signOut(explain(error));
     why = explain(error);
   }
-  find('list-error').textContent = isIn ? why : '';
+  if (isIn && view()[0] === name) find('list-error').textContent = why;
 }
 
 function state(error) {
   if (error?.status === 401) return signOut(explain(error));
-  find('link').className = error ? 'link is-bad' : 'link';
-  if (error) find('link').textContent = text('away', explain(error));
-  else find('link').textContent = series.latest ? text('live', time(series.latest.at)) : text('connecting');
+  const now = error ? null : series.latest;
+  const words = error ? text('away', explain(error)) : text(now ? 'live' : 'connecting');
+  find('link').className = error ? 'is-bad' : '';
+  // It is read aloud when it changes; the time beside it is not.
+  if (find('link').textContent !== words) find('link').textContent = words;
+  find('link-time').textContent = now ? time(now.at) : '';
 }
 
 function take(name, data) {
@@ -114,7 +118,7 @@ function signOut(why) {
   userView.close();
   find('sign-in').hidden = false;
   find('views').hidden = find('sign-out').hidden = find('zone').hidden = true;
-  find('link').textContent = '';
+  find('link').textContent = find('link-time').textContent = '';
   find('sign-in-error').textContent = why;
   show();
   find('token').focus();
@@ -128,7 +132,9 @@ find('sign-in').addEventListener('submit', (event) => {
 find('sign-out').addEventListener('click', () => location.reload());
 find('sort').addEventListener('change', list);
 addEventListener('hashchange', show);
-setInterval(() => isIn && !document.hidden && list(), LISTS_MS);
+const listAgain = () => isIn && !document.hidden && list();
+setInterval(listAgain, LISTS_MS);
+document.addEventListener('visibilitychange', listAgain);
 speak(() => {
   find('zone').textContent = text('zone', zone());
   overview?.rename();

@@ -31,6 +31,8 @@ function details(run, isOpen) {
   summary.append(verdict, ' ', moment(run.started_at), ', ', field('amount', run.amount), ' ', field('currency', run.currency), ', ', took);
   const steps = make('div', 'wide');
   steps.tabIndex = 0;
+  steps.setAttribute('role', 'region');
+  steps.setAttribute('aria-label', text('steps'));
   const row = ({ name, ms, seen }, index) => [name, ms === null ? null : field(`steps.${index}.ms`, number(ms, 2)), field(`steps.${index}.seen`, seen)];
   table(steps, ['step', 'ms', 'seen'], run.steps.map(row));
   host.append(summary, ...run.deviations.map((deviation) => make('p', 'is-bad', deviation)), steps);

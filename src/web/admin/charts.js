@@ -9,8 +9,8 @@ const HEIGHT = 180;
 const COLOURS = 5;
 /** The least width of a chart, in seconds. */
 const LEAST_S = 60;
-/** What may lie between two times on the axis, in seconds: never less than what its words can tell apart. */
-const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400];
+/** What may lie between two times on the axis, in seconds. */
+const STEPS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400];
 const charts = new Set();
 
 // Later, since a chart of another size may change what is observed.
@@ -34,10 +34,10 @@ export const UNITS = {
 };
 
 // Not uPlot's own: they know English alone.
-export const TIME = { label: '', value: (plot, at, _, index) => written(clock, index === null ? plot.data[0].at(-1) : at) };
+export const TIME = { label: '', value: (plot, at, _, index) => written((time) => clock(time), index === null ? plot.data[0].at(-1) : at) };
 const written = (write, value) => (value === null || value === undefined ? '–' : write(value));
 
-export const timeAxis = () => axis({ space: 80, incrs: STEPS_S, values: (_, splits) => splits.map(clock) });
+export const timeAxis = () => axis({ space: 80, incrs: STEPS_S, values: (_, splits, __, ___, step) => splits.map((at) => clock(at, step < 1)) });
 
 export const axis = (more = {}) => ({
   stroke: () => colour('hint'),

@@ -17,6 +17,7 @@ function panel(conflict) {
   const host = make('section', 'panel conflict');
   // It scrolls, and has to by keys, too.
   host.tabIndex = 0;
+  host.setAttribute('aria-label', conflict.event_id);
   const whole = make('table');
   const head = whole.createTHead().insertRow();
   for (const name of ['field', 'inLedger', 'refused']) {

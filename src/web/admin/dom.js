@@ -14,7 +14,7 @@ export const colour = (name) => getComputedStyle(document.documentElement).getPr
 
 /**
  * Makes `host` hold what is given, and touches only what differs: what a person has selected, focused or scrolled to stays,
- * though it is written every second.
+ * though it is written every second. What is given must not listen to anything: it may be no more than copied from.
  */
 export function put(host, ...fresh) {
   const old = [...host.childNodes];
@@ -22,14 +22,11 @@ export function put(host, ...fresh) {
     const known = old[index];
     if (!known) host.append(node);
     else if (known.isEqualNode(node)) continue;
-    else if (isKeepable(known, node)) rewrite(known, node);
+    else if (known.nodeName === node.nodeName) rewrite(known, node);
     else known.replaceWith(node);
   }
   old.slice(fresh.length).forEach((node) => node.remove());
 }
-
-// What listens to clicks is not known by its looks.
-const isKeepable = (known, node) => known.nodeName === node.nodeName && !['BUTTON', 'SELECT'].includes(node.nodeName);
 
 function rewrite(known, node) {
   if (known.nodeType === Node.TEXT_NODE) {

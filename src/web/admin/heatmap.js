@@ -11,12 +11,12 @@ export class HeatMap extends Chart {
   #state;
   #readout = make('p', 'readout hint');
 
-  constructor(host, title, group) {
+  constructor(host, title, empty, group) {
     const state = { bounds: [], cells: [] };
     const splits = () => state.bounds.map((_, index) => index + 0.5).filter((_, index) => index % 3 === 0);
     const values = (_, rows) => rows.map((at) => bound(state.bounds, Math.floor(at)));
     super(host, title, [], {
-      empty: 'nothingTimed',
+      empty,
       group,
       series: [TIME, { paths: () => null, points: { show: false } }],
       scales: { y: { range: () => [0, state.bounds.length + 1] } },

@@ -27,15 +27,15 @@ export class Overview {
 
   constructor() {
     const host = find('charts');
-    const times = { unit: UNITS.seconds, empty: 'nothingTimed', group: GROUP };
+    const times = (empty) => ({ unit: UNITS.seconds, empty, group: GROUP });
     this.#charts = {
       entries: lines(host, 'entriesPerS', KINDS, { group: GROUP }),
       pushes: lines(host, 'pushesPerS', ['direct', 'paced'], { group: GROUP }),
-      commit: lines(host, 'commitTime', ['p50', 'p99'], times),
-      heatCommit: new HeatMap(host, 'heatCommit', GROUP),
-      displayed: lines(host, 'displayedTime', ['p50', 'p99'], times),
-      heatDisplayed: new HeatMap(host, 'heatDisplayed', GROUP),
-      toPush: lines(host, 'pushTime', ['p50', 'p99'], times),
+      commit: lines(host, 'commitTime', ['p50', 'p99'], times('nothingCommitted')),
+      heatCommit: new HeatMap(host, 'heatCommit', 'nothingCommitted', GROUP),
+      displayed: lines(host, 'displayedTime', ['p50', 'p99'], times('nothingDisplayed')),
+      heatDisplayed: new HeatMap(host, 'heatDisplayed', 'nothingDisplayed', GROUP),
+      toPush: lines(host, 'pushTime', ['p50', 'p99'], times('nothingPushed')),
       failures: lines(host, 'errorsPerS', FAILURES, { group: GROUP }),
       queues: lines(host, 'queueDepth', ['single', 'bulk'], { group: GROUP }),
       presence: lines(host, 'presence', ['sessions', 'actors'], { group: GROUP }),

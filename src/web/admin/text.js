@@ -4,14 +4,14 @@ export const TEXTS = {
   en: {
     title: 'Balance: operations', language: 'Language', views: 'Views', overview: 'Overview', user: 'User', conflicts: 'Conflicts', canary: 'Canary',
     token: "Administrator's token", tokenHint: "It stays in this page's memory and is gone when the page is.", signIn: 'Sign in', signOut: 'Sign out',
-    live: (time) => `live, ${time}`, away: (why) => `no live data: ${why}`, connecting: 'connecting…', zone: (name) => `Times are those of ${name}; point at one for the exact time in UTC.`,
+    live: 'live', away: (why) => `no live data: ${why}`, connecting: 'connecting…', zone: (name) => `Times are those of ${name}; point at one for the exact time in UTC.`,
     error_unauthorized: 'No administrator has this token.', error_rate_limited: 'Too many failed sign-ins from this address: wait a moment.', error_unreachable: 'the service can not be reached', error_silent: 'the stream has fallen silent',
     error_overloaded: 'too many are watching already', error_ledger_unavailable: 'the ledger does not answer', error_shutting_down: 'the service is stopping',
     entriesPerS: 'Entries per second', pushesPerS: 'Pushes per second', sessionsOpen: 'Sessions', ofLimit: (limit) => `of ${limit}`, actors: 'Resident actors',
     withSessions: (count) => `${count} with sessions`, hitRatio: 'Cache hit ratio', queues: 'Queues of the ledger', singleBulk: 'single / bulk', commitP99: 'Commit p99, 1 min',
     displayedP99: 'Displayed p99, 1 min', drift: 'Violations', uptime: 'Running for', errorsLately: 'Errors, 1 min', errorsPerS: 'Errors per second', commitTime: 'Commit: time', pushTime: 'Commit to push: time', displayedTime: 'Commit to displayed: time',
     heatCommit: 'Commit: how many took how long', heatDisplayed: 'Commit to displayed: how many took how long', pointAt: 'Point at a cell for its count.', cell: (time, bound, count) => `${time}: ${bound}: ${count}`,
-    nothingYet: 'Nothing to show yet.', nothingTimed: 'Nothing was committed, pushed or displayed lately.', windowHint: 'Charts begin when this page is opened and go back 10 minutes; drag to enlarge, double-click to return. For what was before there is Prometheus: /metrics.', queueDepth: 'Entries waiting for the ledger', presence: 'Sessions and actors',
+    nothingYet: 'Nothing to show yet.', nothingCommitted: 'Nothing was committed lately.', nothingPushed: 'Nothing was pushed lately.', nothingDisplayed: 'No page has told lately what it shows.', windowHint: 'Charts begin when this page is opened and go back 10 minutes; drag to enlarge, double-click to return. For what was before there is Prometheus: /metrics.', queueDepth: 'Entries waiting for the ledger', presence: 'Sessions and actors',
     single: 'single', bulk: 'bulk', p50: 'p50', p99: 'p99', direct: 'direct', paced: 'paced', deposit: 'deposit', reward: 'reward', withdrawal: 'withdrawal', adjustment: 'adjustment', unknown: 'unknown',
     lastEntries: 'Last entry of each kind', kind: 'Kind', at: 'When', silentFor: 'Silent for', accepted: 'Accepted', duplicate: 'Repeated', rejected: 'Rejected', errors: 'Errors and closed sessions', sinceStart: 'Since the start', lately: 'Last minute', noErrors: 'Nothing was refused, nothing has failed, no session has ended.',
     where: 'Where', code: 'Code', webhook_rejected: 'webhook', ws_rejected: 'sign-in', ledger: 'ledger', sessions_closed: 'session closed',
@@ -26,19 +26,19 @@ export const TEXTS = {
     askRefresh: (id) => `Read the balance of user ${id} from the ledger again?`, askPush: (id) => `Send user ${id} what waits, whatever the pacing says?`, askRetire: (id) => `Take user ${id} out of memory?`, askDisconnect: (id) => `Close all sessions of user ${id}?`,
     doIt: 'Do it', cancel: 'Cancel', done: (order, answer) => `${order}: ${answer}`, ok: 'done', not_resident: 'not in memory', busy: 'busy', pushed_lately: 'pushed lately', nothingToPush: 'nothing waited',
     conflictsHint: 'Entries that were refused because their event id was known with other content.', field: 'Field', inLedger: 'In the ledger', refused: 'Refused', noConflicts: 'There was none.',
-    schedule: (every) => (every ? `Runs every ${every} s.` : 'It is not scheduled (canary.every_s).'), allWell: 'all well', deviated: 'deviated', step: 'Step', ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd', seen: 'Seen', answerMs: 'answer', frameMs: 'frame', pushMs: 'push', canaryTimes: 'Times of the runs', noRuns: 'It has not run yet.', latestCanary: 'Latest canary', notScheduled: 'not scheduled', notYet: 'not yet',
+    schedule: (every) => (every ? `Runs every ${every} s.` : 'It is not scheduled (canary.every_s).'), allWell: 'all well', deviated: 'deviated', step: 'Step', steps: 'Steps', ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd', seen: 'Seen', answerMs: 'answer', frameMs: 'frame', pushMs: 'push', canaryTimes: 'Times of the runs', noRuns: 'It has not run yet.', latestCanary: 'Latest canary', notScheduled: 'not scheduled', notYet: 'not yet',
   },
   ru: {
     title: 'Баланс: эксплуатация', language: 'Язык', views: 'Разделы', overview: 'Обзор', user: 'Пользователь', conflicts: 'Конфликты', canary: 'Канарейка',
     token: 'Токен администратора', tokenHint: 'Он хранится только в памяти этой страницы и исчезает вместе с ней.', signIn: 'Войти', signOut: 'Выйти',
-    live: (time) => `на связи, ${time}`, away: (why) => `нет живых данных: ${why}`, connecting: 'соединение…', zone: (name) => `Время: ${name}; наведите указатель, чтобы увидеть точное время в UTC.`,
+    live: 'на связи', away: (why) => `нет живых данных: ${why}`, connecting: 'соединение…', zone: (name) => `Время: ${name}; наведите указатель, чтобы увидеть точное время в UTC.`,
     error_unauthorized: 'Такого токена нет ни у одного администратора.', error_rate_limited: 'Слишком много неудачных входов с этого адреса: подождите немного.', error_unreachable: 'сервис недоступен', error_silent: 'поток замолчал',
     error_overloaded: 'наблюдающих уже слишком много', error_ledger_unavailable: 'журнал не отвечает', error_shutting_down: 'сервис останавливается',
     entriesPerS: 'Записей в секунду', pushesPerS: 'Отправок в секунду', sessionsOpen: 'Сессии', ofLimit: (limit) => `из ${limit}`, actors: 'Акторов в памяти',
     withSessions: (count) => `${count} с сессиями`, hitRatio: 'Попадания в кэш', queues: 'Очереди журнала', singleBulk: 'одиночные / пакеты', commitP99: 'Запись p99, 1 мин',
     displayedP99: 'Показ p99, 1 мин', drift: 'Нарушения', uptime: 'Работает', errorsLately: 'Ошибки, 1 мин', errorsPerS: 'Ошибок в секунду', commitTime: 'Запись: время', pushTime: 'От записи до отправки: время', displayedTime: 'От записи до показа: время',
     heatCommit: 'Запись: сколько и как долго', heatDisplayed: 'От записи до показа: сколько и как долго', pointAt: 'Наведите указатель на клетку, чтобы увидеть число.', cell: (time, bound, count) => `${time}: ${bound}: ${count}`,
-    nothingYet: 'Показывать пока нечего.', nothingTimed: 'В последнее время ничего не записывалось, не отправлялось и не показывалось.', windowHint: 'Графики начинаются с открытия страницы и охватывают 10 минут; выделите участок, чтобы увеличить, двойной щелчок вернёт всё. О более раннем знает Prometheus: /metrics.', queueDepth: 'Записи в очереди журнала', presence: 'Сессии и акторы',
+    nothingYet: 'Показывать пока нечего.', nothingCommitted: 'В последнее время ничего не записывалось.', nothingPushed: 'В последнее время ничего не отправлялось.', nothingDisplayed: 'В последнее время ни одна страница не сообщала о показе.', windowHint: 'Графики начинаются с открытия страницы и охватывают 10 минут; выделите участок, чтобы увеличить, двойной щелчок вернёт всё. О более раннем знает Prometheus: /metrics.', queueDepth: 'Записи в очереди журнала', presence: 'Сессии и акторы',
     single: 'одиночные', bulk: 'пакеты', p50: 'p50', p99: 'p99', direct: 'сразу', paced: 'размеренно', deposit: 'пополнение', reward: 'награда', withdrawal: 'вывод', adjustment: 'корректировка', unknown: 'неизвестно',
     lastEntries: 'Последняя запись каждого вида', kind: 'Вид', at: 'Когда', silentFor: 'Тишина', accepted: 'Принято', duplicate: 'Повторы', rejected: 'Отклонено', errors: 'Ошибки и закрытые сессии', sinceStart: 'С запуска', lately: 'За минуту', noErrors: 'Ничего не отклонено, сбоев не было, ни одна сессия не закрылась.',
     where: 'Где', code: 'Код', webhook_rejected: 'вебхук', ws_rejected: 'вход', ledger: 'журнал', sessions_closed: 'сессия закрыта',
@@ -53,7 +53,7 @@ export const TEXTS = {
     askRefresh: (id) => `Прочитать баланс пользователя ${id} из журнала заново?`, askPush: (id) => `Отправить пользователю ${id} всё ожидающее, не соблюдая темп?`, askRetire: (id) => `Выгрузить пользователя ${id} из памяти?`, askDisconnect: (id) => `Закрыть все сессии пользователя ${id}?`,
     doIt: 'Выполнить', cancel: 'Отмена', done: (order, answer) => `${order}: ${answer}`, ok: 'сделано', not_resident: 'нет в памяти', busy: 'занят', pushed_lately: 'недавно отправлял', nothingToPush: 'ничего не ждало',
     conflictsHint: 'Записи, отклонённые потому, что их ключ уже известен с другим содержанием.', field: 'Поле', inLedger: 'В журнале', refused: 'Отклонено', noConflicts: 'Не было ни одного.',
-    schedule: (every) => (every ? `Запускается каждые ${every} с.` : 'По расписанию не запускается (canary.every_s).'), allWell: 'всё хорошо', deviated: 'отклонения', step: 'Шаг', ms: 'мс', s: 'с', min: 'мин', h: 'ч', d: 'д', seen: 'Увидено', answerMs: 'ответ', frameMs: 'кадр', pushMs: 'отправка', canaryTimes: 'Времена запусков', noRuns: 'Ещё не запускалась.', latestCanary: 'Последняя канарейка', notScheduled: 'не по расписанию', notYet: 'ещё нет',
+    schedule: (every) => (every ? `Запускается каждые ${every} с.` : 'По расписанию не запускается (canary.every_s).'), allWell: 'всё хорошо', deviated: 'отклонения', step: 'Шаг', steps: 'Шаги', ms: 'мс', s: 'с', min: 'мин', h: 'ч', d: 'д', seen: 'Увидено', answerMs: 'ответ', frameMs: 'кадр', pushMs: 'отправка', canaryTimes: 'Времена запусков', noRuns: 'Ещё не запускалась.', latestCanary: 'Последняя канарейка', notScheduled: 'не по расписанию', notYet: 'ещё нет',
   },
 };
 const KEY = 'balance-admin language';
@@ -105,8 +105,9 @@ export function moment(when) {
   return element;
 }
 
-/** Unix seconds as the time of day. */
-export const clock = (at_s) => format('DateTimeFormat', CLOCK).format(new Date(at_s * 1_000));
+/** Unix seconds as the time of day, with thousandths when they tell more. */
+export const clock = (at_s, isFine = false) =>
+  format('DateTimeFormat', isFine ? { ...CLOCK, fractionalSecondDigits: 3 } : CLOCK).format(new Date(at_s * 1_000));
 
 /** Whose time it is. */
 export function zone() {

@@ -19,6 +19,7 @@ const unread = () => ({ entries: null, version: undefined, isKnown: false, isOld
 
 export class UserView {
   #userId = null;
+  #isOpen = false;
   #countdown;
   #timeline;
   /** What the stream told of the user last, and when. */
@@ -41,16 +42,20 @@ export class UserView {
   }
 
   open(id) {
-    if (id !== this.#userId) this.#forget();
+    // It may be written again, in another language, while somebody types.
+    if (this.#isOpen && id === this.#userId) return;
+    this.#forget();
     this.#userId = id;
     find('user-start').hidden = id !== null;
     find('user-id').value = id ?? '';
-    if (id === null) find('user-id').focus();
+    if (id === null && !this.#isOpen) find('user-id').focus();
+    this.#isOpen = true;
     clearInterval(this.#countdown);
     this.#countdown = setInterval(() => this.#count(), COUNTDOWN_MS);
   }
 
   close() {
+    this.#isOpen = false;
     clearInterval(this.#countdown);
     this.#forget();
   }

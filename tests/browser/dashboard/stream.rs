@@ -32,11 +32,11 @@ async fn after_a_restart_the_page_comes_back_by_itself() {
     browser.until(&format!("{LENGTH} > 2 && {counted} === '1'")).await;
     app.stop().await;
     let link = "document.getElementById('link')";
-    browser.until(&format!("{link}.className === 'link is-bad'")).await;
+    browser.until(&format!("{link}.className === 'is-bad'")).await;
     assert_eq!(browser.text("#link").await, "no live data: the service can not be reached");
     let at = browser.value(AT).await;
     app.start_again().await;
-    browser.until(&format!("{AT} > {at} && {link}.className === 'link'")).await;
+    browser.until(&format!("{AT} > {at} && {link}.className === ''")).await;
     // The new process counts from 0, and nothing is drawn across.
     assert_eq!(browser.value(counted).await, "0");
     browser.until(&format!("{LENGTH} > 1")).await;
@@ -48,7 +48,7 @@ async fn after_a_restart_the_page_comes_back_by_itself() {
     app.accepted("deposits", USER, "d2", "1").await;
     browser.until("document.querySelectorAll('#happenings tbody tr').length === 1").await;
     app.stop().await;
-    browser.until(&format!("{link}.className === 'link is-bad'")).await;
+    browser.until(&format!("{link}.className === 'is-bad'")).await;
     app.start_again().await;
     browser.until("document.getElementById('happenings').textContent.startsWith('Nothing has happened')").await;
     browser.until("document.querySelectorAll('#user-entries tbody tr').length === 3").await;

@@ -114,7 +114,7 @@ async fn a_cell_of_the_heat_map_tells_its_count() {
     assert_eq!(browser.text(".readout").await, "Point at a cell for its count.");
     let heat = "[...document.querySelectorAll('.chart-body')].find((one) => one.querySelector('.readout'))";
     let note = format!("{heat}.nextSibling.textContent");
-    browser.until(&format!("{note} === 'Nothing was committed, pushed or displayed lately.'")).await;
+    browser.until(&format!("{note} === 'Nothing was committed lately.'")).await;
     app.batch(json!([
         {"kind": "reward", "event_id": "b1", "user_id": USER, "currency": "UNI", "amount": "1"},
         {"kind": "reward", "event_id": "b2", "user_id": USER, "currency": "UNI", "amount": "1"},
