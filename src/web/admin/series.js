@@ -3,7 +3,7 @@
 /** So far back it goes, in seconds, and never further than so many snapshots. */
 export const WINDOW_S = 600;
 const SNAPSHOTS_MAX = 700;
-/** Between snapshots that are further apart nothing is drawn, in seconds. */
+/** Snapshots that are further apart have a gap between them, in seconds. */
 const GAP_S = 5;
 /** By so much clock and uptime of one process may disagree: the uptime is in whole seconds. */
 const RESTART_S = 3;
@@ -19,6 +19,8 @@ export class Series {
     if (last && isAnother(last, now)) this.#snapshots = [];
     // Of older ones only the numbers are needed.
     else if (last) this.#snapshots[this.#snapshots.length - 1] = { at_s: last.at_s, registry: last.registry, counters: last.counters };
+    // Nothing is known of what lies between, so no line may lead across.
+    if (this.latest && now.at_s - last.at_s > GAP_S) this.#snapshots.push({ at_s: (last.at_s + now.at_s) / 2, isGap: true });
     this.#snapshots.push(now);
     const first = this.#snapshots.findIndex(({ at_s }) => at_s >= now.at_s - WINDOW_S);
     this.#snapshots.splice(0, Math.max(first, this.#snapshots.length - SNAPSHOTS_MAX));
@@ -33,7 +35,7 @@ export class Series {
   }
 
   level(pick) {
-    return this.#snapshots.map((snapshot) => pick(snapshot) ?? null);
+    return this.#snapshots.map((snapshot) => (snapshot.isGap ? null : (pick(snapshot) ?? null)));
   }
 
   /** How fast a count grew before each snapshot, per second; null where that is not known. */
@@ -60,15 +62,15 @@ export class Series {
 
   #since(seconds) {
     const now = this.latest;
-    const first = now && this.#snapshots.find((snapshot) => snapshot.at_s >= now.at_s - seconds);
+    const first = now && this.#snapshots.find((snapshot) => !snapshot.isGap && snapshot.at_s >= now.at_s - seconds);
     return first === now ? undefined : first;
   }
 
   #steps(of) {
     return this.#snapshots.map((now, index) => {
       const before = this.#snapshots[index - 1];
-      const seconds = before ? now.at_s - before.at_s : Infinity;
-      return seconds > GAP_S ? null : of(before, now, seconds);
+      const isKnown = before && !before.isGap && !now.isGap;
+      return isKnown ? of(before, now, now.at_s - before.at_s) : null;
     });
   }
 }

@@ -44,9 +44,12 @@ async fn go(browser: &Browser, view: &str) {
         .await;
 }
 
-/// A service in which what is paced waits for long.
+/// A service in which what is paced waits for long, and sessions that say nothing stay.
 fn slow() -> Builder {
-    dev(Database::Sqlite).set("pacing.debounce_ms", 600_000).set("pacing.min_interval_ms", 900_000)
+    dev(Database::Sqlite)
+        .set("pacing.debounce_ms", 600_000)
+        .set("pacing.min_interval_ms", 900_000)
+        .set("limits.idle_timeout_ms", 3_600_000)
 }
 
 /// Something of everything: two entries, one refused as a conflict and one as too much.

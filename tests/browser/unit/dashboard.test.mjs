@@ -26,7 +26,9 @@ test('a rate is what was added between two snapshots, by the time between them',
 });
 
 test('across a gap nothing is claimed, and a restart begins anew', () => {
-  assert.deepEqual(series(snapshot(10, 100), snapshot(60, 200)).rate(pushes), [null, null]);
+  const torn = series(snapshot(10, 100), snapshot(60, 200));
+  assert.deepEqual([torn.rate(pushes), torn.level(pushes), torn.buckets(commit)], [[null, null, null], [100, null, 200], [null, null, null]]);
+  assert.deepEqual([torn.times[1] - torn.times[0], torn.growthLately(pushes, 60), torn.growthLately(pushes, 30)], [25, 100, null]);
   const restarted = series(snapshot(10, 100), { ...snapshot(12, 3), registry: { uptime_s: 1, pushes_direct: 3 } });
   assert.deepEqual(restarted.level(pushes), [3]);
   const older = series(snapshot(10, 100), { ...snapshot(60, 200), registry: { uptime_s: 40, pushes_direct: 200 } });
