@@ -16,7 +16,7 @@
 //! | [`Retire`], [`LedgerRecovered`], [`Revalidate`], [`CloseSessions`] | registry | actor | – |
 //! | [`SessionsGone`] | actor | registry | – |
 //! | [`InspectRegistry`], [`ListActors`], [`ListRecent`] | admin | registry | totals, summaries, the latest events |
-//! | [`InspectResident`], [`ListSessions`], [`RetireActor`], [`PeekBalance`] | admin, audit | registry | see [`administration`] |
+//! | [`InspectResident`], [`ListSessions`], [`RetireActor`], [`PeekBalance`] | admin, audit | registry | see `messages/administration.rs` |
 //! | [`Shutdown`] | app | registry | – |
 
 mod administration;
