@@ -94,13 +94,31 @@ function tiles(series, { registry, counters, audit, canary }) {
     tile('displayedP99', p99(displayed)),
     tile('errorsLately', failed === null ? null : number(failed), null, failed > 0 ? 'is-bad' : ''),
     tile('drift', known('counters.drift', counters.drift), audit.users_per_s === 0 ? text('off') : null, counters.drift > 0 ? 'is-bad' : 'is-good'),
-    tile('sessionsOpen', known('registry.sessions', registry.sessions), filled('ofLimit', known('counters.sessions_limit', counters.sessions_limit))),
-    tile('actors', known('registry.actors', registry.actors), filled('withSessions', known('registry.actors_with_sessions', registry.actors_with_sessions))),
-    tile('hitRatio', field('registry.cache_hit_ratio', `${number(registry.cache_hit_ratio * 100, 1)}\u00a0%`)),
+    tile('sessionsOpen', known('registry.sessions', registry.sessions), filled('ofLimit', known('counters.sessions_limit', counters.sessions_limit)), isNearly(registry.sessions, counters.sessions_limit)),
+    actorsTile(registry, known),
+    tile('hitRatio', field('registry.cache_hit_ratio', percent(registry.cache_hit_ratio)), hitsLately(series)),
     tile('queues', pair(known('registry.queue_single', registry.queue_single), known('registry.queue_bulk', registry.queue_bulk)), text('singleBulk')),
     canaryTile(canary),
     tile('uptime', field('registry.uptime_s', duration(registry.uptime_s * 1_000))),
   );
+}
+
+const percent = (part) => `${number(part * 100, 1)}\u00a0%`;
+/** From nine tenths of a limit on it is a matter for somebody. */
+const isNearly = (count, limit) => (count >= 0.9 * limit ? 'is-bad' : '');
+
+function actorsTile(registry, known) {
+  const more = filled('withSessions', known('registry.actors_with_sessions', registry.actors_with_sessions));
+  const rebuilt = filled('rebuilt', known('registry.actors_rebuilt', registry.actors_rebuilt));
+  rebuilt.className = 'is-bad';
+  // Anything but 0 is a bug, and 0 tells nothing.
+  if (registry.actors_rebuilt > 0) more.append(', ', rebuilt);
+  return tile('actors', known('registry.actors', registry.actors), more);
+}
+
+function hitsLately(series) {
+  const [hits, misses] = ['cache_hits', 'cache_misses'].map((name) => series.growthLately(({ registry }) => registry[name], LATELY_S));
+  return text('hitsLately', hits + misses > 0 ? percent(hits / (hits + misses)) : '–');
 }
 
 function canaryTile({ every_s: every, latest }) {

@@ -61,6 +61,7 @@ fn seen() -> String {
     format!(
         "(() => ({{ at: document.getElementById('view-overview').dataset.at, figures: {}, \
            tiles: Object.fromEntries([...document.querySelectorAll('.tile')].map((one) => [one.dataset.tile, one.querySelector('p').textContent])), \
+           lately: document.querySelector('[data-tile=hitRatio] small').textContent, \
            charts: [...document.querySelectorAll('#charts .chart-body')].map(({{ chart }}) => chart.data), \
            legends: [...document.querySelectorAll('#charts .chart-body')].map((one) => \
              [...one.querySelectorAll('.u-legend .u-series:not(:first-child) .u-value')].map((value) => value.textContent)) }}))()",
@@ -218,6 +219,13 @@ fn assert_tiles(page: &Value, by_time: &ByTime<'_>, now: &Value) {
         let p99 = quantile(0.99, &buckets(old, now, histogram), now, histogram).expect("some came in");
         assert!(shows_duration(&tile(name), p99 * 1000.0), "{} {p99}", tile(name));
     }
+    let grown = |name: &str| number(now, &format!("registry.{name}")) - number(old, &format!("registry.{name}"));
+    let (hits, misses) = (grown("cache_hits"), grown("cache_misses"));
+    let lately = page["lately"].as_str().expect("words").replace('\u{a0}', " ");
+    let ratio = lately.strip_prefix("last minute: ").expect("words").trim_end_matches(" %");
+    let is_right =
+        if hits + misses > 0.0 { shows(ratio, 100.0 * hits / (hits + misses), 0.05) } else { ratio == "–" };
+    assert!(is_right, "{lately}, {hits}, {misses}");
     let canary = &now["canary"]["latest"]["ok"];
     assert_eq!(tile("latestCanary"), if *canary == true { "all well" } else { "deviated" });
 }
