@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::driver::Browser;
 
 /// The longest that page and API may take to agree; both go on while they are asked.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One figure: its place in the answer, its words, and its exact time when it is one.
 #[derive(Debug)]
