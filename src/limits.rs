@@ -157,6 +157,9 @@ pub const LIVE_LISTENERS_MAX: u64 = 32;
 /// The most snapshots of one stream; who wants more comes back.
 pub const LIVE_SNAPSHOTS_MAX: u32 = 3600;
 
+/// The latest that happened to a user of which a listener is told at once.
+pub const LIVE_EVENTS_MAX: usize = 200;
+
 /// The latest violations that a snapshot has.
 pub const LIVE_VIOLATIONS_MAX: usize = 5;
 

@@ -37,16 +37,22 @@ async fn reward(app: &TestApp, event_id: &str, amount: &str) {
 
 /// What axe finds serious in the page, which are rules of WCAG and good habits.
 pub async fn assert_accessible(browser: &Browser, of: &str) {
-    let Some(packages) = npm_packages() else { return };
+    let found = axe(browser).await;
+    let is_serious = |one: &&Value| one[0] == "serious" || one[0] == "critical";
+    let serious: Vec<&Value> = found.iter().filter(is_serious).collect();
+    assert!(serious.is_empty(), "{of}: {serious:#?}");
+    assert_eq!(browser.value("record.errors").await, json!([]), "{of}");
+}
+
+/// All that axe finds: how serious it is, the rule, and where; nothing when axe is not there.
+pub async fn axe(browser: &Browser) -> Vec<Value> {
+    let Some(packages) = npm_packages() else { return Vec::new() };
     let axe = std::fs::read_to_string(packages.join("axe-core/axe.min.js")).expect("it is there");
     browser.client().execute(&axe, vec![]).await.expect("axe runs");
     let run = "const done = arguments[0]; axe.run().then(({ violations }) => done(violations.map((one) => \
                [one.impact, one.id, one.nodes.map((node) => node.html + ' ' + node.failureSummary)])))";
     let found = browser.client().execute_async(run, vec![]).await.expect("axe answers");
-    let is_serious = |one: &&Value| one[0] == "serious" || one[0] == "critical";
-    let serious: Vec<&Value> = found.as_array().expect("a list").iter().filter(is_serious).collect();
-    assert!(serious.is_empty(), "{of}: {serious:#?}");
-    assert_eq!(browser.value("record.errors").await, json!([]), "{of}");
+    found.as_array().expect("a list").clone()
 }
 
 async fn assert_fits(browser: &Browser, of: &str) {

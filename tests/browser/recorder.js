@@ -1,7 +1,7 @@
 // Runs before a page's own scripts: keeps what goes over its sockets, and every number and state that it ever showed.
 (() => {
   const now = () => performance.timeOrigin + performance.now();
-  const record = (window.record = { frames: [], sockets: 0, shown: [], exact: [], states: [], tokens: 0, restored: 0, errors: [] });
+  const record = (window.record = { frames: [], sockets: 0, shown: [], exact: [], states: [], tokens: 0, restored: 0, asked: [], errors: [] });
 
   const last = {}; // of each currency, whatever was forgotten since
 
@@ -21,6 +21,7 @@
 
   const { fetch } = window;
   window.fetch = (...options) => {
+    record.asked.push(String(options[0]));
     if (String(options[0]).endsWith('/dev/v1/token')) record.tokens += 1;
     return fetch(...options);
   };

@@ -104,7 +104,8 @@ pub(in crate::http) async fn actor(request: HttpRequest, state: web::Data<HttpSt
     Ok(HttpResponse::Ok().json(inspection.ok_or_else(absent)?))
 }
 
-async fn inspect(state: &HttpState, user_id: UserId) -> Result<Option<ActorInspection>, Problem> {
+/// One actor from inside, or from outside when it does not answer; nothing when it is not resident.
+pub(super) async fn inspect(state: &HttpState, user_id: UserId) -> Result<Option<ActorInspection>, Problem> {
     let asked = state.registry.send(InspectResident(user_id)).timeout(state.timeout());
     let Some(Inspected { from_outside, from_inside }) = asked.await.map_err(|_| no_answer())? else { return Ok(None) };
     Ok(Some(match tokio::time::timeout(patience(state), from_inside).await {

@@ -21,9 +21,10 @@ macro_rules! embedded {
     };
 }
 
-const FILES: [(&str, &str); 15] = embedded![
+const FILES: [(&str, &str); 18] = embedded![
     "":
     "actions.js",
+    "actor.js",
     "admin.css",
     "admin.js",
     "api.js",
@@ -32,7 +33,9 @@ const FILES: [(&str, &str); 15] = embedded![
     "compare.js",
     "conflicts.js",
     "dom.js",
+    "heatmap.js",
     "overview.js",
+    "residents.js",
     "series.js",
     "tables.js",
     "text.js",

@@ -1,6 +1,7 @@
 //! `GET /admin/v1/live`: what the dashboard shows, once a second, as server-sent events.
 //!
-//! A snapshot is made once for all listeners, and only while there are any; whoever counts is never waited for. Listeners
+//! A snapshot is made once for all listeners, and only while there are any; whoever counts is never waited for. A listener
+//! may look at one user beside it: that actor is inspected for this listener alone, and what happened is told once. Listeners
 //! and the length of a stream are bounded: a browser that stays comes back.
 
 use std::convert::Infallible;
@@ -18,14 +19,19 @@ use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock;
+use crate::coordinator::RecentQuery;
+use crate::coordinator::messages::ListRecent;
+use crate::domain::UserId;
 use crate::http::connections::Activity;
 use crate::http::internal_reads::query;
-use crate::limits::{LIVE_FRESH_MS, LIVE_INTERVAL_MS, LIVE_LISTENERS_MAX, LIVE_SNAPSHOTS_MAX, LIVE_VIOLATIONS_MAX};
+use crate::limits::{
+    LIVE_EVENTS_MAX, LIVE_FRESH_MS, LIVE_INTERVAL_MS, LIVE_LISTENERS_MAX, LIVE_SNAPSHOTS_MAX, LIVE_VIOLATIONS_MAX,
+};
 use crate::telemetry::counters::Level;
 use crate::telemetry::snapshot::CountersSnapshot;
 
-use super::actors::totals;
-use super::{Code, HttpState, Problem, authorize};
+use super::actors::{inspect, totals};
+use super::{Code, HttpState, Problem, authorize, no_answer};
 
 /// What the listeners share.
 #[derive(Debug, Default)]
@@ -39,6 +45,13 @@ pub(in crate::http) struct LiveBoard {
 #[serde(deny_unknown_fields)]
 struct LiveQuery {
     snapshots: Option<u32>,
+    user_id: Option<i64>,
+}
+
+/// One user that a listener looks at, and what it was told of already.
+struct Watched {
+    user_id: UserId,
+    seen_seq: u64,
 }
 
 /// A place among the listeners, on a connection that is in use as long as it is listened on.
@@ -70,10 +83,11 @@ struct Feed {
     listener: Listener,
     ticks: Interval,
     left: u32,
+    watched: Option<Watched>,
 }
 
 impl Feed {
-    /// The next event; none when the stream has been long enough or the service is stopping.
+    /// The next events; none when the stream has been long enough or the service is stopping.
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         self.left = self.left.checked_sub(1)?;
         // The first tick comes at once.
@@ -81,18 +95,35 @@ impl Feed {
         if self.listener.state.is_stopping() {
             return None;
         }
-        let event = match snapshot(&self.listener.state).await {
-            Ok(event) => event,
-            Err(problem) => event("problem", &json!({ "detail": problem.to_string() })),
-        };
-        Some((Ok(event), self))
+        let mut events = snapshot(&self.listener.state).await.unwrap_or_else(told);
+        if let Some(watched) = &mut self.watched {
+            let seen = watched.look(&self.listener.state).await.unwrap_or_else(told);
+            events = [events, seen].concat().into();
+        }
+        Some((Ok(events), self))
+    }
+}
+
+impl Watched {
+    /// The actor as it is, `null` when it is not resident, and what has happened to its user since the last look.
+    async fn look(&mut self, state: &HttpState) -> Result<Bytes, Problem> {
+        let user_id = self.user_id;
+        let wanted = RecentQuery { limit: LIVE_EVENTS_MAX, after: self.seen_seq, user_id: Some(user_id) };
+        let actor = inspect(state, user_id).await?;
+        let happened = state.registry.send(ListRecent(wanted)).timeout(state.timeout());
+        let happened = happened.await.map_err(|_| no_answer())?;
+        self.seen_seq = happened.latest_seq;
+        Ok(event("user", &json!({ "user_id": user_id, "actor": actor, "events": happened.events })))
     }
 }
 
 /// `GET /admin/v1/live`
 pub(in crate::http) async fn live(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     authorize(&request, &state)?;
-    let LiveQuery { snapshots } = query(&request)?;
+    let LiveQuery { snapshots, user_id } = query(&request)?;
+    let watched = user_id.map(UserId::new).transpose();
+    let watched =
+        watched.map_err(|error| Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id"))?;
     let left = snapshots.unwrap_or(LIVE_SNAPSHOTS_MAX);
     if !(1..=LIVE_SNAPSHOTS_MAX).contains(&left) {
         let refusal = format!("snapshots must be 1 to {LIVE_SNAPSHOTS_MAX}");
@@ -105,7 +136,8 @@ pub(in crate::http) async fn live(request: HttpRequest, state: web::Data<HttpSta
     let listener = Listener::new(&state, &request).ok_or_else(full)?;
     let mut ticks = interval(Duration::from_millis(LIVE_INTERVAL_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let feed = Feed { listener, ticks, left };
+    let watched = watched.map(|user_id| Watched { user_id, seen_seq: 0 });
+    let feed = Feed { listener, ticks, left, watched };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -137,6 +169,11 @@ async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
     );
     *state.live.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some((now_us, made.clone()));
     Ok(made)
+}
+
+/// A part that can't be shown now.
+fn told(problem: Problem) -> Bytes {
+    event("problem", &json!({ "detail": problem.to_string() }))
 }
 
 /// JSON has no line feed of its own, so it is one line of data.

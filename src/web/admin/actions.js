@@ -2,28 +2,32 @@
 
 import { post } from './api.js';
 import { find } from './dom.js';
-import { text } from './text.js';
+import { explain, text } from './text.js';
 
 const QUESTIONS = { refresh: 'askRefresh', push: 'askPush', retire: 'askRetire', disconnect: 'askDisconnect' };
 
-/** Asks, and when the answer is yes gives the order; `done` is called with nothing. */
-export function offer(userId, done) {
+/** Asks, and when the answer is yes gives the order to the actor of whom `userId` tells. */
+export function offer(userId) {
   for (const button of document.querySelectorAll('[data-order]')) {
     button.addEventListener('click', async () => {
       const order = button.dataset.order;
       const id = userId();
       if (id === null || !(await confirmed(text(QUESTIONS[order], id)))) return;
-      find('order-outcome').textContent = await give(order, id, button.textContent);
-      done();
+      const said = await give(order, id, button.textContent);
+      // Another user may stand there by now.
+      if (id === userId()) find('order-outcome').textContent = said;
     });
   }
+  const dialog = find('confirm');
+  find('confirm-yes').addEventListener('click', () => dialog.close('yes'));
+  find('confirm-no').addEventListener('click', () => dialog.close(''));
 }
 
 async function give(order, id, name) {
   try {
     return text('done', name, outcome(await post(`actors/${id}/${order}`)));
   } catch (error) {
-    return text('done', name, error.message);
+    return text('done', name, explain(error));
   }
 }
 
@@ -36,8 +40,6 @@ function confirmed(question) {
   const dialog = find('confirm');
   find('confirm-text').textContent = question;
   dialog.returnValue = '';
-  find('confirm-yes').onclick = () => dialog.close('yes');
-  find('confirm-no').onclick = () => dialog.close('');
   dialog.showModal();
   // Enter must not do what nobody has read.
   find('confirm-no').focus();

@@ -1,12 +1,13 @@
 // The operators' dashboard. Start here: sign-in, the views by the address's hash, and the live stream that feeds them.
 
-import { follow, get, isSignedIn, useToken } from './api.js';
+import { follow, get, useToken } from './api.js';
 import { showCanary } from './canary.js';
 import { showConflicts } from './conflicts.js';
 import { find } from './dom.js';
 import { Overview } from './overview.js';
+import { showResidents } from './residents.js';
 import { Series } from './series.js';
-import { speak, text, time } from './text.js';
+import { explain, speak, text, time, zone } from './text.js';
 import { UserView } from './user.js';
 
 const VIEWS = ['overview', 'user', 'conflicts', 'canary'];
@@ -14,7 +15,10 @@ const LISTS_MS = 10_000;
 
 let series = new Series();
 let overview;
-let following;
+/** Whether somebody is in; counts the attempts, so that a late answer is nobody's. */
+let [isIn, attempts] = [false, 0];
+/** The stream: what ends it, and of which user it tells. */
+let following = null;
 const userView = new UserView();
 
 function view() {
@@ -24,73 +28,97 @@ function view() {
 
 function show() {
   const [name, id] = view();
-  for (const one of VIEWS) find(one).hidden = !isSignedIn() || one !== name;
+  document.title = isIn ? `${text(name)}${name === 'user' && id ? ` ${id}` : ''} · ${text('title')}` : text('title');
+  // Not by the names of the hash: what is jumped to takes the focus.
+  for (const one of VIEWS) find(`view-${one}`).hidden = !isIn || one !== name;
   for (const link of document.querySelectorAll('#views a')) {
     if (link.hash === `#${name}`) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  if (!isSignedIn()) return;
-  userView.close();
+  if (!isIn) return;
+  if (name === 'user') userView.open(id);
+  else userView.close();
   if (name === 'overview') {
     overview ??= new Overview();
     overview.show(series);
-  } else if (name === 'user') {
-    userView.open(id);
-  } else {
-    list();
   }
+  listen();
+  find('list-error').textContent = '';
+  list();
+}
+
+/** Keeps one stream, with the user that is looked at. */
+function listen() {
+  const userId = userView.watched;
+  if (following?.userId === userId) return;
+  following?.end.abort();
+  following = { userId, end: new AbortController() };
+  follow(following.end.signal, { userId, onOpen: () => userView.begin(), onEvent: take, onState: state });
 }
 
 /** Writes a list that no stream feeds. */
 async function list() {
-  const [name] = view();
+  const [name, id] = view();
+  const show = { conflicts: showConflicts, canary: showCanary, user: id === null ? showResidents : null }[name];
+  let why = '';
   try {
-    if (name === 'conflicts') await showConflicts();
-    if (name === 'canary') await showCanary();
+    await show?.();
   } catch (error) {
-    state(error);
+    if (error.status === 401) return signOut(explain(error));
+    why = explain(error);
   }
+  if (isIn && view()[0] === name) find('list-error').textContent = why;
 }
 
 function state(error) {
-  find('link').className = error ? 'link is-bad' : 'link';
-  if (error?.status === 401) return signOut(text('wrongToken'));
-  if (error) find('link').textContent = text('away', error.message);
-  else find('link').textContent = series.latest ? text('live', time(series.latest.at)) : text('connecting');
+  if (error?.status === 401) return signOut(explain(error));
+  const now = error ? null : series.latest;
+  const words = error ? text('away', explain(error)) : text(now ? 'live' : 'connecting');
+  find('link').className = error ? 'is-bad' : '';
+  // It is read aloud when it changes; the time beside it is not.
+  if (find('link').textContent !== words) find('link').textContent = words;
+  find('link-time').textContent = now ? time(now.at) : '';
 }
 
 function take(name, data) {
+  if (name === 'user') return userView.take(data);
   if (name !== 'snapshot') return state(new Error(data.detail));
   series.add(data);
   state();
-  if (view()[0] === 'overview') overview?.show(series);
+  if (view()[0] === 'overview') overview.show(series);
 }
 
 async function signIn(token) {
+  const attempt = ++attempts;
   useToken(token);
   find('sign-in-error').textContent = '';
   try {
     await get('registry');
   } catch (error) {
-    return signOut(error.status === 401 ? text('wrongToken') : error.message);
+    if (attempt === attempts) signOut(explain(error));
+    return;
   }
+  if (attempt !== attempts) return;
+  isIn = true;
   find('token').value = '';
   find('sign-in').hidden = true;
-  find('views').hidden = find('sign-out').hidden = false;
+  find('views').hidden = find('sign-out').hidden = find('zone').hidden = false;
   state();
   show();
-  following = new AbortController();
-  follow(following.signal, { onEvent: take, onState: state });
+  // What had the focus is gone.
+  if (find('sign-in').contains(document.activeElement) || document.activeElement === document.body) document.querySelector('#views a[aria-current]').focus();
 }
 
-function signOut(why = '') {
-  following?.abort();
+function signOut(why) {
+  following?.end.abort();
+  following = null;
   useToken('');
+  isIn = false;
   series = new Series();
-  userView.forget();
+  userView.close();
   find('sign-in').hidden = false;
-  find('views').hidden = find('sign-out').hidden = true;
-  find('link').textContent = '';
+  find('views').hidden = find('sign-out').hidden = find('zone').hidden = true;
+  find('link').textContent = find('link-time').textContent = '';
   find('sign-in-error').textContent = why;
   show();
   find('token').focus();
@@ -100,17 +128,21 @@ find('sign-in').addEventListener('submit', (event) => {
   event.preventDefault();
   signIn(find('token').value);
 });
-find('sign-out').addEventListener('click', () => signOut());
+// A new page has nothing of what was seen.
+find('sign-out').addEventListener('click', () => location.reload());
+find('sort').addEventListener('change', list);
 addEventListener('hashchange', show);
-setInterval(() => isSignedIn() && !document.hidden && list(), LISTS_MS);
+const listAgain = () => isIn && !document.hidden && list();
+setInterval(listAgain, LISTS_MS);
+document.addEventListener('visibilitychange', listAgain);
 speak(() => {
+  find('zone').textContent = text('zone', zone());
   overview?.rename();
-  userView.write();
-  if (isSignedIn()) {
-    state();
-    overview?.show(series);
-    list();
-  }
+  userView.rename();
+  if (!isIn) return;
+  state();
+  show();
 });
+find('zone').textContent = text('zone', zone());
 show();
 find('token').focus();

@@ -3,9 +3,12 @@
 
 const RETRY_MS = [1_000, 15_000];
 const REST_MS = 1_000;
+/** A stream that has told nothing for so long is dead. */
+const SILENCE_MS = 10_000;
 
 let token = '';
 
+/** An answer that is no success; `code` is the problem's. */
 export class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail ?? `HTTP ${status}`);
@@ -14,7 +17,9 @@ export class Refused extends Error {
   }
 }
 
-export const isSignedIn = () => token !== '';
+class Silent extends Error {
+  code = 'silent';
+}
 
 export function useToken(value) {
   token = value;
@@ -27,7 +32,16 @@ async function ask(path, options = {}) {
   throw new Refused(response.status, await response.json().catch(() => ({})));
 }
 
-export const get = async (path, signal) => (await ask(path, { signal })).json();
+export const get = async (path) => (await ask(path)).json();
+
+/** The same, with numbers that JavaScript would round kept as they were sent. They are for showing alone. */
+export const getExact = async (path) => JSON.parse(await (await ask(path)).text(), exactly);
+
+/** A reviver for `JSON.parse`; a browser that can't tell the source rounds. */
+export function exactly(_, value, context) {
+  const isRounded = typeof value === 'number' && context?.source !== undefined && String(value) !== context.source;
+  return isRounded && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
+}
 
 export async function post(path) {
   const response = await ask(path, { method: 'POST' });
@@ -55,30 +69,43 @@ export async function* events(body) {
   }
 }
 
-const visible = () =>
+/** Waits for an event of the page or for the end of `signal`, and leaves no listener. */
+const happens = (target, name, signal) =>
   new Promise((resolve) => {
-    if (!document.hidden) return resolve();
-    document.addEventListener('visibilitychange', resolve, { once: true });
+    const here = new AbortController();
+    const done = () => (here.abort(), resolve());
+    target.addEventListener(name, done, { signal: here.signal });
+    signal.addEventListener('abort', done, { signal: here.signal });
   });
 
 const pause = (ms, signal) =>
   new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
+    const here = new AbortController();
+    const done = () => (clearTimeout(timer), here.abort(), resolve());
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done, { signal: here.signal });
   });
 
-/** Follows the live stream until `signal`; while the page is hidden, nothing is asked for. */
-export async function follow(signal, { onEvent, onState }) {
+/**
+ * Follows the live stream until `signal`, with one user beside it when one is given; while the page is hidden, nothing is
+ * asked for. `onOpen` is called before the first event of each connection.
+ */
+export async function follow(signal, { userId = null, onOpen, onEvent, onState }) {
+  const path = userId === null ? 'live' : `live?user_id=${userId}`;
   let wait = RETRY_MS[0];
   while (!signal.aborted) {
-    await visible();
-    const hidden = new AbortController();
-    const hide = () => document.hidden && hidden.abort();
+    while (document.hidden && !signal.aborted) await happens(document, 'visibilitychange', signal);
+    if (signal.aborted) return;
+    const attempt = new AbortController();
+    const hide = () => document.hidden && attempt.abort();
     document.addEventListener('visibilitychange', hide);
+    const silence = new Watchdog(() => attempt.abort(new Silent()));
     try {
-      const response = await ask('live', { signal: AbortSignal.any([signal, hidden.signal]) });
+      const response = await ask(path, { signal: AbortSignal.any([signal, attempt.signal]) });
+      onOpen?.();
       for await (const [name, data] of events(response.body)) {
         wait = RETRY_MS[0];
+        silence.again();
         onEvent(name, data);
       }
     } catch (error) {
@@ -86,9 +113,29 @@ export async function follow(signal, { onEvent, onState }) {
       if (!document.hidden) onState(error);
       if (error.status === 401) return;
     } finally {
+      silence.end();
       document.removeEventListener('visibilitychange', hide);
     }
     await pause(document.hidden ? REST_MS : wait, signal);
     wait = Math.min(wait * 2, RETRY_MS[1]);
+  }
+}
+
+class Watchdog {
+  #bark;
+  #timer;
+
+  constructor(bark) {
+    this.#bark = bark;
+    this.again();
+  }
+
+  again() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.#bark, SILENCE_MS);
+  }
+
+  end() {
+    clearTimeout(this.#timer);
   }
 }

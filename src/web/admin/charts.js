@@ -1,136 +1,129 @@
-// Charts by uPlot: lines over time, a heat map of latencies, and points on rows. Colours are asked for at each drawing, so
-// that a change of the scheme is one more drawing.
+// Charts by uPlot: lines over time, and points on rows. Colours are asked for at each drawing, so that a change of the
+// scheme is one more drawing. Beside each line stands its latest value, or the one that is pointed at.
 
 import { colour, make } from './dom.js';
-import { clock, text } from './text.js';
+import { clock, duration, number, text } from './text.js';
 import uPlot from './uplot.js';
 
 const HEIGHT = 180;
 const COLOURS = 5;
-/** The least height of a scale. */
-const LEAST = 0.01;
+/** The least width of a chart, in seconds. */
+const LEAST_S = 60;
+/** What may lie between two times on the axis, in seconds. */
+const STEPS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400];
 const charts = new Set();
 
 // Later, since a chart of another size may change what is observed.
 const resized = new ResizeObserver((entries) => {
-  requestAnimationFrame(() => entries.forEach(({ target, contentRect }) => fit(target.chart, Math.max(contentRect.width, 160))));
+  requestAnimationFrame(() => entries.forEach(({ target }) => fit(target)));
 });
 
-function fit(chart, width) {
-  if (chart && chart.width !== width) chart.setSize({ width, height: HEIGHT });
+/** A chart in a view that is hidden has no width, and keeps the one that it had. */
+function fit(body) {
+  const width = body.clientWidth;
+  if (width > 0 && body.chart.width !== width) body.chart.setSize({ width, height: HEIGHT });
 }
 
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => charts.forEach((chart) => chart.redraw(false)));
 
-// Not uPlot's own: they know English alone.
-const TIME = { label: '', value: (_, at) => (at === null ? '–' : clock(at)) };
-const timeAxis = () => axis({ space: 90, values: (_, splits) => splits.map(clock) });
+/** How the values of a chart are written, and the least that its height is. */
+export const UNITS = {
+  count: { write: (value) => number(value, value < 10 ? 2 : 0), least: 1 },
+  seconds: { write: (value) => duration(value * 1_000), least: 0.01 },
+  ms: { write: duration, least: 10 },
+};
 
-const axis = (more = {}) => ({
+// Not uPlot's own: they know English alone.
+export const TIME = { label: '', value: (plot, at, _, index) => written((time) => clock(time), index === null ? plot.data[0].at(-1) : at) };
+const written = (write, value) => (value === null || value === undefined ? '–' : write(value));
+
+export const timeAxis = () => axis({ space: 80, incrs: STEPS_S, values: (_, splits, __, ___, step) => splits.map((at) => clock(at, step < 1)) });
+
+export const axis = (more = {}) => ({
   stroke: () => colour('hint'),
   grid: { stroke: () => colour('line'), width: 1 },
   ticks: { stroke: () => colour('line'), width: 1 },
+  font: '12px system-ui, sans-serif',
   ...more,
 });
 
 /** Builds a chart in a panel of its own; it is written again, with the words of another language, by `rename`. */
-class Chart {
+export class Chart {
   #title;
   #names;
-  #plot;
+  #empty;
+  #isEnlarged = false;
+  #note = make('p', 'hint chart-note');
 
-  constructor(host, title, names, options) {
-    this.#title = title;
-    this.#names = names;
+  constructor(host, title, names, { empty = 'nothingYet', group, ...options }) {
+    [this.#title, this.#names, this.#empty] = [title, names, empty];
     const panel = make('section', 'chart');
     this.heading = make('h2', '', text(title));
-    this.body = make('div');
-    this.body.setAttribute('role', 'img');
-    panel.append(this.heading, this.body);
+    this.body = make('div', 'chart-body');
+    panel.append(this.heading, this.body, this.#note);
     host.append(panel);
-    const base = { width: Math.max(this.body.clientWidth, 160), height: HEIGHT, legend: { live: true }, axes: [timeAxis(), axis({ size: 62 })] };
-    this.#plot = new uPlot({ ...base, ...options }, [[], ...options.series.slice(1).map(() => [])], this.body);
-    this.body.chart = this.#plot;
+    const base = {
+      width: Math.max(this.body.clientWidth, 160),
+      height: HEIGHT,
+      axes: [timeAxis(), axis({ size: 62 })],
+      cursor: {
+        // What is pointed at in one is pointed at in all of a group.
+        sync: group ? { key: group, setSeries: false } : undefined,
+        bind: { dblclick: (_, __, reset) => (event) => ((this.#isEnlarged = false), reset(event)) },
+      },
+    };
+    const scales = { x: { range: (_, from, to) => [this.#isEnlarged || to === null ? from : Math.min(from, to - LEAST_S), to] }, ...options.scales };
+    const hooks = { ...options.hooks, setSelect: [({ select }) => (this.#isEnlarged ||= select.width > 0)] };
+    this.plot = new uPlot({ ...base, ...options, scales, hooks }, [[], ...options.series.slice(1).map(() => [])], this.body);
+    this.body.chart = this.plot;
+    this.body.querySelector('.u-wrap').setAttribute('role', 'img');
     resized.observe(this.body);
-    charts.add(this.#plot);
+    charts.add(this.plot);
     this.rename();
   }
 
   set(data) {
-    this.#plot.setData(data);
+    fit(this.body);
+    const { min, max } = this.plot.scales.x;
+    this.plot.setData(data, !this.#isEnlarged);
+    // What was enlarged stays in sight while time goes on.
+    if (this.#isEnlarged) this.plot.setScale('x', { min, max });
+    const isEmpty = !data.slice(1).some((values) => values.some((value) => value !== null && value !== undefined));
+    this.note(isEmpty ? text(this.#empty) : '');
+  }
+
+  /** A line over an empty chart, or none. */
+  note(words) {
+    this.#note.textContent = words;
   }
 
   rename() {
     this.heading.textContent = text(this.#title);
-    this.body.setAttribute('aria-label', text(this.#title));
-    const first = this.body.querySelector('.u-legend .u-series:first-child .u-label');
-    if (first) first.textContent = text('at');
-    const labels = this.body.querySelectorAll('.u-legend .u-series:not(:first-child) .u-label');
-    labels.forEach((label, index) => (label.textContent = text(this.#names[index])));
+    this.body.querySelector('.u-wrap').setAttribute('aria-label', text(this.#title));
+    const labels = this.body.querySelectorAll('.u-legend .u-label');
+    ['at', ...this.#names].forEach((name, index) => labels[index] && (labels[index].textContent = text(name)));
+    this.plot.redraw(false, true);
   }
 }
 
-const shown = (value) => (value === null || value === undefined ? '–' : Number(value.toPrecision(3)).toString());
-
-export function lines(host, title, names) {
+export function lines(host, title, names, { unit: { write, least } = UNITS.count, ...more } = {}) {
   const series = names.map((name, index) => ({
     label: text(name),
     stroke: () => colour(`series-${(index % COLOURS) + 1}`),
     width: 2,
-    value: (_, value) => shown(value),
+    points: { size: 5 },
+    value: (plot, value, row, at) => written(write, at === null ? plot.data[row].at(-1) : value),
   }));
-  const scales = { y: { range: (_, __, most) => [0, Math.max(most ?? 0, LEAST) * 1.1] } };
-  return new Chart(host, title, names, { series: [TIME, ...series], scales });
-}
-
-const bound = (bounds, index) => (index < bounds.length ? `≤ ${bounds[index]} s` : `> ${bounds.at(-1)} s`);
-
-/** `set` takes times; `cells` the counts of every bucket at each of them. */
-export class HeatMap extends Chart {
-  #state;
-
-  constructor(host, title) {
-    const state = { bounds: [], cells: [] };
-    super(host, title, [], {
-      series: [TIME, { paths: () => null, points: { show: false } }],
-      scales: { y: { range: () => [0, state.bounds.length + 1] } },
-      axes: [timeAxis(), axis({ size: 78, splits: () => state.bounds.map((_, index) => index + 0.5).filter((_, index) => index % 3 === 0), values: (_, splits) => splits.map((at) => bound(state.bounds, Math.floor(at))) })],
-      legend: { show: false },
-      hooks: { draw: [(plot) => paint(plot, state)] },
-    });
-    this.#state = state;
-  }
-
-  fill(times, bounds, cells) {
-    Object.assign(this.#state, { bounds, cells });
-    this.set([times, times.map(() => 0)]);
-  }
-}
-
-function paint(plot, { cells }) {
-  const { ctx, data } = plot;
-  const most = Math.max(1, ...cells.flatMap((counts) => counts ?? [0]));
-  const rgb = colour('heat');
-  ctx.save();
-  for (const [column, counts] of cells.entries()) {
-    if (!counts || column === 0) continue;
-    const [from, to] = [data[0][column - 1], data[0][column]].map((at) => plot.valToPos(at, 'x', true));
-    for (const [row, count] of counts.entries()) {
-      if (count <= 0) continue;
-      const [bottom, top] = [row, row + 1].map((at) => plot.valToPos(at, 'y', true));
-      // Few must be seen beside many.
-      ctx.fillStyle = `rgb(${rgb} / ${0.25 + (0.75 * Math.log1p(count)) / Math.log1p(most)})`;
-      ctx.fillRect(from, top, Math.max(to - from, 1), bottom - top);
-    }
-  }
-  ctx.restore();
+  const scales = { y: { range: (_, __, most) => [0, Math.max(most ?? 0, least) * 1.1] } };
+  const axes = [timeAxis(), axis({ size: 66, values: (_, splits) => splits.map((value) => (value === 0 ? '0' : write(value))) })];
+  return new Chart(host, title, names, { series: [TIME, ...series], scales, axes, ...more });
 }
 
 /** Points on named rows, the first on top; `links` are pairs of `[time, row]`. */
 export class Rows extends Chart {
   #state;
 
-  constructor(host, title, names) {
+  constructor(host, title, names, empty) {
     const state = { links: [] };
     const series = names.map((name, index) => ({
       label: text(name),
@@ -140,6 +133,7 @@ export class Rows extends Chart {
     }));
     const row = (index) => names.length - index;
     super(host, title, names, {
+      empty,
       series: [TIME, ...series],
       scales: { y: { range: () => [0.5, names.length + 0.5] } },
       axes: [timeAxis(), axis({ size: 90, splits: () => names.map((_, index) => row(index)), values: () => names.map((name) => text(name)) })],
@@ -149,20 +143,25 @@ export class Rows extends Chart {
     this.#state = state;
   }
 
-  fill(points, links, names) {
+  fill(points, links) {
     this.#state.links = links;
     const times = [...new Set(points.map(([at]) => at))].sort((a, b) => a - b);
-    const rows = names.map((_, index) => {
+    const rows = this.plot.series.length - 1;
+    const values = Array.from({ length: rows }, (_, index) => {
       const there = new Set(points.filter(([, row]) => row === index).map(([at]) => at));
-      return times.map((at) => (there.has(at) ? names.length - index : null));
+      return times.map((at) => (there.has(at) ? rows - index : null));
     });
-    this.set([times, ...rows]);
+    this.set([times, ...values]);
   }
 }
 
 function link(plot, links, row) {
   const { ctx } = plot;
+  const { left, top, width, height } = plot.bbox;
   ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
   ctx.strokeStyle = colour('hint');
   ctx.lineWidth = devicePixelRatio;
   ctx.beginPath();

@@ -1,22 +1,23 @@
 // Conflicts: what the ledger has beside what was refused, with the fields that differ.
 
-import { get } from './api.js';
+import { getExact } from './api.js';
 import { compare } from './compare.js';
-import { find, make } from './dom.js';
-import { text, time } from './text.js';
+import { find, make, put } from './dom.js';
+import { moment, text } from './text.js';
 
 const LIMIT = 100;
 
 export async function showConflicts() {
-  const { conflicts } = await get(`conflicts?limit=${LIMIT}`);
-  const none = make('p', 'hint', text('noConflicts'));
-  find('conflict-list').replaceChildren(...(conflicts.length ? conflicts.map(panel) : [none]));
+  const { conflicts } = await getExact(`conflicts?limit=${LIMIT}`);
+  const none = make('p', 'hint panel', text('noConflicts'));
+  put(find('conflict-list'), ...(conflicts.length ? conflicts.map(panel) : [none]));
 }
 
 function panel(conflict) {
   const host = make('section', 'panel conflict');
   // It scrolls, and has to by keys, too.
   host.tabIndex = 0;
+  host.setAttribute('aria-label', conflict.event_id);
   const whole = make('table');
   const head = whole.createTHead().insertRow();
   for (const name of ['field', 'inLedger', 'refused']) {
@@ -31,6 +32,15 @@ function panel(conflict) {
     const className = differs ? 'differs' : '';
     body.insertRow().append(name, make('td', className, known ?? '–'), make('td', className, refused ?? '–'));
   }
-  host.append(make('h2', '', `${conflict.event_id}, ${time(conflict.seen_at)}`), whole);
+  const heading = make('h2', '', `${conflict.event_id}, `);
+  heading.append(moment(conflict.seen_at), ', ', userLink(conflict.second.user_id));
+  host.append(heading, whole);
   return host;
+}
+
+/** Leads to the view of a user. */
+export function userLink(id) {
+  const link = make('a', 'user-link', `${text('user')} ${id}`);
+  link.href = `#user/${id}`;
+  return link;
 }

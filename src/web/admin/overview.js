@@ -1,17 +1,23 @@
 // The overview: tiles, charts over the last minutes, and tables; all of it from the snapshots of the live stream.
 
-import { HeatMap, lines } from './charts.js';
-import { find, make } from './dom.js';
+import { UNITS, lines } from './charts.js';
+import { find, make, put } from './dom.js';
+import { HeatMap } from './heatmap.js';
 import { both, quantile } from './series.js';
-import { facts, table } from './tables.js';
-import { duration, number, text, time } from './text.js';
+import { facts, field, table } from './tables.js';
+import { duration, moment, number, text } from './text.js';
 
 const KINDS = ['deposit', 'reward', 'withdrawal', 'adjustment'];
+/** Where errors are counted; sessions end for good reasons, too. */
+const FAILURES = ['webhook_rejected', 'ws_rejected', 'ledger'];
 const LATELY_S = 60;
+const GROUP = 'overview';
 
 const accepted = (kind) => (snapshot) => snapshot.counters.entries[kind]?.accepted;
 const allAccepted = (snapshot) => KINDS.reduce((sum, kind) => sum + (accepted(kind)(snapshot) ?? 0), 0);
 const allPushes = ({ registry }) => registry.pushes_direct + registry.pushes_paced;
+const failures = (where) => ({ counters }) => Object.values(counters.errors[where]).reduce((sum, count) => sum + count, 0);
+const allFailures = (snapshot) => FAILURES.reduce((sum, where) => sum + failures(where)(snapshot), 0);
 const commit = ({ counters }) => counters.commit;
 const toPush = ({ counters }) => both(counters.commit_to_push);
 const displayed = ({ counters }) => both(counters.commit_to_displayed);
@@ -21,16 +27,18 @@ export class Overview {
 
   constructor() {
     const host = find('charts');
+    const times = (empty) => ({ unit: UNITS.seconds, empty, group: GROUP });
     this.#charts = {
-      entries: lines(host, 'entriesPerS', KINDS),
-      pushes: lines(host, 'pushesPerS', ['direct', 'paced']),
-      commit: lines(host, 'commitTime', ['p50', 'p99']),
-      toPush: lines(host, 'pushTime', ['p50', 'p99']),
-      displayed: lines(host, 'displayedTime', ['p50', 'p99']),
-      heatCommit: new HeatMap(host, 'heatCommit'),
-      heatDisplayed: new HeatMap(host, 'heatDisplayed'),
-      queues: lines(host, 'queueDepth', ['single', 'bulk']),
-      presence: lines(host, 'presence', ['sessions', 'actors']),
+      entries: lines(host, 'entriesPerS', KINDS, { group: GROUP }),
+      pushes: lines(host, 'pushesPerS', ['direct', 'paced'], { group: GROUP }),
+      commit: lines(host, 'commitTime', ['p50', 'p99'], times('nothingCommitted')),
+      heatCommit: new HeatMap(host, 'heatCommit', 'nothingCommitted', GROUP),
+      displayed: lines(host, 'displayedTime', ['p50', 'p99'], times('nothingDisplayed')),
+      heatDisplayed: new HeatMap(host, 'heatDisplayed', 'nothingDisplayed', GROUP),
+      toPush: lines(host, 'pushTime', ['p50', 'p99'], times('nothingPushed')),
+      failures: lines(host, 'errorsPerS', FAILURES, { group: GROUP }),
+      queues: lines(host, 'queueDepth', ['single', 'bulk'], { group: GROUP }),
+      presence: lines(host, 'presence', ['sessions', 'actors'], { group: GROUP }),
     };
   }
 
@@ -41,34 +49,13 @@ export class Overview {
   show(series) {
     const now = series.latest;
     if (!now) return;
-    this.#tiles(series, now);
+    // What stands here is this snapshot's.
+    find('view-overview').dataset.at = now.at;
+    tiles(series, now);
     this.#draw(series, now);
-    tables(now);
-  }
-
-  #tiles(series, { registry, counters, canary }) {
-    const latest = (pick) => series.rate(pick).at(-1) ?? null;
-    const p99 = (pick) => {
-      const found = quantile(0.99, series.bucketsLately(pick, LATELY_S), pick(series.latest).le_s);
-      return duration(found === null ? null : found * 1_000);
-    };
-    const rate = (value) => (value === null ? '–' : number(value, 1));
-    const rows = [
-      ['entriesPerS', rate(latest(allAccepted))],
-      ['pushesPerS', rate(latest(allPushes))],
-      ['sessionsOpen', number(registry.sessions), text('ofLimit', number(counters.sessions_limit)), 'sessions'],
-      ['actors', number(registry.actors), text('withSessions', number(registry.actors_with_sessions)), 'actors'],
-      ['hitRatio', `${number(registry.cache_hit_ratio * 100, 1)} %`, '', 'cache_hit_ratio'],
-      ['queues', `${number(registry.queue_single)} / ${number(registry.queue_bulk)}`, text('singleBulk')],
-      ['commitP99', p99(commit)],
-      ['displayedP99', p99(displayed)],
-      ['drift', number(counters.drift), '', '', counters.drift > 0 ? 'is-bad' : 'is-good'],
-      ['uptime', duration(registry.uptime_s * 1_000)],
-    ];
-    if (canary.latest) {
-      rows.push(['latestCanary', text(canary.latest.ok ? 'allWell' : 'deviated'), time(canary.latest.started_at), '', canary.latest.ok ? 'is-good' : 'is-bad']);
-    }
-    find('tiles').replaceChildren(...rows.map((row) => tile(...row)));
+    lastEntries(now);
+    errors(series, now);
+    audit(now.audit);
   }
 
   #draw(series, now) {
@@ -76,6 +63,7 @@ export class Overview {
     const charts = this.#charts;
     charts.entries.set([times, ...KINDS.map((kind) => series.rate(accepted(kind)))]);
     charts.pushes.set([times, series.rate((s) => s.registry.pushes_direct), series.rate((s) => s.registry.pushes_paced)]);
+    charts.failures.set([times, ...FAILURES.map((where) => series.rate(failures(where)))]);
     charts.queues.set([times, series.level((s) => s.registry.queue_single), series.level((s) => s.registry.queue_bulk)]);
     charts.presence.set([times, series.level((s) => s.registry.sessions), series.level((s) => s.registry.actors)]);
     for (const [name, pick, heat] of [['commit', commit, 'heatCommit'], ['toPush', toPush], ['displayed', displayed, 'heatDisplayed']]) {
@@ -87,35 +75,124 @@ export class Overview {
   }
 }
 
-function tile(name, value, more, field, className) {
+function tiles(series, { registry, counters, audit, canary }) {
+  const rate = (pick) => {
+    const value = series.rate(pick).at(-1) ?? null;
+    return value === null ? null : number(value, 1);
+  };
+  const p99 = (pick) => {
+    const found = quantile(0.99, series.bucketsLately(pick, LATELY_S), pick(series.latest).le_s);
+    return duration(found === null ? null : found * 1_000);
+  };
+  const known = (path, value) => field(path, number(value));
+  const failed = series.growthLately(allFailures, LATELY_S);
+  put(
+    find('tiles'),
+    tile('entriesPerS', rate(allAccepted)),
+    tile('pushesPerS', rate(allPushes)),
+    tile('commitP99', p99(commit)),
+    tile('displayedP99', p99(displayed)),
+    tile('errorsLately', failed === null ? null : number(failed), null, failed > 0 ? 'is-bad' : ''),
+    tile('drift', known('counters.drift', counters.drift), audit.users_per_s === 0 ? text('off') : null, counters.drift > 0 ? 'is-bad' : 'is-good'),
+    tile('sessionsOpen', known('registry.sessions', registry.sessions), filled('ofLimit', known('counters.sessions_limit', counters.sessions_limit)), isNearly(registry.sessions, counters.sessions_limit)),
+    actorsTile(registry, known),
+    tile('hitRatio', field('registry.cache_hit_ratio', percent(registry.cache_hit_ratio)), hitsLately(series)),
+    tile('queues', pair(known('registry.queue_single', registry.queue_single), known('registry.queue_bulk', registry.queue_bulk)), text('singleBulk')),
+    canaryTile(canary),
+    tile('uptime', field('registry.uptime_s', duration(registry.uptime_s * 1_000))),
+  );
+}
+
+const percent = (part) => `${number(part * 100, 1)}\u00a0%`;
+/** From nine tenths of a limit on it is a matter for somebody. */
+const isNearly = (count, limit) => (count >= 0.9 * limit ? 'is-bad' : '');
+
+function actorsTile(registry, known) {
+  const more = filled('withSessions', known('registry.actors_with_sessions', registry.actors_with_sessions));
+  const rebuilt = filled('rebuilt', known('registry.actors_rebuilt', registry.actors_rebuilt));
+  rebuilt.className = 'is-bad';
+  // Anything but 0 is a bug, and 0 tells nothing.
+  if (registry.actors_rebuilt > 0) more.append(', ', rebuilt);
+  return tile('actors', known('registry.actors', registry.actors), more);
+}
+
+function hitsLately(series) {
+  const [hits, misses] = ['cache_hits', 'cache_misses'].map((name) => series.growthLately(({ registry }) => registry[name], LATELY_S));
+  return text('hitsLately', hits + misses > 0 ? percent(hits / (hits + misses)) : '–');
+}
+
+function canaryTile({ every_s: every, latest }) {
+  if (!latest) return tile('latestCanary', text(every === 0 ? 'notScheduled' : 'notYet'), null, 'is-word');
+  return tile('latestCanary', text(latest.ok ? 'allWell' : 'deviated'), moment(latest.started_at), `is-word ${latest.ok ? 'is-good' : 'is-bad'}`);
+}
+
+/** A text around an element. */
+function filled(key, element) {
+  const gap = '\u0000';
+  const [before, after] = text(key, gap).split(gap);
+  const whole = make('span');
+  whole.append(before, element, after);
+  return whole;
+}
+
+function pair(one, other) {
+  const whole = make('span');
+  whole.append(one, ' / ', other);
+  return whole;
+}
+
+function tile(name, value, more = null, className = '') {
   const element = make('div', 'tile');
-  const figure = make('p', className, value);
-  if (field) figure.dataset.field = field;
-  element.append(make('h2', '', text(name)), figure);
-  if (more) element.append(make('small', '', more));
+  element.dataset.tile = name;
+  const figure = make('p', className);
+  figure.append(value ?? '–');
+  const below = make('small');
+  below.append(more ?? '\u00a0');
+  element.append(make('h2', '', text(name)), figure, below);
   return element;
 }
 
-function tables({ at, counters, audit }) {
+function lastEntries({ at, counters }) {
   const now = Date.parse(at);
-  const last = counters.last_entry_at_s;
   const kinds = [...new Set([...KINDS, ...Object.keys(counters.entries)])];
-  table(find('last-entries'), ['kind', 'at', 'silentFor', 'accepted', 'rejected'], kinds.map((kind) => {
-    const when = last[kind] === undefined ? null : last[kind] * 1_000;
-    const { accepted: taken = 0, rejected = 0 } = counters.entries[kind] ?? {};
-    return [text(kind), time(when), duration(when === null ? null : Math.max(now - when, 0)), number(taken), number(rejected)];
-  }));
-  const errors = Object.entries(counters.errors).flatMap(([where, codes]) =>
-    Object.entries(codes).map(([code, count]) => [text(where), code, number(count)]),
+  const rows = kinds.map((kind) => {
+    const seconds = counters.last_entry_at_s[kind];
+    const when = seconds === undefined ? null : new Date(seconds * 1_000);
+    const counts = ['accepted', 'duplicate', 'rejected'].map((outcome) => [outcome, counters.entries[kind]?.[outcome] ?? 0]);
+    return [
+      text(kind),
+      when && field(`counters.last_entry_at_s.${kind}`, moment(when.toISOString())),
+      duration(when && Math.max(now - when, 0)),
+      ...counts.map(([outcome, count]) => field(`counters.entries.${kind}.${outcome}`, number(count))),
+    ];
+  });
+  table(find('last-entries'), ['kind', 'at', 'silentFor', 'accepted', 'duplicate', 'rejected'], rows);
+}
+
+function errors(series, { counters }) {
+  const rows = Object.entries(counters.errors).flatMap(([where, codes]) =>
+    Object.entries(codes).map(([code, count]) => {
+      const lately = series.growthLately((snapshot) => snapshot.counters.errors[where][code], LATELY_S);
+      return [text(where), code, field(`counters.errors.${where}.${code}`, number(count)), lately === null ? null : number(lately)];
+    }),
   );
-  table(find('errors'), ['where', 'code', 'count'], errors);
+  table(find('errors'), ['where', 'code', 'sinceStart', 'lately'], rows, 'noErrors');
+}
+
+function audit(state) {
+  const count = (name) => field(`audit.${name}`, number(state[name]));
+  const told = (when, words) => {
+    const whole = make('span');
+    whole.append(moment(when), `: ${words}`);
+    return whole;
+  };
   facts(find('audit'), [
-    ['pace', audit.users_per_s === 0 ? text('off') : number(audit.users_per_s)],
-    ['round', number(audit.round), 'audit.round'],
-    ['roundUsers', number(audit.round_users)],
-    ['usersTotal', number(audit.users_total)],
-    ['violationsTotal', number(audit.violations_total), 'audit.violations_total'],
-    ['lastError', audit.last_error && `${time(audit.last_error.at)}: ${audit.last_error.reason}`],
-    ...audit.violations.map(({ at: when, violation }) => ['violation', `${time(when)}: ${violation}`]),
+    ['pace', state.users_per_s === 0 ? text('off') : count('users_per_s')],
+    ['round', count('round')],
+    ['roundUsers', count('round_users')],
+    ['usersTotal', count('users_total')],
+    ['violationsTotal', count('violations_total')],
+    ['lastError', state.last_error && told(state.last_error.at, state.last_error.reason)],
+    ...state.violations.map(({ at, violation }) => ['violation', told(at, violation)]),
   ]);
 }

@@ -1,11 +1,19 @@
-// Tables and lists of facts.
+// Tables and lists of facts. A figure that stands in the API's answer carries its path there, in `data-field`.
 
-import { make } from './dom.js';
+import { make, put } from './dom.js';
 import { text } from './text.js';
 
-/** A table in the place of what is in `host`; a cell is a text or an element. */
+/** A value with its place in the API's answer; nothing known is a dash. */
+export function field(path, value, className = '') {
+  const element = make('span', className);
+  element.append(value ?? '–');
+  element.dataset.field = path;
+  return element;
+}
+
+/** A table in the place of what is in `host`; a cell is a text or an element. Instead of an empty one it tells why. */
 export function table(host, heads, rows, empty = 'none') {
-  if (rows.length === 0) return host.replaceChildren(make('p', 'hint', text(empty)));
+  if (rows.length === 0) return put(host, make('p', 'hint', text(empty)));
   const whole = make('table');
   const head = whole.createTHead().insertRow();
   for (const name of heads) {
@@ -15,21 +23,19 @@ export function table(host, heads, rows, empty = 'none') {
   }
   const body = whole.createTBody();
   for (const row of rows) body.insertRow().append(...row.map(cell));
-  host.replaceChildren(whole);
+  put(host, whole);
 }
 
 /** A table of names and values. */
 export function facts(host, rows) {
-  const whole = make('table');
-  for (const [name, value, field] of rows) {
+  const whole = make('table', 'facts');
+  for (const [name, value] of rows) {
     const row = whole.insertRow();
     const head = make('th', '', text(name));
     head.scope = 'row';
-    const shown = cell(value);
-    if (field) shown.dataset.field = field;
-    row.append(head, shown);
+    row.append(head, cell(value));
   }
-  host.replaceChildren(whole);
+  put(host, whole);
 }
 
 function cell(value) {

@@ -1,6 +1,14 @@
 // What happened to a user: points for commits, pushes and displays, and which belong together. Knows no page.
 
-export const ROWS = ['entry', 'push', 'displayed'];
+const ROWS = ['entry', 'push', 'displayed'];
+const EVENTS_MAX = 200;
+
+/** The latest events, newest first, with those that came since; none twice. */
+export function joined(known, fresh) {
+  const seqs = new Set(fresh.map(({ seq }) => seq));
+  const all = [...fresh, ...known.filter(({ seq }) => !seqs.has(seq))];
+  return all.sort((a, b) => b.seq - a.seq).slice(0, EVENTS_MAX);
+}
 
 /** Of events in any order: points `[seconds, row]`, and links from each commit to its push, and from it to its display. */
 export function arrange(events) {

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { events } from '../../../src/web/admin/api.js';
 import { compare } from '../../../src/web/admin/compare.js';
-import { Series, both, quantile } from '../../../src/web/admin/series.js';
-import { arrange } from '../../../src/web/admin/timeline.js';
+import { Series, WINDOW_S, both, cellAt, quantile } from '../../../src/web/admin/series.js';
+import { arrange, joined } from '../../../src/web/admin/timeline.js';
 
 const START_MS = Date.parse('2025-08-04T10:00:00Z');
 const snapshot = (second, count, at_most = [0, 0]) => ({
@@ -27,17 +26,35 @@ test('a rate is what was added between two snapshots, by the time between them',
 });
 
 test('across a gap nothing is claimed, and a restart begins anew', () => {
-  assert.deepEqual(series(snapshot(10, 100), snapshot(60, 200)).rate(pushes), [null, null]);
+  const torn = series(snapshot(10, 100), snapshot(60, 200));
+  assert.deepEqual([torn.rate(pushes), torn.level(pushes), torn.buckets(commit)], [[null, null, null], [100, null, 200], [null, null, null]]);
+  assert.deepEqual([torn.times[1] - torn.times[0], torn.growthLately(pushes, 60), torn.growthLately(pushes, 30)], [25, 100, null]);
   const restarted = series(snapshot(10, 100), { ...snapshot(12, 3), registry: { uptime_s: 1, pushes_direct: 3 } });
   assert.deepEqual(restarted.level(pushes), [3]);
+  const older = series(snapshot(10, 100), { ...snapshot(60, 200), registry: { uptime_s: 40, pushes_direct: 200 } });
+  assert.deepEqual(older.level(pushes), [200], 'it has run for longer than the one before, and is another all the same');
+  const setBack = series(snapshot(10, 100), { ...snapshot(5, 110), registry: { uptime_s: 11, pushes_direct: 110 } });
+  assert.deepEqual(setBack.level(pushes), [110], 'a clock that was set back does not stop the picture');
 });
 
-test('a snapshot that was had already is not counted twice, and only the latest are kept', () => {
+test('a snapshot that was had already is not counted twice, and only the latest minutes are kept', () => {
   assert.equal(series(snapshot(10, 1), snapshot(10, 1)).times.length, 1);
   const many = new Series();
-  for (let second = 0; second < 700; second++) many.add(snapshot(second, second));
-  assert.equal(many.times.length, 600);
-  assert.equal(pushes(many.latest), 699);
+  for (let second = 0; second < 2 * WINDOW_S; second++) many.add({ ...snapshot(second, second), audit: {}, canary: {} });
+  assert.equal(many.times.length, WINDOW_S + 1);
+  assert.equal(many.times.at(-1) - many.times[0], WINDOW_S);
+  assert.equal(pushes(many.latest), 2 * WINDOW_S - 1);
+  const frequent = new Series();
+  for (let tick = 0; tick < 2_000; tick++) frequent.add({ ...snapshot(0, tick), at: new Date(START_MS + tick * 10).toISOString(), registry: { uptime_s: Math.floor(tick / 100), pushes_direct: tick } });
+  assert.equal(frequent.times.length, 700, 'whatever the clock says');
+});
+
+test('what grew lately is told of the last seconds alone', () => {
+  const all = series(snapshot(0, 5), snapshot(30, 10), snapshot(60, 12), snapshot(85, 40));
+  assert.equal(all.growthLately(pushes, 60), 30);
+  assert.equal(all.growthLately(({ registry }) => registry.never, 60), 0);
+  assert.equal(series(snapshot(0, 5)).growthLately(pushes, 60), null);
+  assert.equal(series().growthLately(pushes, 60), null);
 });
 
 test('buckets are what came into each, with those above every bound last', () => {
@@ -75,18 +92,28 @@ test('of a conflict the fields that differ are marked, and not those that only t
   assert.ok(compare({ first: null, second: { amount: '2' } }).every((row) => !row.differs));
 });
 
-test('events are read whole, however they are cut on the way', async () => {
-  const text = 'event: snapshot\ndata: {"a":": 1"}\n\nevent: problem\ndata: {"detail":"ж"}\n\nevent: cut';
-  const bytes = new TextEncoder().encode(text);
-  for (const size of [1, 7, bytes.length]) {
-    const body = new ReadableStream({
-      start(controller) {
-        for (let from = 0; from < bytes.length; from += size) controller.enqueue(bytes.slice(from, from + size));
-        controller.close();
-      },
-    });
-    const read = [];
-    for await (const event of events(body)) read.push(event);
-    assert.deepEqual(read, [['snapshot', { a: ': 1' }], ['problem', { detail: 'ж' }]]);
-  }
+test('a cell of the heat map is what came in before a snapshot, into one bucket', () => {
+  const [times, cells] = [[10, 11, 12], [null, [1, 0, 2], [0, 5, 0]]];
+  assert.deepEqual(cellAt(times, cells, 10.5, 0.2), { column: 1, row: 0, count: 1 });
+  assert.deepEqual(cellAt(times, cells, 11.01, 1.9), { column: 2, row: 1, count: 5 });
+  assert.deepEqual(cellAt(times, cells, 11, 2.5), { column: 1, row: 2, count: 2 }, 'above every bound');
+  for (const [at, height] of [[9, 0], [10, 0], [12.5, 0], [10.5, 3], [10.5, -0.5]]) assert.equal(cellAt(times, cells, at, height), null, `${at}, ${height}`);
+  assert.equal(cellAt(times, [null, null, [1]], 10.5, 0), null, 'across a gap');
+});
+
+test('events are joined once each, newest first, and not more than are shown', () => {
+  const of = (...seqs) => seqs.map((seq) => ({ seq }));
+  const seqs = (events) => events.map(({ seq }) => seq);
+  assert.deepEqual(seqs(joined(of(3, 2, 1), of(5, 4))), [5, 4, 3, 2, 1]);
+  assert.deepEqual(seqs(joined(of(3, 2), of(3, 1))), [3, 2, 1]);
+  const many = joined(of(...Array(300).keys()), of(300));
+  assert.deepEqual([many.length, many[0].seq, many.at(-1).seq], [200, 300, 101]);
+});
+
+test('a push of several commits is led to by each of them, and a display by every session that made one', () => {
+  const event = (seq, what, version, more) => ({ seq, what, version, at: new Date(START_MS + seq * 1_000).toISOString(), ...more });
+  const events = [event(1, 'entry', 1), event(2, 'entry', 2), event(3, 'push', 2, { entries: 2 }), event(4, 'displayed', 2), event(5, 'displayed', 2), event(6, 'displayed', 9)];
+  const links = arrange(events).links.map(([from, to]) => [from[0] - START_MS / 1_000, to[0] - START_MS / 1_000]);
+  assert.deepEqual(links, [[1, 3], [2, 3], [3, 4], [3, 5]], 'and one of a push that is forgotten by none');
+  assert.deepEqual(arrange([]), { points: [], links: [] });
 });

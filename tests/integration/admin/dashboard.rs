@@ -9,6 +9,7 @@ on_both_databases![the_first_event_has_the_registrys_numbers];
 on_sqlite![
     the_dashboard_is_on_the_internal_listener_alone_and_loads_nothing_from_elsewhere,
     a_stream_needs_an_administrators_token_and_has_a_length,
+    a_stream_tells_of_one_user_beside_the_rest_and_of_each_event_once,
     a_stream_is_no_idle_connection,
     listeners_are_limited_and_leave_their_places,
     a_stopping_service_does_not_wait_for_listeners,
@@ -56,10 +57,9 @@ async fn the_dashboard_is_on_the_internal_listener_alone_and_loads_nothing_from_
     app.plain_get(app.internal, "/admin/nothing.js").await.problem(404, "not_found");
     app.plain_get(app.internal, "/admin/index.html").await.problem(404, "not_found");
     let page = app.plain_get(app.internal, "/admin/").await.text;
-    assert!(
-        !page.contains("<style") && !page.contains(" style=") && !page.contains(" on"),
-        "nothing inside the markup"
-    );
+    let is_handler = |rest: &str| rest.split_once('=').is_some_and(|(name, _)| name.chars().all(char::is_alphabetic));
+    assert!(!page.contains("<style") && !page.contains(" style="), "no style inside the markup");
+    assert!(!page.split(" on").skip(1).any(is_handler), "and no script");
     for part in page.split("href=\"").skip(1).chain(page.split("src=\"").skip(1)) {
         let target = part.split('"').next().expect("a part");
         if !target.starts_with('#') && target != "data:," {
@@ -106,7 +106,15 @@ async fn the_first_event_has_the_registrys_numbers(database: Database) {
 
 async fn a_stream_needs_an_administrators_token_and_has_a_length(database: Database) {
     let app = TestApp::start(database).await;
-    for query in ["?snapshots=0", "?snapshots=3601", "?snapshots=x", "?more=1"] {
+    for query in [
+        "?snapshots=0",
+        "?snapshots=3601",
+        "?snapshots=x",
+        "?more=1",
+        "?user_id=0",
+        "?user_id=x",
+        "?user_id=9007199254740992",
+    ] {
         let answer = Answer::read(open(&app, query, ADMIN_TOKEN).await).await.expect("whole");
         answer.problem(422, "invalid_field");
     }
@@ -115,6 +123,48 @@ async fn a_stream_needs_an_administrators_token_and_has_a_length(database: Datab
         assert!(matches!(answer.status, 401 | 429), "{answer:?}");
     }
     app.plain_get(app.public, "/admin/v1/live").await.problem(404, "not_found");
+}
+
+async fn a_stream_tells_of_one_user_beside_the_rest_and_of_each_event_once(database: Database) {
+    let app = TestApp::on(database).set("pacing.direct_interval_ms", 0).start().await;
+    let (mut stream, mut buffer) = (open(&app, "?snapshots=60&user_id=1", ADMIN_TOKEN).await, String::new());
+    let mut look = async || {
+        let (name, _) = next(&mut stream, &mut buffer).await.expect("an event");
+        assert_eq!(name, "snapshot");
+        let (name, data) = next(&mut stream, &mut buffer).await.expect("another");
+        assert_eq!((name.as_str(), &data["user_id"]), ("user", &json!(1)));
+        data
+    };
+    let first = look().await;
+    assert_eq!((&first["actor"], &first["events"]), (&Value::Null, &json!([])), "looking at nobody loads nobody");
+
+    let (mut ws, _) = app.session(1).await;
+    app.accepted("deposits", 1, "d1", "1").await;
+    app.accepted("deposits", 2, "other", "1").await;
+    ws.next_frame("balance_update").await;
+    let second = look().await;
+    let mut actor = app.admin("/admin/v1/actors/1").await.ok();
+    let mut shown = second["actor"].clone();
+    for one in [&mut actor, &mut shown] {
+        for volatile in ["observed_at", "age_ms", "last_push_at"] {
+            assert!(one.as_object_mut().expect("an object").remove(volatile).is_some_and(|value| !value.is_null()));
+        }
+    }
+    assert_eq!(shown, actor);
+    let events = app.admin("/admin/v1/events?user_id=1").await.ok()["events"].clone();
+    assert_eq!((events.as_array().map(Vec::len), &second["events"]), (Some(2), &events), "the commit and its push");
+
+    app.accepted("deposits", 1, "d2", "1").await;
+    ws.next_frame("balance_update").await;
+    let third = look().await;
+    let whats: Vec<_> =
+        third["events"].as_array().expect("a list").iter().map(|e| (&e["what"], &e["version"])).collect();
+    assert_eq!(
+        whats,
+        [(&json!("push"), &json!(2)), (&json!("entry"), &json!(2))],
+        "and what was told is not told again"
+    );
+    assert_eq!(look().await["events"], json!([]));
 }
 
 async fn a_stream_is_no_idle_connection(database: Database) {
