@@ -304,6 +304,7 @@ async fn an_actor_that_died_with_messages_waiting_is_forgotten_in_time() {
 #[actix_rt::test]
 async fn a_burst_for_a_new_user_fits_its_mailbox() {
     let rig = Rig::start().await;
+    rig.settle().await;
     let answers = rig.burst(184, 500);
     for (n, answer) in (1..).zip(answers) {
         assert_eq!(rig::version(answer.await.expect("answered")), Ok(n));

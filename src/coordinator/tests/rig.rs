@@ -10,8 +10,8 @@ use super::listener::{Listener, Stall};
 use super::memory_ledger::{MemoryLedger, entry};
 use crate::clock::Clock;
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, CloseSessions, Crash, Peer, PostAtomic, PostBatch, PostEntries, RefreshSession,
-    Routable, SessionId, ToUser,
+    AttachSession, CloseReason, CloseSessions, Crash, Peer, PostAtomic, PostEntries, RefreshSession, Routable,
+    SessionId, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::{Policy, Recent, Registry, Shared};
@@ -182,18 +182,17 @@ impl Rig {
 
     fn post_parts(&self, user: i64, events: impl Iterator<Item = String>) -> Vec<oneshot::Receiver<Posted>> {
         let user_id = UserId::new(user).expect("user id");
-        let (parts, answers) = events
+        events
             .map(|event| {
                 let (reply, answer) = oneshot::channel();
                 let permit = self.admission.try_acquire(Lane::Bulk, 1).expect("room");
                 let deadline = self.clock.deadline(Duration::from_secs(3600));
                 let entries = vec![entry(user, &event, Kind::Reward, 1)];
                 let message = PostEntries { entries, lane: Lane::Bulk, deadline, permit, reply };
-                (ToUser { user_id, message }, answer)
+                self.registry.try_send(ToUser { user_id, message }).expect("room");
+                answer
             })
-            .unzip();
-        self.registry.try_send(PostBatch(parts)).expect("room");
-        answers
+            .collect()
     }
 
     /// The actor dies with messages behind the one that kills it.
