@@ -59,6 +59,8 @@ async fn a_refresh_during_a_hanging_read_waits_for_no_second_one(database: Datab
     let (of_ledger, dir) = (cluster.create_database(), tempfile::tempdir().expect("a directory"));
     let url = proxy.url(&of_ledger.url());
     let builder = TestApp::on(database).set("database.timeout_ms", 6000).set("database.pool_size", 2);
+    // It has a connection of its own.
+    let builder = builder.set("audit.users_per_s", 0);
     let app = builder.set("database.writers", 1).start_with(dir, of_ledger, &url).await;
     app.accepted("deposits", 1, "d", "1").await;
     // Both reads are to hang in connections that are there already.
