@@ -2,6 +2,7 @@
 // scheme is one more drawing. Beside each line stands its latest value, or the one that is pointed at.
 
 import { colour, make } from './dom.js';
+import { alone } from './series.js';
 import { clock, duration, number, text } from './text.js';
 import uPlot from './uplot.js';
 
@@ -111,7 +112,7 @@ export function lines(host, title, names, { unit: { write, least } = UNITS.count
     label: text(name),
     stroke: () => colour(`series-${(index % COLOURS) + 1}`),
     width: 2,
-    points: { size: 5 },
+    points: { size: 5, filter: (plot, row, areAllShown) => (areAllShown ? null : alone(plot.data[row])) },
     value: (plot, value, row, at) => written(write, at === null ? plot.data[row].at(-1) : value),
   }));
   const scales = { y: { range: (_, __, most) => [0, Math.max(most ?? 0, least) * 1.1] } };

@@ -118,3 +118,9 @@ export function cellAt(times, cells, at_s, height) {
   const count = column > 0 ? cells[column]?.[row] : undefined;
   return count === undefined ? null : { column, row, count };
 }
+
+/** The places of values without a neighbour: no line goes through them. */
+export function alone(values) {
+  const isThere = (at) => (values[at] ?? null) !== null;
+  return [...values.keys()].filter((at) => isThere(at) && !isThere(at - 1) && !isThere(at + 1));
+}

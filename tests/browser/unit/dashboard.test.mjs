@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { compare } from '../../../src/web/admin/compare.js';
-import { Series, WINDOW_S, both, cellAt, quantile } from '../../../src/web/admin/series.js';
+import { Series, WINDOW_S, alone, both, cellAt, quantile } from '../../../src/web/admin/series.js';
 import { arrange, joined } from '../../../src/web/admin/timeline.js';
 
 const START_MS = Date.parse('2025-08-04T10:00:00Z');
@@ -116,4 +116,9 @@ test('a push of several commits is led to by each of them, and a display by ever
   const links = arrange(events).links.map(([from, to]) => [from[0] - START_MS / 1_000, to[0] - START_MS / 1_000]);
   assert.deepEqual(links, [[1, 3], [2, 3], [3, 4], [3, 5]], 'and one of a push that is forgotten by none');
   assert.deepEqual(arrange([]), { points: [], links: [] });
+});
+
+test('a value without a neighbour is a point of its own, since no line goes through it', () => {
+  assert.deepEqual(alone([1, null, 2, 3, null, 4, undefined, null, 0]), [0, 5, 8]);
+  assert.deepEqual(alone([]), []);
 });
