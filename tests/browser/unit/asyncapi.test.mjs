@@ -86,9 +86,11 @@ test('the frames of a recorded session are as described, and all kinds are among
   }
 });
 
-test('frames that were recorded elsewhere are as described', { skip: !process.env.BALANCE_TEST_FRAMES }, (t) => {
-  t.diagnostic(`${check(process.env.BALANCE_TEST_FRAMES).length} frames`);
-});
+if (process.env.BALANCE_TEST_FRAMES) {
+  test('frames that were recorded elsewhere are as described', (t) => {
+    t.diagnostic(`${check(process.env.BALANCE_TEST_FRAMES).length} frames`);
+  });
+}
 
 test('the description refuses what the protocol rules out', () => {
   const found = lines(join(here, '../asyncapi/recorded.jsonl'));
