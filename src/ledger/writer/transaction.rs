@@ -10,7 +10,7 @@ use crate::domain::{NewEntry, UserId};
 use crate::ledger::answers::Answer;
 use crate::ledger::batch::{self, Group, Keys, Plan};
 use crate::ledger::store::{Patience, StoreError};
-use crate::ledger::{EntryOutcome, Lane, PostError, Posted, Posting};
+use crate::ledger::{EntryOutcome, PostError, Posted, Posting};
 use crate::limits::{LOCK_ATTEMPTS_MAX, RACES_MAX, RETRY_MS};
 
 use super::State;
@@ -145,19 +145,17 @@ impl State {
 
     fn conclude(&mut self, postings: Vec<Posting>, settled: Settled) {
         let Settled { outcomes, is_held, held } = settled;
-        let (mut aside, mut single, mut bulk) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut aside, mut answers) = (Vec::new(), Vec::new());
         for ((posting, outcomes), is_held) in postings.into_iter().zip(outcomes).zip(is_held) {
             if is_held {
                 aside.push(posting);
                 continue;
             }
-            let Posting { entries, reply, permit, lane, .. } = posting;
+            let Posting { entries, reply, permit, .. } = posting;
             self.options.counts.decided(&entries, &outcomes);
-            let answers = if lane == Lane::Single { &mut single } else { &mut bulk };
             answers.push(Answer { posted: Posted { entries, outcomes }, reply, permit });
         }
-        self.options.answers.send(Lane::Single, single);
-        self.options.answers.send(Lane::Bulk, bulk);
+        self.options.answers.send(answers);
         if aside.iter().any(|posting| !self.aside.takes(posting)) {
             let sample: Vec<i64> = held.iter().map(|user| user.get()).take(LOGGED_USERS_MAX).collect();
             warn!("somebody else holds {} users locked, such as {sample:?}: their entries wait", held.len());
