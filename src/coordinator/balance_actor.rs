@@ -15,15 +15,13 @@ use crate::limits::{MIN_VERSION_WAIT_MS, VERSION_WAITERS_MAX};
 
 use crate::domain::{Amount, Balances, CurrencyId, Kind, Source, UserId};
 use crate::planted::{Plant, is_planted};
-use crate::telemetry::counters::seconds;
 
 use super::account_cache::{AccountCache, Moment};
 use super::live::{Attached, Event, Live};
 use super::messages::{
     AttachSession, BalanceChanged, CloseReason, CloseSessions, CommittedEntry, DetachSession, GetBalance,
-    LedgerRecovered, ReportDisplayed, Retire, Revalidate, SessionsGone,
+    LedgerRecovered, Retire, Revalidate, SessionsGone,
 };
-use super::pacing::Mode;
 use super::posting::Lanes;
 use super::pushing::Timer;
 use super::reading::{Reading, Waiter};
@@ -281,23 +279,6 @@ impl Handler<CloseSessions> for BalanceActor {
         if let Some(live) = &mut self.live {
             live.sessions.iter_mut().for_each(|session| session.close(reason));
             self.see_off(ctx);
-        }
-    }
-}
-
-impl Handler<ReportDisplayed> for BalanceActor {
-    type Result = ();
-
-    fn handle(&mut self, displayed: ReportDisplayed, ctx: &mut Self::Context) {
-        self.dequeue(ctx);
-        if let Some(session) = self.live.as_mut().and_then(|live| live.session(displayed.session_id)) {
-            // A page can't show what it was never sent.
-            session.displayed_version = session.displayed_version.max(displayed.version.min(session.last_version));
-            if let Some(push) = session.undisplayed.displayed(displayed.version) {
-                let age_us = u64::try_from(self.shared.clock.now_us() - push.committed_at_us).unwrap_or(0);
-                self.shared.counters.commit_to_displayed.of(push.mode == Mode::Direct).observe(seconds(age_us));
-                self.note_displayed(displayed.session_id, push, age_us);
-            }
         }
     }
 }

@@ -2,8 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::PUSHES_REMEMBERED_MAX;
+use actix::prelude::*;
 
+use crate::limits::PUSHES_REMEMBERED_MAX;
+use crate::telemetry::counters::seconds;
+
+use super::BalanceActor;
+use super::messages::ReportDisplayed;
 use super::pacing::Mode;
 
 /// A push that was sent.
@@ -32,6 +37,23 @@ impl Undisplayed {
     pub(super) fn displayed(&mut self, version: i64) -> Option<Sent> {
         let shown = self.0.iter().take_while(|push| push.version <= version).count();
         self.0.drain(..shown).next_back().filter(|push| push.version == version)
+    }
+}
+
+impl Handler<ReportDisplayed> for BalanceActor {
+    type Result = ();
+
+    fn handle(&mut self, displayed: ReportDisplayed, ctx: &mut Self::Context) {
+        self.dequeue(ctx);
+        if let Some(session) = self.live.as_mut().and_then(|live| live.session(displayed.session_id)) {
+            // A page can't show what it was never sent.
+            session.displayed_version = session.displayed_version.max(displayed.version.min(session.last_version));
+            if let Some(push) = session.undisplayed.displayed(displayed.version) {
+                let age_us = u64::try_from(self.shared.clock.now_us() - push.committed_at_us).unwrap_or(0);
+                self.shared.counters.commit_to_displayed.of(push.mode == Mode::Direct).observe(seconds(age_us));
+                self.note_displayed(displayed.session_id, push, age_us);
+            }
+        }
     }
 }
 

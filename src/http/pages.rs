@@ -37,7 +37,7 @@ const FILES: [(&str, &str); 10] = embedded![
 
 /// `GET /`
 pub(super) async fn index() -> HttpResponse {
-    page("text/html; charset=utf-8", INDEX)
+    page(POLICY, "text/html; charset=utf-8", INDEX)
 }
 
 /// `GET /demo/{name}`
@@ -47,13 +47,14 @@ pub(super) async fn file(name: web::Path<String>) -> Result<HttpResponse, Proble
         .find(|(known, _)| *known == name.as_str())
         .ok_or_else(|| Problem::new(Code::NotFound, "there is no such file"))?;
     let is_style = name.ends_with(".css");
-    Ok(page(if is_style { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" }, text))
+    Ok(page(POLICY, if is_style { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" }, text))
 }
 
-fn page(content_type: &'static str, body: &'static str) -> HttpResponse {
+/// A file that is embedded, and what a page of it may load.
+pub(super) fn page(policy: &'static str, content_type: &'static str, body: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, content_type))
-        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((CONTENT_SECURITY_POLICY, policy))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((CACHE_CONTROL, "no-cache"))

@@ -3,12 +3,10 @@
 //! Owns the list of its files and what its page may load: nothing but what this listener serves. The files hold no secret
 //! and are shown to anybody; everything that they show needs an administrator's token, which stays in the page's memory.
 
-use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
 use actix_web::{HttpResponse, web};
 
 use super::{Code, Problem};
+use crate::http::pages::page;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
@@ -48,7 +46,7 @@ const VENDOR: [(&str, &str); 3] = embedded!["vendor/": "uplot-license.txt", "upl
 
 /// `GET /admin/`
 pub(in crate::http) async fn index() -> HttpResponse {
-    page("text/html; charset=utf-8", INDEX)
+    page(POLICY, "text/html; charset=utf-8", INDEX)
 }
 
 /// `GET /admin/{asset}`
@@ -62,17 +60,7 @@ pub(in crate::http) async fn asset(name: web::Path<String>) -> Result<HttpRespon
         Some("txt") => "text/plain; charset=utf-8",
         _ => "text/javascript; charset=utf-8",
     };
-    Ok(page(content_type, text))
-}
-
-fn page(content_type: &'static str, body: &'static str) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, content_type))
-        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((REFERRER_POLICY, "no-referrer"))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((CACHE_CONTROL, "no-cache"))
-        .body(body)
+    Ok(page(POLICY, content_type, text))
 }
 
 #[cfg(test)]
