@@ -31,6 +31,7 @@
 //! Imports go one way: `domain ← ledger ← coordinator ← http ← canary ← app ← cli`; a test enforces it.
 
 pub mod app;
+pub mod background;
 pub mod canary;
 pub mod cli;
 pub mod client;

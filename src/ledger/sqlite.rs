@@ -1,6 +1,7 @@
 //! Writing to SQLite: one connection, WAL with `synchronous=FULL`, cached single-row statements.
 
 mod checkpoints;
+mod flush;
 mod statements;
 
 use std::path::{Path, PathBuf};

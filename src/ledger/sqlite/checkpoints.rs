@@ -1,42 +1,47 @@
 //! Copies SQLite's write-ahead log into its file, on a thread and a connection of its own.
 //!
 //! By itself SQLite does it inside a commit, once for every thousand pages, and whoever waits for that commit waits for the
-//! copying and its syncs, too. Passive checkpoints go on beside a writer, but while writes never pause they never come to
-//! its end, and the log can't begin anew behind them. So once the log is long ([`LONG_PAGES`]) they follow each other until
-//! hardly anything is left, and the writer does that between two transactions.
+//! copying and its syncs, too. Here it is done when the log is long, or when nobody has committed for a while; the longer
+//! the log, the more often a page is in it, and is copied once. Passive checkpoints go on beside a writer, but while writes
+//! never pause they never come to its end, and the log can't begin anew behind them. So they follow each other until hardly
+//! anything is left ([`SHORT`]), and the writer does that between two transactions.
+//!
+//! At the end, behind the last commit, the log is emptied: the file of a service that was stopped is whole by itself.
 
 use std::fs::File;
 use std::mem::ManuallyDrop;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::Integer;
 use diesel::sqlite::SqliteConnection;
 
 use super::connect;
+use super::flush::flush;
+use crate::background::stand_back;
 use crate::clock::Clock;
 use crate::ledger::store::StoreError;
 
-/// The length of the log at which it is to begin anew, in pages of 4 KiB: 128 MiB.
-pub(super) const LONG_PAGES: i32 = 32_768;
+/// The length of the log at which it is to begin anew, in pages of 4 KiB: 256 MiB.
+pub(super) const LONG_PAGES: i32 = 65_536;
 
 /// The length at which SQLite does it all inside a commit: nothing else has helped.
-pub(super) const AUTOCHECKPOINT_PAGES: u32 = 131_072;
+pub(super) const AUTOCHECKPOINT_PAGES: u32 = 262_144;
 
-/// The shortest time between two checkpoints, and between one of the writer's and the next.
+/// How often the length is looked at while there are commits.
 const GAP: Duration = Duration::from_millis(50);
+
+/// How long after the last commit a log of any length is copied.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A checkpoint that takes no longer leaves hardly anything to the writer.
 const SHORT: Duration = Duration::from_millis(5);
-
-/// How far behind the other threads this one stands for a processor.
-const NICE: i32 = 10;
 
 /// After so many in a row it is the writer's turn, whatever is left.
 const IN_A_ROW_MAX: u32 = 16;
@@ -56,7 +61,7 @@ impl Checkpoints {
         let is_writers_turn = Arc::new(AtomicBool::new(false));
         let turn = is_writers_turn.clone();
         let thread =
-            thread::Builder::new().name("checkpoints".into()).spawn(move || run(&path, long_pages, &committed, &turn));
+            thread::Builder::new().name("checkpoints".into()).spawn(move || run(path, long_pages, &committed, &turn));
         if let Err(error) = &thread {
             log::warn!("checkpoints are left to commits: {error}");
         }
@@ -75,7 +80,8 @@ impl Checkpoints {
     pub(super) fn take_turn(&self, connection: &mut SqliteConnection) {
         if self.is_writers_turn.swap(false, Ordering::Relaxed) {
             // It will be its turn again.
-            let _ = checkpoint(connection).inspect_err(|error| log::debug!("the log stays long: {error}"));
+            let _ =
+                checkpoint(connection, Mode::Passive).inspect_err(|error| log::debug!("the log stays long: {error}"));
         }
     }
 }
@@ -98,62 +104,96 @@ struct Checkpointed {
     log: i32,
 }
 
-fn checkpoint(connection: &mut SqliteConnection) -> Result<Checkpointed, StoreError> {
-    Ok(sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(connection)?)
+/// How far a checkpoint goes.
+#[derive(Clone, Copy)]
+enum Mode {
+    /// It only tells how long the log is.
+    Noop,
+    /// It copies what can be copied beside others.
+    Passive,
+    /// It waits for others, copies everything and empties the log.
+    Truncate,
 }
 
-fn run(path: &Path, long_pages: i32, committed: &Receiver<()>, is_writers_turn: &AtomicBool) {
-    // Of this thread: commits come first. Where that is not allowed, it goes as well.
-    let _ = rustix::process::setpriority_process(None, NICE);
-    let clock = Clock::system();
-    let mut connection: Option<SqliteConnection> = None;
-    let mut file: Option<ManuallyDrop<File>> = None;
-    let mut in_a_row = 0;
-    while committed.recv().is_ok() {
-        let begun_us = clock.monotonic_us();
-        let is_long = match opened(path, &mut connection).and_then(checkpoint) {
-            Ok(Checkpointed { log }) => log >= long_pages,
-            Err(error) => {
-                log::debug!("a checkpoint is left to the writer: {error}");
-                connection = None;
-                false
-            }
+fn checkpoint(connection: &mut SqliteConnection, mode: Mode) -> Result<Checkpointed, StoreError> {
+    let pragma = match mode {
+        Mode::Noop => "PRAGMA wal_checkpoint(NOOP)",
+        Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
+        Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
+    };
+    Ok(sql_query(pragma).get_result(connection)?)
+}
+
+/// The checkpointing end: a connection and the file itself, opened when they are needed.
+struct Copier {
+    path: PathBuf,
+    connection: Option<SqliteConnection>,
+    /// Never closed: with it this process would lose the locks that SQLite has on the file.
+    file: Option<ManuallyDrop<File>>,
+}
+
+impl Copier {
+    /// The length of the log, after a checkpoint. Without an answer it is left to the writer.
+    fn checkpoint(&mut self, mode: Mode) -> Option<i32> {
+        let connection = match self.connection.take() {
+            Some(open) => Ok(open),
+            None => connect(&self.path, 0).map_err(StoreError::from),
         };
-        if is_long {
-            flush(path, &mut file);
+        let answered = connection.and_then(|mut connection| {
+            let Checkpointed { log } = checkpoint(&mut connection, mode)?;
+            self.connection = Some(connection);
+            Ok(log)
+        });
+        answered.inspect_err(|error| log::debug!("a checkpoint is left to the writer: {error}")).ok()
+    }
+
+    /// Copies until hardly anything is left, and flushes what was copied: SQLite does that, too, and has to, but only with
+    /// the end of the log, and then it is the writer who waits for it.
+    fn copy(&mut self, clock: Clock) {
+        for _ in 0..IN_A_ROW_MAX {
+            let begun_us = clock.monotonic_us();
+            if self.checkpoint(Mode::Passive).is_none() {
+                return;
+            }
+            if self.file.is_none() {
+                self.file = File::open(&self.path).ok().map(ManuallyDrop::new);
+            }
+            if let Some(file) = &self.file {
+                // What could not be written SQLite will find, too.
+                let _ = flush(file);
+            }
+            if Duration::from_micros(clock.monotonic_us().saturating_sub(begun_us)) <= SHORT {
+                return;
+            }
         }
-        let took = Duration::from_micros(clock.monotonic_us().saturating_sub(begun_us));
-        if is_long && took > SHORT && in_a_row < IN_A_ROW_MAX {
-            in_a_row += 1;
-            continue;
+    }
+}
+
+fn run(path: PathBuf, long_pages: i32, committed: &Receiver<()>, is_writers_turn: &AtomicBool) {
+    stand_back();
+    let clock = Clock::system();
+    let mut copier = Copier { path, connection: None, file: None };
+    let mut is_behind = false;
+    loop {
+        // Nothing to wait for but a commit when everything is copied.
+        let waited = if is_behind { committed.recv_timeout(QUIET) } else { committed.recv().map_err(Into::into) };
+        match waited {
+            Ok(()) => is_behind = true,
+            Err(RecvTimeoutError::Timeout) => {
+                copier.copy(clock);
+                is_behind = false;
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        in_a_row = 0;
-        is_writers_turn.store(is_long, Ordering::Relaxed);
+        if copier.checkpoint(Mode::Noop).is_some_and(|log| log >= long_pages) {
+            copier.copy(clock);
+            is_writers_turn.store(true, Ordering::Relaxed);
+        }
         thread::sleep(GAP);
     }
-}
-
-/// Has the system write the file to the disk. SQLite does so, too, and has to, but only with the end of the log, and
-/// then it is the writer who waits for it.
-fn flush(path: &Path, file: &mut Option<ManuallyDrop<File>>) {
-    if file.is_none() {
-        // Never closed: with it this process would lose the locks that SQLite has on the file.
-        *file = File::open(path).ok().map(ManuallyDrop::new);
-    }
-    if let Some(file) = file {
-        // What could not be written SQLite will find, too.
-        let _ = file.sync_data();
-    }
-}
-
-fn opened<'a>(
-    path: &Path,
-    connection: &'a mut Option<SqliteConnection>,
-) -> Result<&'a mut SqliteConnection, StoreError> {
-    Ok(match connection {
-        Some(open) => open,
-        None => connection.insert(connect(path, 0)?),
-    })
+    // Where others still read, the log stays, and the next start finds what is in it.
+    copier.checkpoint(Mode::Truncate);
 }
 
 #[cfg(test)]
@@ -185,6 +225,27 @@ mod tests {
         }
         drop(checkpoints);
         writer.batch_execute("INSERT INTO t VALUES (0);").expect("the writer is not in its way");
+    }
+
+    #[test]
+    fn behind_the_last_commit_the_file_is_whole_by_itself() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        let mut writer = connect(&path, 1000).expect("a new file");
+        // A connection that nobody closes: else SQLite empties the log by itself.
+        let reader = connect(&path, 1000).expect("a file");
+        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
+        writer.batch_execute(&format!("CREATE TABLE t (i INTEGER); INSERT INTO t {ROWS};")).expect("written");
+        checkpoints.committed();
+        drop((writer, checkpoints));
+        let log = fs::metadata(dir.path().join("ledger.db-wal")).expect("a log");
+        assert_eq!(log.len(), 0);
+        let copy = dir.path().join("copy.db");
+        fs::copy(&path, &copy).expect("copied");
+        let mut alone = connect(&copy, 1000).expect("a ledger");
+        let rows = diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT count(*) FROM t").get_result(&mut alone);
+        assert_eq!(rows, Ok(5000_i64));
+        drop(reader);
     }
 
     #[test]
