@@ -19,6 +19,9 @@ pub const SINGLES_LATELY_MS: u64 = 100;
 /// Entries of a batch that are worked on at once, before others have their turn.
 pub const BATCH_SLICE_ENTRIES: usize = 32;
 
+/// The longest body of a batch that is read where it comes in, in bytes; a longer one is read by a thread that stands back.
+pub const BATCH_SHORT_BYTES: usize = 16 << 10;
+
 /// How many times a transaction is run again because another node was faster, before the entry is refused.
 pub const RACES_MAX: u32 = 8;
 

@@ -54,18 +54,33 @@ fn offenders(needles: &[&str], may: impl Fn(&str) -> bool) -> Vec<String> {
 #[test]
 fn imports_go_one_way() {
     let allowed: &[(&str, &[&str])] = &[
+        ("background", &[]),
         ("clock", &[]),
         ("limits", &[]),
         ("planted", &[]),
         ("telemetry", &["clock", "limits"]),
         ("domain", &["domain"]),
         ("config", &["config", "domain", "clock", "limits"]),
-        ("ledger", &["ledger", "domain", "clock", "config", "limits", "planted", "telemetry"]),
+        ("ledger", &["ledger", "background", "domain", "clock", "config", "limits", "planted", "telemetry"]),
         ("coordinator", &["coordinator", "ledger", "domain", "clock", "config", "limits", "planted", "telemetry"]),
         ("client", &[]),
         ("diagnosis", &["diagnosis", "client", "domain", "clock", "config", "limits"]),
         ("canary", &["canary", "client", "http", "domain", "clock", "config", "limits", "telemetry"]),
-        ("http", &["http", "client", "coordinator", "ledger", "domain", "clock", "config", "limits", "telemetry"]),
+        (
+            "http",
+            &[
+                "http",
+                "background",
+                "client",
+                "coordinator",
+                "ledger",
+                "domain",
+                "clock",
+                "config",
+                "limits",
+                "telemetry",
+            ],
+        ),
     ];
     let mut wrong = Vec::new();
     for source in sources() {

@@ -21,15 +21,9 @@ pub(super) async fn read_signed(
     state: &HttpState,
     bytes_max: usize,
 ) -> Result<bytes::Bytes, Problem> {
-    let headers = request.headers();
-    let signed = Signed {
-        id: header(headers, "webhook-id")?,
-        timestamp: header(headers, "webhook-timestamp")?,
-        signature: header(headers, "webhook-signature")?,
-    };
+    let signed = signed(request.headers())?;
     let body = read(payload, bytes_max).await?;
-    let auth = &state.settings.auth;
-    signed.verify(&auth.webhook_secrets, &body, state.clock.now_s(), auth.webhook_tolerance_s)?;
+    verify(&signed, state, &body)?;
     Ok(body)
 }
 
@@ -43,6 +37,21 @@ pub(super) async fn read_signed_json(
     let body = read_signed(request, payload, state, bytes_max).await?;
     check_json(request.headers())?;
     Ok(body)
+}
+
+/// The headers that say who has sent a body.
+pub(super) fn signed(headers: &HeaderMap) -> Result<Signed<'_>, Problem> {
+    Ok(Signed {
+        id: header(headers, "webhook-id")?,
+        timestamp: header(headers, "webhook-timestamp")?,
+        signature: header(headers, "webhook-signature")?,
+    })
+}
+
+/// Refuses a body that its headers do not fit.
+pub(super) fn verify(signed: &Signed<'_>, state: &HttpState, body: &[u8]) -> Result<(), Problem> {
+    let auth = &state.settings.auth;
+    signed.verify(&auth.webhook_secrets, body, state.clock.now_s(), auth.webhook_tolerance_s)
 }
 
 /// At most `bytes_max` of a body, within `limits::REQUEST_BODY_MS`; more is refused as soon as it is known.

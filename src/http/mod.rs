@@ -9,6 +9,7 @@ mod admin;
 mod batch;
 mod body;
 mod browser_api;
+mod bulk;
 mod client_files;
 mod client_messages;
 mod connections;

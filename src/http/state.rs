@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use actix::Addr;
 
-use tokio::sync::Semaphore;
-
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
 use crate::coordinator::Registry;
@@ -18,6 +16,7 @@ use crate::telemetry::canary_runs::CanaryRuns;
 use crate::telemetry::counters::Counters;
 
 use super::admin::LiveBoard;
+use super::bulk::Bulk;
 use super::problem::{Code, Problem};
 use super::rate_limit::{AddressLimit, FAILURES, SIGN_INS};
 use super::request_counts;
@@ -36,8 +35,8 @@ pub struct HttpState {
     pub registry: Addr<Registry>,
     /// Histories and other reads that no actor holds.
     pub ledger: Arc<SqlLedger>,
-    /// One slice of a batch at a time is on its way to the registry, whatever the number of batches.
-    pub(super) batch_turns: Semaphore,
+    /// What batches may take at once.
+    pub(super) bulk: Bulk,
     /// Places in the ledger's queue.
     pub admission: Admission,
     /// What the continuous audit has found.
@@ -73,7 +72,7 @@ impl HttpState {
             SessionShared::new(settings.clone(), epoch, clock, registry.clone(), counters.clone(), ledger.clone());
         Self {
             sessions: Arc::new(sessions),
-            batch_turns: Semaphore::new(1),
+            bulk: Bulk::default(),
             admission: Admission::new(settings.limits.queue_entries),
             settings,
             dev_internal_addr,

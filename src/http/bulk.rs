@@ -1,0 +1,110 @@
+//! What large requests may take of the service at once, so that a deposit never waits for more than a piece of one.
+//!
+//! Reading and answering ten thousand entries takes many milliseconds. That is done on a thread of the blocking pool, one
+//! request at a time, which stands back behind the threads that somebody waits for; and the entries go to the registry in
+//! slices, one at a time, whatever the number of requests.
+
+use std::sync::Arc;
+
+use actix_web::web;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::background::stand_back;
+use crate::ledger::PostError;
+
+use super::problem::Problem;
+
+/// The two turns that large requests take.
+#[derive(Debug)]
+pub(super) struct Bulk {
+    slice: Arc<Semaphore>,
+    work: Arc<Semaphore>,
+}
+
+impl Default for Bulk {
+    fn default() -> Self {
+        Self { slice: Arc::new(Semaphore::new(1)), work: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    // It is never closed.
+    turns.clone().acquire_owned().await.map_err(|_| PostError::Unavailable.into())
+}
+
+impl Bulk {
+    /// Waits until a slice may go to the registry; it holds the turn until it has arrived.
+    pub(super) async fn slice_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        turn(&self.slice).await
+    }
+
+    /// Does a piece of work: here when it `is_short`, else on a thread of its own, in its turn. The turn lasts as long as
+    /// the work, even when nobody waits for it any more.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        is_short: bool,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        if is_short {
+            return work();
+        }
+        let turn = turn(&self.work).await?;
+        let done = web::block(move || {
+            stand_back();
+            let done = work();
+            drop(turn);
+            done
+        });
+        // It has panicked, or the service is at its end.
+        done.await.map_err(|_| PostError::Unavailable)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn short_work_is_done_where_it_comes_in_and_long_work_elsewhere() {
+        let (bulk, here) = (Bulk::default(), thread::current().id());
+        let place = || Ok(thread::current().id());
+        assert_eq!(bulk.work(true, place).await.ok(), Some(here));
+        assert!(bulk.work(false, place).await.is_ok_and(|there| there != here));
+    }
+
+    #[actix_web::test]
+    async fn a_piece_of_work_keeps_its_turn_though_nobody_waits_for_it_any_more() {
+        let (bulk, at_work) = (Bulk::default(), Arc::new(AtomicUsize::new(0)));
+        let (begun, is_begun) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let others = at_work.clone();
+        let first = bulk.work(false, move || {
+            others.fetch_add(1, Ordering::SeqCst);
+            begun.send(()).expect("the test waits");
+            goes_on.recv().expect("the test lets it go on");
+            others.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        });
+        let waited = tokio::time::timeout(std::time::Duration::ZERO, first);
+        assert!(waited.await.is_err(), "its asker hangs up");
+        is_begun.recv().expect("it works");
+        let others = at_work.clone();
+        let second =
+            actix_web::rt::spawn(async move { bulk.work(false, move || Ok(others.load(Ordering::SeqCst))).await });
+        tokio::task::yield_now().await;
+        go_on.send(()).expect("it waits");
+        assert_eq!(second.await.expect("no panic").ok(), Some(0), "the first had ended");
+    }
+
+    #[actix_web::test]
+    async fn a_panic_is_an_unknown_outcome_and_gives_the_turn_back() {
+        let bulk = Bulk::default();
+        let panicked = bulk.work(false, || -> Result<(), Problem> { panic!("planned") }).await;
+        assert_eq!(panicked.err().map(|problem| problem.code()), Some(super::super::problem::Code::LedgerUnavailable));
+        assert_eq!(bulk.work(false, || Ok(1)).await.ok(), Some(1));
+    }
+}
