@@ -24,6 +24,7 @@ use super::body::{check_json, read, signed, verify};
 use super::internal_reads::query;
 use super::problem::Problem;
 use super::webhooks::unroutable;
+use items::Placed;
 use results::{ItemKey, ItemResult, answer, collect, outcomes};
 
 #[derive(Debug, Deserialize)]
@@ -35,7 +36,7 @@ struct BatchQuery {
 
 /// A batch that is ready to be posted, beside the results of its items that are no entries.
 enum Ready {
-    Atomic(Vec<(usize, NewEntry)>),
+    Atomic(Placed),
     Each(Option<Each>),
 }
 
@@ -64,22 +65,25 @@ pub(super) async fn batch(
     }
 }
 
+/// The items of a posting, with their places in the batch.
+type Keys = Vec<(usize, ItemKey)>;
+
 /// A posting for each user, or several, and who waits for them.
 struct Each {
     messages: Vec<ToUser<PostEntries>>,
-    parts: Vec<(Vec<(usize, ItemKey)>, oneshot::Receiver<Posted>)>,
+    parts: Vec<(Keys, oneshot::Receiver<Posted>)>,
     deadline: Deadline,
 }
 
 /// The items of one user that go together.
 struct UserGroup {
     user_id: UserId,
-    keys: Vec<(usize, ItemKey)>,
+    keys: Keys,
     entries: Vec<NewEntry>,
 }
 
 /// `None` without any item.
-fn split_by_user(state: &HttpState, valid: Vec<(usize, NewEntry)>) -> Result<Option<Each>, Problem> {
+fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Problem> {
     if valid.is_empty() {
         return Ok(None);
     }
@@ -154,11 +158,7 @@ async fn send_in_slices(state: &HttpState, messages: Vec<ToUser<PostEntries>>) -
 }
 
 /// All items in one transaction, or none.
-async fn post_atomic(
-    state: &HttpState,
-    valid: Vec<(usize, NewEntry)>,
-    mut results: Vec<ItemResult>,
-) -> Result<HttpResponse, Problem> {
+async fn post_atomic(state: &HttpState, valid: Placed, mut results: Vec<ItemResult>) -> Result<HttpResponse, Problem> {
     let (keys, entries): (Vec<_>, Vec<_>) =
         valid.into_iter().map(|(index, entry)| ((index, ItemKey::from(&entry)), entry)).unzip();
     if results.is_empty() {

@@ -10,8 +10,11 @@ use crate::http::webhooks::count_rejected;
 
 use super::results::ItemResult;
 
+/// Entries, each with its place in the batch.
+pub(super) type Placed = Vec<(usize, NewEntry)>;
+
 /// The entries of a body, each with its place in it, and the results of items that are none.
-pub(super) fn parse(state: &HttpState, body: &[u8]) -> Result<(Vec<(usize, NewEntry)>, Vec<ItemResult>), Problem> {
+pub(super) fn parse(state: &HttpState, body: &[u8]) -> Result<(Placed, Vec<ItemResult>), Problem> {
     let (mut valid, mut results) = (Vec::new(), Vec::new());
     for (index, item) in items(body, state.settings.limits.batch_entries)?.into_iter().enumerate() {
         match parse_item(item, &state.settings.currencies) {
