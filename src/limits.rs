@@ -22,6 +22,9 @@ pub const BATCH_SLICE_ENTRIES: usize = 32;
 /// The longest body of a batch that is read where it comes in, in bytes; a longer one is read by a thread that stands back.
 pub const BATCH_SHORT_BYTES: usize = 16 << 10;
 
+/// Batches that are read or answered at once; more wait for their turn.
+pub const BATCHES_AT_WORK_MAX: usize = 4;
+
 /// How many times a transaction is run again because another node was faster, before the entry is refused.
 pub const RACES_MAX: u32 = 8;
 

@@ -1,8 +1,8 @@
 //! What large requests may take of the service at once, so that a deposit never waits for more than a piece of one.
 //!
-//! Reading and answering ten thousand entries takes many milliseconds. That is done on a thread of the blocking pool, one
-//! request at a time, which stands back behind the threads that somebody waits for; and the entries go to the registry in
-//! slices, one at a time, whatever the number of requests.
+//! Reading and answering ten thousand entries takes many milliseconds. That is done on threads of the blocking pool, for a
+//! few requests at a time, which stand back behind the threads that somebody waits for; and the entries go to the registry
+//! in slices, one at a time, whatever the number of requests.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::background::stand_back;
 use crate::ledger::PostError;
+use crate::limits::BATCHES_AT_WORK_MAX;
 
 use super::problem::Problem;
 
@@ -23,7 +24,7 @@ pub(super) struct Bulk {
 
 impl Default for Bulk {
     fn default() -> Self {
-        Self { slice: Arc::new(Semaphore::new(1)), work: Arc::new(Semaphore::new(1)) }
+        Self { slice: Arc::new(Semaphore::new(1)), work: Arc::new(Semaphore::new(BATCHES_AT_WORK_MAX)) }
     }
 }
 
@@ -78,7 +79,8 @@ mod tests {
 
     #[actix_web::test]
     async fn a_piece_of_work_keeps_its_turn_though_nobody_waits_for_it_any_more() {
-        let (bulk, at_work) = (Bulk::default(), Arc::new(AtomicUsize::new(0)));
+        let (mut bulk, at_work) = (Bulk::default(), Arc::new(AtomicUsize::new(0)));
+        bulk.work = Arc::new(Semaphore::new(1));
         let (begun, is_begun) = mpsc::channel();
         let (go_on, goes_on) = mpsc::channel::<()>();
         let others = at_work.clone();
@@ -102,7 +104,8 @@ mod tests {
 
     #[actix_web::test]
     async fn a_panic_is_an_unknown_outcome_and_gives_the_turn_back() {
-        let bulk = Bulk::default();
+        let mut bulk = Bulk::default();
+        bulk.work = Arc::new(Semaphore::new(1));
         let panicked = bulk.work(false, || -> Result<(), Problem> { panic!("planned") }).await;
         assert_eq!(panicked.err().map(|problem| problem.code()), Some(super::super::problem::Code::LedgerUnavailable));
         assert_eq!(bulk.work(false, || Ok(1)).await.ok(), Some(1));
