@@ -69,6 +69,10 @@ mod tests {
 
     use super::*;
 
+    fn one_at_a_time() -> Bulk {
+        Bulk { work: Arc::new(Semaphore::new(1)), ..Bulk::default() }
+    }
+
     #[actix_web::test]
     async fn short_work_is_done_where_it_comes_in_and_long_work_elsewhere() {
         let (bulk, here) = (Bulk::default(), thread::current().id());
@@ -79,8 +83,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_piece_of_work_keeps_its_turn_though_nobody_waits_for_it_any_more() {
-        let (mut bulk, at_work) = (Bulk::default(), Arc::new(AtomicUsize::new(0)));
-        bulk.work = Arc::new(Semaphore::new(1));
+        let (bulk, at_work) = (one_at_a_time(), Arc::new(AtomicUsize::new(0)));
         let (begun, is_begun) = mpsc::channel();
         let (go_on, goes_on) = mpsc::channel::<()>();
         let others = at_work.clone();
@@ -104,8 +107,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_panic_is_an_unknown_outcome_and_gives_the_turn_back() {
-        let mut bulk = Bulk::default();
-        bulk.work = Arc::new(Semaphore::new(1));
+        let bulk = one_at_a_time();
         let panicked = bulk.work(false, || -> Result<(), Problem> { panic!("planned") }).await;
         assert_eq!(panicked.err().map(|problem| problem.code()), Some(super::super::problem::Code::LedgerUnavailable));
         assert_eq!(bulk.work(false, || Ok(1)).await.ok(), Some(1));
