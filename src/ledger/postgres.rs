@@ -10,14 +10,13 @@ mod statements;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::result::Error as DieselError;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
 
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
-use self::statements::{SetBalances, SetVersions};
+use self::statements::{InsertEntries, SetBalances, SetVersions};
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan};
 use super::link::Link;
@@ -121,12 +120,15 @@ impl PostgresStore {
             .select((balances::user_id, balances::currency, balances::amount))
             .load(connection)?;
         let currencies = &self.currencies;
+        loaded.accounts.reserve(keys.users.len());
+        // Both are in the order of user ids.
+        let mut versions = versions.into_iter().peekable();
         for user in &keys.users {
-            loaded.accounts.insert(*user, Account::unknown(currencies.count()));
-        }
-        for (id, version) in versions {
-            let balances = Balances::zero(currencies.count());
-            loaded.accounts.insert(user_id(id).map_err(refused)?, Account { exists: true, version, balances });
+            let account = match versions.next_if(|(id, _)| *id == user.get()) {
+                Some((_, version)) => Account { exists: true, version, balances: Balances::zero(currencies.count()) },
+                None => Account::unknown(currencies.count()),
+            };
+            loaded.accounts.insert(*user, account);
         }
         for (id, code, minor) in rows {
             let currency = currency(currencies, &code).map_err(refused)?;
@@ -151,11 +153,10 @@ impl PostgresStore {
             entries::table.filter(entries::tx_hash.eq_any(hashes)).select(RecordedRow::as_select()).load(connection)?
         };
         let currencies = &self.currencies;
-        let found: std::collections::HashMap<&str, &RecordedRow> =
-            by_event.iter().map(|row| (row.event_id.as_str(), row)).collect();
-        for event in &keys.events {
-            if let Some(row) = found.get(event.as_str()) {
-                loaded.events.insert((*event).clone(), row.recorded(currencies).map_err(refused)?);
+        for row in &by_event {
+            // They are in the order of their texts.
+            if let Ok(place) = events.binary_search(&row.event_id.as_str()) {
+                loaded.events.insert(keys.events[place].clone(), row.recorded(currencies).map_err(refused)?);
             }
         }
         for row in &by_hash {
@@ -239,14 +240,9 @@ fn insert_entries(connection: &mut PgConnection, plan: &Plan<'_>, currencies: &C
     if plan.entries.is_empty() {
         return Ok(());
     }
-    let rows: Vec<NewEntryRow<'_>> =
-        plan.entries.iter().map(|planned| NewEntryRow::new(planned, plan.committed_at_us, currencies)).collect();
-    let copied = diesel::copy_from(entries::table).from_insertable(rows).execute(connection);
-    match copied {
-        // What breaks between the database's answers has no better name.
-        Err(DieselError::DeserializationError(error)) => Err(StoreError::Lost(error.to_string())),
-        copied => Ok(copied.map(|_| ())?),
-    }
+    let rows = plan.entries.iter().map(|planned| NewEntryRow::new(planned, plan.committed_at_us, currencies));
+    InsertEntries::new(rows, plan.committed_at_us).execute(connection)?;
+    Ok(())
 }
 
 fn set_versions<const ARE_NEW: bool>(connection: &mut PgConnection, plan: &Plan<'_>) -> Result<(), StoreError> {
