@@ -16,11 +16,11 @@ use diesel::sql_types::{Array, BigInt};
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
-use self::statements::{InsertEntries, SetBalances, SetVersions};
+use self::statements::Write;
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan};
 use super::link::Link;
-use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency, user_id};
+use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
 
@@ -189,14 +189,8 @@ impl Store for PostgresStore {
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
         let Self { link, currencies, .. } = self;
         let connection = link.transaction()?;
-        insert_entries(connection, plan, currencies)?;
-        set_versions::<true>(connection, plan)?;
-        set_versions::<false>(connection, plan)?;
-        if !plan.balances.is_empty() {
-            let users = plan.balances.iter().map(|(user, ..)| user.get()).collect();
-            let currencies = plan.balances.iter().map(|(_, id, _)| currencies.get(*id).code.as_str()).collect();
-            let amounts = plan.balances.iter().map(|(.., amount)| amount.minor()).collect();
-            SetBalances { users, currencies, amounts }.execute(connection)?;
+        if !plan.entries.is_empty() {
+            Write::of(plan, currencies).execute(connection)?;
         }
         for planned in &plan.conflicts {
             let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
@@ -234,22 +228,4 @@ impl Store for PostgresStore {
     fn reconnect(&mut self) -> Result<(), StoreError> {
         self.link.reconnect()
     }
-}
-
-fn insert_entries(connection: &mut PgConnection, plan: &Plan<'_>, currencies: &Currencies) -> Result<(), StoreError> {
-    if plan.entries.is_empty() {
-        return Ok(());
-    }
-    let rows = plan.entries.iter().map(|planned| NewEntryRow::new(planned, plan.committed_at_us, currencies));
-    InsertEntries::new(rows, plan.committed_at_us).execute(connection)?;
-    Ok(())
-}
-
-fn set_versions<const ARE_NEW: bool>(connection: &mut PgConnection, plan: &Plan<'_>) -> Result<(), StoreError> {
-    let accounts = plan.accounts.iter().filter(|(_, account)| account.exists != ARE_NEW);
-    let (users, versions): (Vec<_>, _) = accounts.map(|(user, account)| (user.get(), account.version)).unzip();
-    if !users.is_empty() {
-        SetVersions::<ARE_NEW> { users, versions, now_us: plan.committed_at_us }.execute(connection)?;
-    }
-    Ok(())
 }

@@ -1,5 +1,9 @@
-//! The statements that write: each one text, prepared once per connection, over arrays. (What is given to Diesel's
-//! `sql_query` is prepared anew each time, which is another round trip and another plan.)
+//! The statement that writes: one text for each of its shapes, over arrays, prepared once per connection. (What is given
+//! to Diesel's `sql_query` is prepared anew each time, which is another round trip and another plan.)
+//!
+//! Everything that a transaction writes goes in one statement, since a round trip costs more than a few rows. Its parts
+//! touch no row of each other, so their order does not matter. Arrays are unrolled in step in a `SELECT` list, where
+//! nothing is stored meanwhile, unlike in a `FROM`.
 
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
@@ -7,13 +11,70 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{Array, BigInt, Binary, HasSqlType, Nullable, Text};
 
+use crate::domain::{Account, Currencies, UserId};
+use crate::ledger::batch::Plan;
 use crate::ledger::rows::NewEntryRow;
 
-/// Inserts entries: an array for each column, without the columns that none of them has. A column costs about as much as
-/// it does when it is empty, and most entries have few.
+/// Inserts the entries of a plan, makes or moves their accounts, and sets the balances, whether they exist or not.
+pub(super) struct Write<'a> {
+    now_us: i64,
+    entries: Entries<'a>,
+    made: Versions,
+    moved: Versions,
+    balances: Balances<'a>,
+}
+
+impl<'a> Write<'a> {
+    pub(super) fn of(plan: &'a Plan<'_>, currencies: &'a Currencies) -> Self {
+        let now_us = plan.committed_at_us;
+        let (moved, made): (Vec<_>, Vec<_>) = plan.accounts.iter().partition(|(_, account)| account.exists);
+        Self {
+            now_us,
+            entries: Entries::of(plan.entries.iter().map(|planned| NewEntryRow::new(planned, now_us, currencies))),
+            made: Versions::of(&made),
+            moved: Versions::of(&moved),
+            balances: Balances::of(plan, currencies),
+        }
+    }
+}
+
+// No static id: the shapes differ, and a statement is kept under its text.
+impl QueryId for Write<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Write<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH posted AS (INSERT INTO entries (");
+        self.entries.push(&mut out)?;
+        out.push_bind_param::<BigInt, _>(&self.now_us)?;
+        if !self.made.users.is_empty() {
+            out.push_sql("), made AS (INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) SELECT ");
+            self.made.push(&mut out)?;
+            out.push_bind_param::<BigInt, _>(&self.now_us)?;
+            out.push_sql(", ");
+            out.push_bind_param::<BigInt, _>(&self.now_us)?;
+        }
+        if !self.moved.users.is_empty() {
+            out.push_sql("), moved AS (UPDATE accounts SET version = new.v, updated_at_us = new.now FROM (SELECT ");
+            self.moved.push(&mut out)?;
+            out.push_bind_param::<BigInt, _>(&self.now_us)?;
+            out.push_sql(") AS new (u, v, now) WHERE accounts.user_id = new.u");
+        }
+        out.push_sql(") INSERT INTO balances (user_id, amount, currency) SELECT ");
+        self.balances.push(&mut out)?;
+        out.push_sql(" ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount");
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<PgConnection> for Write<'_> {}
+
+/// Columns of new entries. Those that few entries have are left out when none has one: a column costs about as much as it
+/// does when it is empty.
 #[derive(Default)]
-pub(super) struct InsertEntries<'a> {
-    committed_at_us: i64,
+struct Entries<'a> {
     user_id: Vec<i64>,
     version: Vec<i64>,
     kind: Vec<&'a str>,
@@ -28,13 +89,16 @@ pub(super) struct InsertEntries<'a> {
     reason: Vec<Option<&'a str>>,
     metadata: Vec<Option<&'a str>>,
     occurred_at_us: Vec<Option<i64>>,
+    has_transactions: bool,
+    has_remarks: bool,
 }
 
-impl<'a> InsertEntries<'a> {
-    /// Of rows that have one commit time.
-    pub(super) fn new(rows: impl ExactSizeIterator<Item = NewEntryRow<'a>>, committed_at_us: i64) -> Self {
-        let mut all = Self { committed_at_us, ..Self::default() };
+impl<'a> Entries<'a> {
+    fn of(rows: impl Iterator<Item = NewEntryRow<'a>>) -> Self {
+        let mut all = Self::default();
         for row in rows {
+            all.has_transactions |= row.tx_hash.is_some() || row.tx_lt.is_some() || row.tx_account.is_some();
+            all.has_remarks |= row.reason.is_some() || row.metadata.is_some() || row.occurred_at_us.is_some();
             all.user_id.push(row.user_id);
             all.version.push(row.version);
             all.kind.push(row.kind);
@@ -52,125 +116,92 @@ impl<'a> InsertEntries<'a> {
         }
         all
     }
-}
 
-// No static id: the text depends on the columns, and is what the statement is kept under.
-impl QueryId for InsertEntries<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl QueryFragment<Pg> for InsertEntries<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(
-            "INSERT INTO entries (committed_at_us, user_id, version, kind, source, currency, amount, balance_after, event_id",
-        );
-        let rare = [
-            (", tx_hash", self.tx_hash.iter().any(Option::is_some)),
-            (", tx_lt", self.tx_lt.iter().any(Option::is_some)),
-            (", tx_account", self.tx_account.iter().any(Option::is_some)),
-            (", reason", self.reason.iter().any(Option::is_some)),
-            (", metadata", self.metadata.iter().any(Option::is_some)),
-            (", occurred_at_us", self.occurred_at_us.iter().any(Option::is_some)),
-        ];
-        rare.iter().filter(|(_, is_there)| *is_there).for_each(|(name, _)| out.push_sql(name));
-        out.push_sql(") SELECT ");
-        out.push_bind_param::<BigInt, _>(&self.committed_at_us)?;
-        unnest::<Array<BigInt>, _>(&mut out, &self.user_id)?;
-        unnest::<Array<BigInt>, _>(&mut out, &self.version)?;
-        unnest::<Array<Text>, _>(&mut out, &self.kind)?;
-        unnest::<Array<Text>, _>(&mut out, &self.source)?;
-        unnest::<Array<Text>, _>(&mut out, &self.currency)?;
-        unnest::<Array<BigInt>, _>(&mut out, &self.amount)?;
-        unnest::<Array<BigInt>, _>(&mut out, &self.balance_after)?;
-        unnest::<Array<Text>, _>(&mut out, &self.event_id)?;
-        let [tx_hash, tx_lt, tx_account, reason, metadata, occurred_at_us] = rare.map(|(_, is_there)| is_there);
-        if tx_hash {
-            unnest::<Array<Nullable<Binary>>, _>(&mut out, &self.tx_hash)?;
+    /// To be followed by the commit time.
+    fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("user_id, version, kind, source, currency, amount, balance_after, event_id, ");
+        if self.has_transactions {
+            out.push_sql("tx_hash, tx_lt, tx_account, ");
         }
-        if tx_lt {
-            unnest::<Array<Nullable<Text>>, _>(&mut out, &self.tx_lt)?;
+        if self.has_remarks {
+            out.push_sql("reason, metadata, occurred_at_us, ");
         }
-        if tx_account {
-            unnest::<Array<Nullable<Text>>, _>(&mut out, &self.tx_account)?;
+        out.push_sql("committed_at_us) SELECT ");
+        unnest::<Array<BigInt>, _>(out, &self.user_id)?;
+        unnest::<Array<BigInt>, _>(out, &self.version)?;
+        unnest::<Array<Text>, _>(out, &self.kind)?;
+        unnest::<Array<Text>, _>(out, &self.source)?;
+        unnest::<Array<Text>, _>(out, &self.currency)?;
+        unnest::<Array<BigInt>, _>(out, &self.amount)?;
+        unnest::<Array<BigInt>, _>(out, &self.balance_after)?;
+        unnest::<Array<Text>, _>(out, &self.event_id)?;
+        if self.has_transactions {
+            unnest::<Array<Nullable<Binary>>, _>(out, &self.tx_hash)?;
+            unnest::<Array<Nullable<Text>>, _>(out, &self.tx_lt)?;
+            unnest::<Array<Nullable<Text>>, _>(out, &self.tx_account)?;
         }
-        if reason {
-            unnest::<Array<Nullable<Text>>, _>(&mut out, &self.reason)?;
-        }
-        if metadata {
-            unnest::<Array<Nullable<Text>>, _>(&mut out, &self.metadata)?;
-        }
-        if occurred_at_us {
-            unnest::<Array<Nullable<BigInt>>, _>(&mut out, &self.occurred_at_us)?;
+        if self.has_remarks {
+            unnest::<Array<Nullable<Text>>, _>(out, &self.reason)?;
+            unnest::<Array<Nullable<Text>>, _>(out, &self.metadata)?;
+            unnest::<Array<Nullable<BigInt>>, _>(out, &self.occurred_at_us)?;
         }
         Ok(())
     }
 }
 
-impl RunQueryDsl<PgConnection> for InsertEntries<'_> {}
+/// Users and the versions that they get.
+struct Versions {
+    users: Vec<i64>,
+    versions: Vec<i64>,
+}
 
-/// Another column of a `SELECT`. All arrays of one are unrolled in step: unlike in a `FROM`, nothing is stored meanwhile.
+impl Versions {
+    fn of(accounts: &[&(UserId, Account)]) -> Self {
+        let (users, versions) = accounts.iter().map(|(user, account)| (user.get(), account.version)).unzip();
+        Self { users, versions }
+    }
+
+    /// To be followed by a time.
+    fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        unnest::<Array<BigInt>, _>(out, &self.users)?;
+        unnest::<Array<BigInt>, _>(out, &self.versions)
+    }
+}
+
+/// Users and what they get.
+struct Balances<'a> {
+    users: Vec<i64>,
+    amounts: Vec<i64>,
+    currencies: Vec<&'a str>,
+}
+
+impl<'a> Balances<'a> {
+    fn of(plan: &Plan<'_>, currencies: &'a Currencies) -> Self {
+        Self {
+            users: plan.balances.iter().map(|(user, ..)| user.get()).collect(),
+            amounts: plan.balances.iter().map(|(.., amount)| amount.minor()).collect(),
+            currencies: plan.balances.iter().map(|(_, id, _)| currencies.get(*id).code.as_str()).collect(),
+        }
+    }
+
+    fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        unnest::<Array<BigInt>, _>(out, &self.users)?;
+        unnest::<Array<BigInt>, _>(out, &self.amounts)?;
+        out.push_sql("UNNEST(");
+        out.push_bind_param::<Array<Text>, _>(&self.currencies)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+/// A column of a `SELECT` that is not the last one.
 fn unnest<'b, ST, V>(out: &mut AstPass<'_, 'b, Pg>, values: &'b V) -> QueryResult<()>
 where
     Pg: HasSqlType<ST>,
     V: ToSql<ST, Pg>,
 {
-    out.push_sql(", UNNEST(");
+    out.push_sql("UNNEST(");
     out.push_bind_param::<ST, V>(values)?;
-    out.push_sql(")");
+    out.push_sql("), ");
     Ok(())
 }
-
-/// Sets the versions of accounts, which are made by it when `ARE_NEW`.
-#[derive(QueryId)]
-pub(super) struct SetVersions<const ARE_NEW: bool> {
-    pub users: Vec<i64>,
-    pub versions: Vec<i64>,
-    pub now_us: i64,
-}
-
-impl<const ARE_NEW: bool> QueryFragment<Pg> for SetVersions<ARE_NEW> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(if ARE_NEW {
-            "INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) SELECT u, v, now, now FROM (SELECT "
-        } else {
-            "UPDATE accounts SET version = new.v, updated_at_us = new.now FROM (SELECT "
-        });
-        out.push_bind_param::<BigInt, _>(&self.now_us)?;
-        unnest::<Array<BigInt>, _>(&mut out, &self.users)?;
-        unnest::<Array<BigInt>, _>(&mut out, &self.versions)?;
-        out.push_sql(") AS new (now, u, v)");
-        if !ARE_NEW {
-            out.push_sql(" WHERE accounts.user_id = new.u");
-        }
-        Ok(())
-    }
-}
-
-impl<const ARE_NEW: bool> RunQueryDsl<PgConnection> for SetVersions<ARE_NEW> {}
-
-/// Sets balances, whether they exist or not.
-pub(super) struct SetBalances<'a> {
-    pub users: Vec<i64>,
-    pub currencies: Vec<&'a str>,
-    pub amounts: Vec<i64>,
-}
-
-impl QueryId for SetBalances<'_> {
-    type QueryId = SetBalances<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl QueryFragment<Pg> for SetBalances<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("INSERT INTO balances (amount, user_id, currency) SELECT UNNEST(");
-        out.push_bind_param::<Array<BigInt>, _>(&self.amounts)?;
-        out.push_sql(")");
-        unnest::<Array<BigInt>, _>(&mut out, &self.users)?;
-        unnest::<Array<Text>, _>(&mut out, &self.currencies)?;
-        out.push_sql(" ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount");
-        Ok(())
-    }
-}
-
-impl RunQueryDsl<PgConnection> for SetBalances<'_> {}
