@@ -33,10 +33,12 @@ fn posting(criterion: &mut Criterion) {
     group.bench_function("keys of a transaction", |bencher| {
         bencher.iter(|| Keys::of(&[Group { entries: black_box(&entries), is_atomic: false }]));
     });
+    let groups = [Group { entries: &entries, is_atomic: false }];
+    let keys = Keys::of(&groups);
     group.bench_function("plan of a transaction", |bencher| {
         bencher.iter_batched(
             || Loaded { accounts: accounts.clone(), ..Loaded::default() },
-            |loaded| plan(&[Group { entries: &entries, is_atomic: false }], loaded, RULES, 1),
+            |loaded| plan(&groups, &keys, loaded, RULES, 1),
             BatchSize::LargeInput,
         );
     });

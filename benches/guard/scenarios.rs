@@ -70,9 +70,9 @@ fn plan_entries(count: u64) {
     let (entries, accounts) = rig::batch(BATCH);
     for _ in 0..count / BATCH as u64 {
         let groups = [Group { entries: &entries, is_atomic: false }];
-        std::hint::black_box(Keys::of(&groups));
+        let keys = std::hint::black_box(Keys::of(&groups));
         let loaded = Loaded { accounts: accounts.clone(), ..Loaded::default() };
-        std::hint::black_box(plan(&groups, loaded, RULES, 1));
+        std::hint::black_box(plan(&groups, &keys, loaded, RULES, 1));
     }
 }
 

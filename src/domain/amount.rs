@@ -116,8 +116,15 @@ impl fmt::Display for Decimal {
 }
 
 /// One user's balance of every currency, indexed by [`CurrencyId`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Balances(SmallVec<[i64; 2]>);
+
+impl Clone for Balances {
+    fn clone(&self) -> Self {
+        // The vector's own `clone` goes number by number.
+        Self(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl Balances {
     /// Zero of every one of `count` currencies.

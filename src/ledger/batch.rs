@@ -31,6 +31,8 @@ pub struct Keys<'a> {
     pub events: Vec<&'a EventId>,
     /// Every transaction hash, once.
     pub hashes: Vec<TxHash>,
+    /// Whether an event id was there more than once.
+    pub has_repeats: bool,
 }
 
 impl<'a> Keys<'a> {
@@ -41,10 +43,12 @@ impl<'a> Keys<'a> {
         users.sort_unstable();
         users.dedup();
         let mut events: Vec<&EventId> = entries().map(|entry| &entry.event_id).collect();
+        let count = events.len();
         events.sort_unstable();
         events.dedup();
+        let has_repeats = events.len() < count;
         let hashes: HashSet<TxHash> = entries().filter_map(NewEntry::key_hash).collect();
-        Self { users, events, hashes: hashes.into_iter().collect() }
+        Self { users, events, hashes: hashes.into_iter().collect(), has_repeats }
     }
 }
 
@@ -115,10 +119,18 @@ impl Plan<'_> {
     }
 }
 
-/// Decides all groups in order.
-pub fn plan<'a>(groups: &[Group<'a>], loaded: Loaded, rules: Rules, committed_at_us: i64) -> Plan<'a> {
-    let mut books =
-        Books { loaded, rules, committed_at_us, entries: Vec::new(), conflicts: Vec::new(), touched: Vec::new() };
+/// Decides all groups in order. `keys` are theirs.
+pub fn plan<'a>(groups: &[Group<'a>], keys: &Keys<'_>, loaded: Loaded, rules: Rules, committed_at_us: i64) -> Plan<'a> {
+    let count = groups.iter().map(|group| group.entries.len()).sum();
+    let mut books = Books {
+        loaded,
+        has_repeats: keys.has_repeats,
+        rules,
+        committed_at_us,
+        entries: Vec::with_capacity(count),
+        conflicts: Vec::new(),
+        touched: Vec::with_capacity(count),
+    };
     let outcomes = groups
         .iter()
         .map(|group| if group.is_atomic { books.apply_atomic(group.entries) } else { books.apply_each(group.entries) })
@@ -126,18 +138,19 @@ pub fn plan<'a>(groups: &[Group<'a>], loaded: Loaded, rules: Rules, committed_at
     let Books { mut loaded, entries, conflicts, mut touched, .. } = books;
     touched.sort_unstable();
     touched.dedup();
-    let balances = touched
-        .iter()
-        .filter_map(|(user, currency)| Some((*user, *currency, loaded.accounts.get(user)?.balances.get(*currency))))
-        .collect();
-    touched.dedup_by_key(|(user, _)| *user);
-    let accounts = touched.into_iter().filter_map(|(user, _)| loaded.accounts.remove_entry(&user)).collect();
+    let (mut accounts, mut balances) = (Vec::with_capacity(touched.len()), Vec::with_capacity(touched.len()));
+    for of_one_user in touched.chunk_by(|(one, _), (next, _)| one == next) {
+        let Some((user, account)) = loaded.accounts.remove_entry(&of_one_user[0].0) else { continue };
+        balances.extend(of_one_user.iter().map(|(_, currency)| (user, *currency, account.balances.get(*currency))));
+        accounts.push((user, account));
+    }
     Plan { outcomes, entries, accounts, balances, conflicts, committed_at_us }
 }
 
 /// The working copy. `exists` of an account stays as it was loaded, so that the store knows which rows to make.
 struct Books<'a> {
     loaded: Loaded,
+    has_repeats: bool,
     rules: Rules,
     committed_at_us: i64,
     entries: Vec<PlannedEntry<'a>>,
@@ -182,16 +195,19 @@ impl<'a> Books<'a> {
         let by_event = self.loaded.events.get(&entry.event_id).filter(|_| !is_planted(Plant::DuplicateApplied));
         let by_hash = hash.as_ref().and_then(|hash| self.loaded.hashes.get(hash));
         // An account made earlier in this batch exists for the entries that follow it.
-        let known = Account { exists: account.exists || account.version > 0, ..account.clone() };
-        let outcome = post(&known, by_event, by_hash, entry, self.rules);
+        let made = (!account.exists && account.version > 0).then(|| Account { exists: true, ..account.clone() });
+        let outcome = post(made.as_ref().unwrap_or(account), by_event, by_hash, entry, self.rules);
         match &outcome {
             Outcome::Accepted { version, balances } => {
                 account.version = *version;
                 account.balances = balances.clone();
-                let recorded = Recorded::of(entry, *version, self.committed_at_us);
-                self.loaded.events.insert(entry.event_id.clone(), recorded);
+                // Most event ids are there once, and nobody asks for them again.
+                if self.has_repeats {
+                    let recorded = Recorded::of(entry, *version, self.committed_at_us);
+                    self.loaded.events.insert(entry.event_id.clone(), recorded);
+                }
                 if let Some(hash) = hash {
-                    self.loaded.hashes.insert(hash, recorded);
+                    self.loaded.hashes.insert(hash, Recorded::of(entry, *version, self.committed_at_us));
                 }
                 self.touched.push((entry.user_id, entry.currency));
                 self.entries.push(PlannedEntry { entry, version: *version, balances: balances.clone() });

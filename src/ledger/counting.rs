@@ -62,11 +62,11 @@ impl LedgerCounts {
         Self { entries: Kind::ALL.map(of), last_entry: Default::default(), counters }
     }
 
-    /// Entries of one posting were decided.
-    pub(super) fn decided(&self, entries: &[NewEntry], outcomes: &[EntryOutcome]) {
+    /// Entries were decided: those of a transaction together.
+    pub(super) fn decided<'a>(&self, decided: impl Iterator<Item = (&'a NewEntry, &'a EntryOutcome)>) {
         let mut counts = [[0_u64; Counted::ALL.len()]; KINDS];
         let mut latest_us = [None; KINDS];
-        for (entry, outcome) in entries.iter().zip(outcomes) {
+        for (entry, outcome) in decided {
             let Some(counted) = Counted::of(outcome) else { continue };
             counts[entry.kind as usize][counted as usize] += 1;
             if let (Counted::Accepted, EntryOutcome::Decided { committed_at_us, .. }) = (counted, outcome) {

@@ -10,18 +10,17 @@ mod statements;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::result::Error as DieselError;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
 
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
-use self::statements::{SetBalances, SetVersions};
+use self::statements::Write;
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan};
 use super::link::Link;
-use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency, user_id};
+use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
 
@@ -121,12 +120,15 @@ impl PostgresStore {
             .select((balances::user_id, balances::currency, balances::amount))
             .load(connection)?;
         let currencies = &self.currencies;
+        loaded.accounts.reserve(keys.users.len());
+        // Both are in the order of user ids.
+        let mut versions = versions.into_iter().peekable();
         for user in &keys.users {
-            loaded.accounts.insert(*user, Account::unknown(currencies.count()));
-        }
-        for (id, version) in versions {
-            let balances = Balances::zero(currencies.count());
-            loaded.accounts.insert(user_id(id).map_err(refused)?, Account { exists: true, version, balances });
+            let account = match versions.next_if(|(id, _)| *id == user.get()) {
+                Some((_, version)) => Account { exists: true, version, balances: Balances::zero(currencies.count()) },
+                None => Account::unknown(currencies.count()),
+            };
+            loaded.accounts.insert(*user, account);
         }
         for (id, code, minor) in rows {
             let currency = currency(currencies, &code).map_err(refused)?;
@@ -151,11 +153,10 @@ impl PostgresStore {
             entries::table.filter(entries::tx_hash.eq_any(hashes)).select(RecordedRow::as_select()).load(connection)?
         };
         let currencies = &self.currencies;
-        let found: std::collections::HashMap<&str, &RecordedRow> =
-            by_event.iter().map(|row| (row.event_id.as_str(), row)).collect();
-        for event in &keys.events {
-            if let Some(row) = found.get(event.as_str()) {
-                loaded.events.insert((*event).clone(), row.recorded(currencies).map_err(refused)?);
+        for row in &by_event {
+            // They are in the order of their texts.
+            if let Ok(place) = events.binary_search(&row.event_id.as_str()) {
+                loaded.events.insert(keys.events[place].clone(), row.recorded(currencies).map_err(refused)?);
             }
         }
         for row in &by_hash {
@@ -188,14 +189,8 @@ impl Store for PostgresStore {
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
         let Self { link, currencies, .. } = self;
         let connection = link.transaction()?;
-        insert_entries(connection, plan, currencies)?;
-        set_versions::<true>(connection, plan)?;
-        set_versions::<false>(connection, plan)?;
-        if !plan.balances.is_empty() {
-            let users = plan.balances.iter().map(|(user, ..)| user.get()).collect();
-            let currencies = plan.balances.iter().map(|(_, id, _)| currencies.get(*id).code.as_str()).collect();
-            let amounts = plan.balances.iter().map(|(.., amount)| amount.minor()).collect();
-            SetBalances { users, currencies, amounts }.execute(connection)?;
+        if !plan.entries.is_empty() {
+            Write::of(plan, currencies).execute(connection)?;
         }
         for planned in &plan.conflicts {
             let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
@@ -233,27 +228,4 @@ impl Store for PostgresStore {
     fn reconnect(&mut self) -> Result<(), StoreError> {
         self.link.reconnect()
     }
-}
-
-fn insert_entries(connection: &mut PgConnection, plan: &Plan<'_>, currencies: &Currencies) -> Result<(), StoreError> {
-    if plan.entries.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<NewEntryRow<'_>> =
-        plan.entries.iter().map(|planned| NewEntryRow::new(planned, plan.committed_at_us, currencies)).collect();
-    let copied = diesel::copy_from(entries::table).from_insertable(rows).execute(connection);
-    match copied {
-        // What breaks between the database's answers has no better name.
-        Err(DieselError::DeserializationError(error)) => Err(StoreError::Lost(error.to_string())),
-        copied => Ok(copied.map(|_| ())?),
-    }
-}
-
-fn set_versions<const ARE_NEW: bool>(connection: &mut PgConnection, plan: &Plan<'_>) -> Result<(), StoreError> {
-    let accounts = plan.accounts.iter().filter(|(_, account)| account.exists != ARE_NEW);
-    let (users, versions): (Vec<_>, _) = accounts.map(|(user, account)| (user.get(), account.version)).unzip();
-    if !users.is_empty() {
-        SetVersions::<ARE_NEW> { users, versions, now_us: plan.committed_at_us }.execute(connection)?;
-    }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use balance_coordinator::domain::Outcome;
 use balance_coordinator::domain::{Account, EventId, Recorded, Rules, TelegramId, TxHash, UserId};
-use balance_coordinator::ledger::batch::{Group, Loaded, plan};
+use balance_coordinator::ledger::batch::{Group, Keys, Loaded, plan};
 use balance_coordinator::ledger::{
     EntryOutcome, Lane, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting,
 };
@@ -181,7 +181,8 @@ impl SimLedger {
 
     /// Decides, writes, and tells the oracle.
     fn carry_out(&self, groups: &[Group<'_>], committed_us: u64) -> Vec<Vec<EntryOutcome>> {
-        let plan = plan(groups, self.loaded(groups), Rules { auto_create: true }, wall(committed_us));
+        let plan =
+            plan(groups, &Keys::of(groups), self.loaded(groups), Rules { auto_create: true }, wall(committed_us));
         let mut tables = lock(&self.tables);
         for planned in &plan.entries {
             let (entry, version) = (planned.entry, planned.version);
@@ -202,8 +203,14 @@ impl SimLedger {
     fn answer_only(&self, batch: Vec<Sent>, committed_us: u64) {
         for sent in batch {
             let groups = [group(&sent.posting)];
-            let outcomes =
-                plan(&groups, self.loaded(&groups), Rules { auto_create: true }, wall(committed_us)).outcomes;
+            let outcomes = plan(
+                &groups,
+                &Keys::of(&groups),
+                self.loaded(&groups),
+                Rules { auto_create: true },
+                wall(committed_us),
+            )
+            .outcomes;
             self.answer(sent, outcomes.into_iter().flatten().collect());
         }
     }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::domain::{
     Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Rules, Source, TelegramId, UserId,
 };
-use crate::ledger::batch::{Group, Loaded, plan};
+use crate::ledger::batch::{Group, Keys, Loaded, plan};
 use crate::ledger::{EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting};
 
 #[derive(Default)]
@@ -79,7 +79,8 @@ impl MemoryLedger {
         let accounts = entries.iter().map(|entry| (entry.user_id, known(&entry.user_id))).collect();
         let loaded = Loaded { accounts, events: books.events.clone(), hashes: HashMap::new() };
         let now_us = self.clock.now_us();
-        let plan = plan(&[Group { entries, is_atomic }], loaded, Rules { auto_create: true }, now_us);
+        let groups = [Group { entries, is_atomic }];
+        let plan = plan(&groups, &Keys::of(&groups), loaded, Rules { auto_create: true }, now_us);
         for planned in &plan.entries {
             let entry = planned.entry;
             let recorded = Recorded::of(entry, planned.version, now_us);

@@ -42,7 +42,7 @@ fn one_batch_holds_many_entries_of_a_user_and_its_own_duplicates() {
         entry(1, "d", -7),
     ];
     let groups = [each(&entries)];
-    let plan = plan(&groups, loaded(&groups), RULES, 77);
+    let plan = plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, 77);
     assert_eq!(told(&plan), [["a1", "a1", "a2", "d1", "conflict", "insufficient"]]);
     assert_eq!(written(&plan), [(1, 1, 10), (2, 1, 5), (1, 2, -4)]);
     let accounts: Vec<_> = plan.accounts.iter().map(|(user, account)| (user.get(), account.version)).collect();
@@ -58,7 +58,7 @@ fn an_atomic_group_leaves_no_trace_when_one_entry_is_rejected() {
     let atomic = [entry(1, "b", 1), entry(2, "c", 5), entry(1, "d", -50), entry(1, "a", 10)];
     let after = [entry(1, "b", 1), entry(2, "c", -5)];
     let groups = [each(&before), Group { entries: &atomic, is_atomic: true }, each(&after)];
-    let plan = plan(&groups, loaded(&groups), RULES, 77);
+    let plan = plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, 77);
     assert_eq!(told(&plan), [vec!["a1"], vec!["-", "-", "insufficient", "-"], vec!["a2", "insufficient"]]);
     assert_eq!(written(&plan), [(1, 1, 10), (1, 2, 1)]);
 }
@@ -67,7 +67,7 @@ fn an_atomic_group_leaves_no_trace_when_one_entry_is_rejected() {
 fn an_atomic_group_without_a_rejection_is_written_whole() {
     let atomic = [entry(1, "a", 10), entry(2, "b", 5), entry(1, "a", 10)];
     let groups = [Group { entries: &atomic, is_atomic: true }];
-    let plan = plan(&groups, loaded(&groups), RULES, 77);
+    let plan = plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, 77);
     assert_eq!(told(&plan), [["a1", "a1", "d1"]]);
 }
 
@@ -75,7 +75,7 @@ fn an_atomic_group_without_a_rejection_is_written_whole() {
 fn a_plan_knows_itself_in_the_tables_by_version_and_time() {
     let entries = [entry(1, "a", 10)];
     let groups = [each(&entries)];
-    let plan_of = |at| plan(&groups, loaded(&groups), RULES, at);
+    let plan_of = |at| plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, at);
     let mut seen = loaded(&groups);
     assert!(!plan_of(77).is_committed(&seen));
     let recorded = Recorded::of(&entries[0], 1, 77);

@@ -1,64 +1,207 @@
-//! The statements that write: each one text, prepared once per connection, over arrays. (What is given to Diesel's
-//! `sql_query` is prepared anew each time, which is another round trip and another plan.)
+//! The statement that writes: one text for each of its shapes, over arrays, prepared once per connection. (What is given
+//! to Diesel's `sql_query` is prepared anew each time, which is another round trip and another plan.)
+//!
+//! Everything that a transaction writes goes in one statement, since a round trip costs more than a few rows. Its parts
+//! touch no row of each other, so their order does not matter. Arrays are unrolled in step in a `SELECT` list, where
+//! nothing is stored meanwhile, unlike in a `FROM`.
 
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Text};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{Array, BigInt, Binary, HasSqlType, Nullable, Text};
 
-/// Sets the versions of accounts, which are made by it when `ARE_NEW`.
-#[derive(QueryId)]
-pub(super) struct SetVersions<const ARE_NEW: bool> {
-    pub users: Vec<i64>,
-    pub versions: Vec<i64>,
-    pub now_us: i64,
+use crate::domain::{Account, Currencies, UserId};
+use crate::ledger::batch::Plan;
+use crate::ledger::rows::NewEntryRow;
+
+/// Inserts the entries of a plan, makes or moves their accounts, and sets the balances, whether they exist or not.
+pub(super) struct Write<'a> {
+    now_us: i64,
+    entries: Entries<'a>,
+    made: Versions,
+    moved: Versions,
+    balances: Balances<'a>,
 }
 
-impl<const ARE_NEW: bool> QueryFragment<Pg> for SetVersions<ARE_NEW> {
+impl<'a> Write<'a> {
+    pub(super) fn of(plan: &'a Plan<'_>, currencies: &'a Currencies) -> Self {
+        let now_us = plan.committed_at_us;
+        let (moved, made): (Vec<_>, Vec<_>) = plan.accounts.iter().partition(|(_, account)| account.exists);
+        Self {
+            now_us,
+            entries: Entries::of(plan.entries.iter().map(|planned| NewEntryRow::new(planned, now_us, currencies))),
+            made: Versions::of(&made),
+            moved: Versions::of(&moved),
+            balances: Balances::of(plan, currencies),
+        }
+    }
+}
+
+// No static id: the shapes differ, and a statement is kept under its text.
+impl QueryId for Write<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Write<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(if ARE_NEW {
-            "INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) SELECT u, v, now, now FROM (SELECT "
-        } else {
-            "UPDATE accounts SET version = new.v, updated_at_us = new.now FROM (SELECT "
-        });
+        out.push_sql("WITH posted AS (INSERT INTO entries (");
+        self.entries.push(&mut out)?;
         out.push_bind_param::<BigInt, _>(&self.now_us)?;
-        out.push_sql(" AS now, u, v FROM UNNEST(");
-        out.push_bind_param::<Array<BigInt>, _>(&self.users)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<BigInt>, _>(&self.versions)?;
-        out.push_sql(") AS given (u, v)) AS new");
-        if !ARE_NEW {
-            out.push_sql(" WHERE accounts.user_id = new.u");
+        if !self.made.users.is_empty() {
+            out.push_sql("), made AS (INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) SELECT ");
+            self.made.push(&mut out)?;
+            out.push_bind_param::<BigInt, _>(&self.now_us)?;
+            out.push_sql(", ");
+            out.push_bind_param::<BigInt, _>(&self.now_us)?;
+        }
+        if !self.moved.users.is_empty() {
+            out.push_sql("), moved AS (UPDATE accounts SET version = new.v, updated_at_us = new.now FROM (SELECT ");
+            self.moved.push(&mut out)?;
+            out.push_bind_param::<BigInt, _>(&self.now_us)?;
+            out.push_sql(") AS new (u, v, now) WHERE accounts.user_id = new.u");
+        }
+        out.push_sql(") INSERT INTO balances (user_id, amount, currency) SELECT ");
+        self.balances.push(&mut out)?;
+        out.push_sql(" ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount");
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<PgConnection> for Write<'_> {}
+
+/// Columns of new entries. Those that few entries have are left out when none has one: a column costs about as much as it
+/// does when it is empty.
+#[derive(Default)]
+struct Entries<'a> {
+    user_id: Vec<i64>,
+    version: Vec<i64>,
+    kind: Vec<&'a str>,
+    source: Vec<&'a str>,
+    currency: Vec<&'a str>,
+    amount: Vec<i64>,
+    balance_after: Vec<i64>,
+    event_id: Vec<&'a str>,
+    tx_hash: Vec<Option<Vec<u8>>>,
+    tx_lt: Vec<Option<&'a str>>,
+    tx_account: Vec<Option<String>>,
+    reason: Vec<Option<&'a str>>,
+    metadata: Vec<Option<&'a str>>,
+    occurred_at_us: Vec<Option<i64>>,
+    has_transactions: bool,
+    has_remarks: bool,
+}
+
+impl<'a> Entries<'a> {
+    fn of(rows: impl Iterator<Item = NewEntryRow<'a>>) -> Self {
+        let mut all = Self::default();
+        for row in rows {
+            all.has_transactions |= row.tx_hash.is_some() || row.tx_lt.is_some() || row.tx_account.is_some();
+            all.has_remarks |= row.reason.is_some() || row.metadata.is_some() || row.occurred_at_us.is_some();
+            all.user_id.push(row.user_id);
+            all.version.push(row.version);
+            all.kind.push(row.kind);
+            all.source.push(row.source);
+            all.currency.push(row.currency);
+            all.amount.push(row.amount);
+            all.balance_after.push(row.balance_after);
+            all.event_id.push(row.event_id);
+            all.tx_hash.push(row.tx_hash);
+            all.tx_lt.push(row.tx_lt);
+            all.tx_account.push(row.tx_account);
+            all.reason.push(row.reason);
+            all.metadata.push(row.metadata);
+            all.occurred_at_us.push(row.occurred_at_us);
+        }
+        all
+    }
+
+    /// To be followed by the commit time.
+    fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("user_id, version, kind, source, currency, amount, balance_after, event_id, ");
+        if self.has_transactions {
+            out.push_sql("tx_hash, tx_lt, tx_account, ");
+        }
+        if self.has_remarks {
+            out.push_sql("reason, metadata, occurred_at_us, ");
+        }
+        out.push_sql("committed_at_us) SELECT ");
+        unnest::<Array<BigInt>, _>(out, &self.user_id)?;
+        unnest::<Array<BigInt>, _>(out, &self.version)?;
+        unnest::<Array<Text>, _>(out, &self.kind)?;
+        unnest::<Array<Text>, _>(out, &self.source)?;
+        unnest::<Array<Text>, _>(out, &self.currency)?;
+        unnest::<Array<BigInt>, _>(out, &self.amount)?;
+        unnest::<Array<BigInt>, _>(out, &self.balance_after)?;
+        unnest::<Array<Text>, _>(out, &self.event_id)?;
+        if self.has_transactions {
+            unnest::<Array<Nullable<Binary>>, _>(out, &self.tx_hash)?;
+            unnest::<Array<Nullable<Text>>, _>(out, &self.tx_lt)?;
+            unnest::<Array<Nullable<Text>>, _>(out, &self.tx_account)?;
+        }
+        if self.has_remarks {
+            unnest::<Array<Nullable<Text>>, _>(out, &self.reason)?;
+            unnest::<Array<Nullable<Text>>, _>(out, &self.metadata)?;
+            unnest::<Array<Nullable<BigInt>>, _>(out, &self.occurred_at_us)?;
         }
         Ok(())
     }
 }
 
-impl<const ARE_NEW: bool> RunQueryDsl<PgConnection> for SetVersions<ARE_NEW> {}
-
-/// Sets balances, whether they exist or not.
-pub(super) struct SetBalances<'a> {
-    pub users: Vec<i64>,
-    pub currencies: Vec<&'a str>,
-    pub amounts: Vec<i64>,
+/// Users and the versions that they get.
+struct Versions {
+    users: Vec<i64>,
+    versions: Vec<i64>,
 }
 
-impl QueryId for SetBalances<'_> {
-    type QueryId = SetBalances<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
+impl Versions {
+    fn of(accounts: &[&(UserId, Account)]) -> Self {
+        let (users, versions) = accounts.iter().map(|(user, account)| (user.get(), account.version)).unzip();
+        Self { users, versions }
+    }
+
+    /// To be followed by a time.
+    fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        unnest::<Array<BigInt>, _>(out, &self.users)?;
+        unnest::<Array<BigInt>, _>(out, &self.versions)
+    }
 }
 
-impl QueryFragment<Pg> for SetBalances<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("INSERT INTO balances (user_id, currency, amount) SELECT * FROM UNNEST(");
-        out.push_bind_param::<Array<BigInt>, _>(&self.users)?;
-        out.push_sql(", ");
+/// Users and what they get.
+struct Balances<'a> {
+    users: Vec<i64>,
+    amounts: Vec<i64>,
+    currencies: Vec<&'a str>,
+}
+
+impl<'a> Balances<'a> {
+    fn of(plan: &Plan<'_>, currencies: &'a Currencies) -> Self {
+        Self {
+            users: plan.balances.iter().map(|(user, ..)| user.get()).collect(),
+            amounts: plan.balances.iter().map(|(.., amount)| amount.minor()).collect(),
+            currencies: plan.balances.iter().map(|(_, id, _)| currencies.get(*id).code.as_str()).collect(),
+        }
+    }
+
+    fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        unnest::<Array<BigInt>, _>(out, &self.users)?;
+        unnest::<Array<BigInt>, _>(out, &self.amounts)?;
+        out.push_sql("UNNEST(");
         out.push_bind_param::<Array<Text>, _>(&self.currencies)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Array<BigInt>, _>(&self.amounts)?;
-        out.push_sql(") ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount");
+        out.push_sql(")");
         Ok(())
     }
 }
 
-impl RunQueryDsl<PgConnection> for SetBalances<'_> {}
+/// A column of a `SELECT` that is not the last one.
+fn unnest<'b, ST, V>(out: &mut AstPass<'_, 'b, Pg>, values: &'b V) -> QueryResult<()>
+where
+    Pg: HasSqlType<ST>,
+    V: ToSql<ST, Pg>,
+{
+    out.push_sql("UNNEST(");
+    out.push_bind_param::<ST, V>(values)?;
+    out.push_sql("), ");
+    Ok(())
+}

@@ -152,9 +152,10 @@ impl State {
                 continue;
             }
             let Posting { entries, reply, permit, .. } = posting;
-            self.options.counts.decided(&entries, &outcomes);
             answers.push(Answer { posted: Posted { entries, outcomes }, reply, permit });
         }
+        let decided = answers.iter().flat_map(|answer| answer.posted.entries.iter().zip(&answer.posted.outcomes));
+        self.options.counts.decided(decided);
         self.options.answers.send(answers);
         if aside.iter().any(|posting| !self.aside.takes(posting)) {
             let sample: Vec<i64> = held.iter().map(|user| user.get()).take(LOGGED_USERS_MAX).collect();
@@ -228,7 +229,7 @@ impl State {
             return Ok(earlier);
         }
         let committed_at_us = self.options.clock.now_us().max(self.last_commit_us);
-        let plan = batch::plan(groups, loaded, self.options.rules, committed_at_us);
+        let plan = batch::plan(groups, keys, loaded, self.options.rules, committed_at_us);
         if plan.writes_nothing() {
             self.store.rollback();
             return Ok(plan);
