@@ -144,15 +144,17 @@ async fn post_each(
     Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body))
 }
 
-/// Lets the messages of others through between the slices.
+/// Lets the messages of others through between the slices, but not those of other large batches: they would all be done
+/// at about the same time, and the ledger have nothing to do until the next ones are read.
 async fn send_in_slices(state: &HttpState, messages: Vec<ToUser<PostEntries>>) -> Result<(), Problem> {
+    let is_large = messages.len() > BATCH_SLICE_ENTRIES;
+    let _turn = if is_large { Some(state.bulk.sending_turn().await?) } else { None };
     let mut messages = messages.into_iter();
     loop {
         let slice: Vec<_> = messages.by_ref().take(BATCH_SLICE_ENTRIES).collect();
         if slice.is_empty() {
             return Ok(());
         }
-        let _turn = state.bulk.slice_turn().await?;
         state.registry.send(PostBatch(slice)).await.map_err(|_| PostError::Unavailable)?;
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading and answering ten thousand entries takes many milliseconds. That is done on threads of the blocking pool, for a
 //! few requests at a time, which stand back behind the threads that somebody waits for; and the entries go to the registry
-//! in slices, one at a time, whatever the number of requests.
+//! in slices, of one large request at a time.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use super::problem::Problem;
 /// The two turns that large requests take.
 #[derive(Debug)]
 pub(super) struct Bulk {
-    slice: Arc<Semaphore>,
+    sending: Arc<Semaphore>,
     work: Arc<Semaphore>,
 }
 
 impl Default for Bulk {
     fn default() -> Self {
-        Self { slice: Arc::new(Semaphore::new(1)), work: Arc::new(Semaphore::new(BATCHES_AT_WORK_MAX)) }
+        Self { sending: Arc::new(Semaphore::new(1)), work: Arc::new(Semaphore::new(BATCHES_AT_WORK_MAX)) }
     }
 }
 
@@ -34,9 +34,9 @@ async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
 }
 
 impl Bulk {
-    /// Waits until a slice may go to the registry; it holds the turn until it has arrived.
-    pub(super) async fn slice_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        turn(&self.slice).await
+    /// Waits until the entries of a batch may go to the registry; it holds the turn until all have arrived.
+    pub(super) async fn sending_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        turn(&self.sending).await
     }
 
     /// Does a piece of work: here when it `is_short`, else on a thread of its own, in its turn. The turn lasts as long as
