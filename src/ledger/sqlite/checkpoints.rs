@@ -1,8 +1,8 @@
 //! Copies SQLite's write-ahead log into its file, on a thread and a connection of its own.
 //!
 //! By itself SQLite does it inside a commit, once for every thousand pages, and whoever waits for that commit waits for the
-//! copying and its syncs, too. Here it is done when the log is long, or when nobody has committed for a while; the longer
-//! the log, the more often a page is in it, and is copied once. Passive checkpoints go on beside a writer, but while writes
+//! copying and its syncs, too. Here it is done at once while little is committed, and otherwise when the log is long: the
+//! longer the log, the more often a page is in it, and is copied once. Passive checkpoints go on beside a writer, but while writes
 //! never pause they never come to its end, and the log can't begin anew behind them. So they follow each other until hardly
 //! anything is left ([`SHORT`]), and the writer does that between two transactions.
 //!
@@ -37,8 +37,8 @@ pub(super) const AUTOCHECKPOINT_PAGES: u32 = 262_144;
 /// How often the length is looked at while there are commits.
 const GAP: Duration = Duration::from_millis(50);
 
-/// How long after the last commit a log of any length is copied.
-const QUIET: Duration = Duration::from_secs(1);
+/// A log that has grown by less between two looks is copied at once, in pages.
+const CALM_PAGES: i32 = 256;
 
 /// A checkpoint that takes no longer leaves hardly anything to the writer.
 const SHORT: Duration = Duration::from_millis(5);
@@ -102,6 +102,9 @@ struct Checkpointed {
     /// The length of the log, in pages.
     #[diesel(sql_type = Integer)]
     log: i32,
+    /// How much of it is in the file.
+    #[diesel(sql_type = Integer)]
+    checkpointed: i32,
 }
 
 /// How far a checkpoint goes.
@@ -133,16 +136,16 @@ struct Copier {
 }
 
 impl Copier {
-    /// The length of the log, after a checkpoint. Without an answer it is left to the writer.
-    fn checkpoint(&mut self, mode: Mode) -> Option<i32> {
+    /// What it tells. Without an answer it is left to the writer.
+    fn checkpoint(&mut self, mode: Mode) -> Option<Checkpointed> {
         let connection = match self.connection.take() {
             Some(open) => Ok(open),
             None => connect(&self.path, 0).map_err(StoreError::from),
         };
         let answered = connection.and_then(|mut connection| {
-            let Checkpointed { log } = checkpoint(&mut connection, mode)?;
+            let told = checkpoint(&mut connection, mode)?;
             self.connection = Some(connection);
-            Ok(log)
+            Ok(told)
         });
         answered.inspect_err(|error| log::debug!("a checkpoint is left to the writer: {error}")).ok()
     }
@@ -173,22 +176,26 @@ fn run(path: PathBuf, long_pages: i32, committed: &Receiver<()>, is_writers_turn
     stand_back();
     let clock = Clock::system();
     let mut copier = Copier { path, connection: None, file: None };
-    let mut is_behind = false;
+    let (mut is_behind, mut last_log) = (false, 0);
     loop {
         // Nothing to wait for but a commit when everything is copied.
-        let waited = if is_behind { committed.recv_timeout(QUIET) } else { committed.recv().map_err(Into::into) };
-        match waited {
-            Ok(()) => is_behind = true,
-            Err(RecvTimeoutError::Timeout) => {
-                copier.copy(clock);
-                is_behind = false;
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
+        let waited = if is_behind { committed.recv_timeout(GAP) } else { committed.recv().map_err(Into::into) };
+        if waited == Err(RecvTimeoutError::Disconnected) {
+            break;
         }
-        if copier.checkpoint(Mode::Noop).is_some_and(|log| log >= long_pages) {
-            copier.copy(clock);
-            is_writers_turn.store(true, Ordering::Relaxed);
+        if let Some(Checkpointed { log, checkpointed }) = copier.checkpoint(Mode::Noop) {
+            let is_long = log >= long_pages;
+            // One that is shorter than it was has begun anew.
+            let is_calm = (if log < last_log { log } else { log - last_log }) < CALM_PAGES;
+            if is_long || (is_calm && log - checkpointed >= CALM_PAGES) {
+                copier.copy(clock);
+            } else if is_calm {
+                copier.checkpoint(Mode::Passive);
+            }
+            if is_long {
+                is_writers_turn.store(true, Ordering::Relaxed);
+            }
+            (is_behind, last_log) = (!is_calm, log);
         }
         thread::sleep(GAP);
     }

@@ -64,9 +64,9 @@ impl Room {
                 }
             }
             Self::Limited => {
-                let log = PathBuf::from(format!("{}-wal", ledger.display()));
-                let size = |path: &Path| std::fs::metadata(path).map_or(0, |data| data.len());
-                limit(app, &(size(ledger).max(size(&log)) + 4096).to_string());
+                // The log may be the longer one, but it can only begin anew when the file has taken what is in it.
+                let length = std::fs::metadata(ledger).expect("a ledger").len();
+                limit(app, &length.to_string());
             }
         }
     }
