@@ -2,9 +2,9 @@
 //!
 //! By itself SQLite does it inside a commit, once for every thousand pages, and whoever waits for that commit waits for the
 //! copying and its syncs, too. Here it is done at once while little is committed, and otherwise when the log is long: the
-//! longer the log, the more often a page is in it, and is copied once. Passive checkpoints go on beside a writer, but while writes
-//! never pause they never come to its end, and the log can't begin anew behind them. So they follow each other until hardly
-//! anything is left ([`SHORT`]), and the writer does that between two transactions.
+//! longer the log, the more often a page is in it, and is copied once. Passive checkpoints go on beside a writer, but
+//! while writes never pause they never come to its end, and the log can't begin anew behind them. So they follow each
+//! other until hardly anything is left ([`SHORT`]), and the writer does that between two transactions.
 //!
 //! At the end, behind the last commit, the log is emptied: the file of a service that was stopped is whole by itself.
 
