@@ -25,6 +25,11 @@ const ATTEMPTS_MAX: u32 = 100;
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 const READ_BYTES: usize = 16 * 1024;
+
+/// The most that is written at once: some kernels let nobody else have the processor until a write is done, and with a whole
+/// batch that is milliseconds.
+const WRITE_BYTES: usize = 64 * 1024;
+
 const TICKER: Token = Token(usize::MAX);
 
 /// When requests are sent.
@@ -196,7 +201,7 @@ impl Run<'_> {
             let Some(rest) = pending.bytes.get(connection.written..).filter(|rest| !rest.is_empty()) else {
                 return Ok(());
             };
-            match connection.stream.write(rest) {
+            match connection.stream.write(&rest[..rest.len().min(WRITE_BYTES)]) {
                 Ok(count) => connection.written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -59,11 +59,16 @@ pub fn run(command: &Command, options: Common) -> Result<bool> {
 
 /// One gate. What was found so far is on record before the next begins; one that could not be measured stops no other.
 fn run_one(bench: &mut Bench, of: &Command, gate: Gate) -> Result<()> {
-    let (start, before) = (Instant::now(), bench.report.figures.len());
+    let (start, before, stolen_before_s) = (Instant::now(), bench.report.figures.len(), proc::stolen_s()?);
     if let Err(error) = gate(bench) {
         bench.report.check(|| format!("{of:?} could be measured, but: {error}"), false);
     }
-    eprintln!("{of:?}: measured in {:.0} s", start.elapsed().as_secs_f64());
+    let stolen_s = proc::stolen_s()? - stolen_before_s;
+    bench.report.facts.push((format!("stolen_s of {of:?}"), json!(stolen_s)));
+    eprintln!(
+        "{of:?}: measured in {:.0} s; the host kept {stolen_s:.1} s of its processors for others",
+        start.elapsed().as_secs_f64()
+    );
     for figure in &bench.report.figures[before..] {
         eprintln!("  {figure}");
     }

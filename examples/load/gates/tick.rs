@@ -1,11 +1,13 @@
 //! A tick of 1,000,000 rewards for 1,000,000 users through `/internal/v1/batch`, with 5,000 sessions open and deposits
-//! meanwhile: how fast it is done beside raw, what memory it takes, and how long the deposits wait.
+//! meanwhile: how fast it is done beside raw, what memory it takes, and how long the deposits wait. In several rounds,
+//! each on a new ledger: a disk that halts for a moment spoils one of them.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use indicatif::ProgressBar;
 
 use super::batch::Raw;
 use crate::Result;
@@ -13,7 +15,7 @@ use crate::bench::{Bench, PATIENCE};
 use crate::client::entries::{Books, Entry, Users, Workload};
 use crate::client::http::{Outcome, Pace};
 use crate::client::posting;
-use crate::measure::ms;
+use crate::measure::{median, ms};
 use crate::report::{Figure, Gate};
 use crate::system::database::Database;
 use crate::system::proc;
@@ -37,11 +39,65 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     let rewards = bench.size(bench.options.entries, 1_000_000, 20_000);
     let sessions = bench.size(bench.options.sessions, 5_000, 100);
-    let seconds = bench.size(bench.options.seconds, 10, 1);
+    let rounds = bench.size(bench.options.rounds, 3, 1);
     let kind = database.kind();
-    let bar = bench.bar(&format!("{RUN} {kind}"), 4);
+    let bar = bench.bar(&format!("{RUN} {kind}"), 4 * rounds);
     let tick = Workload::new(5, Users::InTurn(rewards)).entries(rewards);
-    let raw_rate = raw_rate(bench, database, &tick)?;
+    let mut all = Vec::new();
+    for _ in 0..rounds {
+        // A ledger of its own for each: a tick of its users is the first that they hear of.
+        all.push(round(bench, &bench.like(database)?, &tick, sessions, &bar)?);
+    }
+    bar.finish();
+    let of = |value: &dyn Fn(&Round) -> f64| median(&all.iter().map(value).collect::<Vec<_>>());
+    let largest = |value: &dyn Fn(&Round) -> f64| all.iter().map(value).fold(0.0, f64::max);
+    let figures = &mut bench.report.figures;
+    let name = |what: &str| format!("{what}, {kind}");
+    let mut rate = Figure::new(RUN, name("rewards/s to the end"), of(&Round::rate), "/s")
+        .beside("raw", of(&|round| round.raw_rate))
+        .gate(Gate::AtLeast(0.6));
+    rate.ratio = Some(of(&|round| round.rate() / round.raw_rate));
+    figures.push(rate);
+    let above = largest(&|round| (round.run.rss_max as f64 - round.idle_rss as f64) / MIB);
+    figures.push(Figure::new(RUN, name("memory above idle (RSS)"), above, "MiB").gate(Gate::AtMost(512.0)));
+    figures.push(Figure::new(RUN, name("idle memory (PSS)"), largest(&|round| round.idle_pss as f64 / MIB), "MiB"));
+    let p99 = |latencies: &Histogram<u64>| ms(latencies, 0.99);
+    let mut deposits =
+        Figure::new(RUN, name("deposit answer p99 meanwhile"), of(&|round| p99(&round.run.deposits.latencies)), "ms")
+            .beside("without the tick", of(&|round| p99(&round.alone)))
+            .gate(Gate::AtMost(3.0));
+    deposits.ratio = Some(of(&|round| p99(&round.run.deposits.latencies) / p99(&round.alone)));
+    figures.push(deposits);
+    figures.push(Figure::new(RUN, name("last push after the last answer"), largest(&|round| round.told_in_s), "s"));
+    for (number, Round { alone, run, .. }) in (1..).zip(all) {
+        let latencies = &mut bench.report.latencies;
+        latencies.push((format!("{RUN}/{}, round {number}", name("deposits alone")), alone));
+        latencies.push((format!("{RUN}/{}, round {number}", name("deposits meanwhile")), run.deposits.latencies));
+        latencies.push((format!("{RUN}/{}, round {number}", name("batches of 10,000")), run.tick.latencies));
+    }
+    Ok(())
+}
+
+/// A tick on a new ledger, beside raw and the same deposits without it.
+struct Round {
+    entries: usize,
+    raw_rate: f64,
+    alone: Histogram<u64>,
+    idle_rss: u64,
+    idle_pss: u64,
+    run: Together,
+    told_in_s: f64,
+}
+
+impl Round {
+    fn rate(&self) -> f64 {
+        self.entries as f64 / self.run.tick.elapsed.as_secs_f64()
+    }
+}
+
+fn round(bench: &mut Bench, database: &Database, tick: &[Entry], sessions: usize, bar: &ProgressBar) -> Result<Round> {
+    let seconds = bench.size(bench.options.seconds, 10, 1);
+    let raw_rate = raw_rate(bench, database, tick)?;
     bar.inc(1);
     let mut service = bench.launch(RUN, &[]).start(database)?;
     let pid = service.pid().ok_or("the bench has started it")?;
@@ -50,46 +106,25 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     let (mut workload, mut books) = (Workload::new(6, Users::InTurn(sessions)), Books::default());
     let before = workload.entries(usize::try_from(seconds)? * DEPOSITS_PER_S as usize);
     let way = (CONNECTIONS, Pace::PerSecond(DEPOSITS_PER_S));
-    let alone = bench.post_singles(service.internal, &before, way, &mut |_| {})?;
+    let alone = bench.post_singles(service.internal, &before, way, &mut |_| {})?.latencies;
     books.note(&before);
     bar.inc(1);
     let (idle_rss, idle_pss) = (proc::rss_bytes(pid)?, proc::pss_bytes(pid)?);
-    let run = together(bench, &service, pid, &tick, &mut workload)?;
+    let run = together(bench, &service, pid, tick, &mut workload)?;
     bench.check_accepted(&run.tick, run.accepted, tick.len());
     bench.check_answered(&run.deposits, run.deposited.len());
-    books.note(&tick);
+    books.note(tick);
     books.note(&run.deposited);
     bar.inc(1);
     let last = |index: usize| books.user(i64::try_from(index + 1).unwrap_or(i64::MAX)).0;
     let told = |versions: &[i64]| versions.iter().enumerate().all(|(index, version)| *version == last(index));
-    let told_in = crowd.wait("the last pushes", PATIENCE, |m| told(&m.versions))?;
+    let told_in_s = crowd.wait("the last pushes", PATIENCE, |m| told(&m.versions))?.as_secs_f64();
     bench.check_crowd(&crowd, &books);
     bench.check_books(&service, &books)?;
     crowd.close()?;
     bench.finish(&mut service)?;
-    bar.finish();
-    let rate = tick.len() as f64 / run.tick.elapsed.as_secs_f64();
-    let figures = &mut bench.report.figures;
-    let name = |what: &str| format!("{what}, {kind}");
-    figures.push(
-        Figure::new(RUN, name("rewards/s to the end"), rate, "/s").beside("raw", raw_rate).gate(Gate::AtLeast(0.6)),
-    );
-    let above = (run.rss_max as f64 - idle_rss as f64) / MIB;
-    figures.push(Figure::new(RUN, name("memory above idle (RSS)"), above, "MiB").gate(Gate::AtMost(512.0)));
-    figures.push(Figure::new(RUN, name("idle memory (PSS)"), idle_pss as f64 / MIB, "MiB"));
-    figures.push(deposits(&name("deposit answer p99 meanwhile"), &run.deposits.latencies, &alone.latencies));
-    figures.push(Figure::new(RUN, name("last push after the last answer"), told_in.as_secs_f64(), "s"));
-    let latencies = &mut bench.report.latencies;
-    latencies.push((format!("{RUN}/{}", name("deposits alone")), alone.latencies));
-    latencies.push((format!("{RUN}/{}", name("deposits meanwhile")), run.deposits.latencies));
-    latencies.push((format!("{RUN}/{}", name("batches of 10,000")), run.tick.latencies));
-    Ok(())
-}
-
-fn deposits(what: &str, meanwhile: &Histogram<u64>, alone: &Histogram<u64>) -> Figure {
-    Figure::new(RUN, what, ms(meanwhile, 0.99), "ms")
-        .beside("without the tick", ms(alone, 0.99))
-        .gate(Gate::AtMost(3.0))
+    bar.inc(1);
+    Ok(Round { entries: tick.len(), raw_rate, alone, idle_rss, idle_pss, run, told_in_s })
 }
 
 fn raw_rate(bench: &Bench, like: &Database, tick: &[Entry]) -> Result<f64> {

@@ -65,6 +65,16 @@ pub fn slab_bytes() -> Result<u64> {
     Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
 }
 
+/// Processor time that the host of a virtual machine has kept for others, of all its processors, in seconds.
+///
+/// # Errors
+/// Where there is no /proc/stat.
+pub fn stolen_s() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let ticks: f64 = stat.split_whitespace().nth(8).ok_or("no steal")?.parse()?;
+    Ok(ticks / TICKS_PER_S)
+}
+
 /// The machine in one line.
 pub fn machine() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
