@@ -6,11 +6,14 @@ use std::time::Duration;
 /// batch is never torn, and nobody starves.
 pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 
-/// The most entries of batches in a transaction while single webhooks are coming in: what a deposit waits behind.
-/// One posting may be longer.
-pub const BULK_ENTRIES_BESIDE_SINGLES_MAX: usize = 32;
+/// The most entries of batches in a transaction without single webhooks while such are coming in: what a deposit waits
+/// behind. One posting may be longer.
+pub const BULK_BEFORE_SINGLES_MAX: usize = 40;
 
-/// The same on PostgreSQL, where a transaction costs several round trips however short it is.
+/// The most entries of batches in a transaction with single webhooks: as many as there are of those, within these bounds.
+pub const BULK_BESIDE_SINGLES: (usize, usize) = (8, 32);
+
+/// Both on PostgreSQL, where a transaction costs several round trips however short it is.
 pub const POSTGRES_BULK_BESIDE_SINGLES_MAX: usize = 256;
 
 /// How long after a single webhook the next one is expected, in milliseconds.
@@ -21,6 +24,9 @@ pub const BATCH_SLICE_ENTRIES: usize = 32;
 
 /// The longest body of a batch that is read where it comes in, in bytes; a longer one is read by a thread that stands back.
 pub const BATCH_SHORT_BYTES: usize = 16 << 10;
+
+/// How much of a batch's answer is written at once, in bytes.
+pub const ANSWER_PIECE_BYTES: usize = 32 << 10;
 
 /// Batches that are read or answered at once; more wait for their turn.
 pub const BATCHES_AT_WORK_MAX: usize = 4;
@@ -187,7 +193,9 @@ pub const AUDIT_ATTEMPTS_MAX: u32 = 3;
 /// The longest that the check of one user may take, in milliseconds.
 pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
 
-const _: () = assert!(BULK_ENTRIES_BESIDE_SINGLES_MAX <= POSTGRES_BULK_BESIDE_SINGLES_MAX);
+const _: () = assert!(BULK_BESIDE_SINGLES.0 <= BULK_BESIDE_SINGLES.1);
+const _: () = assert!(BULK_BESIDE_SINGLES.1 <= TRANSACTION_ENTRIES_MAX);
+const _: () = assert!(BULK_BEFORE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTGRES_BULK_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);

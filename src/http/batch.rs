@@ -7,9 +7,13 @@ mod items;
 mod results;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 
+use actix_web::body::{MessageBody, SizedStream};
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
@@ -17,7 +21,7 @@ use crate::clock::Deadline;
 use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries, ToUser};
 use crate::domain::{NewEntry, UserId};
 use crate::ledger::{Lane, PostError, Posted};
-use crate::limits::{BATCH_SHORT_BYTES, BATCH_SLICE_ENTRIES, POSTING_ENTRIES_MAX};
+use crate::limits::{ANSWER_PIECE_BYTES, BATCH_SHORT_BYTES, BATCH_SLICE_ENTRIES, POSTING_ENTRIES_MAX};
 
 use super::HttpState;
 use super::body::{check_json, read, signed, verify};
@@ -58,7 +62,7 @@ pub(super) async fn batch(
         let ready = if atomic { Ready::Atomic(valid) } else { Ready::Each(split_by_user(&reader, valid)?) };
         Ok((ready, results))
     };
-    match state.bulk.work(is_short, reading).await? {
+    match state.bulk.read(is_short, state.timeout(), reading).await? {
         (Ready::Atomic(valid), results) => post_atomic(&state, valid, results).await,
         (Ready::Each(Some(each)), results) => post_each(&state, each, results).await,
         (Ready::Each(None), results) => Ok(HttpResponse::Ok().json(answer(&results))),
@@ -140,8 +144,24 @@ async fn post_each(
         results.sort_unstable_by_key(|result| result.index);
         Ok(serde_json::to_vec(&answer(&results)).expect("numbers and texts"))
     };
-    let body = state.bulk.work(is_short, writing).await?;
-    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body))
+    let body = state.bulk.write(is_short, writing).await?;
+    let mut answer = HttpResponse::Ok();
+    answer.content_type(ContentType::json());
+    Ok(if body.len() <= ANSWER_PIECE_BYTES { answer.body(body) } else { answer.body(in_pieces(body)) })
+}
+
+/// A long body, written piece by piece: some kernels let nobody else have the processor until a write is done.
+fn in_pieces(body: Vec<u8>) -> impl MessageBody {
+    let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    let pieces = stream::unfold(Bytes::from(body), async |mut rest| {
+        if rest.is_empty() {
+            return None;
+        }
+        tokio::task::yield_now().await;
+        let piece = rest.split_to(rest.len().min(ANSWER_PIECE_BYTES));
+        Some((Ok::<_, Infallible>(piece), rest))
+    });
+    SizedStream::new(length, Box::pin(pieces))
 }
 
 /// Lets the messages of others through between the slices, but not those of other large batches: they would all be done

@@ -5,6 +5,7 @@
 //! in slices, of one large request at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -13,7 +14,7 @@ use crate::background::stand_back;
 use crate::ledger::PostError;
 use crate::limits::BATCHES_AT_WORK_MAX;
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 
 /// The two turns that large requests take.
 #[derive(Debug)]
@@ -39,9 +40,24 @@ impl Bulk {
         turn(&self.sending).await
     }
 
-    /// Does a piece of work: here when it `is_short`, else on a thread of its own, in its turn. The turn lasts as long as
-    /// the work, even when nobody waits for it any more.
-    pub(super) async fn work<T: Send + 'static>(
+    /// Reads a batch: here when it `is_short`, else on a thread of its own, in its turn. Nothing of it is accepted yet, so it
+    /// is refused when its turn does not come within `patience`.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        is_short: bool,
+        patience: Duration,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        if is_short {
+            return work();
+        }
+        let turn = tokio::time::timeout(patience, turn(&self.work)).await;
+        let late = |_| Problem::new(Code::Overloaded, "too many batches are waiting to be read; send it again");
+        aside(turn.map_err(late)??, work).await
+    }
+
+    /// Writes the answer to a batch, likewise. Its entries are decided, so it waits as long as it takes.
+    pub(super) async fn write<T: Send + 'static>(
         &self,
         is_short: bool,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
@@ -49,16 +65,23 @@ impl Bulk {
         if is_short {
             return work();
         }
-        let turn = turn(&self.work).await?;
-        let done = web::block(move || {
-            stand_back();
-            let done = work();
-            drop(turn);
-            done
-        });
-        // It has panicked, or the service is at its end.
-        done.await.map_err(|_| PostError::Unavailable)?
+        aside(turn(&self.work).await?, work).await
     }
+}
+
+/// Works on a thread that stands back. The turn lasts as long as the work, even when nobody waits for it any more.
+async fn aside<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = web::block(move || {
+        stand_back();
+        let done = work();
+        drop(turn);
+        done
+    });
+    // It has panicked, or the service is at its end.
+    done.await.map_err(|_| PostError::Unavailable)?
 }
 
 #[cfg(test)]
@@ -77,8 +100,10 @@ mod tests {
     async fn short_work_is_done_where_it_comes_in_and_long_work_elsewhere() {
         let (bulk, here) = (Bulk::default(), thread::current().id());
         let place = || Ok(thread::current().id());
-        assert_eq!(bulk.work(true, place).await.ok(), Some(here));
-        assert!(bulk.work(false, place).await.is_ok_and(|there| there != here));
+        assert_eq!(bulk.read(true, Duration::ZERO, place).await.ok(), Some(here));
+        assert!(bulk.read(false, Duration::from_secs(60), place).await.is_ok_and(|there| there != here));
+        assert_eq!(bulk.write(true, place).await.ok(), Some(here));
+        assert!(bulk.write(false, place).await.is_ok_and(|there| there != here));
     }
 
     #[actix_web::test]
@@ -87,29 +112,42 @@ mod tests {
         let (begun, is_begun) = mpsc::channel();
         let (go_on, goes_on) = mpsc::channel::<()>();
         let others = at_work.clone();
-        let first = bulk.work(false, move || {
+        let first = bulk.write(false, move || {
             others.fetch_add(1, Ordering::SeqCst);
             begun.send(()).expect("the test waits");
             goes_on.recv().expect("the test lets it go on");
             others.fetch_sub(1, Ordering::SeqCst);
             Ok(())
         });
-        let waited = tokio::time::timeout(std::time::Duration::ZERO, first);
+        let waited = tokio::time::timeout(Duration::ZERO, first);
         assert!(waited.await.is_err(), "its asker hangs up");
         is_begun.recv().expect("it works");
         let others = at_work.clone();
         let second =
-            actix_web::rt::spawn(async move { bulk.work(false, move || Ok(others.load(Ordering::SeqCst))).await });
+            actix_web::rt::spawn(async move { bulk.write(false, move || Ok(others.load(Ordering::SeqCst))).await });
         tokio::task::yield_now().await;
         go_on.send(()).expect("it waits");
         assert_eq!(second.await.expect("no panic").ok(), Some(0), "the first had ended");
     }
 
     #[actix_web::test]
+    async fn a_batch_whose_turn_does_not_come_is_refused_and_an_answer_waits() {
+        let bulk = one_at_a_time();
+        let held = turn(&bulk.work).await.expect("nobody else has it");
+        let refused = bulk.read(false, Duration::from_millis(20), || Ok(1)).await;
+        assert_eq!(refused.err().map(|problem| problem.code()), Some(Code::Overloaded));
+        let answer = bulk.write(false, || Ok(2));
+        let mut answer = std::pin::pin!(answer);
+        assert!(tokio::time::timeout(Duration::from_millis(20), answer.as_mut()).await.is_err(), "it waits");
+        drop(held);
+        assert_eq!(answer.await.ok(), Some(2));
+    }
+
+    #[actix_web::test]
     async fn a_panic_is_an_unknown_outcome_and_gives_the_turn_back() {
         let bulk = one_at_a_time();
-        let panicked = bulk.work(false, || -> Result<(), Problem> { panic!("planned") }).await;
-        assert_eq!(panicked.err().map(|problem| problem.code()), Some(super::super::problem::Code::LedgerUnavailable));
-        assert_eq!(bulk.work(false, || Ok(1)).await.ok(), Some(1));
+        let panicked = bulk.write(false, || -> Result<(), Problem> { panic!("planned") }).await;
+        assert_eq!(panicked.err().map(|problem| problem.code()), Some(Code::LedgerUnavailable));
+        assert_eq!(bulk.write(false, || Ok(1)).await.ok(), Some(1));
     }
 }

@@ -217,7 +217,7 @@ impl Store for PostgresStore {
         log_action_row!(connection, action)
     }
 
-    fn bulk_beside_singles(&self) -> usize {
+    fn bulk_beside(&self, _: usize) -> usize {
         POSTGRES_BULK_BESIDE_SINGLES_MAX
     }
 

@@ -3,7 +3,7 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::domain::{Currencies, TelegramId, UserId};
-use crate::limits::BULK_ENTRIES_BESIDE_SINGLES_MAX;
+use crate::limits::{BULK_BEFORE_SINGLES_MAX, BULK_BESIDE_SINGLES};
 
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
@@ -45,9 +45,13 @@ pub trait Store: Send {
     /// [`StoreError`]; repeating it is safe.
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError>;
 
-    /// The most entries of batches in a transaction while single ones are coming in: what a deposit waits behind.
-    fn bulk_beside_singles(&self) -> usize {
-        BULK_ENTRIES_BESIDE_SINGLES_MAX
+    /// The most entries of batches in a transaction with so many single ones, or with none while they are coming in.
+    fn bulk_beside(&self, singles: usize) -> usize {
+        if singles == 0 {
+            return BULK_BEFORE_SINGLES_MAX;
+        }
+        let (min, max) = BULK_BESIDE_SINGLES;
+        singles.clamp(min, max)
     }
 
     /// How long the transactions that begin from now on wait for a lock, where a lock can be held on a part of the

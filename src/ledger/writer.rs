@@ -219,7 +219,7 @@ impl State {
             self.single_seen_us = Some(now_us);
         }
         let are_expected = self.single_seen_us.is_some_and(|seen_us| now_us < seen_us + SINGLES_LATELY_MS * 1000);
-        let bulk_max = if are_expected { count + self.store.bulk_beside_singles() } else { TRANSACTION_ENTRIES_MAX };
+        let bulk_max = if are_expected { count + self.store.bulk_beside(count) } else { TRANSACTION_ENTRIES_MAX };
         fill(&mut batch, &mut count, &mut self.bulk, bulk_max.min(TRANSACTION_ENTRIES_MAX));
         batch
     }

@@ -14,7 +14,7 @@ use super::*;
 use crate::domain::{EventId, Outcome};
 use crate::ledger::testing::{Fault, MemoryStore, entry};
 use crate::ledger::{Admission, EntryOutcome, Orphan, Permit};
-use crate::limits::BULK_ENTRIES_BESIDE_SINGLES_MAX;
+use crate::limits::{BULK_BEFORE_SINGLES_MAX, BULK_BESIDE_SINGLES};
 
 struct Rig {
     writer: Writer,
@@ -103,7 +103,9 @@ fn few_entries_of_batches_go_beside_a_single_one() {
     let log = rig.store.tables.lock().expect("free").log.clone();
     let beside = log.iter().find(|commit| commit.iter().any(|event| event == "single")).expect("it is committed");
     let of_batches = beside.iter().filter(|event| event.starts_with('b')).count();
-    assert_eq!(of_batches, BULK_ENTRIES_BESIDE_SINGLES_MAX, "{log:?}");
+    assert_eq!(of_batches, BULK_BESIDE_SINGLES.0, "{log:?}");
+    let behind = log.iter().skip_while(|commit| !commit.iter().any(|event| event == "single")).nth(1);
+    assert_eq!(behind.map(Vec::len), Some(BULK_BEFORE_SINGLES_MAX), "{log:?}");
 }
 
 #[test]
