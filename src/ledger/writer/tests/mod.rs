@@ -104,8 +104,37 @@ fn few_entries_of_batches_go_beside_a_single_one() {
     let beside = log.iter().find(|commit| commit.iter().any(|event| event == "single")).expect("it is committed");
     let of_batches = beside.iter().filter(|event| event.starts_with('b')).count();
     assert_eq!(of_batches, BULK_BESIDE_SINGLES.0, "{log:?}");
-    let behind = log.iter().skip_while(|commit| !commit.iter().any(|event| event == "single")).nth(1);
-    assert_eq!(behind.map(Vec::len), Some(BULK_BEFORE_SINGLES_MAX), "{log:?}");
+}
+
+#[test]
+fn as_many_entries_of_batches_go_beside_single_ones_within_bounds() {
+    let store = MemoryStore::default();
+    let (min, max) = BULK_BESIDE_SINGLES;
+    assert_eq!([1, min + 1, max + 1].map(|singles| store.bulk_beside(singles)), [min, min + 1, max]);
+}
+
+#[test]
+fn few_entries_of_batches_go_where_a_single_one_may_come() {
+    // A machine that stands still in between leaves nothing to be said; then once more.
+    for _ in 0..50 {
+        let rig = rig(&[]);
+        let held = rig.hold();
+        let begun_us = rig.clock.monotonic_us();
+        let single = rig.single("single");
+        let names: Vec<String> = (0..200).map(|n| format!("b{n}")).collect();
+        let bulk: Vec<_> = names.iter().map(|name| rig.post(Lane::Bulk, &[name], Duration::from_secs(60))).collect();
+        drop(held);
+        [single].into_iter().chain(bulk).for_each(|answer| assert!(version(answer).is_ok()));
+        let took_us = rig.clock.monotonic_us() - begun_us;
+        rig.writer.stop();
+        if took_us < SINGLES_LATELY_MS * 1000 {
+            let log = rig.store.tables.lock().expect("free").log.clone();
+            let largest = log.iter().filter(|commit| commit.iter().all(|event| event != "single")).map(Vec::len).max();
+            assert_eq!(largest, Some(BULK_BEFORE_SINGLES_MAX), "{log:?}");
+            return;
+        }
+    }
+    panic!("fifty times it took longer than singles are expected");
 }
 
 #[test]
