@@ -31,6 +31,9 @@ pub const ANSWER_PIECE_BYTES: usize = 32 << 10;
 /// Batches that are read or answered at once; more wait for their turn.
 pub const BATCHES_AT_WORK_MAX: usize = 4;
 
+/// How many transactions look the keys of their entries up first, after one that met a known key.
+pub const LOOK_UPS_AFTER_KNOWN: u32 = 64;
+
 /// How many times a transaction is run again because another node was faster, before the entry is refused.
 pub const RACES_MAX: u32 = 8;
 

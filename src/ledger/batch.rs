@@ -106,6 +106,11 @@ impl Plan<'_> {
         self.entries.is_empty() && self.conflicts.is_empty()
     }
 
+    /// Whether every entry is to be written.
+    pub fn accepts_all(&self) -> bool {
+        self.entries.len() == self.outcomes.iter().map(Vec::len).sum::<usize>()
+    }
+
     /// Whether the tables show that this very plan was committed. A transaction is all or nothing, so one entry tells
     /// for all: it has the version and the commit time that this plan gave it.
     pub fn is_committed(&self, loaded: &Loaded) -> bool {

@@ -138,8 +138,24 @@ impl PostgresStore {
         }
         Ok(())
     }
+}
 
-    fn load_keys(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
+impl Store for PostgresStore {
+    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
+        self.open(self.patience)?;
+        let mut loaded = Loaded::default();
+        match self.load_accounts(keys, &mut loaded) {
+            Err(StoreError::Locked { reason, .. }) => {
+                self.link.rollback();
+                // Not known: it may be another lock, or have been given back meanwhile.
+                let users = self.locked_users(keys).unwrap_or_default();
+                return Err(StoreError::Locked { users, reason });
+            }
+            done => done.map(|()| loaded),
+        }
+    }
+
+    fn look_up(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
         let events: Vec<&str> = keys.events.iter().map(|event| event.as_str()).collect();
         let connection = self.link.transaction()?;
         let by_event: Vec<RecordedRow> = entries::table
@@ -166,24 +182,6 @@ impl PostgresStore {
             }
         }
         Ok(())
-    }
-}
-
-impl Store for PostgresStore {
-    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
-        self.open(self.patience)?;
-        let mut loaded = Loaded::default();
-        match self.load_accounts(keys, &mut loaded) {
-            Err(StoreError::Locked { reason, .. }) => {
-                self.link.rollback();
-                // Not known: it may be another lock, or have been given back meanwhile.
-                let users = self.locked_users(keys).unwrap_or_default();
-                return Err(StoreError::Locked { users, reason });
-            }
-            loaded => loaded?,
-        }
-        self.load_keys(keys, &mut loaded)?;
-        Ok(loaded)
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {

@@ -103,6 +103,12 @@ impl Store for SqliteStore {
         for user in &keys.users {
             loaded.accounts.insert(*user, load_account(connection, *user, currencies)?);
         }
+        Ok(loaded)
+    }
+
+    fn look_up(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
+        let Self { link, currencies, .. } = self;
+        let connection = link.transaction()?;
         for event in &keys.events {
             if let Some(found) = find_event(connection, event, currencies)? {
                 loaded.events.insert((*event).clone(), found);
@@ -113,7 +119,7 @@ impl Store for SqliteStore {
                 loaded.hashes.insert(*hash, found);
             }
         }
-        Ok(loaded)
+        Ok(())
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {

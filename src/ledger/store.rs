@@ -8,15 +8,22 @@ use crate::limits::{BULK_BEFORE_SINGLES_MAX, BULK_BESIDE_SINGLES};
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
 
-/// One connection to write through. The steps come in the order `begin`, `write`, `commit`; after any error the writer
-/// calls `rollback` or `reconnect` before it begins again.
+/// One connection to write through. The steps come in the order `begin`, `look_up` (where it is needed), `write`, `commit`;
+/// after any error the writer calls `rollback` or `reconnect` before it begins again.
 pub trait Store: Send {
-    /// Opens a write transaction, takes the accounts of the batch (locked until its end, in user order) and looks the
-    /// keys up. What it returns can't change before the commit.
+    /// Opens a write transaction and takes the accounts of the batch, locked until its end, in user order. What it returns
+    /// can't change before the commit.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written.
     fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError>;
+
+    /// Adds the entries that have one of the event ids or hashes. Without it, [`Store::write`] refuses an entry with a known
+    /// one as [`StoreError::Raced`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written.
+    fn look_up(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError>;
 
     /// Writes entries, balances, accounts and conflicts of a plan into the open transaction.
     ///

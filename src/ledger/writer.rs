@@ -87,6 +87,7 @@ impl Writer {
             is_stopping: false,
             last_commit_us: 0,
             single_seen_us: None,
+            look_ups_due: 0,
         };
         let thread = std::thread::Builder::new().name(name).spawn(move || state.run())?;
         Ok(Self { commands, is_aborting, thread: Mutex::new(Some(thread)) })
@@ -152,6 +153,8 @@ struct State {
     last_commit_us: i64,
     /// When a single posting was last taken along (monotonic).
     single_seen_us: Option<u64>,
+    /// Transactions that have to look their keys up, since known ones came in lately.
+    look_ups_due: u32,
 }
 
 impl State {
