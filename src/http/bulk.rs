@@ -1,14 +1,14 @@
 //! What large requests may take of the service at once, so that a deposit never waits for more than a piece of one.
 //!
-//! Reading and answering ten thousand entries takes many milliseconds. That is done on threads of the blocking pool, for a
-//! few requests at a time, which stand back behind the threads that somebody waits for; and the entries go to the registry
-//! in slices, of one large request at a time.
+//! Reading and answering ten thousand entries takes many milliseconds. That is done on threads of their own, for a few
+//! requests at a time, which stand back behind the threads that somebody waits for; and the entries go to the registry in
+//! slices, of one large request at a time.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use actix_web::web;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::background::stand_back;
 use crate::ledger::PostError;
@@ -74,21 +74,23 @@ async fn aside<T: Send + 'static>(
     turn: OwnedSemaphorePermit,
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    let done = web::block(move || {
+    let (done, is_done) = oneshot::channel();
+    // A new one each time: a thread can't come forward again, and making one is little beside so much work.
+    let started = thread::Builder::new().name("bulk".into()).spawn(move || {
         stand_back();
-        let done = work();
+        // Whoever hung up need not hear it.
+        let _ = done.send(work());
         drop(turn);
-        done
     });
-    // It has panicked, or the service is at its end.
-    done.await.map_err(|_| PostError::Unavailable)?
+    started.map_err(|_| PostError::Unavailable)?;
+    // It has panicked.
+    is_done.await.map_err(|_| PostError::Unavailable)?
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
-    use std::thread;
 
     use super::*;
 
