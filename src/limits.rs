@@ -31,8 +31,11 @@ pub const ANSWER_PIECE_BYTES: usize = 32 << 10;
 /// Batches that are read or answered at once; more wait for their turn.
 pub const BATCHES_AT_WORK_MAX: usize = 4;
 
-/// How many transactions look the keys of their entries up first, after one that met a known key.
-pub const LOOK_UPS_AFTER_KNOWN: u32 = 64;
+/// How many transactions read all that they are decided on, after one that met a known event id or another's change.
+pub const READS_AFTER_SURPRISE: u32 = 64;
+
+/// Accounts that a writer on PostgreSQL remembers as it has left them.
+pub const REMEMBERED_ACCOUNTS_MAX: usize = 65_536;
 
 /// How many times a transaction is run again because another node was faster, before the entry is refused.
 pub const RACES_MAX: u32 = 8;

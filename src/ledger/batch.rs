@@ -74,6 +74,17 @@ pub struct PlannedEntry<'a> {
     pub balances: Balances,
 }
 
+/// An account to be made or to be moved.
+#[derive(Debug)]
+pub struct PlannedAccount {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// Its state after the batch; `exists` tells whether it was there before.
+    pub account: Account,
+    /// Its version before the batch.
+    pub version_before: i64,
+}
+
 /// A refused entry to be kept for an administrator.
 #[derive(Debug)]
 pub struct PlannedConflict<'a> {
@@ -90,8 +101,8 @@ pub struct Plan<'a> {
     pub outcomes: Vec<Vec<EntryOutcome>>,
     /// Entries to insert, in order.
     pub entries: Vec<PlannedEntry<'a>>,
-    /// Accounts to make or to update, in ascending order of user: the state after the batch.
-    pub accounts: Vec<(UserId, Account)>,
+    /// Accounts to make or to update, in ascending order of user.
+    pub accounts: Vec<PlannedAccount>,
     /// Balances to store, each once.
     pub balances: Vec<(UserId, CurrencyId, Amount)>,
     /// Refusals to keep.
@@ -142,12 +153,17 @@ pub fn plan<'a>(groups: &[Group<'a>], keys: &Keys<'_>, loaded: Loaded, rules: Ru
         .collect();
     let Books { mut loaded, entries, conflicts, mut touched, .. } = books;
     touched.sort_unstable();
-    touched.dedup();
     let (mut accounts, mut balances) = (Vec::with_capacity(touched.len()), Vec::with_capacity(touched.len()));
     for of_one_user in touched.chunk_by(|(one, _), (next, _)| one == next) {
-        let Some((user, account)) = loaded.accounts.remove_entry(&of_one_user[0].0) else { continue };
-        balances.extend(of_one_user.iter().map(|(_, currency)| (user, *currency, account.balances.get(*currency))));
-        accounts.push((user, account));
+        let Some((user_id, account)) = loaded.accounts.remove_entry(&of_one_user[0].0) else { continue };
+        for of_one_currency in of_one_user.chunk_by(|one, next| one == next) {
+            let currency = of_one_currency[0].1;
+            balances.push((user_id, currency, account.balances.get(currency)));
+        }
+        // It was touched once for each entry, and each made one version.
+        let entries = i64::try_from(of_one_user.len()).unwrap_or(i64::MAX);
+        let version_before = account.version - entries;
+        accounts.push(PlannedAccount { user_id, account, version_before });
     }
     Plan { outcomes, entries, accounts, balances, conflicts, committed_at_us }
 }

@@ -7,6 +7,8 @@
 
 mod statements;
 
+use std::collections::HashMap;
+
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -14,15 +16,15 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
 
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
-use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
+use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX, REMEMBERED_ACCOUNTS_MAX};
 
 use self::statements::Write;
 use super::admin_log::{AdminAction, log_action_row};
-use super::batch::{Keys, Loaded, Plan};
+use super::batch::{Keys, Loaded, Plan, PlannedAccount};
 use super::link::Link;
 use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
+use super::store::{Basis, Patience, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
 
 /// The users that somebody else holds, without waiting for any of them.
 const FIND_LOCKED: &str = "WITH free AS MATERIALIZED \
@@ -45,6 +47,10 @@ pub(super) struct PostgresStore {
     currencies: Currencies,
     brief_ms: u64,
     patience: Patience,
+    /// Accounts as the last commits have left them. Others may have moved them since.
+    remembered: HashMap<UserId, Account>,
+    /// What the open transaction leaves, if it commits.
+    written: Vec<(UserId, Account)>,
 }
 
 /// A row of [`FIND_LOCKED`].
@@ -84,7 +90,8 @@ impl PostgresStore {
             Ok(connection)
         });
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
-        Self { link, currencies, brief_ms, patience: Patience::Usual }
+        let (remembered, written) = (HashMap::new(), Vec::new());
+        Self { link, currencies, brief_ms, patience: Patience::Usual, remembered, written }
     }
 
     fn open(&mut self, patience: Patience) -> Result<(), StoreError> {
@@ -96,34 +103,57 @@ impl PostgresStore {
         Ok(())
     }
 
+    /// Ends the transaction and finds out whose lock it has waited for.
+    fn locked(&mut self, users: Vec<i64>, reason: String) -> StoreError {
+        self.rollback();
+        // Not known: it may be another lock, or have been given back meanwhile.
+        let users = self.locked_users(users).unwrap_or_default();
+        StoreError::Locked { users, reason }
+    }
+
     /// Which users somebody else holds, asked in a transaction of its own.
-    fn locked_users(&mut self, keys: &Keys<'_>) -> Result<Vec<UserId>, StoreError> {
+    fn locked_users(&mut self, users: Vec<i64>) -> Result<Vec<UserId>, StoreError> {
         self.open(Patience::Brief)?;
-        let users: Vec<i64> = keys.users.iter().map(|user| user.get()).collect();
         let query = sql_query(FIND_LOCKED).bind::<Array<BigInt>, _>(users);
         let rows: Vec<LockedRow> = query.load(self.link.transaction()?)?;
         rows.into_iter().map(|row| user_id(row.user_id).map_err(refused)).collect()
     }
 
-    fn load_accounts(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
-        let users: Vec<i64> = keys.users.iter().map(|user| user.get()).collect();
+    /// Those that are remembered, and the others as they are now.
+    fn expect_accounts(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
+        let mut others = Vec::new();
+        for user in &keys.users {
+            match self.remembered.get(user) {
+                Some(account) => {
+                    loaded.accounts.insert(*user, account.clone());
+                }
+                None => others.push(*user),
+            }
+        }
+        if others.is_empty() { Ok(()) } else { self.load_accounts(&others, false, loaded) }
+    }
+
+    /// In the order of user ids, as they are given. Without locks the balances may be newer than the versions; what is
+    /// written by a version that is over is refused.
+    fn load_accounts(&mut self, ids: &[UserId], locked: bool, loaded: &mut Loaded) -> Result<(), StoreError> {
+        let users: Vec<i64> = ids.iter().map(|user| user.get()).collect();
         let connection = self.link.transaction()?;
-        // The sort is below the lock in the plan, so rows are locked in the order of user ids.
-        let versions: Vec<(i64, i64)> = accounts::table
+        let rows = accounts::table
             .filter(accounts::user_id.eq_any(&users))
             .order(accounts::user_id)
-            .select((accounts::user_id, accounts::version))
-            .for_update()
-            .load(connection)?;
+            .select((accounts::user_id, accounts::version));
+        // The sort is below the lock in the plan, so rows are locked in the order of user ids.
+        let versions: Vec<(i64, i64)> =
+            if locked { rows.for_update().load(connection)? } else { rows.load(connection)? };
         let rows: Vec<(i64, String, i64)> = balances::table
             .filter(balances::user_id.eq_any(&users))
             .select((balances::user_id, balances::currency, balances::amount))
             .load(connection)?;
         let currencies = &self.currencies;
-        loaded.accounts.reserve(keys.users.len());
+        loaded.accounts.reserve(ids.len());
         // Both are in the order of user ids.
         let mut versions = versions.into_iter().peekable();
-        for user in &keys.users {
+        for user in ids {
             let account = match versions.next_if(|(id, _)| *id == user.get()) {
                 Some((_, version)) => Account { exists: true, version, balances: Balances::zero(currencies.count()) },
                 None => Account::unknown(currencies.count()),
@@ -138,24 +168,8 @@ impl PostgresStore {
         }
         Ok(())
     }
-}
 
-impl Store for PostgresStore {
-    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
-        self.open(self.patience)?;
-        let mut loaded = Loaded::default();
-        match self.load_accounts(keys, &mut loaded) {
-            Err(StoreError::Locked { reason, .. }) => {
-                self.link.rollback();
-                // Not known: it may be another lock, or have been given back meanwhile.
-                let users = self.locked_users(keys).unwrap_or_default();
-                return Err(StoreError::Locked { users, reason });
-            }
-            done => done.map(|()| loaded),
-        }
-    }
-
-    fn look_up(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
+    fn load_keys(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
         let events: Vec<&str> = keys.events.iter().map(|event| event.as_str()).collect();
         let connection = self.link.transaction()?;
         let by_event: Vec<RecordedRow> = entries::table
@@ -184,11 +198,15 @@ impl Store for PostgresStore {
         Ok(())
     }
 
-    fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+    fn write_rows(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
         let Self { link, currencies, .. } = self;
         let connection = link.transaction()?;
         if !plan.entries.is_empty() {
-            Write::of(plan, currencies).execute(connection)?;
+            let moved: i64 = Write::of(plan, currencies).get_result(connection)?;
+            let expected = plan.accounts.iter().filter(|planned| planned.account.exists).count();
+            if usize::try_from(moved) != Ok(expected) {
+                return Err(StoreError::Raced("an account has been moved by somebody else".into()));
+            }
         }
         for planned in &plan.conflicts {
             let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
@@ -196,13 +214,52 @@ impl Store for PostgresStore {
         }
         Ok(())
     }
+}
+
+impl Store for PostgresStore {
+    fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
+        self.open(self.patience)?;
+        let mut loaded = Loaded::default();
+        if basis == Basis::Expected {
+            self.expect_accounts(keys, &mut loaded)?;
+            return Ok(loaded);
+        }
+        match self.load_accounts(&keys.users, true, &mut loaded) {
+            Err(StoreError::Locked { reason, .. }) => {
+                return Err(self.locked(keys.users.iter().map(|user| user.get()).collect(), reason));
+            }
+            done => done?,
+        }
+        self.load_keys(keys, &mut loaded)?;
+        Ok(loaded)
+    }
+
+    fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        match self.write_rows(plan) {
+            Err(StoreError::Locked { reason, .. }) => {
+                return Err(self.locked(plan.accounts.iter().map(|planned| planned.user_id.get()).collect(), reason));
+            }
+            done => done?,
+        }
+        let after = |planned: &PlannedAccount| Account { exists: true, ..planned.account.clone() };
+        self.written.extend(plan.accounts.iter().map(|planned| (planned.user_id, after(planned))));
+        Ok(())
+    }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.link.commit()
+        self.link.commit()?;
+        if self.remembered.len() + self.written.len() > REMEMBERED_ACCOUNTS_MAX {
+            self.remembered.clear();
+        }
+        self.remembered.extend(self.written.drain(..));
+        Ok(())
     }
 
     fn rollback(&mut self) {
         self.link.rollback();
+        self.written.clear();
+        // It may be what was expected that was wrong.
+        self.remembered.clear();
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {

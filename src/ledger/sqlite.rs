@@ -14,11 +14,11 @@ use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, Tx
 use self::checkpoints::{AUTOCHECKPOINT_PAGES, Checkpoints, LONG_PAGES};
 use self::statements::{SetBalance, SetVersion};
 use super::admin_log::{AdminAction, log_action_row};
-use super::batch::{Keys, Loaded, Plan};
+use super::batch::{Keys, Loaded, Plan, PlannedAccount};
 use super::link::Link;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
 use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
+use super::store::{Basis, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
 
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
@@ -95,7 +95,7 @@ fn find_hash(
 }
 
 impl Store for SqliteStore {
-    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
+    fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         let Self { link, currencies, checkpoints } = self;
         checkpoints.take_turn(link.connection()?);
         let connection = link.begin("BEGIN IMMEDIATE")?;
@@ -103,12 +103,9 @@ impl Store for SqliteStore {
         for user in &keys.users {
             loaded.accounts.insert(*user, load_account(connection, *user, currencies)?);
         }
-        Ok(loaded)
-    }
-
-    fn look_up(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
-        let Self { link, currencies, .. } = self;
-        let connection = link.transaction()?;
+        if basis == Basis::Expected {
+            return Ok(loaded);
+        }
         for event in &keys.events {
             if let Some(found) = find_event(connection, event, currencies)? {
                 loaded.events.insert((*event).clone(), found);
@@ -119,7 +116,7 @@ impl Store for SqliteStore {
                 loaded.hashes.insert(*hash, found);
             }
         }
-        Ok(())
+        Ok(loaded)
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
@@ -129,8 +126,8 @@ impl Store for SqliteStore {
             let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
             diesel::insert_into(entries::table).values(&row).execute(connection)?;
         }
-        for (user, account) in &plan.accounts {
-            write_account(connection, *user, account, plan.committed_at_us)?;
+        for PlannedAccount { user_id, account, .. } in &plan.accounts {
+            write_account(connection, *user_id, account, plan.committed_at_us)?;
         }
         for (user, currency, amount) in &plan.balances {
             let currency = &currencies.get(*currency).code;

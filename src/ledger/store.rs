@@ -8,27 +8,21 @@ use crate::limits::{BULK_BEFORE_SINGLES_MAX, BULK_BESIDE_SINGLES};
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
 
-/// One connection to write through. The steps come in the order `begin`, `look_up` (where it is needed), `write`, `commit`;
-/// after any error the writer calls `rollback` or `reconnect` before it begins again.
+/// One connection to write through. The steps come in the order `begin`, `write`, `commit`; after any error the writer
+/// calls `rollback` or `reconnect` before it begins again.
 pub trait Store: Send {
-    /// Opens a write transaction and takes the accounts of the batch, locked until its end, in user order. What it returns
-    /// can't change before the commit.
+    /// Opens a write transaction and tells what it is to be decided on. What was [`Basis::Read`] can't change before the
+    /// commit.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written.
-    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError>;
-
-    /// Adds the entries that have one of the event ids or hashes. Without it, [`Store::write`] refuses an entry with a known
-    /// one as [`StoreError::Raced`].
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was written.
-    fn look_up(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError>;
+    fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError>;
 
     /// Writes entries, balances, accounts and conflicts of a plan into the open transaction.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing of it is committed.
+    /// [`StoreError`]; nothing of it is committed. [`StoreError::Raced`] when an event id, a hash or the version of an
+    /// account is not as the plan has it.
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError>;
 
     /// Commits. When it returns, the transaction is durable.
@@ -70,6 +64,16 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError::Lost`] while the database is away.
     fn reconnect(&mut self) -> Result<(), StoreError>;
+}
+
+/// What a transaction is decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// Accounts and keys are read, and the accounts are locked, in the order of users.
+    Read,
+    /// Nothing is read that can be expected: that keys are new, and that accounts are as this store has left them, where it
+    /// knows them. What is not so is found out by writing, at the latest.
+    Expected,
 }
 
 /// How long a transaction waits for a lock that somebody else holds.

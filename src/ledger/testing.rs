@@ -7,7 +7,7 @@ use crate::domain::{Account, Amount, Currencies, EventId, Kind, NewEntry, Record
 
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
-use super::store::{PutUser, PutUserOutcome, Store, StoreError};
+use super::store::{Basis, PutUser, PutUserOutcome, Store, StoreError};
 
 /// What the next transaction runs into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) struct Tables {
     /// The database refuses any transaction that writes this event.
     pub poisoned: Option<EventId>,
     pub commits: usize,
+    /// On what each transaction was decided, in order.
+    pub bases: Vec<Basis>,
     on_its_way: Option<OpenTransaction>,
     /// The event ids of each commit, in order.
     pub log: Vec<Vec<String>>,
@@ -88,17 +90,21 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
+    fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         assert!(self.open.is_none(), "the last transaction was not ended");
         if self.fails_with(&[Fault::LostAtBegin]).is_some() {
             return Err(StoreError::Lost("planned".into()));
         }
         self.open = Some(OpenTransaction::default());
-        let tables = self.tables.lock().expect("not poisoned");
+        let mut tables = self.tables.lock().expect("not poisoned");
+        tables.bases.push(basis);
         let mut loaded = Loaded::default();
         for user in &keys.users {
             let account = tables.loaded.accounts.get(user).cloned().unwrap_or_else(|| Account::unknown(2));
             loaded.accounts.insert(*user, account);
+        }
+        if basis == Basis::Expected {
+            return Ok(loaded);
         }
         for event in &keys.events {
             if let Some(found) = tables.loaded.events.get(*event) {
@@ -127,6 +133,13 @@ impl Store for MemoryStore {
         if plan.entries.iter().any(|planned| Some(&planned.entry.event_id) == tables.poisoned.as_ref()) {
             return Err(StoreError::Refused("poisoned".into()));
         }
+        let is_known = |entry: &NewEntry| {
+            tables.loaded.events.contains_key(&entry.event_id)
+                || entry.key_hash().is_some_and(|hash| tables.loaded.hashes.contains_key(&hash))
+        };
+        if plan.entries.iter().any(|planned| is_known(planned.entry)) {
+            return Err(StoreError::Raced("a unique key".into()));
+        }
         let open = self.open.as_mut().expect("a transaction is open");
         open.entries = plan
             .entries
@@ -137,7 +150,8 @@ impl Store for MemoryStore {
                 (entry.event_id.clone(), recorded)
             })
             .collect();
-        open.accounts = plan.accounts.iter().map(|(user, a)| (*user, Account { exists: true, ..a.clone() })).collect();
+        open.accounts =
+            plan.accounts.iter().map(|of| (of.user_id, Account { exists: true, ..of.account.clone() })).collect();
         Ok(())
     }
 

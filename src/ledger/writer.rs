@@ -5,6 +5,9 @@
 //! artificial wait. A user always has the same writer, so within a lane a user's entries commit in the order in which
 //! they were queued.
 //!
+//! Most entries are new, and most accounts as this writer has left them; the tables refuse what is not so. Only for a while
+//! after that has happened is everything looked up ([`super::store::Basis`]).
+//!
 //! When it fails: a lost connection or a busy database is tried again until every waiting posting is past its deadline;
 //! a broken COMMIT is tried again until its outcome is known (event ids make that safe, see [`super::batch::Plan::is_committed`]);
 //! what the database refuses is narrowed down by halves to the entry at fault, and the rest is committed without it; what
@@ -87,7 +90,7 @@ impl Writer {
             is_stopping: false,
             last_commit_us: 0,
             single_seen_us: None,
-            look_ups_due: 0,
+            surprised: 0,
         };
         let thread = std::thread::Builder::new().name(name).spawn(move || state.run())?;
         Ok(Self { commands, is_aborting, thread: Mutex::new(Some(thread)) })
@@ -153,8 +156,8 @@ struct State {
     last_commit_us: i64,
     /// When a single posting was last taken along (monotonic).
     single_seen_us: Option<u64>,
-    /// Transactions that have to look their keys up, since known ones came in lately.
-    look_ups_due: u32,
+    /// Transactions that are to read everything, since one met what it did not expect.
+    surprised: u32,
 }
 
 impl State {

@@ -181,6 +181,11 @@ pub struct Load {
 impl Load {
     /// Starts the senders; they send nothing until they may.
     pub fn start(app: &TestApp, seed: u64) -> Self {
+        Self::over(&[app], seed)
+    }
+
+    /// Likewise, the senders in turn to several services.
+    pub fn over(apps: &[&TestApp], seed: u64) -> Self {
         let mut load = Self {
             record: Arc::default(),
             allowed: Arc::new(Semaphore::new(0)),
@@ -190,7 +195,7 @@ impl Load {
         };
         for index in 0..SENDERS {
             let (record, allowed, answered) = (load.record.clone(), load.allowed.clone(), load.answered.clone());
-            let (is_over, sender) = (load.is_over.clone(), app.sender());
+            let (is_over, sender) = (load.is_over.clone(), apps[index % apps.len()].sender());
             let mut rng = StdRng::seed_from_u64(seed.wrapping_add(index as u64));
             load.senders.push(tokio::spawn(async move {
                 for number in 0.. {

@@ -86,7 +86,7 @@ impl MemoryLedger {
             let recorded = Recorded::of(entry, planned.version, now_us);
             books.events.insert(entry.event_id.clone(), recorded);
         }
-        books.accounts.extend(plan.accounts.into_iter().map(|(user, a)| (user, Account { exists: true, ..a })));
+        books.accounts.extend(plan.accounts.into_iter().map(|of| (of.user_id, Account { exists: true, ..of.account })));
         plan.outcomes.into_iter().flatten().collect()
     }
 

@@ -45,8 +45,9 @@ fn one_batch_holds_many_entries_of_a_user_and_its_own_duplicates() {
     let plan = plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, 77);
     assert_eq!(told(&plan), [["a1", "a1", "a2", "d1", "conflict", "insufficient"]]);
     assert_eq!(written(&plan), [(1, 1, 10), (2, 1, 5), (1, 2, -4)]);
-    let accounts: Vec<_> = plan.accounts.iter().map(|(user, account)| (user.get(), account.version)).collect();
-    assert_eq!(accounts, [(1, 2), (2, 1)]);
+    let accounts: Vec<_> =
+        plan.accounts.iter().map(|of| (of.user_id.get(), of.version_before, of.account.version)).collect();
+    assert_eq!(accounts, [(1, 0, 2), (2, 0, 1)]);
     let balances: Vec<_> = plan.balances.iter().map(|(user, _, amount)| (user.get(), amount.minor())).collect();
     assert_eq!(balances, [(1, 6), (2, 5)]);
     assert_eq!(plan.conflicts.len(), 1);

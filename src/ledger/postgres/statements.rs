@@ -7,15 +7,16 @@
 
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{Array, BigInt, Binary, HasSqlType, Nullable, Text};
 
-use crate::domain::{Account, Currencies, UserId};
-use crate::ledger::batch::Plan;
+use crate::domain::Currencies;
+use crate::ledger::batch::{Plan, PlannedAccount};
 use crate::ledger::rows::NewEntryRow;
 
-/// Inserts the entries of a plan, makes or moves their accounts, and sets the balances, whether they exist or not.
+/// Inserts the entries of a plan, makes or moves their accounts, and sets the balances, whether they exist or not. Tells how
+/// many accounts it has moved: one whose version is not the one that the plan began with is not moved.
 pub(super) struct Write<'a> {
     now_us: i64,
     entries: Entries<'a>,
@@ -27,7 +28,7 @@ pub(super) struct Write<'a> {
 impl<'a> Write<'a> {
     pub(super) fn of(plan: &'a Plan<'_>, currencies: &'a Currencies) -> Self {
         let now_us = plan.committed_at_us;
-        let (moved, made): (Vec<_>, Vec<_>) = plan.accounts.iter().partition(|(_, account)| account.exists);
+        let (moved, made): (Vec<_>, Vec<_>) = plan.accounts.iter().partition(|planned| planned.account.exists);
         Self {
             now_us,
             entries: Entries::of(plan.entries.iter().map(|planned| NewEntryRow::new(planned, now_us, currencies))),
@@ -59,14 +60,23 @@ impl QueryFragment<Pg> for Write<'_> {
         if !self.moved.users.is_empty() {
             out.push_sql("), moved AS (UPDATE accounts SET version = new.v, updated_at_us = new.now FROM (SELECT ");
             self.moved.push(&mut out)?;
+            unnest::<Array<BigInt>, _>(&mut out, &self.moved.versions_before)?;
             out.push_bind_param::<BigInt, _>(&self.now_us)?;
-            out.push_sql(") AS new (u, v, now) WHERE accounts.user_id = new.u");
+            out.push_sql(
+                ") AS new (u, v, old, now) WHERE accounts.user_id = new.u AND accounts.version = new.old RETURNING 1",
+            );
         }
-        out.push_sql(") INSERT INTO balances (user_id, amount, currency) SELECT ");
+        out.push_sql("), stored AS (INSERT INTO balances (user_id, amount, currency) SELECT ");
         self.balances.push(&mut out)?;
-        out.push_sql(" ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount");
+        out.push_sql(" ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount) ");
+        // What is asked for is carried out before the other parts: accounts are locked first, in the order of users.
+        out.push_sql(if self.moved.users.is_empty() { "SELECT 0::BIGINT" } else { "SELECT COUNT(*) FROM moved" });
         Ok(())
     }
+}
+
+impl Query for Write<'_> {
+    type SqlType = BigInt;
 }
 
 impl RunQueryDsl<PgConnection> for Write<'_> {}
@@ -149,19 +159,23 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// Users and the versions that they get.
+/// Users, the versions that they get, and those that they have.
 struct Versions {
     users: Vec<i64>,
     versions: Vec<i64>,
+    versions_before: Vec<i64>,
 }
 
 impl Versions {
-    fn of(accounts: &[&(UserId, Account)]) -> Self {
-        let (users, versions) = accounts.iter().map(|(user, account)| (user.get(), account.version)).unzip();
-        Self { users, versions }
+    fn of(accounts: &[&PlannedAccount]) -> Self {
+        Self {
+            users: accounts.iter().map(|planned| planned.user_id.get()).collect(),
+            versions: accounts.iter().map(|planned| planned.account.version).collect(),
+            versions_before: accounts.iter().map(|planned| planned.version_before).collect(),
+        }
     }
 
-    /// To be followed by a time.
+    /// Users and new versions, to be followed by something.
     fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         unnest::<Array<BigInt>, _>(out, &self.users)?;
         unnest::<Array<BigInt>, _>(out, &self.versions)

@@ -9,9 +9,9 @@ use log::{error, info, warn};
 use crate::domain::{NewEntry, UserId};
 use crate::ledger::answers::Answer;
 use crate::ledger::batch::{self, Group, Keys, Plan};
-use crate::ledger::store::{Patience, StoreError};
+use crate::ledger::store::{Basis, Patience, StoreError};
 use crate::ledger::{EntryOutcome, PostError, Posted, Posting};
-use crate::limits::{LOCK_ATTEMPTS_MAX, LOOK_UPS_AFTER_KNOWN, RACES_MAX, RETRY_MS};
+use crate::limits::{LOCK_ATTEMPTS_MAX, RACES_MAX, READS_AFTER_SURPRISE, RETRY_MS};
 
 use super::State;
 use super::aside::owner;
@@ -174,11 +174,10 @@ impl State {
         let mut wait_ms = RETRY_MS.0;
         loop {
             let begun_us = self.options.clock.monotonic_us();
-            // Most entries are new, and the tables themselves refuse one that is not.
-            let expects_new = self.look_ups_due == 0 && unknown.is_none();
-            let error = match self.attempt(&groups, &keys, expects_new, &mut unknown) {
+            let basis = if self.surprised > 0 || unknown.is_some() { Basis::Read } else { Basis::Expected };
+            let error = match self.attempt(&groups, &keys, basis, &mut unknown) {
                 Ok(plan) => {
-                    self.look_ups_due = self.look_ups_due.saturating_sub(1);
+                    self.surprised = self.surprised.saturating_sub(1);
                     if !plan.writes_nothing() {
                         let took_us = self.options.clock.monotonic_us().saturating_sub(begun_us);
                         self.options.counts.committed(plan.entries.len(), took_us);
@@ -188,8 +187,8 @@ impl State {
                     }
                     return Ok(plan.outcomes);
                 }
-                Err(StoreError::Raced(_)) if expects_new => {
-                    self.look_ups_due = LOOK_UPS_AFTER_KNOWN;
+                Err(StoreError::Raced(_)) if basis == Basis::Expected => {
+                    self.surprised = READS_AFTER_SURPRISE;
                     continue;
                 }
                 Err(error) => error,
@@ -223,29 +222,27 @@ impl State {
         }
     }
 
-    /// One transaction. When it `expects_new` entries, their keys are not looked up, and it fails as [`StoreError::Raced`]
-    /// where a known one could be behind an outcome. `unknown` is the plan of an attempt whose COMMIT broke: it is settled
-    /// here, or set here.
+    /// One transaction. On [`Basis::Expected`] it fails as [`StoreError::Raced`], too, where what is not read could be behind
+    /// an outcome. `unknown` is the plan of an attempt whose COMMIT broke: it is settled here, or set here.
     fn attempt<'a>(
         &mut self,
         groups: &[Group<'a>],
         keys: &Keys<'a>,
-        expects_new: bool,
+        basis: Basis,
         unknown: &mut Option<Plan<'a>>,
     ) -> Result<Plan<'a>, StoreError> {
-        let mut loaded = self.store.begin(keys).inspect_err(|_| self.store.rollback())?;
-        if !expects_new {
-            self.store.look_up(keys, &mut loaded).inspect_err(|_| self.store.rollback())?;
-        }
+        let loaded = self.store.begin(keys, basis).inspect_err(|_| self.store.rollback())?;
         if let Some(earlier) = unknown.take_if(|earlier| earlier.is_committed(&loaded)) {
             self.store.rollback();
             return Ok(earlier);
         }
         let committed_at_us = self.options.clock.now_us().max(self.last_commit_us);
         let plan = batch::plan(groups, keys, loaded, self.options.rules, committed_at_us);
-        if expects_new && !plan.accepts_all() {
+        if basis == Basis::Expected && !plan.accepts_all() {
             self.store.rollback();
-            return Err(StoreError::Raced("an entry that is not accepted may be known".into()));
+            return Err(StoreError::Raced(
+                "an entry that is not accepted may be known, or its account be another".into(),
+            ));
         }
         if plan.writes_nothing() {
             self.store.rollback();

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::domain::{Outcome, Rules};
 use crate::ledger::batch::{Keys, Loaded, Plan};
-use crate::ledger::store::{Patience, PutUser, PutUserOutcome, Store, StoreError};
+use crate::ledger::store::{Basis, Patience, PutUser, PutUserOutcome, Store, StoreError};
 use crate::ledger::testing::{MemoryStore, entry};
 use crate::ledger::writer::{Command, Writer, WriterOptions};
 use crate::ledger::{AdminAction, Admission, Answers, EntryOutcome, Lane, PostError, Posted, Posting};
@@ -33,11 +33,11 @@ struct LockedStore {
 }
 
 impl Store for LockedStore {
-    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
+    fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         let mut others = self.others.lock().expect("free");
         let users: Vec<_> = keys.users.iter().copied().filter(|user| others.locked.contains(&user.get())).collect();
         if users.is_empty() {
-            return self.inner.begin(keys);
+            return self.inner.begin(keys, basis);
         }
         others.usual_waits += usize::from(self.patience == Patience::Usual);
         let users = if others.is_told { users } else { Vec::new() };

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use crate::ledger::AdminAction;
 use crate::ledger::batch::{Keys, Loaded, Plan};
-use crate::ledger::store::{PutUser, PutUserOutcome, Store, StoreError};
+use crate::ledger::store::{Basis, PutUser, PutUserOutcome, Store, StoreError};
 
 /// What the writer asks of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,9 +197,9 @@ impl Drop for FailingStore {
 }
 
 impl Store for FailingStore {
-    fn begin(&mut self, keys: &Keys<'_>) -> Result<Loaded, StoreError> {
+    fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         self.wait_at_the_gate();
-        self.step(Step::Begin, |store| store.begin(keys))
+        self.step(Step::Begin, |store| store.begin(keys, basis))
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {

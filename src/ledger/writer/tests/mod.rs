@@ -12,9 +12,10 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::domain::{EventId, Outcome};
+use crate::ledger::store::Basis;
 use crate::ledger::testing::{Fault, MemoryStore, entry};
 use crate::ledger::{Admission, EntryOutcome, Orphan, Permit};
-use crate::limits::{BULK_BEFORE_SINGLES_MAX, BULK_BESIDE_SINGLES};
+use crate::limits::{BULK_BEFORE_SINGLES_MAX, BULK_BESIDE_SINGLES, READS_AFTER_SURPRISE};
 
 struct Rig {
     writer: Writer,
@@ -246,4 +247,45 @@ fn what_is_longer_than_the_room_beside_singles_goes_alone_and_in_one_piece() {
         fill(&mut taken, &mut count, &mut lane, 164);
         assert_eq!((taken.len(), count, lane.len()), (1, 100 + length, 1));
     }
+}
+
+#[test]
+fn everything_is_read_for_a_while_after_a_known_event_id() {
+    let rig = rig(&[]);
+    let bases = |from: usize| rig.hold().bases[from..].to_vec();
+    assert_eq!(version(rig.single("a")), Ok(1));
+    assert_eq!(version(rig.single("b")), Ok(2));
+    assert_eq!(bases(0), [Basis::Expected; 2]);
+    let again = rig.single("a").blocking_recv().expect("answered").outcomes;
+    assert!(
+        matches!(&again[..], [EntryOutcome::Decided { outcome: Outcome::Duplicate(first), .. }] if first.version == 1)
+    );
+    assert_eq!(bases(2), [Basis::Expected, Basis::Read]);
+    for number in 1..READS_AFTER_SURPRISE {
+        assert_eq!(version(rig.single(&format!("c{number}"))), Ok(2 + i64::from(number)));
+    }
+    assert!(bases(4).iter().all(|basis| *basis == Basis::Read));
+    assert!(version(rig.single("d")).is_ok());
+    assert_eq!(rig.hold().bases.last(), Some(&Basis::Expected));
+}
+
+#[test]
+fn what_is_not_accepted_is_decided_on_what_was_read() {
+    let rig = rig(&[]);
+    let withdraw = |event: &str, minor| {
+        let (reply, answer) = oneshot::channel();
+        let (entries, deadline) = (vec![entry(1, event, minor)], rig.clock.deadline(Duration::from_secs(60)));
+        let posting = Posting { entries, is_atomic: false, lane: Lane::Single, deadline, permit: permit(), reply };
+        rig.writer.send(Command::Post(posting));
+        answer.blocking_recv().expect("answered").outcomes.remove(0)
+    };
+    assert_eq!(version(rig.single("a")), Ok(1));
+    let decided = |outcome| match outcome {
+        EntryOutcome::Decided { outcome, .. } => outcome,
+        other => panic!("not decided: {other:?}"),
+    };
+    assert!(matches!(decided(withdraw("w", -5)), Outcome::Accepted { version: 2, .. }));
+    // By its account alone it would be refused.
+    assert!(matches!(decided(withdraw("w", -5)), Outcome::Duplicate(first) if first.version == 2));
+    assert!(matches!(decided(withdraw("x", -5)), Outcome::InsufficientFunds { .. }));
 }
