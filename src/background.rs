@@ -15,3 +15,25 @@ pub fn stand_back() {
         };
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stands_back_has_the_idle_rank_and_others_keep_theirs() {
+        // The 41st field, counted from the third, which follows the name.
+        let policy = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("a thread");
+            let fields = stat.rsplit(')').next().expect("fields behind the name");
+            fields.split_whitespace().nth(41 - 3).and_then(|field| field.parse::<i32>().ok()).expect("a policy")
+        };
+        let before = policy();
+        let behind = std::thread::spawn(move || {
+            stand_back();
+            policy()
+        });
+        assert_eq!(behind.join().expect("no panic"), libc::SCHED_IDLE);
+        assert_eq!(policy(), before);
+    }
+}
