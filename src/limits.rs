@@ -28,6 +28,12 @@ pub const BATCH_SHORT_BYTES: usize = 16 << 10;
 /// How much of a batch's answer is written at once, in bytes.
 pub const ANSWER_PIECE_BYTES: usize = 32 << 10;
 
+/// Bodies of batches that are here and not read yet: so many of the longest length (`limits.batch_body_bytes`) together,
+/// and in any case so many bytes.
+pub const BATCH_BODIES_MAX: usize = 8;
+/// See [`BATCH_BODIES_MAX`].
+pub const BATCH_BODIES_BYTES: usize = 64 << 20;
+
 /// Batches that are read or answered at once; more wait for their turn.
 pub const BATCHES_AT_WORK_MAX: usize = 4;
 

@@ -24,7 +24,7 @@ use crate::ledger::{Lane, PostError, Posted};
 use crate::limits::{ANSWER_PIECE_BYTES, BATCH_SHORT_BYTES, BATCH_SLICE_ENTRIES, POSTING_ENTRIES_MAX};
 
 use super::HttpState;
-use super::body::{check_json, read, signed, verify};
+use super::body::{check_json, read_admitted, signed, verify};
 use super::internal_reads::query;
 use super::problem::Problem;
 use super::webhooks::unroutable;
@@ -51,10 +51,13 @@ pub(super) async fn batch(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     signed(request.headers())?;
-    let body = read(payload, state.settings.limits.batch_body_bytes).await?;
+    let mut room = state.bulk.room();
+    let body = read_admitted(payload, state.settings.limits.batch_body_bytes, |bytes| room.take(bytes)).await?;
     let (reader, headers, asked) = (state.clone(), request.headers().clone(), query(&request));
     let is_short = body.len() <= BATCH_SHORT_BYTES;
     let reading = move || {
+        // Until the body is not needed any more.
+        let _room = room;
         verify(&signed(&headers)?, &reader, &body)?;
         check_json(&headers)?;
         let BatchQuery { atomic } = asked?;

@@ -56,18 +56,34 @@ pub(super) fn verify(signed: &Signed<'_>, state: &HttpState, body: &[u8]) -> Res
 
 /// At most `bytes_max` of a body, within `limits::REQUEST_BODY_MS`; more is refused as soon as it is known.
 pub(super) async fn read(payload: web::Payload, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
-    let too_slow =
-        |_| Problem::new(Code::RequestTimeout, format!("the body was not there within {REQUEST_BODY_MS} ms"));
-    tokio::time::timeout(Duration::from_millis(REQUEST_BODY_MS), collect(payload, bytes_max)).await.map_err(too_slow)?
+    read_admitted(payload, bytes_max, |_| Ok(())).await
 }
 
-async fn collect(mut payload: web::Payload, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
+/// Likewise, and `admit` is asked for the bytes of each piece before it is kept.
+pub(super) async fn read_admitted(
+    payload: web::Payload,
+    bytes_max: usize,
+    admit: impl FnMut(usize) -> Result<(), Problem>,
+) -> Result<bytes::Bytes, Problem> {
+    let too_slow =
+        |_| Problem::new(Code::RequestTimeout, format!("the body was not there within {REQUEST_BODY_MS} ms"));
+    tokio::time::timeout(Duration::from_millis(REQUEST_BODY_MS), collect(payload, bytes_max, admit))
+        .await
+        .map_err(too_slow)?
+}
+
+async fn collect(
+    mut payload: web::Payload,
+    bytes_max: usize,
+    mut admit: impl FnMut(usize) -> Result<(), Problem>,
+) -> Result<bytes::Bytes, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| Problem::new(Code::InvalidJson, format!("the body broke off: {error}")))?;
         if body.len() + chunk.len() > bytes_max {
             return Err(Problem::new(Code::BodyTooLarge, format!("the body may have {bytes_max} bytes")));
         }
+        admit(chunk.len())?;
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())

@@ -1,6 +1,6 @@
 //! What large requests may take of the service at once, so that a deposit never waits for more than a piece of one.
 //!
-//! Reading and answering ten thousand entries takes many milliseconds. That is done on threads of their own, for a few
+//! Their bodies take places, byte by byte, of which there are so many. Reading and answering ten thousand entries takes many milliseconds. That is done on threads of their own, for a few
 //! requests at a time, which stand back behind the threads that somebody waits for; and the entries go to the registry in
 //! slices, of one large request at a time.
 
@@ -12,20 +12,37 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::background::stand_back;
 use crate::ledger::PostError;
-use crate::limits::BATCHES_AT_WORK_MAX;
+use crate::limits::{BATCH_BODIES_BYTES, BATCH_BODIES_MAX, BATCHES_AT_WORK_MAX};
 
 use super::problem::{Code, Problem};
 
-/// The two turns that large requests take.
+/// The room and the two turns that large requests take.
 #[derive(Debug)]
 pub(super) struct Bulk {
+    /// Bytes.
+    bodies: Arc<Semaphore>,
     sending: Arc<Semaphore>,
     work: Arc<Semaphore>,
 }
 
-impl Default for Bulk {
-    fn default() -> Self {
-        Self { sending: Arc::new(Semaphore::new(1)), work: Arc::new(Semaphore::new(BATCHES_AT_WORK_MAX)) }
+/// The room that a body takes until it is read.
+#[derive(Debug)]
+pub(super) struct Room {
+    bodies: Arc<Semaphore>,
+    taken: Option<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    /// Takes room for so many more bytes, or refuses them: they are not to be kept then.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+        let full = || Problem::new(Code::Overloaded, "too many batches are waiting to be read; send it again");
+        let permits = u32::try_from(bytes).map_err(|_| full())?;
+        let more = self.bodies.clone().try_acquire_many_owned(permits).map_err(|_| full())?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            None => self.taken = Some(more),
+        }
+        Ok(())
     }
 }
 
@@ -35,6 +52,20 @@ async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
 }
 
 impl Bulk {
+    /// For batches whose bodies may have `body_bytes_max` each.
+    pub(super) fn new(body_bytes_max: usize) -> Self {
+        Self {
+            bodies: Arc::new(Semaphore::new(BATCH_BODIES_BYTES.max(BATCH_BODIES_MAX * body_bytes_max))),
+            sending: Arc::new(Semaphore::new(1)),
+            work: Arc::new(Semaphore::new(BATCHES_AT_WORK_MAX)),
+        }
+    }
+
+    /// Room for a body that is to come.
+    pub(super) fn room(&self) -> Room {
+        Room { bodies: self.bodies.clone(), taken: None }
+    }
+
     /// Waits until the entries of a batch may go to the registry; it holds the turn until all have arrived.
     pub(super) async fn sending_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
         turn(&self.sending).await
@@ -95,12 +126,24 @@ mod tests {
     use super::*;
 
     fn one_at_a_time() -> Bulk {
-        Bulk { work: Arc::new(Semaphore::new(1)), ..Bulk::default() }
+        Bulk { work: Arc::new(Semaphore::new(1)), ..Bulk::new(0) }
+    }
+
+    #[test]
+    fn bodies_have_so_much_room_together_and_give_it_back() {
+        let bulk = Bulk { bodies: Arc::new(Semaphore::new(100)), ..Bulk::new(0) };
+        let refused = |room: &mut Room, bytes| room.take(bytes).err().map(|problem| problem.code());
+        let (mut first, mut second) = (bulk.room(), bulk.room());
+        assert_eq!((refused(&mut first, 60), refused(&mut first, 30)), (None, None));
+        assert_eq!(refused(&mut second, 11), Some(Code::Overloaded));
+        assert_eq!(refused(&mut second, 10), None, "what was refused took no room");
+        drop(first);
+        assert_eq!((refused(&mut second, 90), refused(&mut second, 1)), (None, Some(Code::Overloaded)));
     }
 
     #[actix_web::test]
     async fn short_work_is_done_where_it_comes_in_and_long_work_elsewhere() {
-        let (bulk, here) = (Bulk::default(), thread::current().id());
+        let (bulk, here) = (Bulk::new(0), thread::current().id());
         let place = || Ok(thread::current().id());
         assert_eq!(bulk.read(true, Duration::ZERO, place).await.ok(), Some(here));
         assert!(bulk.read(false, Duration::from_secs(60), place).await.is_ok_and(|there| there != here));

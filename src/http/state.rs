@@ -72,7 +72,7 @@ impl HttpState {
             SessionShared::new(settings.clone(), epoch, clock, registry.clone(), counters.clone(), ledger.clone());
         Self {
             sessions: Arc::new(sessions),
-            bulk: Bulk::default(),
+            bulk: Bulk::new(settings.limits.batch_body_bytes),
             admission: Admission::new(settings.limits.queue_entries),
             settings,
             dev_internal_addr,

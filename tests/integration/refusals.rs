@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::entry;
-use crate::support::{Database, Signed, TestApp, on_both_databases, on_sqlite};
+use crate::support::{Database, Raw, Signed, TestApp, eventually, on_both_databases, on_sqlite};
 
 on_sqlite![
     a_body_that_is_too_large_is_refused,
@@ -11,6 +11,7 @@ on_sqlite![
     unknown_paths_are_problems_too,
     the_internal_endpoints_are_not_on_the_public_listener,
     health_is_told_on_both_listeners,
+    batches_that_never_end_have_bounded_room,
     while_it_stops_the_service_says_so,
 ];
 on_both_databases![
@@ -92,7 +93,7 @@ async fn beyond_its_queue_the_service_is_overloaded_and_loses_nothing(database: 
     drop(lock);
     // Sending again with the same event id is always safe.
     for (n, _) in answers {
-        let answer = crate::support::eventually("the ledger takes entries again", async || {
+        let answer = eventually("the ledger takes entries again", async || {
             let answer = app.post("deposits", entry(&format!("e{n}"), n + 1, "TON", "1")).await;
             (answer.status == 200).then_some(answer)
         })
@@ -103,18 +104,49 @@ async fn beyond_its_queue_the_service_is_overloaded_and_loses_nothing(database: 
     app.assert_ledger_holds();
 }
 
+async fn batches_that_never_end_have_bounded_room(database: Database) {
+    // Eight of them have the 64 MiB that there are.
+    const LENGTH: u32 = 8 << 20;
+    let app = TestApp::on(database).set("limits.batch_body_bytes", LENGTH).start().await;
+    let head = format!(
+        "POST /internal/v1/batch HTTP/1.1\r\nHost: x\r\nwebhook-id: x\r\nwebhook-timestamp: 1\r\n\
+         webhook-signature: v1,x\r\nContent-Length: {LENGTH}\r\n\r\n"
+    );
+    let endless = (0..10).map(|_| async {
+        let mut raw = Raw::connect(app.internal, None, None).await.expect("it connects");
+        assert!(raw.send(head.as_bytes()).await);
+        // One that is refused need not take the rest.
+        raw.send(" ".repeat(LENGTH as usize - 1).as_bytes()).await;
+        raw
+    });
+    let peers = futures_util::future::join_all(endless).await;
+    eventually("two of them are refused", async || {
+        let refused = r#"http_requests_total{listener="internal",route="/internal/v1/batch",status="503"}"#;
+        app.metrics().await.samples.get(refused).filter(|count| **count >= 2.0).map(drop)
+    })
+    .await;
+    drop(peers);
+    let mut item = entry("e", 1, "TON", "1");
+    item["kind"] = json!("deposit");
+    eventually("their room is given back", async || {
+        let answer = app.batch(json!([item])).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
 async fn while_it_stops_the_service_says_so(database: Database) {
     let mut app = TestApp::start(database).await;
     // Somebody who waits for a version keeps the service from ending at once.
     let waiting = app.backend("/internal/v1/users/1/balance?min_version=1");
     let stopping = async {
-        crate::support::eventually("the reader waits", async || {
+        eventually("the reader waits", async || {
             let actor = app.admin("/admin/v1/actors/1").await;
             (actor.status == 200 && actor.json()["counters"]["version_waiters"] == 1).then_some(())
         })
         .await;
         app.signal("TERM");
-        crate::support::eventually("it is not ready any more", async || {
+        eventually("it is not ready any more", async || {
             (app.plain_get(app.internal, "/readyz").await.status == 503).then_some(())
         })
         .await;
@@ -140,13 +172,13 @@ async fn what_was_taken_before_the_end_is_answered_and_kept(database: Database) 
     let all = futures_util::future::join_all(waiting);
     let end = async {
         // All eight have come in when the actor of user 1 has them, or when the ledger's queue has.
-        crate::support::eventually("the deposits are in the service", async || {
+        eventually("the deposits are in the service", async || {
             let registry = app.admin("/admin/v1/registry").await.ok();
             (registry["actors"] == 1).then_some(())
         })
         .await;
         app.signal("TERM");
-        crate::support::eventually("it is stopping", async || {
+        eventually("it is stopping", async || {
             let ready = app.plain_get(app.internal, "/readyz").await;
             (ready.status == 503 && ready.json()["code"] == "shutting_down").then_some(())
         })
