@@ -144,6 +144,7 @@ struct Together {
 /// The tick, the deposits until it is over, and the memory meanwhile.
 fn together(bench: &Bench, service: &Service, pid: u32, tick: &[Entry], workload: &mut Workload) -> Result<Together> {
     let (is_over, rss_max) = (AtomicBool::new(false), AtomicU64::new(0));
+    let requests = posting::batch_requests(&bench.signer, "reward", tick, BATCH);
     std::thread::scope(|scope| {
         let sampler = scope.spawn(|| {
             let start = Instant::now();
@@ -164,7 +165,7 @@ fn together(bench: &Bench, service: &Service, pid: u32, tick: &[Entry], workload
             Ok((outcome, deposited))
         });
         let way = (IN_FLIGHT, Pace::AsAnswered);
-        let tick = posting::batches(&bench.signer, service.internal, "reward", tick, BATCH, way);
+        let tick = posting::send_batches(service.internal, requests.into_iter(), way);
         is_over.store(true, Ordering::Relaxed);
         let deposits = depositor.join().map_err(|_| "the depositor has panicked")?;
         sampler.join().map_err(|_| "the sampler has panicked")?;
