@@ -12,6 +12,9 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+/// How often a driver is started until one says its port.
+const DRIVER_ATTEMPTS: usize = 5;
+
 /// Browsers at a time; each has several processes.
 static SEATS: Semaphore = Semaphore::const_new(2);
 
@@ -58,7 +61,9 @@ impl Browser {
     pub async fn start_in(language: &str) -> Self {
         let seat = SEATS.acquire().await.expect("never closed");
         let profile = tempfile::tempdir().expect("a directory");
-        let (process, port) = start_driver(profile.path());
+        let (process, port) = (0..DRIVER_ATTEMPTS).find_map(|_| start_driver(profile.path())).unwrap_or_else(|| {
+            panic!("no driver: {}", fs::read_to_string(profile.path().join("driver.log")).unwrap_or_default())
+        });
         let driver = Driver { process, profile };
         let client = connect(port, driver.profile.path(), language).await;
         let browser = Self { client, _driver: driver, _seat: seat };
@@ -134,8 +139,9 @@ fn is_in_path(name: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
 }
 
-/// Starts a driver on a free port, which it prints.
-fn start_driver(dir: &Path) -> (Child, u16) {
+/// Starts a driver on a free port, which it prints. It may end instead: it takes a port that is free for IPv4, and wants the
+/// same for IPv6.
+fn start_driver(dir: &Path) -> Option<(Child, u16)> {
     let mut command = Command::new("chromedriver");
     command.args(["--port=0", "--log-level=SEVERE"]).env("HOME", dir);
     let log = fs::File::create(dir.join("driver.log")).expect("a file");
@@ -145,7 +151,12 @@ fn start_driver(dir: &Path) -> (Child, u16) {
     let port = lines
         .map_while(Result::ok)
         .find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
-    (driver, port.expect("the driver says its port"))
+    if port.is_none() {
+        // It has ended its output, so it is ending.
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    Some((driver, port?))
 }
 
 async fn connect(port: u16, profile: &Path, language: &str) -> Client {
