@@ -1,6 +1,6 @@
 //! What large requests may take of the service at once, so that a deposit never waits for more than a piece of one.
 //!
-//! Their bodies take places, byte by byte, of which there are so many. Reading and answering ten thousand entries takes many milliseconds. That is done on threads of their own, for a few
+//! Long bodies take room, byte by byte, of which there is so much for all of them. Reading and answering ten thousand entries takes many milliseconds. That is done on threads of their own, for a few
 //! requests at a time, which stand back behind the threads that somebody waits for; and the entries go to the registry in
 //! slices, of one large request at a time.
 
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::background::stand_back;
 use crate::ledger::PostError;
-use crate::limits::{BATCH_BODIES_BYTES, BATCH_BODIES_MAX, BATCHES_AT_WORK_MAX};
+use crate::limits::{BATCH_BODIES_BYTES, BATCH_BODIES_MAX, BATCH_SHORT_BYTES, BATCHES_AT_WORK_MAX};
 
 use super::problem::{Code, Problem};
 
@@ -29,12 +29,19 @@ pub(super) struct Bulk {
 #[derive(Debug)]
 pub(super) struct Room {
     bodies: Arc<Semaphore>,
+    length: usize,
     taken: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
-    /// Takes room for so many more bytes, or refuses them: they are not to be kept then.
+    /// Takes room for so many more bytes, or refuses them: they are not to be kept then. A short body needs none.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+        let before = self.length.max(BATCH_SHORT_BYTES);
+        self.length += bytes;
+        let bytes = self.length.saturating_sub(before);
+        if bytes == 0 {
+            return Ok(());
+        }
         let full = || Problem::new(Code::Overloaded, "too many batches are waiting to be read; send it again");
         let permits = u32::try_from(bytes).map_err(|_| full())?;
         let more = self.bodies.clone().try_acquire_many_owned(permits).map_err(|_| full())?;
@@ -63,7 +70,7 @@ impl Bulk {
 
     /// Room for a body that is to come.
     pub(super) fn room(&self) -> Room {
-        Room { bodies: self.bodies.clone(), taken: None }
+        Room { bodies: self.bodies.clone(), length: 0, taken: None }
     }
 
     /// Waits until the entries of a batch may go to the registry; it holds the turn until all have arrived.
@@ -134,6 +141,8 @@ mod tests {
         let bulk = Bulk { bodies: Arc::new(Semaphore::new(100)), ..Bulk::new(0) };
         let refused = |room: &mut Room, bytes| room.take(bytes).err().map(|problem| problem.code());
         let (mut first, mut second) = (bulk.room(), bulk.room());
+        assert_eq!((refused(&mut first, BATCH_SHORT_BYTES - 1), refused(&mut first, 1)), (None, None), "short");
+        assert_eq!(refused(&mut second, BATCH_SHORT_BYTES), None, "short");
         assert_eq!((refused(&mut first, 60), refused(&mut first, 30)), (None, None));
         assert_eq!(refused(&mut second, 11), Some(Code::Overloaded));
         assert_eq!(refused(&mut second, 10), None, "what was refused took no room");
