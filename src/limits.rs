@@ -65,6 +65,9 @@ pub const POSTINGS_IN_FLIGHT_MAX: usize = 2;
 /// The most entries of one user in one posting.
 pub const POSTING_ENTRIES_MAX: usize = 256;
 
+/// Users to be made and administrators' orders to be logged that may wait for one writer.
+pub const ORDERS_MAX: usize = 1024;
+
 /// Reads that may wait for the read pool.
 pub const READ_QUEUE_MAX: usize = 65_536;
 

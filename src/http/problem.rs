@@ -185,7 +185,7 @@ impl From<LedgerError> for Problem {
                 log::debug!("a read failed: {reason}");
                 Self::new(Code::LedgerUnavailable, "the ledger does not answer; try again")
             }
-            LedgerError::Overloaded => Self::new(Code::Overloaded, "too many reads are waiting; try again"),
+            LedgerError::Overloaded => Self::new(Code::Overloaded, "too much is waiting for the ledger; try again"),
             LedgerError::Unfit(reason) => {
                 log::error!("the ledger can't be read: {reason}");
                 Self::new(Code::LedgerUnavailable, "the ledger can't be read")

@@ -74,8 +74,8 @@ pub enum LedgerError {
     /// The database does not answer, or not in time.
     #[error("the ledger is unavailable: {0}")]
     Unavailable(String),
-    /// Too many reads are waiting.
-    #[error("too many reads are waiting for the ledger")]
+    /// Too much is waiting already.
+    #[error("too much is waiting for the ledger")]
     Overloaded,
     /// What is in the database can't be what this program wrote, or not with these settings.
     #[error("the ledger does not fit: {0}")]

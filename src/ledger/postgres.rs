@@ -13,12 +13,13 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt};
+use diesel::sql_types::{Array, BigInt, Text};
 
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX, REMEMBERED_ACCOUNTS_MAX};
 
 use self::statements::Write;
+use super::LedgerError;
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
 use super::link::Link;
@@ -53,6 +54,13 @@ pub(super) struct PostgresStore {
     written: Vec<(UserId, Account)>,
 }
 
+/// The answer of `SHOW lc_messages`.
+#[derive(QueryableByName)]
+struct Language {
+    #[diesel(sql_type = Text)]
+    lc_messages: String,
+}
+
 /// A row of [`FIND_LOCKED`].
 #[derive(QueryableByName)]
 struct LockedRow {
@@ -74,6 +82,27 @@ pub(super) fn connect(url: &str, timeout_ms: u64) -> Result<PgConnection, diesel
         .batch_execute(&format!("SET synchronous_commit = on; SET statement_timeout = {timeout_ms};"))
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
+}
+
+/// Refuses a server whose messages are not in English: what can be done about an error is told by its message (Diesel does
+/// not give its code), and in another language a lock that has to be waited for would look like a refusal.
+pub(super) fn check_language(connection: &mut PgConnection) -> Result<(), LedgerError> {
+    let Language { lc_messages } = sql_query("SHOW lc_messages")
+        .get_result(connection)
+        .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+    if is_english(&lc_messages) {
+        return Ok(());
+    }
+    Err(LedgerError::Unfit(format!(
+        "the server's messages have to be in English, and its lc_messages is {lc_messages:?}; have its administrator say \
+         ALTER DATABASE … SET lc_messages = 'C'"
+    )))
+}
+
+/// By the name of a locale, such as `C`, `en_US.UTF-8` or `English_United States.1252`.
+fn is_english(locale: &str) -> bool {
+    let language = locale.split(['_', '.', '@', '-']).next().unwrap_or_default();
+    matches!(language, "" | "C" | "POSIX" | "en" | "English")
 }
 
 impl PostgresStore {
@@ -231,6 +260,9 @@ impl Store for PostgresStore {
             done => done?,
         }
         self.load_keys(keys, &mut loaded)?;
+        if loaded.is_torn() {
+            return Err(StoreError::Raced("a user was made by somebody else meanwhile".into()));
+        }
         Ok(loaded)
     }
 
@@ -263,8 +295,13 @@ impl Store for PostgresStore {
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
+        // The entries of others wait behind it.
+        let brief = format!("SET LOCAL lock_timeout = {}", self.brief_ms);
         let connection = self.link.connection()?;
-        connection.transaction(|connection| put_user_rows!(connection, user))
+        connection.transaction(|connection| {
+            connection.batch_execute(&brief)?;
+            put_user_rows!(connection, user)
+        })
     }
 
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
@@ -281,6 +318,32 @@ impl Store for PostgresStore {
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
+        // Another server may answer, which has not all that this one had.
+        self.remembered.clear();
         self.link.reconnect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_english_is_understood() {
+        for english in ["C", "POSIX", "C.UTF-8", "en_US.UTF-8", "en-GB", "en", "English_United States.1252", ""] {
+            assert!(is_english(english), "{english}");
+        }
+        for other in ["de_DE.UTF-8", "ru_RU", "fr", "German_Germany.1252", "enm_XX"] {
+            assert!(!is_english(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn another_connection_may_lead_to_another_history() {
+        let options = StoreOptions { currencies: Currencies::default(), timeout_ms: 100, lock_timeout_ms: 100 };
+        let mut store = PostgresStore::new("postgres://127.0.0.1:1/nobody".into(), options);
+        store.remembered.insert(UserId::new(1).expect("an id"), Account::unknown(2));
+        assert!(store.reconnect().is_err(), "nobody listens there");
+        assert!(store.remembered.is_empty());
     }
 }

@@ -11,14 +11,14 @@ use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
 use super::audit::{self, CachedBalance, UserAudit};
-use super::connection::{self, Manager};
-use super::postgres::PostgresStore;
+use super::connection::{self, AnyConnection, Manager};
+use super::postgres::{self, PostgresStore};
 use super::readers::Readers;
 use super::reads::{self, HistoryPage};
 use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
 use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
-use super::writer::{Command, Writer, WriterOptions};
+use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
     AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, admin_log,
     migrations,
@@ -77,6 +77,9 @@ impl SqlLedger {
         }
         let mut connection =
             connection::connect(url, *timeout_ms).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        if let AnyConnection::Postgres(connection) = &mut connection {
+            postgres::check_language(connection)?;
+        }
         migrations::check_currencies(&mut connection, currencies)?;
         let epoch = reads::epoch(&mut connection)?;
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
@@ -148,12 +151,12 @@ impl SqlLedger {
     /// Makes a user or links a Telegram id to it; durable when it answers.
     pub fn put_user(&self, user_id: UserId, telegram_id: Option<TelegramId>) -> Pending<PutUserOutcome> {
         let user = PutUser { user_id, telegram_id, now_us: self.clock.now_us() };
-        self.by_writer(user_id, |reply| Command::PutUser(user, reply))
+        self.by_writer(user_id, |reply| Order::PutUser(user, reply))
     }
 
     /// Adds an order of an administrator to the log; durable when it answers.
     pub fn log_action(&self, action: AdminAction) -> Pending<()> {
-        self.by_writer(action.user_id, |reply| Command::LogAction(action, reply))
+        self.by_writer(action.user_id, |reply| Order::LogAction(action, reply))
     }
 
     /// The latest orders of administrators, newest first.
@@ -164,10 +167,10 @@ impl SqlLedger {
     fn by_writer<T: Send + 'static>(
         &self,
         user_id: UserId,
-        command: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Command,
+        order: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Order,
     ) -> Pending<T> {
         let (reply, answer) = oneshot::channel();
-        self.writer_of(user_id).send(command(reply));
+        self.writer_of(user_id).send(Command::Order(order(reply)));
         let timeout = self.readers.timeout();
         Box::pin(async move {
             match tokio::time::timeout(timeout, answer).await {

@@ -134,7 +134,7 @@ pub enum StoreError {
 }
 
 /// Fragments of messages that mean "not now" on either database; SQLite has no codes for them in Diesel.
-const BUSY: [&str; 12] = [
+const BUSY: [&str; 18] = [
     "locked",
     "busy",
     "disk is full",
@@ -147,6 +147,12 @@ const BUSY: [&str; 12] = [
     "too many clients",
     "out of memory",
     "timeout",
+    "due to user request",
+    "out of shared memory",
+    "Input/output error",
+    "Too many open files",
+    "could not open file",
+    "connection slots",
 ];
 
 /// Fragments that mean that PostgreSQL is going or not there yet.
@@ -198,6 +204,17 @@ macro_rules! put_user_rows {
     ($connection:expr, $user:expr) => {{
         use crate::ledger::schema::accounts::dsl as a;
         let PutUser { user_id, telegram_id, now_us } = $user;
+        let owner: Option<i64> = match telegram_id {
+            Some(wanted) => a::accounts
+                .filter(a::telegram_id.eq(wanted.get()))
+                .select(a::user_id)
+                .get_result($connection)
+                .optional()?,
+            None => None,
+        };
+        if owner.is_some_and(|owner| owner != user_id.get()) {
+            return Ok(PutUserOutcome::LinkedElsewhere);
+        }
         diesel::insert_into(a::accounts)
             .values((
                 a::user_id.eq(user_id.get()),
@@ -207,21 +224,10 @@ macro_rules! put_user_rows {
             ))
             .on_conflict_do_nothing()
             .execute($connection)?;
-        if let Some(wanted) = telegram_id {
-            let owner: Option<i64> = a::accounts
-                .filter(a::telegram_id.eq(wanted.get()))
-                .select(a::user_id)
-                .get_result($connection)
-                .optional()?;
-            match owner {
-                Some(owner) if owner != user_id.get() => return Ok(PutUserOutcome::LinkedElsewhere),
-                Some(_) => {}
-                None => {
-                    diesel::update(a::accounts.find(user_id.get()))
-                        .set((a::telegram_id.eq(wanted.get()), a::updated_at_us.eq(now_us)))
-                        .execute($connection)?;
-                }
-            }
+        if let (Some(wanted), None) = (telegram_id, owner) {
+            diesel::update(a::accounts.find(user_id.get()))
+                .set((a::telegram_id.eq(wanted.get()), a::updated_at_us.eq(now_us)))
+                .execute($connection)?;
         }
         let telegram_id = a::accounts.find(user_id.get()).select(a::telegram_id).get_result($connection)?;
         Ok(PutUserOutcome::Stored { telegram_id })
@@ -257,6 +263,8 @@ mod tests {
             (database(Kind::Unknown, "database is locked"), "busy"),
             (database(Kind::Unknown, "database or disk is full"), "busy"),
             (database(Kind::Unknown, "canceling statement due to statement timeout"), "busy"),
+            (database(Kind::Unknown, "canceling statement due to user request"), "busy"),
+            (database(Kind::Unknown, "could not open file \"base/5/1\": Too many open files"), "busy"),
             (database(Kind::ReadOnlyTransaction, "cannot execute INSERT in a read-only transaction"), "busy"),
             (database(Kind::Unknown, "terminating connection due to administrator command"), "lost"),
             (database(Kind::UnableToSendCommand, "no connection to the server"), "lost"),

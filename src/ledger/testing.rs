@@ -37,7 +37,7 @@ pub(super) struct Tables {
     /// On what each transaction was decided, in order.
     pub bases: Vec<Basis>,
     on_its_way: Option<OpenTransaction>,
-    /// The event ids of each commit, in order.
+    /// The event ids of each commit, in order; of one that made a user, `user`.
     pub log: Vec<Vec<String>>,
 }
 
@@ -173,6 +173,7 @@ impl Store for MemoryStore {
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
+        self.tables.lock().expect("not poisoned").log.push(vec!["user".into()]);
         Ok(PutUserOutcome::Stored { telegram_id: user.telegram_id.map(TelegramId::get) })
     }
 

@@ -14,6 +14,7 @@
 //! somebody else holds locked is set aside (`aside`), and the rest is committed without it, too.
 
 mod aside;
+mod orders;
 mod transaction;
 
 use std::collections::VecDeque;
@@ -22,28 +23,25 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use log::error;
-use tokio::sync::oneshot;
-
 use crate::clock::Clock;
 use crate::domain::Rules;
-use crate::limits::{RACES_MAX, SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
+use crate::limits::{SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use log::error;
 
-use super::admin_log::AdminAction;
-use super::store::{Patience, PutUser, PutUserOutcome, Store, StoreError};
+use super::store::{Patience, Store};
 use super::{Answers, Lane, LedgerCounts, LedgerError, PostError, Posted, Posting};
 use aside::Aside;
+pub use orders::Order;
+use orders::Orders;
 
 /// What a writer does.
 #[derive(Debug)]
 pub enum Command {
     /// Post entries.
     Post(Posting),
-    /// Make or link a user.
-    PutUser(PutUser, oneshot::Sender<Result<PutUserOutcome, LedgerError>>),
-    /// Log an order of an administrator.
-    LogAction(AdminAction, oneshot::Sender<Result<(), LedgerError>>),
+    /// Do something else.
+    Order(Order),
     /// Finish what is queued, then end.
     Stop,
 }
@@ -85,6 +83,7 @@ impl Writer {
             inbox,
             single: VecDeque::new(),
             bulk: VecDeque::new(),
+            orders: Orders::default(),
             aside,
             is_aborting: is_aborting.clone(),
             is_stopping: false,
@@ -126,13 +125,7 @@ impl Writer {
 fn refuse(command: Command) {
     match command {
         Command::Post(posting) => answer_error(posting, PostError::ShuttingDown),
-        Command::PutUser(_, reply) => {
-            // Nobody may be waiting any more; then there is nobody to tell.
-            let _ = reply.send(Err(LedgerError::Unavailable("the service is stopping".into())));
-        }
-        Command::LogAction(_, reply) => {
-            let _ = reply.send(Err(LedgerError::Unavailable("the service is stopping".into())));
-        }
+        Command::Order(order) => order.refuse(LedgerError::Unavailable("the service is stopping".into())),
         Command::Stop => {}
     }
 }
@@ -150,6 +143,7 @@ struct State {
     inbox: Receiver<Command>,
     single: VecDeque<Posting>,
     bulk: VecDeque<Posting>,
+    orders: Orders,
     aside: Aside,
     is_aborting: Arc<AtomicBool>,
     is_stopping: bool,
@@ -163,7 +157,8 @@ struct State {
 impl State {
     fn run(mut self) {
         loop {
-            if self.single.is_empty() && self.bulk.is_empty() && !self.rest() {
+            let has_nothing = self.single.is_empty() && self.bulk.is_empty() && self.orders.is_empty();
+            if has_nothing && !self.rest() {
                 return;
             }
             self.take_waiting();
@@ -172,6 +167,7 @@ impl State {
             if !postings.is_empty() {
                 self.settle(postings, Patience::Usual);
             }
+            self.carry_out_order();
         }
     }
 
@@ -198,13 +194,7 @@ impl State {
                 Lane::Single => self.single.push_back(posting),
                 Lane::Bulk => self.bulk.push_back(posting),
             },
-            Command::PutUser(user, reply) => {
-                // Nobody may be waiting any more; then there is nobody to tell.
-                let _ = reply.send(self.patiently(|store| store.put_user(user)));
-            }
-            Command::LogAction(action, reply) => {
-                let _ = reply.send(self.patiently(|store| store.log_action(&action)));
-            }
+            Command::Order(order) => self.orders.push(order),
             Command::Stop => self.is_stopping = true,
         }
     }
@@ -235,13 +225,6 @@ impl State {
         let until = self.options.clock.deadline(wait);
         loop {
             match self.inbox.recv_timeout(until.remaining()) {
-                Ok(Command::PutUser(_, reply)) => {
-                    // Whoever hung up need not hear it.
-                    let _ = reply.send(Err(LedgerError::Unavailable("the ledger can't be written".into())));
-                }
-                Ok(Command::LogAction(_, reply)) => {
-                    let _ = reply.send(Err(LedgerError::Unavailable("the ledger can't be written".into())));
-                }
                 Ok(command) => self.take(command),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
@@ -250,6 +233,7 @@ impl State {
                 }
             }
         }
+        self.orders.refuse_all();
         self.answer_late();
     }
 
@@ -262,23 +246,6 @@ impl State {
             let late: VecDeque<Posting> = late;
             late.into_iter().for_each(|posting| answer_error(posting, PostError::Unavailable));
         }
-    }
-
-    /// Does what is safe to repeat, again where that helps at once.
-    fn patiently<T>(&mut self, act: impl Fn(&mut dyn Store) -> Result<T, StoreError>) -> Result<T, LedgerError> {
-        let mut outcome = act(self.store.as_mut());
-        for _ in 0..RACES_MAX {
-            if let Err(error) = &outcome {
-                self.options.counts.failed(error);
-            }
-            match outcome {
-                Err(StoreError::Raced(_)) => {}
-                Err(StoreError::Lost(_)) if self.store.reconnect().is_ok() => {}
-                _ => break,
-            }
-            outcome = act(self.store.as_mut());
-        }
-        outcome.map_err(|error| LedgerError::Unavailable(error.to_string()))
     }
 }
 

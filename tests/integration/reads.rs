@@ -80,7 +80,7 @@ async fn a_fresh_read_sees_what_was_changed_behind_the_service(database: Databas
 }
 
 async fn a_telegram_id_is_linked_to_one_user_only(database: Database) {
-    let app = TestApp::start(database).await;
+    let app = TestApp::on(database).set("accounts.auto_create", false).start().await;
     let put = async |user_id: u64, body: Value| -> Answer {
         let request = Signed::new(reqwest::Method::PUT, &format!("/internal/v1/users/{user_id}"));
         app.send(request.body(body.to_string())).await
@@ -93,6 +93,8 @@ async fn a_telegram_id_is_linked_to_one_user_only(database: Database) {
     is_done(&put(2, json!({"telegram_id": 778})).await);
     assert_eq!(put(3, json!({"telegram_id": "779"})).await.problem(422, "invalid_field")["field"], "telegram_id");
     put(3, json!({"telegram": 1})).await.problem(422, "unknown_field");
+    put(3, json!({"telegram_id": 777})).await.problem(409, "already_linked");
+    app.backend("/internal/v1/users/3/entries").await.problem(404, "unknown_user");
     app.post("deposits", entry("e", 1, "TON", "1")).await.ok();
     app.assert_ledger_holds();
 }

@@ -84,3 +84,17 @@ fn a_plan_knows_itself_in_the_tables_by_version_and_time() {
     assert!(plan_of(77).is_committed(&seen));
     assert!(!plan_of(78).is_committed(&seen), "the same event of another sender is not ours");
 }
+
+#[test]
+fn an_entry_that_is_newer_than_its_account_was_not_read_with_it() {
+    let (entries, of_another) = ([entry(1, "a", 10)], entry(2, "b", 10));
+    let groups = [each(&entries)];
+    let mut seen = loaded(&groups);
+    // A conflict with an entry of somebody whose account is not needed says nothing.
+    seen.events.insert(of_another.event_id.clone(), Recorded::of(&of_another, 7, 77));
+    assert!(!seen.is_torn());
+    seen.events.insert(entries[0].event_id.clone(), Recorded::of(&entries[0], 1, 77));
+    assert!(seen.is_torn());
+    seen.accounts.values_mut().for_each(|account| account.version = 1);
+    assert!(!seen.is_torn());
+}

@@ -172,9 +172,11 @@ impl State {
         let mut unknown: Option<Plan<'_>> = None;
         let mut races = 0;
         let mut wait_ms = RETRY_MS.0;
+        let mut is_doubtful = false;
         loop {
             let begun_us = self.options.clock.monotonic_us();
-            let basis = if self.surprised > 0 || unknown.is_some() { Basis::Read } else { Basis::Expected };
+            let must_read = self.surprised > 0 || is_doubtful || unknown.is_some();
+            let basis = if must_read { Basis::Read } else { Basis::Expected };
             let error = match self.attempt(&groups, &keys, basis, &mut unknown) {
                 Ok(plan) => {
                     self.surprised = self.surprised.saturating_sub(1);
@@ -189,6 +191,11 @@ impl State {
                 }
                 Err(StoreError::Raced(_)) if basis == Basis::Expected => {
                     self.surprised = READS_AFTER_SURPRISE;
+                    continue;
+                }
+                // What is refused may be known: a database can refuse a row before it looks at its keys.
+                Err(StoreError::Refused(_)) if basis == Basis::Expected && !can_be_halved(pieces) => {
+                    is_doubtful = true;
                     continue;
                 }
                 Err(error) => error,
