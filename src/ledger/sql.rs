@@ -170,7 +170,7 @@ impl SqlLedger {
         order: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Order,
     ) -> Pending<T> {
         let (reply, answer) = oneshot::channel();
-        self.writer_of(user_id).send(Command::Order(order(reply)));
+        self.writer_of(user_id).order(order(reply));
         let timeout = self.readers.timeout();
         Box::pin(async move {
             match tokio::time::timeout(timeout, answer).await {

@@ -28,20 +28,21 @@ use crate::domain::Rules;
 use crate::limits::{SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::error;
+use tokio::sync::Semaphore;
 
 use super::store::{Patience, Store};
 use super::{Answers, Lane, LedgerCounts, LedgerError, PostError, Posted, Posting};
 use aside::Aside;
 pub use orders::Order;
-use orders::Orders;
+use orders::{Orders, Waiting};
 
 /// What a writer does.
 #[derive(Debug)]
 pub enum Command {
     /// Post entries.
     Post(Posting),
-    /// Do something else.
-    Order(Order),
+    /// Do something else; see [`Writer::order`].
+    Order(Waiting),
     /// Finish what is queued, then end.
     Stop,
 }
@@ -63,6 +64,8 @@ pub struct WriterOptions {
 #[derive(Debug)]
 pub struct Writer {
     commands: Sender<Command>,
+    /// Of orders.
+    places: Arc<Semaphore>,
     is_aborting: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -73,7 +76,7 @@ impl Writer {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(name: String, store: Box<dyn Store>, options: WriterOptions) -> std::io::Result<Self> {
-        // Unbounded on purpose: a posting holds its places of `admission`, which is the bound.
+        // Unbounded on purpose: a posting holds its places of `admission`, an order one of `places`, and those are bounded.
         let (commands, inbox) = crossbeam_channel::unbounded();
         let is_aborting = Arc::new(AtomicBool::new(false));
         let aside = Aside::new(options.clock);
@@ -92,7 +95,7 @@ impl Writer {
             surprised: 0,
         };
         let thread = std::thread::Builder::new().name(name).spawn(move || state.run())?;
-        Ok(Self { commands, is_aborting, thread: Mutex::new(Some(thread)) })
+        Ok(Self { commands, places: orders::places(), is_aborting, thread: Mutex::new(Some(thread)) })
     }
 
     /// Queues a command; a posting that comes too late is answered `ShuttingDown`.
@@ -125,7 +128,7 @@ impl Writer {
 fn refuse(command: Command) {
     match command {
         Command::Post(posting) => answer_error(posting, PostError::ShuttingDown),
-        Command::Order(order) => order.refuse(LedgerError::Unavailable("the service is stopping".into())),
+        Command::Order(waiting) => waiting.refuse(LedgerError::Unavailable("the service is stopping".into())),
         Command::Stop => {}
     }
 }
@@ -194,7 +197,7 @@ impl State {
                 Lane::Single => self.single.push_back(posting),
                 Lane::Bulk => self.bulk.push_back(posting),
             },
-            Command::Order(order) => self.orders.push(order),
+            Command::Order(waiting) => self.orders.push(waiting),
             Command::Stop => self.is_stopping = true,
         }
     }

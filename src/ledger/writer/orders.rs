@@ -1,18 +1,20 @@
 //! What a writer does beside posting: it makes and links users, and logs the orders of administrators.
 //!
 //! Each is a transaction of its own. One is carried out between two transactions of entries, so that however many there
-//! are, no entry waits for more than one; and only so many wait themselves.
+//! are, no entry waits for more than one; and only so many wait themselves, from when they are sent.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::ledger::LedgerError;
 use crate::ledger::admin_log::AdminAction;
 use crate::ledger::store::{PutUser, PutUserOutcome, Store, StoreError};
 use crate::limits::{ORDERS_MAX, RACES_MAX};
 
-use super::State;
+use super::{Command, State, Writer};
 
 type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
 
@@ -27,7 +29,7 @@ pub enum Order {
 
 impl Order {
     /// Answers that it was not carried out.
-    pub(super) fn refuse(self, error: LedgerError) {
+    fn refuse(self, error: LedgerError) {
         // Nobody may be waiting any more; then there is nobody to tell.
         match self {
             Self::PutUser(_, reply) => drop(reply.send(Err(error))),
@@ -43,31 +45,59 @@ impl Order {
     }
 }
 
-/// Those that wait for their turn.
+/// An order on its way, with its place among those that wait.
+#[derive(Debug)]
+pub struct Waiting {
+    order: Order,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    /// See [`Order::refuse`].
+    pub(super) fn refuse(self, error: LedgerError) {
+        self.order.refuse(error);
+    }
+}
+
+/// The places of one writer.
+pub(super) fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ORDERS_MAX))
+}
+
+impl Writer {
+    /// Queues an order, or refuses it where [`ORDERS_MAX`] are waiting.
+    pub fn order(&self, order: Order) {
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => self.send(Command::Order(Waiting { order, _place: place })),
+            Err(_) => order.refuse(LedgerError::Overloaded),
+        }
+    }
+}
+
+/// Those whose turn comes.
 #[derive(Debug, Default)]
-pub(super) struct Orders(VecDeque<Order>);
+pub(super) struct Orders(VecDeque<Waiting>);
 
 impl Orders {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Takes one more, or refuses it.
-    pub(super) fn push(&mut self, order: Order) {
-        if self.0.len() < ORDERS_MAX { self.0.push_back(order) } else { order.refuse(LedgerError::Overloaded) }
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        self.0.push_back(waiting);
     }
 
     /// Answers all that the ledger can't be written now.
     pub(super) fn refuse_all(&mut self) {
-        self.0.drain(..).for_each(|order| order.refuse(LedgerError::Unavailable("it can't be written".into())));
+        self.0.drain(..).for_each(|waiting| waiting.refuse(LedgerError::Unavailable("it can't be written".into())));
     }
 
     /// The next one that somebody still waits for.
     fn pop(&mut self) -> Option<Order> {
         loop {
-            let next = self.0.pop_front()?;
-            if next.is_awaited() {
-                return Some(next);
+            let Waiting { order, .. } = self.0.pop_front()?;
+            if order.is_awaited() {
+                return Some(order);
             }
         }
     }
@@ -76,6 +106,9 @@ impl Orders {
 impl State {
     /// Carries out the next order, if there is one.
     pub(super) fn carry_out_order(&mut self) {
+        if self.is_aborting.load(Ordering::Relaxed) {
+            self.orders.refuse_all();
+        }
         // Whoever hung up need not hear it.
         match self.orders.pop() {
             Some(Order::PutUser(user, reply)) => drop(reply.send(self.patiently(|store| store.put_user(user)))),

@@ -57,7 +57,7 @@ impl Rig {
     fn put_user(&self) -> oneshot::Receiver<Result<PutUserOutcome, LedgerError>> {
         let (reply, answer) = oneshot::channel();
         let user = PutUser { user_id: UserId::new(7).expect("an id"), telegram_id: None, now_us: 0 };
-        self.writer.send(Command::Order(Order::PutUser(user, reply)));
+        self.writer.order(Order::PutUser(user, reply));
         answer
     }
 
@@ -323,6 +323,23 @@ fn users_to_be_made_that_nobody_waits_for_are_left_out_and_too_many_refused() {
     let made = rig.hold().log.iter().filter(|commit| commit.concat() == "user").count();
     // That nobody waits for one is seen when its turn comes.
     assert_eq!((refused, made), (2, ORDERS_MAX - 1));
+}
+
+#[test]
+fn an_order_has_its_place_until_its_turn_and_none_is_tried_once_the_writer_gives_up() {
+    let rig = rig(&[]);
+    let held = rig.hold();
+    let first = rig.single("first");
+    let users: Vec<_> = (0..ORDERS_MAX).map(|_| rig.put_user()).collect();
+    assert!(matches!(rig.put_user().blocking_recv(), Ok(Err(LedgerError::Overloaded))), "though none was taken yet");
+    rig.writer.abort();
+    drop(held);
+    assert!(version(first).is_ok());
+    for user in users {
+        assert!(matches!(user.blocking_recv(), Ok(Err(LedgerError::Unavailable(_)))));
+    }
+    rig.writer.stop();
+    assert_eq!(rig.hold().log.concat(), ["first"]);
 }
 
 #[test]
