@@ -64,13 +64,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Whether an entry is there of which its account knows nothing yet. Accounts that exist are locked before entries are
-    /// read; one that did not may have been made in between.
+    /// Whether an entry is there whose user is not. Accounts that exist are locked before entries are read; one that did
+    /// not may have been made in between.
     pub fn is_torn(&self) -> bool {
-        let is_newer = |recorded: &Recorded| {
-            self.accounts.get(&recorded.user_id).is_some_and(|account| account.version < recorded.version)
-        };
-        self.events.values().chain(self.hashes.values()).any(is_newer)
+        let is_nobodys =
+            |recorded: &Recorded| self.accounts.get(&recorded.user_id).is_some_and(|account| !account.exists);
+        self.events.values().chain(self.hashes.values()).any(is_nobodys)
     }
 }
 

@@ -86,7 +86,7 @@ fn a_plan_knows_itself_in_the_tables_by_version_and_time() {
 }
 
 #[test]
-fn an_entry_that_is_newer_than_its_account_was_not_read_with_it() {
+fn an_entry_of_a_user_who_is_not_there_was_not_read_with_the_account() {
     let (entries, of_another) = ([entry(1, "a", 10)], entry(2, "b", 10));
     let groups = [each(&entries)];
     let mut seen = loaded(&groups);
@@ -95,6 +95,6 @@ fn an_entry_that_is_newer_than_its_account_was_not_read_with_it() {
     assert!(!seen.is_torn());
     seen.events.insert(entries[0].event_id.clone(), Recorded::of(&entries[0], 1, 77));
     assert!(seen.is_torn());
-    seen.accounts.values_mut().for_each(|account| account.version = 1);
+    seen.accounts.values_mut().for_each(|account| account.exists = true);
     assert!(!seen.is_torn());
 }
