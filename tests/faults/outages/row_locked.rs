@@ -14,6 +14,7 @@ on_postgres![
     a_locked_account_holds_up_its_own_user_alone,
     locked_rows_of_any_kind_hold_up_their_own_user_alone,
     a_batch_with_a_locked_user_stores_the_rest,
+    a_locked_user_is_linked_later_and_is_waited_for_but_briefly,
 ];
 
 const LOCK_TIMEOUT: Duration = Duration::from_millis(600);
@@ -130,5 +131,28 @@ async fn a_batch_with_a_locked_user_stores_the_rest(database: Database) {
     let answer = app.sender().insist(atomic).await;
     assert_eq!((&answer["rejected"], &answer["results"][2]["version"]), (&json!(0), &json!(1)), "{answer}");
     assert_eq!(app.entries(LOCKED).await.len(), 2);
+    app.assert_ledger_holds();
+}
+
+async fn a_locked_user_is_linked_later_and_is_waited_for_but_briefly(database: Database) {
+    const ATTEMPTS: u32 = 20;
+    let app = start(database).await;
+    let held = app.database.hold(&format!("SELECT * FROM accounts WHERE user_id = {LOCKED} FOR UPDATE"));
+    let link =
+        || Signed::new(reqwest::Method::PUT, &format!("/internal/v1/users/{LOCKED}")).body(r#"{"telegram_id":777}"#);
+    let asked = Instant::now();
+    for _ in 0..ATTEMPTS {
+        app.send(link()).await.problem(503, "ledger_unavailable");
+    }
+    // The entries of others wait behind each.
+    assert!(asked.elapsed() < ATTEMPTS * LOCK_TIMEOUT / 4, "{:?}", asked.elapsed());
+    app.accepted("deposits", 11, "beside", "1").await;
+    drop(held);
+    let linked = eventually("it is linked", async || {
+        let answer = app.send(link()).await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(linked.ok()["telegram_id"], 777);
     app.assert_ledger_holds();
 }
