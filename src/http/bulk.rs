@@ -1,8 +1,9 @@
 //! What large requests may take of the service at once, so that a deposit never waits for more than a piece of one.
 //!
-//! Long bodies take room, byte by byte, of which there is so much for all of them. Reading and answering ten thousand entries takes many milliseconds. That is done on threads of their own, for a few
-//! requests at a time, which stand back behind the threads that somebody waits for; and the entries go to the registry in
-//! slices, of one large request at a time.
+//! Long bodies take room, byte by byte, of which there is so much for all of them. Reading and answering ten thousand
+//! entries takes many milliseconds. That is done on threads of their own, for a few requests at a time, which stand back
+//! behind the threads that somebody waits for; and the entries go to the registry in slices, of one large request at a
+//! time.
 
 use std::sync::Arc;
 use std::thread;
