@@ -28,17 +28,17 @@ use crate::background::stand_back;
 use crate::clock::Clock;
 use crate::ledger::store::StoreError;
 
-/// The length of the log at which it is to begin anew, in pages of 4 KiB: 256 MiB.
-pub(super) const LONG_PAGES: i32 = 65_536;
+/// The length of the log at which it is to begin anew, in pages: 256 MiB in pages of 2 KiB.
+pub(super) const LONG_PAGES: i32 = 131_072;
 
 /// The length at which SQLite does it all inside a commit: nothing else has helped.
-pub(super) const AUTOCHECKPOINT_PAGES: u32 = 262_144;
+pub(super) const AUTOCHECKPOINT_PAGES: u32 = 524_288;
 
 /// How often the length is looked at while there are commits.
 const GAP: Duration = Duration::from_millis(50);
 
 /// A log that has grown by less between two looks is copied at once, in pages.
-const CALM_PAGES: i32 = 256;
+const CALM_PAGES: i32 = 512;
 
 /// A checkpoint that takes no longer leaves hardly anything to the writer.
 const SHORT: Duration = Duration::from_millis(5);
