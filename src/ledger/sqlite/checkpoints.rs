@@ -23,7 +23,7 @@ use diesel::sql_types::Integer;
 use diesel::sqlite::SqliteConnection;
 
 use super::connect;
-use super::flush::flush;
+use super::flush::flush_in_steps;
 use crate::background::stand_back;
 use crate::clock::Clock;
 use crate::ledger::store::StoreError;
@@ -37,8 +37,15 @@ pub(super) const AUTOCHECKPOINT_PAGES: u32 = 524_288;
 /// How often the length is looked at while there are commits.
 const GAP: Duration = Duration::from_millis(50);
 
-/// A log that has grown by less between two looks is copied at once, in pages.
+/// A log that has grown by less between two looks, in pages, has few commits, or a writer who waits for the disk.
 const CALM_PAGES: i32 = 512;
+
+/// After so many such looks in a row there are few commits, and what they leave is copied at once. A disk that halts
+/// for a moment is not given more to do.
+const CALM_LOOKS: u32 = 4;
+
+/// What is copied at once and is no more than this needs no steps to be flushed, in pages: steps would take longer.
+const AT_ONCE_PAGES: i32 = 8192;
 
 /// A checkpoint that takes no longer leaves hardly anything to the writer.
 const SHORT: Duration = Duration::from_millis(5);
@@ -152,19 +159,19 @@ impl Copier {
 
     /// Copies until hardly anything is left, and flushes what was copied: SQLite does that, too, and has to, but only with
     /// the end of the log, and then it is the writer who waits for it.
-    fn copy(&mut self, clock: Clock) {
+    fn copy(&mut self, mut copied: i32, clock: Clock) {
         for _ in 0..IN_A_ROW_MAX {
             let begun_us = clock.monotonic_us();
-            if self.checkpoint(Mode::Passive).is_none() {
-                return;
-            }
+            let Some(Checkpointed { checkpointed, .. }) = self.checkpoint(Mode::Passive) else { return };
             if self.file.is_none() {
                 self.file = File::open(&self.path).ok().map(ManuallyDrop::new);
             }
             if let Some(file) = &self.file {
                 // What could not be written SQLite will find, too.
-                let _ = flush(file);
+                let is_much = checkpointed - copied > AT_ONCE_PAGES;
+                let _ = if is_much { flush_in_steps(file) } else { file.sync_data() };
             }
+            copied = checkpointed;
             if Duration::from_micros(clock.monotonic_us().saturating_sub(begun_us)) <= SHORT {
                 return;
             }
@@ -176,9 +183,10 @@ fn run(path: PathBuf, long_pages: i32, committed: &Receiver<()>, is_writers_turn
     stand_back();
     let clock = Clock::system();
     let mut copier = Copier { path, connection: None, file: None };
-    let (mut is_behind, mut last_log) = (false, 0);
+    let (mut calm_looks, mut last_log) = (CALM_LOOKS, 0);
     loop {
         // Nothing to wait for but a commit when everything is copied.
+        let is_behind = calm_looks < CALM_LOOKS;
         let waited = if is_behind { committed.recv_timeout(GAP) } else { committed.recv().map_err(Into::into) };
         if waited == Err(RecvTimeoutError::Disconnected) {
             break;
@@ -186,16 +194,18 @@ fn run(path: PathBuf, long_pages: i32, committed: &Receiver<()>, is_writers_turn
         if let Some(Checkpointed { log, checkpointed }) = copier.checkpoint(Mode::Noop) {
             let is_long = log >= long_pages;
             // One that is shorter than it was has begun anew.
-            let is_calm = (if log < last_log { log } else { log - last_log }) < CALM_PAGES;
+            let grown = if log < last_log { log } else { log - last_log };
+            calm_looks = if grown < CALM_PAGES { calm_looks.saturating_add(1) } else { 0 };
+            let is_calm = calm_looks >= CALM_LOOKS;
             if is_long || (is_calm && log - checkpointed >= CALM_PAGES) {
-                copier.copy(clock);
+                copier.copy(checkpointed, clock);
             } else if is_calm {
                 copier.checkpoint(Mode::Passive);
             }
             if is_long {
                 is_writers_turn.store(true, Ordering::Relaxed);
             }
-            (is_behind, last_log) = (!is_calm, log);
+            last_log = log;
         }
         thread::sleep(GAP);
     }

@@ -9,7 +9,7 @@ const STEP_BYTES: i64 = 256 << 10;
 
 /// Writes what was changed in the file, step by step, and then makes sure of it. At once, it would be thousands of pages
 /// in the disk's queue, and the next commit behind them.
-pub(super) fn flush(file: &File) -> io::Result<()> {
+pub(super) fn flush_in_steps(file: &File) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     write_in_steps(file);
     file.sync_data()
