@@ -1,8 +1,9 @@
 //! Every way a transaction can fail, and what the senders are told: single stories here, every step in turn in
-//! [`every_step`].
+//! [`every_step`], users and administrators' orders in [`orders`].
 
 mod every_step;
 mod failing_store;
+mod orders;
 mod scenario;
 mod tables;
 
@@ -11,11 +12,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::domain::{EventId, Outcome, UserId};
-use crate::ledger::store::{Basis, PutUser, PutUserOutcome};
+use crate::domain::{EventId, Outcome};
+use crate::ledger::store::Basis;
 use crate::ledger::testing::{Fault, MemoryStore, entry};
 use crate::ledger::{Admission, EntryOutcome, Orphan, Permit};
-use crate::limits::{BULK_BEFORE_SINGLES_MAX, BULK_BESIDE_SINGLES, ORDERS_MAX, READS_AFTER_SURPRISE};
+use crate::limits::{BULK_BEFORE_SINGLES_MAX, BULK_BESIDE_SINGLES, READS_AFTER_SURPRISE};
 
 struct Rig {
     writer: Writer,
@@ -52,13 +53,6 @@ impl Rig {
 
     fn single(&self, event: &str) -> oneshot::Receiver<Posted> {
         self.post(Lane::Single, &[event], Duration::from_secs(60))
-    }
-
-    fn put_user(&self) -> oneshot::Receiver<Result<PutUserOutcome, LedgerError>> {
-        let (reply, answer) = oneshot::channel();
-        let user = PutUser { user_id: UserId::new(7).expect("an id"), telegram_id: None, now_us: 0 };
-        self.writer.order(Order::PutUser(user, reply));
-        answer
     }
 
     /// Keeps the writer from its next transaction while the guard lives, so that what is sent meanwhile queues.
@@ -289,57 +283,6 @@ fn a_known_entry_is_a_duplicate_though_the_database_would_refuse_it_now() {
     assert_eq!(rig.hold().bases, [Basis::Expected, Basis::Expected, Basis::Read]);
     assert_eq!(version(rig.single("b")), Ok(2));
     assert_eq!(rig.hold().bases.last(), Some(&Basis::Expected), "nobody else has to be read for that");
-}
-
-#[test]
-fn however_many_users_are_made_an_entry_waits_for_one_of_them() {
-    let rig = rig(&[]);
-    let held = rig.hold();
-    let first = rig.single("first");
-    let users: Vec<_> = (0..100).map(|_| rig.put_user()).collect();
-    let single = rig.single("single");
-    drop(held);
-    assert!(version(first).is_ok() && version(single).is_ok());
-    for user in users {
-        assert!(user.blocking_recv().expect("answered").is_ok());
-    }
-    let log = rig.hold().log.concat();
-    let place = log.iter().position(|logged| logged == "single").expect("it is committed");
-    assert!(log[..place].iter().filter(|logged| *logged == "user").count() <= 1, "{log:?}");
-    assert_eq!(log.len(), 102);
-}
-
-#[test]
-fn users_to_be_made_that_nobody_waits_for_are_left_out_and_too_many_refused() {
-    let rig = rig(&[]);
-    let held = rig.hold();
-    let first = rig.single("first");
-    drop(rig.put_user());
-    let users: Vec<_> = (0..=ORDERS_MAX).map(|_| rig.put_user()).collect();
-    drop(held);
-    assert!(version(first).is_ok());
-    let answers: Vec<_> = users.into_iter().map(|user| user.blocking_recv().expect("answered")).collect();
-    let refused = answers.iter().filter(|answer| matches!(answer, Err(LedgerError::Overloaded))).count();
-    let made = rig.hold().log.iter().filter(|commit| commit.concat() == "user").count();
-    // That nobody waits for one is seen when its turn comes.
-    assert_eq!((refused, made), (2, ORDERS_MAX - 1));
-}
-
-#[test]
-fn an_order_has_its_place_until_its_turn_and_none_is_tried_once_the_writer_gives_up() {
-    let rig = rig(&[]);
-    let held = rig.hold();
-    let first = rig.single("first");
-    let users: Vec<_> = (0..ORDERS_MAX).map(|_| rig.put_user()).collect();
-    assert!(matches!(rig.put_user().blocking_recv(), Ok(Err(LedgerError::Overloaded))), "though none was taken yet");
-    rig.writer.abort();
-    drop(held);
-    assert!(version(first).is_ok());
-    for user in users {
-        assert!(matches!(user.blocking_recv(), Ok(Err(LedgerError::Unavailable(_)))));
-    }
-    rig.writer.stop();
-    assert_eq!(rig.hold().log.concat(), ["first"]);
 }
 
 #[test]
