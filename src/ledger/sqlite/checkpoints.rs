@@ -44,8 +44,9 @@ const CALM_PAGES: i32 = 512;
 /// for a moment is not given more to do.
 const CALM_LOOKS: u32 = 4;
 
-/// What is copied at once and is no more than this needs no steps to be flushed, in pages: steps would take longer.
-const AT_ONCE_PAGES: i32 = 8192;
+/// A checkpoint that has copied more is flushed in steps, in pages. For less, going through the whole file takes longer
+/// than the flush, and checkpoints behind a busy writer would not come to their end.
+const MANY_PAGES: i32 = 8192;
 
 /// A checkpoint that takes no longer leaves hardly anything to the writer.
 const SHORT: Duration = Duration::from_millis(5);
@@ -167,9 +168,9 @@ impl Copier {
                 self.file = File::open(&self.path).ok().map(ManuallyDrop::new);
             }
             if let Some(file) = &self.file {
+                let are_many = checkpointed - copied > MANY_PAGES;
                 // What could not be written SQLite will find, too.
-                let is_much = checkpointed - copied > AT_ONCE_PAGES;
-                let _ = if is_much { flush_in_steps(file) } else { file.sync_data() };
+                let _ = if are_many { flush_in_steps(file) } else { file.sync_data() };
             }
             copied = checkpointed;
             if Duration::from_micros(clock.monotonic_us().saturating_sub(begun_us)) <= SHORT {
