@@ -13,7 +13,23 @@ pub fn stand_back() {
             let parameters: libc::sched_param = std::mem::zeroed();
             libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters)
         };
+        keep_place_at_the_disk();
+        // Who woke while this thread still had its old rank would wait for the next tick of the clock.
+        std::thread::yield_now();
     }
+}
+
+/// A thread of this rank is the last one at the disk, too, and with it everybody who needs a block that it is writing: a
+/// commit needs the one in which the file system keeps the times of both files.
+#[cfg(target_os = "linux")]
+fn keep_place_at_the_disk() {
+    /// `IOPRIO_WHO_PROCESS`; with 0, the calling thread.
+    const WHO_PROCESS: libc::c_long = 1;
+    /// `IOPRIO_CLASS_BE` and its middle level: everybody's.
+    const BEST_EFFORT: libc::c_long = (2 << 13) | 4;
+    // Where it is refused, it is the last one.
+    #[expect(unsafe_code, reason = "a system call that only takes numbers, and no crate of ours offers it")]
+    let _ = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, libc::c_long::from(0), BEST_EFFORT) };
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -21,7 +37,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_stands_back_has_the_idle_rank_and_others_keep_theirs() {
+    fn who_stands_back_is_not_the_last_one_at_the_disk() {
+        let best_effort = std::thread::spawn(|| {
+            stand_back();
+            #[expect(unsafe_code, reason = "a system call that only takes numbers")]
+            let priority = unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) };
+            priority
+        });
+        assert_eq!(best_effort.join().expect("no panic"), (2 << 13) | 4);
+    }
+
+    #[test]
+    fn who_stands_back_has_has_the_idle_rank_and_others_keep_theirs() {
         // The 41st field, counted from the third, which follows the name.
         let policy = || {
             let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("a thread");
