@@ -10,6 +10,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
+use crate::limits::BULK_BESIDE_SINGLES;
 
 use self::checkpoints::{AUTOCHECKPOINT_PAGES, Checkpoints, LONG_PAGES};
 use self::statements::{SetBalance, SetVersion};
@@ -18,7 +19,9 @@ use super::batch::{Keys, Loaded, Plan, PlannedAccount};
 use super::link::Link;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
 use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{Basis, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
+use super::store::{
+    Basis, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, bulk_beside, put_user_rows, refused,
+};
 
 /// The pages of a new file; a file that is there keeps its own. Most pages of a commit are those where its random event ids
 /// belong in their index, one each: pages half as long as SQLite's default are half as much log.
@@ -164,6 +167,10 @@ impl Store for SqliteStore {
         log_action_row!(connection, action)
     }
 
+    fn bulk_beside(&self, singles: usize) -> usize {
+        if self.checkpoints.wish_little() { BULK_BESIDE_SINGLES.0 } else { bulk_beside(singles) }
+    }
+
     fn reconnect(&mut self) -> Result<(), StoreError> {
         self.link.reconnect()
     }
@@ -192,13 +199,34 @@ fn write_account(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::limits::BULK_BEFORE_SINGLES_MAX;
 
     fn page_bytes(path: &Path) -> i64 {
         let mut connection = connect(path, 1000).expect("a file");
         connection.batch_execute("CREATE TABLE IF NOT EXISTS t (i INTEGER);").expect("written");
         let pages = diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT page_size FROM pragma_page_size");
         pages.get_result(&mut connection).expect("told")
+    }
+
+    #[test]
+    fn batches_stand_back_while_a_long_log_comes_to_its_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = StoreOptions { currencies: Currencies::default(), timeout_ms: 1000, lock_timeout_ms: 1000 };
+        let mut store = SqliteStore::new(dir.path().join("ledger.db"), options);
+        let wish = store.checkpoints.wish.clone();
+        let keys = Keys::of(&[]);
+        assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES_MAX);
+        wish.little.store(true, Ordering::Relaxed);
+        store.begin(&keys, Basis::Expected).expect("begun");
+        store.rollback();
+        assert_eq!(store.bulk_beside(0), BULK_BESIDE_SINGLES.0, "the log is not at its end yet");
+        wish.turn.store(true, Ordering::Relaxed);
+        store.begin(&keys, Basis::Expected).expect("begun");
+        store.rollback();
+        assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES_MAX, "the writer has done the rest");
     }
 
     #[test]

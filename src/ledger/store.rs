@@ -48,11 +48,7 @@ pub trait Store: Send {
 
     /// The most entries of batches in a transaction with so many single ones, or with none while they are coming in.
     fn bulk_beside(&self, singles: usize) -> usize {
-        if singles == 0 {
-            return BULK_BEFORE_SINGLES_MAX;
-        }
-        let (min, max) = BULK_BESIDE_SINGLES;
-        singles.clamp(min, max)
+        bulk_beside(singles)
     }
 
     /// How long the transactions that begin from now on wait for a lock, where a lock can be held on a part of the
@@ -64,6 +60,15 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError::Lost`] while the database is away.
     fn reconnect(&mut self) -> Result<(), StoreError>;
+}
+
+/// [`Store::bulk_beside`] where nothing else has to be considered.
+pub(super) fn bulk_beside(singles: usize) -> usize {
+    if singles == 0 {
+        return BULK_BEFORE_SINGLES_MAX;
+    }
+    let (min, max) = BULK_BESIDE_SINGLES;
+    singles.clamp(min, max)
 }
 
 /// What a transaction is decided on.

@@ -4,7 +4,8 @@
 //! copying and its syncs, too. Here it is done at once while little is committed, and otherwise when the log is long: the
 //! longer the log, the more often a page is in it, and is copied once. Passive checkpoints go on beside a writer, but
 //! while writes never pause they never come to its end, and the log can't begin anew behind them. So they follow each
-//! other until hardly anything is left ([`SHORT`]), and the writer does that between two transactions.
+//! other until hardly anything is left ([`SHORT`]), meanwhile the writer takes fewer entries of batches where somebody waits for
+//! single ones, and it does the rest between two transactions.
 //!
 //! At the end, behind the last commit, the log is emptied: the file of a service that was stopped is whole by itself.
 
@@ -44,21 +45,26 @@ const CALM_PAGES: i32 = 512;
 /// for a moment is not given more to do.
 const CALM_LOOKS: u32 = 4;
 
-/// A checkpoint that has copied more is flushed in steps, in pages. For less, going through the whole file takes longer
-/// than the flush, and checkpoints behind a busy writer would not come to their end.
-const MANY_PAGES: i32 = 8192;
-
 /// A checkpoint that takes no longer leaves hardly anything to the writer.
 const SHORT: Duration = Duration::from_millis(5);
 
 /// After so many in a row it is the writer's turn, whatever is left.
 const IN_A_ROW_MAX: u32 = 16;
 
+/// What the thread expects of the writer while the log is long.
+#[derive(Debug, Default)]
+pub(super) struct Wish {
+    /// That it writes little: more keeps the log from coming to its end.
+    pub(super) little: AtomicBool,
+    /// That it does the rest.
+    pub(super) turn: AtomicBool,
+}
+
 /// The thread; it ends with this.
 pub(super) struct Checkpoints {
     /// `None` when it is ending.
     commits: Option<Sender<()>>,
-    is_writers_turn: Arc<AtomicBool>,
+    pub(super) wish: Arc<Wish>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -66,14 +72,14 @@ impl Checkpoints {
     /// Starts the thread, for a log that is to begin anew at `long_pages`. Without one, SQLite does all of it.
     pub(super) fn start(path: PathBuf, long_pages: i32) -> Self {
         let (commits, committed) = bounded(1);
-        let is_writers_turn = Arc::new(AtomicBool::new(false));
-        let turn = is_writers_turn.clone();
+        let wish = Arc::new(Wish::default());
+        let copier = Copier { path, wish: wish.clone(), connection: None, file: None };
         let thread =
-            thread::Builder::new().name("checkpoints".into()).spawn(move || run(path, long_pages, &committed, &turn));
+            thread::Builder::new().name("checkpoints".into()).spawn(move || run(copier, long_pages, &committed));
         if let Err(error) = &thread {
             log::warn!("checkpoints are left to commits: {error}");
         }
-        Self { commits: Some(commits), is_writers_turn, thread: thread.ok() }
+        Self { commits: Some(commits), wish, thread: thread.ok() }
     }
 
     /// There is something to copy.
@@ -84,9 +90,15 @@ impl Checkpoints {
         }
     }
 
+    /// Whether the writer should write little.
+    pub(super) fn wish_little(&self) -> bool {
+        self.wish.little.load(Ordering::Relaxed)
+    }
+
     /// To be called between two transactions: does the rest that only the writer can do, when there is one.
     pub(super) fn take_turn(&self, connection: &mut SqliteConnection) {
-        if self.is_writers_turn.swap(false, Ordering::Relaxed) {
+        if self.wish.turn.swap(false, Ordering::Relaxed) {
+            self.wish.little.store(false, Ordering::Relaxed);
             // It will be its turn again.
             let _ =
                 checkpoint(connection, Mode::Passive).inspect_err(|error| log::debug!("the log stays long: {error}"));
@@ -138,6 +150,7 @@ fn checkpoint(connection: &mut SqliteConnection, mode: Mode) -> Result<Checkpoin
 /// The checkpointing end: a connection and the file itself, opened when they are needed.
 struct Copier {
     path: PathBuf,
+    wish: Arc<Wish>,
     connection: Option<SqliteConnection>,
     /// Never closed: with it this process would lose the locks that SQLite has on the file.
     file: Option<ManuallyDrop<File>>,
@@ -159,8 +172,9 @@ impl Copier {
     }
 
     /// Copies until hardly anything is left, and flushes what was copied: SQLite does that, too, and has to, but only with
-    /// the end of the log, and then it is the writer who waits for it.
-    fn copy(&mut self, mut copied: i32, clock: Clock) {
+    /// the end of the log, and then it is the writer who waits for it. Of a log that `is_long` the first round may take long;
+    /// the next ones are short only when little is written meanwhile.
+    fn copy(&mut self, mut copied: i32, is_long: bool, clock: Clock) {
         for _ in 0..IN_A_ROW_MAX {
             let begun_us = clock.monotonic_us();
             let Some(Checkpointed { checkpointed, .. }) = self.checkpoint(Mode::Passive) else { return };
@@ -168,22 +182,26 @@ impl Copier {
                 self.file = File::open(&self.path).ok().map(ManuallyDrop::new);
             }
             if let Some(file) = &self.file {
-                let are_many = checkpointed - copied > MANY_PAGES;
                 // What could not be written SQLite will find, too.
-                let _ = if are_many { flush_in_steps(file) } else { file.sync_data() };
+                let _ = flush_in_steps(file, grown(copied, checkpointed));
             }
             copied = checkpointed;
             if Duration::from_micros(clock.monotonic_us().saturating_sub(begun_us)) <= SHORT {
                 return;
             }
+            self.wish.little.store(is_long, Ordering::Relaxed);
         }
     }
 }
 
-fn run(path: PathBuf, long_pages: i32, committed: &Receiver<()>, is_writers_turn: &AtomicBool) {
+/// By how many pages. What is less than it was has begun anew.
+fn grown(before: i32, now: i32) -> i32 {
+    if now < before { now } else { now - before }
+}
+
+fn run(mut copier: Copier, long_pages: i32, committed: &Receiver<()>) {
     stand_back();
     let clock = Clock::system();
-    let mut copier = Copier { path, connection: None, file: None };
     let (mut calm_looks, mut last_log) = (CALM_LOOKS, 0);
     loop {
         // Nothing to wait for but a commit when everything is copied.
@@ -194,17 +212,15 @@ fn run(path: PathBuf, long_pages: i32, committed: &Receiver<()>, is_writers_turn
         }
         if let Some(Checkpointed { log, checkpointed }) = copier.checkpoint(Mode::Noop) {
             let is_long = log >= long_pages;
-            // One that is shorter than it was has begun anew.
-            let grown = if log < last_log { log } else { log - last_log };
-            calm_looks = if grown < CALM_PAGES { calm_looks.saturating_add(1) } else { 0 };
+            calm_looks = if grown(last_log, log) < CALM_PAGES { calm_looks.saturating_add(1) } else { 0 };
             let is_calm = calm_looks >= CALM_LOOKS;
             if is_long || (is_calm && log - checkpointed >= CALM_PAGES) {
-                copier.copy(checkpointed, clock);
+                copier.copy(checkpointed, is_long, clock);
             } else if is_calm {
                 copier.checkpoint(Mode::Passive);
             }
             if is_long {
-                is_writers_turn.store(true, Ordering::Relaxed);
+                copier.wish.turn.store(true, Ordering::Relaxed);
             }
             last_log = log;
         }

@@ -3,31 +3,57 @@
 use std::fs::File;
 use std::io;
 
-/// How much is handed to the disk at once, in bytes.
+/// How many pages are handed to the disk at once, as far as they lie evenly.
 #[cfg(target_os = "linux")]
-const STEP_BYTES: i64 = 256 << 10;
+const STEP_PAGES: i32 = 64;
 
-/// Writes what was changed in the file, step by step, and then makes sure of it. At once, it would be thousands of pages
-/// in the disk's queue, and the next commit behind them.
-pub(super) fn flush_in_steps(file: &File) -> io::Result<()> {
+/// A step is no shorter, in bytes.
+#[cfg(target_os = "linux")]
+const STEP_BYTES_MIN: i64 = 256 << 10;
+
+/// Writes the pages that were changed in the file, so many at the most, step by step, and then makes sure of it. At once, it
+/// would be thousands of pages in the disk's queue, and the next commit behind them.
+pub(super) fn flush_in_steps(file: &File, pages: i32) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    write_in_steps(file);
+    write_in_steps(file, pages);
     file.sync_data()
 }
 
+/// How much of a file of this length is one step when so many pages were changed in it. Few of them are few steps: going through
+/// the whole file is not for nothing.
 #[cfg(target_os = "linux")]
-fn write_in_steps(file: &File) {
+fn step_bytes(length: i64, pages: i32) -> i64 {
+    (length / i64::from((pages / STEP_PAGES).max(1))).max(STEP_BYTES_MIN)
+}
+
+#[cfg(target_os = "linux")]
+fn write_in_steps(file: &File, pages: i32) {
     use std::os::fd::AsRawFd as _;
 
     const WRITE_AND_WAIT: libc::c_uint =
         libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
     let length = file.metadata().map_or(0, |metadata| i64::try_from(metadata.len()).unwrap_or(i64::MAX));
-    for step in 0..=length / STEP_BYTES {
+    let step_bytes = step_bytes(length, pages);
+    for step in 0..=length / step_bytes {
         #[expect(unsafe_code, reason = "a system call that takes no memory of ours, and no crate offers it")]
-        let written = unsafe { libc::sync_file_range(file.as_raw_fd(), step * STEP_BYTES, STEP_BYTES, WRITE_AND_WAIT) };
+        let written = unsafe { libc::sync_file_range(file.as_raw_fd(), step * step_bytes, step_bytes, WRITE_AND_WAIT) };
         if written != 0 {
             // Not every file system can; `sync_data` tells of everything else.
             return;
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_as_long_as_few_pages_are_far_apart() {
+        const MIB: i64 = 1 << 20;
+        assert_eq!(step_bytes(0, 0), STEP_BYTES_MIN);
+        assert_eq!(step_bytes(100 * MIB, 1), 100 * MIB, "one step");
+        assert_eq!(step_bytes(100 * MIB, 10 * STEP_PAGES), 10 * MIB);
+        assert_eq!(step_bytes(100 * MIB, i32::MAX), STEP_BYTES_MIN, "no end of steps");
     }
 }
