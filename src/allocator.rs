@@ -1,0 +1,42 @@
+//! Where memory comes from, and who gives it back to the system.
+
+use std::ffi::c_long;
+use std::thread;
+use std::time::Duration;
+
+use libmimalloc_sys::{mi_collect, mi_option_set, mi_option_t};
+
+/// Entries are made in one thread and freed in another; the C library's allocator answers that with pauses of many
+/// milliseconds, and each is a pause of all actors.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `mi_option_purge_delay`, in milliseconds, as mimalloc.h counts its options; the crate has no name for it.
+const PURGE_DELAY: mi_option_t = 15;
+
+/// How often memory that is not needed is given back, as often as mimalloc does by itself.
+const GAP: Duration = Duration::from_secs(1);
+
+/// Later than anybody waits for.
+const NEVER_MS: c_long = 24 * 3600 * 1000;
+
+/// Has a thread of its own give memory back to the system. By itself mimalloc has whoever needs a page at that moment do it, an
+/// actor or the ledger's writer, and during a tick that is 3 to 5 ms of every second. The thread does not stand back:
+/// others may need the map of the memory meanwhile. To be called before there are threads that free much.
+pub fn give_back_aside() {
+    let started = thread::Builder::new().name("memory".into()).spawn(|| {
+        loop {
+            thread::sleep(GAP);
+            #[expect(unsafe_code, reason = "the crate offers it so; it takes nothing of ours")]
+            unsafe {
+                mi_collect(true);
+            }
+        }
+    });
+    if started.is_ok() {
+        #[expect(unsafe_code, reason = "the crate offers it so; it takes a number")]
+        unsafe {
+            mi_option_set(PURGE_DELAY, NEVER_MS);
+        }
+    }
+}
