@@ -40,3 +40,15 @@ pub fn give_back_aside() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_that_of_the_delay() {
+        #[expect(unsafe_code, reason = "the crate offers it so; it takes a number")]
+        let delay_ms = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert_eq!(delay_ms, 1000, "mimalloc counts its options in another way, or waits for another time");
+    }
+}
