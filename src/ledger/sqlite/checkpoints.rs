@@ -97,7 +97,8 @@ impl Checkpoints {
 
     /// To be called between two transactions: does the rest that only the writer can do, when there is one.
     pub(super) fn take_turn(&self, connection: &mut SqliteConnection) {
-        if self.wish.turn.swap(false, Ordering::Relaxed) {
+        // Behind it, the thread's earlier wish is seen and can be taken back.
+        if self.wish.turn.swap(false, Ordering::AcqRel) {
             self.wish.little.store(false, Ordering::Relaxed);
             // It will be its turn again.
             let _ =
@@ -119,7 +120,7 @@ impl Drop for Checkpoints {
 /// What SQLite tells of a checkpoint.
 #[derive(QueryableByName)]
 struct Checkpointed {
-    /// The length of the log, in pages.
+    /// The length of the log, in pages; negative when somebody else was at it, and nothing was done.
     #[diesel(sql_type = Integer)]
     log: i32,
     /// How much of it is in the file.
@@ -144,7 +145,11 @@ fn checkpoint(connection: &mut SqliteConnection, mode: Mode) -> Result<Checkpoin
         Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
         Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
     };
-    Ok(sql_query(pragma).get_result(connection)?)
+    let told: Checkpointed = sql_query(pragma).get_result(connection)?;
+    match told.log {
+        ..0 => Err(StoreError::Busy("somebody else copies the log".into())),
+        _ => Ok(told),
+    }
 }
 
 /// The checkpointing end: a connection and the file itself, opened when they are needed.
@@ -175,21 +180,32 @@ impl Copier {
     /// the end of the log, and then it is the writer who waits for it. Of a log that `is_long` the first round may take long;
     /// the next ones are short only when little is written meanwhile.
     fn copy(&mut self, mut copied: i32, is_long: bool, clock: Clock) {
+        if is_long {
+            // Not in the middle of it.
+            self.wish.turn.store(false, Ordering::Relaxed);
+        }
         for _ in 0..IN_A_ROW_MAX {
             let begun_us = clock.monotonic_us();
             let Some(Checkpointed { checkpointed, .. }) = self.checkpoint(Mode::Passive) else { return };
+            let pages = grown(copied, checkpointed);
+            if pages == 0 {
+                // Nothing is left, or somebody still reads what comes next.
+                return;
+            }
             if self.file.is_none() {
                 self.file = File::open(&self.path).ok().map(ManuallyDrop::new);
             }
             if let Some(file) = &self.file {
                 // What could not be written SQLite will find, too.
-                let _ = flush_in_steps(file, grown(copied, checkpointed));
+                let _ = flush_in_steps(file, pages);
             }
             copied = checkpointed;
             if Duration::from_micros(clock.monotonic_us().saturating_sub(begun_us)) <= SHORT {
                 return;
             }
-            self.wish.little.store(is_long, Ordering::Relaxed);
+            if is_long {
+                self.wish.little.store(true, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -220,7 +236,7 @@ fn run(mut copier: Copier, long_pages: i32, committed: &Receiver<()>) {
                 copier.checkpoint(Mode::Passive);
             }
             if is_long {
-                copier.wish.turn.store(true, Ordering::Relaxed);
+                copier.wish.turn.store(true, Ordering::Release);
             }
             last_log = log;
         }
@@ -299,5 +315,23 @@ mod tests {
             writer.batch_execute(&format!("INSERT INTO t {ROWS};")).expect("written");
             checkpoints.committed();
         }
+    }
+
+    #[test]
+    fn a_log_that_somebody_reads_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        let mut writer = connect(&path, 1000).expect("a new file");
+        writer.batch_execute("CREATE TABLE t (i INTEGER);").expect("written");
+        let mut copier = Copier { path: path.clone(), wish: Arc::default(), connection: None, file: None };
+        let before = copier.checkpoint(Mode::Passive).expect("told").checkpointed;
+        let mut reader = connect(&path, 1000).expect("a file");
+        reader.batch_execute("BEGIN; SELECT * FROM t;").expect("read");
+        writer.batch_execute(&format!("INSERT INTO t {ROWS};")).expect("written");
+        copier.copy(before, true, Clock::system());
+        assert!(copier.file.is_none(), "there is nothing to flush");
+        assert!(!copier.wish.little.load(Ordering::Relaxed), "batches need not wait for the reader");
+        let told = copier.checkpoint(Mode::Noop).expect("told");
+        assert!(told.log > told.checkpointed, "the reader holds it");
     }
 }

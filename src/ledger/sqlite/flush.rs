@@ -3,27 +3,28 @@
 use std::fs::File;
 use std::io;
 
-/// How many pages are handed to the disk at once, as far as they lie evenly.
+/// About how many pages are handed to the disk at once, as far as they lie evenly.
 #[cfg(target_os = "linux")]
 const STEP_PAGES: i32 = 64;
 
-/// A step is no shorter, in bytes.
+/// The shortest and the longest step, in bytes.
 #[cfg(target_os = "linux")]
-const STEP_BYTES_MIN: i64 = 256 << 10;
+const STEP_BYTES: (i64, i64) = (256 << 10, 8 << 20);
 
 /// Writes the pages that were changed in the file, so many at the most, step by step, and then makes sure of it. At once, it
 /// would be thousands of pages in the disk's queue, and the next commit behind them.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "only Linux can"))]
 pub(super) fn flush_in_steps(file: &File, pages: i32) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     write_in_steps(file, pages);
     file.sync_data()
 }
 
-/// How much of a file of this length is one step when so many pages were changed in it. Few of them are few steps: going through
-/// the whole file is not for nothing.
+/// How much of a file of this length is one step when so many pages were changed in it. Few pages are few steps, since each
+/// waits for the disk.
 #[cfg(target_os = "linux")]
 fn step_bytes(length: i64, pages: i32) -> i64 {
-    (length / i64::from((pages / STEP_PAGES).max(1))).max(STEP_BYTES_MIN)
+    (length / i64::from((pages / STEP_PAGES).max(1))).clamp(STEP_BYTES.0, STEP_BYTES.1)
 }
 
 #[cfg(target_os = "linux")]
@@ -51,9 +52,10 @@ mod tests {
     #[test]
     fn steps_are_as_long_as_few_pages_are_far_apart() {
         const MIB: i64 = 1 << 20;
-        assert_eq!(step_bytes(0, 0), STEP_BYTES_MIN);
-        assert_eq!(step_bytes(100 * MIB, 1), 100 * MIB, "one step");
-        assert_eq!(step_bytes(100 * MIB, 10 * STEP_PAGES), 10 * MIB);
-        assert_eq!(step_bytes(100 * MIB, i32::MAX), STEP_BYTES_MIN, "no end of steps");
+        assert_eq!(step_bytes(0, 0), STEP_BYTES.0);
+        assert_eq!(step_bytes(5 * MIB, 1), 5 * MIB, "one step");
+        assert_eq!(step_bytes(50 * MIB, 10 * STEP_PAGES), 5 * MIB);
+        assert_eq!(step_bytes(100 * MIB, i32::MAX), STEP_BYTES.0, "no end of steps");
+        assert_eq!(step_bytes(10_000 * MIB, 1), STEP_BYTES.1, "pages that lie together come to the disk together");
     }
 }
