@@ -14,9 +14,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `mi_option_purge_delay`, in milliseconds, as mimalloc.h counts its options; the crate has no name for it.
 const PURGE_DELAY: mi_option_t = 15;
 
-/// How often memory that is not needed is given back. Whoever gets it again has to wait for the system to clear it, so memory that
-/// comes and goes with each batch stays.
-const GAP: Duration = Duration::from_secs(5);
+/// How often memory that is not needed is given back, as often as mimalloc does by itself.
+const GAP: Duration = Duration::from_secs(1);
 
 /// Later than anybody waits for.
 const NEVER_MS: c_long = 24 * 3600 * 1000;
