@@ -7,8 +7,8 @@ use std::time::Duration;
 pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 
 /// The most entries of batches in a transaction without single webhooks while such are coming in: what a deposit waits
-/// behind. One posting may be longer.
-pub const BULK_BEFORE_SINGLES_MAX: usize = 40;
+/// behind. The more of them within these bounds, the longer a commit takes. One posting may be longer.
+pub const BULK_BEFORE_SINGLES: (usize, usize) = (16, 40);
 
 /// The most entries of batches in a transaction with single webhooks: as many as there are of those, within these bounds.
 pub const BULK_BESIDE_SINGLES: (usize, usize) = (8, 32);
@@ -210,7 +210,8 @@ pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
 
 const _: () = assert!(BULK_BESIDE_SINGLES.0 <= BULK_BESIDE_SINGLES.1);
 const _: () = assert!(BULK_BESIDE_SINGLES.1 <= TRANSACTION_ENTRIES_MAX);
-const _: () = assert!(BULK_BEFORE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
+const _: () = assert!(BULK_BEFORE_SINGLES.0 <= BULK_BEFORE_SINGLES.1);
+const _: () = assert!(BULK_BEFORE_SINGLES.1 <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTGRES_BULK_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);

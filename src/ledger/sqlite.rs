@@ -1,6 +1,7 @@
 //! Writing to SQLite: one connection, WAL with `synchronous=FULL`, cached single-row statements.
 
 mod checkpoints;
+mod commit_times;
 mod flush;
 mod statements;
 
@@ -9,10 +10,12 @@ use std::path::{Path, PathBuf};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
+use crate::clock::Clock;
 use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
 use crate::limits::BULK_BESIDE_SINGLES;
 
 use self::checkpoints::{AUTOCHECKPOINT_PAGES, Checkpoints, LONG_PAGES};
+use self::commit_times::CommitTimes;
 use self::statements::{SetBalance, SetVersion};
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
@@ -32,6 +35,10 @@ pub(super) struct SqliteStore {
     link: Link<SqliteConnection>,
     currencies: Currencies,
     checkpoints: Checkpoints,
+    clock: Clock,
+    commit_times: CommitTimes,
+    /// Of the open transaction.
+    entries: usize,
 }
 
 /// Opens the file with the settings every connection of ours has.
@@ -51,7 +58,14 @@ impl SqliteStore {
     pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
         let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
         let link = Link::new(move || connect(&path, options.lock_timeout_ms.min(options.timeout_ms)));
-        Self { link, currencies: options.currencies, checkpoints }
+        Self {
+            link,
+            currencies: options.currencies,
+            checkpoints,
+            clock: Clock::system(),
+            commit_times: CommitTimes::new(),
+            entries: 0,
+        }
     }
 }
 
@@ -103,7 +117,7 @@ fn find_hash(
 
 impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
-        let Self { link, currencies, checkpoints } = self;
+        let Self { link, currencies, checkpoints, .. } = self;
         checkpoints.take_turn(link.connection()?);
         let connection = link.begin("BEGIN IMMEDIATE")?;
         let mut loaded = Loaded::default();
@@ -128,6 +142,7 @@ impl Store for SqliteStore {
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
         let Self { link, currencies, .. } = self;
+        self.entries = plan.entries.len();
         let connection = link.transaction()?;
         for planned in &plan.entries {
             let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
@@ -148,7 +163,9 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
+        let begun_us = self.clock.monotonic_us();
         self.link.commit()?;
+        self.commit_times.add(self.entries, self.clock.monotonic_us() - begun_us);
         self.checkpoints.committed();
         Ok(())
     }
@@ -168,7 +185,11 @@ impl Store for SqliteStore {
     }
 
     fn bulk_beside(&self, singles: usize) -> usize {
-        if self.checkpoints.wish_little() { BULK_BESIDE_SINGLES.0 } else { bulk_beside(singles) }
+        match singles {
+            _ if self.checkpoints.wish_little() => BULK_BESIDE_SINGLES.0,
+            0 => self.commit_times.bulk_before_singles(),
+            _ => bulk_beside(singles),
+        }
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
@@ -202,7 +223,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::limits::BULK_BEFORE_SINGLES_MAX;
+    use crate::limits::BULK_BEFORE_SINGLES;
 
     fn page_bytes(path: &Path) -> i64 {
         let mut connection = connect(path, 1000).expect("a file");
@@ -218,7 +239,7 @@ mod tests {
         let mut store = SqliteStore::new(dir.path().join("ledger.db"), options);
         let wish = store.checkpoints.wish.clone();
         let keys = Keys::of(&[]);
-        assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES_MAX);
+        assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES.1);
         wish.little.store(true, Ordering::Relaxed);
         store.begin(&keys, Basis::Expected).expect("begun");
         store.rollback();
@@ -226,7 +247,21 @@ mod tests {
         wish.turn.store(true, Ordering::Relaxed);
         store.begin(&keys, Basis::Expected).expect("begun");
         store.rollback();
-        assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES_MAX, "the writer has done the rest");
+        assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES.1, "the writer has done the rest");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_commits_take_no_time_few_entries_go_before_a_single_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = StoreOptions { currencies: Currencies::default(), timeout_ms: 1000, lock_timeout_ms: 1000 };
+        let mut store = SqliteStore::new(dir.path().join("ledger.db"), options);
+        store.clock = Clock::virtual_from(0);
+        for _ in 0..200 {
+            store.begin(&Keys::of(&[]), Basis::Expected).expect("begun");
+            store.entries = 1;
+            store.commit().expect("committed");
+        }
+        assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES.0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::domain::{Currencies, TelegramId, UserId};
-use crate::limits::{BULK_BEFORE_SINGLES_MAX, BULK_BESIDE_SINGLES};
+use crate::limits::{BULK_BEFORE_SINGLES, BULK_BESIDE_SINGLES};
 
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
@@ -65,7 +65,7 @@ pub trait Store: Send {
 /// [`Store::bulk_beside`] where nothing else has to be considered.
 pub(super) fn bulk_beside(singles: usize) -> usize {
     if singles == 0 {
-        return BULK_BEFORE_SINGLES_MAX;
+        return BULK_BEFORE_SINGLES.1;
     }
     let (min, max) = BULK_BESIDE_SINGLES;
     singles.clamp(min, max)

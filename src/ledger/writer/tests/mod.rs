@@ -16,7 +16,7 @@ use crate::domain::{EventId, Outcome};
 use crate::ledger::store::Basis;
 use crate::ledger::testing::{Fault, MemoryStore, entry};
 use crate::ledger::{Admission, EntryOutcome, Orphan, Permit};
-use crate::limits::{BULK_BEFORE_SINGLES_MAX, BULK_BESIDE_SINGLES, READS_AFTER_SURPRISE};
+use crate::limits::{BULK_BEFORE_SINGLES, BULK_BESIDE_SINGLES, READS_AFTER_SURPRISE};
 
 struct Rig {
     writer: Writer,
@@ -132,7 +132,7 @@ fn few_entries_of_batches_go_where_a_single_one_may_come() {
         if took_us < SINGLES_LATELY_MS * 1000 {
             let log = rig.store.tables.lock().expect("free").log.clone();
             let largest = log.iter().filter(|commit| commit.iter().all(|event| event != "single")).map(Vec::len).max();
-            assert_eq!(largest, Some(BULK_BEFORE_SINGLES_MAX), "{log:?}");
+            assert_eq!(largest, Some(BULK_BEFORE_SINGLES.1), "{log:?}");
             return;
         }
     }
