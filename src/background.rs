@@ -1,5 +1,21 @@
 //! Threads that work while others answer somebody.
 
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// How long a thread that stands back works before it rests, in microseconds.
+const WORK_US: u64 = 300;
+
+/// How long it rests; with what the system adds, about a tenth of a millisecond.
+const REST: Duration = Duration::from_micros(30);
+
+thread_local! {
+    /// Tells how long the thread has worked without a rest, when it stands back.
+    static WORK: Cell<Option<Clock>> = const { Cell::new(None) };
+}
+
 /// Lets the calling thread stand back behind those that somebody waits for: it runs while a processor has nothing else to
 /// do, and one of theirs that wakes takes the processor from it at once. (Only this rank is so. One that is merely lower,
 /// by `nice`, keeps the processor for a few milliseconds.) Only Linux has it for threads; where it is not to be had, the
@@ -17,6 +33,18 @@ pub fn stand_back() {
         keep_place_at_the_disk(place);
         // Who woke while this thread still had its old rank would wait for the next tick of the clock.
         std::thread::yield_now();
+        WORK.set(Some(Clock::system()));
+    }
+}
+
+/// To be called now and then in long work: the calling thread rests for a moment when it stands back and has worked for a
+/// while, and goes on at once when somebody waits for it. Its rank counts only beside threads of its own group: those of the
+/// file system, which a commit needs, could have to wait for the next tick of the clock, and a processor that has
+/// some work, however unimportant, takes none from one that has too much.
+pub fn breathe() {
+    if WORK.get().is_some_and(|clock| clock.monotonic_us() >= WORK_US) {
+        std::thread::sleep(REST);
+        WORK.set(Some(Clock::system()));
     }
 }
 
@@ -56,6 +84,24 @@ mod tests {
             place_at_the_disk()
         });
         assert_eq!(behind.join().expect("no panic"), before);
+    }
+
+    #[test]
+    fn only_who_stands_back_rests_after_work() {
+        let long = Duration::from_micros(2 * WORK_US);
+        let worked_us = || WORK.get().map(|clock| clock.monotonic_us());
+        std::thread::sleep(long);
+        breathe();
+        assert_eq!(worked_us(), None, "nobody rests where somebody waits");
+        let behind = std::thread::spawn(move || {
+            stand_back();
+            let begun = Clock::system();
+            std::thread::sleep(long);
+            breathe();
+            (worked_us().expect("it stands back"), begun.monotonic_us())
+        });
+        let (since_rest_us, in_all_us) = behind.join().expect("no panic");
+        assert!(in_all_us >= since_rest_us + 2 * WORK_US, "{in_all_us} µs, {since_rest_us} of them since it rested");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub const POSTGRES_BULK_BESIDE_SINGLES_MAX: usize = 256;
 pub const SINGLES_LATELY_MS: u64 = 100;
 
 /// Entries of a batch that are worked on at once, before others have their turn.
-pub const BATCH_SLICE_ENTRIES: usize = 32;
+pub const BATCH_SLICE_ENTRIES: usize = 16;
 
 /// The longest body of a batch that is read where it comes in, in bytes; a longer one is read by a thread that stands back.
 pub const BATCH_SHORT_BYTES: usize = 16 << 10;

@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use crate::background::breathe;
 use crate::domain::{Currencies, EventId, Kind, NewEntry};
 use crate::http::HttpState;
 use crate::http::entry_body::{RawObject, item_kind, parse_entry};
@@ -17,6 +18,7 @@ pub(super) type Placed = Vec<(usize, NewEntry)>;
 pub(super) fn parse(state: &HttpState, body: &[u8]) -> Result<(Placed, Vec<ItemResult>), Problem> {
     let (mut valid, mut results) = (Vec::new(), Vec::new());
     for (index, item) in items(body, state.settings.limits.batch_entries)?.into_iter().enumerate() {
+        breathe();
         match parse_item(item, &state.settings.currencies) {
             Ok(entry) => valid.push((index, entry)),
             Err(refused) => {
