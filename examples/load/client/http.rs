@@ -24,6 +24,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const ATTEMPTS_MAX: u32 = 100;
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+/// The status that ends a new connection without a request.
+const SILENT_FOR_LONG: u16 = 408;
+
 const READ_BYTES: usize = 16 * 1024;
 
 /// The most that is written at once: some kernels let nobody else have the processor until a write is done, and with a whole
@@ -255,7 +258,11 @@ impl Run<'_> {
         if connection.read.len() < head + body_len {
             return Ok(());
         }
-        // Whoever opens a connection and is silent for long is told so, and then the connection ends.
+        // Whoever opens a connection and is silent for long is told so, and then the connection ends. A request that crossed
+        // this on its way was not looked at.
+        if status == SILENT_FOR_LONG {
+            return self.replace(index);
+        }
         let Some(mut pending) = connection.pending.take() else { return self.replace(index) };
         if status == 503 && pending.attempts < ATTEMPTS_MAX {
             pending.attempts += 1;
