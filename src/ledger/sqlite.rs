@@ -165,7 +165,7 @@ impl Store for SqliteStore {
     fn commit(&mut self) -> Result<(), StoreError> {
         let begun_us = self.clock.monotonic_us();
         self.link.commit()?;
-        self.commit_times.add(self.entries, self.clock.monotonic_us() - begun_us);
+        self.commit_times.add(self.entries, self.clock.monotonic_us().saturating_sub(begun_us));
         self.checkpoints.committed();
         Ok(())
     }

@@ -24,7 +24,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const ATTEMPTS_MAX: u32 = 100;
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// The status that ends a new connection without a request.
+/// The status, without a body, that ends a new connection without a request. (With a body it is the answer to a request.)
 const SILENT_FOR_LONG: u16 = 408;
 
 const READ_BYTES: usize = 16 * 1024;
@@ -260,7 +260,7 @@ impl Run<'_> {
         }
         // Whoever opens a connection and is silent for long is told so, and then the connection ends. A request that crossed
         // this on its way was not looked at.
-        if status == SILENT_FOR_LONG {
+        if status == SILENT_FOR_LONG && body_len == 0 {
             return self.replace(index);
         }
         let Some(mut pending) = connection.pending.take() else { return self.replace(index) };
