@@ -9,9 +9,9 @@ use std::hint::black_box;
 
 use balance_coordinator::config::WebhookSecret;
 use balance_coordinator::coordinator::pacing::{Intervals, Mode, Pacing};
+use balance_coordinator::credentials::webhook::{Signed, sign};
 use balance_coordinator::domain::{Amount, Currencies, Kind, Rules, TxHash, post};
 use balance_coordinator::http::parse_body;
-use balance_coordinator::http::signature::{Signed, sign};
 use balance_coordinator::ledger::batch::{Group, Keys, Loaded, plan};
 use balance_coordinator::limits::TRANSACTION_ENTRIES_MAX;
 use base64::Engine as _;

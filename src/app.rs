@@ -14,13 +14,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::canary::{self, schedule};
+use crate::canary;
+use crate::canary::schedule;
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
-use crate::coordinator::auditing::{self, AuditBoard};
+use crate::coordinator::auditing::AuditBoard;
 use crate::coordinator::messages::Shutdown;
 use crate::coordinator::pacing::Intervals;
-use crate::coordinator::{Policy, Recent, Registry, Shared};
+use crate::coordinator::{Policy, Recent, Registry, Shared, auditing};
 use crate::domain::{Rules, UserId};
 use crate::http::{HttpState, server};
 use crate::ledger::{LedgerError, Options, SqlLedger};

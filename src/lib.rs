@@ -6,7 +6,7 @@
 //! # The way of a deposit
 //!
 //! ```text
-//! webhook ─► http::webhooks ─► coordinator::Registry ─► BalanceActor(184) ─► ledger::writer ─► SQLite / PostgreSQL
+//! webhook ─► http::entries ─► coordinator::Registry ─► BalanceActor(184) ─► ledger::writer ─► SQLite / PostgreSQL
 //!                  ▲                                      │           ▲  after the commit
 //!                  └────────────── 200 ───────────────────┤           └──────────┘
 //!                                                         ├─ cached balance, version
@@ -21,14 +21,15 @@
 //! | [`domain`] | ids, money, entries, the pure posting rule |
 //! | [`ledger`] | tables, group-commit writers, reads, audit |
 //! | [`coordinator`] | registry, balance actors, cache, pacing |
-//! | [`http`] | listeners, signatures, tokens, WebSocket sessions |
+//! | [`credentials`] | webhook signatures, session tokens, Telegram's init data |
+//! | [`http`] | listeners, webhooks, reads, WebSocket sessions, administration |
 //! | [`canary`] | the controlled test of a running service |
 //! | [`diagnosis`] | one report on a running service, its settings and its log |
 //! | [`app`] | composing, starting and stopping in order |
 //! | [`cli`] | one file per command |
 //! | [`config`], [`limits`], [`clock`], [`client`], [`telemetry`] | settings, caps, time, log and counters |
 //!
-//! Imports go one way: `domain ← ledger ← coordinator ← http ← canary ← app ← cli`; a test enforces it.
+//! Imports go one way: `domain ← config ← credentials` and `domain ← ledger ← coordinator ← http ← app ← cli`; a test enforces it.
 
 pub mod app;
 pub mod background;
@@ -38,6 +39,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
+pub mod credentials;
 pub mod diagnosis;
 pub mod domain;
 pub mod http;

@@ -1,8 +1,14 @@
 //! The rules of the house that a compiler does not check.
 
+#[path = "support/imports.rs"]
+mod imports;
 #[path = "support/sources.rs"]
 mod sources;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use imports::{circles, imports, named_paths};
 use sources::{Source, sources};
 
 /// Lines of one file, tests not counted.
@@ -11,36 +17,6 @@ const FILE_LINES_MAX: usize = 350;
 /// The layer of a file: its first directory, or the file's own name.
 fn layer(path: &str) -> &str {
     path.split('/').next().expect("a part").trim_end_matches(".rs")
-}
-
-/// The parts of this crate that a text names: `crate::part` and `crate::{part, …}`.
-fn named_parts(code: &str) -> Vec<String> {
-    let word = |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    let mut parts = Vec::new();
-    for rest in code.split("crate::").skip(1) {
-        match rest.strip_prefix('{') {
-            None => parts.push(word(rest)),
-            Some(group) => {
-                let mut depth = 0;
-                let mut item = String::new();
-                for c in group.chars() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => break,
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => parts.push(word(&std::mem::take(&mut item))),
-                        _ => {}
-                    }
-                    if depth == 0 && c != ',' {
-                        item.push(c);
-                    }
-                }
-                parts.push(word(&item));
-            }
-        }
-    }
-    parts.retain(|part| !part.is_empty());
-    parts
 }
 
 /// Files whose code holds one of `needles`, but those that may.
@@ -62,18 +38,21 @@ fn imports_go_one_way() {
         ("telemetry", &["clock", "limits"]),
         ("domain", &["domain"]),
         ("config", &["config", "domain", "clock", "limits"]),
+        ("credentials", &["config", "domain", "clock", "limits"]),
         ("ledger", &["ledger", "background", "domain", "clock", "config", "limits", "planted", "telemetry"]),
         ("coordinator", &["coordinator", "ledger", "domain", "clock", "config", "limits", "planted", "telemetry"]),
         ("client", &[]),
         ("diagnosis", &["diagnosis", "client", "domain", "clock", "config", "limits"]),
-        ("canary", &["canary", "client", "http", "domain", "clock", "config", "limits", "telemetry"]),
+        ("canary", &["client", "credentials", "domain", "clock", "config", "limits", "telemetry"]),
         (
             "http",
             &[
                 "http",
                 "background",
+                "canary",
                 "client",
                 "coordinator",
+                "credentials",
                 "ledger",
                 "domain",
                 "clock",
@@ -90,10 +69,116 @@ fn imports_go_one_way() {
             assert!(matches!(layer, "app" | "cli" | "main" | "lib"), "{}: a layer without a rule", source.path);
             continue;
         };
-        let own = named_parts(&source.code).into_iter().filter(|part| !parts.contains(&part.as_str()) && part != layer);
+        let own = named_paths(&source)
+            .into_iter()
+            .filter_map(|path| path.into_iter().next())
+            .filter(|part| !parts.contains(&part.as_str()) && part != layer);
         wrong.extend(own.map(|part| format!("{} uses crate::{part}", source.path)));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_part_has_an_import_circle() {
+    let sources = sources();
+    let imports = imports(&sources);
+    let parts: BTreeSet<&str> = sources.iter().filter_map(|source| Some(source.path.split_once('/')?.0)).collect();
+    let found: Vec<_> = parts.iter().flat_map(|part| circles(&imports, &format!("{part}/"))).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn an_import_circle_would_be_found() {
+    let source = |path: &str, code: &str| Source { path: path.into(), code: code.into() };
+    let files = [
+        source("a/mod.rs", "pub use b::B;"),
+        source("a/b.rs", "use crate::a::{c::{self, C}, d as e};"),
+        source("a/c.rs", "fn f() { super::d::g() }"),
+        source("a/d.rs", "use crate::{a::b::B, x::Y};"),
+    ];
+    let found = circles(&imports(&files), "a/");
+    assert_eq!(found.first().map(Vec::len), Some(2), "b and d name each other: {found:?}");
+    assert_eq!(found.len(), 3, "b, c and d are on circles: {found:?}");
+}
+
+/// Endpoints of one kind are a door. What doors share is in `extract` or beside them.
+#[test]
+fn the_doors_do_not_import_each_other() {
+    let doors = ["entries", "users", "session", "admin"];
+    let door = |file: &str| doors.into_iter().find(|door| file.starts_with(&format!("http/{door}/")));
+    let mut wrong = Vec::new();
+    for (file, named) in imports(&sources()) {
+        let Some(from) = door(&file) else { continue };
+        let others = named.iter().filter_map(|other| Some((other, door(other)?)));
+        let foreign = others.filter(|(_, to)| *to != from && (from, *to) != ("admin", "users"));
+        wrong.extend(foreign.map(|(other, _)| format!("{file} imports {other}")));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn an_actor_does_not_know_the_registry() {
+    let named = imports(&sources());
+    let actor = named.iter().filter(|(file, _)| file.starts_with("coordinator/actor/"));
+    let wrong: Vec<_> = actor.filter(|(_, named)| named.contains("coordinator/registry/mod.rs")).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A folder is found by its name, so `mod.rs` may stand anywhere.
+#[test]
+fn no_two_files_of_one_part_share_a_name() {
+    let mut places: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for source in sources() {
+        let name = source.path.rsplit('/').next().expect("a name").to_owned();
+        if name != "mod.rs" {
+            places.entry((layer(&source.path).to_owned(), name)).or_default().push(source.path);
+        }
+    }
+    places.retain(|_, files| files.len() > 1);
+    assert!(places.is_empty(), "{places:#?}");
+}
+
+#[test]
+fn a_folder_holds_few_files() {
+    const FOLDER_FILES_MAX: usize = 20;
+    let mut folders: BTreeMap<String, usize> = BTreeMap::new();
+    for source in sources() {
+        let folder = source.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        *folders.entry(folder).or_default() += 1;
+    }
+    folders.retain(|_, files| *files > FOLDER_FILES_MAX);
+    assert!(folders.is_empty(), "{folders:#?}");
+}
+
+/// Names of files between backticks, in documents and in the comments of the source: `http/problem.rs`, `src/web/client`.
+#[test]
+fn documents_name_only_files_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts: Vec<(String, String)> = Vec::new();
+    for document in sources::documents(root) {
+        let text = std::fs::read_to_string(root.join(&document)).expect("a text");
+        texts.push((document, text));
+    }
+    let mut wrong = Vec::new();
+    for (document, text) in &texts {
+        let own = Path::new(document).parent().expect("a folder");
+        for name in text.split('`').skip(1).step_by(2).filter(|name| is_source_file(name)) {
+            let is_there = [Path::new(""), Path::new("src"), own, Path::new("tests")]
+                .into_iter()
+                .any(|base| root.join(base).join(name).exists());
+            if !is_there {
+                wrong.push(format!("{document} names {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A path with a folder, to a file of this repository's kinds.
+fn is_source_file(name: &str) -> bool {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-'));
+    let kinds = [".rs", ".md", ".sql", ".js", ".ts", ".html", ".css", ".sh"];
+    plain && name.contains('/') && !name.starts_with(['/', '.']) && kinds.iter().any(|kind| name.ends_with(kind))
 }
 
 #[test]

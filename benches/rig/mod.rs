@@ -15,7 +15,7 @@ use balance_coordinator::coordinator::{Policy, Recent, Registry, Shared};
 use balance_coordinator::domain::{
     Account, Amount, Balances, Currencies, EventId, Kind, NewEntry, Outcome, Source, TelegramId, UserId,
 };
-use balance_coordinator::http::session_shared::SessionShared;
+use balance_coordinator::http::session::shared::SessionShared;
 use balance_coordinator::http::start_over;
 use balance_coordinator::ledger::{Admission, EntryOutcome, Lane, Ledger, Orphan, Pending, Posted, Posting};
 use balance_coordinator::telemetry::counters::Counters;

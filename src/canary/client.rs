@@ -7,11 +7,10 @@ use awc::{Client, SendClientRequest};
 use rand::Rng as _;
 use serde_json::Value;
 
+use crate::canary::{Options, PATIENCE_MS};
 use crate::client;
 use crate::clock::Clock;
-use crate::http::signature;
-
-use super::{Options, PATIENCE_MS};
+use crate::credentials::webhook;
 
 /// The most bytes of an answer; a balance has some hundred.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -52,7 +51,7 @@ impl<'a> Service<'a> {
         let text = body.to_string();
         let id = format!("canary_{:016x}", rand::rng().random::<u64>());
         let timestamp = self.clock.now_s().to_string();
-        let signature = signature::sign(&self.options.webhook_secret, &id, &timestamp, text.as_bytes());
+        let signature = webhook::sign(&self.options.webhook_secret, &id, &timestamp, text.as_bytes());
         let request = self
             .http
             .request(Method::POST, &url)

@@ -6,16 +6,16 @@ use rand::Rng as _;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::clock::{self, Clock};
+use crate::canary::client::Service;
+use crate::canary::expected::Expected;
+use crate::canary::page::Page;
+use crate::canary::report::{CanaryReport, Step};
+use crate::canary::session::Session;
+use crate::canary::socket::Heard;
+use crate::canary::{Interrupts, Options, PATIENCE_MS, READ_EVERY_MS, SENDS_MAX};
+use crate::clock;
+use crate::clock::Clock;
 use crate::domain::Amount;
-
-use super::client::Service;
-use super::expected::Expected;
-use super::page::Page;
-use super::report::{CanaryReport, Step};
-use super::session::Session;
-use super::socket::Heard;
-use super::{Interrupts, Options, PATIENCE_MS, READ_EVERY_MS, SENDS_MAX};
 
 /// What the browser's page is called in a report.
 const PAGE: &str = "the page";

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
+use crate::canary::Options;
 use crate::domain::Amount;
-
-use super::Options;
 
 /// Which state everybody has to show.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@ mod exercise;
 mod expected;
 mod page;
 mod report;
+pub mod runs;
 pub mod schedule;
 mod session;
 mod socket;
@@ -22,8 +23,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::config::Settings;
+use crate::credentials::session_token::SessionKeys;
 use crate::domain::{Amount, UserId};
-use crate::http::session_token::SessionKeys;
 
 pub use chromium::find as find_chromium;
 pub use exercise::run;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::chromium::Chromium;
-use super::client::Service;
-use super::socket::{FRAMES_MAX, Heard, Socket};
+use crate::canary::chromium::Chromium;
+use crate::canary::client::Service;
+use crate::canary::socket::{FRAMES_MAX, Heard, Socket};
 
 const SCRIPT: &str = include_str!("page.js");
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::Options;
+use crate::canary::Options;
 
 /// One step.
 #[derive(Debug, Clone, Serialize)]

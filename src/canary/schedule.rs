@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::telemetry::canary_runs::CanaryRuns;
+use crate::canary::runs::CanaryRuns;
+use crate::canary::{Interrupts, Options, run};
 use crate::telemetry::counters::Counters;
-
-use super::{Interrupts, Options, run};
 
 /// What can happen begins with zero, so that the first time shows.
 pub fn prepare(counters: &Counters) {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::PATIENCE_MS;
-use super::client::Service;
-use super::socket::{FRAMES_MAX, Heard, Socket};
+use crate::canary::PATIENCE_MS;
+use crate::canary::client::Service;
+use crate::canary::socket::{FRAMES_MAX, Heard, Socket};
 
 /// An open session.
 pub(super) struct Session {

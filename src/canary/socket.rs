@@ -10,9 +10,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::canary::PATIENCE_MS;
 use crate::clock::Clock;
-
-use super::PATIENCE_MS;
 
 /// The most bytes of a frame.
 const FRAME_BYTES_MAX: usize = 1 << 20;

@@ -9,8 +9,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{CliError, ConfigOption, print_line};
-use crate::canary::{self, CanaryReport, Interrupts, Options};
+use crate::canary;
+use crate::canary::{CanaryReport, Interrupts, Options};
+use crate::cli::{CliError, ConfigOption, print_line};
 use crate::domain::UserId;
 
 /// How often the bar moves, in milliseconds.

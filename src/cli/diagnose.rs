@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::canary::base_url;
-use super::{CliError, ConfigOption, print_line};
+use crate::cli::canary::base_url;
+use crate::cli::{CliError, ConfigOption, print_line};
 use crate::diagnosis::{Options, diagnose};
 
 /// How the report is written.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{CliError, ConfigOption, print_line};
 use crate::app;
+use crate::cli::{CliError, ConfigOption, print_line};
 use crate::config::dev::{DEV_FILE, ensure_dev_file};
 use crate::config::{Settings, Sources, environment};
 use crate::domain::Currencies;

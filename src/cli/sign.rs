@@ -7,9 +7,9 @@ use std::io::{self, Read as _};
 
 use clap::Args;
 
-use super::{CliError, print_line};
+use crate::cli::{CliError, print_line};
 use crate::config::{SIGNED_BODY_BYTES_MAX, WebhookSecret};
-use crate::http::signature;
+use crate::credentials::webhook;
 
 /// The most characters of a webhook id.
 const ID_CHARS_MAX: usize = 256;
@@ -47,7 +47,7 @@ impl Sign {
             return Err(usage("--timestamp: must be Unix seconds"));
         }
         let body = read_body()?;
-        print_line(&signature::sign(secret.as_bytes(), &self.id, &self.timestamp, &body))?;
+        print_line(&webhook::sign(secret.as_bytes(), &self.id, &self.timestamp, &body))?;
         Ok(())
     }
 }

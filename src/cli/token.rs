@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use super::{CliError, ConfigOption, print_line};
+use crate::cli::{CliError, ConfigOption, print_line};
 use crate::clock::Clock;
 use crate::config::SESSION_TTL_S_MAX;
+use crate::credentials::session_token::SessionKeys;
 use crate::domain::UserId;
-use crate::http::session_token::SessionKeys;
 
 #[derive(Debug, Args)]
 pub(super) struct Token {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{CliError, ConfigOption, print_line};
+use crate::cli::{CliError, ConfigOption, print_line};
 use crate::ledger::audit;
 
 #[derive(Debug, Args)]

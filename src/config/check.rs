@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use super::error::ConfigError;
-use super::secret::{SECRET_CHARS_MAX, Secret};
-use super::settings::{Auth, Limits, Server, Settings};
+use crate::config::error::ConfigError;
+use crate::config::secret::{SECRET_CHARS_MAX, Secret};
+use crate::config::settings::{Auth, Limits, Server, Settings};
 use crate::domain::Amount;
 
-/// Threads of one listener.
-pub(super) const WORKERS_MAX: usize = 256;
+use super::settings::WORKERS_MAX;
+
 /// How long stopping may take, in seconds.
 const SHUTDOWN_TIMEOUT_S_MAX: u64 = 600;
 /// Browser origins.

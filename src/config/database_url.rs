@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::secret::MASK;
+use crate::config::secret::MASK;
 
 /// The address of the ledger's database. `Debug`, `Display` and `Serialize` mask what is secret in it.
 #[derive(Clone, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rand::RngCore as _;
 
-use super::error::ConfigError;
-use super::secret::WEBHOOK_PREFIX;
-use super::settings::Server;
+use crate::config::error::ConfigError;
+use crate::config::secret::WEBHOOK_PREFIX;
+use crate::config::settings::Server;
 
 /// The name of the development file.
 pub const DEV_FILE: &str = "balance.dev.toml";

@@ -10,8 +10,9 @@ use std::num::ParseIntError;
 use config::{Map, Source, Value, ValueKind};
 use toml::de::{DeTable, DeValue};
 
-use super::error::ConfigError;
-use super::keys::{self, CURRENCIES, Shape};
+use crate::config::error::ConfigError;
+use crate::config::keys;
+use crate::config::keys::{CURRENCIES, Shape};
 use crate::domain::Currencies;
 
 /// What the names of all environment variables of this service start with.

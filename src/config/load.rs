@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use config::{Config, Value, ValueKind};
 use serde::Deserialize;
 
-use super::database_url::DatabaseUrl;
-use super::error::ConfigError;
-use super::layer::Layer;
-use super::settings::{Accounts, Audit, Auth, Cache, Canary, ClientCache, Database, Limits, Pacing, Server, Settings};
-use super::{check, dev};
+use crate::config::database_url::DatabaseUrl;
+use crate::config::error::ConfigError;
+use crate::config::layer::Layer;
+use crate::config::settings::{
+    Accounts, Audit, Auth, Cache, Canary, ClientCache, Database, Limits, Pacing, Server, Settings,
+};
+use crate::config::{check, dev};
 use crate::domain::{Currencies, CurrencyError};
 
 /// The largest configuration file, in bytes.

@@ -7,9 +7,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::check::WORKERS_MAX;
-use super::database_url::DatabaseUrl;
-use super::secret::{AdminToken, Secret, WebhookSecret};
+use crate::config::database_url::DatabaseUrl;
+use crate::config::secret::{AdminToken, Secret, WebhookSecret};
 use crate::domain::{Currencies, Kind};
 
 /// Everything that an operator can set, checked. Secrets show as `***` however it is printed.
@@ -307,3 +306,6 @@ fn currencies_by_code<S: Serializer>(currencies: &Currencies, serializer: S) -> 
         currencies.iter().map(|(_, c)| (c.code.as_str(), BTreeMap::from([("decimals", c.decimals)]))).collect();
     by_code.serialize(serializer)
 }
+
+/// Threads of one listener.
+pub(super) const WORKERS_MAX: usize = 256;

@@ -13,15 +13,15 @@ use actix::prelude::*;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use crate::clock::{self, Clock};
+use crate::clock;
+use crate::clock::Clock;
+use crate::coordinator::messages::PeekBalance;
+use crate::coordinator::registry::Registry;
 use crate::domain::UserId;
 use crate::ledger::audit::CachedBalance;
 use crate::ledger::{LedgerError, SqlLedger};
 use crate::limits::{AUDIT_ATTEMPTS_MAX, AUDIT_REST_MS, AUDIT_VIOLATIONS_MAX, INSPECTION_MS};
 use crate::telemetry::counters::Counters;
-
-use super::Registry;
-use super::messages::PeekBalance;
 
 /// Entries that cost as much as a user.
 const ENTRIES_PER_USER: u64 = 1000;

@@ -5,9 +5,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use crate::clock;
+use crate::coordinator::pacing::Mode;
 use crate::domain::{Balances, Currencies, UserId};
-
-use super::pacing::Mode;
 
 /// All balances as `{"TON": "0.100000000", …}`.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! The whole internal protocol.
 //!
-//! Everything that concerns one user goes to the [`super::Registry`] as [`ToUser`] and from there, in order, into the
-//! mailbox of that user's [`super::BalanceActor`]. Answers come back through the one-shot channel inside the message. A
+//! Everything that concerns one user goes to the [`crate::coordinator::registry::Registry`] as [`ToUser`] and from there, in order, into the
+//! mailbox of that user's [`crate::coordinator::actor::BalanceActor`]. Answers come back through the one-shot channel inside the message. A
 //! mailbox that is full answers the message through [`Routable::overloaded`]; nothing is dropped silently.
 //!
 //! | message | from | to | answer |
@@ -16,26 +16,23 @@
 //! | [`Retire`], [`LedgerRecovered`], [`Revalidate`], [`CloseSessions`] | registry | actor | – |
 //! | [`SessionsGone`] | actor | registry | – |
 //! | [`InspectRegistry`], [`ListActors`], [`ListRecent`] | admin | registry | totals, summaries, the latest events |
-//! | [`InspectResident`], [`ListSessions`], [`RetireActor`], [`PeekBalance`] | admin, audit | registry | see `messages/administration.rs` |
+//! | [`InspectResident`], [`ListSessions`], [`RetireActor`], [`PeekBalance`] | admin, audit | registry | see below |
 //! | [`Shutdown`] | app | registry | – |
-
-mod administration;
 
 use std::net::IpAddr;
 
 use actix::{Message, Recipient};
 use bytestring::ByteString;
-use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::clock::Deadline;
-use crate::domain::{Amount, Balances, CurrencyId, Kind, NewEntry, Source, UserId};
+use crate::coordinator::frames::BalanceView;
+use crate::coordinator::journal::{RecentEvents, RecentQuery};
+use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
+use crate::domain::{Amount, Balances, CurrencyId, Kind, NewEntry, SessionId, Source, UserId};
+use crate::ledger::audit::CachedBalance;
 use crate::ledger::{Lane, LedgerError, Permit, PostError, Posted};
-
-use super::BalanceView;
-
-pub use administration::*;
 
 /// When a session that could not be answered may ask again, in milliseconds.
 const OVERLOADED_RETRY_MS: u64 = 1000;
@@ -125,22 +122,6 @@ pub struct GetBalance {
     pub min_version: Option<i64>,
     /// The answer; marked stale when the ledger is away but a value is known.
     pub reply: oneshot::Sender<Result<BalanceView, LedgerError>>,
-}
-
-/// Identifies a session within this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(pub u64);
-
-impl std::fmt::Display for SessionId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl Serialize for SessionId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// An authenticated session wants to be told this user's balance, from now on.
@@ -288,7 +269,7 @@ impl Routable for GetBalance {
 
 impl Routable for RefreshSession {
     fn overloaded(self) {
-        let text = super::frames::ledger_unavailable(self.id.as_deref(), OVERLOADED_RETRY_MS);
+        let text = crate::coordinator::frames::ledger_unavailable(self.id.as_deref(), OVERLOADED_RETRY_MS);
         // A full outbox belongs to a peer that does not read.
         let _ = self.session.outbox.try_send(ToSession::Frame { text, version: 0 });
     }
@@ -307,3 +288,132 @@ macro_rules! answered_by_silence {
     ($($message:ty),+) => { $(impl Routable for $message { fn overloaded(self) { log::warn!("a balance actor is overloaded: {self:?}"); } })+ };
 }
 answered_by_silence!(BalanceChanged, DetachSession, ReportDisplayed, LedgerRecovered, Revalidate, CloseSessions);
+
+/// A change that the actor hears of: an entry of its user was committed.
+pub(super) struct Change<'a> {
+    pub version: i64,
+    pub balances: &'a Balances,
+    pub committed_at_us: i64,
+    pub kind: Kind,
+    pub currency: CurrencyId,
+    pub amount: Amount,
+    pub source: &'a Source,
+}
+
+/// Ask how an actor looks from inside.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct InspectActor {
+    /// The answer; dropped when it is overloaded.
+    pub reply: oneshot::Sender<ActorInspection>,
+}
+
+/// Ask an actor for its sessions.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct InspectSessions {
+    /// The answer; dropped when it is overloaded.
+    pub reply: oneshot::Sender<Vec<SessionInspection>>,
+}
+
+/// Send what waits now, whatever the pacing says.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PushNow {
+    /// Whether anything was sent; dropped when the actor is not resident.
+    pub reply: oneshot::Sender<Result<bool, LedgerError>>,
+}
+
+/// Ask an actor what it holds.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TellCached {
+    /// The answer; dropped when it is overloaded.
+    pub reply: oneshot::Sender<Option<CachedBalance>>,
+}
+
+/// Ask for what an actor holds, without keeping it in memory any longer by that.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<oneshot::Receiver<Option<CachedBalance>>>")]
+pub struct PeekBalance(pub UserId);
+
+/// Inspect an actor if it is resident.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Inspected>")]
+pub struct InspectResident(pub UserId);
+
+/// An actor that is being inspected.
+#[derive(Debug)]
+pub struct Inspected {
+    /// As it looks from outside, for when it does not answer.
+    pub from_outside: ActorInspection,
+    /// Its own answer, if it comes.
+    pub from_inside: oneshot::Receiver<ActorInspection>,
+}
+
+/// Ask for the sessions of users in the order of their ids.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<SessionsAsked>")]
+pub struct ListSessions {
+    /// Only users behind this id.
+    pub after: i64,
+    /// As many users as have so many sessions together, but at least one.
+    pub limit: usize,
+}
+
+/// A user whose actor was asked for its sessions.
+#[derive(Debug)]
+pub struct SessionsAsked {
+    /// Whose.
+    pub user_id: UserId,
+    /// How many there were when it was asked.
+    pub sessions: usize,
+    /// Its answer, if it comes.
+    pub answer: oneshot::Receiver<Vec<SessionInspection>>,
+}
+
+/// Ask for the totals.
+#[derive(Debug, Message)]
+#[rtype(result = "RegistryTotals")]
+pub struct InspectRegistry;
+
+/// Ask for a summary of each resident actor.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<ActorSummary>")]
+pub struct ListActors;
+
+/// Ask for the latest events.
+#[derive(Debug, Message)]
+#[rtype(result = "RecentEvents")]
+pub struct ListRecent(pub RecentQuery);
+
+/// Take an actor out of memory. Its sessions attach to the next one by themselves.
+#[derive(Debug, Message)]
+#[rtype(result = "Retirement")]
+pub struct RetireActor(pub UserId);
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retirement {
+    /// It is gone.
+    Retired,
+    /// It was not there.
+    NotResident,
+    /// Something is under way in it.
+    Busy,
+    /// The next push has to keep its distance from the last one.
+    PushedLately,
+}
+
+impl Routable for PushNow {
+    fn overloaded(self) {
+        // The administrator may have gone.
+        let _ = self.reply.send(Err(LedgerError::Overloaded));
+    }
+}
+
+/// Whoever inspects is answered from outside.
+macro_rules! unanswered {
+    ($($message:ty),+) => { $(impl Routable for $message { fn overloaded(self) {} })+ };
+}
+unanswered!(InspectActor, InspectSessions, TellCached);

@@ -6,29 +6,22 @@
 //!
 //! Start reading at [`messages`], the whole internal protocol on one page.
 
-mod account_cache;
-mod administration;
+mod actor;
 pub mod auditing;
-mod balance_actor;
-mod displayed;
 mod frames;
-mod inspection;
-mod live;
+mod journal;
 pub mod messages;
 pub mod pacing;
-mod posting;
-mod pushing;
-mod reading;
-mod recent;
+mod policy;
 mod registry;
-mod shared;
+mod views;
 
-pub use balance_actor::BalanceActor;
+pub use actor::BalanceActor;
 pub use frames::{BalanceView, Shown};
-pub use inspection::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
-pub use recent::{Recent, RecentEvents, RecentQuery};
+pub use journal::{Recent, RecentEvents, RecentQuery};
+pub use policy::{Policy, Shared};
 pub use registry::Registry;
-pub use shared::{Policy, Shared};
+pub use views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
 
 #[cfg(test)]
 mod tests;

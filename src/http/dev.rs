@@ -15,15 +15,14 @@ use actix_web::{Error, HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::client;
-use crate::clock;
+use crate::credentials::webhook::sign;
 use crate::domain::Kind;
-
-use super::HttpState;
-use super::body::{check_json, read};
-use super::internal_reads::{parse_body, token_answer};
-use super::problem::{Code, Problem};
-use super::signature::sign;
+use crate::http::extract::parse_body;
+use crate::http::extract::signed::{check_json, read};
+use crate::http::problem::{Code, Problem};
+use crate::http::state::HttpState;
+use crate::http::users::token_answer;
+use crate::{client, clock};
 
 /// The most bytes of a request for a token.
 const TOKEN_REQUEST_BYTES_MAX: usize = 256;

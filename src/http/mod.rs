@@ -1,49 +1,34 @@
-//! The doors: two listeners, signatures, tokens, the WebSocket session actor, problem details, pages.
+//! The doors: two listeners, and a folder for each group of endpoints.
 //!
 //! Owns everything that knows HTTP and WebSockets, and the only place that knows status codes ([`problem`]). Knows no SQL.
 //! Handlers run on the listeners' worker threads and never block; a session actor lives on the worker that accepted it.
 //!
+//! The doors are `entries` (webhooks), `users` (balances, histories, tokens), `session` (WebSockets) and `admin`. They do not
+//! import each other, but for `admin`, which uses `users`. What their handlers ask for is in `extract`.
+//!
 //! Start reading at [`router`], the index of endpoints.
 
 mod admin;
-mod batch;
-mod body;
-mod browser_api;
-mod bulk;
-mod client_files;
-mod client_messages;
-mod connections;
+mod connection;
+mod counting;
 mod dev;
-mod entry_body;
-mod fragments;
-mod frame_guard;
-mod health;
-mod internal_reads;
-mod metrics;
+mod entries;
+mod extract;
+mod files;
 mod openapi;
 mod origin;
 mod pages;
+mod probes;
 pub mod problem;
-mod rate_limit;
-mod request_counts;
 pub mod router;
 pub mod server;
-mod session;
-mod session_frames;
-pub mod session_shared;
-pub mod session_token;
-mod sessions;
-mod sign_in;
-pub mod signature;
-mod sockets;
+pub mod session;
 mod state;
-mod telegram;
-mod upgrade;
-mod webhooks;
+mod users;
 
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
-pub use entry_body::parse_body;
+pub use entries::body::parse_body;
 #[cfg(feature = "simulation")]
 pub use session::start_over;
 pub use state::HttpState;

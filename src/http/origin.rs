@@ -1,8 +1,5 @@
 //! Which browser origins may open `/ws` and read `/api`: the same host, and those of `server.allowed_origins`.
 
-use std::rc::Rc;
-use std::sync::Arc;
-
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -10,10 +7,8 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
-use super::HttpState;
-use super::connections::Activity;
-use super::problem::{Code, Problem};
-use super::request_counts;
+use crate::http::problem::{Code, Problem};
+use crate::http::state::HttpState;
 
 /// How long a browser may keep the answer to a preflight, in seconds.
 const PREFLIGHT_S: u64 = 600;
@@ -76,28 +71,6 @@ fn is_same_host(origin: &str, host: Option<&str>) -> bool {
     };
     let bare = |text: &str| text.strip_suffix(own_port).unwrap_or(text).to_ascii_lowercase();
     bare(authority) == bare(host)
-}
-
-/// Counts requests, those under way apart, and asks clients to leave while the service is stopping.
-pub(super) async fn count<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
-    let state: Option<Arc<HttpState>> =
-        request.app_data::<web::Data<HttpState>>().map(|data| data.clone().into_inner());
-    let guard = state.as_ref().map(|state| state.count_request());
-    let begun_us = state.as_ref().map(|state| state.clock.monotonic_us());
-    let connection: Option<Rc<Activity>> = request.conn_data().cloned();
-    connection.iter().for_each(|connection| connection.begin());
-    let response = next.call(request).await;
-    connection.iter().for_each(|connection| connection.end());
-    let mut response = response?;
-    if let (Some(state), Some(begun_us)) = (&state, begun_us) {
-        let took_us = state.clock.monotonic_us().saturating_sub(begun_us);
-        request_counts::count(&state.counters, &response, took_us);
-    }
-    if state.is_some_and(|state| state.is_stopping()) {
-        response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
-    }
-    drop(guard);
-    Ok(response)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpResponse, web};
 
-use super::problem::{Code, Problem};
+use crate::http::problem::{Code, Problem};
 
 // Not every browser takes the WebSocket of the same host for 'self'.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src data:; \

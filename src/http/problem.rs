@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use actix::prelude::SendError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
+use crate::credentials::webhook::SignatureError;
 use crate::ledger::{LedgerError, PostError};
 
 /// When a refused sender may try again, in seconds.
@@ -175,6 +177,26 @@ impl ResponseError for Problem {
         // For whoever counts refusals.
         response.extensions_mut().insert(self.code);
         response
+    }
+}
+
+impl From<SignatureError> for Problem {
+    fn from(error: SignatureError) -> Self {
+        let code = match error {
+            SignatureError::Invalid => Code::InvalidSignature,
+            SignatureError::OutOfRange { .. } => Code::TimestampOutOfRange,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// The registry takes no more: it is full, or the service is at its end.
+impl<M> From<SendError<M>> for Problem {
+    fn from(error: SendError<M>) -> Self {
+        match error {
+            SendError::Full(_) => PostError::Overloaded.into(),
+            SendError::Closed(_) => PostError::ShuttingDown.into(),
+        }
     }
 }
 

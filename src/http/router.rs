@@ -5,12 +5,13 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig, get, head, post, put};
 use actix_web::{Resource, ResponseError as _};
 
-use super::problem::{Code, Problem};
-use super::request_counts::Route;
-use super::{
-    HttpState, admin, batch, browser_api, client_files, dev, health, internal_reads, metrics, openapi, origin, pages,
-    sessions, upgrade, webhooks,
-};
+use crate::http::counting::Route;
+use crate::http::entries::{batch, single};
+use crate::http::problem::{Code, Problem};
+use crate::http::session::upgrade;
+use crate::http::state::HttpState;
+use crate::http::users::{back_ends, browsers, sign_ins};
+use crate::http::{admin, dev, files, openapi, origin, pages, probes};
 
 /// Browsers: `/ws`, `/api`, `/client`, and with `--dev` the demo page and its bench.
 pub fn public(config: &mut ServiceConfig, state: &HttpState) {
@@ -18,8 +19,8 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     config.service(
         web::scope("/api/v1")
             .wrap(from_fn(origin::guard))
-            .service(resource("/balance", "GET").route(get().to(browser_api::balance)))
-            .service(resource("/entries", "GET").route(get().to(browser_api::entries)))
+            .service(resource("/balance", "GET").route(get().to(browsers::balance)))
+            .service(resource("/entries", "GET").route(get().to(browsers::entries)))
             .configure(|api| {
                 if state.sessions.sign_in.knows_telegram() {
                     telegram(api)
@@ -33,11 +34,7 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     config.service(
         web::scope("/client")
             .wrap(from_fn(origin::guard))
-            .service(
-                resource("/{file}", "GET, HEAD")
-                    .route(get().to(client_files::file))
-                    .route(head().to(client_files::file)),
-            )
+            .service(resource("/{file}", "GET, HEAD").route(get().to(files::file)).route(head().to(files::file)))
             .default_service(web::to(not_found)),
     );
     if state.is_dev() {
@@ -58,22 +55,22 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
 
 /// What is there only with sign-in by Telegram.
 fn telegram(api: &mut ServiceConfig) {
-    api.service(resource("/sessions", "POST").route(post().to(sessions::create)));
+    api.service(resource("/sessions", "POST").route(post().to(sign_ins::create)));
 }
 
 /// Back ends, administrators and operators.
 pub fn internal(config: &mut ServiceConfig) {
     health(config);
     config
-        .service(resource("/internal/v1/deposits", "POST").route(post().to(webhooks::deposits)))
-        .service(resource("/internal/v1/rewards", "POST").route(post().to(webhooks::rewards)))
-        .service(resource("/internal/v1/withdrawals", "POST").route(post().to(webhooks::withdrawals)))
-        .service(resource("/internal/v1/adjustments", "POST").route(post().to(webhooks::adjustments)))
+        .service(resource("/internal/v1/deposits", "POST").route(post().to(single::deposits)))
+        .service(resource("/internal/v1/rewards", "POST").route(post().to(single::rewards)))
+        .service(resource("/internal/v1/withdrawals", "POST").route(post().to(single::withdrawals)))
+        .service(resource("/internal/v1/adjustments", "POST").route(post().to(single::adjustments)))
         .service(resource("/internal/v1/batch", "POST").route(post().to(batch::batch)))
-        .service(resource("/internal/v1/tokens", "POST").route(post().to(internal_reads::tokens)))
-        .service(resource("/internal/v1/users/{user_id}", "PUT").route(put().to(internal_reads::put_user)))
-        .service(resource("/internal/v1/users/{user_id}/balance", "GET").route(get().to(internal_reads::balance)))
-        .service(resource("/internal/v1/users/{user_id}/entries", "GET").route(get().to(internal_reads::entries)))
+        .service(resource("/internal/v1/tokens", "POST").route(post().to(back_ends::tokens)))
+        .service(resource("/internal/v1/users/{user_id}", "PUT").route(put().to(back_ends::put_user)))
+        .service(resource("/internal/v1/users/{user_id}/balance", "GET").route(get().to(back_ends::balance)))
+        .service(resource("/internal/v1/users/{user_id}/entries", "GET").route(get().to(back_ends::entries)))
         .service(resource("/admin/", "GET").route(get().to(admin::index)))
         .service(resource("/admin/{asset}", "GET").route(get().to(admin::asset)))
         .service(resource("/admin/v1/live", "GET").route(get().to(admin::live)))
@@ -91,15 +88,15 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/admin/v1/canary", "GET").route(get().to(admin::canary)))
         .service(resource("/admin/v1/log", "GET").route(get().to(admin::log)))
         .service(resource("/admin/v1/conflicts", "GET").route(get().to(admin::conflicts)))
-        .service(resource("/metrics", "GET").route(get().to(metrics::metrics)))
+        .service(resource("/metrics", "GET").route(get().to(probes::metrics)))
         .service(resource("/openapi.json", "GET").route(get().to(openapi::document)))
         .default_service(web::to(not_found));
 }
 
 fn health(config: &mut ServiceConfig) {
     config
-        .service(resource("/healthz", "GET").route(get().to(health::healthz)))
-        .service(resource("/readyz", "GET").route(get().to(health::readyz)));
+        .service(resource("/healthz", "GET").route(get().to(probes::healthz)))
+        .service(resource("/readyz", "GET").route(get().to(probes::readyz)));
 }
 
 /// A path whose other methods are refused as such, with those that it has.

@@ -19,11 +19,12 @@ use actix_web::web::{self, ServiceConfig};
 use log::warn;
 use socket2::SockRef;
 
+use crate::http::connection::Connection;
+use crate::http::counting::Listener;
+use crate::http::session::socket;
+use crate::http::state::HttpState;
+use crate::http::{counting, router};
 use crate::limits::{KEEP_ALIVE_MS, LINGER_MS, REQUEST_HEAD_MS, WORKER_CONNECTIONS_MAX};
-
-use super::connections::Connection;
-use super::request_counts::Listener;
-use super::{HttpState, origin, router, sockets};
 
 /// How long the listeners wait for connections at the very end, in seconds: everything was answered before.
 const DRAIN_S: u64 = 1;
@@ -53,6 +54,7 @@ fn start(
 ) -> std::io::Result<Server> {
     let write_timeout = Duration::from_millis(state.settings.limits.write_timeout_ms);
     let (workers, clock) = (state.settings.server.workers, state.clock);
+    counting::prepare(&state.counters);
     let server = Server::build();
     let stopping = server.graceful_shutdown_signal();
     let application = move || {
@@ -60,7 +62,7 @@ fn start(
         let application = App::new()
             .app_data(web::Data::from(state.clone()))
             .app_data(Listener(name))
-            .wrap(from_fn(origin::count))
+            .wrap(from_fn(counting::middleware))
             .configure(move |config| routes(config, &state));
         map_config(application, |()| AppConfig::default())
     };
@@ -118,7 +120,7 @@ where
             let application = Rc::new(application.await?);
             Ok(fn_service(move |(request, framed)| {
                 let application = application.clone();
-                async move { sockets::answer(&*application, request, framed).await }
+                async move { socket::answer(&*application, request, framed).await }
             }))
         }
     })

@@ -7,20 +7,18 @@ use std::time::Duration;
 
 use actix::Addr;
 
+use crate::canary::runs::CanaryRuns;
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
 use crate::coordinator::Registry;
 use crate::coordinator::auditing::AuditBoard;
+use crate::http::admin::board::LiveBoard;
+use crate::http::entries::bulk::Bulk;
+use crate::http::extract::rate_limit::{AddressLimit, FAILURES, SIGN_INS};
+use crate::http::problem::{Code, Problem};
+use crate::http::session::shared::SessionShared;
 use crate::ledger::{Admission, Lane, Permit, SqlLedger};
-use crate::telemetry::canary_runs::CanaryRuns;
 use crate::telemetry::counters::Counters;
-
-use super::admin::LiveBoard;
-use super::bulk::Bulk;
-use super::problem::{Code, Problem};
-use super::rate_limit::{AddressLimit, FAILURES, SIGN_INS};
-use super::request_counts;
-use super::session_shared::SessionShared;
 
 /// Shared by all workers.
 #[derive(Debug)]
@@ -65,7 +63,6 @@ impl HttpState {
         counters: Arc<Counters>,
         audit: Arc<AuditBoard>,
     ) -> Self {
-        request_counts::prepare(&counters);
         let settings = Arc::new(settings);
         let epoch = ledger.epoch().to_owned();
         let sessions =

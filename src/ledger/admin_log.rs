@@ -2,16 +2,9 @@
 //!
 //! Rows are only ever added. Written by the writers, like everything; read like everything else by the read pool.
 
-use diesel::prelude::*;
 use rand::Rng as _;
-use serde::Serialize;
 
-use crate::clock;
 use crate::domain::UserId;
-
-use super::connection::AnyConnection;
-use super::reads::ReadError;
-use super::schema::admin_log;
 
 /// An order of an administrator.
 #[derive(Debug, Clone)]
@@ -53,27 +46,3 @@ macro_rules! log_action_row {
     }};
 }
 pub(super) use log_action_row;
-
-/// A row of the log, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AdminRecord {
-    /// When, RFC 3339.
-    pub at: String,
-    /// Who.
-    pub admin: String,
-    /// What.
-    pub action: String,
-    /// Whom it concerns.
-    pub user_id: i64,
-}
-
-/// The latest rows, newest first.
-pub(super) fn latest(connection: &mut AnyConnection, limit: i64) -> Result<Vec<AdminRecord>, ReadError> {
-    let rows: Vec<(i64, String, String, i64)> = admin_log::table
-        .order(admin_log::id.desc())
-        .limit(limit)
-        .select((admin_log::at_us, admin_log::admin, admin_log::action, admin_log::user_id))
-        .load(connection)?;
-    let shown = |(at_us, admin, action, user_id)| AdminRecord { at: clock::rfc3339(at_us), admin, action, user_id };
-    Ok(rows.into_iter().map(shown).collect())
-}

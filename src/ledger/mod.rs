@@ -35,12 +35,12 @@ pub mod store;
 mod testing;
 pub mod writer;
 
-pub use admin_log::{AdminAction, AdminRecord};
+pub use admin_log::AdminAction;
 pub use admission::{Admission, Permit};
 pub use answers::Answers;
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
-pub use reads::HistoryPage;
+pub use reads::{AdminRecord, HistoryPage};
 pub use rows::{ConflictRecord, EntryRecord};
 pub use sql::{Options, SqlLedger};
 

@@ -5,10 +5,11 @@
 //! half is left for finding out whose it is; and a transaction that stands still, because our side of the connection has
 //! vanished, is ended by the server, so that its locks do not outlive it for long.
 
-mod statements;
+mod arrays;
 
 use std::collections::HashMap;
 
+use self::arrays::Write;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -18,7 +19,6 @@ use diesel::sql_types::{Array, BigInt, Text};
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX, REMEMBERED_ACCOUNTS_MAX};
 
-use self::statements::Write;
 use super::LedgerError;
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};

@@ -1,13 +1,15 @@
 //! Every read, written once for both databases.
 
 use diesel::prelude::*;
+use serde::Serialize;
 
+use crate::clock;
 use crate::domain::{Account, Amount, Balances, Currencies, TelegramId, UserId};
 
 use super::LedgerError;
 use super::connection::AnyConnection;
 use super::rows::{ConflictRecord, EntryRecord, EntryRow, currency};
-use super::schema::{accounts, balances, conflicts, entries, ledger_info};
+use super::schema::{accounts, admin_log, balances, conflicts, entries, ledger_info};
 use super::store::StoreError;
 
 /// What a read can end in.
@@ -162,4 +164,28 @@ pub(super) fn latest_conflicts(
             })
         })
         .collect()
+}
+
+/// A row of the log, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AdminRecord {
+    /// When, RFC 3339.
+    pub at: String,
+    /// Who.
+    pub admin: String,
+    /// What.
+    pub action: String,
+    /// Whom it concerns.
+    pub user_id: i64,
+}
+
+/// The latest rows, newest first.
+pub(super) fn latest_actions(connection: &mut AnyConnection, limit: i64) -> Result<Vec<AdminRecord>, ReadError> {
+    let rows: Vec<(i64, String, String, i64)> = admin_log::table
+        .order(admin_log::id.desc())
+        .limit(limit)
+        .select((admin_log::at_us, admin_log::admin, admin_log::action, admin_log::user_id))
+        .load(connection)?;
+    let shown = |(at_us, admin, action, user_id)| AdminRecord { at: clock::rfc3339(at_us), admin, action, user_id };
+    Ok(rows.into_iter().map(shown).collect())
 }

@@ -10,18 +10,18 @@ use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
 use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
-use super::audit::{self, CachedBalance, UserAudit};
-use super::connection::{self, AnyConnection, Manager};
-use super::postgres::{self, PostgresStore};
+use super::audit::{CachedBalance, UserAudit};
+use super::connection::{AnyConnection, Manager};
+use super::postgres::PostgresStore;
 use super::readers::Readers;
-use super::reads::{self, HistoryPage};
+use super::reads::HistoryPage;
 use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
 use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, admin_log,
-    migrations,
+    AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, audit, connection,
+    migrations, postgres, reads,
 };
 
 /// How a ledger is opened.
@@ -161,7 +161,7 @@ impl SqlLedger {
 
     /// The latest orders of administrators, newest first.
     pub fn latest_actions(&self, limit: i64) -> Pending<Vec<AdminRecord>> {
-        self.readers.read(move |connection| admin_log::latest(connection, limit))
+        self.readers.read(move |connection| reads::latest_actions(connection, limit))
     }
 
     fn by_writer<T: Send + 'static>(

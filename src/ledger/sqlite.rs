@@ -3,10 +3,13 @@
 mod checkpoints;
 mod commit_times;
 mod flush;
-mod statements;
+mod prepared;
 
 use std::path::{Path, PathBuf};
 
+use self::checkpoints::{AUTOCHECKPOINT_PAGES, Checkpoints, LONG_PAGES};
+use self::commit_times::CommitTimes;
+use self::prepared::{SetBalance, SetVersion};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
@@ -14,9 +17,6 @@ use crate::clock::Clock;
 use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
 use crate::limits::BULK_BESIDE_SINGLES;
 
-use self::checkpoints::{AUTOCHECKPOINT_PAGES, Checkpoints, LONG_PAGES};
-use self::commit_times::CommitTimes;
-use self::statements::{SetBalance, SetVersion};
 use super::admin_log::{AdminAction, log_action_row};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
 use super::link::Link;

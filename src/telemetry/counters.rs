@@ -12,8 +12,8 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::log;
-use super::process::ProcessCollector;
+use crate::telemetry::log;
+use crate::telemetry::process::ProcessCollector;
 
 /// Seconds of what should take milliseconds.
 const SECONDS: [f64; 16] =

@@ -13,9 +13,9 @@ use std::time::Duration;
 use log::{Level, Log, Metadata, Record};
 use prometheus::IntCounter;
 
-use crate::clock::{self, Clock};
-
-use super::log_writer::{LogWriter, Room};
+use crate::clock;
+use crate::clock::Clock;
+use crate::telemetry::log_writer::{LogWriter, Room};
 
 /// What is logged when `RUST_LOG` is unset.
 const FILTER_DEFAULT: &str = "info";

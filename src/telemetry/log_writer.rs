@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 
-use crate::clock::{self, Clock};
+use crate::clock;
+use crate::clock::Clock;
 use crate::limits::{LOG_BUFFER_BYTES, LOG_RESERVE_BYTES};
 
 /// How long lines are gathered before they are written together: the most that a crash loses.

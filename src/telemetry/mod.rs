@@ -2,7 +2,6 @@
 //!
 //! Owns the log's format and the numbers. Knows no other part of the program.
 
-pub mod canary_runs;
 pub mod counters;
 pub mod log;
 mod log_writer;

@@ -8,7 +8,7 @@ use prometheus::core::Collector;
 use prometheus::proto::Metric;
 use serde::Serialize;
 
-use super::counters::{ByMode, Counters};
+use crate::telemetry::counters::{ByMode, Counters};
 
 /// One look at the counters.
 #[derive(Debug, Serialize)]

@@ -12,7 +12,7 @@ use balance_coordinator::coordinator::messages::{Crash, InspectRegistry, Shutdow
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Policy, Recent, Registry, RegistryTotals, Shared};
 use balance_coordinator::domain::{Currencies, UserId};
-use balance_coordinator::http::session_shared::SessionShared;
+use balance_coordinator::http::session::shared::SessionShared;
 use balance_coordinator::ledger::Admission;
 use balance_coordinator::limits::answer_within;
 use balance_coordinator::telemetry::counters::Counters;

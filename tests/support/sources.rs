@@ -13,7 +13,7 @@ pub struct Source {
 pub fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    collect(&root, &mut files);
+    collect(&root, "rs", &mut files);
     assert!(files.len() > 50, "the sources are found");
     let source = |file: PathBuf| {
         let path = file.strip_prefix(&root).expect("below src").to_string_lossy().into_owned();
@@ -22,12 +22,21 @@ pub fn sources() -> Vec<Source> {
     files.into_iter().map(source).filter(|source| !is_test_file(&source.path)).collect()
 }
 
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+/// The README, the documents, and every source file of the program, from the repository's root.
+pub fn documents(root: &Path) -> Vec<String> {
+    let mut files = vec![root.join("README.md")];
+    collect(&root.join("docs"), "md", &mut files);
+    collect(&root.join("src"), "rs", &mut files);
+    let relative = |file: PathBuf| file.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
+    files.into_iter().map(relative).collect()
+}
+
+fn collect(dir: &Path, kind: &str, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            collect(&path, kind, files);
+        } else if path.extension().is_some_and(|extension| extension == kind) {
             files.push(path);
         }
     }

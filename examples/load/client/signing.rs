@@ -1,9 +1,9 @@
 //! Signed requests as bytes, and session tokens. It uses the crate's own functions: the bench measures, tests prove.
 
 use balance_coordinator::config::Secret;
+use balance_coordinator::credentials::session_token::SessionKeys;
+use balance_coordinator::credentials::webhook;
 use balance_coordinator::domain::UserId;
-use balance_coordinator::http::session_token::SessionKeys;
-use balance_coordinator::http::signature;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -50,7 +50,7 @@ impl Signer {
     /// A whole request, ready to be written.
     pub fn request(&self, method: &str, path: &str, id: &str, body: &[u8]) -> Vec<u8> {
         let timestamp = (now_us() / 1_000_000).to_string();
-        let signature = signature::sign(&self.key, id, &timestamp, body);
+        let signature = webhook::sign(&self.key, id, &timestamp, body);
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: load\r\ncontent-type: application/json\r\nwebhook-id: {id}\r\n\
              webhook-timestamp: {timestamp}\r\nwebhook-signature: {signature}\r\ncontent-length: {}\r\n\r\n",

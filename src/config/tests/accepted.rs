@@ -1,9 +1,9 @@
 //! What is taken: defaults, layers, lists, currencies, and how it is shown.
 
-use super::super::check::{core_ranges, limit_ranges};
-use super::super::keys::{KEYS, Shape};
-use super::super::{DatabaseUrl, Settings, Sources, TelegramIdentity};
-use super::{SESSION, WEBHOOK, load, map};
+use crate::config::check::{core_ranges, limit_ranges};
+use crate::config::keys::{KEYS, Shape};
+use crate::config::tests::{SESSION, WEBHOOK, load, map};
+use crate::config::{DatabaseUrl, Settings, Sources, TelegramIdentity};
 use crate::domain::{Currencies, Kind};
 
 #[test]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::super::dev::{DEV_FILE, ensure_dev_file};
-use super::super::{ConfigError, Settings, Sources};
-use super::map;
+use crate::config::dev::{DEV_FILE, ensure_dev_file};
+use crate::config::tests::map;
+use crate::config::{ConfigError, Settings, Sources};
 
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).expect("is there").permissions().mode() & 0o7777

@@ -8,7 +8,7 @@ mod refused;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use super::{ConfigError, Settings, Sources};
+use crate::config::{ConfigError, Settings, Sources};
 
 /// A webhook secret of 24 bytes.
 pub(super) const WEBHOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

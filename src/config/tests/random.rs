@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::super::check::{core_ranges, limit_ranges};
-use super::super::keys::{KEYS, Shape};
-use super::super::{ConfigError, Settings};
-use super::{SESSION, WEBHOOK, load};
+use crate::config::check::{core_ranges, limit_ranges};
+use crate::config::keys::{KEYS, Shape};
+use crate::config::tests::{SESSION, WEBHOOK, load};
+use crate::config::{ConfigError, Settings};
 use crate::tests::{check_part, spoiled_text};
 
 /// Reading files costs more than parsing: so many times fewer cases.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::check::{core_ranges, limit_ranges};
-use super::super::keys::{KEYS, Shape};
-use super::super::{ConfigError, Settings, Sources};
-use super::{SESSION, load};
+use crate::config::check::{core_ranges, limit_ranges};
+use crate::config::keys::{KEYS, Shape};
+use crate::config::tests::{SESSION, load};
+use crate::config::{ConfigError, Settings, Sources};
 
 /// Stands for a secret: no error may show it.
 const CANARY: &str = "geheimgeheim";
@@ -192,7 +192,7 @@ fn too_many_of_anything_is_refused() {
     let many = |item: &str, count: usize| vec![item; count].join(",");
     for (name, value, key) in [
         ("BALANCE_AUTH__SESSION_SECRETS", many(SESSION, 17), "auth.session_secrets"),
-        ("BALANCE_AUTH__WEBHOOK_SECRETS", many(super::WEBHOOK, 17), "auth.webhook_secrets"),
+        ("BALANCE_AUTH__WEBHOOK_SECRETS", many(crate::config::tests::WEBHOOK, 17), "auth.webhook_secrets"),
         ("BALANCE_AUTH__ADMIN_TOKENS", many("t", 65), "auth.admin_tokens"),
         ("BALANCE_SERVER__ALLOWED_ORIGINS", many("*", 257), "server.allowed_origins"),
     ] {

@@ -1,7 +1,7 @@
 //! What administrators see of an actor.
 
-use super::rig::Rig;
 use crate::coordinator::messages::InspectResident;
+use crate::coordinator::tests::rig::Rig;
 use crate::domain::Kind;
 
 #[actix_rt::test]

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::coordinator::Registry;
-use crate::coordinator::messages::{AttachSession, Peer, SessionId, ToSession, ToUser};
-use crate::domain::{Amount, UserId};
+use crate::coordinator::messages::{AttachSession, Peer, ToSession, ToUser};
+use crate::coordinator::registry::Registry;
+use crate::domain::{Amount, SessionId, UserId};
 
 /// A session that only listens, and attaches again when it is told to.
 pub(super) struct Listener {

@@ -7,10 +7,11 @@ mod rig;
 
 use std::time::Duration;
 
-use super::messages::{Crash, DetachSession, InspectRegistry, Shutdown};
+use rig::{Rig, minutes};
+
+use crate::coordinator::messages::{Crash, DetachSession, InspectRegistry, Shutdown};
 use crate::domain::Kind;
 use crate::ledger::{Lane, PostError};
-use rig::{Rig, minutes};
 
 #[actix_rt::test]
 async fn a_snapshot_comes_first_and_a_direct_change_at_once() {

@@ -6,16 +6,17 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-use super::listener::{Listener, Stall};
-use super::memory_ledger::{MemoryLedger, entry};
 use crate::clock::Clock;
+use crate::coordinator::journal::Recent;
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, CloseSessions, Crash, Peer, PostAtomic, PostEntries, RefreshSession, Routable,
-    SessionId, ToUser,
+    AttachSession, CloseReason, CloseSessions, Crash, Peer, PostAtomic, PostEntries, RefreshSession, Routable, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
-use crate::coordinator::{Policy, Recent, Registry, Shared};
-use crate::domain::{Currencies, Kind, Outcome, UserId};
+use crate::coordinator::policy::{Policy, Shared};
+use crate::coordinator::registry::Registry;
+use crate::coordinator::tests::listener::{Listener, Stall};
+use crate::coordinator::tests::memory_ledger::{MemoryLedger, entry};
+use crate::domain::{Currencies, Kind, Outcome, SessionId, UserId};
 use crate::ledger::{Admission, EntryOutcome, Lane, PostError, Posted};
 use crate::telemetry::counters::Counters;
 

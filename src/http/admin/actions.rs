@@ -7,11 +7,11 @@ use tokio::sync::oneshot;
 
 use crate::coordinator::messages::{CloseReason, CloseSessions, PushNow, RetireActor, Retirement, ToUser};
 use crate::domain::UserId;
+use crate::http::admin::{Code, HttpState, Problem, no_answer};
+use crate::http::extract::admin::authorize;
+use crate::http::extract::path_user;
+use crate::http::users::{BalanceQuery, ask_balance, balance_json};
 use crate::ledger::AdminAction;
-
-use super::{Code, HttpState, Problem, authorize, no_answer};
-use crate::http::internal_reads::{BalanceQuery, ask_balance, balance_json, path_user};
-use crate::http::webhooks::unroutable;
 
 /// Lets the order in and writes it down.
 async fn ordered(request: &HttpRequest, state: &HttpState, action: &'static str) -> Result<UserId, Problem> {
@@ -39,7 +39,7 @@ pub(in crate::http) async fn refresh(
 pub(in crate::http) async fn push(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     let user_id = ordered(&request, &state, "push").await?;
     let (reply, answer) = oneshot::channel();
-    state.registry.try_send(ToUser { user_id, message: PushNow { reply } }).map_err(unroutable)?;
+    state.registry.try_send(ToUser { user_id, message: PushNow { reply } })?;
     let pushed = match tokio::time::timeout(state.timeout(), answer).await {
         Ok(Ok(pushed)) => pushed?,
         // Not resident: nobody is there to be told anything.
@@ -72,6 +72,6 @@ pub(in crate::http) async fn disconnect(
 ) -> Result<HttpResponse, Problem> {
     let user_id = ordered(&request, &state, "disconnect").await?;
     let message = CloseSessions(CloseReason::ClosedByAdministrator);
-    state.registry.try_send(ToUser { user_id, message }).map_err(unroutable)?;
+    state.registry.try_send(ToUser { user_id, message })?;
     Ok(HttpResponse::NoContent().finish())
 }

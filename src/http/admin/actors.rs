@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use crate::coordinator::messages::{InspectRegistry, InspectResident, Inspected, ListActors, ListSessions};
 use crate::coordinator::{ActorInspection, ActorSummary, SessionInspection};
 use crate::domain::UserId;
+use crate::http::admin::{Code, HttpState, Problem, no_answer, rows};
+use crate::http::extract::admin::authorize;
+use crate::http::extract::{path_user, query};
+use crate::http::users::{BalanceQuery, ask_balance, history};
 use crate::ledger::Lane;
 use crate::limits::INSPECTION_MS;
-
-use super::{Code, HttpState, Problem, authorize, no_answer, rows};
-use crate::http::internal_reads::{BalanceQuery, ask_balance, history, path_user, query};
 
 /// `GET /admin/v1/registry`
 pub(in crate::http) async fn registry(

@@ -5,7 +5,7 @@
 
 use actix_web::{HttpResponse, web};
 
-use super::{Code, Problem};
+use crate::http::admin::{Code, Problem};
 use crate::http::pages::page;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \

@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::coordinator::RecentQuery;
 use crate::coordinator::messages::ListRecent;
 use crate::domain::UserId;
+use crate::http::admin::{Code, HttpState, Problem, RowsQuery, no_answer, rows};
+use crate::http::extract::admin::authorize;
+use crate::http::extract::query;
 use crate::ledger::{AdminRecord, ConflictRecord};
-
-use super::{Code, HttpState, Problem, RowsQuery, authorize, no_answer, rows};
-use crate::http::internal_reads::query;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -22,24 +22,15 @@ use crate::clock;
 use crate::coordinator::RecentQuery;
 use crate::coordinator::messages::ListRecent;
 use crate::domain::UserId;
-use crate::http::connections::Activity;
-use crate::http::internal_reads::query;
+use crate::http::admin::actors::{inspect, totals};
+use crate::http::admin::{Code, HttpState, Problem, no_answer};
+use crate::http::connection::Activity;
+use crate::http::extract::admin::authorize;
+use crate::http::extract::query;
 use crate::limits::{
     LIVE_EVENTS_MAX, LIVE_FRESH_MS, LIVE_INTERVAL_MS, LIVE_LISTENERS_MAX, LIVE_SNAPSHOTS_MAX, LIVE_VIOLATIONS_MAX,
 };
-use crate::telemetry::counters::Level;
 use crate::telemetry::snapshot::CountersSnapshot;
-
-use super::actors::{inspect, totals};
-use super::{Code, HttpState, Problem, authorize, no_answer};
-
-/// What the listeners share.
-#[derive(Debug, Default)]
-pub(in crate::http) struct LiveBoard {
-    listeners: Level,
-    /// The latest snapshot, and when it was made: monotonic microseconds.
-    latest: Mutex<Option<(u64, Bytes)>>,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

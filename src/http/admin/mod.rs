@@ -5,50 +5,25 @@
 
 mod actions;
 mod actors;
+pub(crate) mod board;
 mod dashboard;
 mod lists;
 mod live;
 
-use std::net::{IpAddr, Ipv4Addr};
-
-use actix_web::HttpRequest;
 use serde::Deserialize;
-use subtle::ConstantTimeEq as _;
 
+use crate::http::problem::{Code, Problem};
+use crate::http::state::HttpState;
 use crate::ledger::LedgerError;
 use crate::limits::ADMIN_ROWS_MAX;
-
-use super::HttpState;
-use super::problem::{Code, Problem};
-use super::sign_in::bearer;
 
 pub(super) use actions::{disconnect, push, refresh, retire};
 pub(super) use actors::{actor, actors, entries, registry, sessions};
 pub(super) use dashboard::{asset, index};
 pub(super) use lists::{audit, canary, conflicts, events, log};
-pub(super) use live::{LiveBoard, live};
+pub(super) use live::live;
 
 const ROWS_DEFAULT: usize = 100;
-
-/// Who may come in, by name. Every token is compared, each in constant time; whoever fails too often has to wait.
-fn authorize<'a>(request: &HttpRequest, state: &'a HttpState) -> Result<&'a str, Problem> {
-    let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let now_us = state.clock.monotonic_us();
-    if state.admin_failures.is_blocked(address, now_us) {
-        return Err(Problem::new(Code::RateLimited, "too many failed sign-ins from this address"));
-    }
-    let given = bearer(request.headers()).unwrap_or_default().as_bytes();
-    let tokens = state.settings.auth.admin_tokens.iter();
-    let found = tokens.fold(None, |found, admin| {
-        let fits = bool::from(admin.token.expose().as_bytes().ct_eq(given));
-        if fits { Some(admin.name.as_str()) } else { found }
-    });
-    found.ok_or_else(|| {
-        // Full or not: it is told of its failure, and of the limit next time.
-        let _ = state.admin_failures.try_take(address, now_us);
-        Problem::new(Code::Unauthorized, "an administrator's bearer token is needed")
-    })
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,12 +3,11 @@
 use actix_http::ws::Item;
 
 use crate::coordinator::messages::{RefreshSession, ReportDisplayed};
+use crate::http::session::fragments::Assembly;
+use crate::http::session::frames::End;
+use crate::http::session::messages::ClientMessage;
+use crate::http::session::{Ctx, SessionActor, frames};
 use crate::limits::BAD_MESSAGES_MAX;
-
-use super::super::client_messages::ClientMessage;
-use super::super::fragments::Assembly;
-use super::super::session_frames::{self, End};
-use super::{Ctx, SessionActor};
 
 impl SessionActor {
     /// Whether a message is within the rate. The first one beyond is answered, the next one ends the session.
@@ -21,10 +20,7 @@ impl SessionActor {
         if std::mem::replace(&mut self.is_warned, true) {
             self.end(End::TooFast, ctx);
         } else {
-            ctx.text(session_frames::error(
-                "rate_limited",
-                "too many messages; the next one too many closes the session",
-            ));
+            ctx.text(frames::error("rate_limited", "too many messages; the next one too many closes the session"));
         }
         false
     }
@@ -43,7 +39,7 @@ impl SessionActor {
                 let session = self.attachment(true, ctx);
                 self.tell(user_id, RefreshSession { session, id }, ctx);
             }
-            Ok((ClientMessage::Ping { id }, _)) => ctx.text(session_frames::pong(id.as_deref())),
+            Ok((ClientMessage::Ping { id }, _)) => ctx.text(frames::pong(id.as_deref())),
             Ok((ClientMessage::Displayed { version }, user_id)) => {
                 self.tell(user_id, ReportDisplayed { session_id: self.id, version }, ctx);
             }
@@ -54,7 +50,7 @@ impl SessionActor {
 
     fn bad_message(&mut self, why: &str, ctx: &mut Ctx) {
         self.bad_messages += 1;
-        ctx.text(session_frames::error("invalid_message", why));
+        ctx.text(frames::error("invalid_message", why));
         if self.bad_messages >= BAD_MESSAGES_MAX {
             self.end(End::BadMessages, ctx);
         }

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::entry_body::{FIELDS, RawObject, parse_entry};
-use super::super::problem::Code;
 use crate::domain::{Amount, AmountError, Currencies, Kind, NewEntry, TonAddress, TxHash};
+use crate::http::entries::body::{FIELDS, RawObject, parse_entry};
+use crate::http::problem::Code;
 use crate::tests::{Members, check, spoiled};
 
 /// Names that are no field's, or only look like one's.

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::client_messages::ClientMessage;
-use super::super::sign_in::Credentials;
+use crate::http::extract::sign_in::Credentials;
+use crate::http::session::messages::ClientMessage;
 use crate::tests::{Members, check, spoiled_text};
 
 const NAMES: &[&str] = &["type", "id", "token", "init_data", "version", "user_id", "Type", "\\u0074ype"];

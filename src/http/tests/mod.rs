@@ -2,6 +2,4 @@
 
 mod entry_bodies;
 mod messages;
-mod signatures;
 mod small_bodies;
-mod tokens;

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::super::internal_reads::parse_body;
-use super::super::problem::Code;
+use crate::http::extract::parse_body;
+use crate::http::problem::Code;
 use crate::tests::{Members, check, spoiled};
 
 #[derive(Debug, Deserialize)]

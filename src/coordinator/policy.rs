@@ -1,0 +1,70 @@
+//! What every actor of the coordinator uses: the ledger, the clock, the policy, the counters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::coordinator::journal::Recent;
+use crate::coordinator::pacing::{Intervals, Mode};
+use crate::domain::{Currencies, Kind};
+use crate::ledger::Ledger;
+use crate::telemetry::counters::Counters;
+
+/// The settings that decide when somebody is told what. Durations are in the unit of their name.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// When pushes are due.
+    pub intervals: Intervals,
+    /// Kinds that are pushed at once.
+    pub direct_kinds: Vec<Kind>,
+    /// How long a cached balance is trusted.
+    pub cache_ttl_us: u64,
+    /// Resident actors without a session.
+    pub cache_entries_max: usize,
+    /// How often old ones are retired, in milliseconds.
+    pub cache_sweep_ms: u64,
+    /// Sessions of one user; the oldest makes room.
+    pub sessions_per_user_max: usize,
+    /// Whoever asks for a balance is answered within it, whatever the ledger does.
+    pub answer_within: Duration,
+    /// When a client told of an outage may ask again, in milliseconds.
+    pub retry_after_ms: u64,
+}
+
+/// Shared by the registry and all its actors.
+pub struct Shared {
+    /// Where entries go and balances come from.
+    pub ledger: Arc<dyn Ledger>,
+    /// The time.
+    pub clock: Clock,
+    /// The currencies, for what is shown.
+    pub currencies: Currencies,
+    /// The ledger's epoch.
+    pub epoch: String,
+    /// When somebody is told what.
+    pub policy: Policy,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// What happened lately.
+    pub recent: Recent,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("epoch", &self.epoch).field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// How a change of this kind is pushed.
+    pub fn mode_of(&self, kind: Kind) -> Mode {
+        if self.policy.direct_kinds.contains(&kind) { Mode::Direct } else { Mode::Paced }
+    }
+
+    /// The monotonic time of a commit that the wall tells: never in the future, and never further back than a push may
+    /// wait, so that a wall that was set does not bend the pacing.
+    pub fn monotonic_of(&self, committed_at_us: i64) -> u64 {
+        let age_us = u64::try_from(self.clock.now_us() - committed_at_us).unwrap_or(0);
+        self.clock.monotonic_us().saturating_sub(age_us.min(self.policy.intervals.min_interval_us))
+    }
+}

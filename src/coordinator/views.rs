@@ -1,0 +1,179 @@
+//! How actors and the registry look from inside, for administrators. Serialised as they are.
+
+use serde::Serialize;
+
+use crate::clock;
+use crate::coordinator::pacing::{Mode, Rule};
+use crate::coordinator::policy::Shared;
+use crate::coordinator::registry::gauge::Gauge;
+use crate::domain::{SessionId, UserId};
+use crate::limits::ACTOR_MAILBOX_MAX;
+
+/// `GET /admin/v1/registry`, the coordinator's part.
+#[derive(Debug, Clone, Serialize)]
+pub struct RegistryTotals {
+    /// Resident actors.
+    pub actors: usize,
+    /// Of them, those with at least one session.
+    pub actors_with_sessions: usize,
+    /// Of them, those without.
+    pub actors_idle: usize,
+    /// Actors that died and were made again, since the start.
+    pub actors_rebuilt: u64,
+    /// Open WebSockets.
+    pub sessions: u64,
+    /// Balances answered from memory, since the start.
+    pub cache_hits: u64,
+    /// Balances that had to be read, since the start.
+    pub cache_misses: u64,
+    /// Actors retired because too many were resident, since the start.
+    pub cache_evictions: u64,
+    /// Hits among hits and misses; 0 before the first.
+    pub cache_hit_ratio: f64,
+    /// Direct pushes, per user, since the start.
+    pub pushes_direct: u64,
+    /// Paced pushes, per user, since the start.
+    pub pushes_paced: u64,
+    /// The ledger's epoch.
+    pub epoch: String,
+}
+
+impl RegistryTotals {
+    pub(super) fn new(shared: &Shared, with_sessions: usize, idle: usize) -> Self {
+        let counters = &shared.counters;
+        let (hits, misses) = (counters.cache_hits.get(), counters.cache_misses.get());
+        Self {
+            actors: with_sessions + idle,
+            actors_with_sessions: with_sessions,
+            actors_idle: idle,
+            actors_rebuilt: counters.actors_rebuilt.get(),
+            sessions: counters.sessions.get(),
+            cache_hits: hits,
+            cache_misses: misses,
+            cache_evictions: counters.cache_evictions.get(),
+            cache_hit_ratio: if hits + misses == 0 { 0.0 } else { hits as f64 / (hits + misses) as f64 },
+            pushes_direct: counters.pushes.direct.get(),
+            pushes_paced: counters.pushes.paced.get(),
+            epoch: shared.epoch.clone(),
+        }
+    }
+}
+
+/// A row of `GET /admin/v1/actors`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ActorSummary {
+    /// Whose actor.
+    pub user_id: UserId,
+    /// Sessions attached.
+    pub sessions: usize,
+    /// Entries committed through it since it is resident.
+    pub entries: u64,
+    /// How long nothing was routed to it.
+    pub idle_ms: u64,
+}
+
+/// `GET /admin/v1/actors/{user_id}`: one actor, from inside its mailbox.
+#[derive(Debug, Serialize)]
+pub struct ActorInspection {
+    pub(super) user_id: UserId,
+    /// It did not answer: this is what is known from outside.
+    pub(super) stale: bool,
+    pub(super) observed_at: String,
+    pub(super) balances: Option<serde_json::Value>,
+    pub(super) version: Option<i64>,
+    pub(super) verified_at: Option<String>,
+    pub(super) age_ms: Option<u64>,
+    pub(super) pending: Option<PendingInspection>,
+    pub(super) last_push_at: Option<String>,
+    pub(super) in_flight: usize,
+    pub(super) sessions_attached: usize,
+    pub(super) sessions: Vec<SessionInspection>,
+    pub(super) mailbox: MailboxInspection,
+    pub(super) counters: ActorCounters,
+    pub(super) events: Vec<EventInspection>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct EventInspection {
+    pub(super) at: String,
+    pub(super) what: &'static str,
+    pub(super) version: i64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PendingInspection {
+    pub(super) first: Option<String>,
+    pub(super) last: String,
+    pub(super) entries: i64,
+    pub(super) next_push_in_ms: Option<u64>,
+    pub(super) next_push_at: Option<String>,
+    pub(super) waits_for: Option<Rule>,
+    pub(super) mode: Option<Mode>,
+    /// Why no time is set for it.
+    pub(super) held_by: Option<Hold>,
+}
+
+/// Why changes that wait are not due at any time.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Hold {
+    /// A session has not had its snapshot, which will tell of them.
+    Snapshot,
+    /// Every session has been sent this version by a `balance`; they are counted into the next push.
+    KnownToSessions,
+}
+
+/// One session, as its actor sees it.
+#[derive(Debug, Serialize)]
+pub struct SessionInspection {
+    pub(super) id: SessionId,
+    pub(super) connected_at: String,
+    pub(super) last_version: i64,
+    pub(super) displayed_version: i64,
+    pub(super) address: Option<std::net::IpAddr>,
+    pub(super) user_agent: Option<String>,
+    pub(super) is_lagging: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct MailboxInspection {
+    pub(super) queued: usize,
+    pub(super) capacity: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ActorCounters {
+    pub(super) entries: u64,
+    pub(super) version_waiters: usize,
+    pub(super) is_stale: Option<bool>,
+}
+
+impl ActorInspection {
+    /// As the registry sees it, without asking.
+    pub(super) fn from_outside(user_id: UserId, gauge: &Gauge, shared: &Shared) -> Self {
+        let (now_us, now_at_us) = (shared.clock.monotonic_us(), shared.clock.now_us());
+        let ago = |us: u64| clock::rfc3339(now_at_us.saturating_sub_unsigned(now_us.saturating_sub(us)));
+        let verified_us = gauge.verified_us.get();
+        Self {
+            user_id,
+            stale: true,
+            observed_at: clock::rfc3339(now_at_us),
+            balances: None,
+            version: verified_us.map(|_| gauge.version.get()),
+            verified_at: verified_us.map(ago),
+            age_ms: verified_us.map(|us| now_us.saturating_sub(us) / 1000),
+            pending: None,
+            last_push_at: gauge.last_push_us.get().map(ago),
+            in_flight: gauge.in_flight.get(),
+            sessions_attached: gauge.sessions.get(),
+            sessions: Vec::new(),
+            mailbox: MailboxInspection { queued: gauge.queued.get(), capacity: ACTOR_MAILBOX_MAX },
+            counters: ActorCounters {
+                entries: gauge.entries.get(),
+                version_waiters: gauge.version_waiters.get(),
+                is_stale: None,
+            },
+            events: Vec::new(),
+        }
+    }
+}

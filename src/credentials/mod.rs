@@ -1,0 +1,8 @@
+//! Who may come in: webhook signatures, session tokens, Telegram's init data. Knows neither HTTP nor SQL.
+
+pub mod session_token;
+pub(crate) mod telegram;
+pub mod webhook;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! Credentials, random and spoiled, beside readers that were written another way.
+
+mod signatures;
+mod tokens;

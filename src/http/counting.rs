@@ -1,0 +1,166 @@
+//! Counts and times requests, by the pattern of their route: never by the path that somebody sent.
+//!
+//! The handles of a route are made with its first request on a worker, and stay with the route.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest, web};
+use prometheus::{Histogram, IntCounter};
+use smallvec::SmallVec;
+
+use crate::http::connection::Activity;
+use crate::http::problem::Code;
+use crate::http::session::frames::End;
+use crate::http::state::HttpState;
+use crate::telemetry::counters::{Counters, seconds};
+
+/// The route of a path that is none.
+const OTHER: &str = "other";
+
+/// Where a WebSocket begins.
+const WS: &str = "/ws";
+
+/// What is posted there are entries.
+const WEBHOOKS: [&str; 5] = [
+    "/internal/v1/deposits",
+    "/internal/v1/rewards",
+    "/internal/v1/withdrawals",
+    "/internal/v1/adjustments",
+    "/internal/v1/batch",
+];
+
+/// Why a webhook can be refused.
+const WEBHOOK_CODES: [Code; 21] = [
+    Code::InvalidJson,
+    Code::MissingSignature,
+    Code::InvalidSignature,
+    Code::TimestampOutOfRange,
+    Code::UnknownUser,
+    Code::MethodNotAllowed,
+    Code::RequestTimeout,
+    Code::IdempotencyConflict,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::InvalidField,
+    Code::UnknownField,
+    Code::UnknownCurrency,
+    Code::InvalidAmount,
+    Code::InvalidTxHash,
+    Code::InsufficientFunds,
+    Code::AmountOverflow,
+    Code::BatchTooLarge,
+    Code::Overloaded,
+    Code::LedgerUnavailable,
+    Code::ShuttingDown,
+];
+
+/// Why an upgrade can be refused.
+const WS_CODES: [Code; 5] =
+    [Code::OriginNotAllowed, Code::MethodNotAllowed, Code::UpgradeRequired, Code::Overloaded, Code::ShuttingDown];
+
+/// Why a session that was opened is not let in.
+const WS_ENDS: [End; 2] = [End::Unauthenticated, End::TokenExpired];
+
+/// What can be refused begins with zero, so that the first time shows.
+pub(super) fn prepare(counters: &Counters) {
+    for code in WEBHOOK_CODES {
+        counters.webhook_rejected.with_label_values(&[code.as_str()]);
+    }
+    for code in WS_CODES.map(Code::as_str).into_iter().chain(WS_ENDS.map(|end| end.frame().1)) {
+        counters.ws_rejected.with_label_values(&[code]);
+    }
+}
+
+/// Which listener a worker belongs to, as it is counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listener(pub &'static str);
+
+/// Kept with each route, for its handles.
+#[derive(Debug, Default)]
+pub(super) struct Route(OnceCell<Handles>);
+
+#[derive(Debug)]
+struct Handles {
+    pattern: String,
+    listener: &'static str,
+    seconds: Histogram,
+    /// By status; a route has few.
+    requests: RefCell<SmallVec<[(u16, IntCounter); 4]>>,
+}
+
+impl Handles {
+    fn new(counters: &Counters, request: &HttpRequest) -> Self {
+        let listener = request.app_data::<Listener>().map_or(OTHER, |listener| listener.0);
+        let pattern = request.match_pattern().unwrap_or_else(|| OTHER.to_owned());
+        let seconds = counters.http_seconds.with_label_values(&[listener, &pattern]);
+        Self { seconds, requests: RefCell::default(), pattern, listener }
+    }
+
+    fn count(&self, counters: &Counters, status: u16, took_us: u64) {
+        self.seconds.observe(seconds(took_us));
+        let mut requests = self.requests.borrow_mut();
+        if let Some((_, counter)) = requests.iter().find(|(known, _)| *known == status) {
+            return counter.inc();
+        }
+        let labels = [self.listener, &self.pattern, &status.to_string()];
+        let counter = counters.http_requests.with_label_values(&labels);
+        counter.inc();
+        requests.push((status, counter));
+    }
+
+    fn refused(&self, counters: &Counters, code: Code) {
+        if self.pattern == WS {
+            counters.ws_rejected.with_label_values(&[code.as_str()]).inc();
+        } else if WEBHOOKS.contains(&self.pattern.as_str()) {
+            counters.webhook_rejected.with_label_values(&[code.as_str()]).inc();
+        }
+    }
+}
+
+/// Counts an answered request.
+pub(super) fn count<B>(counters: &Counters, response: &ServiceResponse<B>, took_us: u64) {
+    let request = response.request();
+    let new;
+    let handles = match request.app_data::<Route>() {
+        Some(route) => route.0.get_or_init(|| Handles::new(counters, request)),
+        // It was answered before its route was found, or it has none.
+        None => {
+            new = Handles::new(counters, request);
+            &new
+        }
+    };
+    handles.count(counters, response.status().as_u16(), took_us);
+    if let Some(code) = response.response().extensions().get::<Code>() {
+        handles.refused(counters, *code);
+    }
+}
+
+/// Counts requests, those under way apart, and asks clients to leave while the service is stopping.
+pub(super) async fn middleware<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let state: Option<Arc<HttpState>> =
+        request.app_data::<web::Data<HttpState>>().map(|data| data.clone().into_inner());
+    let guard = state.as_ref().map(|state| state.count_request());
+    let begun_us = state.as_ref().map(|state| state.clock.monotonic_us());
+    let connection: Option<Rc<Activity>> = request.conn_data().cloned();
+    connection.iter().for_each(|connection| connection.begin());
+    let response = next.call(request).await;
+    connection.iter().for_each(|connection| connection.end());
+    let mut response = response?;
+    if let (Some(state), Some(begun_us)) = (&state, begun_us) {
+        let took_us = state.clock.monotonic_us().saturating_sub(begun_us);
+        count(&state.counters, &response, took_us);
+    }
+    if state.is_some_and(|state| state.is_stopping()) {
+        response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    drop(guard);
+    Ok(response)
+}

@@ -1,0 +1,209 @@
+//! `POST /internal/v1/batch`: entries of any kind and any users in one request.
+//!
+//! One bad item never stops the others, unless `?atomic=true` makes it all or nothing. When the ledger could not take
+//! some items in, or their outcome is unknown, the whole request is answered 503: sending it again is always safe.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use actix_web::body::{MessageBody, SizedStream};
+use actix_web::http::header::ContentType;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use crate::background::breathe;
+use crate::clock::Deadline;
+use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries, ToUser};
+use crate::domain::{NewEntry, UserId};
+use crate::http::entries::items;
+use crate::http::entries::items::Placed;
+use crate::http::entries::results::{ItemKey, ItemResult, answer, collect, outcomes};
+use crate::http::extract::query;
+use crate::http::extract::signed::{check_json, read_admitted, signed, verify};
+use crate::http::problem::Problem;
+use crate::http::state::HttpState;
+use crate::ledger::{Lane, PostError, Posted};
+use crate::limits::{ANSWER_PIECE_BYTES, BATCH_SHORT_BYTES, BATCH_SLICE_ENTRIES, POSTING_ENTRIES_MAX};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchQuery {
+    #[serde(default)]
+    atomic: bool,
+}
+
+/// A batch that is ready to be posted, beside the results of its items that are no entries.
+enum Ready {
+    Atomic(Placed),
+    Each(Option<Each>),
+}
+
+/// The endpoint.
+pub(crate) async fn batch(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    signed(request.headers())?;
+    let mut room = state.bulk.room();
+    let body = read_admitted(payload, state.settings.limits.batch_body_bytes, |bytes| room.take(bytes)).await?;
+    let (reader, headers, asked) = (state.clone(), request.headers().clone(), query(&request));
+    let is_short = body.len() <= BATCH_SHORT_BYTES;
+    let reading = move || {
+        // Until the body is not needed any more.
+        let _room = room;
+        verify(&signed(&headers)?, &reader, &body)?;
+        check_json(&headers)?;
+        let BatchQuery { atomic } = asked?;
+        let (valid, results) = items::parse(&reader, &body)?;
+        let ready = if atomic { Ready::Atomic(valid) } else { Ready::Each(split_by_user(&reader, valid)?) };
+        Ok((ready, results))
+    };
+    match state.bulk.read(is_short, state.timeout(), reading).await? {
+        (Ready::Atomic(valid), results) => post_atomic(&state, valid, results).await,
+        (Ready::Each(Some(each)), results) => post_each(&state, each, results).await,
+        (Ready::Each(None), results) => Ok(HttpResponse::Ok().json(answer(&results))),
+    }
+}
+
+/// The items of a posting, with their places in the batch.
+type Keys = Vec<(usize, ItemKey)>;
+
+/// A posting for each user, or several, and who waits for them.
+struct Each {
+    messages: Vec<ToUser<PostEntries>>,
+    parts: Vec<(Keys, oneshot::Receiver<Posted>)>,
+    deadline: Deadline,
+}
+
+/// The items of one user that go together.
+struct UserGroup {
+    user_id: UserId,
+    keys: Keys,
+    entries: Vec<NewEntry>,
+}
+
+/// `None` without any item.
+fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Problem> {
+    if valid.is_empty() {
+        return Ok(None);
+    }
+    let (mut permit, deadline) = state.admit(Lane::Bulk, valid.len())?;
+    // The newest posting of each user, by its place in `groups`.
+    let mut places: HashMap<UserId, usize> = HashMap::new();
+    let mut groups: Vec<UserGroup> = Vec::new();
+    for (index, entry) in valid {
+        breathe();
+        let user_id = entry.user_id;
+        let place = places.get(&user_id).copied().filter(|place| groups[*place].entries.len() < POSTING_ENTRIES_MAX);
+        let place = place.unwrap_or_else(|| {
+            groups.push(UserGroup { user_id, keys: Vec::new(), entries: Vec::new() });
+            places.insert(user_id, groups.len() - 1);
+            groups.len() - 1
+        });
+        groups[place].keys.push((index, ItemKey::from(&entry)));
+        groups[place].entries.push(entry);
+    }
+    let mut messages = Vec::with_capacity(groups.len());
+    let mut parts = Vec::with_capacity(groups.len());
+    for UserGroup { user_id, keys, entries } in groups {
+        let (reply, answer) = oneshot::channel();
+        let permit = permit.split(entries.len());
+        parts.push((keys, answer));
+        messages.push(ToUser { user_id, message: PostEntries { entries, lane: Lane::Bulk, deadline, permit, reply } });
+    }
+    Ok(Some(Each { messages, parts, deadline }))
+}
+
+/// Each user's items in their order, through that user's actor.
+async fn post_each(
+    state: &web::Data<HttpState>,
+    Each { messages, parts, deadline }: Each,
+    mut results: Vec<ItemResult>,
+) -> Result<HttpResponse, Problem> {
+    let is_short = messages.len() <= BATCH_SLICE_ENTRIES;
+    let all = async {
+        send_in_slices(state, messages).await?;
+        let mut decided = Vec::with_capacity(parts.len());
+        // The last one first: by then the others are there, and this task is not woken for each of them.
+        for (keys, posted) in parts.into_iter().rev() {
+            let outcomes = outcomes(keys.len(), posted.await.ok())?;
+            decided.push((keys, outcomes));
+        }
+        Ok::<_, Problem>(decided)
+    };
+    let answered = tokio::time::timeout_at(deadline.instant(), all).await;
+    let decided = answered.unwrap_or(Err(PostError::Unavailable.into()))?;
+    let writer = state.clone();
+    let writing = move || {
+        for (keys, outcomes) in decided {
+            breathe();
+            collect(&mut results, keys, &outcomes, &writer.settings.currencies);
+        }
+        results.sort_unstable_by_key(|result| result.index);
+        Ok(serde_json::to_vec(&answer(&results)).expect("numbers and texts"))
+    };
+    let body = state.bulk.write(is_short, writing).await?;
+    let mut answer = HttpResponse::Ok();
+    answer.content_type(ContentType::json());
+    Ok(if body.len() <= ANSWER_PIECE_BYTES { answer.body(body) } else { answer.body(in_pieces(body)) })
+}
+
+/// A long body, written piece by piece: some kernels let nobody else have the processor until a write is done.
+fn in_pieces(body: Vec<u8>) -> impl MessageBody {
+    let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    let pieces = stream::unfold(Bytes::from(body), async |mut rest| {
+        if rest.is_empty() {
+            return None;
+        }
+        tokio::task::yield_now().await;
+        let piece = rest.split_to(rest.len().min(ANSWER_PIECE_BYTES));
+        Some((Ok::<_, Infallible>(piece), rest))
+    });
+    SizedStream::new(length, Box::pin(pieces))
+}
+
+/// Lets the messages of others through between the slices, but not those of other large batches: they would all be done
+/// at about the same time, and the ledger have nothing to do until the next ones are read.
+async fn send_in_slices(state: &HttpState, messages: Vec<ToUser<PostEntries>>) -> Result<(), Problem> {
+    let is_large = messages.len() > BATCH_SLICE_ENTRIES;
+    let _turn = if is_large { Some(state.bulk.sending_turn().await?) } else { None };
+    let mut messages = messages.into_iter();
+    loop {
+        let slice: Vec<_> = messages.by_ref().take(BATCH_SLICE_ENTRIES).collect();
+        if slice.is_empty() {
+            return Ok(());
+        }
+        state.registry.send(PostBatch(slice)).await.map_err(|_| PostError::Unavailable)?;
+    }
+}
+
+/// All items in one transaction, or none.
+async fn post_atomic(state: &HttpState, valid: Placed, mut results: Vec<ItemResult>) -> Result<HttpResponse, Problem> {
+    let (keys, entries): (Vec<_>, Vec<_>) =
+        valid.into_iter().map(|(index, entry)| ((index, ItemKey::from(&entry)), entry)).unzip();
+    if results.is_empty() {
+        let (permit, deadline) = state.admit(Lane::Bulk, entries.len())?;
+        let (reply, answer) = oneshot::channel();
+        state.registry.try_send(PostAtomic { entries, deadline, permit, reply })?;
+        let answered = tokio::time::timeout_at(deadline.instant(), answer).await;
+        let outcomes = outcomes(keys.len(), answered.ok().and_then(Result::ok))?;
+        collect(&mut results, keys, &outcomes, &state.settings.currencies);
+    } else {
+        let spared = |(index, key): (usize, ItemKey)| ItemResult::new(index, Some(key.event_id), "not_applied");
+        results.extend(keys.into_iter().map(spared));
+    }
+    results.sort_unstable_by_key(|result| result.index);
+    match results.iter().find_map(|result| Some((result.index, result.problem.clone()?))) {
+        None => Ok(HttpResponse::Ok().json(answer(&results))),
+        Some((index, problem)) => {
+            let results = serde_json::to_value(&results).unwrap_or_default();
+            let field =
+                problem.field_name().map_or_else(|| format!("entries[{index}]"), |f| format!("entries[{index}].{f}"));
+            Err(problem.field(field).with("results", results))
+        }
+    }
+}

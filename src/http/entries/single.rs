@@ -1,0 +1,112 @@
+//! The signed webhooks that post one entry each. An answer of 200 is sent only after the entry is durable.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::coordinator::Shown;
+use crate::coordinator::messages::{PostEntries, ToUser};
+use crate::domain::{Balances, EventId, Kind, NewEntry, Outcome, Recorded, UserId};
+use crate::http::entries::body::{RawObject, parse_entry};
+use crate::http::entries::{count_rejected, refusal};
+use crate::http::extract::signed::read_signed_json;
+use crate::http::problem::Problem;
+use crate::http::state::HttpState;
+use crate::ledger::{EntryOutcome, Lane, PostError};
+
+/// The answer to one entry.
+#[derive(Debug, Serialize)]
+struct Receipt<'a> {
+    event_id: &'a EventId,
+    user_id: UserId,
+    version: i64,
+    duplicate: bool,
+    balances: Shown<'a>,
+    committed_at: String,
+}
+
+/// `POST /internal/v1/deposits`
+pub(crate) async fn deposits(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    post(request, payload, state, Kind::Deposit).await
+}
+
+/// `POST /internal/v1/rewards`
+pub(crate) async fn rewards(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    post(request, payload, state, Kind::Reward).await
+}
+
+/// `POST /internal/v1/withdrawals`
+pub(crate) async fn withdrawals(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    post(request, payload, state, Kind::Withdrawal).await
+}
+
+/// `POST /internal/v1/adjustments`
+pub(crate) async fn adjustments(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    post(request, payload, state, Kind::Adjustment).await
+}
+
+async fn post(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<HttpState>,
+    kind: Kind,
+) -> Result<HttpResponse, Problem> {
+    let body = read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
+    let object = RawObject::parse(&body)?;
+    let entry = parse_entry(&object, kind, false, &state.settings.currencies)
+        .inspect_err(|_| count_rejected(&state, Some(kind)))?;
+    let (event_id, user_id, currency) = (entry.event_id.clone(), entry.user_id, entry.currency);
+    let (outcome, committed_at_us) = commit(&state, entry).await?;
+    let (version, balances, committed_at_us, duplicate) = match outcome {
+        Outcome::Accepted { version, balances } => (version, balances, committed_at_us, false),
+        Outcome::Duplicate(first) => (first.version, balances_at(&state, &first).await?, first.committed_at_us, true),
+        refused => {
+            let decimals = state.settings.currencies.get(currency).decimals;
+            return Err(refusal(&refused, |available| available.display(decimals).to_string()));
+        }
+    };
+    let balances = Shown(&state.settings.currencies, &balances);
+    let committed_at = clock::rfc3339(committed_at_us);
+    Ok(HttpResponse::Ok().json(Receipt { event_id: &event_id, user_id, version, duplicate, balances, committed_at }))
+}
+
+/// Sends one entry through its user's actor and waits for the commit.
+async fn commit(state: &HttpState, entry: NewEntry) -> Result<(Outcome, i64), Problem> {
+    let (permit, deadline) = state.admit(Lane::Single, 1)?;
+    let user_id = entry.user_id;
+    let (reply, answer) = oneshot::channel();
+    let message = PostEntries { entries: vec![entry], lane: Lane::Single, deadline, permit, reply };
+    state.registry.try_send(ToUser { user_id, message })?;
+    let unknown = |_| Problem::from(PostError::Unavailable);
+    let posted = tokio::time::timeout_at(deadline.instant(), answer)
+        .await
+        .map_err(|_| Problem::from(PostError::Unavailable))?
+        .map_err(unknown)?;
+    match posted.outcomes.into_iter().next() {
+        Some(EntryOutcome::Decided { outcome, committed_at_us }) => Ok((outcome, committed_at_us)),
+        Some(EntryOutcome::Failed(error)) => Err(error.into()),
+        Some(EntryOutcome::NotApplied) | None => Err(PostError::Unavailable.into()),
+    }
+}
+
+/// The balances as they were when a duplicate's first was answered. Its own answer does not depend on what came later.
+async fn balances_at(state: &HttpState, first: &Recorded) -> Result<Balances, Problem> {
+    Ok(state.ledger.balances_at(first.user_id, first.version).await?)
+}

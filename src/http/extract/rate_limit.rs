@@ -1,0 +1,126 @@
+//! Token buckets: for the messages of one session, and for the failures of one address.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+
+use lru::LruCache;
+
+/// How fast a bucket fills, and how much it holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate {
+    pub per_s: u32,
+    pub burst: u32,
+}
+
+/// A bucket that begins full. Holds millionths of a permit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bucket {
+    micro_permits: u64,
+    filled_us: u64,
+}
+
+const MICRO: u64 = 1_000_000;
+
+impl Bucket {
+    pub(crate) fn full(rate: Rate, now_us: u64) -> Self {
+        Self { micro_permits: u64::from(rate.burst) * MICRO, filled_us: now_us }
+    }
+
+    fn fill(&mut self, rate: Rate, now_us: u64) {
+        // One permit a second is one millionth of it a microsecond.
+        let gained = now_us.saturating_sub(self.filled_us).saturating_mul(rate.per_s.into());
+        self.micro_permits = self.micro_permits.saturating_add(gained).min(u64::from(rate.burst) * MICRO);
+        self.filled_us = now_us;
+    }
+
+    pub(crate) fn try_take(&mut self, rate: Rate, now_us: u64) -> bool {
+        self.fill(rate, now_us);
+        let left = self.micro_permits.checked_sub(MICRO);
+        self.micro_permits = left.unwrap_or(self.micro_permits);
+        left.is_some()
+    }
+
+    fn is_empty(&mut self, rate: Rate, now_us: u64) -> bool {
+        self.fill(rate, now_us);
+        self.micro_permits < MICRO
+    }
+}
+
+/// Failures of an address.
+pub(crate) const FAILURES: Rate = Rate { per_s: 1, burst: 20 };
+
+/// Sign-ins of an address, good or bad: behind a proxy it is that of everybody.
+pub(crate) const SIGN_INS: Rate = Rate { per_s: 50, burst: 500 };
+
+/// Addresses remembered; the least recently seen is forgotten first.
+const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+
+/// A bucket for each address: slows down whoever comes, or guesses, too often.
+#[derive(Debug)]
+pub(crate) struct AddressLimit {
+    rate: Rate,
+    buckets: Mutex<LruCache<IpAddr, Bucket>>,
+}
+
+impl AddressLimit {
+    pub(crate) fn new(rate: Rate) -> Self {
+        Self { rate, buckets: Mutex::new(LruCache::new(ADDRESSES_MAX)) }
+    }
+
+    /// Whether the bucket of the address is empty now.
+    pub(super) fn is_blocked(&self, address: IpAddr, now_us: u64) -> bool {
+        self.with(address, now_us, |bucket| bucket.is_empty(self.rate, now_us))
+    }
+
+    /// Counts one; false when it is one too many.
+    pub(crate) fn try_take(&self, address: IpAddr, now_us: u64) -> bool {
+        self.with(address, now_us, |bucket| bucket.try_take(self.rate, now_us))
+    }
+
+    fn with(&self, address: IpAddr, now_us: u64, act: impl FnOnce(&mut Bucket) -> bool) -> bool {
+        // A panic while it was held leaves at worst a bucket that is too full.
+        let mut buckets = self.buckets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        act(buckets.get_or_insert_mut(network(address), || Bucket::full(self.rate, now_us)))
+    }
+}
+
+/// Whom an address stands for: of IPv6, everybody has a whole /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let rate = Rate { per_s: 20, burst: 40 };
+        let mut bucket = Bucket::full(rate, 0);
+        assert_eq!((0..100).filter(|_| bucket.try_take(rate, 0)).count(), 40);
+        assert_eq!((0..100).filter(|_| bucket.try_take(rate, 100_000)).count(), 2);
+        assert_eq!((0..100).filter(|_| bucket.try_take(rate, 1_000_000_000)).count(), 40);
+    }
+
+    #[test]
+    fn an_address_that_fails_is_blocked_alone_and_for_a_while() {
+        let limit = AddressLimit::new(FAILURES);
+        let (one, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        (0..FAILURES.burst).for_each(|_| assert!(limit.try_take(one, 0)));
+        assert!(limit.is_blocked(one, 0) && !limit.is_blocked(other, 0));
+        assert!(!limit.is_blocked(one, 1_000_000));
+    }
+
+    #[test]
+    fn an_address_of_ipv6_stands_for_its_network() {
+        let network = |text: &str| network(text.parse().expect("an address")).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("2001:db8:1:3:3:4:5:6"), "2001:db8:1:3::");
+        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("192.0.2.1"), "192.0.2.1");
+    }
+}

@@ -1,0 +1,156 @@
+//! What a session says of its own accord: the greeting, `pong`, errors, and why it closes.
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::config::Settings;
+use crate::coordinator::messages::CloseReason;
+use crate::domain::{SessionId, UserId};
+use crate::http::extract::sign_in::SignInError;
+
+/// The subprotocol of this service.
+pub(super) const PROTOCOL: &str = "balance.v1";
+
+/// Close codes and reasons on the wire.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End {
+    GoingAway,
+    Protocol,
+    UnsupportedData,
+    InvalidUtf8,
+    TooBig,
+    Overloaded,
+    HeartbeatLost,
+    TooFast,
+    BadMessages,
+    Unauthenticated,
+    TokenExpired,
+    TooManySessions,
+    ClosedByAdministrator,
+}
+
+impl End {
+    /// Every one.
+    pub(super) const ALL: [Self; 13] = [
+        Self::GoingAway,
+        Self::Protocol,
+        Self::UnsupportedData,
+        Self::InvalidUtf8,
+        Self::TooBig,
+        Self::Overloaded,
+        Self::HeartbeatLost,
+        Self::TooFast,
+        Self::BadMessages,
+        Self::Unauthenticated,
+        Self::TokenExpired,
+        Self::TooManySessions,
+        Self::ClosedByAdministrator,
+    ];
+
+    /// Code and reason.
+    pub(crate) const fn frame(self) -> (u16, &'static str) {
+        match self {
+            Self::GoingAway => (1001, "going_away"),
+            Self::Protocol => (1002, "protocol_error"),
+            Self::UnsupportedData => (1003, "unsupported_data"),
+            Self::InvalidUtf8 => (1007, "invalid_utf8"),
+            Self::TooBig => (1009, "message_too_big"),
+            Self::Overloaded => (1013, "overloaded"),
+            Self::HeartbeatLost => (4408, "heartbeat_lost"),
+            Self::TooFast => (4429, "too_fast"),
+            Self::BadMessages => (4500, "bad_messages"),
+            Self::Unauthenticated => (4501, "unauthenticated"),
+            Self::TokenExpired => (4501, "token_expired"),
+            Self::TooManySessions => (4509, "too_many_sessions"),
+            Self::ClosedByAdministrator => (4510, "closed_by_administrator"),
+        }
+    }
+}
+
+impl From<CloseReason> for End {
+    fn from(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::GoingAway => Self::GoingAway,
+            CloseReason::Overloaded => Self::Overloaded,
+            CloseReason::TooManySessions => Self::TooManySessions,
+            CloseReason::ClosedByAdministrator => Self::ClosedByAdministrator,
+        }
+    }
+}
+
+impl From<SignInError> for End {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Invalid | SignInError::Unknown => Self::Unauthenticated,
+            SignInError::Expired => Self::TokenExpired,
+            // Its credentials may be good: it has to come back, not to look for others.
+            SignInError::Ledger(_) => Self::Overloaded,
+        }
+    }
+}
+
+/// The `hello` frame.
+pub(super) fn hello(settings: &Settings, epoch: &str, session_id: SessionId, user_id: UserId) -> String {
+    let client_cache = &settings.client_cache;
+    let frame = json!({
+        "type": "hello",
+        "session_id": session_id,
+        "user_id": user_id,
+        "epoch": epoch,
+        "protocol": PROTOCOL,
+        "heartbeat_ms": settings.limits.heartbeat_ms,
+        "client_cache": {
+            "ttl_ms": client_cache.ttl_s * 1000,
+            "stale_while_revalidate_ms": client_cache.stale_while_revalidate_s * 1000,
+            "min_age_ms": client_cache.min_age_s * 1000,
+        },
+        "pacing": {
+            "debounce_ms": settings.pacing.debounce_ms,
+            "min_interval_ms": settings.pacing.min_interval_ms,
+        },
+    });
+    frame.to_string()
+}
+
+/// An `error` frame.
+pub(super) fn error(code: &str, message: &str) -> String {
+    json!({ "type": "error", "code": code, "message": message }).to_string()
+}
+
+/// The `pong` frame, with the id as it came.
+pub(super) fn pong(id: Option<&RawValue>) -> String {
+    match id {
+        Some(id) => format!(r#"{{"type":"pong","id":{}}}"#, id.get()),
+        None => r#"{"type":"pong"}"#.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ledger::LedgerError;
+
+    use super::*;
+
+    #[test]
+    fn every_close_code_has_its_reason() {
+        for (end, code, reason) in [
+            (End::from(CloseReason::GoingAway), 1001, "going_away"),
+            (End::Protocol, 1002, "protocol_error"),
+            (End::UnsupportedData, 1003, "unsupported_data"),
+            (End::InvalidUtf8, 1007, "invalid_utf8"),
+            (End::TooBig, 1009, "message_too_big"),
+            (End::from(CloseReason::Overloaded), 1013, "overloaded"),
+            (End::from(SignInError::Ledger(LedgerError::Overloaded)), 1013, "overloaded"),
+            (End::from(SignInError::Unknown), 4501, "unauthenticated"),
+            (End::HeartbeatLost, 4408, "heartbeat_lost"),
+            (End::TooFast, 4429, "too_fast"),
+            (End::BadMessages, 4500, "bad_messages"),
+            (End::from(SignInError::Invalid), 4501, "unauthenticated"),
+            (End::from(SignInError::Expired), 4501, "token_expired"),
+            (End::from(CloseReason::TooManySessions), 4509, "too_many_sessions"),
+            (End::from(CloseReason::ClosedByAdministrator), 4510, "closed_by_administrator"),
+        ] {
+            assert_eq!(end.frame(), (code, reason));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a client may say on a WebSocket.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::http::extract::sign_in::Credentials;
+
+/// A well-formed message.
+#[derive(Debug)]
+pub(crate) enum ClientMessage<'a> {
+    /// Sign in, or stay signed in.
+    Auth(Credentials<'a>),
+    /// Ask for a balance from the ledger; the id comes back.
+    Refresh { id: Option<Box<RawValue>> },
+    /// Ask for a `pong`.
+    Ping { id: Option<Box<RawValue>> },
+    /// The page shows this version now.
+    Displayed { version: i64 },
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow, rename = "type")]
+    message_type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    token: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    init_data: Option<Cow<'a, str>>,
+    #[serde(default)]
+    version: Option<i64>,
+}
+
+impl<'a> ClientMessage<'a> {
+    /// Reads a text frame; the error says what is wrong with it.
+    pub(crate) fn parse(text: &'a str) -> Result<Self, &'static str> {
+        const NO_OBJECT: &str = "not a JSON object with a type";
+        // serde would take an array for the object's fields in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(NO_OBJECT);
+        }
+        let wire: Wire<'a> = serde_json::from_str(text).map_err(|_| NO_OBJECT)?;
+        let id = match wire.id {
+            Some(id) if !id.get().starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) => {
+                return Err("id must be a string or a number");
+            }
+            id => id.map(ToOwned::to_owned),
+        };
+        match (&*wire.message_type, wire.token, wire.init_data, wire.version) {
+            ("auth", Some(token), None, _) => Ok(Self::Auth(Credentials::Token(token))),
+            ("auth", None, Some(init_data), _) => Ok(Self::Auth(Credentials::InitData(init_data))),
+            ("auth", ..) => Err("auth needs either token or init_data"),
+            ("refresh", ..) => Ok(Self::Refresh { id }),
+            ("ping", ..) => Ok(Self::Ping { id }),
+            ("displayed", _, _, Some(version)) if version >= 0 => Ok(Self::Displayed { version }),
+            ("displayed", ..) => Err("displayed needs a version"),
+            _ => Err("the type is not known"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_or_refused() {
+        for (text, expected) in [
+            (r#"{"type":"auth","token":"t"}"#, "Auth(Token"),
+            (r#"{"type":"auth","init_data":"a=b"}"#, "Auth(InitData)"),
+            (r#"{"type":"auth","token":"t","init_data":"a"}"#, "auth needs"),
+            (r#"{"type":"auth","token":7}"#, "not a JSON object"),
+            (r#"{"type":"refresh"}"#, "Refresh { id: None }"),
+            (r#"{"type":"refresh","id":"x","later":1}"#, r#"Refresh { id: Some(RawValue("x")"#),
+            (r#"{"id":-1.50,"type":"ping"}"#, "Ping { id: Some(RawValue(-1.50)"),
+            (r#"{"type":"ping","id":[1]}"#, "id must be"),
+            (r#"{"type":"displayed","version":3}"#, "Displayed { version: 3 }"),
+            (r#"{"type":"displayed"}"#, "displayed needs"),
+            (r#"{"type":"displayed","version":-1}"#, "displayed needs"),
+            (r#"{"type":"subscribe"}"#, "the type"),
+            (r#"{"id":1}"#, "not a JSON object"),
+            ("[]", "not a JSON object"),
+            (r#"["ping",1]"#, "not a JSON object"),
+            (r#"["auth",null,"t",null,null]"#, "not a JSON object"),
+            ("", "not a JSON object"),
+        ] {
+            let found = match ClientMessage::parse(text) {
+                Ok(message) => format!("{message:?}"),
+                Err(why) => why.to_owned(),
+            };
+            assert!(found.starts_with(expected), "{text}: {found}");
+        }
+    }
+}

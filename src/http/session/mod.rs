@@ -1,0 +1,311 @@
+//! The WebSocket session actor: one per open socket, on the worker thread that accepted it.
+//!
+//! It authenticates, attaches to its user's balance actor, and from then on carries frames out and messages in. It knows
+//! no balance. Bounded: its outbox holds `limits::SESSION_MAILBOX_MAX` frames, a message `limits.ws_message_bytes`, and a
+//! peer that does not read is ended by the kernel (`TCP_USER_TIMEOUT`, see [`crate::http::server`]), because an actor of
+//! `actix-web-actors` stands still while its socket can't be written. The only file that imports that crate.
+
+mod fragments;
+pub(crate) mod frame_guard;
+pub(crate) mod frames;
+mod incoming;
+pub(super) mod messages;
+pub mod shared;
+pub(crate) mod socket;
+pub(crate) mod upgrade;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, ProtocolError};
+use actix_web::error::PayloadError;
+use actix_web_actors::ws::{Message, WebsocketContext};
+use bytes::Bytes;
+use futures_util::Stream;
+
+use crate::coordinator::messages::{AttachSession, DetachSession, Peer, Routable, ToSession, ToUser};
+use crate::coordinator::{BalanceActor, Registry};
+use crate::credentials::session_token::Session;
+use crate::domain::{SessionId, UserId};
+use crate::http::extract::rate_limit::Bucket;
+use crate::http::extract::sign_in::{Checked, Credentials};
+use crate::http::session::fragments::Fragments;
+use crate::http::session::frame_guard::FrameGuard;
+use crate::http::session::frames::End;
+use crate::http::session::shared::{Opening, STOPPING_CHECK_MS, SessionPlace, SessionShared, patiently};
+use crate::limits::SESSION_MAILBOX_MAX;
+
+type Ctx = WebsocketContext<SessionActor>;
+
+/// One open socket.
+pub(super) struct SessionActor {
+    shared: Arc<SessionShared>,
+    place: SessionPlace,
+    id: SessionId,
+    peer: Peer,
+    opening: Option<Credentials<'static>>,
+    session: Option<Session>,
+    last_version: i64,
+    bad_messages: u8,
+    is_warned: bool,
+    is_closing: bool,
+    bucket: Bucket,
+    fragments: Fragments,
+    opened_us: u64,
+    heard_us: u64,
+    pinged_us: u64,
+    awaits_pong: bool,
+    alarm: Option<SpawnHandle>,
+    lookup: Option<SpawnHandle>,
+}
+
+/// Starts a session that reads `incoming`, and gives the bytes that it writes until it ends.
+fn stream<S>(opening: Opening, incoming: S) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<S>
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+{
+    let message_bytes_max = opening.shared.settings.limits.ws_message_bytes;
+    let incoming = FrameGuard::new(incoming, message_bytes_max);
+    WebsocketContext::with_codec(SessionActor::new(opening), incoming, Codec::new().max_size(message_bytes_max))
+}
+
+/// Runs a session over bytes instead of a connection. `None` when no more sessions fit.
+#[cfg(feature = "simulation")]
+pub fn start_over<S>(
+    shared: Arc<SessionShared>,
+    token: Option<&str>,
+    peer: Peer,
+    incoming: S,
+) -> Option<impl Stream<Item = Result<Bytes, actix_web::Error>> + use<S>>
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+{
+    let place = SessionPlace::take(&shared)?;
+    let credentials = token.map(|token| Credentials::Token(token.to_owned().into()));
+    Some(stream(Opening { shared, place, credentials, peer }, incoming))
+}
+
+impl SessionActor {
+    fn new(opening: Opening) -> Self {
+        let Opening { shared, place, credentials, peer } = opening;
+        let now_us = shared.clock.monotonic_us();
+        let bucket = Bucket::full(shared.message_rate(), now_us);
+        Self {
+            id: shared.next_id(),
+            shared,
+            place,
+            peer,
+            opening: credentials,
+            session: None,
+            last_version: 0,
+            bad_messages: 0,
+            is_warned: false,
+            is_closing: false,
+            bucket,
+            fragments: Fragments::default(),
+            opened_us: now_us,
+            heard_us: now_us,
+            pinged_us: now_us,
+            awaits_pong: false,
+            alarm: None,
+            lookup: None,
+        }
+    }
+
+    fn end(&mut self, end: End, ctx: &mut Ctx) {
+        if !std::mem::replace(&mut self.is_closing, true) {
+            let (code, reason) = end.frame();
+            log::debug!("session {} closes with {code} {reason}", self.id);
+            self.place.closes(code);
+            if self.session.is_none() && matches!(end, End::Unauthenticated | End::TokenExpired) {
+                self.shared.counters.ws_rejected.with_label_values(&[reason]).inc();
+            }
+            ctx.close(Some(CloseFrame { code: CloseCode::from(code), description: Some(reason.to_owned()) }));
+            ctx.stop();
+        }
+    }
+
+    /// Passes something on to the user's actor; when the registry is full, the session has to come back.
+    fn tell<M>(&mut self, user_id: UserId, message: M, ctx: &mut Ctx)
+    where
+        M: Routable,
+        BalanceActor: Handler<M>,
+        Registry: Handler<ToUser<M>>,
+    {
+        if self.shared.registry.try_send(ToUser { user_id, message }).is_err() {
+            self.end(End::Overloaded, ctx);
+        }
+    }
+
+    fn attachment(&self, is_again: bool, ctx: &Ctx) -> AttachSession {
+        AttachSession {
+            session_id: self.id,
+            outbox: ctx.address().recipient(),
+            is_again,
+            last_version: self.last_version,
+            peer: self.peer.clone(),
+        }
+    }
+
+    fn attach(&mut self, user_id: UserId, is_again: bool, ctx: &mut Ctx) {
+        let attachment = self.attachment(is_again, ctx);
+        self.tell(user_id, attachment, ctx);
+    }
+
+    fn sign_in(&mut self, credentials: &Credentials<'_>, ctx: &mut Ctx) {
+        // Only the newest counts.
+        if let Some(lookup) = self.lookup.take() {
+            ctx.cancel_future(lookup);
+        }
+        let answer = match self.shared.sign_in.check(credentials) {
+            Checked::Now(result) => return self.authenticate(result.map_err(End::from), ctx),
+            Checked::Later(answer) => answer,
+        };
+        let answer = patiently(self.shared.clone(), answer).into_actor(self);
+        let answer = answer.map(|result, session, ctx| session.authenticate(result, ctx));
+        if self.session.is_none() {
+            // What comes meanwhile waits in the connection, so that it is heard in its order.
+            ctx.wait(answer);
+        } else {
+            self.lookup = Some(ctx.spawn(answer));
+        }
+    }
+
+    fn authenticate(&mut self, result: Result<Session, End>, ctx: &mut Ctx) {
+        self.lookup = None;
+        match (result, self.session) {
+            (Err(end), _) => self.end(end, ctx),
+            (Ok(new), Some(old)) if new.user_id != old.user_id => self.end(End::Unauthenticated, ctx),
+            (Ok(new), Some(_)) => {
+                self.session = Some(new);
+                self.set_alarm(ctx);
+            }
+            (Ok(new), None) => {
+                self.session = Some(new);
+                ctx.text(frames::hello(&self.shared.settings, &self.shared.epoch, self.id, new.user_id));
+                self.attach(new.user_id, false, ctx);
+                self.set_alarm(ctx);
+            }
+        }
+    }
+
+    /// One alarm per session: the earliest of whatever has to happen at a time.
+    fn set_alarm(&mut self, ctx: &mut Ctx) {
+        let limits = &self.shared.settings.limits;
+        let now_us = self.shared.clock.monotonic_us();
+        let at_us = match self.session {
+            None => (self.opened_us + limits.auth_timeout_ms * 1000).min(now_us + STOPPING_CHECK_MS * 1000),
+            Some(session) => {
+                let left_us = session.expires_at_s.saturating_mul(1_000_000).saturating_sub(self.shared.clock.now_us());
+                (self.pinged_us + limits.heartbeat_ms * 1000)
+                    .min(self.heard_us + limits.idle_timeout_ms * 1000)
+                    .min(now_us.saturating_add(u64::try_from(left_us).unwrap_or(0)))
+            }
+        };
+        if let Some(alarm) = self.alarm.take() {
+            ctx.cancel_future(alarm);
+        }
+        let wait = Duration::from_micros(at_us.saturating_sub(now_us));
+        self.alarm = Some(ctx.run_later(wait, Self::wake));
+    }
+
+    fn wake(&mut self, ctx: &mut Ctx) {
+        self.alarm = None;
+        let limits = &self.shared.settings.limits;
+        let now_us = self.shared.clock.monotonic_us();
+        let since = |then_us: u64| now_us.saturating_sub(then_us) / 1000;
+        match self.session {
+            None if self.shared.is_stopping() => return self.end(End::GoingAway, ctx),
+            None if since(self.opened_us) >= limits.auth_timeout_ms => return self.end(End::Unauthenticated, ctx),
+            None => {}
+            Some(session) if session.expires_at_s.saturating_mul(1_000_000) <= self.shared.clock.now_us() => {
+                return self.end(End::TokenExpired, ctx);
+            }
+            Some(_) if since(self.heard_us) >= limits.idle_timeout_ms => return self.end(End::HeartbeatLost, ctx),
+            Some(session) if since(self.pinged_us) >= limits.heartbeat_ms => {
+                self.pinged_us = now_us;
+                self.awaits_pong = true;
+                ctx.ping(b"");
+                // Nothing happens unless the actor has lost us.
+                self.attach(session.user_id, true, ctx);
+            }
+            Some(_) => {}
+        }
+        self.set_alarm(ctx);
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Ctx;
+
+    fn started(&mut self, ctx: &mut Ctx) {
+        ctx.set_mailbox_capacity(SESSION_MAILBOX_MAX);
+        self.place.opened();
+        match self.opening.take() {
+            Some(credentials) => self.sign_in(&credentials, ctx),
+            None => self.set_alarm(ctx),
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Ctx) {
+        if let Some(session) = self.session {
+            let message = DetachSession { session_id: self.id };
+            // Full: the actor finds the closed outbox with its next frame.
+            let _ = self.shared.registry.try_send(ToUser { user_id: session.user_id, message });
+        }
+    }
+}
+
+impl Handler<ToSession> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, message: ToSession, ctx: &mut Ctx) {
+        match (message, self.session) {
+            (ToSession::Frame { text, version }, _) => {
+                self.last_version = self.last_version.max(version);
+                ctx.text(text);
+            }
+            (ToSession::Close(reason), _) => self.end(reason.into(), ctx),
+            (ToSession::Reattach, Some(session)) => self.attach(session.user_id, true, ctx),
+            (ToSession::Reattach, None) => {}
+        }
+    }
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Ctx) {
+        if self.is_closing {
+            return;
+        }
+        match message {
+            Ok(Message::Text(text)) if self.is_in_time(ctx) => self.text(&text, ctx),
+            Ok(Message::Ping(bytes)) if self.is_in_time(ctx) => ctx.pong(&bytes),
+            Ok(Message::Text(_) | Message::Ping(_)) => {}
+            // The answer to our ping is no message; more than that is.
+            Ok(Message::Pong(_)) if std::mem::take(&mut self.awaits_pong) => {
+                self.heard_us = self.shared.clock.monotonic_us();
+            }
+            Ok(Message::Pong(_)) => _ = self.is_in_time(ctx),
+            Ok(Message::Nop) => {}
+            Ok(Message::Binary(_)) => self.end(End::UnsupportedData, ctx),
+            Ok(Message::Continuation(item)) => self.fragment(item, ctx),
+            Ok(Message::Close(reason)) => {
+                self.is_closing = true;
+                self.place.client_closes();
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Err(ProtocolError::Overflow) => self.end(End::TooBig, ctx),
+            // The crate reports text that is not UTF-8 as an I/O error.
+            Err(ProtocolError::Io(error)) if error.to_string().contains("utf-8") => self.end(End::InvalidUtf8, ctx),
+            // And reserved bits as invalid data.
+            Err(ProtocolError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => ctx.stop(),
+            Err(_) => self.end(End::Protocol, ctx),
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Ctx) {
+        ctx.stop();
+    }
+}

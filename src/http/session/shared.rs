@@ -1,0 +1,167 @@
+//! What every session uses, whichever worker it lives on. It knows the ledger only by the way to sign in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use actix::Addr;
+use tokio::time::sleep;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::coordinator::Registry;
+use crate::coordinator::messages::Peer;
+use crate::credentials::session_token::{Session, SessionKeys};
+use crate::domain::SessionId;
+use crate::http::extract::rate_limit::Rate;
+use crate::http::extract::sign_in::{Credentials, SignIn, SignedIn};
+use crate::http::session::frames::End;
+use crate::ledger::Ledger;
+use crate::telemetry::counters::Counters;
+
+/// How often a session that is not attached yet looks whether the service stops, in milliseconds.
+pub(super) const STOPPING_CHECK_MS: u64 = 200;
+
+/// Shared by all sessions of a process.
+#[derive(Debug)]
+pub struct SessionShared {
+    /// The settings the service was started with.
+    pub settings: Arc<Settings>,
+    /// The ledger's epoch.
+    pub epoch: String,
+    /// The time.
+    pub clock: Clock,
+    /// The way to every balance actor.
+    pub registry: Addr<Registry>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Signs and verifies session tokens.
+    pub keys: SessionKeys,
+    /// Finds out who clients are.
+    pub(crate) sign_in: SignIn,
+    is_stopping: AtomicBool,
+    next_id: AtomicU64,
+}
+
+impl SessionShared {
+    /// Composes it.
+    pub fn new(
+        settings: Arc<Settings>,
+        epoch: String,
+        clock: Clock,
+        registry: Addr<Registry>,
+        counters: Arc<Counters>,
+        ledger: Arc<dyn Ledger>,
+    ) -> Self {
+        // What can happen begins with zero, so that the first time shows.
+        for code in End::ALL.map(|end| end.frame().0).into_iter().chain([GOODBYE, BROKEN]) {
+            counters.sessions_closed.with_label_values(&[code.to_string()]);
+        }
+        counters.sessions_limit.set(i64::try_from(settings.limits.sessions).unwrap_or(i64::MAX));
+        let keys = SessionKeys::new(&settings.auth.session_secrets);
+        Self {
+            sign_in: SignIn::new(&settings, keys.clone(), ledger, clock),
+            keys,
+            settings,
+            epoch,
+            clock,
+            registry,
+            counters,
+            is_stopping: AtomicBool::new(false),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// From now on nothing new is taken, and who is not signed in yet has to go.
+    pub fn begin_stopping(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the service is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn next_id(&self) -> SessionId {
+        SessionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn message_rate(&self) -> Rate {
+        let limits = &self.settings.limits;
+        Rate { per_s: limits.ws_messages_per_s, burst: limits.ws_messages_burst }
+    }
+}
+
+/// A place among all sessions (`limits.sessions`); given back when dropped.
+#[derive(Debug)]
+pub(super) struct SessionPlace {
+    shared: Arc<SessionShared>,
+    /// What the session has ended with, or will: once there is one.
+    code: Option<u16>,
+}
+
+/// The client said goodbye.
+const GOODBYE: u16 = 1000;
+
+/// How a connection ends without a close frame.
+const BROKEN: u16 = 1006;
+
+impl SessionPlace {
+    pub(super) fn take(shared: &Arc<SessionShared>) -> Option<Self> {
+        let sessions_max = shared.settings.limits.sessions as u64;
+        shared.counters.sessions.try_take(sessions_max).then(|| Self { shared: shared.clone(), code: None })
+    }
+
+    /// There is a session now.
+    pub(super) fn opened(&mut self) {
+        self.shared.counters.sessions_opened.inc();
+        self.code = Some(BROKEN);
+    }
+
+    /// The session closes with this code.
+    pub(super) fn closes(&mut self, code: u16) {
+        self.code = Some(code);
+    }
+
+    /// The client closes the session, with whatever code.
+    pub(super) fn client_closes(&mut self) {
+        self.code = Some(GOODBYE);
+    }
+}
+
+impl Drop for SessionPlace {
+    fn drop(&mut self) {
+        let counters = &self.shared.counters;
+        counters.sessions.down();
+        if let Some(code) = self.code {
+            counters.sessions_closed.with_label_values(&[code.to_string()]).inc();
+        }
+    }
+}
+
+/// What a session begins with.
+pub(super) struct Opening {
+    pub(super) shared: Arc<SessionShared>,
+    pub(super) place: SessionPlace,
+    /// By header or subprotocol, if at all.
+    pub(super) credentials: Option<Credentials<'static>>,
+    pub(super) peer: Peer,
+}
+
+/// The answer of a ledger that is given `limits.auth_timeout_ms`, and no time at all once the service stops.
+pub(super) async fn patiently(
+    shared: Arc<SessionShared>,
+    answer: impl Future<Output = SignedIn>,
+) -> Result<Session, End> {
+    let stopping = async {
+        while !shared.is_stopping() {
+            sleep(Duration::from_millis(STOPPING_CHECK_MS)).await;
+        }
+    };
+    tokio::select! {
+        result = answer => result.map_err(End::from),
+        () = stopping => Err(End::GoingAway),
+        // The client is not at fault.
+        () = sleep(Duration::from_millis(shared.settings.limits.auth_timeout_ms)) => Err(End::Overloaded),
+    }
+}

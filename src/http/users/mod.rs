@@ -1,0 +1,126 @@
+//! A user's balance, history and tokens: for back ends by signed requests, for browsers by session tokens.
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::config::SESSION_TTL_S_MAX;
+use crate::coordinator::messages::{GetBalance, ToUser};
+use crate::coordinator::{BalanceView, Shown};
+use crate::domain::UserId;
+use crate::http::problem::{Code, Problem};
+use crate::http::state::HttpState;
+use crate::ledger::{EntryRecord, HistoryPage, LedgerError};
+use crate::limits::{HISTORY_ENTRIES_MAX, MIN_VERSION_WAIT_MS};
+
+pub(crate) mod back_ends;
+pub(crate) mod browsers;
+pub(crate) mod sign_ins;
+
+const HISTORY_ENTRIES_DEFAULT: i64 = 50;
+
+/// What a balance is asked for with.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BalanceQuery {
+    #[serde(default)]
+    pub fresh: bool,
+    pub min_version: Option<i64>,
+}
+
+/// What a history is asked for with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    limit: Option<i64>,
+    before_version: Option<i64>,
+}
+
+/// Asks a user's actor. With `min_version` it waits, but not for ever.
+pub(super) async fn ask_balance(
+    state: &HttpState,
+    user_id: UserId,
+    query: &BalanceQuery,
+) -> Result<BalanceView, Problem> {
+    let view = ask_actor(state, user_id, query.fresh, query.min_version).await?;
+    if view.exists || state.settings.accounts.auto_create {
+        return Ok(view);
+    }
+    // It may have been made since the actor has looked.
+    let view = if query.fresh { view } else { ask_actor(state, user_id, true, None).await? };
+    if view.exists || view.is_stale { Ok(view) } else { Err(unknown_user()) }
+}
+
+async fn ask_actor(
+    state: &HttpState,
+    user_id: UserId,
+    is_fresh: bool,
+    min_version: Option<i64>,
+) -> Result<BalanceView, Problem> {
+    let (reply, answer) = oneshot::channel();
+    let message = GetBalance { is_fresh, min_version, reply };
+    state.registry.try_send(ToUser { user_id, message })?;
+    let wait_ms = if min_version.is_some() { MIN_VERSION_WAIT_MS } else { state.settings.database.timeout_ms };
+    let answered = tokio::time::timeout(std::time::Duration::from_millis(wait_ms), answer).await;
+    match (answered, min_version) {
+        (Ok(Ok(result)), _) => Ok(result?),
+        (Err(_), Some(version)) => {
+            let detail = format!("version {version} was not there within {MIN_VERSION_WAIT_MS} ms");
+            Err(Problem::new(Code::VersionNotReached, detail).field("min_version"))
+        }
+        (Ok(Err(_)) | Err(_), _) => Err(LedgerError::Unavailable("no answer from the actor".into()).into()),
+    }
+}
+
+fn unknown_user() -> Problem {
+    Problem::new(Code::UnknownUser, "the user does not exist").field("user_id")
+}
+
+/// A balance as both listeners answer it.
+pub(super) fn balance_json(state: &HttpState, view: &BalanceView) -> serde_json::Value {
+    json!({
+        "user_id": view.user_id,
+        "epoch": state.ledger.epoch(),
+        "version": view.version,
+        "balances": Shown(&state.settings.currencies, &view.balances),
+        "as_of": clock::rfc3339(view.as_of_us),
+        "stale": view.is_stale,
+    })
+}
+
+/// A user's history as both listeners answer it. Written as it is: a detour through `Value` would change metadata.
+#[derive(Debug, Serialize)]
+pub(super) struct History {
+    entries: Vec<EntryRecord>,
+}
+
+/// Reads a page of a user's history.
+pub(super) async fn history(state: &HttpState, user_id: UserId, query: &HistoryQuery) -> Result<History, Problem> {
+    let limit = query.limit.unwrap_or(HISTORY_ENTRIES_DEFAULT);
+    if !(1..=HISTORY_ENTRIES_MAX).contains(&limit) {
+        let detail = format!("limit must be 1 to {HISTORY_ENTRIES_MAX}");
+        return Err(Problem::new(Code::InvalidField, detail).field("limit"));
+    }
+    let page = HistoryPage { limit, before_version: query.before_version };
+    let entries = state.ledger.history(user_id, page).await?;
+    if entries.is_empty() && !state.settings.accounts.auto_create && !state.ledger.user_exists(user_id).await? {
+        return Err(unknown_user());
+    }
+    Ok(History { entries })
+}
+
+/// Makes a session token and answers with it.
+pub(super) fn token_answer(state: &HttpState, user_id: i64, ttl_s: Option<u64>) -> Result<HttpResponse, Problem> {
+    let invalid =
+        |name: &'static str, why: String| Problem::new(Code::InvalidField, format!("{name} {why}")).field(name);
+    let user_id = UserId::new(user_id).map_err(|error| invalid("user_id", error.to_string()))?;
+    let ttl_s = ttl_s.unwrap_or(state.settings.auth.session_ttl_s);
+    if !(1..=SESSION_TTL_S_MAX).contains(&ttl_s) {
+        return Err(invalid("ttl_s", format!("must be 1 to {SESSION_TTL_S_MAX}")));
+    }
+    let issued = state.sessions.keys.issue(user_id, ttl_s, state.clock.now_s());
+    let expires_at = clock::rfc3339(issued.expires_at_s.saturating_mul(1_000_000));
+    Ok(HttpResponse::Ok().json(json!({ "token": issued.token, "expires_at": expires_at })))
+}
