@@ -4,7 +4,9 @@ use std::ffi::c_long;
 use std::thread;
 use std::time::Duration;
 
-use libmimalloc_sys::{mi_collect, mi_option_get, mi_option_set, mi_option_set_default, mi_option_t, mi_thread_init};
+use libmimalloc_sys::{
+    mi_collect, mi_option_get, mi_option_set, mi_option_set_default, mi_option_t, mi_thread_init,
+};
 
 /// Entries are made in one thread and freed in another; the C library's allocator answers that with pauses of many
 /// milliseconds, and each is a pause of all actors.
@@ -26,27 +28,39 @@ const NEVER_MS: c_long = 24 * 3600 * 1000;
 /// others may need the map of the memory meanwhile. To be called before there are other threads; an operator's
 /// `MIMALLOC_PURGE_DELAY` counts for more.
 pub fn give_back_aside() {
-    #[expect(unsafe_code, reason = "the crate offers them so; they take numbers, and there are no other threads yet")]
+    #[expect(
+        unsafe_code,
+        reason = "the crate offers them so; they take numbers, and there are no other threads yet"
+    )]
     let before_ms = unsafe {
         let before_ms = mi_option_get(PURGE_DELAY);
         mi_option_set_default(PURGE_DELAY, NEVER_MS);
         before_ms
     };
     let started = thread::Builder::new().name("memory".into()).spawn(|| {
-        #[expect(unsafe_code, reason = "the crate offers it so; a thread that has allocated nothing can't collect")]
+        #[expect(
+            unsafe_code,
+            reason = "the crate offers it so; a thread that has allocated nothing can't collect"
+        )]
         unsafe {
             mi_thread_init();
         }
         loop {
             thread::sleep(GAP);
-            #[expect(unsafe_code, reason = "the crate offers it so; it takes nothing of ours")]
+            #[expect(
+                unsafe_code,
+                reason = "the crate offers it so; it takes nothing of ours"
+            )]
             unsafe {
                 mi_collect(true);
             }
         }
     });
     if started.is_err() {
-        #[expect(unsafe_code, reason = "the crate offers it so; it takes a number, and no thread was started")]
+        #[expect(
+            unsafe_code,
+            reason = "the crate offers it so; it takes a number, and no thread was started"
+        )]
         unsafe {
             mi_option_set(PURGE_DELAY, before_ms);
         }
@@ -61,6 +75,9 @@ mod tests {
     fn the_number_is_that_of_the_delay() {
         #[expect(unsafe_code, reason = "the crate offers it so; it takes a number")]
         let delay_ms = unsafe { mi_option_get(PURGE_DELAY) };
-        assert_eq!(delay_ms, 1000, "mimalloc counts its options in another way, or waits for another time");
+        assert_eq!(
+            delay_ms, 1000,
+            "mimalloc counts its options in another way, or waits for another time"
+        );
     }
 }

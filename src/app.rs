@@ -82,19 +82,46 @@ pub fn run(
         let coordinator = Arbiter::try_with_tokio_rt(coordinator_runtime)?;
         // Without it (the arbiter would have ended already) the writers do it.
         let _ = coordinator.spawn(ledger.give_out_answers());
-        let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| Registry::new(shared, unheard));
+        let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| {
+            Registry::new(shared, unheard)
+        });
         let (public_addr, internal_addr) = (public.local_addr()?, internal.local_addr()?);
         let bench = is_dev.then_some(internal_addr);
-        let board = Arc::new(AuditBoard::new(settings.audit.users_per_s, clock, counters.clone()));
-        let auditing = actix_web::rt::spawn(auditing::run(ledger.clone(), registry.clone(), board.clone()));
+        let board = Arc::new(AuditBoard::new(
+            settings.audit.users_per_s,
+            clock,
+            counters.clone(),
+        ));
+        let auditing = actix_web::rt::spawn(auditing::run(
+            ledger.clone(),
+            registry.clone(),
+            board.clone(),
+        ));
         let (registry_of, ledger_of) = (registry.clone(), ledger.clone());
-        let state = Arc::new(HttpState::new(settings, bench, clock, registry_of, ledger_of, counters, board));
-        let testing = canary_options(&state, public_addr, internal_addr).map(|(interval, options)| {
-            let (runs, counters) = (state.canary.clone(), state.counters.clone());
-            let (stop, stopped) = watch::channel(0);
-            (stop, actix_web::rt::spawn(schedule::run_every(interval, options, stopped, runs, counters)))
-        });
-        let listeners = [server::public(public, &state)?, server::internal(internal, &state)?];
+        let state = Arc::new(HttpState::new(
+            settings,
+            bench,
+            clock,
+            registry_of,
+            ledger_of,
+            counters,
+            board,
+        ));
+        let testing =
+            canary_options(&state, public_addr, internal_addr).map(|(interval, options)| {
+                let (runs, counters) = (state.canary.clone(), state.counters.clone());
+                let (stop, stopped) = watch::channel(0);
+                (
+                    stop,
+                    actix_web::rt::spawn(schedule::run_every(
+                        interval, options, stopped, runs, counters,
+                    )),
+                )
+            });
+        let listeners = [
+            server::public(public, &state)?,
+            server::internal(internal, &state)?,
+        ];
         let handles = listeners.each_ref().map(actix_web::dev::Server::handle);
         let running = listeners.map(actix_web::rt::spawn);
         // Before anybody is told that we are there: a signal must find somebody who listens.
@@ -110,7 +137,11 @@ pub fn run(
         drain(&state, &registry, deadline).await;
         stop_listeners(&handles, deadline).await;
         // They were told to stop; a failure, or a wait past the deadline, changes nothing any more.
-        let _ = actix_web::rt::time::timeout(deadline.remaining(), futures_util::future::join_all(running)).await;
+        let _ = actix_web::rt::time::timeout(
+            deadline.remaining(),
+            futures_util::future::join_all(running),
+        )
+        .await;
         auditing.abort();
         coordinator.stop();
         stop_ledger(ledger.clone(), deadline).await;
@@ -125,18 +156,32 @@ pub fn run(
 /// actors that have something to do; left to itself it would do so after 61 rounds of 61, and they would wait for many
 /// milliseconds whenever all are busy.
 fn coordinator_runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().event_interval(1).build()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .event_interval(1)
+        .build()
 }
 
 /// What the service tests itself with, and how often, when it does.
-fn canary_options(state: &HttpState, public: SocketAddr, internal: SocketAddr) -> Option<(Duration, canary::Options)> {
+fn canary_options(
+    state: &HttpState,
+    public: SocketAddr,
+    internal: SocketAddr,
+) -> Option<(Duration, canary::Options)> {
     schedule::prepare(&state.counters);
     let settings = &state.settings;
     let asked = &settings.canary;
-    let user_id = i64::try_from(asked.user_id?).ok().and_then(|id| UserId::new(id).ok())?;
+    let user_id = i64::try_from(asked.user_id?)
+        .ok()
+        .and_then(|id| UserId::new(id).ok())?;
     let watch = Duration::from_secs(asked.watch_s);
-    let options = canary::Options::new(settings, user_id, &asked.currency, &asked.amount, watch).ok()?;
-    let options = canary::Options { url: reachable(public), internal_url: reachable(internal), ..options };
+    let options =
+        canary::Options::new(settings, user_id, &asked.currency, &asked.amount, watch).ok()?;
+    let options = canary::Options {
+        url: reachable(public),
+        internal_url: reachable(internal),
+        ..options
+    };
     (asked.every_s > 0).then(|| (Duration::from_secs(asked.every_s), options))
 }
 
@@ -144,7 +189,10 @@ fn canary_options(state: &HttpState, public: SocketAddr, internal: SocketAddr) -
 async fn stop_testing(stop: &watch::Sender<u32>, running: JoinHandle<()>, deadline: Deadline) {
     stop.send_replace(1);
     let abort = running.abort_handle();
-    if actix_web::rt::time::timeout(deadline.remaining() / 4, running).await.is_err() {
+    if actix_web::rt::time::timeout(deadline.remaining() / 4, running)
+        .await
+        .is_err()
+    {
         abort.abort();
     }
 }
@@ -160,9 +208,17 @@ fn reachable(address: SocketAddr) -> String {
 }
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    let failed = |source| AppError::Listen { key, address, source };
-    let socket =
-        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(failed)?;
+    let failed = |source| AppError::Listen {
+        key,
+        address,
+        source,
+    };
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        None,
+    )
+    .map_err(failed)?;
     let prepared = socket
         .set_reuse_address(true)
         .and_then(|()| socket.bind(&address.into()))
@@ -185,13 +241,20 @@ fn ledger_options(settings: &Settings, clock: Clock, counters: Arc<Counters>) ->
         timeout_ms: database.timeout_ms,
         lock_timeout_ms: database.lock_timeout_ms,
         currencies: settings.currencies.clone(),
-        rules: Rules { auto_create: settings.accounts.auto_create },
+        rules: Rules {
+            auto_create: settings.accounts.auto_create,
+        },
         clock,
         counters,
     }
 }
 
-fn shared(settings: &Settings, clock: Clock, ledger: Arc<SqlLedger>, counters: Arc<Counters>) -> Shared {
+fn shared(
+    settings: &Settings,
+    clock: Clock,
+    ledger: Arc<SqlLedger>,
+    counters: Arc<Counters>,
+) -> Shared {
     let (pacing, cache) = (&settings.pacing, &settings.cache);
     let policy = Policy {
         intervals: Intervals {
@@ -204,7 +267,9 @@ fn shared(settings: &Settings, clock: Clock, ledger: Arc<SqlLedger>, counters: A
         cache_entries_max: cache.max_entries,
         cache_sweep_ms: cache.sweep_s * 1000,
         sessions_per_user_max: settings.limits.sessions_per_user,
-        answer_within: crate::limits::answer_within(Duration::from_millis(settings.database.timeout_ms)),
+        answer_within: crate::limits::answer_within(Duration::from_millis(
+            settings.database.timeout_ms,
+        )),
         retry_after_ms: crate::http::problem::RETRY_AFTER_S * 1000,
     };
     let epoch = ledger.epoch().to_owned();
@@ -242,7 +307,11 @@ impl Signals {
 
 /// Until a signal, or until a part that nothing else can make again has died: then the process ends, for its supervisor
 /// to start it anew.
-async fn wait_for_end(mut signals: Signals, registry: &Addr<Registry>, ledger: &SqlLedger) -> Result<(), AppError> {
+async fn wait_for_end(
+    mut signals: Signals,
+    registry: &Addr<Registry>,
+    ledger: &SqlLedger,
+) -> Result<(), AppError> {
     let mut watch = actix_web::rt::time::interval(Duration::from_millis(WATCH_MS));
     loop {
         tokio::select! {
@@ -279,13 +348,20 @@ async fn drain(state: &HttpState, registry: &Addr<Registry>, deadline: Deadline)
         actix_web::rt::time::sleep(Duration::from_millis(DRAIN_POLL_MS)).await;
     }
     if !state.is_idle() {
-        warn!("stopping with unanswered requests or open sessions; their senders see an unknown outcome");
+        warn!(
+            "stopping with unanswered requests or open sessions; their senders see an unknown outcome"
+        );
     }
 }
 
 async fn stop_listeners(handles: &[ServerHandle; 2], deadline: Deadline) {
-    let stop = |graceful| futures_util::future::join_all(handles.iter().map(move |handle| handle.stop(graceful)));
-    if actix_web::rt::time::timeout(deadline.remaining() / 2, stop(true)).await.is_err() {
+    let stop = |graceful| {
+        futures_util::future::join_all(handles.iter().map(move |handle| handle.stop(graceful)))
+    };
+    if actix_web::rt::time::timeout(deadline.remaining() / 2, stop(true))
+        .await
+        .is_err()
+    {
         stop(false).await;
     }
 }
@@ -301,10 +377,18 @@ async fn stop_ledger(ledger: Arc<SqlLedger>, deadline: Deadline) {
         let _ = done.send(());
     });
     let patience = deadline.remaining() / 2;
-    if actix_web::rt::time::timeout(patience, &mut stopped).await.is_err() {
+    if actix_web::rt::time::timeout(patience, &mut stopped)
+        .await
+        .is_err()
+    {
         ledger.abort();
-        if actix_web::rt::time::timeout(deadline.remaining(), stopped).await.is_err() {
-            warn!("a ledger writer did not stop in time; what it was writing has an unknown outcome");
+        if actix_web::rt::time::timeout(deadline.remaining(), stopped)
+            .await
+            .is_err()
+        {
+            warn!(
+                "a ledger writer did not stop in time; what it was writing has an unknown outcome"
+            );
         }
     }
 }

@@ -25,7 +25,10 @@ pub fn stand_back() {
     {
         let place = place_at_the_disk();
         // Where it is refused, the thread competes with the others.
-        #[expect(unsafe_code, reason = "a system call that only reads a number, and no crate of ours offers it")]
+        #[expect(
+            unsafe_code,
+            reason = "a system call that only reads a number, and no crate of ours offers it"
+        )]
         let _ = unsafe {
             let parameters: libc::sched_param = std::mem::zeroed();
             libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters)
@@ -42,7 +45,10 @@ pub fn stand_back() {
 /// file system, which a commit needs, could have to wait for the next tick of the clock, and a processor that has
 /// some work, however unimportant, takes none from one that has too much.
 pub fn breathe() {
-    if WORK.get().is_some_and(|clock| clock.monotonic_us() >= WORK_US) {
+    if WORK
+        .get()
+        .is_some_and(|clock| clock.monotonic_us() >= WORK_US)
+    {
         std::thread::sleep(REST);
         WORK.set(Some(Clock::system()));
     }
@@ -57,7 +63,10 @@ const WHO_PROCESS: libc::c_long = 1;
 fn place_at_the_disk() -> libc::c_long {
     /// `IOPRIO_CLASS_BE` with its middle level: of whom nobody has given another.
     const USUAL: libc::c_long = (2 << 13) | 4;
-    #[expect(unsafe_code, reason = "a system call that only takes numbers, and no crate of ours offers it")]
+    #[expect(
+        unsafe_code,
+        reason = "a system call that only takes numbers, and no crate of ours offers it"
+    )]
     let place = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, libc::c_long::from(0)) };
     // None, or no answer.
     if place <= 0 { USUAL } else { place }
@@ -68,8 +77,18 @@ fn place_at_the_disk() -> libc::c_long {
 #[cfg(target_os = "linux")]
 fn keep_place_at_the_disk(place: libc::c_long) {
     // Where it is refused, it is the last one.
-    #[expect(unsafe_code, reason = "a system call that only takes numbers, and no crate of ours offers it")]
-    let _ = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, libc::c_long::from(0), place) };
+    #[expect(
+        unsafe_code,
+        reason = "a system call that only takes numbers, and no crate of ours offers it"
+    )]
+    let _ = unsafe {
+        libc::syscall(
+            libc::SYS_ioprio_set,
+            WHO_PROCESS,
+            libc::c_long::from(0),
+            place,
+        )
+    };
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -101,7 +120,10 @@ mod tests {
             (worked_us().expect("it stands back"), begun.monotonic_us())
         });
         let (since_rest_us, in_all_us) = behind.join().expect("no panic");
-        assert!(in_all_us >= since_rest_us + 2 * WORK_US, "{in_all_us} µs, {since_rest_us} of them since it rested");
+        assert!(
+            in_all_us >= since_rest_us + 2 * WORK_US,
+            "{in_all_us} µs, {since_rest_us} of them since it rested"
+        );
     }
 
     #[test]
@@ -110,7 +132,11 @@ mod tests {
         let policy = || {
             let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("a thread");
             let fields = stat.rsplit(')').next().expect("fields behind the name");
-            fields.split_whitespace().nth(41 - 3).and_then(|field| field.parse::<i32>().ok()).expect("a policy")
+            fields
+                .split_whitespace()
+                .nth(41 - 3)
+                .and_then(|field| field.parse::<i32>().ok())
+                .expect("a policy")
         };
         let before = policy();
         let behind = std::thread::spawn(move || {

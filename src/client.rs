@@ -23,7 +23,13 @@ const AUTHORITIES: [&str; 4] = [
 pub fn client(patience: Duration) -> Client {
     let tls = SslConnector::builder(SslMethod::tls_client()).map(|mut tls| {
         let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-        let known = || AUTHORITIES.iter().map(Path::new).find(|path| path.exists()).map(Path::to_owned);
+        let known = || {
+            AUTHORITIES
+                .iter()
+                .map(Path::new)
+                .find(|path| path.exists())
+                .map(Path::to_owned)
+        };
         if let Some(file) = named.or_else(known) {
             // Without authorities no certificate is trusted, and the first request says so.
             let _ = tls.set_ca_file(file);
@@ -39,13 +45,19 @@ pub fn plain_client(patience: Duration) -> Client {
 }
 
 fn with(tls: Option<SslConnector>, patience: Duration) -> Client {
-    let connector = Connector::new().timeout(patience).handshake_timeout(patience);
+    let connector = Connector::new()
+        .timeout(patience)
+        .handshake_timeout(patience);
     let connector = match tls {
         Some(tls) => connector.openssl(tls),
         None => connector,
     };
     // A connection of its own for each request: none is tried on one that the service is about to close.
-    Client::builder().timeout(patience).connector(connector).add_default_header(("connection", "close")).finish()
+    Client::builder()
+        .timeout(patience)
+        .connector(connector)
+        .add_default_header(("connection", "close"))
+        .finish()
 }
 
 /// A whole exchange: the status and the body, or in words why there is none. The client's own patience ends with the head of
@@ -60,7 +72,11 @@ pub async fn exchange(
 ) -> Result<(u16, Bytes), String> {
     let exchange = async {
         let mut answer = sending.await.map_err(|error| error.to_string())?;
-        let body = answer.body().limit(bytes_max).await.map_err(|error| error.to_string())?;
+        let body = answer
+            .body()
+            .limit(bytes_max)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok((answer.status().as_u16(), body))
     };
     tokio::time::timeout(patience, exchange)

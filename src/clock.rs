@@ -18,12 +18,18 @@ pub struct Clock {
 impl Clock {
     /// The machine's clocks.
     pub fn system() -> Self {
-        Self { origin: Instant::now(), wall_at_origin_us: None }
+        Self {
+            origin: Instant::now(),
+            wall_at_origin_us: None,
+        }
     }
 
     /// A wall that starts at `start_us` and moves with tokio's time alone.
     pub fn virtual_from(start_us: i64) -> Self {
-        Self { origin: Instant::now(), wall_at_origin_us: Some(start_us) }
+        Self {
+            origin: Instant::now(),
+            wall_at_origin_us: Some(start_us),
+        }
     }
 
     /// Microseconds since the Unix epoch.
@@ -32,7 +38,9 @@ impl Clock {
             Some(start_us) => start_us.saturating_add_unsigned(self.monotonic_us()),
             None => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
+                .map_or(0, |since| {
+                    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+                }),
         }
     }
 
@@ -75,12 +83,18 @@ impl Deadline {
 
 /// RFC 3339 in UTC with microseconds: `2025-08-04T10:05:00.123456Z`.
 pub fn rfc3339(us: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(us).unwrap_or_default().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+    chrono::DateTime::from_timestamp_micros(us)
+        .unwrap_or_default()
+        .to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
 /// Reads an RFC 3339 timestamp of any offset into microseconds since the Unix epoch; `None` for another form.
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
-    Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
+    Some(
+        chrono::DateTime::parse_from_rfc3339(text)
+            .ok()?
+            .timestamp_micros(),
+    )
 }
 
 #[cfg(test)]
@@ -99,6 +113,9 @@ mod tests {
     async fn a_virtual_clock_moves_with_tokio_alone() {
         let clock = Clock::virtual_from(5);
         tokio::time::advance(Duration::from_secs(3600)).await;
-        assert_eq!((clock.monotonic_us(), clock.now_us()), (3_600_000_000, 3_600_000_005));
+        assert_eq!(
+            (clock.monotonic_us(), clock.now_us()),
+            (3_600_000_000, 3_600_000_005)
+        );
     }
 }

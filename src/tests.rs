@@ -24,7 +24,10 @@ const CHANGES_MAX: usize = 4;
 
 fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
     let named = std::env::var(name).ok();
-    named.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+    named.map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number"))
+    })
 }
 
 /// Checks a property over all cases.
@@ -33,12 +36,27 @@ pub(crate) fn check<S: Strategy>(strategy: S, property: impl Fn(S::Value) -> Tes
 }
 
 /// Checks a property over one of so many parts of all cases, where a case costs more than usual.
-pub(crate) fn check_part<S: Strategy>(part: u32, strategy: S, property: impl Fn(S::Value) -> TestCaseResult) {
-    let (seed, cases) = (number("BALANCE_TEST_SEED", SEED), number("BALANCE_TEST_CASES", CASES) / part);
-    let config = Config { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Config::default() };
+pub(crate) fn check_part<S: Strategy>(
+    part: u32,
+    strategy: S,
+    property: impl Fn(S::Value) -> TestCaseResult,
+) {
+    let (seed, cases) = (
+        number("BALANCE_TEST_SEED", SEED),
+        number("BALANCE_TEST_CASES", CASES) / part,
+    );
+    let config = Config {
+        cases,
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..Config::default()
+    };
     if let Err(error) = TestRunner::new(config).run(&strategy, property) {
         let name = std::thread::current().name().unwrap_or_default().to_owned();
-        panic!("{error}\nagain: BALANCE_TEST_SEED={seed} BALANCE_TEST_CASES={} cargo test --lib {name}", cases * part);
+        panic!(
+            "{error}\nagain: BALANCE_TEST_SEED={seed} BALANCE_TEST_CASES={} cargo test --lib {name}",
+            cases * part
+        );
     }
 }
 
@@ -108,10 +126,19 @@ const TRAPS: &[&str] = &[
 
 impl Change {
     fn apply(&self, bytes: &mut Vec<u8>) {
-        let place = |at: usize| if bytes.is_empty() { 0 } else { at % bytes.len() };
-        let range = |at: usize, length: usize| place(at)..(place(at) + 1 + length % 8).min(bytes.len());
+        let place = |at: usize| {
+            if bytes.is_empty() {
+                0
+            } else {
+                at % bytes.len()
+            }
+        };
+        let range =
+            |at: usize, length: usize| place(at)..(place(at) + 1 + length % 8).min(bytes.len());
         match *self {
-            Self::Put(at, text) => drop(bytes.splice(at % (bytes.len() + 1)..at % (bytes.len() + 1), text.bytes())),
+            Self::Put(at, text) => {
+                drop(bytes.splice(at % (bytes.len() + 1)..at % (bytes.len() + 1), text.bytes()))
+            }
             _ if bytes.is_empty() => {}
             Self::Bit(at, bit) => {
                 let at = place(at);
@@ -157,7 +184,8 @@ pub(crate) fn spoiled(good: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Val
 
 /// The same for texts; what is no UTF-8 any more is read with replacement characters.
 pub(crate) fn spoiled_text(good: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    spoiled(good.prop_map(String::into_bytes)).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    spoiled(good.prop_map(String::into_bytes))
+        .prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The members of a JSON object in their order, read without any code of ours; metadata is kept as it is written.
@@ -193,7 +221,9 @@ impl Members {
     /// Whether a name is there twice.
     pub(crate) fn has_repeated(&self, of: impl Fn(&str) -> bool) -> bool {
         let mut seen = BTreeMap::new();
-        self.0.iter().any(|(name, _)| of(name) && seen.insert(name, ()).is_some())
+        self.0
+            .iter()
+            .any(|(name, _)| of(name) && seen.insert(name, ()).is_some())
     }
 
     /// All names.
@@ -203,11 +233,15 @@ impl Members {
 
     /// A member as it is written.
     pub(crate) fn raw(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.get())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.get())
     }
 
     /// A member's value; what no reader could hold (`1e999`, half a surrogate) is `null`, which nothing takes.
     pub(crate) fn value(&self, name: &str) -> Option<Value> {
-        self.raw(name).map(|text| serde_json::from_str(text).unwrap_or(Value::Null))
+        self.raw(name)
+            .map(|text| serde_json::from_str(text).unwrap_or(Value::Null))
     }
 }

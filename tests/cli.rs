@@ -45,18 +45,58 @@ fn sign_prints_the_signature_of_the_exact_bytes() {
             &br#"{"test": 2432232314}"#[..],
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
         ),
-        ("e", "1700000000", b"", "v1,ugiK7tJtF1M/log+ubNlE8s0rTLGFCNGcCHXvSJZbF0="),
-        ("e", "1700000000", b"\xff\x00\n", "v1,jXUIgl8GYmll2lsqksCMKrMuGtmUFR/u/xhqyviCeF4="),
+        (
+            "e",
+            "1700000000",
+            b"",
+            "v1,ugiK7tJtF1M/log+ubNlE8s0rTLGFCNGcCHXvSJZbF0=",
+        ),
+        (
+            "e",
+            "1700000000",
+            b"\xff\x00\n",
+            "v1,jXUIgl8GYmll2lsqksCMKrMuGtmUFR/u/xhqyviCeF4=",
+        ),
     ] {
-        let output = run(&["sign", "--secret", SECRET, "--id", id, "--timestamp", timestamp], &[], body);
-        assert_eq!(text(&output.stdout), format!("{signature}\n"), "{}", text(&output.stderr));
-        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+        let output = run(
+            &[
+                "sign",
+                "--secret",
+                SECRET,
+                "--id",
+                id,
+                "--timestamp",
+                timestamp,
+            ],
+            &[],
+            body,
+        );
+        assert_eq!(
+            text(&output.stdout),
+            format!("{signature}\n"),
+            "{}",
+            text(&output.stderr)
+        );
+        assert_eq!(
+            (output.status.code(), text(&output.stderr)),
+            (Some(0), String::new())
+        );
     }
 }
 
 #[test]
 fn bad_usage_ends_with_2_and_says_what_is_wrong() {
-    let sign = |secret, id, timestamp| ["sign", "--secret", secret, "--id", id, "--timestamp", timestamp];
+    let sign = |secret, id, timestamp| {
+        [
+            "sign",
+            "--secret",
+            secret,
+            "--id",
+            id,
+            "--timestamp",
+            timestamp,
+        ]
+    };
     for (arguments, message) in [
         (&[][..], "Usage"),
         (&["nope"], "nope"),
@@ -66,7 +106,10 @@ fn bad_usage_ends_with_2_and_says_what_is_wrong() {
         (&["token", "--user", "1", "--ttl-s", "0"], "--ttl-s"),
         (&["sign", "--id", "a", "--timestamp", "1"], "--secret"),
         (&sign("whsec_short", "a", "1"), "--secret: must be whsec_"),
-        (&sign("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "a", "1"), "--secret: must be whsec_"),
+        (
+            &sign("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "a", "1"),
+            "--secret: must be whsec_",
+        ),
         (&sign(SECRET, "", "1"), "--id: must be"),
         (&sign(SECRET, "a b", "1"), "--id: must be"),
         (&sign(SECRET, "a", ""), "--timestamp: must be"),
@@ -84,29 +127,62 @@ fn bad_usage_ends_with_2_and_says_what_is_wrong() {
 #[test]
 fn a_refused_secret_is_not_repeated() {
     let refused = "whsec_geheimgeheim!";
-    let output = run(&["sign", "--secret", refused, "--id", "a", "--timestamp", "1"], &[], b"");
+    let output = run(
+        &["sign", "--secret", refused, "--id", "a", "--timestamp", "1"],
+        &[],
+        b"",
+    );
     assert_eq!(output.status.code(), Some(2));
-    assert!(!text(&output.stderr).contains("geheim"), "{}", text(&output.stderr));
+    assert!(
+        !text(&output.stderr).contains("geheim"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]
 fn every_command_ends_with_2_when_the_configuration_is_bad() {
-    for command in [&["serve"][..], &["serve", "--dev"], &["migrate"], &["verify"], &["token", "--user", "184"]] {
+    for command in [
+        &["serve"][..],
+        &["serve", "--dev"],
+        &["migrate"],
+        &["verify"],
+        &["token", "--user", "184"],
+    ] {
         for (name, value, message) in [
-            ("BALANCE_SERVER__NOPE", "1", "server.nope: there is no such key"),
-            ("BALANCE_SERVER__WORKERS", "0", "server.workers: must be 1 to 256"),
-            ("BALANCE_AUTH__SESSION_SECRETS", "geheim", "auth.session_secrets[0]: must be 32"),
+            (
+                "BALANCE_SERVER__NOPE",
+                "1",
+                "server.nope: there is no such key",
+            ),
+            (
+                "BALANCE_SERVER__WORKERS",
+                "0",
+                "server.workers: must be 1 to 256",
+            ),
+            (
+                "BALANCE_AUTH__SESSION_SECRETS",
+                "geheim",
+                "auth.session_secrets[0]: must be 32",
+            ),
         ] {
             let output = run(command, &[(name, value)], b"");
             let error = text(&output.stderr);
             assert_eq!(output.status.code(), Some(2), "{command:?}: {error}");
-            assert!(error.starts_with("balance-coordinator: ") && error.contains(message), "{message} in: {error}");
+            assert!(
+                error.starts_with("balance-coordinator: ") && error.contains(message),
+                "{message} in: {error}"
+            );
             assert!(!error.contains("geheim"), "{error}");
         }
         let with_file = [command, &["--config", "nowhere.toml"]].concat();
         let output = run(&with_file, &[], b"");
         assert_eq!(output.status.code(), Some(2));
-        assert!(text(&output.stderr).contains("nowhere.toml: "), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains("nowhere.toml: "),
+            "{}",
+            text(&output.stderr)
+        );
     }
 }
 
@@ -115,10 +191,17 @@ fn serve_names_every_secret_that_is_missing() {
     let output = run(&["serve"], &[("BALANCE_AUTH__ADMIN_TOKENS", "token")], b"");
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(error.contains("auth.webhook_secrets, auth.session_secrets (") && !error.contains("admin"), "{error}");
+    assert!(
+        error.contains("auth.webhook_secrets, auth.session_secrets (") && !error.contains("admin"),
+        "{error}"
+    );
     let output = run(&["token", "--user", "184"], &[], b"");
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("missing: auth.session_secrets ("), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("missing: auth.session_secrets ("),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]
@@ -129,14 +212,25 @@ fn development_makes_its_secrets_and_refuses_to_leave_loopback() {
     let path = dir.path().join("balance.dev.toml");
     let mut texts = Vec::new();
     for (name, value, key) in [
-        ("BALANCE_SERVER__PUBLIC_ADDR", "0.0.0.0:8080", "server.public_addr: "),
-        ("BALANCE_SERVER__INTERNAL_ADDR", "[::]:8081", "server.internal_addr: "),
+        (
+            "BALANCE_SERVER__PUBLIC_ADDR",
+            "0.0.0.0:8080",
+            "server.public_addr: ",
+        ),
+        (
+            "BALANCE_SERVER__INTERNAL_ADDR",
+            "[::]:8081",
+            "server.internal_addr: ",
+        ),
     ] {
         let output = run_in(dir.path(), &["serve", "--dev"], &[(name, value)], b"");
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.contains(key), "{error}");
-        assert_eq!(path.metadata().expect("made").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            path.metadata().expect("made").permissions().mode() & 0o777,
+            0o600
+        );
         texts.push(std::fs::read_to_string(&path).expect("readable"));
     }
     assert_eq!(texts[0], texts[1], "made once");
@@ -144,7 +238,10 @@ fn development_makes_its_secrets_and_refuses_to_leave_loopback() {
 
 #[test]
 fn help_and_version_end_with_0() {
-    for (arguments, part) in [(["--help"], "serve"), (["--version"], env!("CARGO_PKG_VERSION"))] {
+    for (arguments, part) in [
+        (["--help"], "serve"),
+        (["--version"], env!("CARGO_PKG_VERSION")),
+    ] {
         let output = run(&arguments, &[], b"");
         assert_eq!(output.status.code(), Some(0));
         assert!(text(&output.stdout).contains(part));

@@ -21,7 +21,10 @@ fn signed(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-#[expect(unsafe_code, reason = "an allocator can't be written without; each call is passed on as it came")]
+#[expect(
+    unsafe_code,
+    reason = "an allocator can't be written without; each call is passed on as it came"
+)]
 // SAFETY: every method passes its arguments on to the system's allocator and returns what that returns.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

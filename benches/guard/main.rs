@@ -28,7 +28,9 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
         [] => compare(),
-        ["--record"] => measure().and_then(|figures| record::write(&figures)).map(|()| true),
+        ["--record"] => measure()
+            .and_then(|figures| record::write(&figures))
+            .map(|()| true),
         ["run", name, count] => run(name, count).map(|()| true),
         _ => Err("usage: guard [--record]".into()),
     };
@@ -44,7 +46,10 @@ fn main() -> ExitCode {
 
 /// One scenario, for callgrind.
 fn run(name: &str, count: &str) -> Result<()> {
-    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).ok_or("there is no such scenario")?;
+    let scenario = SCENARIOS
+        .iter()
+        .find(|scenario| scenario.name == name)
+        .ok_or("there is no such scenario")?;
     (scenario.run)(count.parse()?);
     Ok(())
 }
@@ -53,9 +58,13 @@ fn measure() -> Result<Figures> {
     let mut figures = Figures::default();
     for scenario in SCENARIOS {
         let instructions = |count| instructions(scenario, count);
-        figures.instructions.insert(scenario.name.into(), scenario.each(instructions)?);
+        figures
+            .instructions
+            .insert(scenario.name.into(), scenario.each(instructions)?);
         let allocations = |count| Ok(allocations::during(|| (scenario.run)(count)));
-        figures.allocations.insert(scenario.name.into(), scenario.each(allocations)?);
+        figures
+            .allocations
+            .insert(scenario.name.into(), scenario.each(allocations)?);
     }
     figures.bytes = scenarios::bytes();
     Ok(figures)
@@ -70,7 +79,10 @@ fn instructions(scenario: &Scenario, count: u64) -> Result<u64> {
         .output()
         .map_err(|error| format!("valgrind: {error}; install it"))?;
     let text = String::from_utf8_lossy(&output.stderr);
-    let collected = text.lines().find_map(|line| line.split_once("Collected : ").map(|(_, number)| number.trim()));
+    let collected = text.lines().find_map(|line| {
+        line.split_once("Collected : ")
+            .map(|(_, number)| number.trim())
+    });
     match collected.map(str::parse) {
         Some(Ok(number)) if output.status.success() => Ok(number),
         _ => Err(format!("callgrind of {}: {text}", scenario.name).into()),
@@ -80,7 +92,10 @@ fn instructions(scenario: &Scenario, count: u64) -> Result<u64> {
 fn compare() -> Result<bool> {
     let (recorded, found) = (record::read()?, measure()?);
     let mut is_good = true;
-    println!("{:<14} {:<12} {:>12} {:>12} {:>8}", "what", "of", "recorded", "found", "");
+    println!(
+        "{:<14} {:<12} {:>12} {:>12} {:>8}",
+        "what", "of", "recorded", "found", ""
+    );
     for (what, name, recorded, found) in record::pairs(&recorded, &found)? {
         let ratio = found / recorded;
         let verdict = match ratio {
@@ -91,7 +106,10 @@ fn compare() -> Result<bool> {
             better if better < 1.0 - ROOM => "better: record it",
             _ => "",
         };
-        println!("{what:<14} {name:<12} {recorded:>12.1} {found:>12.1} {:>+7.1}% {verdict}", (ratio - 1.0) * 100.0);
+        println!(
+            "{what:<14} {name:<12} {recorded:>12.1} {found:>12.1} {:>+7.1}% {verdict}",
+            (ratio - 1.0) * 100.0
+        );
     }
     Ok(is_good)
 }

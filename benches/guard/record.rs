@@ -52,9 +52,14 @@ pub fn pairs<'a>(recorded: &Figures, found: &'a Figures) -> Result<Vec<Pair<'a>>
         ("bytes", &recorded.bytes, &found.bytes),
     ] {
         if old.keys().ne(new.keys()) {
-            return Err(format!("{what}: what is recorded is not what is measured; record anew").into());
+            return Err(
+                format!("{what}: what is recorded is not what is measured; record anew").into(),
+            );
         }
-        pairs.extend(new.iter().map(|(name, value)| (what, name.as_str(), old[name], *value)));
+        pairs.extend(
+            new.iter()
+                .map(|(name, value)| (what, name.as_str(), old[name], *value)),
+        );
     }
     Ok(pairs)
 }

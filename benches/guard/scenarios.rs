@@ -18,8 +18,7 @@ use tokio::sync::oneshot;
 use super::rig::{self, Rig};
 use super::{Result, allocations};
 
-const BODY: &str =
-    r#"{"event_id":"farm:184:2025-08-04T10:05Z","user_id":184,"currency":"UNI","amount":"12.5","source":"farming"}"#;
+const BODY: &str = r#"{"event_id":"farm:184:2025-08-04T10:05Z","user_id":184,"currency":"UNI","amount":"12.5","source":"farming"}"#;
 const RULES: Rules = Rules { auto_create: true };
 /// Entries of a transaction.
 const BATCH: usize = 1000;
@@ -46,22 +45,53 @@ impl Scenario {
 
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "doors", counts: [200, 1200], run: doors },
-    Scenario { name: "plan", counts: [1000, 5000], run: plan_entries },
-    Scenario { name: "entry", counts: [500, 2500], run: entry },
-    Scenario { name: "push", counts: [500, 2500], run: push },
-    Scenario { name: "sqlite", counts: [2000, 6000], run: sqlite },
+    Scenario {
+        name: "doors",
+        counts: [200, 1200],
+        run: doors,
+    },
+    Scenario {
+        name: "plan",
+        counts: [1000, 5000],
+        run: plan_entries,
+    },
+    Scenario {
+        name: "entry",
+        counts: [500, 2500],
+        run: entry,
+    },
+    Scenario {
+        name: "push",
+        counts: [500, 2500],
+        run: push,
+    },
+    Scenario {
+        name: "sqlite",
+        counts: [2000, 6000],
+        run: sqlite,
+    },
 ];
 
 /// A webhook at the door: its signature, and its body.
 fn doors(count: u64) {
-    let (currencies, key) = (Currencies::default(), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
+    let (currencies, key) = (
+        Currencies::default(),
+        "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+    );
     let secrets = [WebhookSecret::parse(key).expect("a secret")];
     let signature = sign(secrets[0].as_bytes(), "id", "1000", BODY.as_bytes());
-    let signed = Signed { id: "id", timestamp: "1000", signature: &signature };
+    let signed = Signed {
+        id: "id",
+        timestamp: "1000",
+        signature: &signature,
+    };
     for _ in 0..count {
-        signed.verify(&secrets, BODY.as_bytes(), 1000, 300).expect("well signed");
-        std::hint::black_box(parse_body(BODY.as_bytes(), Kind::Reward, &currencies).expect("a good body"));
+        signed
+            .verify(&secrets, BODY.as_bytes(), 1000, 300)
+            .expect("well signed");
+        std::hint::black_box(
+            parse_body(BODY.as_bytes(), Kind::Reward, &currencies).expect("a good body"),
+        );
     }
 }
 
@@ -69,9 +99,15 @@ fn doors(count: u64) {
 fn plan_entries(count: u64) {
     let (entries, accounts) = rig::batch(BATCH);
     for _ in 0..count / BATCH as u64 {
-        let groups = [Group { entries: &entries, is_atomic: false }];
+        let groups = [Group {
+            entries: &entries,
+            is_atomic: false,
+        }];
         let keys = std::hint::black_box(Keys::of(&groups));
-        let loaded = Loaded { accounts: accounts.clone(), ..Loaded::default() };
+        let loaded = Loaded {
+            accounts: accounts.clone(),
+            ..Loaded::default()
+        };
         std::hint::black_box(plan(&groups, &keys, loaded, RULES, 1));
     }
 }
@@ -119,21 +155,39 @@ fn sqlite(count: u64) {
     for batch in 0..count / BATCH as u64 {
         let users = 1..=i64::try_from(BATCH).expect("a small number");
         // Whole postings are one transaction each; event ids come in no order.
-        let entries = users.map(|user| rig::entry(user, &event(batch, user), Kind::Reward, 1)).collect();
+        let entries = users
+            .map(|user| rig::entry(user, &event(batch, user), Kind::Reward, 1))
+            .collect();
         let permit = admission.try_acquire(Lane::Bulk, BATCH).expect("room");
         let deadline = Clock::system().deadline(Duration::from_secs(600));
         let (reply, answer) = oneshot::channel();
-        ledger.post(Posting { entries, is_atomic: true, lane: Lane::Bulk, deadline, permit, reply });
+        ledger.post(Posting {
+            entries,
+            is_atomic: true,
+            lane: Lane::Bulk,
+            deadline,
+            permit,
+            reply,
+        });
         let posted = answer.blocking_recv().expect("answered");
-        assert!(!posted.outcomes.iter().any(|outcome| outcome.is_rejected()), "all are accepted");
+        assert!(
+            !posted.outcomes.iter().any(|outcome| outcome.is_rejected()),
+            "all are accepted"
+        );
     }
     ledger.stop();
 }
 
 /// 32 digits that look random and are always the same.
 fn event(batch: u64, user: i64) -> String {
-    let mix = |seed: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let first = mix(batch.wrapping_mul(1_000_003).wrapping_add(user.unsigned_abs()));
+    let mix = |seed: u64| {
+        seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(31)
+            .wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    };
+    let first = mix(batch
+        .wrapping_mul(1_000_003)
+        .wrapping_add(user.unsigned_abs()));
     format!("{first:016x}{:016x}", mix(first))
 }
 

@@ -13,11 +13,14 @@ use balance_coordinator::coordinator::messages::{GetBalance, Peer, PostEntries, 
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Policy, Recent, Registry, Shared};
 use balance_coordinator::domain::{
-    Account, Amount, Balances, Currencies, EventId, Kind, NewEntry, Outcome, Source, TelegramId, UserId,
+    Account, Amount, Balances, Currencies, EventId, Kind, NewEntry, Outcome, Source, TelegramId,
+    UserId,
 };
 use balance_coordinator::http::session::shared::SessionShared;
 use balance_coordinator::http::start_over;
-use balance_coordinator::ledger::{Admission, EntryOutcome, Lane, Ledger, Orphan, Pending, Posted, Posting};
+use balance_coordinator::ledger::{
+    Admission, EntryOutcome, Lane, Ledger, Orphan, Pending, Posted, Posting,
+};
 use balance_coordinator::telemetry::counters::Counters;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -36,12 +39,24 @@ struct InlineLedger {
 impl InlineLedger {
     fn apply(&self, entry: &NewEntry) -> EntryOutcome {
         let mut accounts = self.accounts.lock().expect("nobody panics with it");
-        let account = accounts.entry(entry.user_id).or_insert_with(|| Account::unknown(2));
-        let balance = account.balances.get(entry.currency).checked_add(entry.amount).expect("small amounts");
+        let account = accounts
+            .entry(entry.user_id)
+            .or_insert_with(|| Account::unknown(2));
+        let balance = account
+            .balances
+            .get(entry.currency)
+            .checked_add(entry.amount)
+            .expect("small amounts");
         account.version += 1;
         account.balances.set(entry.currency, balance);
-        let outcome = Outcome::Accepted { version: account.version, balances: account.balances.clone() };
-        EntryOutcome::Decided { outcome, committed_at_us: self.clock.now_us() }
+        let outcome = Outcome::Accepted {
+            version: account.version,
+            balances: account.balances.clone(),
+        };
+        EntryOutcome::Decided {
+            outcome,
+            committed_at_us: self.clock.now_us(),
+        }
     }
 }
 
@@ -55,7 +70,10 @@ impl Ledger for InlineLedger {
 
     fn account(&self, user: UserId) -> Pending<Account> {
         let accounts = self.accounts.lock().expect("nobody panics with it");
-        let account = accounts.get(&user).cloned().unwrap_or_else(|| Account::unknown(2));
+        let account = accounts
+            .get(&user)
+            .cloned()
+            .unwrap_or_else(|| Account::unknown(2));
         Box::pin(async move { Ok(account) })
     }
 
@@ -93,7 +111,10 @@ impl Rig {
         let clock = Clock::system();
         let (_orphans, unheard) = mpsc::channel::<Orphan>(1);
         let counters = Arc::new(Counters::default());
-        let ledger = Arc::new(InlineLedger { accounts: Mutex::default(), clock });
+        let ledger = Arc::new(InlineLedger {
+            accounts: Mutex::default(),
+            clock,
+        });
         let shared = Shared {
             ledger: ledger.clone(),
             clock,
@@ -104,44 +125,99 @@ impl Rig {
             recent: Recent::default(),
         };
         let registry = Registry::new(shared, unheard).start();
-        let secret = ("BALANCE_AUTH__SESSION_SECRETS".to_owned(), "the-session-secret-of-the-benches!".to_owned());
-        let sources = Sources { environment: [secret].into(), ..Sources::default() };
+        let secret = (
+            "BALANCE_AUTH__SESSION_SECRETS".to_owned(),
+            "the-session-secret-of-the-benches!".to_owned(),
+        );
+        let sources = Sources {
+            environment: [secret].into(),
+            ..Sources::default()
+        };
         let settings = Arc::new(Settings::load(&sources).expect("defaults and a secret"));
         let epoch = "0123456789abcdef".into();
-        let sessions = SessionShared::new(settings, epoch, clock, registry.clone(), counters, ledger);
-        Self { registry, sessions: Arc::new(sessions), admission: Admission::new(ENTRIES_MAX), clock, posted: 0 }
+        let sessions =
+            SessionShared::new(settings, epoch, clock, registry.clone(), counters, ledger);
+        Self {
+            registry,
+            sessions: Arc::new(sessions),
+            admission: Admission::new(ENTRIES_MAX),
+            clock,
+            posted: 0,
+        }
     }
 
     /// Posts a deposit and waits for its answer.
     pub async fn post(&mut self, user: i64) -> Posted {
         self.posted += 1;
-        let entry = entry(user, &format!("rig:{user}:{}", self.posted), Kind::Deposit, 1);
+        let entry = entry(
+            user,
+            &format!("rig:{user}:{}", self.posted),
+            Kind::Deposit,
+            1,
+        );
         let (reply, answer) = oneshot::channel();
         let permit = self.admission.try_acquire(Lane::Single, 1).expect("room");
         let deadline = self.clock.deadline(DEADLINE);
-        let message = PostEntries { entries: vec![entry], lane: Lane::Single, deadline, permit, reply };
-        self.registry.try_send(ToUser { user_id: id(user), message }).expect("room");
+        let message = PostEntries {
+            entries: vec![entry],
+            lane: Lane::Single,
+            deadline,
+            permit,
+            reply,
+        };
+        self.registry
+            .try_send(ToUser {
+                user_id: id(user),
+                message,
+            })
+            .expect("room");
         answer.await.expect("answered")
     }
 
     /// Asks for a balance, which makes the actor resident.
     pub async fn ask(&self, user: i64) {
         let (reply, answer) = oneshot::channel();
-        let message = GetBalance { is_fresh: false, min_version: None, reply };
-        self.registry.try_send(ToUser { user_id: id(user), message }).expect("room");
-        answer.await.expect("answered").expect("the ledger is there");
+        let message = GetBalance {
+            is_fresh: false,
+            min_version: None,
+            reply,
+        };
+        self.registry
+            .try_send(ToUser {
+                user_id: id(user),
+                message,
+            })
+            .expect("room");
+        answer
+            .await
+            .expect("answered")
+            .expect("the ledger is there");
     }
 
     /// Opens a session and takes its first two frames.
     pub async fn open(&self, user: i64) -> Session {
-        let token = self.sessions.keys.issue(id(user), 3600, self.clock.now_s()).token;
+        let token = self
+            .sessions
+            .keys
+            .issue(id(user), 3600, self.clock.now_s())
+            .token;
         let (incoming, mut bytes) = mpsc::unbounded_channel();
         let bytes = futures_util::stream::poll_fn(move |cx| bytes.poll_recv(cx));
-        let peer = Peer { address: None, user_agent: None, connected_at_us: self.clock.now_us() };
+        let peer = Peer {
+            address: None,
+            user_agent: None,
+            connected_at_us: self.clock.now_us(),
+        };
         let frames = start_over(self.sessions.clone(), Some(&token), peer, bytes).expect("room");
-        let mut session = Session { frames: Box::pin(frames), _incoming: incoming };
+        let mut session = Session {
+            frames: Box::pin(frames),
+            _incoming: incoming,
+        };
         let mut seen = Vec::new();
-        while !seen.windows(SNAPSHOT.len()).any(|window| window == SNAPSHOT) {
+        while !seen
+            .windows(SNAPSHOT.len())
+            .any(|window| window == SNAPSHOT)
+        {
             seen.extend_from_slice(&session.next().await);
         }
         session
@@ -153,13 +229,21 @@ const SNAPSHOT: &[u8] = br#""snapshot""#;
 impl Session {
     /// The next bytes it sends.
     pub async fn next(&mut self) -> Bytes {
-        self.frames.next().await.expect("the session is open").expect("bytes")
+        self.frames
+            .next()
+            .await
+            .expect("the session is open")
+            .expect("bytes")
     }
 }
 
 fn policy() -> Policy {
     Policy {
-        intervals: Intervals { debounce_us: 1_500_000, min_interval_us: 5_000_000, direct_interval_us: 0 },
+        intervals: Intervals {
+            debounce_us: 1_500_000,
+            min_interval_us: 5_000_000,
+            direct_interval_us: 0,
+        },
         direct_kinds: vec![Kind::Deposit],
         cache_ttl_us: 3_600_000_000,
         cache_entries_max: ENTRIES_MAX,
@@ -192,16 +276,34 @@ pub fn entry(user: i64, event: &str, kind: Kind, minor: i64) -> NewEntry {
 /// An account with some TON.
 pub fn account(version: i64) -> Account {
     let mut balances = Balances::zero(2);
-    balances.set(Currencies::default().find("TON").expect("a default"), Amount::from_minor(1_000_000));
-    Account { exists: true, version, balances }
+    balances.set(
+        Currencies::default().find("TON").expect("a default"),
+        Amount::from_minor(1_000_000),
+    );
+    Account {
+        exists: true,
+        version,
+        balances,
+    }
 }
 
 /// So many entries of different users, and their accounts.
 pub fn batch(count: usize) -> (Vec<NewEntry>, HashMap<UserId, Account>) {
     let count = i64::try_from(count).expect("a small number");
-    let entries: Vec<NewEntry> =
-        (1..=count).map(|n| entry(n, &format!("farm:{n}:2025-08-04T10:05:00Z:rewards"), Kind::Reward, 5)).collect();
-    let accounts = entries.iter().map(|entry| (entry.user_id, account(7))).collect();
+    let entries: Vec<NewEntry> = (1..=count)
+        .map(|n| {
+            entry(
+                n,
+                &format!("farm:{n}:2025-08-04T10:05:00Z:rewards"),
+                Kind::Reward,
+                5,
+            )
+        })
+        .collect();
+    let accounts = entries
+        .iter()
+        .map(|entry| (entry.user_id, account(7)))
+        .collect();
     (entries, accounts)
 }
 

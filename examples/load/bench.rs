@@ -45,21 +45,48 @@ impl Bench {
     /// Prepares directories.
     pub fn new(options: Common) -> Result<Self> {
         let me = std::env::current_exe()?;
-        let release = me.parent().and_then(Path::parent).ok_or("the bench has a directory")?;
-        let bin = options.bin.clone().unwrap_or_else(|| release.join("balance-coordinator"));
-        let bin = bin.canonicalize().map_err(|error| format!("{}: {error}; build it first", bin.display()))?;
+        let release = me
+            .parent()
+            .and_then(Path::parent)
+            .ok_or("the bench has a directory")?;
+        let bin = options
+            .bin
+            .clone()
+            .unwrap_or_else(|| release.join("balance-coordinator"));
+        let bin = bin
+            .canonicalize()
+            .map_err(|error| format!("{}: {error}; build it first", bin.display()))?;
         let dir = options.dir.clone().unwrap_or_else(|| release.join("load"));
         std::fs::create_dir_all(&dir)?;
         let mut secrets = Secrets::default();
-        let given = [&options.webhook_secret, &options.session_secret, &options.admin_token];
-        for (secret, given) in [&mut secrets.webhook, &mut secrets.session, &mut secrets.admin].into_iter().zip(given) {
+        let given = [
+            &options.webhook_secret,
+            &options.session_secret,
+            &options.admin_token,
+        ];
+        for (secret, given) in [
+            &mut secrets.webhook,
+            &mut secrets.session,
+            &mut secrets.admin,
+        ]
+        .into_iter()
+        .zip(given)
+        {
             if let Some(given) = given {
                 secret.clone_from(given);
             }
         }
         let (signer, tokens) = (Signer::new(&secrets)?, Tokens::new(&secrets));
         let dir = dir.canonicalize()?;
-        Ok(Self { options, report: Report::default(), signer, secrets, tokens, dir, bin })
+        Ok(Self {
+            options,
+            report: Report::default(),
+            signer,
+            secrets,
+            tokens,
+            dir,
+            bin,
+        })
     }
 
     /// A size: as given, or that of the gate, or a small one.
@@ -70,7 +97,13 @@ impl Bench {
     /// A new ledger on each database that there is.
     pub fn databases(&self) -> Result<Vec<Database>> {
         let mut all = vec![self.sqlite()?];
-        all.extend(self.options.postgres.as_deref().map(Database::postgres).transpose()?);
+        all.extend(
+            self.options
+                .postgres
+                .as_deref()
+                .map(Database::postgres)
+                .transpose()?,
+        );
         Ok(all)
     }
 
@@ -90,13 +123,20 @@ impl Bench {
     /// How the service is started; its log gets a file of this name.
     pub fn launch(&self, name: &str, settings: &[(&'static str, String)]) -> Launch {
         let log = self.dir.join(format!("{name}.log"));
-        Launch { bin: self.bin.clone(), secrets: self.secrets.clone(), settings: settings.to_vec(), log }
+        Launch {
+            bin: self.bin.clone(),
+            secrets: self.secrets.clone(),
+            settings: settings.to_vec(),
+            log,
+        }
     }
 
     /// The service on a database, or the running one that was named.
     pub fn service(&self, name: &str, database: &Database) -> Result<Service> {
         match (self.options.url, self.options.internal_url) {
-            (Some(public), Some(internal)) => Ok(Service::attach(public, internal, self.secrets.clone())),
+            (Some(public), Some(internal)) => {
+                Ok(Service::attach(public, internal, self.secrets.clone()))
+            }
             _ => self.launch(name, &[]).start(database),
         }
     }
@@ -118,19 +158,28 @@ impl Bench {
             .into_bytes())
         };
         let handshakes = (0..sessions).map(handshake).collect::<Result<_>>()?;
-        Ok(Crowd::open(Guests { address, handshakes }))
+        Ok(Crowd::open(Guests {
+            address,
+            handshakes,
+        }))
     }
 
     /// Entries that are the same in every run, unless the ledger of a running service may have them already.
     pub fn workload(&self, seed: u64, users: Users) -> Workload {
-        let salt = if self.options.url.is_some() { now_us().unsigned_abs() } else { 0 };
+        let salt = if self.options.url.is_some() {
+            now_us().unsigned_abs()
+        } else {
+            0
+        };
         Workload::new(seed ^ salt, users)
     }
 
     /// A bar for so many steps.
     pub fn bar(&self, name: &str, steps: usize) -> ProgressBar {
-        let style = ProgressStyle::with_template("{prefix:>12} [{bar:30}] {pos}/{len} {elapsed} {msg}");
-        let bar = ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let style =
+            ProgressStyle::with_template("{prefix:>12} [{bar:30}] {pos}/{len} {elapsed} {msg}");
+        let bar = ProgressBar::new(steps as u64)
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(name.to_owned());
         bar.enable_steady_tick(Duration::from_millis(250));
         bar
@@ -145,7 +194,8 @@ impl Bench {
         batch: usize,
         way: Way,
     ) -> Result<Outcome> {
-        let (outcome, accepted) = posting::batches(&self.signer, service.internal, kind, entries, batch, way)?;
+        let (outcome, accepted) =
+            posting::batches(&self.signer, service.internal, kind, entries, batch, way)?;
         self.check_accepted(&outcome, accepted, entries.len());
         Ok(outcome)
     }
@@ -154,7 +204,10 @@ impl Bench {
     pub fn check_accepted(&mut self, outcome: &Outcome, accepted: u64, count: usize) {
         self.report.unavailable += outcome.unavailable;
         let statuses = &outcome.statuses;
-        self.report.check(|| format!("{accepted} of {count} accepted, {statuses:?}"), accepted == count as u64);
+        self.report.check(
+            || format!("{accepted} of {count} accepted, {statuses:?}"),
+            accepted == count as u64,
+        );
     }
 
     /// Sends deposits one by one and checks that each is acknowledged. `on_send` hears of each as it goes out.
@@ -176,19 +229,30 @@ impl Bench {
         self.report.unavailable += outcome.unavailable;
         let statuses = &outcome.statuses;
         let holds = outcome.is_clean() && outcome.answers() == count as u64;
-        self.report.check(|| format!("{count} deposits are answered 200, but {statuses:?}"), holds);
+        self.report.check(
+            || format!("{count} deposits are answered 200, but {statuses:?}"),
+            holds,
+        );
     }
 
     /// Compares balances of a sample with what was acknowledged.
     pub fn check_books(&mut self, service: &Service, books: &Books) -> Result<()> {
         for user in books.sample(SAMPLE) {
             let path = format!("/internal/v1/users/{user}/balance");
-            let (status, body) = http::call(service.internal, self.signer.request("GET", &path, "load", b""))?;
+            let (status, body) = http::call(
+                service.internal,
+                self.signer.request("GET", &path, "load", b""),
+            )?;
             let (version, minor) = books.user(user);
             let ton = format!("{}.{:09}", minor / 1_000_000_000, minor % 1_000_000_000);
             let told: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-            let holds = status == 200 && told["version"] == json!(version) && told["balances"]["TON"] == json!(ton);
-            self.report.check(|| format!("user {user} has version {version} and {ton} TON, but: {told}"), holds);
+            let holds = status == 200
+                && told["version"] == json!(version)
+                && told["balances"]["TON"] == json!(ton);
+            self.report.check(
+                || format!("user {user} has version {version} and {ton} TON, but: {told}"),
+                holds,
+            );
         }
         Ok(())
     }
@@ -199,9 +263,15 @@ impl Bench {
             return Ok(None);
         }
         let stopped = service.stop();
-        self.report.check(|| format!("the service stops well, but: {stopped:?}"), stopped.is_ok());
+        self.report.check(
+            || format!("the service stops well, but: {stopped:?}"),
+            stopped.is_ok(),
+        );
         let verified = service.verify();
-        self.report.check(|| format!("the ledger holds, but: {verified:?}"), verified.is_ok());
+        self.report.check(
+            || format!("the ledger holds, but: {verified:?}"),
+            verified.is_ok(),
+        );
         Ok(verified.ok().map(|(_, took)| took))
     }
 
@@ -209,15 +279,24 @@ impl Bench {
     pub fn check_crowd(&mut self, crowd: &Crowd, books: &Books) {
         let measures = crowd.measures();
         let last = |index: usize| books.user(i64::try_from(index + 1).unwrap_or(i64::MAX)).0;
-        let behind = measures.versions.iter().enumerate().filter(|(index, version)| **version != last(*index)).count();
-        let (closed, unreadable, refused) = (measures.closed, measures.unreadable, measures.refused);
+        let behind = measures
+            .versions
+            .iter()
+            .enumerate()
+            .filter(|(index, version)| **version != last(*index))
+            .count();
+        let (closed, unreadable, refused) =
+            (measures.closed, measures.unreadable, measures.refused);
         let is_misordered = measures.is_misordered;
         drop(measures);
         // Users of a running service may have had entries before.
         let is_new = self.options.url.is_none();
+        self.report.check(
+            || format!("every session is told the last version, but not {behind}"),
+            !is_new || behind == 0,
+        );
         self.report
-            .check(|| format!("every session is told the last version, but not {behind}"), !is_new || behind == 0);
-        self.report.check(|| "versions of a session rise".into(), !is_misordered);
+            .check(|| "versions of a session rise".into(), !is_misordered);
         self.report.check(
             || format!("sessions stay open: {closed} closed, {refused} refused, {unreadable} frames unreadable"),
             closed + refused + unreadable == 0,

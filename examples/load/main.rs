@@ -44,7 +44,9 @@ fn run(arguments: Arguments) -> Result<bool> {
     raise_file_limit()?;
     match arguments.command {
         Command::EchoServer => baselines::echo::serve().map(|()| true),
-        Command::OneByOneServer { database } => baselines::one_by_one::serve(&database).map(|()| true),
+        Command::OneByOneServer { database } => {
+            baselines::one_by_one::serve(&database).map(|()| true)
+        }
         command => gates::run(&command, arguments.common),
     }
 }
@@ -52,6 +54,12 @@ fn run(arguments: Arguments) -> Result<bool> {
 /// As many open files as this process, and those that it starts, may have.
 fn raise_file_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )?;
     Ok(())
 }

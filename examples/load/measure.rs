@@ -37,10 +37,12 @@ pub fn summary(histogram: &Histogram<u64>) -> Value {
 
 /// Points of a curve: how many of a hundred were as fast, in milliseconds.
 pub fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
-    [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0]
-        .iter()
-        .map(|quantile| (*quantile, ms(histogram, *quantile)))
-        .collect()
+    [
+        0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0,
+    ]
+    .iter()
+    .map(|quantile| (*quantile, ms(histogram, *quantile)))
+    .collect()
 }
 
 /// The middle one; of an even number the mean of both.

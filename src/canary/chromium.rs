@@ -33,21 +33,34 @@ const SAID_BYTES_MAX: usize = 500;
 /// # Errors
 /// Why there is none, in words.
 pub fn find(named: Option<&Path>) -> Result<PathBuf, String> {
-    let named = named.map(Path::to_owned).or_else(|| Some(PathBuf::from(std::env::var_os("CHROMIUM")?)));
+    let named = named
+        .map(Path::to_owned)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("CHROMIUM")?)));
     if let Some(path) = named {
-        let found = if path.components().count() > 1 { Some(path.clone()) } else { in_search_path(&path) };
+        let found = if path.components().count() > 1 {
+            Some(path.clone())
+        } else {
+            in_search_path(&path)
+        };
         let found = found.filter(|path| path.is_file());
         return found.ok_or_else(|| format!("there is no Chromium at {}", path.display()));
     }
-    let found = NAMES.iter().find_map(|name| in_search_path(Path::new(name)));
+    let found = NAMES
+        .iter()
+        .find_map(|name| in_search_path(Path::new(name)));
     found.ok_or_else(|| {
-        format!("no Chromium: none of {} is on the PATH; --chromium or CHROMIUM names one", NAMES.join(", "))
+        format!(
+            "no Chromium: none of {} is on the PATH; --chromium or CHROMIUM names one",
+            NAMES.join(", ")
+        )
     })
 }
 
 fn in_search_path(name: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
 }
 
 /// A running one.
@@ -63,7 +76,8 @@ impl Chromium {
     pub(super) async fn start(program: &Path, clock: Clock) -> Result<Self, String> {
         let failed = |why: String| format!("{}: {why}", program.display());
         let profile = tempfile::Builder::new().prefix("balance-canary-").tempdir();
-        let profile = profile.map_err(|error| failed(format!("no directory for its profile: {error}")))?;
+        let profile =
+            profile.map_err(|error| failed(format!("no directory for its profile: {error}")))?;
         let said = profile.path().join("said");
         let log = File::create(&said).map_err(|error| failed(error.to_string()))?;
         let process = Command::new(program)
@@ -76,7 +90,11 @@ impl Chromium {
             .process_group(0)
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
-        let mut chromium = Self { process, devtools: String::new(), profile };
+        let mut chromium = Self {
+            process,
+            devtools: String::new(),
+            profile,
+        };
         let until = clock.deadline(Duration::from_millis(START_MS));
         loop {
             if let Some(devtools) = chromium.find_devtools() {
@@ -84,7 +102,11 @@ impl Chromium {
                 return Ok(chromium);
             }
             if chromium.has_ended() || until.has_passed() {
-                let how = if chromium.has_ended() { "it has ended" } else { "it does not start" };
+                let how = if chromium.has_ended() {
+                    "it has ended"
+                } else {
+                    "it does not start"
+                };
                 return Err(failed(format!("{how}: {}", last_said(&said))));
             }
             sleep(Duration::from_millis(POLL_MS)).await;
@@ -96,7 +118,8 @@ impl Chromium {
         let text = fs::read_to_string(self.profile.path().join("DevToolsActivePort")).ok()?;
         let (port, path) = text.split_once('\n')?;
         let port: u16 = port.parse().ok()?;
-        path.starts_with('/').then(|| format!("ws://127.0.0.1:{port}{}", path.trim_end()))
+        path.starts_with('/')
+            .then(|| format!("ws://127.0.0.1:{port}{}", path.trim_end()))
     }
 
     fn has_ended(&mut self) -> bool {
@@ -137,7 +160,10 @@ fn arguments(profile: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = quiet.iter().map(OsString::from).collect();
     arguments.push(data);
     // Chromium refuses to run as root otherwise. It opens the service's own pages alone.
-    if Process::myself().and_then(|process| process.uid()).is_ok_and(|uid| uid == 0) {
+    if Process::myself()
+        .and_then(|process| process.uid())
+        .is_ok_and(|uid| uid == 0)
+    {
         arguments.push("--no-sandbox".into());
     }
     arguments.push("about:blank".into());
@@ -147,7 +173,10 @@ fn arguments(profile: &Path) -> Vec<OsString> {
 fn last_said(file: &Path) -> String {
     let said = fs::read(file).unwrap_or_default();
     let from = said.len().saturating_sub(SAID_BYTES_MAX);
-    String::from_utf8_lossy(&said[from..]).split_whitespace().collect::<Vec<_>>().join(" ")
+    String::from_utf8_lossy(&said[from..])
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -157,9 +186,15 @@ mod tests {
     #[test]
     fn one_that_is_named_but_not_there_is_told_by_its_name() {
         for name in ["/nowhere/chromium", "no-such-chromium"] {
-            assert_eq!(find(Some(Path::new(name))), Err(format!("there is no Chromium at {name}")));
+            assert_eq!(
+                find(Some(Path::new(name))),
+                Err(format!("there is no Chromium at {name}"))
+            );
         }
-        assert_eq!(find(Some(Path::new("/bin/sh"))), Ok(PathBuf::from("/bin/sh")));
+        assert_eq!(
+            find(Some(Path::new("/bin/sh"))),
+            Ok(PathBuf::from("/bin/sh"))
+        );
         assert!(find(Some(Path::new("sh"))).is_ok_and(|path| path.is_absolute()));
     }
 }

@@ -28,12 +28,23 @@ pub(super) struct Service<'a> {
 impl<'a> Service<'a> {
     pub(super) fn new(options: &'a Options, clock: Clock) -> Self {
         let http = client::client(Duration::from_millis(PATIENCE_MS));
-        Self { options, http, clock }
+        Self {
+            options,
+            http,
+            clock,
+        }
     }
 
     /// A session token for the canary's user.
     pub(super) fn token(&self) -> String {
-        self.options.keys.issue(self.options.user_id, self.options.token_ttl_s, self.clock.now_s()).token
+        self.options
+            .keys
+            .issue(
+                self.options.user_id,
+                self.options.token_ttl_s,
+                self.clock.now_s(),
+            )
+            .token
     }
 
     /// The balance, as a browser asks for it.
@@ -42,7 +53,11 @@ impl<'a> Service<'a> {
         let url = format!("{}/api/v1/balance{query}", self.options.url);
         let request = self.http.get(&url).bearer_auth(self.token()).send();
         let (status, body) = self.exchange("GET", &url, request).await?;
-        if status == 200 { Ok(body) } else { Err(format!("GET {url}: {status} {body}")) }
+        if status == 200 {
+            Ok(body)
+        } else {
+            Err(format!("GET {url}: {status} {body}"))
+        }
     }
 
     /// Posts an entry, signed.
@@ -51,7 +66,12 @@ impl<'a> Service<'a> {
         let text = body.to_string();
         let id = format!("canary_{:016x}", rand::rng().random::<u64>());
         let timestamp = self.clock.now_s().to_string();
-        let signature = webhook::sign(&self.options.webhook_secret, &id, &timestamp, text.as_bytes());
+        let signature = webhook::sign(
+            &self.options.webhook_secret,
+            &id,
+            &timestamp,
+            text.as_bytes(),
+        );
         let request = self
             .http
             .request(Method::POST, &url)
@@ -67,6 +87,9 @@ impl<'a> Service<'a> {
         let answer = client::exchange(sending, patience, ANSWER_BYTES_MAX).await;
         let (status, body) = answer.map_err(|why| format!("{method} {url}: {why}"))?;
         let json = serde_json::from_slice(&body);
-        Ok((status, json.map_err(|_| format!("{method} {url}: {status} {}", client::excerpt(&body)))?))
+        Ok((
+            status,
+            json.map_err(|_| format!("{method} {url}: {status} {}", client::excerpt(&body)))?,
+        ))
     }
 }

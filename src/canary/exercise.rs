@@ -39,17 +39,28 @@ struct Open<'a>(Option<&'a str>);
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         if let Some(event_id) = self.0 {
-            log::error!("the canary was cut off: its deposit {event_id}:in may not have been taken back");
+            log::error!(
+                "the canary was cut off: its deposit {event_id}:in may not have been taken back"
+            );
         }
     }
 }
 
 /// Runs it to its end, or, interrupted, to where nothing is left behind; interrupted again, it ends at once and says what
 /// is left. `progress` is told what is being done, at least once a second while it watches.
-pub async fn run(options: &Options, interrupts: Interrupts, progress: &mut dyn FnMut(&str)) -> CanaryReport {
+pub async fn run(
+    options: &Options,
+    interrupts: Interrupts,
+    progress: &mut dyn FnMut(&str),
+) -> CanaryReport {
     let clock = Clock::system();
     let report = CanaryReport::new(options, clock::rfc3339(clock.now_us()));
-    let mut run = Run { service: Service::new(options, clock), report, interrupts, progress };
+    let mut run = Run {
+        service: Service::new(options, clock),
+        report,
+        interrupts,
+        progress,
+    };
     if let Err(why) = run.go().await {
         run.report.deviations.push(why);
     }
@@ -60,7 +71,11 @@ pub async fn run(options: &Options, interrupts: Interrupts, progress: &mut dyn F
 
 /// Waits until the run was interrupted so often; for ever when nobody can any more.
 async fn interrupted(mut interrupts: Interrupts, times: u32) {
-    if interrupts.wait_for(|so_far| *so_far >= times).await.is_err() {
+    if interrupts
+        .wait_for(|so_far| *so_far >= times)
+        .await
+        .is_err()
+    {
         std::future::pending::<()>().await;
     }
 }
@@ -72,7 +87,9 @@ impl Run<'_> {
             opened = self.open() => opened?,
             () = interrupted(interrupts.clone(), 1) => return Err("interrupted before anything was deposited".to_owned()),
         };
-        let done = self.deposit_and_take_back(&before, &mut pages, interrupts).await;
+        let done = self
+            .deposit_and_take_back(&before, &mut pages, interrupts)
+            .await;
         if let Some(browser) = pages.browser {
             browser.close(&self.service).await;
         }
@@ -83,14 +100,21 @@ impl Run<'_> {
         (self.progress)("looking at the balance");
         let before = Expected::of(&self.service.balance(true).await?)?;
         self.step("balance before", None, before.to_string());
-        let sessions = [self.session("session 1", &before).await?, self.session("session 2", &before).await?];
+        let sessions = [
+            self.session("session 1", &before).await?,
+            self.session("session 2", &before).await?,
+        ];
         let mut browser = None;
         if let Some(program) = &self.service.options.browser {
             (self.progress)("starting a browser");
             let started_us = self.now_us();
             let mut page = Page::open(&self.service, program).await?;
             let heard = page.painted(before.version, 0).await?;
-            self.step("browser → painted", Some(ms_between(started_us, heard.at_us)), before.to_string());
+            self.step(
+                "browser → painted",
+                Some(ms_between(started_us, heard.at_us)),
+                before.to_string(),
+            );
             self.compare(PAGE, &heard.frame, &before, true);
             browser = Some(page);
         }
@@ -110,7 +134,11 @@ impl Run<'_> {
         let answer = self.insist("deposits", &format!("{event_id}:in")).await;
         let answer = answer.inspect_err(|_| open.0 = None)?;
         self.report.answer_ms = Some(self.ms_since(sent_us));
-        self.step("webhook → answer", self.report.answer_ms, format!("version {}", answer["version"]));
+        self.step(
+            "webhook → answer",
+            self.report.answer_ms,
+            format!("version {}", answer["version"]),
+        );
         // From here on there is something to take back.
         let during = tokio::select! {
             during = self.deposited(before, &answer, pages, sent_us) => during,
@@ -136,10 +164,18 @@ impl Run<'_> {
     }
 
     /// What has to hold when it is as before.
-    async fn taken_back(&mut self, before: &Expected, back: &Value, pages: &mut Pages) -> Result<(), String> {
+    async fn taken_back(
+        &mut self,
+        before: &Expected,
+        back: &Value,
+        pages: &mut Pages,
+    ) -> Result<(), String> {
         let after = before.after(back, Amount::default(), self.service.options)?;
         self.compare("the withdrawal's answer", back, &after, false);
-        let Pages { sessions: [first, second], browser } = pages;
+        let Pages {
+            sessions: [first, second],
+            browser,
+        } = pages;
         for session in [&mut *first, second] {
             let heard = session.push_of(after.version, |_| {}).await;
             self.compare_heard(session.name, heard, &after);
@@ -154,7 +190,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn compare_heard(&mut self, whose: &'static str, heard: Result<Heard, String>, expected: &Expected) {
+    fn compare_heard(
+        &mut self,
+        whose: &'static str,
+        heard: Result<Heard, String>,
+        expected: &Expected,
+    ) {
         match heard {
             Ok(heard) => self.compare(whose, &heard.frame, expected, true),
             // It has been told of already.
@@ -175,21 +216,34 @@ impl Run<'_> {
         let expected = before.after(answer, amount, self.service.options)?;
         self.compare("the deposit's answer", answer, &expected, false);
         if answer["version"].as_i64() != Some(before.version + 1) {
-            self.deviates(format!("the deposit made version {}: somebody else writes to this user", answer["version"]));
+            self.deviates(format!(
+                "the deposit made version {}: somebody else writes to this user",
+                answer["version"]
+            ));
         }
         for (index, session) in pages.sessions.iter_mut().enumerate() {
             self.pushed(session, index == 0, &expected, sent_us).await?;
         }
         if let Some(page) = &mut pages.browser {
-            let heard = page.painted(expected.version, pages.sessions[0].min_interval_ms).await?;
+            let heard = page
+                .painted(expected.version, pages.sessions[0].min_interval_ms)
+                .await?;
             self.report.painted_ms = Some(ms_between(sent_us, heard.at_us));
-            self.step("webhook → painted", self.report.painted_ms, expected.to_string());
+            self.step(
+                "webhook → painted",
+                self.report.painted_ms,
+                expected.to_string(),
+            );
             self.compare(PAGE, &heard.frame, &expected, true);
         }
         let started_us = self.now_us();
         let balance = self.service.balance(false).await?;
         self.compare("GET /api/v1/balance", &balance, &expected, true);
-        self.step("balance over HTTP", Some(self.ms_since(started_us)), expected.to_string());
+        self.step(
+            "balance over HTTP",
+            Some(self.ms_since(started_us)),
+            expected.to_string(),
+        );
         self.watch(&expected, pages).await?;
         self.reload(&expected, pages).await
     }
@@ -203,19 +257,40 @@ impl Run<'_> {
         sent_us: u64,
     ) -> Result<(), String> {
         let mut early = Vec::new();
-        let heard = session.push_of(expected.version, |other| early.push(other.frame.to_string())).await?;
-        early.into_iter().for_each(|frame| self.deviates(format!("{}: came before the push: {frame}", session.name)));
+        let heard = session
+            .push_of(expected.version, |other| {
+                early.push(other.frame.to_string())
+            })
+            .await?;
+        early.into_iter().for_each(|frame| {
+            self.deviates(format!("{}: came before the push: {frame}", session.name))
+        });
         let (ms, mode) = (ms_between(sent_us, heard.at_us), &heard.frame["mode"]);
-        self.step(if is_first { "webhook → frame 1" } else { "webhook → frame 2" }, Some(ms), format!("{mode}"));
+        self.step(
+            if is_first {
+                "webhook → frame 1"
+            } else {
+                "webhook → frame 2"
+            },
+            Some(ms),
+            format!("{mode}"),
+        );
         self.compare(session.name, &heard.frame, expected, true);
         let change = heard.frame["changes"][&self.service.options.currency].as_str();
         if change != Some(&self.report.amount) {
-            self.deviates(format!("{}: the change is {change:?}, not {}", session.name, self.report.amount));
+            self.deviates(format!(
+                "{}: the change is {change:?}, not {}",
+                session.name, self.report.amount
+            ));
         }
         if is_first {
             self.report.frame_ms = Some(ms);
             self.report.push_ms = server_ms(&heard.frame);
-            self.step("commit → push", self.report.push_ms, "by the service's clock".to_owned());
+            self.step(
+                "commit → push",
+                self.report.push_ms,
+                "by the service's clock".to_owned(),
+            );
         }
         Ok(())
     }
@@ -246,7 +321,11 @@ impl Run<'_> {
             reads += 1;
             self.compare("GET /api/v1/balance", &balance, expected, true);
         }
-        self.step("watched", Some(watch.as_secs_f64() * 1000.0), format!("{frames} frames, {reads} reads"));
+        self.step(
+            "watched",
+            Some(watch.as_secs_f64() * 1000.0),
+            format!("{frames} frames, {reads} reads"),
+        );
         Ok(())
     }
 
@@ -255,19 +334,31 @@ impl Run<'_> {
         (self.progress)("connecting again");
         let started_us = self.now_us();
         let _reloaded = self.session("session 3", expected).await?;
-        self.step("reload → snapshot", Some(self.ms_since(started_us)), expected.to_string());
+        self.step(
+            "reload → snapshot",
+            Some(self.ms_since(started_us)),
+            expected.to_string(),
+        );
         if let Some(page) = &mut pages.browser {
             let started_us = self.now_us();
             page.show(&self.service).await?;
             // The first that it shows, whatever that is.
             let heard = page.painted(0, 0).await?;
-            self.step("reload → painted", Some(ms_between(started_us, heard.at_us)), expected.to_string());
+            self.step(
+                "reload → painted",
+                Some(ms_between(started_us, heard.at_us)),
+                expected.to_string(),
+            );
             self.compare(PAGE, &heard.frame, expected, true);
         }
         Ok(())
     }
 
-    async fn session(&mut self, name: &'static str, expected: &Expected) -> Result<Session, String> {
+    async fn session(
+        &mut self,
+        name: &'static str,
+        expected: &Expected,
+    ) -> Result<Session, String> {
         let session = Session::open(&self.service, name).await?;
         self.compare(name, &session.snapshot, expected, true);
         Ok(session)
@@ -302,7 +393,9 @@ impl Run<'_> {
             self.deviates(format!("{what}, attempt {}: {last}", attempt + 1));
             sleep(Duration::from_millis(PATIENCE_MS / u64::from(SENDS_MAX))).await;
         }
-        Err(format!("{what} has no outcome after {SENDS_MAX} attempts; send event {event_id} again: {last}"))
+        Err(format!(
+            "{what} has no outcome after {SENDS_MAX} attempts; send event {event_id} again: {last}"
+        ))
     }
 
     fn compare(&mut self, whose: &str, shown: &Value, expected: &Expected, has_epoch: bool) {

@@ -95,11 +95,19 @@ impl Options {
         amount: &str,
         watch: Duration,
     ) -> Result<Self, OptionsError> {
-        let found = settings.currencies.find(currency).ok_or_else(|| OptionsError::Currency(currency.to_owned()))?;
+        let found = settings
+            .currencies
+            .find(currency)
+            .ok_or_else(|| OptionsError::Currency(currency.to_owned()))?;
         let decimals = settings.currencies.get(found).decimals;
-        let amount = Amount::parse(amount, decimals).ok().filter(|amount| amount.minor() > 0);
+        let amount = Amount::parse(amount, decimals)
+            .ok()
+            .filter(|amount| amount.minor() > 0);
         let auth = &settings.auth;
-        let secret = auth.webhook_secrets.first().filter(|_| !auth.session_secrets.is_empty());
+        let secret = auth
+            .webhook_secrets
+            .first()
+            .filter(|_| !auth.session_secrets.is_empty());
         let secret = secret.ok_or(OptionsError::Secrets)?;
         Ok(Self {
             url: format!("http://{}", settings.server.public_addr),

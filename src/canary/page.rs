@@ -33,11 +33,27 @@ pub(super) struct Page {
 
 impl Page {
     /// Starts a browser and shows the balance in it.
-    pub(super) async fn open(service: &Service<'_>, program: &std::path::Path) -> Result<Self, String> {
+    pub(super) async fn open(
+        service: &Service<'_>,
+        program: &std::path::Path,
+    ) -> Result<Self, String> {
         let chromium = Chromium::start(program, service.clock).await?;
-        let devtools = Socket::open("DevTools", service.http.ws(&chromium.devtools), service.clock).await?;
-        let mut page = Self { chromium, devtools, session: None, calls: 0, painted: VecDeque::new() };
-        let target = page.call("Target.createTarget", json!({"url": "about:blank"})).await?;
+        let devtools = Socket::open(
+            "DevTools",
+            service.http.ws(&chromium.devtools),
+            service.clock,
+        )
+        .await?;
+        let mut page = Self {
+            chromium,
+            devtools,
+            session: None,
+            calls: 0,
+            painted: VecDeque::new(),
+        };
+        let target = page
+            .call("Target.createTarget", json!({"url": "about:blank"}))
+            .await?;
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let attached = page.call("Target.attachToTarget", attach).await?;
         page.session = attached["sessionId"].as_str().map(str::to_owned);
@@ -74,13 +90,18 @@ impl Page {
 
     async fn wait_for_load(&mut self, url: &str) -> Result<(), String> {
         for _ in 0..FRAMES_MAX {
-            let heard = self.devtools.next(Duration::from_millis(BROWSER_MS)).await?;
+            let heard = self
+                .devtools
+                .next(Duration::from_millis(BROWSER_MS))
+                .await?;
             let heard = heard.ok_or_else(|| format!("the browser does not load {url}"))?;
             if heard.frame["method"] == "Page.loadEventFired" {
                 return Ok(());
             }
         }
-        Err(format!("the browser tells much, but not that it has loaded {url}"))
+        Err(format!(
+            "the browser tells much, but not that it has loaded {url}"
+        ))
     }
 
     /// A command and its answer; what the page tells meanwhile is kept.
@@ -93,7 +114,10 @@ impl Page {
         }
         self.devtools.send(&command).await?;
         for _ in 0..FRAMES_MAX {
-            let heard = self.devtools.next(Duration::from_millis(BROWSER_MS)).await?;
+            let heard = self
+                .devtools
+                .next(Duration::from_millis(BROWSER_MS))
+                .await?;
             let heard = heard.ok_or_else(|| format!("the browser does not answer {method}"))?;
             if heard.frame["id"] == id {
                 let error = heard.frame["error"]["message"].as_str();
@@ -104,7 +128,9 @@ impl Page {
             }
             self.painted.extend(told(heard));
         }
-        Err(format!("the browser tells much, but does not answer {method}"))
+        Err(format!(
+            "the browser tells much, but does not answer {method}"
+        ))
     }
 
     /// The next that is painted, if anything is in time: what is shown (as a balance) and when.
@@ -124,13 +150,18 @@ impl Page {
     /// Waits until this version, or a later one, is painted.
     pub(super) async fn painted(&mut self, version: i64, more_ms: u64) -> Result<Heard, String> {
         for _ in 0..FRAMES_MAX {
-            let heard = self.next(Duration::from_millis(BROWSER_MS + more_ms)).await?;
-            let heard = heard.ok_or_else(|| format!("the page: version {version} was not painted in time"))?;
+            let heard = self
+                .next(Duration::from_millis(BROWSER_MS + more_ms))
+                .await?;
+            let heard = heard
+                .ok_or_else(|| format!("the page: version {version} was not painted in time"))?;
             if heard.frame["version"].as_i64() >= Some(version) {
                 return Ok(heard);
             }
         }
-        Err(format!("the page is painted without end, but not with version {version}"))
+        Err(format!(
+            "the page is painted without end, but not with version {version}"
+        ))
     }
 
     /// Ends the browser.
@@ -147,5 +178,8 @@ fn told(heard: Heard) -> Option<Heard> {
     let Heard { at_us, frame } = heard;
     let is_told = frame["method"] == "Runtime.bindingCalled" && frame["params"]["name"] == BINDING;
     let payload = frame["params"]["payload"].as_str().filter(|_| is_told)?;
-    Some(Heard { at_us, frame: serde_json::from_str(payload).ok()? })
+    Some(Heard {
+        at_us,
+        frame: serde_json::from_str(payload).ok()?,
+    })
 }

@@ -71,7 +71,11 @@ impl CanaryReport {
     pub fn to_markdown(&self) -> String {
         let mut page = format!(
             "# Canary: {}\n\n{} {} for user {} at {}, {}, {:.1} s\n\n| step | ms | seen |\n| --- | ---: | --- |\n",
-            if self.ok { "all well" } else { "something deviated" },
+            if self.ok {
+                "all well"
+            } else {
+                "something deviated"
+            },
             self.amount,
             self.currency,
             self.user_id,
@@ -82,7 +86,12 @@ impl CanaryReport {
         for step in &self.steps {
             let ms = step.ms.map(|ms| format!("{ms:.2}")).unwrap_or_default();
             // Writing to a string can't fail.
-            let _ = writeln!(page, "| {} | {ms} | {} |", step.name, step.seen.replace('|', "\\|"));
+            let _ = writeln!(
+                page,
+                "| {} | {ms} | {} |",
+                step.name,
+                step.seen.replace('|', "\\|")
+            );
         }
         if !self.deviations.is_empty() {
             page.push_str("\n## Deviations\n\n");

@@ -21,11 +21,20 @@ impl CanaryRuns {
 
     /// The newest.
     pub fn latest(&self) -> Option<Value> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).front().cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .front()
+            .cloned()
     }
 
     /// All of them.
     pub fn show(&self) -> Vec<Value> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 }

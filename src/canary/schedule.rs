@@ -29,22 +29,38 @@ pub async fn run_every(
 ) {
     loop {
         // Interrupted, or nobody is there any more who could.
-        if timeout(interval, interrupts.wait_for(|times| *times > 0)).await.is_ok() {
+        if timeout(interval, interrupts.wait_for(|times| *times > 0))
+            .await
+            .is_ok()
+        {
             return;
         }
         let report = run(&options, interrupts.clone(), &mut |_| {}).await;
         if *interrupts.borrow() > 0 {
-            report.deviations.iter().for_each(|why| log::info!("the canary, stopped with the service: {why}"));
+            report
+                .deviations
+                .iter()
+                .for_each(|why| log::info!("the canary, stopped with the service: {why}"));
             return;
         }
         let outcome = if report.ok { "ok" } else { "deviation" };
         counters.canary_runs.with_label_values(&[outcome]).inc();
-        for (step, ms) in [("answer", report.answer_ms), ("frame", report.frame_ms), ("push", report.push_ms)] {
+        for (step, ms) in [
+            ("answer", report.answer_ms),
+            ("frame", report.frame_ms),
+            ("push", report.push_ms),
+        ] {
             if let Some(ms) = ms {
-                counters.canary_seconds.with_label_values(&[step]).set(ms / 1000.0);
+                counters
+                    .canary_seconds
+                    .with_label_values(&[step])
+                    .set(ms / 1000.0);
             }
         }
-        report.deviations.iter().for_each(|deviation| log::error!("canary: {deviation}"));
+        report
+            .deviations
+            .iter()
+            .for_each(|deviation| log::error!("canary: {deviation}"));
         runs.note(serde_json::to_value(&report).unwrap_or_default());
     }
 }

@@ -22,11 +22,22 @@ impl Session {
     /// Connects, and waits for `hello` and the snapshot.
     pub(super) async fn open(service: &Service<'_>, name: &'static str) -> Result<Self, String> {
         let url = format!("{}/ws", service.options.url);
-        let request = service.http.ws(&url).bearer_auth(service.token()).protocols(["balance.v1"]);
+        let request = service
+            .http
+            .ws(&url)
+            .bearer_auth(service.token())
+            .protocols(["balance.v1"]);
         let socket = Socket::open(name, request, service.clock).await?;
-        let mut session = Self { name, socket, min_interval_ms: 0, snapshot: Value::Null };
+        let mut session = Self {
+            name,
+            socket,
+            min_interval_ms: 0,
+            snapshot: Value::Null,
+        };
         let hello = session.expect("hello").await?;
-        session.min_interval_ms = hello.frame["pacing"]["min_interval_ms"].as_u64().unwrap_or(0);
+        session.min_interval_ms = hello.frame["pacing"]["min_interval_ms"]
+            .as_u64()
+            .unwrap_or(0);
         session.snapshot = session.expect("balance").await?.frame;
         Ok(session)
     }
@@ -44,18 +55,28 @@ impl Session {
     }
 
     /// The push that brings this version; frames before it are given to `other`.
-    pub(super) async fn push_of(&mut self, version: i64, mut other: impl FnMut(&Heard)) -> Result<Heard, String> {
+    pub(super) async fn push_of(
+        &mut self,
+        version: i64,
+        mut other: impl FnMut(&Heard),
+    ) -> Result<Heard, String> {
         // Each is a new version, or an answer that nobody asked for.
         for _ in 0..FRAMES_MAX {
             let patience = Duration::from_millis(PATIENCE_MS + self.min_interval_ms);
             let heard = self.next(patience).await?;
-            let heard = heard.ok_or_else(|| format!("{}: version {version} did not come in time", self.name))?;
-            if heard.frame["type"] == "balance_update" && heard.frame["version"].as_i64() >= Some(version) {
+            let heard = heard
+                .ok_or_else(|| format!("{}: version {version} did not come in time", self.name))?;
+            if heard.frame["type"] == "balance_update"
+                && heard.frame["version"].as_i64() >= Some(version)
+            {
                 return Ok(heard);
             }
             other(&heard);
         }
-        Err(format!("{}: frames without end, but not version {version}", self.name))
+        Err(format!(
+            "{}: frames without end, but not version {version}",
+            self.name
+        ))
     }
 
     /// The next frame, if one comes in time.

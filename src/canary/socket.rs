@@ -37,7 +37,11 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) async fn open(name: &'static str, request: WebsocketsRequest, clock: Clock) -> Result<Self, String> {
+    pub(super) async fn open(
+        name: &'static str,
+        request: WebsocketsRequest,
+        clock: Clock,
+    ) -> Result<Self, String> {
         let connecting = request.max_frame_size(FRAME_BYTES_MAX).connect();
         let connected = timeout(Duration::from_millis(PATIENCE_MS), connecting).await;
         let connected = connected.map_err(|_| format!("{name}: no answer to the handshake"))?;
@@ -45,13 +49,20 @@ impl Socket {
         let (heard, frames) = mpsc::channel(FRAMES_MAX);
         let (outgoing, to_send) = mpsc::channel(OUTGOING_MAX);
         actix_rt::spawn(carry(framed, heard, to_send, clock));
-        Ok(Self { name, frames, outgoing })
+        Ok(Self {
+            name,
+            frames,
+            outgoing,
+        })
     }
 
     pub(super) async fn send(&self, frame: &Value) -> Result<(), String> {
-        let sent =
-            self.outgoing.send_timeout(Message::Text(frame.to_string().into()), Duration::from_millis(PATIENCE_MS));
-        sent.await.map_err(|_| format!("{}: the connection does not take what is sent", self.name))
+        let sent = self.outgoing.send_timeout(
+            Message::Text(frame.to_string().into()),
+            Duration::from_millis(PATIENCE_MS),
+        );
+        sent.await
+            .map_err(|_| format!("{}: the connection does not take what is sent", self.name))
     }
 
     /// The next frame, if one comes in time.

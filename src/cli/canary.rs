@@ -56,17 +56,36 @@ pub(super) struct Canary {
 impl Canary {
     pub(super) fn run(self) -> Result<(), CliError> {
         let settings = self.config.load()?;
-        let options = Options::new(&settings, self.user, &self.currency, &self.amount, self.watch);
+        let options = Options::new(
+            &settings,
+            self.user,
+            &self.currency,
+            &self.amount,
+            self.watch,
+        );
         let options = options.map_err(|error| CliError::Usage(error.to_string()))?;
         let url = self.url.unwrap_or_else(|| options.url.clone());
-        let internal_url = self.internal_url.unwrap_or_else(|| options.internal_url.clone());
-        let browser = self.browser.then(|| canary::find_chromium(self.chromium.as_deref())).transpose();
-        let options = Options { url, internal_url, browser: browser.map_err(CliError::Usage)?, ..options };
+        let internal_url = self
+            .internal_url
+            .unwrap_or_else(|| options.internal_url.clone());
+        let browser = self
+            .browser
+            .then(|| canary::find_chromium(self.chromium.as_deref()))
+            .transpose();
+        let options = Options {
+            url,
+            internal_url,
+            browser: browser.map_err(CliError::Usage)?,
+            ..options
+        };
         let bar = bar();
         let report = actix::System::new().block_on(async {
             let interrupts = interrupts()?;
             Ok::<_, std::io::Error>(
-                canary::run(&options, interrupts, &mut |what| bar.set_message(what.to_owned())).await,
+                canary::run(&options, interrupts, &mut |what| {
+                    bar.set_message(what.to_owned())
+                })
+                .await,
             )
         })?;
         bar.finish_and_clear();
@@ -74,13 +93,20 @@ impl Canary {
             std::fs::write(file, rendered(&report, file))?;
         }
         print_line(report.to_markdown().trim_end())?;
-        if report.ok { Ok(()) } else { Err(CliError::Deviations(report.deviations.len())) }
+        if report.ok {
+            Ok(())
+        } else {
+            Err(CliError::Deviations(report.deviations.len()))
+        }
     }
 }
 
 /// Counts SIGINT and SIGTERM: by the first the run takes back what it has deposited, by the second it ends.
 fn interrupts() -> std::io::Result<Interrupts> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let (counting, counted) = watch::channel(0);
     actix::spawn(async move {
         loop {
@@ -95,8 +121,13 @@ fn interrupts() -> std::io::Result<Interrupts> {
 }
 
 fn rendered(report: &CanaryReport, file: &Path) -> String {
-    if file.extension().is_some_and(|extension| extension == "json") {
-        serde_json::to_string_pretty(report).map(|text| text + "\n").unwrap_or_default()
+    if file
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
+        serde_json::to_string_pretty(report)
+            .map(|text| text + "\n")
+            .unwrap_or_default()
     } else {
         report.to_markdown()
     }
@@ -104,10 +135,15 @@ fn rendered(report: &CanaryReport, file: &Path) -> String {
 
 fn bar() -> ProgressBar {
     let is_seen = std::io::stderr().is_terminal();
-    let target = if is_seen { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if is_seen {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(None, target);
     bar.set_style(
-        ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+        ProgressStyle::with_template("{spinner} {elapsed} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     bar.enable_steady_tick(Duration::from_millis(TICK_MS));
     bar
@@ -116,9 +152,13 @@ fn bar() -> ProgressBar {
 /// `http://host:port` or `https://host`, without a path.
 pub(super) fn base_url(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
     match rest {
-        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']) => Ok(text.to_owned()),
+        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']) => {
+            Ok(text.to_owned())
+        }
         _ => Err("must be http:// or https:// and a host".to_owned()),
     }
 }
@@ -134,7 +174,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(wrong()),
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    number.checked_mul(factor).filter(|s| *s <= WATCH_S_MAX).map(Duration::from_secs).ok_or_else(wrong)
+    number
+        .checked_mul(factor)
+        .filter(|s| *s <= WATCH_S_MAX)
+        .map(Duration::from_secs)
+        .ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -143,14 +187,29 @@ mod tests {
 
     #[test]
     fn times_and_addresses_are_read_or_refused() {
-        for (text, seconds) in [("0s", 0), ("30s", 30), ("5m", 300), ("1h", 3600), ("24h", 86_400)] {
+        for (text, seconds) in [
+            ("0s", 0),
+            ("30s", 30),
+            ("5m", 300),
+            ("1h", 3600),
+            ("24h", 86_400),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "5", "m", "-1s", "1.5m", "25h", "5 m", "5ü"] {
             assert!(duration(text).is_err(), "{text}");
         }
-        assert_eq!(base_url("https://a.example/").as_deref(), Ok("https://a.example"));
-        for text in ["a.example", "http://", "http://a/b", "http://u:p@a", "ftp://a"] {
+        assert_eq!(
+            base_url("https://a.example/").as_deref(),
+            Ok("https://a.example")
+        );
+        for text in [
+            "a.example",
+            "http://",
+            "http://a/b",
+            "http://u:p@a",
+            "ftp://a",
+        ] {
             assert!(base_url(text).is_err(), "{text}");
         }
     }

@@ -40,13 +40,25 @@ impl Diagnose {
     pub(super) fn run(self) -> Result<(), CliError> {
         let config_file = self.config.file.clone();
         let settings = self.config.load()?;
-        let url = self.url.unwrap_or_else(|| format!("http://{}", settings.server.public_addr));
-        let internal_url = self.internal_url.unwrap_or_else(|| format!("http://{}", settings.server.internal_addr));
-        let options = Options { settings, config_file, url, internal_url, log: self.log };
+        let url = self
+            .url
+            .unwrap_or_else(|| format!("http://{}", settings.server.public_addr));
+        let internal_url = self
+            .internal_url
+            .unwrap_or_else(|| format!("http://{}", settings.server.internal_addr));
+        let options = Options {
+            settings,
+            config_file,
+            url,
+            internal_url,
+            log: self.log,
+        };
         let diagnosis = actix::System::new().block_on(diagnose(&options))?;
         let text = match self.format {
             Format::Markdown => diagnosis.to_markdown(),
-            Format::Json => serde_json::to_string_pretty(&diagnosis).map_err(std::io::Error::other)? + "\n",
+            Format::Json => {
+                serde_json::to_string_pretty(&diagnosis).map_err(std::io::Error::other)? + "\n"
+            }
         };
         match self.out {
             Some(file) => std::fs::write(file, text)?,

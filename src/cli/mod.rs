@@ -57,7 +57,11 @@ struct ConfigOption {
 impl ConfigOption {
     /// The settings of the defaults, the file and the environment.
     fn load(self) -> Result<Settings, ConfigError> {
-        Settings::load(&Sources { dev_file: None, file: self.file, environment: environment()? })
+        Settings::load(&Sources {
+            dev_file: None,
+            file: self.file,
+            environment: environment()?,
+        })
     }
 }
 
@@ -92,7 +96,11 @@ impl CliError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => 2,
-            Self::Ledger(_) | Self::App(_) | Self::Violations(_) | Self::Deviations(_) | Self::Io(_) => 1,
+            Self::Ledger(_)
+            | Self::App(_)
+            | Self::Violations(_)
+            | Self::Deviations(_)
+            | Self::Io(_) => 1,
         }
     }
 }

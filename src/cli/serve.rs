@@ -25,11 +25,22 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let dev_file = if self.dev { Some(ensure_dev_file(Path::new("."))?) } else { None };
-        let sources = Sources { dev_file, file: self.config.file, environment: environment()? };
+        let dev_file = if self.dev {
+            Some(ensure_dev_file(Path::new("."))?)
+        } else {
+            None
+        };
+        let sources = Sources {
+            dev_file,
+            file: self.config.file,
+            environment: environment()?,
+        };
         let settings = Settings::load(&sources)?;
         settings.require_serve_secrets()?;
-        log::info!("effective configuration:\n{}", settings.to_masked_toml().trim_end());
+        log::info!(
+            "effective configuration:\n{}",
+            settings.to_masked_toml().trim_end()
+        );
         for warning in settings.warnings() {
             log::warn!("configuration: {warning}");
         }
@@ -46,11 +57,22 @@ impl Serve {
 
 /// What a developer needs to begin: the addresses, the admin token, and a deposit to paste into a shell. It holds
 /// secrets. `settings` have all that `serve` demands.
-pub fn dev_banner(settings: &Settings, public_addr: SocketAddr, internal_addr: SocketAddr) -> String {
+pub fn dev_banner(
+    settings: &Settings,
+    public_addr: SocketAddr,
+    internal_addr: SocketAddr,
+) -> String {
     let auth = &settings.auth;
-    let secret = auth.webhook_secrets.first().map_or("", |secret| secret.expose());
-    let admin = auth.admin_tokens.first().map_or("", |admin| admin.token.expose());
-    let program = quoted(&std::env::current_exe().unwrap_or_else(|_| PathBuf::from("balance-coordinator")));
+    let secret = auth
+        .webhook_secrets
+        .first()
+        .map_or("", |secret| secret.expose());
+    let admin = auth
+        .admin_tokens
+        .first()
+        .map_or("", |admin| admin.token.expose());
+    let program =
+        quoted(&std::env::current_exe().unwrap_or_else(|_| PathBuf::from("balance-coordinator")));
     let (currency, amount) = first_deposit(&settings.currencies);
     format!(
         r#"
@@ -82,10 +104,15 @@ The first deposit, {amount} {currency} for user 184; paste it as often as you li
 
 /// 0.1 TON where there is TON; else something that fits the first currency.
 fn first_deposit(currencies: &Currencies) -> (&str, &'static str) {
-    let ton = currencies.iter().find(|(_, currency)| currency.code == "TON");
+    let ton = currencies
+        .iter()
+        .find(|(_, currency)| currency.code == "TON");
     let chosen = ton.or_else(|| currencies.iter().next());
     chosen.map_or(("TON", "0.1"), |(_, currency)| {
-        (currency.code.as_str(), if currency.decimals == 0 { "1" } else { "0.1" })
+        (
+            currency.code.as_str(),
+            if currency.decimals == 0 { "1" } else { "0.1" },
+        )
     })
 }
 
@@ -102,14 +129,22 @@ mod tests {
 
     fn settings(dir: &Path) -> Settings {
         let dev_file = Some(ensure_dev_file(dir).expect("made"));
-        Settings::load(&Sources { dev_file, ..Sources::default() }).expect("valid")
+        Settings::load(&Sources {
+            dev_file,
+            ..Sources::default()
+        })
+        .expect("valid")
     }
 
     #[test]
     fn the_banner_has_all_that_a_developer_needs() {
         let dir = tempfile::tempdir().expect("a directory");
         let settings = settings(dir.path());
-        let banner = dev_banner(&settings, "127.0.0.1:8080".parse().expect(""), "127.0.0.1:8081".parse().expect(""));
+        let banner = dev_banner(
+            &settings,
+            "127.0.0.1:8080".parse().expect(""),
+            "127.0.0.1:8081".parse().expect(""),
+        );
         let auth = &settings.auth;
         for part in [
             "http://127.0.0.1:8080/\n",
@@ -137,7 +172,11 @@ mod tests {
             (&[("STARS", 0)], ("STARS", "1")),
             (&[("EUR", 2)], ("EUR", "0.1")),
         ] {
-            let currencies = Currencies::new(codes.iter().map(|(code, decimals)| ((*code).to_owned(), *decimals)));
+            let currencies = Currencies::new(
+                codes
+                    .iter()
+                    .map(|(code, decimals)| ((*code).to_owned(), *decimals)),
+            );
             assert_eq!(first_deposit(&currencies.expect("valid")), expected);
         }
     }

@@ -26,7 +26,10 @@ impl Verify {
             return Err(CliError::Violations(report.violations));
         }
         printed?;
-        print_line(&format!("the ledger holds: {} users, {} entries", report.users, report.entries))?;
+        print_line(&format!(
+            "the ledger holds: {} users, {} entries",
+            report.users, report.entries
+        ))?;
         Ok(())
     }
 }

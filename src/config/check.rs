@@ -78,7 +78,9 @@ const QUEUE_ENTRIES_MAX: usize = 4 << 20;
 /// # Errors
 /// [`ConfigError::Invalid`] for the first that is impossible, by its full key.
 pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
-    let all = core_ranges(settings).into_iter().chain(limit_ranges(&settings.limits));
+    let all = core_ranges(settings)
+        .into_iter()
+        .chain(limit_ranges(&settings.limits));
     for (key, value, range) in all {
         if !range.contains(&value) {
             let reason = format!("must be {} to {}, is {value}", range.start(), range.end());
@@ -86,7 +88,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
         }
     }
     if settings.database.url.is_sqlite() && settings.database.writers > 1 {
-        return Err(ConfigError::invalid("database.writers", "must be 1 on SQLite, which has one writer"));
+        return Err(ConfigError::invalid(
+            "database.writers",
+            "must be 1 on SQLite, which has one writer",
+        ));
     }
     check_canary(settings)?;
     check_server(&settings.server)?;
@@ -98,67 +103,218 @@ pub(super) type Range = (&'static str, u64, RangeInclusive<u64>);
 
 /// The numbers of all sections but `limits`, and how many they may be.
 pub(super) fn core_ranges(settings: &Settings) -> Vec<Range> {
-    let Settings { server, database, pacing, cache, client_cache, auth, audit, canary, .. } = settings;
+    let Settings {
+        server,
+        database,
+        pacing,
+        cache,
+        client_cache,
+        auth,
+        audit,
+        canary,
+        ..
+    } = settings;
     vec![
-        ("server.workers", server.workers as u64, 1..=WORKERS_MAX as u64),
-        ("server.shutdown_timeout_s", server.shutdown_timeout_s, 1..=SHUTDOWN_TIMEOUT_S_MAX),
-        ("database.pool_size", database.pool_size as u64, 1..=POOL_CONNECTIONS_MAX as u64),
-        ("database.writers", database.writers as u64, 1..=WRITERS_MAX as u64),
-        ("database.timeout_ms", database.timeout_ms, 1..=LEDGER_TIMEOUT_MS_MAX),
-        ("database.lock_timeout_ms", database.lock_timeout_ms, 1..=LEDGER_TIMEOUT_MS_MAX),
+        (
+            "server.workers",
+            server.workers as u64,
+            1..=WORKERS_MAX as u64,
+        ),
+        (
+            "server.shutdown_timeout_s",
+            server.shutdown_timeout_s,
+            1..=SHUTDOWN_TIMEOUT_S_MAX,
+        ),
+        (
+            "database.pool_size",
+            database.pool_size as u64,
+            1..=POOL_CONNECTIONS_MAX as u64,
+        ),
+        (
+            "database.writers",
+            database.writers as u64,
+            1..=WRITERS_MAX as u64,
+        ),
+        (
+            "database.timeout_ms",
+            database.timeout_ms,
+            1..=LEDGER_TIMEOUT_MS_MAX,
+        ),
+        (
+            "database.lock_timeout_ms",
+            database.lock_timeout_ms,
+            1..=LEDGER_TIMEOUT_MS_MAX,
+        ),
         ("pacing.debounce_ms", pacing.debounce_ms, 0..=PACING_MS_MAX),
-        ("pacing.min_interval_ms", pacing.min_interval_ms, 0..=PACING_MS_MAX),
-        ("pacing.direct_interval_ms", pacing.direct_interval_ms, 0..=PACING_MS_MAX),
+        (
+            "pacing.min_interval_ms",
+            pacing.min_interval_ms,
+            0..=PACING_MS_MAX,
+        ),
+        (
+            "pacing.direct_interval_ms",
+            pacing.direct_interval_ms,
+            0..=PACING_MS_MAX,
+        ),
         ("cache.ttl_s", cache.ttl_s, 0..=CACHE_AGE_S_MAX),
-        ("cache.max_entries", cache.max_entries as u64, 1..=CACHE_ENTRIES_MAX as u64),
+        (
+            "cache.max_entries",
+            cache.max_entries as u64,
+            1..=CACHE_ENTRIES_MAX as u64,
+        ),
         ("cache.sweep_s", cache.sweep_s, 1..=CACHE_SWEEP_S_MAX),
-        ("client_cache.ttl_s", client_cache.ttl_s, 0..=CACHE_AGE_S_MAX),
-        ("client_cache.stale_while_revalidate_s", client_cache.stale_while_revalidate_s, 0..=CACHE_AGE_S_MAX),
-        ("client_cache.min_age_s", client_cache.min_age_s, 0..=CACHE_AGE_S_MAX),
-        ("auth.telegram_bot_id", auth.telegram_bot_id.unwrap_or(1), 1..=TELEGRAM_BOT_ID_MAX),
-        ("auth.telegram_max_age_s", auth.telegram_max_age_s, 1..=TELEGRAM_AGE_S_MAX),
-        ("auth.session_ttl_s", auth.session_ttl_s, 1..=SESSION_TTL_S_MAX),
-        ("auth.webhook_tolerance_s", auth.webhook_tolerance_s, 1..=WEBHOOK_TOLERANCE_S_MAX),
+        (
+            "client_cache.ttl_s",
+            client_cache.ttl_s,
+            0..=CACHE_AGE_S_MAX,
+        ),
+        (
+            "client_cache.stale_while_revalidate_s",
+            client_cache.stale_while_revalidate_s,
+            0..=CACHE_AGE_S_MAX,
+        ),
+        (
+            "client_cache.min_age_s",
+            client_cache.min_age_s,
+            0..=CACHE_AGE_S_MAX,
+        ),
+        (
+            "auth.telegram_bot_id",
+            auth.telegram_bot_id.unwrap_or(1),
+            1..=TELEGRAM_BOT_ID_MAX,
+        ),
+        (
+            "auth.telegram_max_age_s",
+            auth.telegram_max_age_s,
+            1..=TELEGRAM_AGE_S_MAX,
+        ),
+        (
+            "auth.session_ttl_s",
+            auth.session_ttl_s,
+            1..=SESSION_TTL_S_MAX,
+        ),
+        (
+            "auth.webhook_tolerance_s",
+            auth.webhook_tolerance_s,
+            1..=WEBHOOK_TOLERANCE_S_MAX,
+        ),
         ("canary.every_s", canary.every_s, 0..=CANARY_S_MAX),
-        ("canary.user_id", canary.user_id.unwrap_or(1), 1..=USER_ID_MAX),
+        (
+            "canary.user_id",
+            canary.user_id.unwrap_or(1),
+            1..=USER_ID_MAX,
+        ),
         ("canary.watch_s", canary.watch_s, 0..=CANARY_S_MAX),
-        ("audit.users_per_s", audit.users_per_s, 0..=AUDIT_USERS_PER_S_MAX),
+        (
+            "audit.users_per_s",
+            audit.users_per_s,
+            0..=AUDIT_USERS_PER_S_MAX,
+        ),
     ]
 }
 
 /// The numbers of `limits`, and how many they may be.
 pub(super) fn limit_ranges(limits: &Limits) -> Vec<Range> {
     vec![
-        ("limits.sessions_per_user", limits.sessions_per_user as u64, 1..=SESSIONS_PER_USER_MAX as u64),
-        ("limits.sessions", limits.sessions as u64, 1..=SESSIONS_MAX as u64),
-        ("limits.ws_message_bytes", limits.ws_message_bytes as u64, WS_MESSAGE_BYTES),
-        ("limits.ws_messages_per_s", limits.ws_messages_per_s.into(), 1..=WS_MESSAGES_MAX.into()),
-        ("limits.ws_messages_burst", limits.ws_messages_burst.into(), 1..=WS_MESSAGES_MAX.into()),
-        ("limits.auth_timeout_ms", limits.auth_timeout_ms, 1..=PEER_TIMEOUT_MS_MAX),
-        ("limits.heartbeat_ms", limits.heartbeat_ms, HEARTBEAT_MS_MIN..=PEER_TIMEOUT_MS_MAX),
-        ("limits.idle_timeout_ms", limits.idle_timeout_ms, HEARTBEAT_MS_MIN..=PEER_TIMEOUT_MS_MAX),
-        ("limits.write_timeout_ms", limits.write_timeout_ms, 1..=PEER_TIMEOUT_MS_MAX),
-        ("limits.body_bytes", limits.body_bytes as u64, 1..=BODY_BYTES_MAX as u64),
-        ("limits.batch_body_bytes", limits.batch_body_bytes as u64, 1..=SIGNED_BODY_BYTES_MAX as u64),
-        ("limits.batch_entries", limits.batch_entries as u64, 1..=BATCH_ENTRIES_MAX as u64),
-        ("limits.queue_entries", limits.queue_entries as u64, 1..=QUEUE_ENTRIES_MAX as u64),
+        (
+            "limits.sessions_per_user",
+            limits.sessions_per_user as u64,
+            1..=SESSIONS_PER_USER_MAX as u64,
+        ),
+        (
+            "limits.sessions",
+            limits.sessions as u64,
+            1..=SESSIONS_MAX as u64,
+        ),
+        (
+            "limits.ws_message_bytes",
+            limits.ws_message_bytes as u64,
+            WS_MESSAGE_BYTES,
+        ),
+        (
+            "limits.ws_messages_per_s",
+            limits.ws_messages_per_s.into(),
+            1..=WS_MESSAGES_MAX.into(),
+        ),
+        (
+            "limits.ws_messages_burst",
+            limits.ws_messages_burst.into(),
+            1..=WS_MESSAGES_MAX.into(),
+        ),
+        (
+            "limits.auth_timeout_ms",
+            limits.auth_timeout_ms,
+            1..=PEER_TIMEOUT_MS_MAX,
+        ),
+        (
+            "limits.heartbeat_ms",
+            limits.heartbeat_ms,
+            HEARTBEAT_MS_MIN..=PEER_TIMEOUT_MS_MAX,
+        ),
+        (
+            "limits.idle_timeout_ms",
+            limits.idle_timeout_ms,
+            HEARTBEAT_MS_MIN..=PEER_TIMEOUT_MS_MAX,
+        ),
+        (
+            "limits.write_timeout_ms",
+            limits.write_timeout_ms,
+            1..=PEER_TIMEOUT_MS_MAX,
+        ),
+        (
+            "limits.body_bytes",
+            limits.body_bytes as u64,
+            1..=BODY_BYTES_MAX as u64,
+        ),
+        (
+            "limits.batch_body_bytes",
+            limits.batch_body_bytes as u64,
+            1..=SIGNED_BODY_BYTES_MAX as u64,
+        ),
+        (
+            "limits.batch_entries",
+            limits.batch_entries as u64,
+            1..=BATCH_ENTRIES_MAX as u64,
+        ),
+        (
+            "limits.queue_entries",
+            limits.queue_entries as u64,
+            1..=QUEUE_ENTRIES_MAX as u64,
+        ),
     ]
 }
 
 fn check_canary(settings: &Settings) -> Result<(), ConfigError> {
     let canary = &settings.canary;
     // Both are shown as they are, so they are nothing else even while nobody uses them.
-    if !canary.currency.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
-        return Err(ConfigError::invalid("canary.currency", "must be the code of a currency"));
+    if !canary
+        .currency
+        .bytes()
+        .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    {
+        return Err(ConfigError::invalid(
+            "canary.currency",
+            "must be the code of a currency",
+        ));
     }
-    if !canary.amount.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return Err(ConfigError::invalid("canary.amount", "must be an amount above zero"));
+    if !canary
+        .amount
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b == b'.')
+    {
+        return Err(ConfigError::invalid(
+            "canary.amount",
+            "must be an amount above zero",
+        ));
     }
     if canary.every_s == 0 {
         return Ok(());
     }
     if canary.user_id.is_none() {
-        return Err(ConfigError::invalid("canary.user_id", "must be set, because canary.every_s is"));
+        return Err(ConfigError::invalid(
+            "canary.user_id",
+            "must be set, because canary.every_s is",
+        ));
     }
     let Some(currency) = settings.currencies.find(&canary.currency) else {
         return Err(ConfigError::invalid("canary.currency", "does not exist"));
@@ -166,19 +322,33 @@ fn check_canary(settings: &Settings) -> Result<(), ConfigError> {
     let decimals = settings.currencies.get(currency).decimals;
     match Amount::parse(&canary.amount, decimals) {
         Ok(amount) if amount.minor() > 0 => Ok(()),
-        _ => Err(ConfigError::invalid("canary.amount", "must be an amount of its currency above zero")),
+        _ => Err(ConfigError::invalid(
+            "canary.amount",
+            "must be an amount of its currency above zero",
+        )),
     }
 }
 
 fn check_server(server: &Server) -> Result<(), ConfigError> {
     if server.public_addr == server.internal_addr && server.public_addr.port() != 0 {
-        return Err(ConfigError::invalid("server.internal_addr", "must differ from server.public_addr"));
+        return Err(ConfigError::invalid(
+            "server.internal_addr",
+            "must differ from server.public_addr",
+        ));
     }
-    at_most("server.allowed_origins", server.allowed_origins.len(), ALLOWED_ORIGINS_MAX)?;
+    at_most(
+        "server.allowed_origins",
+        server.allowed_origins.len(),
+        ALLOWED_ORIGINS_MAX,
+    )?;
     for (index, origin) in server.allowed_origins.iter().enumerate() {
         if origin != "*" && !is_origin(origin) {
-            let reason = "must be * or an origin as browsers send it, such as https://app.example.org";
-            return Err(ConfigError::invalid(format!("server.allowed_origins[{index}]"), reason));
+            let reason =
+                "must be * or an origin as browsers send it, such as https://app.example.org";
+            return Err(ConfigError::invalid(
+                format!("server.allowed_origins[{index}]"),
+                reason,
+            ));
         }
     }
     Ok(())
@@ -186,7 +356,9 @@ fn check_server(server: &Server) -> Result<(), ConfigError> {
 
 /// `scheme://host` or `scheme://host:port`, in lower case and without a path.
 fn is_origin(text: &str) -> bool {
-    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let Some((scheme, host)) = text.split_once("://") else {
+        return false;
+    };
     let in_scheme = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
     let in_host = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_:[]".contains(&b);
     let well_spelled = scheme.bytes().all(in_scheme) && host.bytes().all(in_host);
@@ -194,29 +366,50 @@ fn is_origin(text: &str) -> bool {
 }
 
 fn check_auth(auth: &Auth) -> Result<(), ConfigError> {
-    at_most("auth.webhook_secrets", auth.webhook_secrets.len(), SECRETS_MAX)?;
-    at_most("auth.session_secrets", auth.session_secrets.len(), SECRETS_MAX)?;
-    at_most("auth.admin_tokens", auth.admin_tokens.len(), ADMIN_TOKENS_MAX)?;
+    at_most(
+        "auth.webhook_secrets",
+        auth.webhook_secrets.len(),
+        SECRETS_MAX,
+    )?;
+    at_most(
+        "auth.session_secrets",
+        auth.session_secrets.len(),
+        SECRETS_MAX,
+    )?;
+    at_most(
+        "auth.admin_tokens",
+        auth.admin_tokens.len(),
+        ADMIN_TOKENS_MAX,
+    )?;
     for (index, secret) in auth.session_secrets.iter().enumerate() {
         if !(SESSION_SECRET_BYTES_MIN..=SECRET_CHARS_MAX).contains(&secret.expose().len()) {
             let reason = format!("must be {SESSION_SECRET_BYTES_MIN} to {SECRET_CHARS_MAX} bytes");
-            return Err(ConfigError::invalid(format!("auth.session_secrets[{index}]"), reason));
+            return Err(ConfigError::invalid(
+                format!("auth.session_secrets[{index}]"),
+                reason,
+            ));
         }
     }
     let mut names = BTreeSet::new();
     for (index, admin) in auth.admin_tokens.iter().enumerate() {
         let key = format!("auth.admin_tokens[{index}]");
         check_token(&key, &admin.token)?;
-        let fits = admin.name.len() <= ADMIN_NAME_CHARS_MAX && admin.name.bytes().all(|b| (0x20..=0x7e).contains(&b));
+        let fits = admin.name.len() <= ADMIN_NAME_CHARS_MAX
+            && admin.name.bytes().all(|b| (0x20..=0x7e).contains(&b));
         if !fits || !names.insert(&admin.name) {
-            let reason = format!("its name must be 1 to {ADMIN_NAME_CHARS_MAX} ASCII characters and used once");
+            let reason = format!(
+                "its name must be 1 to {ADMIN_NAME_CHARS_MAX} ASCII characters and used once"
+            );
             return Err(ConfigError::invalid(key, reason));
         }
     }
-    for (key, token) in
-        [("auth.metrics_token", &auth.metrics_token), ("auth.telegram_bot_token", &auth.telegram_bot_token)]
-    {
-        token.as_ref().map_or(Ok(()), |token| check_token(key, token))?;
+    for (key, token) in [
+        ("auth.metrics_token", &auth.metrics_token),
+        ("auth.telegram_bot_token", &auth.telegram_bot_token),
+    ] {
+        token
+            .as_ref()
+            .map_or(Ok(()), |token| check_token(key, token))?;
     }
     check_telegram(auth)
 }
@@ -224,9 +417,15 @@ fn check_auth(auth: &Auth) -> Result<(), ConfigError> {
 fn check_telegram(auth: &Auth) -> Result<(), ConfigError> {
     if let Some(id) = auth.telegram_bot_id {
         // A token begins with its bot's id, which is no secret.
-        let of_token = auth.telegram_bot_token.as_ref().and_then(|token| token.expose().split(':').next());
+        let of_token = auth
+            .telegram_bot_token
+            .as_ref()
+            .and_then(|token| token.expose().split(':').next());
         if of_token.is_some_and(|bot| bot != id.to_string()) {
-            return Err(ConfigError::invalid("auth.telegram_bot_id", "is not that of auth.telegram_bot_token"));
+            return Err(ConfigError::invalid(
+                "auth.telegram_bot_id",
+                "is not that of auth.telegram_bot_token",
+            ));
         }
     }
     let is_on = auth.telegram_bot_token.is_some() || auth.telegram_bot_id.is_some();
@@ -240,13 +439,24 @@ fn check_telegram(auth: &Auth) -> Result<(), ConfigError> {
 /// A token has to fit into an HTTP header.
 fn check_token(key: &str, token: &Secret) -> Result<(), ConfigError> {
     let text = token.expose();
-    if text.is_empty() || text.len() > SECRET_CHARS_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        let reason = format!("must be 1 to {SECRET_CHARS_MAX} printable ASCII characters without spaces");
+    if text.is_empty()
+        || text.len() > SECRET_CHARS_MAX
+        || !text.bytes().all(|b| b.is_ascii_graphic())
+    {
+        let reason =
+            format!("must be 1 to {SECRET_CHARS_MAX} printable ASCII characters without spaces");
         return Err(ConfigError::invalid(key, reason));
     }
     Ok(())
 }
 
 fn at_most(key: &str, count: usize, max: usize) -> Result<(), ConfigError> {
-    if count > max { Err(ConfigError::invalid(key, format!("must have at most {max} items"))) } else { Ok(()) }
+    if count > max {
+        Err(ConfigError::invalid(
+            key,
+            format!("must have at most {max} items"),
+        ))
+    } else {
+        Ok(())
+    }
 }

@@ -26,10 +26,14 @@ pub enum DatabaseUrlError {
     #[error("must name a file after sqlite://")]
     File,
     /// A user name or password that cannot be told from the rest, and so could not be masked.
-    #[error("has an @ in a wrong place: write @, / and ? in a user name or password as %40, %2F and %3F")]
+    #[error(
+        "has an @ in a wrong place: write @, / and ? in a user name or password as %40, %2F and %3F"
+    )]
     Ambiguous,
     /// What libpq would refuse with a message that repeats it, password and all.
-    #[error("must be postgres://user:password@host:port/database?name=value with % only before two hex digits")]
+    #[error(
+        "must be postgres://user:password@host:port/database?name=value with % only before two hex digits"
+    )]
     Form,
 }
 
@@ -103,8 +107,13 @@ impl<'de> Deserialize<'de> for DatabaseUrl {
 
 /// Whether libpq can take the URL apart: `authority` is `[user[:password]@]host[:port][,…]`, `behind` is what follows it.
 fn has_form(authority: &str, behind: &str) -> bool {
-    let hosts = authority.split_once('@').map_or(authority, |(_, hosts)| hosts);
-    let mut pairs = behind.split_once('?').into_iter().flat_map(|(_, parameters)| parameters.split('&'));
+    let hosts = authority
+        .split_once('@')
+        .map_or(authority, |(_, hosts)| hosts);
+    let mut pairs = behind
+        .split_once('?')
+        .into_iter()
+        .flat_map(|(_, parameters)| parameters.split('&'));
     has_good_escapes(authority)
         && has_good_escapes(behind)
         && hosts.split(',').all(is_host)
@@ -113,10 +122,16 @@ fn has_form(authority: &str, behind: &str) -> bool {
 
 /// Each `%` stands before two hex digits, and none of them spells NUL.
 fn has_good_escapes(text: &str) -> bool {
-    let is_good =
-        |part: &str| part.get(..2).is_some_and(|code| u8::from_str_radix(code, 16).is_ok_and(|byte| byte != 0));
+    let is_good = |part: &str| {
+        part.get(..2)
+            .is_some_and(|code| u8::from_str_radix(code, 16).is_ok_and(|byte| byte != 0))
+    };
     let only_hex = |part: &str| part.bytes().take(2).all(|b| b.is_ascii_hexdigit());
-    !text.contains('\0') && text.split('%').skip(1).all(|part| only_hex(part) && is_good(part))
+    !text.contains('\0')
+        && text
+            .split('%')
+            .skip(1)
+            .all(|part| only_hex(part) && is_good(part))
 }
 
 /// A host or an address in brackets, and perhaps a port.
@@ -126,12 +141,17 @@ fn is_host(text: &str) -> bool {
         Some(_) => return false,
         None => text.find(':').map_or("", |colon| &text[colon..]),
     };
-    port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.is_empty() || digits.parse::<u16>().is_ok())
+    port.is_empty()
+        || port
+            .strip_prefix(':')
+            .is_some_and(|digits| digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 
 /// The URL with its password, and whatever parameter may hold one, masked.
 fn masked(url: &str) -> String {
-    let (head, parameters) = url.split_once('?').map_or((url, None), |(head, tail)| (head, Some(tail)));
+    let (head, parameters) = url
+        .split_once('?')
+        .map_or((url, None), |(head, tail)| (head, Some(tail)));
     let mut shown = match head.split_once('@') {
         Some((before, after)) => {
             let (scheme, user) = before.split_once("://").unwrap_or(("", before));
@@ -146,7 +166,9 @@ fn masked(url: &str) -> String {
         shown.push(if index == 0 { '?' } else { '&' });
         let name = parameter.split('=').next().unwrap_or_default();
         // A percent sign could spell any name.
-        let hides = ["pass", "secret", "%"].iter().any(|part| name.to_ascii_lowercase().contains(part));
+        let hides = ["pass", "secret", "%"]
+            .iter()
+            .any(|part| name.to_ascii_lowercase().contains(part));
         if hides {
             shown.push_str(&format!("{name}={MASK}"));
         } else {
@@ -164,13 +186,27 @@ mod tests {
     fn urls_name_a_file_or_a_server() {
         use DatabaseUrlError::{Ambiguous, File, Form, Scheme};
         for (text, expected) in [
-            ("sqlite://balance.db", Ok(DatabaseUrl::Sqlite("balance.db".into()))),
-            ("sqlite:///var/lib/balance.db", Ok(DatabaseUrl::Sqlite("/var/lib/balance.db".into()))),
-            ("postgres://u:p@h/db", Ok(DatabaseUrl::Postgres("postgres://u:p@h/db".into()))),
-            ("postgresql://h/db", Ok(DatabaseUrl::Postgres("postgresql://h/db".into()))),
+            (
+                "sqlite://balance.db",
+                Ok(DatabaseUrl::Sqlite("balance.db".into())),
+            ),
+            (
+                "sqlite:///var/lib/balance.db",
+                Ok(DatabaseUrl::Sqlite("/var/lib/balance.db".into())),
+            ),
+            (
+                "postgres://u:p@h/db",
+                Ok(DatabaseUrl::Postgres("postgres://u:p@h/db".into())),
+            ),
+            (
+                "postgresql://h/db",
+                Ok(DatabaseUrl::Postgres("postgresql://h/db".into())),
+            ),
             (
                 "postgres:///db?host=/run/postgresql",
-                Ok(DatabaseUrl::Postgres("postgres:///db?host=/run/postgresql".into())),
+                Ok(DatabaseUrl::Postgres(
+                    "postgres:///db?host=/run/postgresql".into(),
+                )),
             ),
             ("sqlite://", Err(File)),
             ("sqlite://:memory:", Err(File)),
@@ -215,12 +251,27 @@ mod tests {
     #[test]
     fn a_shown_url_has_no_password() {
         for (text, shown) in [
-            ("postgres://u:geheim@h:5432/db", "postgres://u:***@h:5432/db"),
-            ("postgres://u:ge:heim@h/db?sslmode=require", "postgres://u:***@h/db?sslmode=require"),
+            (
+                "postgres://u:geheim@h:5432/db",
+                "postgres://u:***@h:5432/db",
+            ),
+            (
+                "postgres://u:ge:heim@h/db?sslmode=require",
+                "postgres://u:***@h/db?sslmode=require",
+            ),
             ("postgres://u@h/db", "postgres://u@h/db"),
-            ("postgres://h/db?user=u&password=geheim&a=b", "postgres://h/db?user=u&password=***&a=b"),
-            ("postgres://h/db?p%61ssword=geheim", "postgres://h/db?p%61ssword=***"),
-            ("postgresql://h/db?sslPassword=geheim", "postgresql://h/db?sslPassword=***"),
+            (
+                "postgres://h/db?user=u&password=geheim&a=b",
+                "postgres://h/db?user=u&password=***&a=b",
+            ),
+            (
+                "postgres://h/db?p%61ssword=geheim",
+                "postgres://h/db?p%61ssword=***",
+            ),
+            (
+                "postgresql://h/db?sslPassword=geheim",
+                "postgresql://h/db?sslPassword=***",
+            ),
             ("sqlite://balance.db", "sqlite://balance.db"),
         ] {
             let url = DatabaseUrl::parse(text).expect("a valid URL");

@@ -45,20 +45,29 @@ pub fn ensure_dev_file(dir: &Path) -> Result<PathBuf, ConfigError> {
 /// # Errors
 /// [`ConfigError::Invalid`] with the key.
 pub(super) fn require_loopback(server: &Server) -> Result<(), ConfigError> {
-    let both: [(&str, SocketAddr); 2] =
-        [("server.public_addr", server.public_addr), ("server.internal_addr", server.internal_addr)];
+    let both: [(&str, SocketAddr); 2] = [
+        ("server.public_addr", server.public_addr),
+        ("server.internal_addr", server.internal_addr),
+    ];
     match both.into_iter().find(|(_, addr)| !addr.ip().is_loopback()) {
-        Some((key, addr)) => {
-            Err(ConfigError::invalid(key, format!("must be on loopback in development mode, is {addr}")))
-        }
+        Some((key, addr)) => Err(ConfigError::invalid(
+            key,
+            format!("must be on loopback in development mode, is {addr}"),
+        )),
         None => Ok(()),
     }
 }
 
 /// Makes the file; it is either whole or not there.
 fn make(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
-    let written = file.write_all(contents().as_bytes()).and_then(|()| file.sync_all());
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(path)?;
+    let written = file
+        .write_all(contents().as_bytes())
+        .and_then(|()| file.sync_all());
     if written.is_err() {
         // Half a file would be taken for a whole one next time.
         let _ = fs::remove_file(path);

@@ -70,11 +70,16 @@ pub enum ConfigError {
 impl ConfigError {
     /// An impossible value.
     pub(super) fn invalid(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Invalid { key: key.into(), reason: reason.into() }
+        Self::Invalid {
+            key: key.into(),
+            reason: reason.into(),
+        }
     }
 }
 
 /// The environment variables of some keys.
 fn variables(keys: &[&str]) -> Vec<String> {
-    keys.iter().map(|key| format!("BALANCE_{}", key.replace('.', "__").to_ascii_uppercase())).collect()
+    keys.iter()
+        .map(|key| format!("BALANCE_{}", key.replace('.', "__").to_ascii_uppercase()))
+        .collect()
 }

@@ -91,9 +91,13 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
 /// The type of the key at `path`; `None` when there is no such key.
 pub(super) fn shape_of(path: &[String]) -> Option<Shape> {
     match path {
-        [section, _code, key] if section == CURRENCIES => (key == "decimals").then_some(Shape::Integer),
+        [section, _code, key] if section == CURRENCIES => {
+            (key == "decimals").then_some(Shape::Integer)
+        }
         [section, key] => {
-            let is_it = |known: &&(&str, Shape)| known.0.split_once('.') == Some((section.as_str(), key.as_str()));
+            let is_it = |known: &&(&str, Shape)| {
+                known.0.split_once('.') == Some((section.as_str(), key.as_str()))
+            };
             KEYS.iter().find(is_it).map(|known| known.1)
         }
         _ => None,
@@ -104,7 +108,10 @@ pub(super) fn shape_of(path: &[String]) -> Option<Shape> {
 pub(super) fn is_section(path: &[String]) -> bool {
     match path {
         [section] => {
-            section == CURRENCIES || KEYS.iter().any(|(key, _)| key.split_once('.').is_some_and(|(s, _)| s == section))
+            section == CURRENCIES
+                || KEYS
+                    .iter()
+                    .any(|(key, _)| key.split_once('.').is_some_and(|(s, _)| s == section))
         }
         [section, _code] => section == CURRENCIES,
         _ => false,

@@ -43,7 +43,10 @@ impl Layer {
     /// Reads a TOML text; `origin` names it in errors.
     pub(super) fn from_toml(origin: &str, text: &str) -> Result<Self, ConfigError> {
         let document = DeTable::parse(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let before = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .unwrap_or_default();
             let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
             ConfigError::Syntax {
                 origin: origin.to_owned(),
@@ -52,21 +55,33 @@ impl Layer {
                 message: error.message().to_owned(),
             }
         })?;
-        FileReader { origin, path: Vec::new() }.section(document.get_ref()).map(Self)
+        FileReader {
+            origin,
+            path: Vec::new(),
+        }
+        .section(document.get_ref())
+        .map(Self)
     }
 
     /// Reads the variables that start with `BALANCE_`; all others are not ours.
-    pub(super) fn from_environment(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+    pub(super) fn from_environment(
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
         let mut layer = Self::default();
         for (name, text) in variables {
-            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
             if is_service_link(rest, text) {
                 continue;
             }
             let path = path_of(rest);
             let key = path.join(".");
             let Some(shape) = keys::shape_of(&path) else {
-                return Err(ConfigError::UnknownKey { key, origin: name.clone() });
+                return Err(ConfigError::UnknownKey {
+                    key,
+                    origin: name.clone(),
+                });
             };
             let value = parse(text, shape).ok_or_else(|| ConfigError::WrongType {
                 key,
@@ -119,26 +134,39 @@ impl FileReader<'_> {
 
     fn value(&mut self, value: &DeValue<'_>) -> Result<Value, ConfigError> {
         if keys::is_section(&self.path) {
-            let DeValue::Table(table) = value else { return Err(self.wrong_type("a section")) };
+            let DeValue::Table(table) = value else {
+                return Err(self.wrong_type("a section"));
+            };
             return Ok(Value::new(None, ValueKind::Table(self.section(table)?)));
         }
         let Some(shape) = keys::shape_of(&self.path) else {
-            return Err(ConfigError::UnknownKey { key: self.path.join("."), origin: self.origin.to_owned() });
+            return Err(ConfigError::UnknownKey {
+                key: self.path.join("."),
+                origin: self.origin.to_owned(),
+            });
         };
         let read = match (shape, value) {
-            (Shape::Integer, DeValue::Integer(number)) => integer(i64::from_str_radix(number.as_str(), number.radix())),
+            (Shape::Integer, DeValue::Integer(number)) => {
+                integer(i64::from_str_radix(number.as_str(), number.radix()))
+            }
             (Shape::Boolean, DeValue::Boolean(value)) => Some((*value).into()),
             (Shape::Text, DeValue::String(text)) => Some(text.to_string().into()),
-            (Shape::Texts | Shape::Tokens, DeValue::Array(items)) => {
-                items.iter().map(|item| list_item(item.get_ref(), shape)).collect::<Option<Vec<_>>>().map(Value::from)
-            }
+            (Shape::Texts | Shape::Tokens, DeValue::Array(items)) => items
+                .iter()
+                .map(|item| list_item(item.get_ref(), shape))
+                .collect::<Option<Vec<_>>>()
+                .map(Value::from),
             _ => None,
         };
         read.ok_or_else(|| self.wrong_type(shape.expected()))
     }
 
     fn wrong_type(&self, expected: &'static str) -> ConfigError {
-        ConfigError::WrongType { key: self.path.join("."), origin: self.origin.to_owned(), expected }
+        ConfigError::WrongType {
+            key: self.path.join("."),
+            origin: self.origin.to_owned(),
+            expected,
+        }
     }
 }
 
@@ -148,10 +176,14 @@ fn list_item(item: &DeValue<'_>, shape: Shape) -> Option<Value> {
         DeValue::String(text) => Some(text.to_string().into()),
         DeValue::Table(fields) if shape == Shape::Tokens => {
             let fields = fields.iter().map(|(name, value)| match value.get_ref() {
-                DeValue::String(text) => Some((name.get_ref().to_string(), Value::from(text.to_string()))),
+                DeValue::String(text) => {
+                    Some((name.get_ref().to_string(), Value::from(text.to_string())))
+                }
                 _ => None,
             });
-            fields.collect::<Option<Map<_, _>>>().map(|fields| Value::new(None, ValueKind::Table(fields)))
+            fields
+                .collect::<Option<Map<_, _>>>()
+                .map(|fields| Value::new(None, ValueKind::Table(fields)))
         }
         _ => None,
     }
@@ -159,12 +191,18 @@ fn list_item(item: &DeValue<'_>, shape: Shape) -> Option<Value> {
 
 /// The key path of a variable's name without the prefix. Currency codes stay in capitals, all else is lower-case.
 fn path_of(name: &str) -> Vec<String> {
-    let code = name.strip_prefix("CURRENCIES__").and_then(|rest| rest.strip_suffix("__DECIMALS"));
+    let code = name
+        .strip_prefix("CURRENCIES__")
+        .and_then(|rest| rest.strip_suffix("__DECIMALS"));
     match code {
         Some(code) => [CURRENCIES, code, "decimals"].map(str::to_owned).into(),
         // Not in capitals: keep it as it is, so that it is unknown instead of a second spelling.
         None if name.contains(|c: char| c.is_ascii_lowercase()) => vec![name.to_owned()],
-        None => name.to_ascii_lowercase().split("__").map(str::to_owned).collect(),
+        None => name
+            .to_ascii_lowercase()
+            .split("__")
+            .map(str::to_owned)
+            .collect(),
     }
 }
 
@@ -175,7 +213,9 @@ fn parse(text: &str, shape: Shape) -> Option<Value> {
         Shape::Boolean => text.parse::<bool>().ok().map(Value::from),
         Shape::Text => Some(text.into()),
         Shape::Texts | Shape::Tokens if text.trim().is_empty() => Some(Vec::<String>::new().into()),
-        Shape::Texts | Shape::Tokens => Some(text.split(',').map(str::trim).collect::<Vec<_>>().into()),
+        Shape::Texts | Shape::Tokens => {
+            Some(text.split(',').map(str::trim).collect::<Vec<_>>().into())
+        }
     }
 }
 
@@ -187,9 +227,14 @@ fn integer(read: Result<i64, ParseIntError>) -> Option<Value> {
 /// Kubernetes tells every pod about its neighbours: beside a Service `balance-web` it sets `BALANCE_WEB_SERVICE_HOST`,
 /// `BALANCE_WEB_PORT=tcp://…` and more like these. They are no configuration of ours, and no key of ours looks so.
 fn is_service_link(name: &str, text: &str) -> bool {
-    let is_url = text.starts_with("tcp://") || text.starts_with("udp://") || text.starts_with("sctp://");
+    let is_url =
+        text.starts_with("tcp://") || text.starts_with("udp://") || text.starts_with("sctp://");
     let of_service = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
-    let of_port = ["_PORT_", "_TCP", "_UDP", "_SCTP"].iter().filter(|part| name.contains(**part)).count() >= 2;
+    let of_port = ["_PORT_", "_TCP", "_UDP", "_SCTP"]
+        .iter()
+        .filter(|part| name.contains(**part))
+        .count()
+        >= 2;
     !name.contains("__") && (of_service || of_port || (name.ends_with("_PORT") && is_url))
 }
 
@@ -199,7 +244,9 @@ fn insert(table: &mut Map<String, Value>, path: &[String], value: Value) {
         [] => {}
         [key] => drop(table.insert(key.clone(), value)),
         [section, rest @ ..] => {
-            let entry = table.entry(section.clone()).or_insert_with(|| Value::new(None, ValueKind::Table(Map::new())));
+            let entry = table
+                .entry(section.clone())
+                .or_insert_with(|| Value::new(None, ValueKind::Table(Map::new())));
             if let ValueKind::Table(inner) = &mut entry.kind {
                 insert(inner, rest, value);
             }

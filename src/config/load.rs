@@ -38,11 +38,16 @@ pub struct Sources {
 /// # Errors
 /// [`ConfigError::WrongType`] for one of ours that is not UTF-8.
 pub fn environment() -> Result<BTreeMap<String, String>, ConfigError> {
-    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let named =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let ours = named.filter(|(name, _)| name.starts_with("BALANCE_"));
     ours.map(|(name, value)| match value.into_string() {
         Ok(value) => Ok((name, value)),
-        Err(_) => Err(ConfigError::WrongType { key: name, origin: "environment".into(), expected: "UTF-8" }),
+        Err(_) => Err(ConfigError::WrongType {
+            key: name,
+            origin: "environment".into(),
+            expected: "UTF-8",
+        }),
     })
     .collect()
 }
@@ -86,13 +91,24 @@ impl Settings {
 
     /// The settings as a configuration file, secrets and the password in the database's URL masked: for the log.
     pub fn to_masked_toml(&self) -> String {
-        toml::to_string(self).expect("settings are tables of strings, booleans and integers below 2^63")
+        toml::to_string(self)
+            .expect("settings are tables of strings, booleans and integers below 2^63")
     }
 
     /// What is possible but hardly meant, one sentence each: for the log.
     pub fn warnings(&self) -> Vec<&'static str> {
-        let Limits { heartbeat_ms, idle_timeout_ms, batch_entries, queue_entries, .. } = self.limits;
-        let any_origin = self.server.allowed_origins.iter().any(|origin| origin == "*");
+        let Limits {
+            heartbeat_ms,
+            idle_timeout_ms,
+            batch_entries,
+            queue_entries,
+            ..
+        } = self.limits;
+        let any_origin = self
+            .server
+            .allowed_origins
+            .iter()
+            .any(|origin| origin == "*");
         let doubts = [
             (
                 idle_timeout_ms <= heartbeat_ms,
@@ -106,14 +122,21 @@ impl Settings {
                 self.pacing.debounce_ms > self.pacing.min_interval_ms,
                 "pacing.debounce_ms: above pacing.min_interval_ms, which ends the wait first",
             ),
-            (any_origin, "server.allowed_origins: every website may open sessions"),
+            (
+                any_origin,
+                "server.allowed_origins: every website may open sessions",
+            ),
         ];
-        doubts.into_iter().filter_map(|(applies, text)| applies.then_some(text)).collect()
+        doubts
+            .into_iter()
+            .filter_map(|(applies, text)| applies.then_some(text))
+            .collect()
     }
 
     fn from_merged(merged: serde_json::Value) -> Result<Self, ConfigError> {
-        let raw: Raw = serde_path_to_error::deserialize(merged)
-            .map_err(|error| ConfigError::invalid(error.path().to_string(), reason(&error.inner().to_string())))?;
+        let raw: Raw = serde_path_to_error::deserialize(merged).map_err(|error| {
+            ConfigError::invalid(error.path().to_string(), reason(&error.inner().to_string()))
+        })?;
         let mut auth = raw.auth;
         for (index, admin) in auth.admin_tokens.iter_mut().enumerate() {
             if admin.name.is_empty() {
@@ -193,17 +216,36 @@ impl Default for RawDatabase {
 
 impl RawDatabase {
     fn resolve(self) -> Database {
-        let writers = self.writers.unwrap_or(if self.url.is_sqlite() { 1 } else { 2 });
-        let lock_timeout_ms = self.lock_timeout_ms.unwrap_or((self.timeout_ms / 2).clamp(1, LOCK_TIMEOUT_MS));
-        let Self { url, pool_size, migrate_on_start, timeout_ms, .. } = self;
-        Database { url, pool_size, writers, migrate_on_start, timeout_ms, lock_timeout_ms }
+        let writers = self
+            .writers
+            .unwrap_or(if self.url.is_sqlite() { 1 } else { 2 });
+        let lock_timeout_ms = self
+            .lock_timeout_ms
+            .unwrap_or((self.timeout_ms / 2).clamp(1, LOCK_TIMEOUT_MS));
+        let Self {
+            url,
+            pool_size,
+            migrate_on_start,
+            timeout_ms,
+            ..
+        } = self;
+        Database {
+            url,
+            pool_size,
+            writers,
+            migrate_on_start,
+            timeout_ms,
+            lock_timeout_ms,
+        }
     }
 }
 
 /// What serde says, without the text that it repeats of an unknown name: a secret may have been put at the wrong key.
 fn reason(message: &str) -> String {
     match message.split_once(", expected ") {
-        Some((unknown, expected)) if unknown.starts_with("unknown variant") => format!("must be {expected}"),
+        Some((unknown, expected)) if unknown.starts_with("unknown variant") => {
+            format!("must be {expected}")
+        }
         _ => message.to_owned(),
     }
 }
@@ -215,8 +257,16 @@ fn currency_error(error: &CurrencyError) -> ConfigError {
 }
 
 fn missing(wanted: &[(&'static str, bool)]) -> Result<(), ConfigError> {
-    let keys: Vec<_> = wanted.iter().filter(|(_, is_missing)| *is_missing).map(|(key, _)| *key).collect();
-    if keys.is_empty() { Ok(()) } else { Err(ConfigError::MissingSecrets { keys }) }
+    let keys: Vec<_> = wanted
+        .iter()
+        .filter(|(_, is_missing)| *is_missing)
+        .map(|(key, _)| *key)
+        .collect();
+    if keys.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigError::MissingSecrets { keys })
+    }
 }
 
 /// Lays the sources over each other. Every layer is checked before, so that a wrong one cannot hide below a right one.
@@ -231,8 +281,12 @@ fn merge(sources: &Sources) -> Result<serde_json::Value, ConfigError> {
         None => files.insert(0, Layer::default_currencies()),
     }
     files.push(Layer::from_environment(&sources.environment)?);
-    let builder = files.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
-    let merged = builder.build().expect("layers are read already, and collecting them cannot fail");
+    let builder = files.into_iter().fold(Config::builder(), |builder, layer| {
+        builder.add_source(layer)
+    });
+    let merged = builder
+        .build()
+        .expect("layers are read already, and collecting them cannot fail");
     Ok(to_json(merged.cache))
 }
 
@@ -240,20 +294,30 @@ fn merge(sources: &Sources) -> Result<serde_json::Value, ConfigError> {
 fn read(path: &Path) -> Result<String, ConfigError> {
     let attempt = || {
         let mut text = String::new();
-        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+        File::open(path)?
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_string(&mut text)?;
         if text.len() as u64 > FILE_BYTES_MAX {
-            return Err(io::Error::other(format!("is larger than {FILE_BYTES_MAX} bytes")));
+            return Err(io::Error::other(format!(
+                "is larger than {FILE_BYTES_MAX} bytes"
+            )));
         }
         Ok(text)
     };
-    attempt().map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+    attempt().map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The merged values for a deserializer that takes types as they are: the one of the `config` crate would take
 /// `5.5`, `"5"` and `true` for an integer.
 fn to_json(value: Value) -> serde_json::Value {
     match value.kind {
-        ValueKind::Table(table) => table.into_iter().map(|(key, value)| (key, to_json(value))).collect(),
+        ValueKind::Table(table) => table
+            .into_iter()
+            .map(|(key, value)| (key, to_json(value)))
+            .collect(),
         ValueKind::Array(items) => items.into_iter().map(to_json).collect(),
         ValueKind::String(text) => text.into(),
         ValueKind::I64(number) => number.into(),

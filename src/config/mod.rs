@@ -25,4 +25,7 @@ pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::ConfigError;
 pub use load::{Sources, environment};
 pub use secret::{AdminToken, Secret, WebhookSecret, WebhookSecretError};
-pub use settings::{Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, Server, Settings, TelegramIdentity};
+pub use settings::{
+    Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, Server, Settings,
+    TelegramIdentity,
+};

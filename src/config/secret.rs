@@ -63,12 +63,17 @@ impl WebhookSecret {
     /// # Errors
     /// [`WebhookSecretError`], without the text.
     pub fn parse(text: &str) -> Result<Self, WebhookSecretError> {
-        let encoded = text.strip_prefix(WEBHOOK_PREFIX).ok_or(WebhookSecretError)?;
+        let encoded = text
+            .strip_prefix(WEBHOOK_PREFIX)
+            .ok_or(WebhookSecretError)?;
         let bytes = BASE64.decode(encoded).map_err(|_| WebhookSecretError)?;
         if bytes.len() < WEBHOOK_BYTES_MIN || text.len() > SECRET_CHARS_MAX {
             return Err(WebhookSecretError);
         }
-        Ok(Self { text: Secret::new(text), bytes })
+        Ok(Self {
+            text: Secret::new(text),
+            bytes,
+        })
     }
 
     /// The decoded bytes: the key of the HMAC. Not for logs.
@@ -145,7 +150,10 @@ impl<'de> Visitor<'de> for AdminTokenVisitor {
     }
 
     fn visit_str<E: serde::de::Error>(self, token: &str) -> Result<AdminToken, E> {
-        Ok(AdminToken { name: String::new(), token: Secret::new(token) })
+        Ok(AdminToken {
+            name: String::new(),
+            token: Secret::new(token),
+        })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<AdminToken, A::Error> {
@@ -157,7 +165,9 @@ impl<'de> Visitor<'de> for AdminTokenVisitor {
                 _ => return Err(A::Error::custom("has a field other than name and token")),
             }
         }
-        let name = name.filter(|name| !name.is_empty()).ok_or_else(|| A::Error::custom("needs a name"))?;
+        let name = name
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| A::Error::custom("needs a name"))?;
         let token = token.ok_or_else(|| A::Error::custom("needs a token"))?;
         Ok(AdminToken { name, token })
     }

@@ -215,7 +215,9 @@ impl Default for Server {
         Self {
             public_addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
             internal_addr: SocketAddr::from(([127, 0, 0, 1], 8081)),
-            workers: std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX),
+            workers: std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(WORKERS_MAX),
             shutdown_timeout_s: 10,
             allowed_origins: Vec::new(),
         }
@@ -235,13 +237,21 @@ impl Default for Pacing {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { ttl_s: 300, max_entries: 10_000, sweep_s: 60 }
+        Self {
+            ttl_s: 300,
+            max_entries: 10_000,
+            sweep_s: 60,
+        }
     }
 }
 
 impl Default for ClientCache {
     fn default() -> Self {
-        Self { ttl_s: 60, stale_while_revalidate_s: 30, min_age_s: 3 }
+        Self {
+            ttl_s: 60,
+            stale_while_revalidate_s: 30,
+            min_age_s: 3,
+        }
     }
 }
 
@@ -290,7 +300,13 @@ impl Default for Audit {
 
 impl Default for Canary {
     fn default() -> Self {
-        Self { every_s: 0, user_id: None, currency: "TON".into(), amount: "0.1".into(), watch_s: 10 }
+        Self {
+            every_s: 0,
+            user_id: None,
+            currency: "TON".into(),
+            amount: "0.1".into(),
+            watch_s: 10,
+        }
     }
 }
 
@@ -301,9 +317,14 @@ impl Default for Accounts {
 }
 
 /// As in a file: `[currencies.TON] decimals = 9`.
-fn currencies_by_code<S: Serializer>(currencies: &Currencies, serializer: S) -> Result<S::Ok, S::Error> {
-    let by_code: BTreeMap<&str, BTreeMap<&str, u8>> =
-        currencies.iter().map(|(_, c)| (c.code.as_str(), BTreeMap::from([("decimals", c.decimals)]))).collect();
+fn currencies_by_code<S: Serializer>(
+    currencies: &Currencies,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let by_code: BTreeMap<&str, BTreeMap<&str, u8>> = currencies
+        .iter()
+        .map(|(_, c)| (c.code.as_str(), BTreeMap::from([("decimals", c.decimals)])))
+        .collect();
     by_code.serialize(serializer)
 }
 

@@ -90,8 +90,16 @@ impl AuditState {
 impl AuditBoard {
     /// An empty one.
     pub fn new(users_per_s: u64, clock: Clock, counters: Arc<Counters>) -> Self {
-        let state = Mutex::new(AuditState { users_per_s, ..AuditState::default() });
-        Self { users_per_s, clock, counters, state }
+        let state = Mutex::new(AuditState {
+            users_per_s,
+            ..AuditState::default()
+        });
+        Self {
+            users_per_s,
+            clock,
+            counters,
+            state,
+        }
     }
 
     /// As it stands.
@@ -121,7 +129,12 @@ impl AuditBoard {
         let state = &mut *self.lock();
         let started_at = state.round_started_at.clone();
         let (users, violations) = (state.round_users, state.round_violations);
-        state.last_round = Some(FinishedRound { started_at, ended_at, users, violations });
+        state.last_round = Some(FinishedRound {
+            started_at,
+            ended_at,
+            users,
+            violations,
+        });
     }
 
     fn checked(&self, user_id: i64) {
@@ -141,14 +154,21 @@ impl AuditBoard {
         state.violations_total += count;
         for violation in lines {
             log::error!("audit: {violation}");
-            state.violations.push_front(Violation { at: at.clone(), user_id, violation });
+            state.violations.push_front(Violation {
+                at: at.clone(),
+                user_id,
+                violation,
+            });
         }
         state.violations.truncate(AUDIT_VIOLATIONS_MAX);
     }
 
     fn failed(&self, error: &LedgerError) {
         log::debug!("audit: {error}");
-        let failure = Failure { at: self.now(), reason: error.to_string() };
+        let failure = Failure {
+            at: self.now(),
+            reason: error.to_string(),
+        };
         self.lock().last_error = Some(failure);
     }
 }
@@ -171,9 +191,12 @@ pub async fn run(ledger: Arc<SqlLedger>, registry: Addr<Registry>, board: Arc<Au
             match audit_next(&ledger, &registry, &board, last).await {
                 Ok(Some((user_id, entries))) => {
                     (last, failures) = (user_id, 0);
-                    let cost_us = (1 + entries / ENTRIES_PER_USER).saturating_mul(1_000_000) / board.users_per_s;
+                    let cost_us = (1 + entries / ENTRIES_PER_USER).saturating_mul(1_000_000)
+                        / board.users_per_s;
                     let now_us = board.clock.monotonic_us();
-                    due_us = due_us.max(now_us.saturating_sub(BEHIND_MAX_US)).saturating_add(cost_us);
+                    due_us = due_us
+                        .max(now_us.saturating_sub(BEHIND_MAX_US))
+                        .saturating_add(cost_us);
                     sleep(Duration::from_micros(due_us.saturating_sub(now_us))).await;
                 }
                 Ok(None) => break,
@@ -200,8 +223,10 @@ pub async fn run(ledger: Arc<SqlLedger>, registry: Addr<Registry>, board: Arc<Au
 
 async fn audit_indexes(ledger: &SqlLedger, board: &AuditBoard) -> Result<(), LedgerError> {
     let missing = ledger.missing_indexes().await?;
-    let lines: Vec<String> =
-        missing.iter().map(|index| format!("the unique index {index} is missing: what it keeps may repeat")).collect();
+    let lines: Vec<String> = missing
+        .iter()
+        .map(|index| format!("the unique index {index} is missing: what it keeps may repeat"))
+        .collect();
     if !lines.is_empty() {
         board.found(None, lines.len() as u64, lines);
     }
@@ -221,11 +246,17 @@ async fn audit_next(
     board: &AuditBoard,
     last: i64,
 ) -> Result<Option<(i64, u64)>, Unchecked> {
-    let next = ledger.next_user(last).await.map_err(|error| Unchecked { user_id: None, error })?;
+    let next = ledger.next_user(last).await.map_err(|error| Unchecked {
+        user_id: None,
+        error,
+    })?;
     let Some(user_id) = next else { return Ok(None) };
     let cached = in_memory(registry, user_id).await;
     let found = ledger.audit_user(user_id, cached).await;
-    let found = found.map_err(|error| Unchecked { user_id: Some(user_id), error })?;
+    let found = found.map_err(|error| Unchecked {
+        user_id: Some(user_id),
+        error,
+    })?;
     board.checked(user_id);
     if found.violations > 0 {
         board.found(Some(user_id), found.violations, found.lines);

@@ -17,7 +17,10 @@ impl Serialize for Shown<'_> {
         let Self(currencies, balances) = self;
         let mut map = serializer.serialize_map(Some(currencies.count()))?;
         for (id, currency) in currencies.iter() {
-            map.serialize_entry(&currency.code, &Text(balances.get(id).display(currency.decimals)))?;
+            map.serialize_entry(
+                &currency.code,
+                &Text(balances.get(id).display(currency.decimals)),
+            )?;
         }
         map.end()
     }
@@ -36,7 +39,11 @@ impl Serialize for Changes<'_> {
         let mut map = serializer.serialize_map(None)?;
         for (id, currency) in self.currencies.iter() {
             // Both are at least zero, so their difference always fits.
-            let change = self.after.get(id).checked_sub(self.before.get(id)).unwrap_or_default();
+            let change = self
+                .after
+                .get(id)
+                .checked_sub(self.before.get(id))
+                .unwrap_or_default();
             if change.minor() != 0 {
                 map.serialize_entry(&currency.code, &Text(change.display(currency.decimals)))?;
             }
@@ -155,7 +162,11 @@ pub(super) fn balance_update(push: &Push<'_>, epoch: &str, currencies: &Currenci
         epoch,
         version: push.version,
         balances: Shown(currencies, push.balances),
-        changes: Changes { currencies, before: push.before, after: push.balances },
+        changes: Changes {
+            currencies,
+            before: push.before,
+            after: push.balances,
+        },
         sources: push.sources,
         entries: push.entries,
         mode: push.mode,
@@ -188,5 +199,7 @@ pub(super) fn ledger_unavailable(id: Option<&RawValue>, retry_after_ms: u64) -> 
 }
 
 fn text(frame: &impl Serialize) -> ByteString {
-    serde_json::to_string(frame).expect("frames hold only strings, numbers and checked JSON").into()
+    serde_json::to_string(frame)
+        .expect("frames hold only strings, numbers and checked JSON")
+        .into()
 }

@@ -269,16 +269,22 @@ impl Routable for GetBalance {
 
 impl Routable for RefreshSession {
     fn overloaded(self) {
-        let text = crate::coordinator::frames::ledger_unavailable(self.id.as_deref(), OVERLOADED_RETRY_MS);
+        let text =
+            crate::coordinator::frames::ledger_unavailable(self.id.as_deref(), OVERLOADED_RETRY_MS);
         // A full outbox belongs to a peer that does not read.
-        let _ = self.session.outbox.try_send(ToSession::Frame { text, version: 0 });
+        let _ = self
+            .session
+            .outbox
+            .try_send(ToSession::Frame { text, version: 0 });
     }
 }
 
 impl Routable for AttachSession {
     fn overloaded(self) {
         // A full outbox belongs to a session that is being closed anyway.
-        let _ = self.outbox.try_send(ToSession::Close(CloseReason::Overloaded));
+        let _ = self
+            .outbox
+            .try_send(ToSession::Close(CloseReason::Overloaded));
     }
 }
 
@@ -287,7 +293,14 @@ impl Routable for AttachSession {
 macro_rules! answered_by_silence {
     ($($message:ty),+) => { $(impl Routable for $message { fn overloaded(self) { log::warn!("a balance actor is overloaded: {self:?}"); } })+ };
 }
-answered_by_silence!(BalanceChanged, DetachSession, ReportDisplayed, LedgerRecovered, Revalidate, CloseSessions);
+answered_by_silence!(
+    BalanceChanged,
+    DetachSession,
+    ReportDisplayed,
+    LedgerRecovered,
+    Revalidate,
+    CloseSessions
+);
 
 /// A change that the actor hears of: an entry of its user was committed.
 pub(super) struct Change<'a> {

@@ -74,14 +74,21 @@ struct Waiting {
 impl Pacing {
     /// A user who was last pushed to at `last_push_us`, if ever.
     pub const fn since(last_push_us: Option<u64>) -> Self {
-        Self { last_push_us, waiting: None }
+        Self {
+            last_push_us,
+            waiting: None,
+        }
     }
 
     /// Notes a change that was committed at `at_us`.
     pub fn note(&mut self, at_us: u64, mode: Mode) {
         let direct = (mode == Mode::Direct).then_some(at_us);
         self.waiting = Some(match self.waiting {
-            None => Waiting { first_us: at_us, last_us: at_us, first_direct_us: direct },
+            None => Waiting {
+                first_us: at_us,
+                last_us: at_us,
+                first_direct_us: direct,
+            },
             Some(waiting) => Waiting {
                 first_us: waiting.first_us.min(at_us),
                 last_us: waiting.last_us.max(at_us),
@@ -97,10 +104,17 @@ impl Pacing {
     pub fn due(&self, intervals: &Intervals) -> Option<Due> {
         let waiting = self.waiting?;
         // "Never" is minus infinity: it holds nothing back.
-        let not_before = |interval_us: u64| self.last_push_us.map_or(0, |at| at.saturating_add(interval_us));
+        let not_before = |interval_us: u64| {
+            self.last_push_us
+                .map_or(0, |at| at.saturating_add(interval_us))
+        };
         if let Some(committed_us) = waiting.first_direct_us {
             let at_us = committed_us.max(not_before(intervals.direct_interval_us));
-            return Some(Due { at_us, rule: Rule::DirectInterval, mode: Mode::Direct });
+            return Some(Due {
+                at_us,
+                rule: Rule::DirectInterval,
+                mode: Mode::Direct,
+            });
         }
         let settled_us = waiting.last_us.saturating_add(intervals.debounce_us);
         let longest_us = waiting.first_us.saturating_add(intervals.min_interval_us);
@@ -112,13 +126,20 @@ impl Pacing {
         } else {
             (longest_us, Rule::MaxWait)
         };
-        Some(Due { at_us, rule, mode: Mode::Paced })
+        Some(Due {
+            at_us,
+            rule,
+            mode: Mode::Paced,
+        })
     }
 
     /// Notes a push of everything that waited.
     pub fn pushed(&mut self, at_us: u64) {
         let last_push_us = (!is_planted(Plant::GapForgotten)).then_some(at_us);
-        *self = Self { last_push_us, waiting: None };
+        *self = Self {
+            last_push_us,
+            waiting: None,
+        };
     }
 
     /// When the user was last pushed to.
@@ -128,7 +149,8 @@ impl Pacing {
 
     /// Commit times of the first and the last change that wait.
     pub fn waiting_us(&self) -> Option<(u64, u64)> {
-        self.waiting.map(|waiting| (waiting.first_us, waiting.last_us))
+        self.waiting
+            .map(|waiting| (waiting.first_us, waiting.last_us))
     }
 }
 
@@ -138,14 +160,21 @@ mod tests {
 
     use super::*;
 
-    const INTERVALS: Intervals =
-        Intervals { debounce_us: 1_500_000, min_interval_us: 5_000_000, direct_interval_us: 100_000 };
+    const INTERVALS: Intervals = Intervals {
+        debounce_us: 1_500_000,
+        min_interval_us: 5_000_000,
+        direct_interval_us: 100_000,
+    };
     const S: u64 = 1_000_000;
 
     fn due(last_push: Option<u64>, changes: &[(u64, Mode)]) -> Option<(u64, Rule, Mode)> {
         let mut pacing = Pacing::since(last_push);
-        changes.iter().for_each(|(at, mode)| pacing.note(*at, *mode));
-        pacing.due(&INTERVALS).map(|due| (due.at_us, due.rule, due.mode))
+        changes
+            .iter()
+            .for_each(|(at, mode)| pacing.note(*at, *mode));
+        pacing
+            .due(&INTERVALS)
+            .map(|due| (due.at_us, due.rule, due.mode))
     }
 
     #[test]
@@ -155,21 +184,61 @@ mod tests {
             (None, &[][..], None),
             (Some(S), &[][..], None),
             // One change settles for the debounce.
-            (None, &[(10 * S, Paced)], Some((11_500_000, Rule::Debounce, Paced))),
+            (
+                None,
+                &[(10 * S, Paced)],
+                Some((11_500_000, Rule::Debounce, Paced)),
+            ),
             // A change that follows moves it, but never past first + min_interval.
-            (None, &[(10 * S, Paced), (11 * S, Paced)], Some((12_500_000, Rule::Debounce, Paced))),
-            (None, &[(10 * S, Paced), (14 * S, Paced)], Some((15 * S, Rule::MaxWait, Paced))),
+            (
+                None,
+                &[(10 * S, Paced), (11 * S, Paced)],
+                Some((12_500_000, Rule::Debounce, Paced)),
+            ),
+            (
+                None,
+                &[(10 * S, Paced), (14 * S, Paced)],
+                Some((15 * S, Rule::MaxWait, Paced)),
+            ),
             // The last push holds paced ones back for min_interval.
-            (Some(9 * S), &[(10 * S, Paced)], Some((14 * S, Rule::MinInterval, Paced))),
-            (Some(S), &[(10 * S, Paced)], Some((11_500_000, Rule::Debounce, Paced))),
+            (
+                Some(9 * S),
+                &[(10 * S, Paced)],
+                Some((14 * S, Rule::MinInterval, Paced)),
+            ),
+            (
+                Some(S),
+                &[(10 * S, Paced)],
+                Some((11_500_000, Rule::Debounce, Paced)),
+            ),
             // A direct one goes at its commit, or a direct_interval after the last push.
-            (None, &[(10 * S, Direct)], Some((10 * S, Rule::DirectInterval, Direct))),
-            (Some(9_950_000), &[(10 * S, Direct)], Some((10_050_000, Rule::DirectInterval, Direct))),
+            (
+                None,
+                &[(10 * S, Direct)],
+                Some((10 * S, Rule::DirectInterval, Direct)),
+            ),
+            (
+                Some(9_950_000),
+                &[(10 * S, Direct)],
+                Some((10_050_000, Rule::DirectInterval, Direct)),
+            ),
             // It takes paced ones with it, whichever came first.
-            (None, &[(9 * S, Paced), (10 * S, Direct)], Some((10 * S, Rule::DirectInterval, Direct))),
-            (None, &[(10 * S, Direct), (11 * S, Paced)], Some((10 * S, Rule::DirectInterval, Direct))),
+            (
+                None,
+                &[(9 * S, Paced), (10 * S, Direct)],
+                Some((10 * S, Rule::DirectInterval, Direct)),
+            ),
+            (
+                None,
+                &[(10 * S, Direct), (11 * S, Paced)],
+                Some((10 * S, Rule::DirectInterval, Direct)),
+            ),
         ] {
-            assert_eq!(due(last_push, changes), expected, "{last_push:?} {changes:?}");
+            assert_eq!(
+                due(last_push, changes),
+                expected,
+                "{last_push:?} {changes:?}"
+            );
         }
     }
 
@@ -179,7 +248,10 @@ mod tests {
         pacing.note(S, Mode::Paced);
         assert_eq!(pacing.waiting_us(), Some((S, S)));
         pacing.pushed(2 * S);
-        assert_eq!((pacing.due(&INTERVALS), pacing.last_push_us()), (None, Some(2 * S)));
+        assert_eq!(
+            (pacing.due(&INTERVALS), pacing.last_push_us()),
+            (None, Some(2 * S))
+        );
     }
 
     /// Runs changes at the given gaps through the machine, pushing exactly when due; gives (first, pushed, mode) of each push.
@@ -197,7 +269,14 @@ mod tests {
         for (gap, is_direct) in gaps {
             now += gap;
             push_until(&mut pacing, now.saturating_sub(1));
-            pacing.note(now, if *is_direct { Mode::Direct } else { Mode::Paced });
+            pacing.note(
+                now,
+                if *is_direct {
+                    Mode::Direct
+                } else {
+                    Mode::Paced
+                },
+            );
             push_until(&mut pacing, now);
         }
         push_until(&mut pacing, u64::MAX);

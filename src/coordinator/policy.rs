@@ -51,20 +51,29 @@ pub struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("epoch", &self.epoch).field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("epoch", &self.epoch)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 
 impl Shared {
     /// How a change of this kind is pushed.
     pub fn mode_of(&self, kind: Kind) -> Mode {
-        if self.policy.direct_kinds.contains(&kind) { Mode::Direct } else { Mode::Paced }
+        if self.policy.direct_kinds.contains(&kind) {
+            Mode::Direct
+        } else {
+            Mode::Paced
+        }
     }
 
     /// The monotonic time of a commit that the wall tells: never in the future, and never further back than a push may
     /// wait, so that a wall that was set does not bend the pacing.
     pub fn monotonic_of(&self, committed_at_us: i64) -> u64 {
         let age_us = u64::try_from(self.clock.now_us() - committed_at_us).unwrap_or(0);
-        self.clock.monotonic_us().saturating_sub(age_us.min(self.policy.intervals.min_interval_us))
+        self.clock
+            .monotonic_us()
+            .saturating_sub(age_us.min(self.policy.intervals.min_interval_us))
     }
 }

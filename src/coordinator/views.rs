@@ -51,7 +51,11 @@ impl RegistryTotals {
             cache_hits: hits,
             cache_misses: misses,
             cache_evictions: counters.cache_evictions.get(),
-            cache_hit_ratio: if hits + misses == 0 { 0.0 } else { hits as f64 / (hits + misses) as f64 },
+            cache_hit_ratio: if hits + misses == 0 {
+                0.0
+            } else {
+                hits as f64 / (hits + misses) as f64
+            },
             pushes_direct: counters.pushes.direct.get(),
             pushes_paced: counters.pushes.paced.get(),
             epoch: shared.epoch.clone(),
@@ -152,7 +156,8 @@ impl ActorInspection {
     /// As the registry sees it, without asking.
     pub(super) fn from_outside(user_id: UserId, gauge: &Gauge, shared: &Shared) -> Self {
         let (now_us, now_at_us) = (shared.clock.monotonic_us(), shared.clock.now_us());
-        let ago = |us: u64| clock::rfc3339(now_at_us.saturating_sub_unsigned(now_us.saturating_sub(us)));
+        let ago =
+            |us: u64| clock::rfc3339(now_at_us.saturating_sub_unsigned(now_us.saturating_sub(us)));
         let verified_us = gauge.verified_us.get();
         Self {
             user_id,
@@ -167,7 +172,10 @@ impl ActorInspection {
             in_flight: gauge.in_flight.get(),
             sessions_attached: gauge.sessions.get(),
             sessions: Vec::new(),
-            mailbox: MailboxInspection { queued: gauge.queued.get(), capacity: ACTOR_MAILBOX_MAX },
+            mailbox: MailboxInspection {
+                queued: gauge.queued.get(),
+                capacity: ACTOR_MAILBOX_MAX,
+            },
             counters: ActorCounters {
                 entries: gauge.entries.get(),
                 version_waiters: gauge.version_waiters.get(),

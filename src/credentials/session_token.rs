@@ -15,7 +15,9 @@ pub struct SessionKeys {
 
 impl std::fmt::Debug for SessionKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionKeys").field("keys", &self.verifying.len()).finish()
+        f.debug_struct("SessionKeys")
+            .field("keys", &self.verifying.len())
+            .finish()
     }
 }
 
@@ -72,10 +74,21 @@ impl SessionKeys {
     /// Without a key: `serve` and `token` refuse to start without one.
     pub fn issue(&self, user: UserId, ttl_s: u64, now_s: i64) -> IssuedToken {
         let expires_at_s = now_s.saturating_add_unsigned(ttl_s);
-        let claims = Claims { sub: user.to_string(), exp: expires_at_s, iat: Some(now_s) };
-        let key = self.signing.as_ref().expect("a session secret is configured");
-        let token = encode(&Header::new(Algorithm::HS256), &claims, key).expect("plain claims always encode");
-        IssuedToken { token, expires_at_s }
+        let claims = Claims {
+            sub: user.to_string(),
+            exp: expires_at_s,
+            iat: Some(now_s),
+        };
+        let key = self
+            .signing
+            .as_ref()
+            .expect("a session secret is configured");
+        let token = encode(&Header::new(Algorithm::HS256), &claims, key)
+            .expect("plain claims always encode");
+        IssuedToken {
+            token,
+            expires_at_s,
+        }
     }
 
     /// Whom a token names, at `now_s`.
@@ -88,14 +101,23 @@ impl SessionKeys {
         rules.validate_exp = false;
         rules.validate_aud = false;
         rules.required_spec_claims = ["exp", "sub"].map(String::from).into();
-        let decoded = self.verifying.iter().find_map(|key| decode::<Claims>(token, key, &rules).ok());
+        let decoded = self
+            .verifying
+            .iter()
+            .find_map(|key| decode::<Claims>(token, key, &rules).ok());
         // `crit` lists what a reader must understand or else refuse (RFC 7515, 4.1.11), and nothing of it is understood.
-        let claims = decoded.filter(|token| token.header.crit.is_none()).ok_or(TokenError::Invalid)?.claims;
+        let claims = decoded
+            .filter(|token| token.header.crit.is_none())
+            .ok_or(TokenError::Invalid)?
+            .claims;
         let user_id = UserId::parse(&claims.sub).map_err(|_| TokenError::Invalid)?;
         if claims.exp <= now_s {
             return Err(TokenError::Expired);
         }
-        Ok(Session { user_id, expires_at_s: claims.exp })
+        Ok(Session {
+            user_id,
+            expires_at_s: claims.exp,
+        })
     }
 }
 
@@ -113,7 +135,12 @@ mod tests {
     }
 
     fn forged(algorithm: Algorithm, key: &str, claims: &Value) -> String {
-        encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(key.as_bytes())).expect("encodes")
+        encode(
+            &Header::new(algorithm),
+            claims,
+            &EncodingKey::from_secret(key.as_bytes()),
+        )
+        .expect("encodes")
     }
 
     #[test]
@@ -121,7 +148,13 @@ mod tests {
         let user = UserId::new(184).expect("valid");
         let issued = keys().issue(user, 60, 1000);
         assert_eq!(issued.expires_at_s, 1060);
-        assert_eq!(keys().verify(&issued.token, 1059), Ok(Session { user_id: user, expires_at_s: 1060 }));
+        assert_eq!(
+            keys().verify(&issued.token, 1059),
+            Ok(Session {
+                user_id: user,
+                expires_at_s: 1060
+            })
+        );
         assert_eq!(keys().verify(&issued.token, 1060), Err(TokenError::Expired));
     }
 
@@ -130,15 +163,37 @@ mod tests {
         let good = json!({"sub": "184", "exp": 2000});
         for (token, valid) in [
             (forged(Algorithm::HS256, OLD, &good), true),
-            (forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": 2000, "aud": "x", "nbf": 1900})), true),
-            (forged(Algorithm::HS256, "another-another-another-another", &good), false),
+            (
+                forged(
+                    Algorithm::HS256,
+                    NEW,
+                    &json!({"sub": "184", "exp": 2000, "aud": "x", "nbf": 1900}),
+                ),
+                true,
+            ),
+            (
+                forged(Algorithm::HS256, "another-another-another-another", &good),
+                false,
+            ),
             (forged(Algorithm::HS384, NEW, &good), false),
             (forged(Algorithm::HS256, NEW, &json!({"sub": "184"})), false),
             (forged(Algorithm::HS256, NEW, &json!({"exp": 2000})), false),
-            (forged(Algorithm::HS256, NEW, &json!({"sub": 184, "exp": 2000})), false),
-            (forged(Algorithm::HS256, NEW, &json!({"sub": "0", "exp": 2000})), false),
-            (forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": "2000"})), false),
-            ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxODQiLCJleHAiOjIwMDB9.".to_owned(), false),
+            (
+                forged(Algorithm::HS256, NEW, &json!({"sub": 184, "exp": 2000})),
+                false,
+            ),
+            (
+                forged(Algorithm::HS256, NEW, &json!({"sub": "0", "exp": 2000})),
+                false,
+            ),
+            (
+                forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": "2000"})),
+                false,
+            ),
+            (
+                "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxODQiLCJleHAiOjIwMDB9.".to_owned(),
+                false,
+            ),
             (String::new(), false),
         ] {
             assert_eq!(keys().verify(&token, 1000).is_ok(), valid, "{token}");

@@ -51,7 +51,9 @@ enum Proof {
 
 impl fmt::Debug for Telegram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Telegram").field("max_age_s", &self.max_age_s).finish_non_exhaustive()
+        f.debug_struct("Telegram")
+            .field("max_age_s", &self.max_age_s)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,10 +62,16 @@ impl Telegram {
     pub(crate) fn configured(auth: &Auth) -> Option<Self> {
         let proof = match (&auth.telegram_bot_token, auth.telegram_bot_id) {
             (Some(token), _) => Proof::of_token(token.expose()),
-            (None, Some(bot_id)) => Proof::Signature { bot_id, key: telegram_key() },
+            (None, Some(bot_id)) => Proof::Signature {
+                bot_id,
+                key: telegram_key(),
+            },
             (None, None) => return None,
         };
-        Some(Self { proof, max_age_s: auth.telegram_max_age_s })
+        Some(Self {
+            proof,
+            max_age_s: auth.telegram_max_age_s,
+        })
     }
 
     /// Whom init data names, at `now_s`.
@@ -76,8 +84,14 @@ impl Telegram {
             return Err(InitDataError::Invalid);
         }
         // From here on it is what Telegram has said.
-        let made_at_s = fields.get("auth_date").and_then(unix_seconds).ok_or(InitDataError::Invalid)?;
-        let user = fields.get("user").and_then(user).ok_or(InitDataError::Invalid)?;
+        let made_at_s = fields
+            .get("auth_date")
+            .and_then(unix_seconds)
+            .ok_or(InitDataError::Invalid)?;
+        let user = fields
+            .get("user")
+            .and_then(user)
+            .ok_or(InitDataError::Invalid)?;
         let age_s = now_s.saturating_sub(made_at_s);
         match u64::try_from(age_s) {
             Ok(age_s) if age_s > self.max_age_s => Err(InitDataError::TooOld),
@@ -89,20 +103,33 @@ impl Telegram {
 
 impl Proof {
     fn of_token(bot_token: &str) -> Self {
-        let key = hmac(KEY_OF_KEYS).chain_update(bot_token).finalize().into_bytes();
+        let key = hmac(KEY_OF_KEYS)
+            .chain_update(bot_token)
+            .finalize()
+            .into_bytes();
         Self::Hash(hmac(&key))
     }
 
     fn holds(&self, fields: &Fields) -> bool {
         match self {
             Self::Hash(mac) => {
-                let Some(hash) = fields.get("hash").and_then(lower_hex) else { return false };
+                let Some(hash) = fields.get("hash").and_then(lower_hex) else {
+                    return false;
+                };
                 // Hmac::verify_slice compares in constant time.
-                mac.clone().chain_update(fields.check_string(&["hash"])).verify_slice(&hash).is_ok()
+                mac.clone()
+                    .chain_update(fields.check_string(&["hash"]))
+                    .verify_slice(&hash)
+                    .is_ok()
             }
             Self::Signature { bot_id, key } => {
-                let Some(signature) = fields.get("signature").and_then(signature) else { return false };
-                let message = format!("{bot_id}:WebAppData\n{}", fields.check_string(&["hash", "signature"]));
+                let Some(signature) = fields.get("signature").and_then(signature) else {
+                    return false;
+                };
+                let message = format!(
+                    "{bot_id}:WebAppData\n{}",
+                    fields.check_string(&["hash", "signature"])
+                );
                 key.verify_strict(message.as_bytes(), &signature).is_ok()
             }
         }
@@ -122,7 +149,10 @@ impl Fields {
         for pair in init_data.split('&') {
             let (name, value) = pair.split_once('=')?;
             let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-            if name.is_empty() || !name.bytes().all(is_plain) || fields.len() == INIT_DATA_FIELDS_MAX {
+            if name.is_empty()
+                || !name.bytes().all(is_plain)
+                || fields.len() == INIT_DATA_FIELDS_MAX
+            {
                 return None;
             }
             if fields.insert(name.to_owned(), decoded(value)?).is_some() {
@@ -138,15 +168,25 @@ impl Fields {
 
     /// What the proofs are over: a line for each field but some, in the order of their names.
     fn check_string(&self, without: &[&str]) -> String {
-        let lines = self.0.iter().filter(|(name, _)| !without.contains(&name.as_str()));
-        lines.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n")
+        let lines = self
+            .0
+            .iter()
+            .filter(|(name, _)| !without.contains(&name.as_str()));
+        lines
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
 /// Undoes the encoding of a query string, and guesses nothing: broken escapes and text that is not UTF-8 are refused, and
 /// so are control characters, because a line break would make two lines of the check string.
 fn decoded(text: &str) -> Option<String> {
-    let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let nibble = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -188,7 +228,10 @@ fn user(text: &str) -> Option<TelegramId> {
         id: i64,
     }
     // serde would take an array for the object's fields in their order.
-    let user: User = text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()?;
+    let user: User = text
+        .starts_with('{')
+        .then(|| serde_json::from_str(text).ok())
+        .flatten()?;
     TelegramId::new(user.id).ok()
 }
 

@@ -21,7 +21,10 @@ fn mac(secret: &[u8], id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
 
 /// The `webhook-signature` value of a body; `secret` is the decoded one.
 pub fn sign(secret: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
-    format!("{VERSION}{}", STANDARD.encode(mac(secret, id, timestamp, body).finalize().into_bytes()))
+    format!(
+        "{VERSION}{}",
+        STANDARD.encode(mac(secret, id, timestamp, body).finalize().into_bytes())
+    )
 }
 
 /// Why a signed request is refused.
@@ -71,13 +74,20 @@ impl Signed<'_> {
         let fits = secrets.iter().any(|secret| {
             let mac = mac(secret.as_bytes(), self.id, self.timestamp, body);
             // Hmac::verify_slice compares in constant time.
-            given.iter().any(|signature| mac.clone().verify_slice(signature).is_ok())
+            given
+                .iter()
+                .any(|signature| mac.clone().verify_slice(signature).is_ok())
         });
         if !fits {
             return Err(SignatureError::Invalid);
         }
-        let is_near = unix_seconds(self.timestamp).is_some_and(|at| at.abs_diff(now_s) <= tolerance_s);
-        if is_near { Ok(()) } else { Err(SignatureError::OutOfRange { tolerance_s }) }
+        let is_near =
+            unix_seconds(self.timestamp).is_some_and(|at| at.abs_diff(now_s) <= tolerance_s);
+        if is_near {
+            Ok(())
+        } else {
+            Err(SignatureError::OutOfRange { tolerance_s })
+        }
     }
 }
 
@@ -107,7 +117,11 @@ mod tests {
             (both, "1000", None),
             (by(&stranger, "1000"), "1000", Some(SignatureError::Invalid)),
             (by(&old, "999"), "1000", Some(SignatureError::Invalid)),
-            (by(&old, "1000").replace("v1,", "v1a,"), "1000", Some(SignatureError::Invalid)),
+            (
+                by(&old, "1000").replace("v1,", "v1a,"),
+                "1000",
+                Some(SignatureError::Invalid),
+            ),
             (String::new(), "1000", Some(SignatureError::Invalid)),
             (by(&old, "700"), "700", None),
             (by(&old, "699"), "699", out_of_range),
@@ -119,7 +133,11 @@ mod tests {
             // The signature is checked first.
             (by(&stranger, "1"), "1", Some(SignatureError::Invalid)),
         ] {
-            let signed = Signed { id: "id", timestamp, signature: &signature };
+            let signed = Signed {
+                id: "id",
+                timestamp,
+                signature: &signature,
+            };
             let result = signed.verify(&[old.clone(), new.clone()], b"{}", 1000, 300);
             assert_eq!(result.err(), expected, "{signature} {timestamp}");
         }

@@ -103,7 +103,8 @@ impl LogCounts {
 
     fn line(&mut self, line: &[u8], finders: &[Finder<'_>; FRAGMENTS.len()]) {
         self.lines += 1;
-        let found: Counts = std::array::from_fn(|index| u64::from(finders[index].find(line).is_some()));
+        let found: Counts =
+            std::array::from_fn(|index| u64::from(finders[index].find(line).is_some()));
         if found == Counts::default() {
             return;
         }
@@ -114,7 +115,10 @@ impl LogCounts {
         };
         // A date and an hour, and a minute behind them.
         let hour = minute[..13].to_owned();
-        for (spans, at, max) in [(&mut self.minutes, minute, MINUTES_MAX), (&mut self.hours, hour, HOURS_MAX)] {
+        for (spans, at, max) in [
+            (&mut self.minutes, minute, MINUTES_MAX),
+            (&mut self.hours, hour, HOURS_MAX),
+        ] {
             add(spans.entry(at).or_default(), &found);
             if spans.len() > max {
                 spans.pop_first();
@@ -123,13 +127,18 @@ impl LogCounts {
     }
 
     pub(super) fn report(self) -> LogReport {
-        let span = |(at, counts): (&String, &Counts)| Span { at: at.clone(), counts: *counts };
+        let span = |(at, counts): (&String, &Counts)| Span {
+            at: at.clone(),
+            counts: *counts,
+        };
         let busy = |counts: &Counts| counts.iter().sum::<u64>();
         let mut hours: Vec<Span> = self.hours.iter().map(span).collect();
         hours.sort_by_key(|hour| std::cmp::Reverse(busy(&hour.counts)));
         hours.truncate(BUSIEST_MAX);
         let mut timed = Counts::default();
-        self.minutes.values().for_each(|counts| add(&mut timed, counts));
+        self.minutes
+            .values()
+            .for_each(|counts| add(&mut timed, counts));
         let minutes = self.minutes.len();
         let [.., hits, misses] = self.totals;
         LogReport {
@@ -139,8 +148,18 @@ impl LogCounts {
             fragments: FRAGMENTS,
             totals: self.totals,
             minutes_seen: minutes,
-            per_minute: timed.map(|count| if minutes == 0 { 0.0 } else { count as f64 / minutes as f64 }),
-            busiest_minute: self.minutes.iter().max_by_key(|(_, counts)| busy(counts)).map(span),
+            per_minute: timed.map(|count| {
+                if minutes == 0 {
+                    0.0
+                } else {
+                    count as f64 / minutes as f64
+                }
+            }),
+            busiest_minute: self
+                .minutes
+                .iter()
+                .max_by_key(|(_, counts)| busy(counts))
+                .map(span),
             busiest_hours: hours,
             hit_ratio: (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64),
             minutes: self.minutes.iter().map(span).collect(),
@@ -149,7 +168,9 @@ impl LogCounts {
 }
 
 fn add(to: &mut Counts, more: &Counts) {
-    to.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+    to.iter_mut()
+        .zip(more)
+        .for_each(|(count, more)| *count += more);
 }
 
 /// `2025-08-04T10:05` near the beginning of a line, with a `T` or a space in the middle.
@@ -174,7 +195,10 @@ mod tests {
     fn line(minute: usize, what: &str) -> String {
         let (day, hour) = (1 + minute / 1440 % 28, minute / 60 % 24);
         let (month, year) = (1 + minute / 40_320 % 12, 2000 + minute / 483_840);
-        format!("[{year:04}-{month:02}-{day:02}T{hour:02}:{:02}:07Z INFO  x] {what} user_id=1\n", minute % 60)
+        format!(
+            "[{year:04}-{month:02}-{day:02}T{hour:02}:{:02}:07Z INFO  x] {what} user_id=1\n",
+            minute % 60
+        )
     }
 
     #[test]
@@ -188,14 +212,26 @@ mod tests {
         log += &line(126, "something else");
         log += "balance_update without a time\r\n\n2000-01-01 02:06:00 BalanceCoordinator no newline at the end";
         let counts = LogCounts::read(log.as_bytes()).expect("it reads");
-        assert_eq!((counts.lines, counts.untimed, counts.bytes), (9, 1, log.len() as u64));
+        assert_eq!(
+            (counts.lines, counts.untimed, counts.bytes),
+            (9, 1, log.len() as u64)
+        );
         let report = counts.report();
         assert_eq!(report.totals, [1, 2, 3, 2, 1]);
         assert_eq!(report.hit_ratio, Some(2.0 / 3.0));
         assert_eq!((report.minutes_seen, report.per_minute[0]), (4, 0.25));
-        assert_eq!(report.busiest_minute.map(|span| span.at).as_deref(), Some("2000-01-01T01:00"));
-        let first = Span { at: "2000-01-01T01".into(), counts: [1, 1, 2, 2, 0] };
-        assert_eq!((&report.busiest_hours[0], report.busiest_hours.len()), (&first, 2));
+        assert_eq!(
+            report.busiest_minute.map(|span| span.at).as_deref(),
+            Some("2000-01-01T01:00")
+        );
+        let first = Span {
+            at: "2000-01-01T01".into(),
+            counts: [1, 1, 2, 2, 0],
+        };
+        assert_eq!(
+            (&report.busiest_hours[0], report.busiest_hours.len()),
+            (&first, 2)
+        );
     }
 
     #[test]
@@ -205,15 +241,29 @@ mod tests {
         for minute in 0..MINUTES_MAX + 500 {
             counts.line(line(minute, "balance_update").as_bytes(), &finders);
         }
-        assert_eq!((counts.minutes.len(), counts.totals[2]), (MINUTES_MAX, MINUTES_MAX as u64 + 500));
-        let long = format!("{}balance_update\nbalance_update", "x".repeat(LINE_BYTES_MAX * 3));
+        assert_eq!(
+            (counts.minutes.len(), counts.totals[2]),
+            (MINUTES_MAX, MINUTES_MAX as u64 + 500)
+        );
+        let long = format!(
+            "{}balance_update\nbalance_update",
+            "x".repeat(LINE_BYTES_MAX * 3)
+        );
         let counts = LogCounts::read(long.as_bytes()).expect("it reads");
-        assert_eq!((counts.lines, counts.totals[2]), (2, 1), "what is beyond is not looked at");
+        assert_eq!(
+            (counts.lines, counts.totals[2]),
+            (2, 1),
+            "what is beyond is not looked at"
+        );
     }
 
     #[test]
     fn what_is_no_text_is_read_all_the_same() {
-        let log = [b"\xff\xfe\0 2025-08-04T10:05:00Z balance_update\n".as_slice(), &[0; 100]].concat();
+        let log = [
+            b"\xff\xfe\0 2025-08-04T10:05:00Z balance_update\n".as_slice(),
+            &[0; 100],
+        ]
+        .concat();
         let counts = LogCounts::read(log.as_slice()).expect("it reads");
         assert_eq!((counts.lines, counts.totals[2], counts.untimed), (2, 1, 0));
     }

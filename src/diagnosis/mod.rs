@@ -69,7 +69,12 @@ pub struct Finding {
 
 impl Finding {
     fn new(severity: Severity, what: &str, evidence: impl Into<String>, next_step: &str) -> Self {
-        Self { severity, what: what.to_owned(), evidence: evidence.into(), next_step: next_step.to_owned() }
+        Self {
+            severity,
+            what: what.to_owned(),
+            evidence: evidence.into(),
+            next_step: next_step.to_owned(),
+        }
     }
 }
 
@@ -97,11 +102,19 @@ pub struct Diagnosis {
 pub async fn diagnose(options: &Options) -> io::Result<Diagnosis> {
     let log = match &options.log {
         None => None,
-        Some(path) if path.as_os_str() == "-" => Some(LogCounts::read(io::stdin().lock())?.report()),
+        Some(path) if path.as_os_str() == "-" => {
+            Some(LogCounts::read(io::stdin().lock())?.report())
+        }
         Some(path) => {
-            let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+            let named = |error: io::Error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            };
             let file = File::open(path).map_err(named)?;
-            Some(LogCounts::read(BufReader::with_capacity(READ_BYTES, file)).map_err(named)?.report())
+            Some(
+                LogCounts::read(BufReader::with_capacity(READ_BYTES, file))
+                    .map_err(named)?
+                    .report(),
+            )
         }
     };
     let clock = Clock::system();

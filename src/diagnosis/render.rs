@@ -13,15 +13,25 @@ const MINUTES_SHOWN: usize = 60;
 impl Diagnosis {
     /// As Markdown.
     pub fn to_markdown(&self) -> String {
-        let mut page = format!("# Diagnosis\n\n{}, balance-coordinator {}\n\n## Findings\n\n", self.at, self.version);
+        let mut page = format!(
+            "# Diagnosis\n\n{}, balance-coordinator {}\n\n## Findings\n\n",
+            self.at, self.version
+        );
         if self.findings.is_empty() {
             page.push_str("Nothing that somebody should do something about.\n");
         }
         for finding in &self.findings {
             let severity = format!("{:?}", finding.severity).to_lowercase();
-            let (what, evidence, next_step) = (&finding.what, one_line(&finding.evidence), &finding.next_step);
+            let (what, evidence, next_step) = (
+                &finding.what,
+                one_line(&finding.evidence),
+                &finding.next_step,
+            );
             // Writing to a string can't fail, here and below.
-            let _ = writeln!(page, "- **{severity}**: {what}\n  - evidence: {evidence}\n  - next step: {next_step}");
+            let _ = writeln!(
+                page,
+                "- **{severity}**: {what}\n  - evidence: {evidence}\n  - next step: {next_step}"
+            );
         }
         for (name, fact) in &self.facts {
             let _ = writeln!(page, "\n## {}\n", capital(name));
@@ -30,7 +40,11 @@ impl Diagnosis {
         if let Some(log) = &self.log {
             log_page(&mut page, log);
         }
-        let _ = write!(page, "\n## Configuration\n\n```toml\n{}\n```\n", self.configuration.trim_end());
+        let _ = write!(
+            page,
+            "\n## Configuration\n\n```toml\n{}\n```\n",
+            self.configuration.trim_end()
+        );
         page
     }
 }
@@ -52,7 +66,10 @@ fn log_page(page: &mut String, log: &LogReport) {
     let spans = [
         ("Busiest hours", log.busiest_hours.as_slice()),
         ("Busiest minute", log.busiest_minute.as_slice()),
-        ("The latest minutes", &log.minutes[log.minutes.len().saturating_sub(MINUTES_SHOWN)..]),
+        (
+            "The latest minutes",
+            &log.minutes[log.minutes.len().saturating_sub(MINUTES_SHOWN)..],
+        ),
     ];
     for (title, spans) in spans.into_iter().filter(|(_, spans)| !spans.is_empty()) {
         let _ = writeln!(
@@ -62,7 +79,11 @@ fn log_page(page: &mut String, log: &LogReport) {
             " ---: |".repeat(log.fragments.len())
         );
         for Span { at, counts } in spans {
-            let _ = writeln!(page, "| {at} | {} |", counts.map(|count| count.to_string()).join(" | "));
+            let _ = writeln!(
+                page,
+                "| {at} | {} |",
+                counts.map(|count| count.to_string()).join(" | ")
+            );
         }
     }
 }
@@ -96,5 +117,7 @@ fn one_line(text: &str) -> String {
 
 fn capital(text: &str) -> String {
     let mut rest = text.chars();
-    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
+    rest.next()
+        .map(|first| first.to_uppercase().chain(rest).collect())
+        .unwrap_or_default()
 }

@@ -20,7 +20,12 @@ pub(super) fn of_settings(settings: &Settings, file: Option<&Path>) -> Vec<Findi
     let warnings = settings.warnings().into_iter();
     found.extend(warnings.map(|text| {
         let (key, why) = text.split_once(": ").unwrap_or((text, ""));
-        Finding::new(Low, "A setting is hardly meant so", format!("{key}: {why}"), "Change it, or know why it is so.")
+        Finding::new(
+            Low,
+            "A setting is hardly meant so",
+            format!("{key}: {why}"),
+            "Change it, or know why it is so.",
+        )
     }));
     found
 }
@@ -51,7 +56,10 @@ fn caches(settings: &Settings) -> Vec<Finding> {
         found.push(Finding::new(
             Medium,
             "The debounce is longer than the longest wait, which always ends it",
-            format!("pacing.debounce_ms {} > pacing.min_interval_ms {}", pacing.debounce_ms, pacing.min_interval_ms),
+            format!(
+                "pacing.debounce_ms {} > pacing.min_interval_ms {}",
+                pacing.debounce_ms, pacing.min_interval_ms
+            ),
             "Lower pacing.debounce_ms.",
         ));
     }
@@ -81,7 +89,10 @@ fn listeners(settings: &Settings) -> Vec<Finding> {
         found.push(Finding::new(
             Medium,
             "The public listener is on all interfaces and names no origins",
-            format!("server.public_addr {}, server.allowed_origins []", server.public_addr),
+            format!(
+                "server.public_addr {}, server.allowed_origins []",
+                server.public_addr
+            ),
             "Listen where only the proxy comes, and name the origins of your pages.",
         ));
     }
@@ -114,7 +125,10 @@ fn is_private(ip: IpAddr) -> bool {
 fn secrets(settings: &Settings, file: Option<&Path>) -> Vec<Finding> {
     let auth = &settings.auth;
     let mut found = Vec::new();
-    if file.and_then(Path::file_name).is_some_and(|name| name == DEV_FILE) {
+    if file
+        .and_then(Path::file_name)
+        .is_some_and(|name| name == DEV_FILE)
+    {
         found.push(Finding::new(
             Medium,
             "The secrets are those of development",
@@ -122,12 +136,19 @@ fn secrets(settings: &Settings, file: Option<&Path>) -> Vec<Finding> {
             "Fine on a developer's machine; make others for anything else.",
         ));
     }
-    let unnamed = auth.admin_tokens.iter().filter(|admin| admin.name.starts_with("admin-")).count();
+    let unnamed = auth
+        .admin_tokens
+        .iter()
+        .filter(|admin| admin.name.starts_with("admin-"))
+        .count();
     if unnamed > 0 {
         found.push(Finding::new(
             Low,
             "The admin log can't tell who gave an order",
-            format!("{unnamed} of {} in auth.admin_tokens have no name", auth.admin_tokens.len()),
+            format!(
+                "{unnamed} of {} in auth.admin_tokens have no name",
+                auth.admin_tokens.len()
+            ),
             "Give each administrator a token with a name: { name = \"alice\", token = \"…\" }.",
         ));
     }
@@ -159,13 +180,25 @@ fn ledger(settings: &Settings) -> Vec<Finding> {
     let mut found = Vec::new();
     if let DatabaseUrl::Postgres(url) = &settings.database.url {
         let host = url.split_once("://").map_or("", |(_, rest)| rest);
-        let host = host.split(['/', '?']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default();
-        let is_local = ["localhost", "127.", "[::1]"].iter().any(|local| host.starts_with(local)) || host.is_empty();
+        let host = host
+            .split(['/', '?'])
+            .next()
+            .unwrap_or_default()
+            .rsplit('@')
+            .next()
+            .unwrap_or_default();
+        let is_local = ["localhost", "127.", "[::1]"]
+            .iter()
+            .any(|local| host.starts_with(local))
+            || host.is_empty();
         if !is_local && !url.contains("sslmode=verify-full") {
             found.push(Finding::new(
                 Medium,
                 "The connection to the database may be read or taken over on its way",
-                format!("database.url {} has no sslmode=verify-full", settings.database.url),
+                format!(
+                    "database.url {} has no sslmode=verify-full",
+                    settings.database.url
+                ),
                 "Add ?sslmode=verify-full&sslrootcert=…",
             ));
         }

@@ -12,11 +12,20 @@ impl Samples {
         let sample = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;
             let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-            let pairs = labels.trim_end_matches('}').split("\",").filter_map(|pair| pair.split_once("=\""));
-            let labels = pairs.map(|(label, value)| (label.to_owned(), value.trim_end_matches('"').to_owned()));
+            let pairs = labels
+                .trim_end_matches('}')
+                .split("\",")
+                .filter_map(|pair| pair.split_once("=\""));
+            let labels = pairs
+                .map(|(label, value)| (label.to_owned(), value.trim_end_matches('"').to_owned()));
             Some((name.to_owned(), labels.collect(), value.parse().ok()?))
         };
-        Self(text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect())
+        Self(
+            text.lines()
+                .filter(|line| !line.starts_with('#'))
+                .filter_map(sample)
+                .collect(),
+        )
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -32,18 +41,32 @@ impl Samples {
     pub(super) fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let mut by = BTreeMap::new();
         for (labels, value) in self.of(name, &[]) {
-            *by.entry(labels.get(label).cloned().unwrap_or_default()).or_default() += value;
+            *by.entry(labels.get(label).cloned().unwrap_or_default())
+                .or_default() += value;
         }
         by
     }
 
     /// A quantile of a histogram in seconds, as Prometheus estimates it; none without observations.
-    pub(super) fn quantile(&self, quantile: f64, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    pub(super) fn quantile(
+        &self,
+        quantile: f64,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> Option<f64> {
         let bucket = format!("{name}_bucket");
-        let bound = |text: &String| if text == "+Inf" { Some(f64::INFINITY) } else { text.parse().ok() };
+        let bound = |text: &String| {
+            if text == "+Inf" {
+                Some(f64::INFINITY)
+            } else {
+                text.parse().ok()
+            }
+        };
         let mut buckets: Vec<(f64, f64)> = Vec::new();
         for (of, count) in self.of(&bucket, labels) {
-            let Some(le) = of.get("le").and_then(bound) else { continue };
+            let Some(le) = of.get("le").and_then(bound) else {
+                continue;
+            };
             match buckets.iter_mut().find(|(known, _)| *known == le) {
                 Some((_, sum)) => *sum += count,
                 None => buckets.push((le, count)),
@@ -52,7 +75,11 @@ impl Samples {
         buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         let rank = quantile * buckets.last().filter(|(_, count)| *count > 0.0)?.1;
         let index = buckets.iter().position(|(_, count)| *count >= rank)?;
-        let (lower, below) = if index == 0 { (0.0, 0.0) } else { buckets[index - 1] };
+        let (lower, below) = if index == 0 {
+            (0.0, 0.0)
+        } else {
+            buckets[index - 1]
+        };
         let (upper, count) = buckets[index];
         if upper.is_infinite() {
             return Some(lower);
@@ -66,9 +93,14 @@ impl Samples {
         labels: &'a [(&'a str, &'a str)],
     ) -> impl Iterator<Item = (&'a BTreeMap<String, String>, f64)> {
         let fits = move |of: &BTreeMap<String, String>| {
-            labels.iter().all(|(label, value)| of.get(*label).is_some_and(|found| found == value))
+            labels
+                .iter()
+                .all(|(label, value)| of.get(*label).is_some_and(|found| found == value))
         };
-        self.0.iter().filter(move |(found, of, _)| found == name && fits(of)).map(|(_, of, value)| (of, *value))
+        self.0
+            .iter()
+            .filter(move |(found, of, _)| found == name && fits(of))
+            .map(|(_, of, value)| (of, *value))
     }
 }
 
@@ -82,8 +114,18 @@ mod tests {
             "# HELP a b\n# TYPE a counter\na{k=\"x\",l=\"1,2\"} 3\na{k=\"y\"} 4\nb 5\nbad\n\
              h_bucket{m=\"d\",le=\"0.1\"} 50\nh_bucket{m=\"d\",le=\"0.2\"} 100\nh_bucket{m=\"d\",le=\"+Inf\"} 100\n",
         );
-        assert_eq!((samples.sum("a", &[]), samples.sum("a", &[("k", "y")]), samples.sum("b", &[])), (7.0, 4.0, 5.0));
-        assert_eq!(samples.by("a", "k"), BTreeMap::from([("x".to_owned(), 3.0), ("y".to_owned(), 4.0)]));
+        assert_eq!(
+            (
+                samples.sum("a", &[]),
+                samples.sum("a", &[("k", "y")]),
+                samples.sum("b", &[])
+            ),
+            (7.0, 4.0, 5.0)
+        );
+        assert_eq!(
+            samples.by("a", "k"),
+            BTreeMap::from([("x".to_owned(), 3.0), ("y".to_owned(), 4.0)])
+        );
         let close = |a: Option<f64>, b: f64| a.is_some_and(|a| (a - b).abs() < 1e-9);
         assert!(close(samples.quantile(0.5, "h", &[("m", "d")]), 0.1));
         assert!(close(samples.quantile(0.75, "h", &[]), 0.15));

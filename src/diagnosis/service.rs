@@ -46,9 +46,16 @@ struct Asker {
 impl Seen {
     pub(super) async fn look(options: &Options) -> Self {
         let http = client::client(Duration::from_millis(PATIENCE_MS));
-        let mut asker = Asker { http, silent: Vec::new(), missing: Vec::new() };
+        let mut asker = Asker {
+            http,
+            silent: Vec::new(),
+            missing: Vec::new(),
+        };
         let (public, internal) = (&options.url, &options.internal_url);
-        let mut seen = Self { health: asker.json(public, "/healthz", None).await, ..Self::default() };
+        let mut seen = Self {
+            health: asker.json(public, "/healthz", None).await,
+            ..Self::default()
+        };
         seen.readiness = asker.json(internal, "/readyz", None).await;
         let auth = &options.settings.auth;
         let admin = auth.admin_tokens.first().map(|admin| admin.token.expose());
@@ -62,7 +69,10 @@ impl Seen {
             *answer = asker.json(internal, path, admin).await;
         }
         let token = auth.metrics_token.as_ref().map(|token| token.expose());
-        let text = asker.text(internal, "/metrics", token).await.unwrap_or_default();
+        let text = asker
+            .text(internal, "/metrics", token)
+            .await
+            .unwrap_or_default();
         seen.metrics = Samples::parse(&text);
         seen.missing = asker.missing;
         seen
@@ -72,7 +82,8 @@ impl Seen {
 impl Asker {
     async fn json(&mut self, base: &str, path: &str, token: Option<&str>) -> Value {
         let text = self.text(base, path, token).await;
-        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+        text.and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default()
     }
 
     async fn text(&mut self, base: &str, path: &str, token: Option<&str>) -> Option<String> {
@@ -84,7 +95,12 @@ impl Asker {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let answer = client::exchange(request.send(), Duration::from_millis(PATIENCE_MS), ANSWER_BYTES_MAX).await;
+        let answer = client::exchange(
+            request.send(),
+            Duration::from_millis(PATIENCE_MS),
+            ANSWER_BYTES_MAX,
+        )
+        .await;
         let why = match answer {
             Ok((status, body)) if (200..300).contains(&status) => {
                 return Some(String::from_utf8_lossy(&body).into_owned());

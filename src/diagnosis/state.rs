@@ -17,18 +17,26 @@ const SESSIONS_CONSPICUOUS: u64 = 8;
 pub(super) fn facts(seen: &Seen, now_us: i64) -> Map<String, Value> {
     let metrics = &seen.metrics;
     let ms = |quantile: f64, name: &str, labels: &[(&str, &str)]| {
-        metrics.quantile(quantile, name, labels).map(|s| (s * 1_000_000.0).round() / 1000.0)
+        metrics
+            .quantile(quantile, name, labels)
+            .map(|s| (s * 1_000_000.0).round() / 1000.0)
     };
     let spread = |name: &str, labels: &[(&str, &str)]| json!({ "p50_ms": ms(0.5, name, labels), "p95_ms": ms(0.95, name, labels), "p99_ms": ms(0.99, name, labels) });
     let uptime_s = seen.registry["uptime_s"].as_f64().filter(|s| *s > 0.0);
     let per_minute = |count: f64| uptime_s.map(|s| (count * 60.0 / s * 100.0).round() / 100.0);
     let mut facts = Map::new();
     let mut fact = |name: &str, value: Value| drop(facts.insert(name.to_owned(), value));
-    fact("service", json!({ "health": seen.health, "readiness": seen.readiness }));
+    fact(
+        "service",
+        json!({ "health": seen.health, "readiness": seen.readiness }),
+    );
     fact("state", seen.registry.clone());
     if !metrics.is_empty() {
         let pushes = metrics.by("balance_pushes_total", "mode");
-        let rates: BTreeMap<_, _> = pushes.iter().map(|(mode, count)| (mode, per_minute(*count))).collect();
+        let rates: BTreeMap<_, _> = pushes
+            .iter()
+            .map(|(mode, count)| (mode, per_minute(*count)))
+            .collect();
         fact(
             "update frequency",
             json!({ "entries": metrics.by("balance_entries_total", "kind"), "pushes": pushes, "pushes_per_minute": rates }),
@@ -45,7 +53,10 @@ pub(super) fn facts(seen: &Seen, now_us: i64) -> Map<String, Value> {
         );
         fact("commit", spread("balance_commit_seconds", &[]));
         for mode in ["direct", "paced"] {
-            fact(&format!("commit to push, {mode}"), spread("balance_commit_to_push_seconds", &[("mode", mode)]));
+            fact(
+                &format!("commit to push, {mode}"),
+                spread("balance_commit_to_push_seconds", &[("mode", mode)]),
+            );
             fact(
                 &format!("commit to displayed, {mode}"),
                 spread("balance_commit_to_displayed_seconds", &[("mode", mode)]),
@@ -59,8 +70,14 @@ pub(super) fn facts(seen: &Seen, now_us: i64) -> Map<String, Value> {
         json!({ "hits": seen.registry["cache_hits"], "misses": seen.registry["cache_misses"], "hit_ratio": seen.registry["cache_hit_ratio"] }),
     );
     fact("audit", seen.audit.clone());
-    fact("users with the most conflicts", json!(conflicts_by_user(seen)));
-    fact("users with the most sessions", seen.busiest["actors"].clone());
+    fact(
+        "users with the most conflicts",
+        json!(conflicts_by_user(seen)),
+    );
+    fact(
+        "users with the most sessions",
+        seen.busiest["actors"].clone(),
+    );
     facts
 }
 
@@ -79,7 +96,10 @@ pub(super) fn findings(seen: &Seen, now_us: i64) -> Vec<Finding> {
     balances(seen, &mut found);
     counted(seen, &mut found);
     times(seen, &mut found);
-    for (kind, age_s) in last_entries(seen, now_us).into_iter().filter(|(_, age_s)| *age_s > SILENT_S) {
+    for (kind, age_s) in last_entries(seen, now_us)
+        .into_iter()
+        .filter(|(_, age_s)| *age_s > SILENT_S)
+    {
         let severity = if kind == "reward" { Medium } else { Low };
         found.push(Finding::new(
             severity,
@@ -112,7 +132,10 @@ fn balances(seen: &Seen, found: &mut Vec<Finding>) {
             "It is made again; look at the database when that goes on.",
         ));
     }
-    let runs = seen.canary["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let runs = seen.canary["runs"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if let Some(run) = runs.iter().find(|run| run["ok"] == false) {
         found.push(Finding::new(
             High,
@@ -158,13 +181,22 @@ fn counted(seen: &Seen, found: &mut Vec<Finding>) {
     for (name, severity, what, next_step) in rows {
         let count = metrics.sum(name, &[]);
         if count > 0.0 {
-            found.push(Finding::new(severity, what, format!("{name} {count}"), next_step));
+            found.push(Finding::new(
+                severity,
+                what,
+                format!("{name} {count}"),
+                next_step,
+            ));
         }
     }
     let mut errors = metrics.by("balance_ledger_errors_total", "kind");
     errors.retain(|kind, count| *count > 0.0 && kind != "raced");
     if !errors.is_empty() {
-        let severity = if errors.contains_key("unfit") { High } else { Medium };
+        let severity = if errors.contains_key("unfit") {
+            High
+        } else {
+            Medium
+        };
         let next_step = "Attempts are repeated, so no entry is lost; look at the database. unfit: a row that this program can't have written.";
         found.push(Finding::new(
             severity,
@@ -173,9 +205,15 @@ fn counted(seen: &Seen, found: &mut Vec<Finding>) {
             next_step,
         ));
     }
-    let unsigned = ["invalid_signature", "missing_signature", "timestamp_out_of_range"];
-    let unsigned: f64 =
-        unsigned.iter().map(|code| metrics.sum("balance_webhook_rejected_total", &[("code", code)])).sum();
+    let unsigned = [
+        "invalid_signature",
+        "missing_signature",
+        "timestamp_out_of_range",
+    ];
+    let unsigned: f64 = unsigned
+        .iter()
+        .map(|code| metrics.sum("balance_webhook_rejected_total", &[("code", code)]))
+        .sum();
     if unsigned > 0.0 {
         found.push(Finding::new(
             Medium,
@@ -185,7 +223,11 @@ fn counted(seen: &Seen, found: &mut Vec<Finding>) {
         ));
     }
     let by_status = metrics.by("http_requests_total", "status");
-    let failed: f64 = by_status.iter().filter(|(status, _)| status.starts_with('5')).map(|(_, count)| count).sum();
+    let failed: f64 = by_status
+        .iter()
+        .filter(|(status, _)| status.starts_with('5'))
+        .map(|(_, count)| count)
+        .sum();
     let all: f64 = by_status.values().sum();
     if all > 0.0 && failed / all > 0.01 {
         found.push(Finding::new(
@@ -202,8 +244,20 @@ fn times(seen: &Seen, found: &mut Vec<Finding>) {
     let next = "Look at the disk, or at the database and the way to it.";
     let push = "The machine has too much to do, or one user gets more than pacing.direct_interval_ms lets through.";
     for (name, labels, slow_s, what, next_step) in [
-        ("balance_commit_seconds", &[][..], 0.25, "Commits are slow", next),
-        ("balance_commit_to_push_seconds", &[("mode", "direct")], 0.5, "Direct pushes are late", push),
+        (
+            "balance_commit_seconds",
+            &[][..],
+            0.25,
+            "Commits are slow",
+            next,
+        ),
+        (
+            "balance_commit_to_push_seconds",
+            &[("mode", "direct")],
+            0.5,
+            "Direct pushes are late",
+            push,
+        ),
         (
             "balance_commit_to_displayed_seconds",
             &[("mode", "direct")],
@@ -212,12 +266,24 @@ fn times(seen: &Seen, found: &mut Vec<Finding>) {
             "Slow networks, or pages that do too much.",
         ),
     ] {
-        if let Some(p99_s) = seen.metrics.quantile(0.99, name, labels).filter(|p99_s| *p99_s > slow_s) {
+        if let Some(p99_s) = seen
+            .metrics
+            .quantile(0.99, name, labels)
+            .filter(|p99_s| *p99_s > slow_s)
+        {
             let severity = if p99_s > 4.0 * slow_s { High } else { Medium };
-            found.push(Finding::new(severity, what, format!("p99 of {name} is about {p99_s:.3} s"), next_step));
+            found.push(Finding::new(
+                severity,
+                what,
+                format!("p99 of {name} is about {p99_s:.3} s"),
+                next_step,
+            ));
         }
     }
-    let (hits, misses) = (seen.registry["cache_hits"].as_f64(), seen.registry["cache_misses"].as_f64());
+    let (hits, misses) = (
+        seen.registry["cache_hits"].as_f64(),
+        seen.registry["cache_misses"].as_f64(),
+    );
     if let (Some(hits), Some(misses)) = (hits, misses)
         && hits + misses >= 1000.0
         && hits < misses
@@ -274,8 +340,11 @@ fn crowds(seen: &Seen, found: &mut Vec<Finding>) {
 
 /// Seconds since the latest entry of each kind that was seen.
 fn last_entries(seen: &Seen, now_us: i64) -> BTreeMap<String, f64> {
-    let mut by = seen.metrics.by("balance_last_entry_timestamp_seconds", "kind");
-    by.values_mut().for_each(|at_s| *at_s = (now_us as f64 / 1_000_000.0 - *at_s).max(0.0).round());
+    let mut by = seen
+        .metrics
+        .by("balance_last_entry_timestamp_seconds", "kind");
+    by.values_mut()
+        .for_each(|at_s| *at_s = (now_us as f64 / 1_000_000.0 - *at_s).max(0.0).round());
     by
 }
 

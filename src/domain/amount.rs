@@ -41,14 +41,20 @@ impl Amount {
     /// # Errors
     /// [`AmountError::Invalid`] for another form, [`AmountError::Overflow`] when it is too large.
     pub fn parse(text: &str, decimals: u8) -> Result<Self, AmountError> {
-        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (negative, unsigned) = text
+            .strip_prefix('-')
+            .map_or((false, text), |rest| (true, rest));
         let (whole, fraction) = match unsigned.split_once('.') {
             Some((_, "")) => return Err(AmountError::Invalid),
             Some(parts) => parts,
             None => (unsigned, ""),
         };
         let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-        if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > usize::from(decimals) {
+        if whole.is_empty()
+            || !digits(whole)
+            || !digits(fraction)
+            || fraction.len() > usize::from(decimals)
+        {
             return Err(AmountError::Invalid);
         }
         let padding = std::iter::repeat_n(b'0', usize::from(decimals) - fraction.len());
@@ -92,7 +98,10 @@ impl Amount {
 
     /// Shows the amount with exactly `decimals` digits after the point.
     pub const fn display(self, decimals: u8) -> Decimal {
-        Decimal { minor: self.0, decimals }
+        Decimal {
+            minor: self.0,
+            decimals,
+        }
     }
 }
 
@@ -107,10 +116,17 @@ impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.minor < 0 { "-" } else { "" };
         let unit = 10u64.pow(u32::from(self.decimals));
-        let (whole, fraction) = (self.minor.unsigned_abs() / unit, self.minor.unsigned_abs() % unit);
+        let (whole, fraction) = (
+            self.minor.unsigned_abs() / unit,
+            self.minor.unsigned_abs() % unit,
+        );
         match self.decimals {
             0 => write!(f, "{sign}{whole}"),
-            width => write!(f, "{sign}{whole}.{fraction:0width$}", width = usize::from(width)),
+            width => write!(
+                f,
+                "{sign}{whole}.{fraction:0width$}",
+                width = usize::from(width)
+            ),
         }
     }
 }
@@ -180,7 +196,11 @@ mod tests {
             ("NaN", Err(Invalid)),
             ("١", Err(Invalid)),
         ] {
-            assert_eq!(Amount::parse(text, 9).map(Amount::minor), expected, "{text:?}");
+            assert_eq!(
+                Amount::parse(text, 9).map(Amount::minor),
+                expected,
+                "{text:?}"
+            );
         }
         assert_eq!(Amount::parse("7", 0).map(Amount::minor), Ok(7));
         assert_eq!(Amount::parse("7.0", 0), Err(Invalid));

@@ -57,7 +57,9 @@ impl Currencies {
         }
         let checked = ordered.into_iter().map(|(code, decimals)| {
             let starts_well = code.starts_with(|c: char| c.is_ascii_uppercase());
-            let spelled_well = code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+            let spelled_well = code
+                .bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
             if !starts_well || !spelled_well || code.len() > 16 {
                 return Err(CurrencyError::Code(code));
             }
@@ -76,7 +78,10 @@ impl Currencies {
 
     /// Finds a currency by its exact code.
     pub fn find(&self, code: &str) -> Option<CurrencyId> {
-        let index = self.0.binary_search_by(|c| c.code.as_str().cmp(code)).ok()?;
+        let index = self
+            .0
+            .binary_search_by(|c| c.code.as_str().cmp(code))
+            .ok()?;
         Some(CurrencyId(u8::try_from(index).ok()?))
     }
 
@@ -94,7 +99,10 @@ impl Currencies {
 impl Default for Currencies {
     /// TON and UNI, nine decimals each.
     fn default() -> Self {
-        let both = ["TON", "UNI"].map(|code| Currency { code: code.into(), decimals: 9 });
+        let both = ["TON", "UNI"].map(|code| Currency {
+            code: code.into(),
+            decimals: 9,
+        });
         Self(both.into())
     }
 }
@@ -115,7 +123,8 @@ mod tests {
 
     #[test]
     fn ids_find_their_currency_again() {
-        let all = Currencies::new([("UNI".into(), 9), ("STARS".into(), 0), ("TON".into(), 9)]).expect("valid");
+        let all = Currencies::new([("UNI".into(), 9), ("STARS".into(), 0), ("TON".into(), 9)])
+            .expect("valid");
         assert_eq!(all.count(), 3);
         for (id, currency) in all.iter() {
             assert_eq!(all.find(&currency.code), Some(id));

@@ -23,7 +23,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Deposit, Self::Reward, Self::Withdrawal, Self::Adjustment];
+    pub const ALL: [Self; 4] = [
+        Self::Deposit,
+        Self::Reward,
+        Self::Withdrawal,
+        Self::Adjustment,
+    ];
 
     /// The name on the wire and in the ledger.
     pub const fn as_str(self) -> &'static str {
@@ -106,7 +111,11 @@ impl MetadataError {
 /// # Errors
 /// [`MetadataError`].
 pub fn check_metadata(json: &str) -> Result<(), MetadataError> {
-    if json.starts_with('{') && json.len() <= MetadataError::BYTES_MAX { Ok(()) } else { Err(MetadataError) }
+    if json.starts_with('{') && json.len() <= MetadataError::BYTES_MAX {
+        Ok(())
+    } else {
+        Err(MetadataError)
+    }
 }
 
 /// A checked entry that is not in the ledger yet.
@@ -149,7 +158,11 @@ impl NewEntry {
     /// The second key: the hash given, or the one that a deposit's event id names (`ton:<hex>`), so that
     /// the same transaction is found by either.
     pub fn key_hash(&self) -> Option<TxHash> {
-        let named = || (self.kind == Kind::Deposit).then(|| TxHash::of_event_id(&self.event_id)).flatten();
+        let named = || {
+            (self.kind == Kind::Deposit)
+                .then(|| TxHash::of_event_id(&self.event_id))
+                .flatten()
+        };
         self.tx_hash.or_else(named)
     }
 }
@@ -188,6 +201,9 @@ mod tests {
     fn metadata_is_a_small_object() {
         assert_eq!(check_metadata("{}"), Ok(()));
         assert_eq!(check_metadata("[]"), Err(MetadataError));
-        assert_eq!(check_metadata(&format!("{{\"a\":\"{}\"}}", "x".repeat(4096))), Err(MetadataError));
+        assert_eq!(
+            check_metadata(&format!("{{\"a\":\"{}\"}}", "x".repeat(4096))),
+            Err(MetadataError)
+        );
     }
 }

@@ -30,7 +30,11 @@ impl UserId {
     /// # Errors
     /// [`IdError::UserId`] outside 1 … 2^53 − 1.
     pub const fn new(id: i64) -> Result<Self, IdError> {
-        if id >= 1 && id <= Self::MAX { Ok(Self(id)) } else { Err(IdError::UserId) }
+        if id >= 1 && id <= Self::MAX {
+            Ok(Self(id))
+        } else {
+            Err(IdError::UserId)
+        }
     }
 
     /// Reads a user id from decimal digits alone (no sign, no spaces, no leading zero), as in a path or a token: each
@@ -39,10 +43,16 @@ impl UserId {
     /// # Errors
     /// [`IdError::UserId`] for anything else.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        if text.is_empty() || text.len() > 16 || text.starts_with('0') || !text.bytes().all(|b| b.is_ascii_digit()) {
+        if text.is_empty()
+            || text.len() > 16
+            || text.starts_with('0')
+            || !text.bytes().all(|b| b.is_ascii_digit())
+        {
             return Err(IdError::UserId);
         }
-        text.parse().map_err(|_| IdError::UserId).and_then(Self::new)
+        text.parse()
+            .map_err(|_| IdError::UserId)
+            .and_then(Self::new)
     }
 
     /// The number itself.
@@ -148,7 +158,11 @@ mod tests {
             ("", None),
             ("99999999999999999999", None),
         ] {
-            assert_eq!(UserId::parse(text).ok().map(UserId::get), expected, "{text:?}");
+            assert_eq!(
+                UserId::parse(text).ok().map(UserId::get),
+                expected,
+                "{text:?}"
+            );
         }
     }
 

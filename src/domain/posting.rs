@@ -28,7 +28,11 @@ pub struct Account {
 impl Account {
     /// A user that the ledger has never seen.
     pub fn unknown(currencies: usize) -> Self {
-        Self { exists: false, version: 0, balances: Balances::zero(currencies) }
+        Self {
+            exists: false,
+            version: 0,
+            balances: Balances::zero(currencies),
+        }
     }
 }
 
@@ -116,7 +120,10 @@ pub fn post(
         return Outcome::UnknownUser;
     }
     let available = account.balances.get(entry.currency);
-    let (Some(after), Some(version)) = (available.checked_add(entry.amount), account.version.checked_add(1)) else {
+    let (Some(after), Some(version)) = (
+        available.checked_add(entry.amount),
+        account.version.checked_add(1),
+    ) else {
         return Outcome::AmountOverflow;
     };
     if after < Amount::ZERO {
@@ -127,15 +134,27 @@ pub fn post(
     Outcome::Accepted { version, balances }
 }
 
-fn known(by_event: Option<&Recorded>, by_hash: Option<&Recorded>, entry: &NewEntry) -> Option<Outcome> {
+fn known(
+    by_event: Option<&Recorded>,
+    by_hash: Option<&Recorded>,
+    entry: &NewEntry,
+) -> Option<Outcome> {
     let first = by_event.or(by_hash)?;
-    let two_entries = by_event.zip(by_hash).is_some_and(|(event, hash)| event != hash);
-    let another_hash = entry.key_hash().is_some_and(|hash| first.tx_hash != Some(hash));
+    let two_entries = by_event
+        .zip(by_hash)
+        .is_some_and(|(event, hash)| event != hash);
+    let another_hash = entry
+        .key_hash()
+        .is_some_and(|hash| first.tx_hash != Some(hash));
     let same = first.user_id == entry.user_id
         && first.kind == entry.kind
         && first.currency == entry.currency
         && first.amount == entry.amount;
-    Some(if two_entries || another_hash || !same { Outcome::Conflict(*first) } else { Outcome::Duplicate(*first) })
+    Some(if two_entries || another_hash || !same {
+        Outcome::Conflict(*first)
+    } else {
+        Outcome::Duplicate(*first)
+    })
 }
 
 #[cfg(test)]

@@ -43,21 +43,30 @@ impl TonAddress {
             return None;
         }
         let account = hex::decode(account).ok()?.try_into().ok()?;
-        Some(Self { workchain: workchain.parse().ok()?, account })
+        Some(Self {
+            workchain: workchain.parse().ok()?,
+            account,
+        })
     }
 
     fn parse_user_friendly(text: &str) -> Option<Self> {
         if text.len() != 48 {
             return None;
         }
-        let bytes = BASE64.decode(text).or_else(|_| BASE64_URL.decode(text)).ok()?;
+        let bytes = BASE64
+            .decode(text)
+            .or_else(|_| BASE64_URL.decode(text))
+            .ok()?;
         let (payload, checksum) = bytes.split_at_checked(34)?;
         let tag_is_known = matches!(payload[0] & !0x80, 0x11 | 0x51);
         if !tag_is_known || CRC.checksum(payload).to_be_bytes() != checksum {
             return None;
         }
         let workchain = i8::from_be_bytes([payload[1]]);
-        Some(Self { workchain: workchain.into(), account: payload[2..].try_into().ok()? })
+        Some(Self {
+            workchain: workchain.into(),
+            account: payload[2..].try_into().ok()?,
+        })
     }
 }
 
@@ -81,13 +90,26 @@ mod tests {
             assert_eq!(TonAddress::parse(text).expect(text).to_string(), RAW);
         }
         let mixed_case = "0:ABCDEFabcdef0000000000000000000000000000000000000000000000000000";
-        assert_eq!(TonAddress::parse(mixed_case).expect("raw").to_string(), mixed_case.to_lowercase());
+        assert_eq!(
+            TonAddress::parse(mixed_case).expect("raw").to_string(),
+            mixed_case.to_lowercase()
+        );
     }
 
     #[test]
     fn a_typo_is_found_by_the_checksum() {
         let typo = FRIENDLY.replacen('z', "y", 1);
-        for bad in [&typo, "", "0:", ":00", "0:12", "+0:33", "EQ", &RAW[1..40], &format!("99999999999{RAW}")] {
+        for bad in [
+            &typo,
+            "",
+            "0:",
+            ":00",
+            "0:12",
+            "+0:33",
+            "EQ",
+            &RAW[1..40],
+            &format!("99999999999{RAW}"),
+        ] {
             assert_eq!(TonAddress::parse(bad), Err(TonAddressError), "{bad:?}");
         }
     }

@@ -9,9 +9,11 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 const UNPADDED_OR_PADDED: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 /// Base64 in the standard alphabet, with or without padding; bits left over must be zero.
-pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, UNPADDED_OR_PADDED);
+pub(super) const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, UNPADDED_OR_PADDED);
 /// Base64 in the URL alphabet, likewise.
-pub(super) const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, UNPADDED_OR_PADDED);
+pub(super) const BASE64_URL: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::URL_SAFE, UNPADDED_OR_PADDED);
 
 /// The text does not decode to 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +35,10 @@ impl TxHash {
     pub fn parse(text: &str) -> Result<Self, TxHashError> {
         let bytes = match text.len() {
             64 => hex::decode(text).map_err(|_| TxHashError)?,
-            43 | 44 => BASE64.decode(text).or_else(|_| BASE64_URL.decode(text)).map_err(|_| TxHashError)?,
+            43 | 44 => BASE64
+                .decode(text)
+                .or_else(|_| BASE64_URL.decode(text))
+                .map_err(|_| TxHashError)?,
             _ => return Err(TxHashError),
         };
         Self::from_slice(&bytes).ok_or(TxHashError)
@@ -51,13 +56,17 @@ impl TxHash {
 
     /// The event id of a deposit that is known only by this hash: `ton:<64 lower-case hex digits>`.
     pub fn event_id(&self) -> super::EventId {
-        super::EventId::parse(&format!("{}{self}", Self::EVENT_PREFIX)).expect("68 ASCII characters are an event id")
+        super::EventId::parse(&format!("{}{self}", Self::EVENT_PREFIX))
+            .expect("68 ASCII characters are an event id")
     }
 
     /// The hash that an event id of the form [`TxHash::event_id`] makes names, if it has that form.
     pub fn of_event_id(event_id: &super::EventId) -> Option<Self> {
         let digits = event_id.as_str().strip_prefix(Self::EVENT_PREFIX)?;
-        let lower_hex = digits.len() == 64 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let lower_hex = digits.len() == 64
+            && digits
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         lower_hex.then(|| Self::parse(digits).ok()).flatten()
     }
 }
@@ -86,9 +95,18 @@ mod tests {
         let standard = BASE64.encode(&bytes);
         let url = BASE64_URL.encode(&bytes);
         let upper = HEX.to_uppercase();
-        assert!(standard.contains('+') && url.contains('-'), "the sample must tell the alphabets apart");
+        assert!(
+            standard.contains('+') && url.contains('-'),
+            "the sample must tell the alphabets apart"
+        );
         let hash = TxHash::parse(HEX).expect("hex");
-        for spelling in [&upper, &standard, &url, &standard.replace('=', ""), &url.replace('=', "")] {
+        for spelling in [
+            &upper,
+            &standard,
+            &url,
+            &standard.replace('=', ""),
+            &url.replace('=', ""),
+        ] {
             assert_eq!(TxHash::parse(spelling), Ok(hash), "{spelling}");
         }
         assert_eq!(hash.to_string(), HEX);
@@ -101,14 +119,25 @@ mod tests {
         let boc = "te6cckEBAQEAAgAAAEysuc0=";
         let with_stray_bits = format!("{}B", "A".repeat(42));
         let mixed = format!("+_{}", "A".repeat(41));
-        for bad in ["", "0x12", boc, &HEX[1..], &format!("{HEX}00"), &with_stray_bits, &mixed, &"z".repeat(64)] {
+        for bad in [
+            "",
+            "0x12",
+            boc,
+            &HEX[1..],
+            &format!("{HEX}00"),
+            &with_stray_bits,
+            &mixed,
+            &"z".repeat(64),
+        ] {
             assert_eq!(TxHash::parse(bad), Err(TxHashError), "{bad:?}");
         }
     }
 
     #[test]
     fn only_the_canonical_form_of_an_event_id_names_a_hash() {
-        let named = |text: &str| TxHash::of_event_id(&super::super::EventId::parse(text).expect("printable"));
+        let named = |text: &str| {
+            TxHash::of_event_id(&super::super::EventId::parse(text).expect("printable"))
+        };
         assert!(named(&format!("ton:{HEX}")).is_some());
         assert!(named(&format!("ton:{}", HEX.to_uppercase())).is_none());
         assert!(named("ton:12").is_none());

@@ -40,8 +40,16 @@ pub(super) struct Activity {
 impl Connection {
     pub(super) fn new(socket: TcpStream, clock: Clock) -> Self {
         let idle_since_us = Cell::new(clock.monotonic_us());
-        let activity = Rc::new(Activity { clock, requests: Cell::new(0), idle_since_us });
-        Self { socket, activity, alarm: Box::pin(sleep_until(clock.deadline(IDLE).instant())) }
+        let activity = Rc::new(Activity {
+            clock,
+            requests: Cell::new(0),
+            idle_since_us,
+        });
+        Self {
+            socket,
+            activity,
+            alarm: Box::pin(sleep_until(clock.deadline(IDLE).instant())),
+        }
     }
 
     pub(super) fn activity(&self) -> Rc<Activity> {
@@ -56,7 +64,9 @@ impl Connection {
     fn poll_use(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
         while self.alarm.as_mut().poll(cx).is_ready() {
             let left = self.activity.left().ok_or(io::ErrorKind::TimedOut)?;
-            self.alarm.as_mut().reset(self.activity.clock.deadline(left).instant());
+            self.alarm
+                .as_mut()
+                .reset(self.activity.clock.deadline(left).instant());
         }
         Ok(Pin::new(&mut self.socket))
     }
@@ -79,19 +89,31 @@ impl Activity {
         if self.requests.get() > 0 {
             return Some(IDLE);
         }
-        let idle = Duration::from_micros(self.clock.monotonic_us().saturating_sub(self.idle_since_us.get()));
+        let idle = Duration::from_micros(
+            self.clock
+                .monotonic_us()
+                .saturating_sub(self.idle_since_us.get()),
+        );
         IDLE.checked_sub(idle).filter(|left| !left.is_zero())
     }
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.poll_use(cx)?.poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_use(cx)?.poll_write(cx, bytes)
     }
 

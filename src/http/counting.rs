@@ -60,8 +60,13 @@ const WEBHOOK_CODES: [Code; 21] = [
 ];
 
 /// Why an upgrade can be refused.
-const WS_CODES: [Code; 5] =
-    [Code::OriginNotAllowed, Code::MethodNotAllowed, Code::UpgradeRequired, Code::Overloaded, Code::ShuttingDown];
+const WS_CODES: [Code; 5] = [
+    Code::OriginNotAllowed,
+    Code::MethodNotAllowed,
+    Code::UpgradeRequired,
+    Code::Overloaded,
+    Code::ShuttingDown,
+];
 
 /// Why a session that was opened is not let in.
 const WS_ENDS: [End; 2] = [End::Unauthenticated, End::TokenExpired];
@@ -69,9 +74,15 @@ const WS_ENDS: [End; 2] = [End::Unauthenticated, End::TokenExpired];
 /// What can be refused begins with zero, so that the first time shows.
 pub(super) fn prepare(counters: &Counters) {
     for code in WEBHOOK_CODES {
-        counters.webhook_rejected.with_label_values(&[code.as_str()]);
+        counters
+            .webhook_rejected
+            .with_label_values(&[code.as_str()]);
     }
-    for code in WS_CODES.map(Code::as_str).into_iter().chain(WS_ENDS.map(|end| end.frame().1)) {
+    for code in WS_CODES
+        .map(Code::as_str)
+        .into_iter()
+        .chain(WS_ENDS.map(|end| end.frame().1))
+    {
         counters.ws_rejected.with_label_values(&[code]);
     }
 }
@@ -95,10 +106,19 @@ struct Handles {
 
 impl Handles {
     fn new(counters: &Counters, request: &HttpRequest) -> Self {
-        let listener = request.app_data::<Listener>().map_or(OTHER, |listener| listener.0);
+        let listener = request
+            .app_data::<Listener>()
+            .map_or(OTHER, |listener| listener.0);
         let pattern = request.match_pattern().unwrap_or_else(|| OTHER.to_owned());
-        let seconds = counters.http_seconds.with_label_values(&[listener, &pattern]);
-        Self { seconds, requests: RefCell::default(), pattern, listener }
+        let seconds = counters
+            .http_seconds
+            .with_label_values(&[listener, &pattern]);
+        Self {
+            seconds,
+            requests: RefCell::default(),
+            pattern,
+            listener,
+        }
     }
 
     fn count(&self, counters: &Counters, status: u16, took_us: u64) {
@@ -115,9 +135,15 @@ impl Handles {
 
     fn refused(&self, counters: &Counters, code: Code) {
         if self.pattern == WS {
-            counters.ws_rejected.with_label_values(&[code.as_str()]).inc();
+            counters
+                .ws_rejected
+                .with_label_values(&[code.as_str()])
+                .inc();
         } else if WEBHOOKS.contains(&self.pattern.as_str()) {
-            counters.webhook_rejected.with_label_values(&[code.as_str()]).inc();
+            counters
+                .webhook_rejected
+                .with_label_values(&[code.as_str()])
+                .inc();
         }
     }
 }
@@ -145,8 +171,9 @@ pub(super) async fn middleware<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    let state: Option<Arc<HttpState>> =
-        request.app_data::<web::Data<HttpState>>().map(|data| data.clone().into_inner());
+    let state: Option<Arc<HttpState>> = request
+        .app_data::<web::Data<HttpState>>()
+        .map(|data| data.clone().into_inner());
     let guard = state.as_ref().map(|state| state.count_request());
     let begun_us = state.as_ref().map(|state| state.clock.monotonic_us());
     let connection: Option<Rc<Activity>> = request.conn_data().cloned();
@@ -159,7 +186,10 @@ pub(super) async fn middleware<B: MessageBody>(
         count(&state.counters, &response, took_us);
     }
     if state.is_some_and(|state| state.is_stopping()) {
-        response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+        response
+            .response_mut()
+            .head_mut()
+            .set_connection_type(actix_web::http::ConnectionType::Close);
     }
     drop(guard);
     Ok(response)

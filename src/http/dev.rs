@@ -45,20 +45,34 @@ pub(super) async fn guard<B: MessageBody>(
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let host = request.headers().get(HOST).map(text).unwrap_or_default();
     let origin = request.headers().get(ORIGIN).map(text);
-    let is_from_here = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let is_own_page = origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, host)| is_loopback(host)));
+    let is_from_here = request
+        .peer_addr()
+        .is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    let is_own_page = origin.is_none_or(|origin| {
+        origin
+            .split_once("://")
+            .is_some_and(|(_, host)| is_loopback(host))
+    });
     if is_from_here && is_own_page && is_loopback(&host) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let problem = Problem::new(Code::OriginNotAllowed, "this is for loopback addresses only");
+    let problem = Problem::new(
+        Code::OriginNotAllowed,
+        "this is for loopback addresses only",
+    );
     Ok(request.error_response(problem).map_into_right_body())
 }
 
 /// Whether `host` or `host:port` is a name that always means this machine.
 fn is_loopback(host: &str) -> bool {
     let has_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
-    let name = host.rsplit_once(':').filter(|(_, port)| has_port(port)).map_or(host, |(name, _)| name);
-    let is_address = name.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback());
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| has_port(port))
+        .map_or(host, |(name, _)| name);
+    let is_address = name
+        .parse()
+        .is_ok_and(|address: Ipv4Addr| address.is_loopback());
     is_address || matches!(name, "localhost" | "[::1]")
 }
 
@@ -87,7 +101,9 @@ pub(super) async fn entries(
 ) -> Result<HttpResponse, Problem> {
     check_json(request.headers())?;
     let mut entry: Map<String, Value> = parse_body(&read(payload, ENTRY_BYTES_MAX).await?)?;
-    let kind = entry.remove("kind").and_then(|kind| Kind::deserialize(kind).ok());
+    let kind = entry
+        .remove("kind")
+        .and_then(|kind| Kind::deserialize(kind).ok());
     let kind = kind.ok_or_else(|| {
         let detail = "kind must be deposit, reward, withdrawal or adjustment";
         Problem::new(Code::InvalidField, detail).field("kind")
@@ -97,14 +113,16 @@ pub(super) async fn entries(
     let sent_us = state.clock.now_us();
     let (status, answer) = send_webhook(&state, path(kind), body).await?;
     let answered_us = state.clock.now_us();
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({
-        "status": status,
-        "answer": answer,
-        "entry": entry,
-        "sent_at": clock::rfc3339(sent_us),
-        "answered_at": clock::rfc3339(answered_us),
-        "took_us": answered_us.saturating_sub(sent_us),
-    })))
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(json!({
+            "status": status,
+            "answer": answer,
+            "entry": entry,
+            "sent_at": clock::rfc3339(sent_us),
+            "answered_at": clock::rfc3339(answered_us),
+            "took_us": answered_us.saturating_sub(sent_us),
+        })))
 }
 
 const fn path(kind: Kind) -> &'static str {
@@ -119,17 +137,36 @@ const fn path(kind: Kind) -> &'static str {
 /// What a page need not think of. Everything else is the webhook's to judge.
 fn complete(entry: &mut Map<String, Value>, kind: Kind) {
     if !entry.contains_key("event_id") && !entry.contains_key("tx_hash") {
-        entry.insert("event_id".into(), format!("dev:{:016x}", rand::random::<u64>()).into());
+        entry.insert(
+            "event_id".into(),
+            format!("dev:{:016x}", rand::random::<u64>()).into(),
+        );
     }
     if kind == Kind::Adjustment {
-        entry.entry("reason").or_insert_with(|| "sent from the bench".into());
+        entry
+            .entry("reason")
+            .or_insert_with(|| "sent from the bench".into());
     }
 }
 
-async fn send_webhook(state: &HttpState, path: &str, body: String) -> Result<(u16, Value), Problem> {
-    let to = state.dev_internal_addr.ok_or_else(|| Problem::new(Code::NotFound, "this is not development"))?;
-    let secret = state.settings.auth.webhook_secrets.first().ok_or_else(|| no_answer("no secret is configured"))?;
-    let (id, timestamp) = (format!("dev_{:016x}", rand::random::<u64>()), state.clock.now_s().to_string());
+async fn send_webhook(
+    state: &HttpState,
+    path: &str,
+    body: String,
+) -> Result<(u16, Value), Problem> {
+    let to = state
+        .dev_internal_addr
+        .ok_or_else(|| Problem::new(Code::NotFound, "this is not development"))?;
+    let secret = state
+        .settings
+        .auth
+        .webhook_secrets
+        .first()
+        .ok_or_else(|| no_answer("no secret is configured"))?;
+    let (id, timestamp) = (
+        format!("dev_{:016x}", rand::random::<u64>()),
+        state.clock.now_s().to_string(),
+    );
     let signature = sign(secret.as_bytes(), &id, &timestamp, body.as_bytes());
     let patience = state.timeout() + Duration::from_millis(MARGIN_MS);
     let request = client::plain_client(patience)
@@ -140,12 +177,16 @@ async fn send_webhook(state: &HttpState, path: &str, body: String) -> Result<(u1
         .insert_header(("webhook-signature", signature));
     let answer = client::exchange(request.send_body(body), patience, ANSWER_BYTES_MAX).await;
     let (status, body) = answer.map_err(|why| no_answer(&why))?;
-    let answer = serde_json::from_slice(&body).map_err(|_| no_answer("what it answers is no JSON"))?;
+    let answer =
+        serde_json::from_slice(&body).map_err(|_| no_answer("what it answers is no JSON"))?;
     Ok((status, answer))
 }
 
 fn no_answer(why: &str) -> Problem {
-    Problem::new(Code::Overloaded, format!("the internal listener does not answer: {why}"))
+    Problem::new(
+        Code::Overloaded,
+        format!("the internal listener does not answer: {why}"),
+    )
 }
 
 #[cfg(test)]
@@ -154,8 +195,15 @@ mod tests {
 
     #[test]
     fn only_names_that_mean_this_machine_are_loopback() {
-        for host in ["127.0.0.1", "127.0.0.1:8080", "127.9.9.9:1", "localhost", "localhost:8080", "[::1]", "[::1]:8080"]
-        {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "127.9.9.9:1",
+            "localhost",
+            "localhost:8080",
+            "[::1]",
+            "[::1]:8080",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
         for host in [
@@ -184,10 +232,19 @@ mod tests {
             Value::Object(entry)
         };
         let made = completed(Kind::Reward, json!({"amount": 1}));
-        assert!(made["event_id"].as_str().is_some_and(|id| id.starts_with("dev:")) && made["amount"] == 1, "{made}");
+        assert!(
+            made["event_id"]
+                .as_str()
+                .is_some_and(|id| id.starts_with("dev:"))
+                && made["amount"] == 1,
+            "{made}"
+        );
         let given = json!({"event_id": "e", "reason": "r"});
         assert_eq!(completed(Kind::Adjustment, given.clone()), given);
-        assert_eq!(completed(Kind::Deposit, json!({"tx_hash": "x"})), json!({"tx_hash": "x"}));
+        assert_eq!(
+            completed(Kind::Deposit, json!({"tx_hash": "x"})),
+            json!({"tx_hash": "x"})
+        );
         assert!(completed(Kind::Adjustment, json!({"event_id": "e"}))["reason"].is_string());
     }
 }

@@ -5,7 +5,9 @@
 
 use std::sync::LazyLock;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest as _, Sha256};
 
@@ -73,7 +75,9 @@ impl File {
         if is_known(request, &etag) {
             return answer.status(not_modified()).finish();
         }
-        answer.insert_header((CONTENT_TYPE, self.content_type())).body(self.text)
+        answer
+            .insert_header((CONTENT_TYPE, self.content_type()))
+            .body(self.text)
     }
 }
 
@@ -87,8 +91,13 @@ pub(super) async fn file(request: HttpRequest) -> Result<HttpResponse, Problem> 
 
 /// Whether the asker has this already, by `If-None-Match`.
 pub(super) fn is_known(request: &HttpRequest, etag: &str) -> bool {
-    let known = request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-    let mut tags = known.flat_map(|list| list.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+    let known = request
+        .headers()
+        .get_all(IF_NONE_MATCH)
+        .filter_map(|value| value.to_str().ok());
+    let mut tags = known
+        .flat_map(|list| list.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"));
     tags.any(|tag| tag == etag || tag == "*")
 }
 
@@ -101,7 +110,9 @@ mod tests {
     #[test]
     fn every_file_of_the_library_is_served() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/client");
-        let names = std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+        let names = std::fs::read_dir(dir)
+            .expect("a directory")
+            .map(|entry| entry.expect("an entry").file_name());
         let mut there: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
         there.retain(|name| name.ends_with(".js") || name.ends_with(".d.ts"));
         there.sort();

@@ -5,5 +5,7 @@ use actix_web::HttpResponse;
 
 /// `GET /openapi.json`
 pub(super) async fn document() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(include_str!("../../docs/openapi.json"))
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(include_str!("../../docs/openapi.json"))
 }

@@ -22,13 +22,22 @@ pub(super) async fn guard<B: MessageBody>(
         return Ok(varying(next.call(request).await?.map_into_left_body()));
     };
     let state: Option<&web::Data<HttpState>> = request.app_data();
-    let allowed = state.map(|state| state.settings.server.allowed_origins.as_slice()).unwrap_or_default();
+    let allowed = state
+        .map(|state| state.settings.server.allowed_origins.as_slice())
+        .unwrap_or_default();
     if !is_allowed(&origin, allowed, request.headers()) {
-        let problem = Problem::new(Code::OriginNotAllowed, "this origin is not in server.allowed_origins");
-        return Ok(varying(request.error_response(problem).map_into_right_body()));
+        let problem = Problem::new(
+            Code::OriginNotAllowed,
+            "this origin is not in server.allowed_origins",
+        );
+        return Ok(varying(
+            request.error_response(problem).map_into_right_body(),
+        ));
     }
-    let is_preflight =
-        request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let is_preflight = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if is_preflight {
         request.into_response(preflight()).map_into_right_body()
     } else {
@@ -36,40 +45,65 @@ pub(super) async fn guard<B: MessageBody>(
     };
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, retry-after"));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("etag, retry-after"),
+    );
     Ok(varying(response))
 }
 
 /// No cache may give an answer for one origin or user to another: versions of two users are often the same, and so are
 /// their tags.
 fn varying<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin, authorization"));
+    response.headers_mut().insert(
+        header::VARY,
+        HeaderValue::from_static("origin, authorization"),
+    );
     response
 }
 
 fn preflight() -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"))
-        .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-none-match"))
+        .insert_header((
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type, if-none-match",
+        ))
         .insert_header((header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_S.to_string()))
         .finish()
 }
 
 fn is_allowed(origin: &HeaderValue, allowed: &[String], headers: &HeaderMap) -> bool {
-    let Ok(origin) = origin.to_str() else { return false };
-    let is_listed = allowed.iter().any(|one| one == "*" || one.eq_ignore_ascii_case(origin));
-    is_listed || is_same_host(origin, headers.get(header::HOST).and_then(|host| host.to_str().ok()))
+    let Ok(origin) = origin.to_str() else {
+        return false;
+    };
+    let is_listed = allowed
+        .iter()
+        .any(|one| one == "*" || one.eq_ignore_ascii_case(origin));
+    is_listed
+        || is_same_host(
+            origin,
+            headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok()),
+        )
 }
 
 /// The origin's host and port equal the `Host` header; the scheme's own port may be left out of either.
 fn is_same_host(origin: &str, host: Option<&str>) -> bool {
-    let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
+    let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else {
+        return false;
+    };
     let own_port = match scheme {
         "http" => ":80",
         "https" => ":443",
         _ => return false,
     };
-    let bare = |text: &str| text.strip_suffix(own_port).unwrap_or(text).to_ascii_lowercase();
+    let bare = |text: &str| {
+        text.strip_suffix(own_port)
+            .unwrap_or(text)
+            .to_ascii_lowercase()
+    };
     bare(authority) == bare(host)
 }
 
@@ -96,7 +130,11 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_static(host));
-            assert_eq!(is_allowed(&HeaderValue::from_static(origin), allowed, &headers), expected, "{origin} {host}");
+            assert_eq!(
+                is_allowed(&HeaderValue::from_static(origin), allowed, &headers),
+                expected,
+                "{origin} {host}"
+            );
         }
     }
 }

@@ -47,11 +47,23 @@ pub(super) async fn file(name: web::Path<String>) -> Result<HttpResponse, Proble
         .find(|(known, _)| *known == name.as_str())
         .ok_or_else(|| Problem::new(Code::NotFound, "there is no such file"))?;
     let is_style = name.ends_with(".css");
-    Ok(page(POLICY, if is_style { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" }, text))
+    Ok(page(
+        POLICY,
+        if is_style {
+            "text/css; charset=utf-8"
+        } else {
+            "text/javascript; charset=utf-8"
+        },
+        text,
+    ))
 }
 
 /// A file that is embedded, and what a page of it may load.
-pub(super) fn page(policy: &'static str, content_type: &'static str, body: &'static str) -> HttpResponse {
+pub(super) fn page(
+    policy: &'static str,
+    content_type: &'static str,
+    body: &'static str,
+) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, content_type))
         .insert_header((CONTENT_SECURITY_POLICY, policy))
@@ -68,8 +80,12 @@ mod tests {
     #[test]
     fn every_file_of_the_page_is_served() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/demo");
-        let files = std::fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file").file_name());
-        let mut names: Vec<String> = files.map(|name| name.into_string().expect("UTF-8")).collect();
+        let files = std::fs::read_dir(folder)
+            .expect("the folder")
+            .map(|file| file.expect("a file").file_name());
+        let mut names: Vec<String> = files
+            .map(|name| name.into_string().expect("UTF-8"))
+            .collect();
         names.retain(|name| name != "index.html");
         names.sort();
         assert_eq!(FILES.map(|(name, _)| name).to_vec(), names);

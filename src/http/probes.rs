@@ -12,17 +12,25 @@ use crate::ledger::{Lane, Ledger as _};
 use crate::telemetry::counters::TEXT_FORMAT;
 
 /// `GET /metrics`
-pub(super) async fn metrics(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+pub(super) async fn metrics(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
     if let Some(expected) = &state.settings.auth.metrics_token {
         let given = bearer(request.headers()).unwrap_or_default().as_bytes();
         if !bool::from(expected.expose().as_bytes().ct_eq(given)) {
-            return Err(Problem::new(Code::Unauthorized, "the bearer token of auth.metrics_token is needed"));
+            return Err(Problem::new(
+                Code::Unauthorized,
+                "the bearer token of auth.metrics_token is needed",
+            ));
         }
     }
     let waiting = |lane| i64::try_from(state.admission.waiting(lane)).unwrap_or(i64::MAX);
     state.counters.queue.single.set(waiting(Lane::Single));
     state.counters.queue.bulk.set(waiting(Lane::Bulk));
-    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, TEXT_FORMAT)).body(state.counters.render()))
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, TEXT_FORMAT))
+        .body(state.counters.render()))
 }
 
 /// Which build this is: set `COORDINATOR_BUILD` when compiling (a commit, say).
@@ -34,7 +42,8 @@ const BUILD: &str = match option_env!("COORDINATOR_BUILD") {
 
 /// `GET /healthz`
 pub(super) async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "build": BUILD }))
+    HttpResponse::Ok()
+        .json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "build": BUILD }))
 }
 
 /// `GET /readyz`

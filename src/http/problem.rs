@@ -56,7 +56,11 @@ impl Code {
             Self::InvalidJson => (400, "invalid_json", "The body is no JSON object"),
             Self::MissingSignature => (401, "missing_signature", "The request is not signed"),
             Self::InvalidSignature => (401, "invalid_signature", "No signature fits"),
-            Self::TimestampOutOfRange => (401, "timestamp_out_of_range", "The timestamp is too far from now"),
+            Self::TimestampOutOfRange => (
+                401,
+                "timestamp_out_of_range",
+                "The timestamp is too far from now",
+            ),
             Self::Unauthorized => (401, "unauthorized", "No valid credentials"),
             Self::OriginNotAllowed => (403, "origin_not_allowed", "The origin may not read this"),
             Self::UnknownUser => (404, "unknown_user", "There is no such user"),
@@ -64,11 +68,23 @@ impl Code {
             Self::MethodNotAllowed => (405, "method_not_allowed", "The method does not fit"),
             Self::RequestTimeout => (408, "request_timeout", "The request came too slowly"),
             Self::UpgradeRequired => (426, "upgrade_required", "This is a WebSocket"),
-            Self::IdempotencyConflict => (409, "idempotency_conflict", "The event is known with other content"),
+            Self::IdempotencyConflict => (
+                409,
+                "idempotency_conflict",
+                "The event is known with other content",
+            ),
             Self::VersionNotReached => (409, "version_not_reached", "The version is not there yet"),
-            Self::AlreadyLinked => (409, "already_linked", "The Telegram id belongs to another user"),
+            Self::AlreadyLinked => (
+                409,
+                "already_linked",
+                "The Telegram id belongs to another user",
+            ),
             Self::BodyTooLarge => (413, "body_too_large", "The body is too large"),
-            Self::UnsupportedMediaType => (415, "unsupported_media_type", "The body must be application/json"),
+            Self::UnsupportedMediaType => (
+                415,
+                "unsupported_media_type",
+                "The body must be application/json",
+            ),
             Self::InvalidField => (422, "invalid_field", "A field is missing or wrong"),
             Self::UnknownField => (422, "unknown_field", "A field is not known"),
             Self::UnknownCurrency => (422, "unknown_currency", "The currency does not exist"),
@@ -95,7 +111,10 @@ impl Code {
 
     /// Whether the same request can succeed later, by itself.
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::RateLimited | Self::Overloaded | Self::LedgerUnavailable | Self::ShuttingDown)
+        matches!(
+            self,
+            Self::RateLimited | Self::Overloaded | Self::LedgerUnavailable | Self::ShuttingDown
+        )
     }
 }
 
@@ -111,7 +130,12 @@ pub struct Problem {
 impl Problem {
     /// A refusal with its reason for a person.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), field: None, extra: Map::new() }
+        Self {
+            code,
+            detail: detail.into(),
+            field: None,
+            extra: Map::new(),
+        }
     }
 
     /// Names the field at fault.
@@ -171,9 +195,14 @@ impl ResponseError for Problem {
         }
         if self.code == Code::UpgradeRequired {
             response.insert_header((header::UPGRADE, HeaderValue::from_static("websocket")));
-            response.insert_header((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+            response.insert_header((
+                header::SEC_WEBSOCKET_VERSION,
+                HeaderValue::from_static("13"),
+            ));
         }
-        let mut response = response.content_type("application/problem+json").body(Value::Object(body).to_string());
+        let mut response = response
+            .content_type("application/problem+json")
+            .body(Value::Object(body).to_string());
         // For whoever counts refusals.
         response.extensions_mut().insert(self.code);
         response
@@ -205,9 +234,15 @@ impl From<LedgerError> for Problem {
         match error {
             LedgerError::Unavailable(reason) => {
                 log::debug!("a read failed: {reason}");
-                Self::new(Code::LedgerUnavailable, "the ledger does not answer; try again")
+                Self::new(
+                    Code::LedgerUnavailable,
+                    "the ledger does not answer; try again",
+                )
             }
-            LedgerError::Overloaded => Self::new(Code::Overloaded, "too much is waiting for the ledger; try again"),
+            LedgerError::Overloaded => Self::new(
+                Code::Overloaded,
+                "too much is waiting for the ledger; try again",
+            ),
             LedgerError::Unfit(reason) => {
                 log::error!("the ledger can't be read: {reason}");
                 Self::new(Code::LedgerUnavailable, "the ledger can't be read")
@@ -238,12 +273,19 @@ mod tests {
 
     #[test]
     fn a_problem_names_code_field_and_when_to_try_again() {
-        let problem =
-            Problem::new(Code::InvalidField, "must be there").field("user_id").with("available", json!("1.0"));
+        let problem = Problem::new(Code::InvalidField, "must be there")
+            .field("user_id")
+            .with("available", json!("1.0"));
         let response = problem.error_response();
         assert_eq!(response.status(), 422);
         assert!(response.headers().get(header::RETRY_AFTER).is_none());
         let response = Problem::from(PostError::Overloaded).error_response();
-        assert_eq!((response.status().as_u16(), response.headers().get(header::RETRY_AFTER).is_some()), (503, true));
+        assert_eq!(
+            (
+                response.status().as_u16(),
+                response.headers().get(header::RETRY_AFTER).is_some()
+            ),
+            (503, true)
+        );
     }
 }

@@ -29,12 +29,18 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
             .default_service(web::to(not_found)),
     );
     config.service(
-        web::scope("/ws").wrap(from_fn(origin::guard)).service(resource("", "GET").route(get().to(upgrade::upgrade))),
+        web::scope("/ws")
+            .wrap(from_fn(origin::guard))
+            .service(resource("", "GET").route(get().to(upgrade::upgrade))),
     );
     config.service(
         web::scope("/client")
             .wrap(from_fn(origin::guard))
-            .service(resource("/{file}", "GET, HEAD").route(get().to(files::file)).route(head().to(files::file)))
+            .service(
+                resource("/{file}", "GET, HEAD")
+                    .route(get().to(files::file))
+                    .route(head().to(files::file)),
+            )
             .default_service(web::to(not_found)),
     );
     if state.is_dev() {
@@ -68,20 +74,37 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/internal/v1/adjustments", "POST").route(post().to(single::adjustments)))
         .service(resource("/internal/v1/batch", "POST").route(post().to(batch::batch)))
         .service(resource("/internal/v1/tokens", "POST").route(post().to(back_ends::tokens)))
-        .service(resource("/internal/v1/users/{user_id}", "PUT").route(put().to(back_ends::put_user)))
-        .service(resource("/internal/v1/users/{user_id}/balance", "GET").route(get().to(back_ends::balance)))
-        .service(resource("/internal/v1/users/{user_id}/entries", "GET").route(get().to(back_ends::entries)))
+        .service(
+            resource("/internal/v1/users/{user_id}", "PUT").route(put().to(back_ends::put_user)),
+        )
+        .service(
+            resource("/internal/v1/users/{user_id}/balance", "GET")
+                .route(get().to(back_ends::balance)),
+        )
+        .service(
+            resource("/internal/v1/users/{user_id}/entries", "GET")
+                .route(get().to(back_ends::entries)),
+        )
         .service(resource("/admin/", "GET").route(get().to(admin::index)))
         .service(resource("/admin/{asset}", "GET").route(get().to(admin::asset)))
         .service(resource("/admin/v1/live", "GET").route(get().to(admin::live)))
         .service(resource("/admin/v1/registry", "GET").route(get().to(admin::registry)))
         .service(resource("/admin/v1/actors", "GET").route(get().to(admin::actors)))
         .service(resource("/admin/v1/actors/{user_id}", "GET").route(get().to(admin::actor)))
-        .service(resource("/admin/v1/actors/{user_id}/entries", "GET").route(get().to(admin::entries)))
-        .service(resource("/admin/v1/actors/{user_id}/refresh", "POST").route(post().to(admin::refresh)))
+        .service(
+            resource("/admin/v1/actors/{user_id}/entries", "GET").route(get().to(admin::entries)),
+        )
+        .service(
+            resource("/admin/v1/actors/{user_id}/refresh", "POST").route(post().to(admin::refresh)),
+        )
         .service(resource("/admin/v1/actors/{user_id}/push", "POST").route(post().to(admin::push)))
-        .service(resource("/admin/v1/actors/{user_id}/retire", "POST").route(post().to(admin::retire)))
-        .service(resource("/admin/v1/actors/{user_id}/disconnect", "POST").route(post().to(admin::disconnect)))
+        .service(
+            resource("/admin/v1/actors/{user_id}/retire", "POST").route(post().to(admin::retire)),
+        )
+        .service(
+            resource("/admin/v1/actors/{user_id}/disconnect", "POST")
+                .route(post().to(admin::disconnect)),
+        )
         .service(resource("/admin/v1/sessions", "GET").route(get().to(admin::sessions)))
         .service(resource("/admin/v1/events", "GET").route(get().to(admin::events)))
         .service(resource("/admin/v1/audit", "GET").route(get().to(admin::audit)))
@@ -102,11 +125,19 @@ fn health(config: &mut ServiceConfig) {
 /// A path whose other methods are refused as such, with those that it has.
 fn resource(path: &str, methods: &'static str) -> Resource {
     let wrong_method = move || async move {
-        let mut refusal = Problem::new(Code::MethodNotAllowed, "this path does not have this method").error_response();
-        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+        let mut refusal = Problem::new(
+            Code::MethodNotAllowed,
+            "this path does not have this method",
+        )
+        .error_response();
+        refusal
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(methods));
         refusal
     };
-    web::resource(path.to_owned()).app_data(Route::default()).default_service(web::to(wrong_method))
+    web::resource(path.to_owned())
+        .app_data(Route::default())
+        .default_service(web::to(wrong_method))
 }
 
 async fn not_found() -> actix_web::HttpResponse {

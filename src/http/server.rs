@@ -9,7 +9,9 @@ use std::time::Duration;
 use actix_codec::Framed;
 use actix_http::h1::Codec;
 use actix_http::{HttpService, Protocol, Request, Response};
-use actix_service::{Service, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service, map_config};
+use actix_service::{
+    Service, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service, map_config,
+};
 use actix_web::App;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, Server};
@@ -42,7 +44,9 @@ pub fn public(listener: TcpListener, state: &Arc<HttpState>) -> std::io::Result<
 /// # Errors
 /// When the socket can't be used.
 pub fn internal(listener: TcpListener, state: &Arc<HttpState>) -> std::io::Result<Server> {
-    start("internal", listener, state.clone(), |config, _| router::internal(config))
+    start("internal", listener, state.clone(), |config, _| {
+        router::internal(config)
+    })
 }
 
 /// What `HttpServer` does, but for connections that may become sessions.
@@ -82,7 +86,11 @@ fn start(
         fn_service(move |socket: TcpStream| {
             prepare(&socket, write_timeout);
             let address = socket.peer_addr().ok();
-            ready(Ok((Connection::new(socket, clock), Protocol::Http1, address)))
+            ready(Ok((
+                Connection::new(socket, clock),
+                Protocol::Http1,
+                address,
+            )))
         })
         .and_then(http)
     };
@@ -130,7 +138,10 @@ where
 /// its socket can't be written.
 fn prepare(socket: &TcpStream, write_timeout: Duration) {
     let socket = SockRef::from(socket);
-    if let Err(error) = socket.set_tcp_nodelay(true).and(socket.set_tcp_user_timeout(Some(write_timeout))) {
+    if let Err(error) = socket
+        .set_tcp_nodelay(true)
+        .and(socket.set_tcp_user_timeout(Some(write_timeout)))
+    {
         warn!("a connection has no write time-out: {error}");
     }
 }

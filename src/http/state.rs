@@ -65,8 +65,14 @@ impl HttpState {
     ) -> Self {
         let settings = Arc::new(settings);
         let epoch = ledger.epoch().to_owned();
-        let sessions =
-            SessionShared::new(settings.clone(), epoch, clock, registry.clone(), counters.clone(), ledger.clone());
+        let sessions = SessionShared::new(
+            settings.clone(),
+            epoch,
+            clock,
+            registry.clone(),
+            counters.clone(),
+            ledger.clone(),
+        );
         Self {
             sessions: Arc::new(sessions),
             bulk: Bulk::new(settings.limits.batch_body_bytes),
@@ -116,9 +122,17 @@ impl HttpState {
     /// Takes places in the ledger's queue for entries that came in now.
     pub(super) fn admit(&self, lane: Lane, entries: usize) -> Result<(Permit, Deadline), Problem> {
         if self.is_stopping() {
-            return Err(Problem::new(Code::ShuttingDown, "the service is stopping; send it again to its successor"));
+            return Err(Problem::new(
+                Code::ShuttingDown,
+                "the service is stopping; send it again to its successor",
+            ));
         }
-        let full = || Problem::new(Code::Overloaded, "too many entries are waiting for the ledger; send it again");
+        let full = || {
+            Problem::new(
+                Code::Overloaded,
+                "too many entries are waiting for the ledger; send it again",
+            )
+        };
         let permit = self.admission.try_acquire(lane, entries).ok_or_else(full)?;
         Ok((permit, self.clock.deadline(self.timeout())))
     }

@@ -24,7 +24,13 @@ impl AdminAction {
     /// An order given now.
     pub fn new(admin: &str, action: &'static str, user_id: UserId, at_us: i64) -> Self {
         let id = format!("{:032x}", rand::rng().random::<u128>());
-        Self { id, admin: admin.to_owned(), action, user_id, at_us }
+        Self {
+            id,
+            admin: admin.to_owned(),
+            action,
+            user_id,
+            at_us,
+        }
     }
 }
 

@@ -31,7 +31,11 @@ impl Places {
 impl Admission {
     /// Room for `entries_max` entries in each lane.
     pub fn new(entries_max: usize) -> Self {
-        Self(Arc::new(Places { entries_max, single: AtomicUsize::new(0), bulk: AtomicUsize::new(0) }))
+        Self(Arc::new(Places {
+            entries_max,
+            single: AtomicUsize::new(0),
+            bulk: AtomicUsize::new(0),
+        }))
     }
 
     /// Takes `count` places of a lane, or none at all when it has fewer left.
@@ -40,10 +44,15 @@ impl Admission {
         let entries_max = self.0.entries_max;
         taken
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(count).filter(|total| *total <= entries_max)
+                used.checked_add(count)
+                    .filter(|total| *total <= entries_max)
             })
             .ok()
-            .map(|_| Permit { places: self.0.clone(), lane, count })
+            .map(|_| Permit {
+                places: self.0.clone(),
+                lane,
+                count,
+            })
     }
 
     /// How many entries of a lane wait or are being written.
@@ -68,7 +77,11 @@ impl Permit {
     pub fn split(&mut self, count: usize) -> Self {
         assert!(count <= self.count, "a permit can't give what it has not");
         self.count -= count;
-        Self { places: self.places.clone(), lane: self.lane, count }
+        Self {
+            places: self.places.clone(),
+            lane: self.lane,
+            count,
+        }
     }
 
     /// Takes over the places of another permit of the same lane.
@@ -80,7 +93,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.places.of(self.lane).fetch_sub(self.count, Ordering::Relaxed);
+        self.places
+            .of(self.lane)
+            .fetch_sub(self.count, Ordering::Relaxed);
     }
 }
 
@@ -93,7 +108,10 @@ mod tests {
         let admission = Admission::new(10);
         let mut six = admission.try_acquire(Lane::Single, 6).expect("room");
         assert!(admission.try_acquire(Lane::Single, 5).is_none());
-        assert!(admission.try_acquire(Lane::Bulk, 10).is_some(), "the lanes don't crowd each other out");
+        assert!(
+            admission.try_acquire(Lane::Bulk, 10).is_some(),
+            "the lanes don't crowd each other out"
+        );
         let two = six.split(2);
         drop(six);
         assert_eq!(admission.waiting(Lane::Single), 2);

@@ -33,7 +33,10 @@ pub struct Answers {
 impl Answers {
     /// `orphans` gets what was committed while nobody waited for the answer.
     pub fn new(orphans: mpsc::Sender<Orphan>) -> Self {
-        Self { orphans, given_by: Arc::default() }
+        Self {
+            orphans,
+            given_by: Arc::default(),
+        }
     }
 
     /// Gives out the answers from now on, in the thread that runs this; to be run once, and until the writers have ended.
@@ -46,7 +49,10 @@ impl Answers {
         while let Some(answers) = all.recv().await {
             let mut answers = answers.into_iter();
             while answers.len() > 0 {
-                answers.by_ref().take(BATCH_SLICE_ENTRIES).for_each(|answer| self.give(answer));
+                answers
+                    .by_ref()
+                    .take(BATCH_SLICE_ENTRIES)
+                    .for_each(|answer| self.give(answer));
                 tokio::task::yield_now().await;
             }
         }
@@ -58,15 +64,27 @@ impl Answers {
             Some(given) => given.send(answers).err().map(|unsent| unsent.0),
             None => Some(answers),
         };
-        unsent.into_iter().flatten().for_each(|answer| self.give(answer));
+        unsent
+            .into_iter()
+            .flatten()
+            .for_each(|answer| self.give(answer));
     }
 
-    fn give(&self, Answer { posted, reply, permit }: Answer) {
+    fn give(
+        &self,
+        Answer {
+            posted,
+            reply,
+            permit,
+        }: Answer,
+    ) {
         drop(permit);
         if let Err(unheard) = reply.send(posted)
             && self.orphans.try_send(unheard).is_err()
         {
-            warn!("a commit that nobody waited for could not be told; it shows with the user's next change or read");
+            warn!(
+                "a commit that nobody waited for could not be told; it shows with the user's next change or read"
+            );
         }
     }
 }
@@ -82,9 +100,19 @@ mod tests {
         let admission = Admission::new(count);
         let one = |number| {
             let (reply, waiting) = oneshot::channel();
-            let posted = Posted { entries: vec![entry(1, &format!("e{number}"), 5)], outcomes: Vec::new() };
+            let posted = Posted {
+                entries: vec![entry(1, &format!("e{number}"), 5)],
+                outcomes: Vec::new(),
+            };
             let permit = admission.try_acquire(Lane::Bulk, 1).expect("room");
-            (Answer { posted, reply, permit }, waiting)
+            (
+                Answer {
+                    posted,
+                    reply,
+                    permit,
+                },
+                waiting,
+            )
         };
         (0..count).map(one).unzip()
     }
@@ -99,17 +127,31 @@ mod tests {
         let answers = Answers::new(orphans);
         let (before, mut waiting) = some(1);
         answers.send(before);
-        assert_eq!(waiting[0].try_recv().map(|posted| event(&posted).to_owned()).as_deref(), Ok("e0"), "no task yet");
+        assert_eq!(
+            waiting[0]
+                .try_recv()
+                .map(|posted| event(&posted).to_owned())
+                .as_deref(),
+            Ok("e0"),
+            "no task yet"
+        );
 
         let task = tokio::spawn(answers.clone().give_out());
         tokio::task::yield_now().await;
         let (many, mut waiting) = some(3 * BATCH_SLICE_ENTRIES);
         drop(waiting.remove(1));
         answers.send(many);
-        assert!(waiting[0].try_recv().is_err(), "the task has not had its turn");
+        assert!(
+            waiting[0].try_recv().is_err(),
+            "the task has not had its turn"
+        );
         let given = futures_util::future::join_all(waiting).await;
         assert!(given.iter().all(Result::is_ok));
-        assert_eq!(unheard.recv().await.as_ref().map(event), Some("e1"), "nobody waited for it");
+        assert_eq!(
+            unheard.recv().await.as_ref().map(event),
+            Some("e1"),
+            "nobody waited for it"
+        );
 
         task.abort();
         assert!(task.await.is_err_and(|ended| ended.is_cancelled()));

@@ -41,19 +41,28 @@ pub struct AuditReport {
 ///
 /// # Errors
 /// [`LedgerError`] when the database can't be read; a violation is no error.
-pub fn verify(url: &DatabaseUrl, on_violation: &mut dyn FnMut(String)) -> Result<AuditReport, LedgerError> {
+pub fn verify(
+    url: &DatabaseUrl,
+    on_violation: &mut dyn FnMut(String),
+) -> Result<AuditReport, LedgerError> {
     if let DatabaseUrl::Sqlite(path) = url
         && !path.exists()
     {
-        return Err(LedgerError::Unavailable(format!("there is no file {}", path.display())));
+        return Err(LedgerError::Unavailable(format!(
+            "there is no file {}",
+            path.display()
+        )));
     }
-    let mut connection =
-        connection::connect(url, TIMEOUT_MS).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+    let mut connection = connection::connect(url, TIMEOUT_MS)
+        .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
     super::migrations::check_applied(url, TIMEOUT_MS)?;
     let unreadable = |error: diesel::result::Error| LedgerError::Unavailable(error.to_string());
     let begin = snapshot(&connection);
     connection.batch_execute(begin).map_err(unreadable)?;
-    let mut audit = Audit { report: AuditReport::default(), on_violation };
+    let mut audit = Audit {
+        report: AuditReport::default(),
+        on_violation,
+    };
     audit.run(&mut connection).map_err(unreadable)?;
     connection.batch_execute("COMMIT").map_err(unreadable)?;
     Ok(audit.report)
@@ -126,7 +135,10 @@ impl Audit<'_> {
         self.report.entries += 1;
         sums.entries += 1;
         if version != sums.entries {
-            self.violation(format!("user {user}: entry {} has version {version}", sums.entries));
+            self.violation(format!(
+                "user {user}: entry {} has version {version}",
+                sums.entries
+            ));
         }
         let sum = sums.by_currency.entry(currency.clone()).or_default();
         *sum += i128::from(amount);
@@ -137,7 +149,9 @@ impl Audit<'_> {
             ));
         }
         if sum < 0 {
-            self.violation(format!("user {user} {currency}: {sum} minor units, below zero, at version {version}"));
+            self.violation(format!(
+                "user {user} {currency}: {sum} minor units, below zero, at version {version}"
+            ));
         }
     }
 
@@ -150,9 +164,15 @@ impl Audit<'_> {
         match claims.versions.remove(&user) {
             Some(version) if version == sums.entries => {}
             Some(version) => {
-                self.violation(format!("user {user}: version {version}, but there are {} entries", sums.entries));
+                self.violation(format!(
+                    "user {user}: version {version}, but there are {} entries",
+                    sums.entries
+                ));
             }
-            None => self.violation(format!("user {user}: {} entries, but no account", sums.entries)),
+            None => self.violation(format!(
+                "user {user}: {} entries, but no account",
+                sums.entries
+            )),
         }
         let mut stored = claims.balances.remove(&user).unwrap_or_default();
         for (currency, sum) in sums.by_currency {
@@ -172,7 +192,9 @@ impl Audit<'_> {
         for (user, version) in claims.versions {
             self.report.users += 1;
             if version != 0 {
-                self.violation(format!("user {user}: version {version}, but there are no entries"));
+                self.violation(format!(
+                    "user {user}: version {version}, but there are no entries"
+                ));
             }
         }
         for (user, stored) in claims.balances {
@@ -183,7 +205,9 @@ impl Audit<'_> {
     fn unfounded(&mut self, user: i64, stored: BTreeMap<String, i64>) {
         for (currency, balance) in stored {
             if balance != 0 {
-                self.violation(format!("user {user} {currency}: balance {balance} minor units without any entry"));
+                self.violation(format!(
+                    "user {user} {currency}: balance {balance} minor units without any entry"
+                ));
             }
             self.check_floor(user, &currency, balance);
         }
@@ -191,7 +215,9 @@ impl Audit<'_> {
 
     fn check_floor(&mut self, user: i64, currency: &str, balance: i64) {
         if balance < 0 {
-            self.violation(format!("user {user} {currency}: balance {balance} minor units, below zero"));
+            self.violation(format!(
+                "user {user} {currency}: balance {balance} minor units, below zero"
+            ));
         }
     }
 
@@ -211,7 +237,10 @@ impl Audit<'_> {
             .select((entries::tx_hash, count_star()))
             .load(connection)?;
         for (hash, count) in hashes {
-            self.violation(format!("transaction hash {}: {count} entries", hex::encode(hash.unwrap_or_default())));
+            self.violation(format!(
+                "transaction hash {}: {count} entries",
+                hex::encode(hash.unwrap_or_default())
+            ));
         }
         Ok(())
     }
@@ -223,9 +252,19 @@ impl Audit<'_> {
 }
 
 fn next_page(connection: &mut AnyConnection, (user, version): (i64, i64)) -> QueryResult<Vec<Row>> {
-    let columns = (entries::user_id, entries::version, entries::currency, entries::amount, entries::balance_after);
+    let columns = (
+        entries::user_id,
+        entries::version,
+        entries::currency,
+        entries::amount,
+        entries::balance_after,
+    );
     entries::table
-        .filter(entries::user_id.ge(user).and(entries::user_id.gt(user).or(entries::version.gt(version))))
+        .filter(
+            entries::user_id
+                .ge(user)
+                .and(entries::user_id.gt(user).or(entries::version.gt(version))),
+        )
         .order((entries::user_id, entries::version))
         .limit(AUDIT_PAGE_ENTRIES)
         .select(columns)
@@ -247,6 +286,9 @@ impl Claims {
         for (user, currency, amount) in rows {
             balances.entry(user).or_default().insert(currency, amount);
         }
-        Ok(Self { versions: versions.into_iter().collect(), balances })
+        Ok(Self {
+            versions: versions.into_iter().collect(),
+            balances,
+        })
     }
 }

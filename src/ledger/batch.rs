@@ -6,7 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::{
-    Account, Amount, Balances, CurrencyId, EventId, NewEntry, Outcome, Recorded, Rules, TxHash, UserId, post,
+    Account, Amount, Balances, CurrencyId, EventId, NewEntry, Outcome, Recorded, Rules, TxHash,
+    UserId, post,
 };
 
 use crate::planted::{Plant, is_planted};
@@ -48,7 +49,12 @@ impl<'a> Keys<'a> {
         events.dedup();
         let has_repeats = events.len() < count;
         let hashes: HashSet<TxHash> = entries().filter_map(NewEntry::key_hash).collect();
-        Self { users, events, hashes: hashes.into_iter().collect(), has_repeats }
+        Self {
+            users,
+            events,
+            hashes: hashes.into_iter().collect(),
+            has_repeats,
+        }
     }
 }
 
@@ -67,9 +73,15 @@ impl Loaded {
     /// Whether an entry is there whose user is not. Accounts that exist are locked before entries are read; one that did
     /// not may have been made in between.
     pub fn is_torn(&self) -> bool {
-        let is_nobodys =
-            |recorded: &Recorded| self.accounts.get(&recorded.user_id).is_some_and(|account| !account.exists);
-        self.events.values().chain(self.hashes.values()).any(is_nobodys)
+        let is_nobodys = |recorded: &Recorded| {
+            self.accounts
+                .get(&recorded.user_id)
+                .is_some_and(|account| !account.exists)
+        };
+        self.events
+            .values()
+            .chain(self.hashes.values())
+            .any(is_nobodys)
     }
 }
 
@@ -136,17 +148,26 @@ impl Plan<'_> {
     /// for all: it has the version and the commit time that this plan gave it.
     pub fn is_committed(&self, loaded: &Loaded) -> bool {
         self.entries.first().is_some_and(|first| {
-            loaded.events.get(&first.entry.event_id).is_some_and(|found| {
-                found.user_id == first.entry.user_id
-                    && found.version == first.version
-                    && found.committed_at_us == self.committed_at_us
-            })
+            loaded
+                .events
+                .get(&first.entry.event_id)
+                .is_some_and(|found| {
+                    found.user_id == first.entry.user_id
+                        && found.version == first.version
+                        && found.committed_at_us == self.committed_at_us
+                })
         })
     }
 }
 
 /// Decides all groups in order. `keys` are theirs.
-pub fn plan<'a>(groups: &[Group<'a>], keys: &Keys<'_>, loaded: Loaded, rules: Rules, committed_at_us: i64) -> Plan<'a> {
+pub fn plan<'a>(
+    groups: &[Group<'a>],
+    keys: &Keys<'_>,
+    loaded: Loaded,
+    rules: Rules,
+    committed_at_us: i64,
+) -> Plan<'a> {
     let count = groups.iter().map(|group| group.entries.len()).sum();
     let mut books = Books {
         loaded,
@@ -159,13 +180,30 @@ pub fn plan<'a>(groups: &[Group<'a>], keys: &Keys<'_>, loaded: Loaded, rules: Ru
     };
     let outcomes = groups
         .iter()
-        .map(|group| if group.is_atomic { books.apply_atomic(group.entries) } else { books.apply_each(group.entries) })
+        .map(|group| {
+            if group.is_atomic {
+                books.apply_atomic(group.entries)
+            } else {
+                books.apply_each(group.entries)
+            }
+        })
         .collect();
-    let Books { mut loaded, entries, conflicts, mut touched, .. } = books;
+    let Books {
+        mut loaded,
+        entries,
+        conflicts,
+        mut touched,
+        ..
+    } = books;
     touched.sort_unstable();
-    let (mut accounts, mut balances) = (Vec::with_capacity(touched.len()), Vec::with_capacity(touched.len()));
+    let (mut accounts, mut balances) = (
+        Vec::with_capacity(touched.len()),
+        Vec::with_capacity(touched.len()),
+    );
     for of_one_user in touched.chunk_by(|(one, _), (next, _)| one == next) {
-        let Some((user_id, account)) = loaded.accounts.remove_entry(&of_one_user[0].0) else { continue };
+        let Some((user_id, account)) = loaded.accounts.remove_entry(&of_one_user[0].0) else {
+            continue;
+        };
         for of_one_currency in of_one_user.chunk_by(|one, next| one == next) {
             let currency = of_one_currency[0].1;
             balances.push((user_id, currency, account.balances.get(currency)));
@@ -173,9 +211,20 @@ pub fn plan<'a>(groups: &[Group<'a>], keys: &Keys<'_>, loaded: Loaded, rules: Ru
         // It was touched once for each entry, and each made one version.
         let entries = i64::try_from(of_one_user.len()).unwrap_or(i64::MAX);
         let version_before = account.version - entries;
-        accounts.push(PlannedAccount { user_id, account, version_before });
+        accounts.push(PlannedAccount {
+            user_id,
+            account,
+            version_before,
+        });
     }
-    Plan { outcomes, entries, accounts, balances, conflicts, committed_at_us }
+    Plan {
+        outcomes,
+        entries,
+        accounts,
+        balances,
+        conflicts,
+        committed_at_us,
+    }
 }
 
 /// The working copy. `exists` of an account stays as it was loaded, so that the store knows which rows to make.
@@ -192,14 +241,23 @@ struct Books<'a> {
 impl<'a> Books<'a> {
     fn apply_each(&mut self, entries: &'a [NewEntry]) -> Vec<EntryOutcome> {
         let committed_at_us = self.committed_at_us;
-        entries.iter().map(|entry| EntryOutcome::Decided { outcome: self.apply(entry), committed_at_us }).collect()
+        entries
+            .iter()
+            .map(|entry| EntryOutcome::Decided {
+                outcome: self.apply(entry),
+                committed_at_us,
+            })
+            .collect()
     }
 
     fn apply_atomic(&mut self, entries: &'a [NewEntry]) -> Vec<EntryOutcome> {
-        let (written, touched, refused) = (self.entries.len(), self.touched.len(), self.conflicts.len());
+        let (written, touched, refused) =
+            (self.entries.len(), self.touched.len(), self.conflicts.len());
         let users: HashSet<UserId> = entries.iter().map(|entry| entry.user_id).collect();
-        let before: Vec<_> =
-            users.iter().filter_map(|user| Some((*user, self.loaded.accounts.get(user)?.clone()))).collect();
+        let before: Vec<_> = users
+            .iter()
+            .filter_map(|user| Some((*user, self.loaded.accounts.get(user)?.clone())))
+            .collect();
         let outcomes = self.apply_each(entries);
         if !outcomes.iter().any(EntryOutcome::is_rejected) {
             return outcomes;
@@ -211,23 +269,53 @@ impl<'a> Books<'a> {
             }
         }
         // A conflict with an entry of this very group has no first one any more.
-        let undone =
-            |first: &Recorded| before.iter().any(|(user, a)| *user == first.user_id && first.version > a.version);
+        let undone = |first: &Recorded| {
+            before
+                .iter()
+                .any(|(user, a)| *user == first.user_id && first.version > a.version)
+        };
         let own = self.conflicts.split_off(refused);
-        self.conflicts.extend(own.into_iter().filter(|conflict| !undone(&conflict.first)));
+        self.conflicts
+            .extend(own.into_iter().filter(|conflict| !undone(&conflict.first)));
         self.loaded.accounts.extend(before);
         self.touched.truncate(touched);
-        outcomes.into_iter().map(|o| if o.is_rejected() { o } else { EntryOutcome::NotApplied }).collect()
+        outcomes
+            .into_iter()
+            .map(|o| {
+                if o.is_rejected() {
+                    o
+                } else {
+                    EntryOutcome::NotApplied
+                }
+            })
+            .collect()
     }
 
     fn apply(&mut self, entry: &'a NewEntry) -> Outcome {
         let hash = entry.key_hash();
-        let account = self.loaded.accounts.get_mut(&entry.user_id).expect("every user of the batch was loaded");
-        let by_event = self.loaded.events.get(&entry.event_id).filter(|_| !is_planted(Plant::DuplicateApplied));
+        let account = self
+            .loaded
+            .accounts
+            .get_mut(&entry.user_id)
+            .expect("every user of the batch was loaded");
+        let by_event = self
+            .loaded
+            .events
+            .get(&entry.event_id)
+            .filter(|_| !is_planted(Plant::DuplicateApplied));
         let by_hash = hash.as_ref().and_then(|hash| self.loaded.hashes.get(hash));
         // An account made earlier in this batch exists for the entries that follow it.
-        let made = (!account.exists && account.version > 0).then(|| Account { exists: true, ..account.clone() });
-        let outcome = post(made.as_ref().unwrap_or(account), by_event, by_hash, entry, self.rules);
+        let made = (!account.exists && account.version > 0).then(|| Account {
+            exists: true,
+            ..account.clone()
+        });
+        let outcome = post(
+            made.as_ref().unwrap_or(account),
+            by_event,
+            by_hash,
+            entry,
+            self.rules,
+        );
         match &outcome {
             Outcome::Accepted { version, balances } => {
                 account.version = *version;
@@ -238,12 +326,21 @@ impl<'a> Books<'a> {
                     self.loaded.events.insert(entry.event_id.clone(), recorded);
                 }
                 if let Some(hash) = hash {
-                    self.loaded.hashes.insert(hash, Recorded::of(entry, *version, self.committed_at_us));
+                    self.loaded
+                        .hashes
+                        .insert(hash, Recorded::of(entry, *version, self.committed_at_us));
                 }
                 self.touched.push((entry.user_id, entry.currency));
-                self.entries.push(PlannedEntry { entry, version: *version, balances: balances.clone() });
+                self.entries.push(PlannedEntry {
+                    entry,
+                    version: *version,
+                    balances: balances.clone(),
+                });
             }
-            Outcome::Conflict(first) => self.conflicts.push(PlannedConflict { first: *first, second: entry }),
+            Outcome::Conflict(first) => self.conflicts.push(PlannedConflict {
+                first: *first,
+                second: entry,
+            }),
             _ => {}
         }
         outcome
@@ -254,7 +351,9 @@ impl EntryOutcome {
     /// Whether the entry is at fault; a duplicate is not.
     pub const fn is_rejected(&self) -> bool {
         match self {
-            Self::Decided { outcome, .. } => !matches!(outcome, Outcome::Accepted { .. } | Outcome::Duplicate(_)),
+            Self::Decided { outcome, .. } => {
+                !matches!(outcome, Outcome::Accepted { .. } | Outcome::Duplicate(_))
+            }
             Self::NotApplied => false,
             Self::Failed(_) => true,
         }

@@ -18,7 +18,10 @@ pub enum AnyConnection {
 }
 
 /// Opens a connection with the settings of ours.
-pub(super) fn connect(url: &DatabaseUrl, timeout_ms: u64) -> Result<AnyConnection, diesel::ConnectionError> {
+pub(super) fn connect(
+    url: &DatabaseUrl,
+    timeout_ms: u64,
+) -> Result<AnyConnection, diesel::ConnectionError> {
     Ok(match url {
         DatabaseUrl::Sqlite(path) => AnyConnection::Sqlite(sqlite::connect(path, timeout_ms)?),
         DatabaseUrl::Postgres(url) => AnyConnection::Postgres(postgres::connect(url, timeout_ms)?),
@@ -43,11 +46,17 @@ impl r2d2::ManageConnection for Manager {
     type Error = diesel::r2d2::Error;
 
     fn connect(&self) -> Result<Pooled, Self::Error> {
-        let mut connection = connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
+        let mut connection =
+            connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
         if let AnyConnection::Postgres(connection) = &mut connection {
-            connection.batch_execute(postgres::BY_INDEX).map_err(diesel::r2d2::Error::QueryError)?;
+            connection
+                .batch_execute(postgres::BY_INDEX)
+                .map_err(diesel::r2d2::Error::QueryError)?;
         }
-        Ok(Pooled { connection, is_broken: false })
+        Ok(Pooled {
+            connection,
+            is_broken: false,
+        })
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {

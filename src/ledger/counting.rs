@@ -13,7 +13,9 @@ use super::{EntryOutcome, PostError};
 const KINDS: usize = Kind::ALL.len();
 
 /// Kinds of failed attempts.
-const ERRORS: [&str; 7] = ["lost", "busy", "raced", "locked", "refused", "timeout", "unfit"];
+const ERRORS: [&str; 7] = [
+    "lost", "busy", "raced", "locked", "refused", "timeout", "unfit",
+];
 
 /// What became of an entry, as it is counted.
 #[derive(Debug, Clone, Copy)]
@@ -24,15 +26,26 @@ enum Counted {
 }
 
 impl Counted {
-    const ALL: [(Self, &str); 3] =
-        [(Self::Accepted, "accepted"), (Self::Duplicate, "duplicate"), (Self::Rejected, "rejected")];
+    const ALL: [(Self, &str); 3] = [
+        (Self::Accepted, "accepted"),
+        (Self::Duplicate, "duplicate"),
+        (Self::Rejected, "rejected"),
+    ];
 
     /// `None` for what has no outcome: it will be sent again.
     fn of(outcome: &EntryOutcome) -> Option<Self> {
         match outcome {
-            EntryOutcome::Decided { outcome: Outcome::Accepted { .. }, .. } => Some(Self::Accepted),
-            EntryOutcome::Decided { outcome: Outcome::Duplicate(_), .. } => Some(Self::Duplicate),
-            EntryOutcome::Decided { .. } | EntryOutcome::Failed(PostError::Refused) => Some(Self::Rejected),
+            EntryOutcome::Decided {
+                outcome: Outcome::Accepted { .. },
+                ..
+            } => Some(Self::Accepted),
+            EntryOutcome::Decided {
+                outcome: Outcome::Duplicate(_),
+                ..
+            } => Some(Self::Duplicate),
+            EntryOutcome::Decided { .. } | EntryOutcome::Failed(PostError::Refused) => {
+                Some(Self::Rejected)
+            }
             EntryOutcome::NotApplied | EntryOutcome::Failed(_) => None,
         }
     }
@@ -58,18 +71,35 @@ impl LedgerCounts {
         for kind in ERRORS {
             counters.ledger_errors.with_label_values(&[kind]);
         }
-        let of = |kind: Kind| Counted::ALL.map(|(_, name)| counters.entries.with_label_values(&[kind.as_str(), name]));
-        Self { entries: Kind::ALL.map(of), last_entry: Default::default(), counters }
+        let of = |kind: Kind| {
+            Counted::ALL.map(|(_, name)| counters.entries.with_label_values(&[kind.as_str(), name]))
+        };
+        Self {
+            entries: Kind::ALL.map(of),
+            last_entry: Default::default(),
+            counters,
+        }
     }
 
     /// Entries were decided: those of a transaction together.
-    pub(super) fn decided<'a>(&self, decided: impl Iterator<Item = (&'a NewEntry, &'a EntryOutcome)>) {
+    pub(super) fn decided<'a>(
+        &self,
+        decided: impl Iterator<Item = (&'a NewEntry, &'a EntryOutcome)>,
+    ) {
         let mut counts = [[0_u64; Counted::ALL.len()]; KINDS];
         let mut latest_us = [None; KINDS];
         for (entry, outcome) in decided {
-            let Some(counted) = Counted::of(outcome) else { continue };
+            let Some(counted) = Counted::of(outcome) else {
+                continue;
+            };
             counts[entry.kind as usize][counted as usize] += 1;
-            if let (Counted::Accepted, EntryOutcome::Decided { committed_at_us, .. }) = (counted, outcome) {
+            if let (
+                Counted::Accepted,
+                EntryOutcome::Decided {
+                    committed_at_us, ..
+                },
+            ) = (counted, outcome)
+            {
                 latest_us[entry.kind as usize] = Some(*committed_at_us);
             }
         }
@@ -78,10 +108,16 @@ impl LedgerCounts {
                 counter.inc_by(count);
             }
         }
-        for (kind, at_us) in Kind::ALL.into_iter().zip(latest_us).filter_map(|(kind, at_us)| Some((kind, at_us?))) {
+        for (kind, at_us) in Kind::ALL
+            .into_iter()
+            .zip(latest_us)
+            .filter_map(|(kind, at_us)| Some((kind, at_us?)))
+        {
             // Only a kind that was seen has a time.
             let gauge = || self.counters.last_entry.with_label_values(&[kind.as_str()]);
-            self.last_entry[kind as usize].get_or_init(gauge).set(at_us as f64 / 1_000_000.0);
+            self.last_entry[kind as usize]
+                .get_or_init(gauge)
+                .set(at_us as f64 / 1_000_000.0);
         }
     }
 

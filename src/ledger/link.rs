@@ -15,8 +15,14 @@ pub(super) struct Link<C> {
 }
 
 impl<C: SimpleConnection> Link<C> {
-    pub(super) fn new(connect: impl Fn() -> Result<C, diesel::ConnectionError> + Send + 'static) -> Self {
-        Self { connect: Box::new(connect), connection: None, is_open: false }
+    pub(super) fn new(
+        connect: impl Fn() -> Result<C, diesel::ConnectionError> + Send + 'static,
+    ) -> Self {
+        Self {
+            connect: Box::new(connect),
+            connection: None,
+            is_open: false,
+        }
     }
 
     /// The connection, made now if there is none.
@@ -24,7 +30,9 @@ impl<C: SimpleConnection> Link<C> {
         if self.connection.is_none() {
             self.connection = Some((self.connect)()?);
         }
-        self.connection.as_mut().ok_or_else(|| StoreError::Lost("no connection".into()))
+        self.connection
+            .as_mut()
+            .ok_or_else(|| StoreError::Lost("no connection".into()))
     }
 
     /// Opens a transaction by `sql`.
@@ -49,7 +57,9 @@ impl<C: SimpleConnection> Link<C> {
 
     /// Ends an open transaction without a trace. When that fails, the connection has to go.
     pub(super) fn rollback(&mut self) {
-        let is_left = self.transaction().is_ok_and(|open| open.batch_execute("ROLLBACK").is_err());
+        let is_left = self
+            .transaction()
+            .is_ok_and(|open| open.batch_execute("ROLLBACK").is_err());
         self.is_open = false;
         if is_left {
             self.connection = None;

@@ -31,7 +31,9 @@ pub fn migrate(url: &DatabaseUrl, new_epoch: bool) -> Result<Vec<String>, Ledger
     let mut connection = connection::connect(url, TIMEOUT_MS).map_err(unavailable)?;
     let applied = match &mut connection {
         AnyConnection::Postgres(postgres) => {
-            postgres.batch_execute(&format!("SELECT pg_advisory_lock({ADVISORY_LOCK})")).map_err(unavailable)?;
+            postgres
+                .batch_execute(&format!("SELECT pg_advisory_lock({ADVISORY_LOCK})"))
+                .map_err(unavailable)?;
             apply(postgres, POSTGRES)?
         }
         AnyConnection::Sqlite(sqlite) => apply(sqlite, SQLITE)?,
@@ -49,15 +51,22 @@ pub(super) fn check_applied(url: &DatabaseUrl, timeout_ms: u64) -> Result<(), Le
     }
     .map_err(|error| LedgerError::Unfit(error.to_string()))?;
     if is_missing {
-        return Err(LedgerError::Unfit("migrations are missing; run `balance-coordinator migrate`".into()));
+        return Err(LedgerError::Unfit(
+            "migrations are missing; run `balance-coordinator migrate`".into(),
+        ));
     }
     Ok(())
 }
 
 /// Records new currencies, and refuses settings under which stored amounts would mean something else.
-pub(super) fn check_currencies(connection: &mut AnyConnection, configured: &Currencies) -> Result<(), LedgerError> {
-    let stored: Vec<(String, i64)> =
-        currencies::table.select((currencies::code, currencies::decimals)).load(connection).map_err(unavailable)?;
+pub(super) fn check_currencies(
+    connection: &mut AnyConnection,
+    configured: &Currencies,
+) -> Result<(), LedgerError> {
+    let stored: Vec<(String, i64)> = currencies::table
+        .select((currencies::code, currencies::decimals))
+        .load(connection)
+        .map_err(unavailable)?;
     for (code, decimals) in &stored {
         let found = configured.find(code).map(|id| configured.get(id).decimals);
         if found.map(i64::from) != Some(*decimals) {
@@ -66,32 +75,52 @@ pub(super) fn check_currencies(connection: &mut AnyConnection, configured: &Curr
             )));
         }
     }
-    for (_, currency) in configured.iter().filter(|(_, c)| !stored.iter().any(|(code, _)| *code == c.code)) {
-        let row = (currencies::code.eq(&currency.code), currencies::decimals.eq(i64::from(currency.decimals)));
-        let inserted = diesel::insert_into(currencies::table).values(row).execute(connection);
+    for (_, currency) in configured
+        .iter()
+        .filter(|(_, c)| !stored.iter().any(|(code, _)| *code == c.code))
+    {
+        let row = (
+            currencies::code.eq(&currency.code),
+            currencies::decimals.eq(i64::from(currency.decimals)),
+        );
+        let inserted = diesel::insert_into(currencies::table)
+            .values(row)
+            .execute(connection);
         // Another node may have been faster; then the next start of either compares what it wrote.
-        inserted.map(|_| ()).or_else(ignore_duplicate).map_err(unavailable)?;
+        inserted
+            .map(|_| ())
+            .or_else(ignore_duplicate)
+            .map_err(unavailable)?;
     }
     Ok(())
 }
 
-fn apply<DB, C>(connection: &mut C, migrations: EmbeddedMigrations) -> Result<Vec<String>, LedgerError>
+fn apply<DB, C>(
+    connection: &mut C,
+    migrations: EmbeddedMigrations,
+) -> Result<Vec<String>, LedgerError>
 where
     DB: diesel::backend::Backend,
     C: MigrationHarness<DB>,
 {
-    let applied =
-        connection.run_pending_migrations(migrations).map_err(|error| LedgerError::Unfit(error.to_string()))?;
+    let applied = connection
+        .run_pending_migrations(migrations)
+        .map_err(|error| LedgerError::Unfit(error.to_string()))?;
     Ok(applied.iter().map(ToString::to_string).collect())
 }
 
 fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> Result<(), LedgerError> {
-    let existing: Option<String> =
-        ledger_info::table.select(ledger_info::epoch).get_result(connection).optional().map_err(unavailable)?;
+    let existing: Option<String> = ledger_info::table
+        .select(ledger_info::epoch)
+        .get_result(connection)
+        .optional()
+        .map_err(unavailable)?;
     let epoch = format!("{:016x}", rand::rng().random::<u64>());
     let done = match existing {
         Some(_) if !new_epoch => return Ok(()),
-        Some(_) => diesel::update(ledger_info::table.find(1)).set(ledger_info::epoch.eq(epoch)).execute(connection),
+        Some(_) => diesel::update(ledger_info::table.find(1))
+            .set(ledger_info::epoch.eq(epoch))
+            .execute(connection),
         None => diesel::insert_into(ledger_info::table)
             .values((
                 ledger_info::id.eq(1),
@@ -100,7 +129,9 @@ fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> Result<(), L
             ))
             .execute(connection),
     };
-    done.map(|_| ()).or_else(ignore_duplicate).map_err(unavailable)
+    done.map(|_| ())
+        .or_else(ignore_duplicate)
+        .map_err(unavailable)
 }
 
 fn ignore_duplicate(error: diesel::result::Error) -> QueryResult<()> {

@@ -25,7 +25,10 @@ use super::batch::{Keys, Loaded, Plan, PlannedAccount};
 use super::link::Link;
 use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{Basis, Patience, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows, refused};
+use super::store::{
+    Basis, Patience, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows,
+    refused,
+};
 
 /// The users that somebody else holds, without waiting for any of them.
 const FIND_LOCKED: &str = "WITH free AS MATERIALIZED \
@@ -34,7 +37,8 @@ const FIND_LOCKED: &str = "WITH free AS MATERIALIZED \
 
 /// Rows are looked up by their keys. Left to itself the planner prefers to scan tables that are still short, and keeps such
 /// a plan for long after they have grown.
-pub(super) const BY_INDEX: &str = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;";
+pub(super) const BY_INDEX: &str =
+    "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;";
 
 /// How long a transaction of ours may stand still between two statements, in milliseconds. Deciding takes a few.
 const STANDSTILL_MS: u64 = 1000;
@@ -79,7 +83,9 @@ pub(super) fn connect(url: &str, timeout_ms: u64) -> Result<PgConnection, diesel
     );
     let mut connection = PgConnection::establish(&bounded)?;
     connection
-        .batch_execute(&format!("SET synchronous_commit = on; SET statement_timeout = {timeout_ms};"))
+        .batch_execute(&format!(
+            "SET synchronous_commit = on; SET statement_timeout = {timeout_ms};"
+        ))
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }
@@ -101,13 +107,20 @@ pub(super) fn check_language(connection: &mut PgConnection) -> Result<(), Ledger
 
 /// By the name of a locale, such as `C`, `en_US.UTF-8` or `English_United States.1252`.
 fn is_english(locale: &str) -> bool {
-    let language = locale.split(['_', '.', '@', '-']).next().unwrap_or_default();
+    let language = locale
+        .split(['_', '.', '@', '-'])
+        .next()
+        .unwrap_or_default();
     matches!(language, "" | "C" | "POSIX" | "en" | "English")
 }
 
 impl PostgresStore {
     pub(super) fn new(url: String, options: StoreOptions) -> Self {
-        let StoreOptions { currencies, timeout_ms, lock_timeout_ms } = options;
+        let StoreOptions {
+            currencies,
+            timeout_ms,
+            lock_timeout_ms,
+        } = options;
         let lock_timeout_ms = lock_timeout_ms.min(timeout_ms);
         let link = Link::new(move || {
             let mut connection = connect(&url, timeout_ms)?;
@@ -115,19 +128,31 @@ impl PostgresStore {
                 "{BY_INDEX} SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
                 lock_timeout_ms.div_ceil(2)
             );
-            connection.batch_execute(&bounds).map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            connection
+                .batch_execute(&bounds)
+                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
             Ok(connection)
         });
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
         let (remembered, written) = (HashMap::new(), Vec::new());
-        Self { link, currencies, brief_ms, patience: Patience::Usual, remembered, written }
+        Self {
+            link,
+            currencies,
+            brief_ms,
+            patience: Patience::Usual,
+            remembered,
+            written,
+        }
     }
 
     fn open(&mut self, patience: Patience) -> Result<(), StoreError> {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
         match patience {
             Patience::Usual => self.link.begin(BEGIN)?,
-            Patience::Brief => self.link.begin(&format!("{BEGIN}; SET LOCAL lock_timeout = {}", self.brief_ms))?,
+            Patience::Brief => self.link.begin(&format!(
+                "{BEGIN}; SET LOCAL lock_timeout = {}",
+                self.brief_ms
+            ))?,
         };
         Ok(())
     }
@@ -145,7 +170,9 @@ impl PostgresStore {
         self.open(Patience::Brief)?;
         let query = sql_query(FIND_LOCKED).bind::<Array<BigInt>, _>(users);
         let rows: Vec<LockedRow> = query.load(self.link.transaction()?)?;
-        rows.into_iter().map(|row| user_id(row.user_id).map_err(refused)).collect()
+        rows.into_iter()
+            .map(|row| user_id(row.user_id).map_err(refused))
+            .collect()
     }
 
     /// Those that are remembered, and the others as they are now.
@@ -159,12 +186,21 @@ impl PostgresStore {
                 None => others.push(*user),
             }
         }
-        if others.is_empty() { Ok(()) } else { self.load_accounts(&others, false, loaded) }
+        if others.is_empty() {
+            Ok(())
+        } else {
+            self.load_accounts(&others, false, loaded)
+        }
     }
 
     /// In the order of user ids, as they are given. Without locks the balances may be newer than the versions; what is
     /// written by a version that is over is refused.
-    fn load_accounts(&mut self, ids: &[UserId], locked: bool, loaded: &mut Loaded) -> Result<(), StoreError> {
+    fn load_accounts(
+        &mut self,
+        ids: &[UserId],
+        locked: bool,
+        loaded: &mut Loaded,
+    ) -> Result<(), StoreError> {
         let users: Vec<i64> = ids.iter().map(|user| user.get()).collect();
         let connection = self.link.transaction()?;
         let rows = accounts::table
@@ -172,8 +208,11 @@ impl PostgresStore {
             .order(accounts::user_id)
             .select((accounts::user_id, accounts::version));
         // The sort is below the lock in the plan, so rows are locked in the order of user ids.
-        let versions: Vec<(i64, i64)> =
-            if locked { rows.for_update().load(connection)? } else { rows.load(connection)? };
+        let versions: Vec<(i64, i64)> = if locked {
+            rows.for_update().load(connection)?
+        } else {
+            rows.load(connection)?
+        };
         let rows: Vec<(i64, String, i64)> = balances::table
             .filter(balances::user_id.eq_any(&users))
             .select((balances::user_id, balances::currency, balances::amount))
@@ -184,7 +223,11 @@ impl PostgresStore {
         let mut versions = versions.into_iter().peekable();
         for user in ids {
             let account = match versions.next_if(|(id, _)| *id == user.get()) {
-                Some((_, version)) => Account { exists: true, version, balances: Balances::zero(currencies.count()) },
+                Some((_, version)) => Account {
+                    exists: true,
+                    version,
+                    balances: Balances::zero(currencies.count()),
+                },
                 None => Account::unknown(currencies.count()),
             };
             loaded.accounts.insert(*user, account);
@@ -208,14 +251,24 @@ impl PostgresStore {
         let by_hash: Vec<RecordedRow> = if keys.hashes.is_empty() {
             Vec::new()
         } else {
-            let hashes: Vec<&[u8]> = keys.hashes.iter().map(|hash| hash.as_bytes().as_slice()).collect();
-            entries::table.filter(entries::tx_hash.eq_any(hashes)).select(RecordedRow::as_select()).load(connection)?
+            let hashes: Vec<&[u8]> = keys
+                .hashes
+                .iter()
+                .map(|hash| hash.as_bytes().as_slice())
+                .collect();
+            entries::table
+                .filter(entries::tx_hash.eq_any(hashes))
+                .select(RecordedRow::as_select())
+                .load(connection)?
         };
         let currencies = &self.currencies;
         for row in &by_event {
             // They are in the order of their texts.
             if let Ok(place) = events.binary_search(&row.event_id.as_str()) {
-                loaded.events.insert(keys.events[place].clone(), row.recorded(currencies).map_err(refused)?);
+                loaded.events.insert(
+                    keys.events[place].clone(),
+                    row.recorded(currencies).map_err(refused)?,
+                );
             }
         }
         for row in &by_hash {
@@ -228,18 +281,29 @@ impl PostgresStore {
     }
 
     fn write_rows(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        let Self { link, currencies, .. } = self;
+        let Self {
+            link, currencies, ..
+        } = self;
         let connection = link.transaction()?;
         if !plan.entries.is_empty() {
             let moved: i64 = Write::of(plan, currencies).get_result(connection)?;
-            let expected = plan.accounts.iter().filter(|planned| planned.account.exists).count();
+            let expected = plan
+                .accounts
+                .iter()
+                .filter(|planned| planned.account.exists)
+                .count();
             if usize::try_from(moved) != Ok(expected) {
-                return Err(StoreError::Raced("an account has been moved by somebody else".into()));
+                return Err(StoreError::Raced(
+                    "an account has been moved by somebody else".into(),
+                ));
             }
         }
         for planned in &plan.conflicts {
             let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
-            diesel::insert_into(conflicts::table).values(&row).on_conflict_do_nothing().execute(connection)?;
+            diesel::insert_into(conflicts::table)
+                .values(&row)
+                .on_conflict_do_nothing()
+                .execute(connection)?;
         }
         Ok(())
     }
@@ -261,7 +325,9 @@ impl Store for PostgresStore {
         }
         self.load_keys(keys, &mut loaded)?;
         if loaded.is_torn() {
-            return Err(StoreError::Raced("a user was made by somebody else meanwhile".into()));
+            return Err(StoreError::Raced(
+                "a user was made by somebody else meanwhile".into(),
+            ));
         }
         Ok(loaded)
     }
@@ -269,12 +335,25 @@ impl Store for PostgresStore {
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
         match self.write_rows(plan) {
             Err(StoreError::Locked { reason, .. }) => {
-                return Err(self.locked(plan.accounts.iter().map(|planned| planned.user_id.get()).collect(), reason));
+                return Err(self.locked(
+                    plan.accounts
+                        .iter()
+                        .map(|planned| planned.user_id.get())
+                        .collect(),
+                    reason,
+                ));
             }
             done => done?,
         }
-        let after = |planned: &PlannedAccount| Account { exists: true, ..planned.account.clone() };
-        self.written.extend(plan.accounts.iter().map(|planned| (planned.user_id, after(planned))));
+        let after = |planned: &PlannedAccount| Account {
+            exists: true,
+            ..planned.account.clone()
+        };
+        self.written.extend(
+            plan.accounts
+                .iter()
+                .map(|planned| (planned.user_id, after(planned))),
+        );
         Ok(())
     }
 
@@ -330,19 +409,40 @@ mod tests {
 
     #[test]
     fn only_english_is_understood() {
-        for english in ["C", "POSIX", "C.UTF-8", "en_US.UTF-8", "en-GB", "en", "English_United States.1252", ""] {
+        for english in [
+            "C",
+            "POSIX",
+            "C.UTF-8",
+            "en_US.UTF-8",
+            "en-GB",
+            "en",
+            "English_United States.1252",
+            "",
+        ] {
             assert!(is_english(english), "{english}");
         }
-        for other in ["de_DE.UTF-8", "ru_RU", "fr", "German_Germany.1252", "enm_XX"] {
+        for other in [
+            "de_DE.UTF-8",
+            "ru_RU",
+            "fr",
+            "German_Germany.1252",
+            "enm_XX",
+        ] {
             assert!(!is_english(other), "{other}");
         }
     }
 
     #[test]
     fn another_connection_may_lead_to_another_history() {
-        let options = StoreOptions { currencies: Currencies::default(), timeout_ms: 100, lock_timeout_ms: 100 };
+        let options = StoreOptions {
+            currencies: Currencies::default(),
+            timeout_ms: 100,
+            lock_timeout_ms: 100,
+        };
         let mut store = PostgresStore::new("postgres://127.0.0.1:1/nobody".into(), options);
-        store.remembered.insert(UserId::new(1).expect("an id"), Account::unknown(2));
+        store
+            .remembered
+            .insert(UserId::new(1).expect("an id"), Account::unknown(2));
         assert!(store.reconnect().is_err(), "nobody listens there");
         assert!(store.remembered.is_empty());
     }

@@ -77,7 +77,13 @@ impl Readers {
                     .map_err(|error| LedgerError::Unavailable(error.to_string()))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { jobs, threads: Mutex::new(threads), clock, timeout, counts })
+        Ok(Self {
+            jobs,
+            threads: Mutex::new(threads),
+            clock,
+            timeout,
+            counts,
+        })
     }
 
     /// Queues a read. The future ends in `Unavailable` at the latest when `database.timeout_ms` is over.
@@ -97,7 +103,9 @@ impl Readers {
         });
         let queued = self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => LedgerError::Overloaded,
-            TrySendError::Disconnected(_) => LedgerError::Unavailable("the service is stopping".into()),
+            TrySendError::Disconnected(_) => {
+                LedgerError::Unavailable("the service is stopping".into())
+            }
         });
         let counts = self.counts.clone();
         Box::pin(async move {
@@ -119,10 +127,16 @@ impl Readers {
 
     /// Ends the threads once they have done what they are at; a read that hangs is not waited for.
     pub(super) fn stop(&self) {
-        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads)).unwrap_or_default();
+        let threads = self
+            .threads
+            .lock()
+            .map(|mut threads| std::mem::take(&mut *threads))
+            .unwrap_or_default();
         for _ in &threads {
             // Full: the threads end with the process.
-            let _ = self.jobs.try_send(Box::new(|reader| reader.is_stopping = true));
+            let _ = self
+                .jobs
+                .try_send(Box::new(|reader| reader.is_stopping = true));
         }
         for thread in threads.into_iter().filter(JoinHandle::is_finished) {
             if thread.join().is_err() {

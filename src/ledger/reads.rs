@@ -49,27 +49,41 @@ pub struct HistoryPage {
 
 pub(super) fn ping(connection: &mut AnyConnection) -> Read<()> {
     // A table, not a constant: a file that is gone still answers `SELECT 1`.
-    let _: i64 = ledger_info::table.select(ledger_info::id).get_result(connection)?;
+    let _: i64 = ledger_info::table
+        .select(ledger_info::id)
+        .get_result(connection)?;
     Ok(())
 }
 
 pub(super) fn epoch(connection: &mut AnyConnection) -> Read<String> {
-    Ok(ledger_info::table.select(ledger_info::epoch).get_result(connection)?)
+    Ok(ledger_info::table
+        .select(ledger_info::epoch)
+        .get_result(connection)?)
 }
 
 /// Version and balances that belong together: both statements see one snapshot.
-pub(super) fn account(connection: &mut AnyConnection, user: UserId, currencies: &Currencies) -> Read<Account> {
+pub(super) fn account(
+    connection: &mut AnyConnection,
+    user: UserId,
+    currencies: &Currencies,
+) -> Read<Account> {
     let rows: Vec<(i64, Option<String>, Option<i64>)> = accounts::table
         .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
         .filter(accounts::user_id.eq(user.get()))
-        .select((accounts::version, balances::currency.nullable(), balances::amount.nullable()))
+        .select((
+            accounts::version,
+            balances::currency.nullable(),
+            balances::amount.nullable(),
+        ))
         .load(connection)?;
     let mut account = Account::unknown(currencies.count());
     for (version, code, minor) in rows {
         account.exists = true;
         account.version = version;
         if let (Some(code), Some(minor)) = (code, minor) {
-            account.balances.set(currency(currencies, &code)?, Amount::from_minor(minor));
+            account
+                .balances
+                .set(currency(currencies, &code)?, Amount::from_minor(minor));
         }
     }
     Ok(account)
@@ -111,16 +125,25 @@ pub(super) fn history(
         .limit(page.limit)
         .select(EntryRow::as_select())
         .load(connection)?;
-    Ok(rows.into_iter().map(|row| row.record(currencies)).collect::<Result<_, _>>()?)
+    Ok(rows
+        .into_iter()
+        .map(|row| row.record(currencies))
+        .collect::<Result<_, _>>()?)
 }
 
 pub(super) fn user_exists(connection: &mut AnyConnection, user: UserId) -> Read<bool> {
-    let found: Option<i64> =
-        accounts::table.find(user.get()).select(accounts::user_id).get_result(connection).optional()?;
+    let found: Option<i64> = accounts::table
+        .find(user.get())
+        .select(accounts::user_id)
+        .get_result(connection)
+        .optional()?;
     Ok(found.is_some())
 }
 
-pub(super) fn user_of_telegram(connection: &mut AnyConnection, telegram_id: TelegramId) -> Read<Option<UserId>> {
+pub(super) fn user_of_telegram(
+    connection: &mut AnyConnection,
+    telegram_id: TelegramId,
+) -> Read<Option<UserId>> {
     let found: Option<i64> = accounts::table
         .filter(accounts::telegram_id.eq(telegram_id.get()))
         .select(accounts::user_id)
@@ -154,8 +177,9 @@ pub(super) fn latest_conflicts(
                 .select(EntryRow::as_select())
                 .get_result(connection)
                 .optional()?;
-            let second = serde_json::value::RawValue::from_string(second)
-                .map_err(|_| LedgerError::Unfit(format!("the conflict of {event_id} is no JSON")))?;
+            let second = serde_json::value::RawValue::from_string(second).map_err(|_| {
+                LedgerError::Unfit(format!("the conflict of {event_id} is no JSON"))
+            })?;
             Ok(ConflictRecord {
                 event_id,
                 first: first.map(|row| row.record(currencies)).transpose()?,
@@ -180,12 +204,25 @@ pub struct AdminRecord {
 }
 
 /// The latest rows, newest first.
-pub(super) fn latest_actions(connection: &mut AnyConnection, limit: i64) -> Result<Vec<AdminRecord>, ReadError> {
+pub(super) fn latest_actions(
+    connection: &mut AnyConnection,
+    limit: i64,
+) -> Result<Vec<AdminRecord>, ReadError> {
     let rows: Vec<(i64, String, String, i64)> = admin_log::table
         .order(admin_log::id.desc())
         .limit(limit)
-        .select((admin_log::at_us, admin_log::admin, admin_log::action, admin_log::user_id))
+        .select((
+            admin_log::at_us,
+            admin_log::admin,
+            admin_log::action,
+            admin_log::user_id,
+        ))
         .load(connection)?;
-    let shown = |(at_us, admin, action, user_id)| AdminRecord { at: clock::rfc3339(at_us), admin, action, user_id };
+    let shown = |(at_us, admin, action, user_id)| AdminRecord {
+        at: clock::rfc3339(at_us),
+        admin,
+        action,
+        user_id,
+    };
     Ok(rows.into_iter().map(shown).collect())
 }

@@ -6,7 +6,9 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::clock;
-use crate::domain::{Amount, Currencies, CurrencyId, Details, Kind, NewEntry, Recorded, TxHash, UserId};
+use crate::domain::{
+    Amount, Currencies, CurrencyId, Details, Kind, NewEntry, Recorded, TxHash, UserId,
+};
 
 use super::LedgerError;
 use super::batch::{PlannedConflict, PlannedEntry};
@@ -62,8 +64,16 @@ pub(super) struct NewEntryRow<'a> {
 }
 
 impl<'a> NewEntryRow<'a> {
-    pub(super) fn new(planned: &PlannedEntry<'a>, committed_at_us: i64, currencies: &'a Currencies) -> Self {
-        let PlannedEntry { entry, version, balances } = planned;
+    pub(super) fn new(
+        planned: &PlannedEntry<'a>,
+        committed_at_us: i64,
+        currencies: &'a Currencies,
+    ) -> Self {
+        let PlannedEntry {
+            entry,
+            version,
+            balances,
+        } = planned;
         let details = entry.details.as_deref();
         Self {
             user_id: entry.user_id.get(),
@@ -76,7 +86,9 @@ impl<'a> NewEntryRow<'a> {
             event_id: entry.event_id.as_str(),
             tx_hash: entry.key_hash().map(|hash| hash.as_bytes().to_vec()),
             tx_lt: details.and_then(|d| d.tx_lt.as_deref()),
-            tx_account: details.and_then(|d| d.tx_account).map(|account| account.to_string()),
+            tx_account: details
+                .and_then(|d| d.tx_account)
+                .map(|account| account.to_string()),
             reason: details.and_then(|d| d.reason.as_deref()),
             metadata: details.and_then(|d| d.metadata.as_deref()),
             occurred_at_us: details.and_then(|d| d.occurred_at_us),
@@ -98,7 +110,11 @@ pub(super) struct NewConflictRow<'a> {
 }
 
 impl<'a> NewConflictRow<'a> {
-    pub(super) fn new(planned: &PlannedConflict<'a>, seen_at_us: i64, currencies: &Currencies) -> Self {
+    pub(super) fn new(
+        planned: &PlannedConflict<'a>,
+        seen_at_us: i64,
+        currencies: &Currencies,
+    ) -> Self {
         let second = refused_body(planned.second, currencies);
         Self {
             event_id: planned.second.event_id.as_str(),
@@ -179,7 +195,9 @@ pub(super) struct EntryRow {
 
 impl EntryRow {
     pub(super) fn record(self, currencies: &Currencies) -> Result<EntryRecord, LedgerError> {
-        let decimals = currencies.get(currency(currencies, &self.currency)?).decimals;
+        let decimals = currencies
+            .get(currency(currencies, &self.currency)?)
+            .decimals;
         let shown = |minor: i64| Amount::from_minor(minor).display(decimals).to_string();
         Ok(EntryRecord {
             amount: shown(self.amount),
@@ -192,7 +210,9 @@ impl EntryRow {
             source: self.source,
             reason: self.reason,
             occurred_at: self.occurred_at_us.map(clock::rfc3339),
-            metadata: self.metadata.and_then(|json| RawValue::from_string(json).ok()),
+            metadata: self
+                .metadata
+                .and_then(|json| RawValue::from_string(json).ok()),
             tx_hash: self.tx_hash.map(hex::encode),
             lt: self.tx_lt,
             account: self.tx_account,
@@ -216,8 +236,13 @@ pub struct ConflictRecord {
 
 fn refused_body(entry: &NewEntry, currencies: &Currencies) -> String {
     let currency = currencies.get(entry.currency);
-    let Details { reason, occurred_at_us, metadata, tx_lt, tx_account } =
-        entry.details.as_deref().cloned().unwrap_or_default();
+    let Details {
+        reason,
+        occurred_at_us,
+        metadata,
+        tx_lt,
+        tx_account,
+    } = entry.details.as_deref().cloned().unwrap_or_default();
     let record = EntryRecord {
         event_id: entry.event_id.to_string(),
         user_id: entry.user_id.get(),
@@ -247,7 +272,9 @@ pub(super) fn kind(name: &str) -> Result<Kind, LedgerError> {
 }
 
 pub(super) fn currency(currencies: &Currencies, code: &str) -> Result<CurrencyId, LedgerError> {
-    currencies
-        .find(code)
-        .ok_or_else(|| LedgerError::Unfit(format!("there is a currency {code:?} that [currencies] does not have")))
+    currencies.find(code).ok_or_else(|| {
+        LedgerError::Unfit(format!(
+            "there is a currency {code:?} that [currencies] does not have"
+        ))
+    })
 }

@@ -20,8 +20,8 @@ use super::sqlite::SqliteStore;
 use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, audit, connection,
-    migrations, postgres, reads,
+    AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,
+    audit, connection, migrations, postgres, reads,
 };
 
 /// How a ledger is opened.
@@ -67,7 +67,13 @@ impl SqlLedger {
     /// # Errors
     /// [`LedgerError`] when the database does not answer, or does not fit these settings.
     pub fn open(options: Options) -> Result<(Self, mpsc::Receiver<Orphan>), LedgerError> {
-        let Options { url, timeout_ms, currencies, clock, .. } = &options;
+        let Options {
+            url,
+            timeout_ms,
+            currencies,
+            clock,
+            ..
+        } = &options;
         if options.migrate_on_start {
             for name in migrations::migrate(url, false)? {
                 log::info!("migration applied: {name}");
@@ -75,8 +81,8 @@ impl SqlLedger {
         } else {
             migrations::check_applied(url, *timeout_ms)?;
         }
-        let mut connection =
-            connection::connect(url, *timeout_ms).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        let mut connection = connection::connect(url, *timeout_ms)
+            .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         if let AnyConnection::Postgres(connection) = &mut connection {
             postgres::check_language(connection)?;
         }
@@ -86,18 +92,54 @@ impl SqlLedger {
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
         let answers = Answers::new(orphans);
         let (rules, told) = (options.rules, answers.clone());
-        let writer_options = WriterOptions { clock: *clock, rules, counts: counts.clone(), answers: told };
+        let writer_options = WriterOptions {
+            clock: *clock,
+            rules,
+            counts: counts.clone(),
+            answers: told,
+        };
         let writers = (0..options.writers)
-            .map(|index| Writer::start(format!("ledger-writer-{index}"), options.store(), writer_options.clone()))
+            .map(|index| {
+                Writer::start(
+                    format!("ledger-writer-{index}"),
+                    options.store(),
+                    writer_options.clone(),
+                )
+            })
             .collect::<Result<_, _>>()
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        let manager = Manager { url: url.clone(), timeout_ms: *timeout_ms };
-        let readers = Readers::start("ledger-reader", manager, options.pool_size, *clock, counts.clone())?;
+        let manager = Manager {
+            url: url.clone(),
+            timeout_ms: *timeout_ms,
+        };
+        let readers = Readers::start(
+            "ledger-reader",
+            manager,
+            options.pool_size,
+            *clock,
+            counts.clone(),
+        )?;
         // A connection of its own, made with the first check: nobody waits for a place behind it.
-        let manager = Manager { url: url.clone(), timeout_ms: AUDIT_TIMEOUT_MS };
+        let manager = Manager {
+            url: url.clone(),
+            timeout_ms: AUDIT_TIMEOUT_MS,
+        };
         let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts)?;
-        let Options { currencies, clock, .. } = options;
-        Ok((Self { writers, readers, auditor, answers, currencies, epoch, clock }, unheard))
+        let Options {
+            currencies, clock, ..
+        } = options;
+        Ok((
+            Self {
+                writers,
+                readers,
+                auditor,
+                answers,
+                currencies,
+                epoch,
+                clock,
+            },
+            unheard,
+        ))
     }
 
     /// The epoch: versions are comparable only within one.
@@ -113,34 +155,40 @@ impl SqlLedger {
     /// All balances as they were after a user's `version`-th entry.
     pub fn balances_at(&self, user: UserId, version: i64) -> Pending<Balances> {
         let currencies = self.currencies.clone();
-        self.readers.read(move |connection| reads::balances_at(connection, user, version, &currencies))
+        self.readers
+            .read(move |connection| reads::balances_at(connection, user, version, &currencies))
     }
 
     /// A page of a user's entries, newest first.
     pub fn history(&self, user: UserId, page: HistoryPage) -> Pending<Vec<EntryRecord>> {
         let currencies = self.currencies.clone();
-        self.readers.read(move |connection| reads::history(connection, user, page, &currencies))
+        self.readers
+            .read(move |connection| reads::history(connection, user, page, &currencies))
     }
 
     /// Whether there is such a user.
     pub fn user_exists(&self, user: UserId) -> Pending<bool> {
-        self.readers.read(move |connection| reads::user_exists(connection, user))
+        self.readers
+            .read(move |connection| reads::user_exists(connection, user))
     }
 
     /// The latest refused entries, newest first.
     pub fn latest_conflicts(&self, limit: i64) -> Pending<Vec<ConflictRecord>> {
         let currencies = self.currencies.clone();
-        self.readers.read(move |connection| reads::latest_conflicts(connection, limit, &currencies))
+        self.readers
+            .read(move |connection| reads::latest_conflicts(connection, limit, &currencies))
     }
 
     /// The next user behind this id, for [`SqlLedger::audit_user`].
     pub fn next_user(&self, after: i64) -> Pending<Option<i64>> {
-        self.auditor.read(move |connection| audit::next_user(connection, after))
+        self.auditor
+            .read(move |connection| audit::next_user(connection, after))
     }
 
     /// Checks every invariant of one user, and what was in memory before this call, in one snapshot.
     pub fn audit_user(&self, user: i64, cached: Option<CachedBalance>) -> Pending<UserAudit> {
-        self.auditor.read(move |connection| audit::user(connection, user, cached.as_ref()))
+        self.auditor
+            .read(move |connection| audit::user(connection, user, cached.as_ref()))
     }
 
     /// The unique indexes that are not there any more.
@@ -149,8 +197,16 @@ impl SqlLedger {
     }
 
     /// Makes a user or links a Telegram id to it; durable when it answers.
-    pub fn put_user(&self, user_id: UserId, telegram_id: Option<TelegramId>) -> Pending<PutUserOutcome> {
-        let user = PutUser { user_id, telegram_id, now_us: self.clock.now_us() };
+    pub fn put_user(
+        &self,
+        user_id: UserId,
+        telegram_id: Option<TelegramId>,
+    ) -> Pending<PutUserOutcome> {
+        let user = PutUser {
+            user_id,
+            telegram_id,
+            now_us: self.clock.now_us(),
+        };
         self.by_writer(user_id, |reply| Order::PutUser(user, reply))
     }
 
@@ -161,7 +217,8 @@ impl SqlLedger {
 
     /// The latest orders of administrators, newest first.
     pub fn latest_actions(&self, limit: i64) -> Pending<Vec<AdminRecord>> {
-        self.readers.read(move |connection| reads::latest_actions(connection, limit))
+        self.readers
+            .read(move |connection| reads::latest_actions(connection, limit))
     }
 
     fn by_writer<T: Send + 'static>(
@@ -206,7 +263,11 @@ impl SqlLedger {
 impl Options {
     fn store(&self) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
-        let options = StoreOptions { currencies: self.currencies.clone(), timeout_ms, lock_timeout_ms };
+        let options = StoreOptions {
+            currencies: self.currencies.clone(),
+            timeout_ms,
+            lock_timeout_ms,
+        };
         match &self.url {
             DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), options)),
             DatabaseUrl::Postgres(url) => Box::new(PostgresStore::new(url.clone(), options)),
@@ -220,7 +281,10 @@ impl Ledger for SqlLedger {
         match posting.entries.first().map(|entry| entry.user_id) {
             Some(user) => self.writer_of(user).send(Command::Post(posting)),
             None => {
-                let done = super::Posted { entries: Vec::new(), outcomes: Vec::new() };
+                let done = super::Posted {
+                    entries: Vec::new(),
+                    outcomes: Vec::new(),
+                };
                 // Whoever posts nothing need not wait for it.
                 let _ = posting.reply.send(done);
             }
@@ -229,11 +293,13 @@ impl Ledger for SqlLedger {
 
     fn account(&self, user: UserId) -> Pending<Account> {
         let currencies = self.currencies.clone();
-        self.readers.read(move |connection| reads::account(connection, user, &currencies))
+        self.readers
+            .read(move |connection| reads::account(connection, user, &currencies))
     }
 
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>> {
-        self.readers.read(move |connection| reads::user_of_telegram(connection, telegram_id))
+        self.readers
+            .read(move |connection| reads::user_of_telegram(connection, telegram_id))
     }
 
     fn ping(&self) -> Pending<()> {

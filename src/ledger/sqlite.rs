@@ -23,7 +23,8 @@ use super::link::Link;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{
-    Basis, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, bulk_beside, put_user_rows, refused,
+    Basis, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, bulk_beside, put_user_rows,
+    refused,
 };
 
 /// The pages of a new file; a file that is there keeps its own. Most pages of a commit are those where its random event ids
@@ -42,8 +43,13 @@ pub(super) struct SqliteStore {
 }
 
 /// Opens the file with the settings every connection of ours has.
-pub(super) fn connect(path: &Path, timeout_ms: u64) -> Result<SqliteConnection, diesel::ConnectionError> {
-    let text = path.to_str().ok_or_else(|| diesel::ConnectionError::InvalidConnectionUrl("not UTF-8".into()))?;
+pub(super) fn connect(
+    path: &Path,
+    timeout_ms: u64,
+) -> Result<SqliteConnection, diesel::ConnectionError> {
+    let text = path
+        .to_str()
+        .ok_or_else(|| diesel::ConnectionError::InvalidConnectionUrl("not UTF-8".into()))?;
     let mut connection = SqliteConnection::establish(text)?;
     connection
         .batch_execute(&format!(
@@ -57,7 +63,8 @@ pub(super) fn connect(path: &Path, timeout_ms: u64) -> Result<SqliteConnection, 
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
         let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
-        let link = Link::new(move || connect(&path, options.lock_timeout_ms.min(options.timeout_ms)));
+        let link =
+            Link::new(move || connect(&path, options.lock_timeout_ms.min(options.timeout_ms)));
         Self {
             link,
             currencies: options.currencies,
@@ -77,13 +84,26 @@ fn load_account(
     let rows: Vec<(i64, Option<String>, Option<i64>)> = accounts::table
         .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
         .filter(accounts::user_id.eq(user.get()))
-        .select((accounts::version, balances::currency.nullable(), balances::amount.nullable()))
+        .select((
+            accounts::version,
+            balances::currency.nullable(),
+            balances::amount.nullable(),
+        ))
         .load(connection)?;
-    let Some((version, ..)) = rows.first() else { return Ok(Account::unknown(currencies.count())) };
-    let mut account = Account { exists: true, version: *version, balances: Balances::zero(currencies.count()) };
+    let Some((version, ..)) = rows.first() else {
+        return Ok(Account::unknown(currencies.count()));
+    };
+    let mut account = Account {
+        exists: true,
+        version: *version,
+        balances: Balances::zero(currencies.count()),
+    };
     for (_, code, minor) in &rows {
         if let (Some(code), Some(minor)) = (code, minor) {
-            account.balances.set(currency(currencies, code).map_err(refused)?, Amount::from_minor(*minor));
+            account.balances.set(
+                currency(currencies, code).map_err(refused)?,
+                Amount::from_minor(*minor),
+            );
         }
     }
     Ok(account)
@@ -99,7 +119,8 @@ fn find_event(
         .select(RecordedRow::as_select())
         .get_result(connection)
         .optional()?;
-    row.map(|row| row.recorded(currencies).map_err(refused)).transpose()
+    row.map(|row| row.recorded(currencies).map_err(refused))
+        .transpose()
 }
 
 fn find_hash(
@@ -112,17 +133,25 @@ fn find_hash(
         .select(RecordedRow::as_select())
         .get_result(connection)
         .optional()?;
-    row.map(|row| row.recorded(currencies).map_err(refused)).transpose()
+    row.map(|row| row.recorded(currencies).map_err(refused))
+        .transpose()
 }
 
 impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
-        let Self { link, currencies, checkpoints, .. } = self;
+        let Self {
+            link,
+            currencies,
+            checkpoints,
+            ..
+        } = self;
         checkpoints.take_turn(link.connection()?);
         let connection = link.begin("BEGIN IMMEDIATE")?;
         let mut loaded = Loaded::default();
         for user in &keys.users {
-            loaded.accounts.insert(*user, load_account(connection, *user, currencies)?);
+            loaded
+                .accounts
+                .insert(*user, load_account(connection, *user, currencies)?);
         }
         if basis == Basis::Expected {
             return Ok(loaded);
@@ -141,23 +170,38 @@ impl Store for SqliteStore {
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        let Self { link, currencies, .. } = self;
+        let Self {
+            link, currencies, ..
+        } = self;
         self.entries = plan.entries.len();
         let connection = link.transaction()?;
         for planned in &plan.entries {
             let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
-            diesel::insert_into(entries::table).values(&row).execute(connection)?;
+            diesel::insert_into(entries::table)
+                .values(&row)
+                .execute(connection)?;
         }
-        for PlannedAccount { user_id, account, .. } in &plan.accounts {
+        for PlannedAccount {
+            user_id, account, ..
+        } in &plan.accounts
+        {
             write_account(connection, *user_id, account, plan.committed_at_us)?;
         }
         for (user, currency, amount) in &plan.balances {
             let currency = &currencies.get(*currency).code;
-            SetBalance { user_id: user.get(), currency, amount: amount.minor() }.execute(connection)?;
+            SetBalance {
+                user_id: user.get(),
+                currency,
+                amount: amount.minor(),
+            }
+            .execute(connection)?;
         }
         for planned in &plan.conflicts {
             let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
-            diesel::insert_into(conflicts::table).values(&row).on_conflict_do_nothing().execute(connection)?;
+            diesel::insert_into(conflicts::table)
+                .values(&row)
+                .on_conflict_do_nothing()
+                .execute(connection)?;
         }
         Ok(())
     }
@@ -165,7 +209,10 @@ impl Store for SqliteStore {
     fn commit(&mut self) -> Result<(), StoreError> {
         let begun_us = self.clock.monotonic_us();
         self.link.commit()?;
-        self.commit_times.add(self.entries, self.clock.monotonic_us().saturating_sub(begun_us));
+        self.commit_times.add(
+            self.entries,
+            self.clock.monotonic_us().saturating_sub(begun_us),
+        );
         self.checkpoints.committed();
         Ok(())
     }
@@ -204,7 +251,12 @@ fn write_account(
     now_us: i64,
 ) -> Result<(), StoreError> {
     if account.exists {
-        SetVersion { user_id: user.get(), version: account.version, now_us }.execute(connection)?;
+        SetVersion {
+            user_id: user.get(),
+            version: account.version,
+            now_us,
+        }
+        .execute(connection)?;
     } else {
         diesel::insert_into(accounts::table)
             .values((
@@ -227,15 +279,22 @@ mod tests {
 
     fn page_bytes(path: &Path) -> i64 {
         let mut connection = connect(path, 1000).expect("a file");
-        connection.batch_execute("CREATE TABLE IF NOT EXISTS t (i INTEGER);").expect("written");
-        let pages = diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT page_size FROM pragma_page_size");
+        connection
+            .batch_execute("CREATE TABLE IF NOT EXISTS t (i INTEGER);")
+            .expect("written");
+        let pages =
+            diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT page_size FROM pragma_page_size");
         pages.get_result(&mut connection).expect("told")
     }
 
     #[test]
     fn batches_stand_back_while_a_long_log_comes_to_its_end() {
         let dir = tempfile::tempdir().expect("a directory");
-        let options = StoreOptions { currencies: Currencies::default(), timeout_ms: 1000, lock_timeout_ms: 1000 };
+        let options = StoreOptions {
+            currencies: Currencies::default(),
+            timeout_ms: 1000,
+            lock_timeout_ms: 1000,
+        };
         let mut store = SqliteStore::new(dir.path().join("ledger.db"), options);
         let wish = store.checkpoints.wish.clone();
         let keys = Keys::of(&[]);
@@ -243,17 +302,29 @@ mod tests {
         wish.little.store(true, Ordering::Relaxed);
         store.begin(&keys, Basis::Expected).expect("begun");
         store.rollback();
-        assert_eq!(store.bulk_beside(0), BULK_BESIDE_SINGLES.0, "the log is not at its end yet");
+        assert_eq!(
+            store.bulk_beside(0),
+            BULK_BESIDE_SINGLES.0,
+            "the log is not at its end yet"
+        );
         wish.turn.store(true, Ordering::Relaxed);
         store.begin(&keys, Basis::Expected).expect("begun");
         store.rollback();
-        assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES.1, "the writer has done the rest");
+        assert_eq!(
+            store.bulk_beside(0),
+            BULK_BEFORE_SINGLES.1,
+            "the writer has done the rest"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_commits_take_no_time_few_entries_go_before_a_single_one() {
         let dir = tempfile::tempdir().expect("a directory");
-        let options = StoreOptions { currencies: Currencies::default(), timeout_ms: 1000, lock_timeout_ms: 1000 };
+        let options = StoreOptions {
+            currencies: Currencies::default(),
+            timeout_ms: 1000,
+            lock_timeout_ms: 1000,
+        };
         let mut store = SqliteStore::new(dir.path().join("ledger.db"), options);
         store.clock = Clock::virtual_from(0);
         for _ in 0..200 {
@@ -267,10 +338,16 @@ mod tests {
     #[test]
     fn a_new_file_has_short_pages_and_one_that_is_there_keeps_its_own() {
         let dir = tempfile::tempdir().expect("a directory");
-        assert_eq!(page_bytes(&dir.path().join("new.db")), i64::from(PAGE_BYTES));
+        assert_eq!(
+            page_bytes(&dir.path().join("new.db")),
+            i64::from(PAGE_BYTES)
+        );
         let path = dir.path().join("older.db");
-        let mut older = SqliteConnection::establish(path.to_str().expect("UTF-8")).expect("a new file");
-        older.batch_execute("PRAGMA page_size = 4096; CREATE TABLE older (i INTEGER);").expect("written");
+        let mut older =
+            SqliteConnection::establish(path.to_str().expect("UTF-8")).expect("a new file");
+        older
+            .batch_execute("PRAGMA page_size = 4096; CREATE TABLE older (i INTEGER);")
+            .expect("written");
         drop(older);
         assert_eq!(page_bytes(&path), 4096);
     }

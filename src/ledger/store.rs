@@ -177,17 +177,26 @@ impl From<DieselError> for StoreError {
         let message = error.to_string();
         let says = |fragments: &[&str]| fragments.iter().any(|fragment| message.contains(fragment));
         match &error {
-            DieselError::DatabaseError(kind, _) => match kind {
-                DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::SerializationFailure => Self::Raced(message),
-                DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection => Self::Lost(message),
-                DatabaseErrorKind::ReadOnlyTransaction => Self::Busy(message),
-                _ if says(&["deadlock"]) => Self::Raced(message),
-                _ if says(&["lock timeout"]) => Self::Locked { users: Vec::new(), reason: message },
-                _ if says(&LOST) => Self::Lost(message),
-                _ if says(&BUSY) => Self::Busy(message),
-                _ => Self::Refused(message),
-            },
-            DieselError::BrokenTransactionManager | DieselError::AlreadyInTransaction => Self::Lost(message),
+            DieselError::DatabaseError(kind, _) => {
+                match kind {
+                    DatabaseErrorKind::UniqueViolation
+                    | DatabaseErrorKind::SerializationFailure => Self::Raced(message),
+                    DatabaseErrorKind::UnableToSendCommand
+                    | DatabaseErrorKind::ClosedConnection => Self::Lost(message),
+                    DatabaseErrorKind::ReadOnlyTransaction => Self::Busy(message),
+                    _ if says(&["deadlock"]) => Self::Raced(message),
+                    _ if says(&["lock timeout"]) => Self::Locked {
+                        users: Vec::new(),
+                        reason: message,
+                    },
+                    _ if says(&LOST) => Self::Lost(message),
+                    _ if says(&BUSY) => Self::Busy(message),
+                    _ => Self::Refused(message),
+                }
+            }
+            DieselError::BrokenTransactionManager | DieselError::AlreadyInTransaction => {
+                Self::Lost(message)
+            }
             _ => Self::Refused(message),
         }
     }
@@ -208,7 +217,11 @@ pub(super) fn refused(error: super::LedgerError) -> StoreError {
 macro_rules! put_user_rows {
     ($connection:expr, $user:expr) => {{
         use crate::ledger::schema::accounts::dsl as a;
-        let PutUser { user_id, telegram_id, now_us } = $user;
+        let PutUser {
+            user_id,
+            telegram_id,
+            now_us,
+        } = $user;
         let owner: Option<i64> = match telegram_id {
             Some(wanted) => a::accounts
                 .filter(a::telegram_id.eq(wanted.get()))
@@ -234,7 +247,10 @@ macro_rules! put_user_rows {
                 .set((a::telegram_id.eq(wanted.get()), a::updated_at_us.eq(now_us)))
                 .execute($connection)?;
         }
-        let telegram_id = a::accounts.find(user_id.get()).select(a::telegram_id).get_result($connection)?;
+        let telegram_id = a::accounts
+            .find(user_id.get())
+            .select(a::telegram_id)
+            .get_result($connection)?;
         Ok(PutUserOutcome::Stored { telegram_id })
     }};
 }
@@ -257,25 +273,68 @@ mod tests {
 
     #[test]
     fn errors_are_sorted_by_what_helps() {
-        let database =
-            |kind, message: &str| StoreError::from(DieselError::DatabaseError(kind, Box::new(message.to_owned())));
+        let database = |kind, message: &str| {
+            StoreError::from(DieselError::DatabaseError(
+                kind,
+                Box::new(message.to_owned()),
+            ))
+        };
         use DatabaseErrorKind as Kind;
         for (error, expected) in [
             (database(Kind::UniqueViolation, "entries_event_id"), "raced"),
-            (database(Kind::SerializationFailure, "could not serialize"), "raced"),
+            (
+                database(Kind::SerializationFailure, "could not serialize"),
+                "raced",
+            ),
             (database(Kind::Unknown, "deadlock detected"), "raced"),
-            (database(Kind::Unknown, "canceling statement due to lock timeout"), "locked"),
+            (
+                database(Kind::Unknown, "canceling statement due to lock timeout"),
+                "locked",
+            ),
             (database(Kind::Unknown, "database is locked"), "busy"),
             (database(Kind::Unknown, "database or disk is full"), "busy"),
-            (database(Kind::Unknown, "canceling statement due to statement timeout"), "busy"),
-            (database(Kind::Unknown, "canceling statement due to user request"), "busy"),
-            (database(Kind::Unknown, "could not open file \"base/5/1\": Too many open files"), "busy"),
-            (database(Kind::ReadOnlyTransaction, "cannot execute INSERT in a read-only transaction"), "busy"),
-            (database(Kind::Unknown, "terminating connection due to administrator command"), "lost"),
-            (database(Kind::UnableToSendCommand, "no connection to the server"), "lost"),
+            (
+                database(
+                    Kind::Unknown,
+                    "canceling statement due to statement timeout",
+                ),
+                "busy",
+            ),
+            (
+                database(Kind::Unknown, "canceling statement due to user request"),
+                "busy",
+            ),
+            (
+                database(
+                    Kind::Unknown,
+                    "could not open file \"base/5/1\": Too many open files",
+                ),
+                "busy",
+            ),
+            (
+                database(
+                    Kind::ReadOnlyTransaction,
+                    "cannot execute INSERT in a read-only transaction",
+                ),
+                "busy",
+            ),
+            (
+                database(
+                    Kind::Unknown,
+                    "terminating connection due to administrator command",
+                ),
+                "lost",
+            ),
+            (
+                database(Kind::UnableToSendCommand, "no connection to the server"),
+                "lost",
+            ),
             (database(Kind::ClosedConnection, "gone"), "lost"),
             (DieselError::BrokenTransactionManager.into(), "lost"),
-            (diesel::ConnectionError::BadConnection("refused".into()).into(), "lost"),
+            (
+                diesel::ConnectionError::BadConnection("refused".into()).into(),
+                "lost",
+            ),
             (database(Kind::CheckViolation, "amount >= 0"), "refused"),
             (database(Kind::Unknown, "poisoned by a trigger"), "refused"),
             (DieselError::NotFound.into(), "refused"),

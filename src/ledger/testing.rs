@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use crate::domain::{Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Source, TelegramId, UserId};
+use crate::domain::{
+    Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Source, TelegramId, UserId,
+};
 
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
@@ -58,7 +60,11 @@ pub(super) fn entry(user: i64, event: &str, minor: i64) -> NewEntry {
     NewEntry {
         event_id: EventId::parse(event).expect("event id"),
         user_id: UserId::new(user).expect("user id"),
-        kind: if minor > 0 { Kind::Reward } else { Kind::Withdrawal },
+        kind: if minor > 0 {
+            Kind::Reward
+        } else {
+            Kind::Withdrawal
+        },
         currency: Currencies::default().find("UNI").expect("a default"),
         amount: Amount::from_minor(minor),
         source: Source::from(Kind::Reward),
@@ -70,12 +76,24 @@ pub(super) fn entry(user: i64, event: &str, minor: i64) -> NewEntry {
 impl Tables {
     fn carry_out(&mut self, transaction: OpenTransaction) {
         self.commits += 1;
-        self.log.push(transaction.entries.iter().map(|(event, _)| event.to_string()).collect());
+        self.log.push(
+            transaction
+                .entries
+                .iter()
+                .map(|(event, _)| event.to_string())
+                .collect(),
+        );
         for (event, recorded) in transaction.entries {
             if let Some(hash) = recorded.tx_hash {
-                assert!(self.loaded.hashes.insert(hash, recorded).is_none(), "a hash was written twice");
+                assert!(
+                    self.loaded.hashes.insert(hash, recorded).is_none(),
+                    "a hash was written twice"
+                );
             }
-            assert!(self.loaded.events.insert(event, recorded).is_none(), "an event was written twice");
+            assert!(
+                self.loaded.events.insert(event, recorded).is_none(),
+                "an event was written twice"
+            );
         }
         self.loaded.accounts.extend(transaction.accounts);
     }
@@ -84,7 +102,10 @@ impl Tables {
 impl MemoryStore {
     fn fails_with(&self, faults: &[Fault]) -> Option<Fault> {
         let mut tables = self.tables.lock().expect("not poisoned");
-        let is_next = tables.faults.front().is_some_and(|fault| faults.contains(fault));
+        let is_next = tables
+            .faults
+            .front()
+            .is_some_and(|fault| faults.contains(fault));
         is_next.then(|| tables.faults.pop_front()).flatten()
     }
 }
@@ -100,7 +121,12 @@ impl Store for MemoryStore {
         tables.bases.push(basis);
         let mut loaded = Loaded::default();
         for user in &keys.users {
-            let account = tables.loaded.accounts.get(user).cloned().unwrap_or_else(|| Account::unknown(2));
+            let account = tables
+                .loaded
+                .accounts
+                .get(user)
+                .cloned()
+                .unwrap_or_else(|| Account::unknown(2));
             loaded.accounts.insert(*user, account);
         }
         if basis == Basis::Expected {
@@ -130,12 +156,18 @@ impl Store for MemoryStore {
             tables.carry_out(earlier);
             return Err(StoreError::Raced("a unique key, waited for".into()));
         }
-        if plan.entries.iter().any(|planned| Some(&planned.entry.event_id) == tables.poisoned.as_ref()) {
+        if plan
+            .entries
+            .iter()
+            .any(|planned| Some(&planned.entry.event_id) == tables.poisoned.as_ref())
+        {
             return Err(StoreError::Refused("poisoned".into()));
         }
         let is_known = |entry: &NewEntry| {
             tables.loaded.events.contains_key(&entry.event_id)
-                || entry.key_hash().is_some_and(|hash| tables.loaded.hashes.contains_key(&hash))
+                || entry
+                    .key_hash()
+                    .is_some_and(|hash| tables.loaded.hashes.contains_key(&hash))
         };
         if plan.entries.iter().any(|planned| is_known(planned.entry)) {
             return Err(StoreError::Raced("a unique key".into()));
@@ -150,13 +182,28 @@ impl Store for MemoryStore {
                 (entry.event_id.clone(), recorded)
             })
             .collect();
-        open.accounts =
-            plan.accounts.iter().map(|of| (of.user_id, Account { exists: true, ..of.account.clone() })).collect();
+        open.accounts = plan
+            .accounts
+            .iter()
+            .map(|of| {
+                (
+                    of.user_id,
+                    Account {
+                        exists: true,
+                        ..of.account.clone()
+                    },
+                )
+            })
+            .collect();
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        let planned = [Fault::LostBeforeCommit, Fault::LostAfterCommit, Fault::LostWhileCommitting];
+        let planned = [
+            Fault::LostBeforeCommit,
+            Fault::LostAfterCommit,
+            Fault::LostWhileCommitting,
+        ];
         let fault = self.fails_with(&planned);
         let open = self.open.take().expect("a transaction is open");
         let mut tables = self.tables.lock().expect("not poisoned");
@@ -165,7 +212,11 @@ impl Store for MemoryStore {
             Some(Fault::LostWhileCommitting) => tables.on_its_way = Some(open),
             _ => tables.carry_out(open),
         }
-        if fault.is_some() { Err(StoreError::Lost("planned".into())) } else { Ok(()) }
+        if fault.is_some() {
+            Err(StoreError::Lost("planned".into()))
+        } else {
+            Ok(())
+        }
     }
 
     fn rollback(&mut self) {
@@ -173,8 +224,14 @@ impl Store for MemoryStore {
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
-        self.tables.lock().expect("not poisoned").log.push(vec!["user".into()]);
-        Ok(PutUserOutcome::Stored { telegram_id: user.telegram_id.map(TelegramId::get) })
+        self.tables
+            .lock()
+            .expect("not poisoned")
+            .log
+            .push(vec!["user".into()]);
+        Ok(PutUserOutcome::Stored {
+            telegram_id: user.telegram_id.map(TelegramId::get),
+        })
     }
 
     fn log_action(&mut self, _: &AdminAction) -> Result<(), StoreError> {

@@ -75,7 +75,11 @@ impl Writer {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(name: String, store: Box<dyn Store>, options: WriterOptions) -> std::io::Result<Self> {
+    pub fn start(
+        name: String,
+        store: Box<dyn Store>,
+        options: WriterOptions,
+    ) -> std::io::Result<Self> {
         // Unbounded on purpose: a posting holds its places of `admission`, an order one of `places`, and those are bounded.
         let (commands, inbox) = crossbeam_channel::unbounded();
         let is_aborting = Arc::new(AtomicBool::new(false));
@@ -94,8 +98,15 @@ impl Writer {
             single_seen_us: None,
             surprised: 0,
         };
-        let thread = std::thread::Builder::new().name(name).spawn(move || state.run())?;
-        Ok(Self { commands, places: orders::places(), is_aborting, thread: Mutex::new(Some(thread)) })
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || state.run())?;
+        Ok(Self {
+            commands,
+            places: orders::places(),
+            is_aborting,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Queues a command; a posting that comes too late is answered `ShuttingDown`.
@@ -107,7 +118,9 @@ impl Writer {
 
     /// Whether its thread has not ended.
     pub fn is_running(&self) -> bool {
-        self.thread.lock().is_ok_and(|thread| thread.as_ref().is_some_and(|thread| !thread.is_finished()))
+        self.thread
+            .lock()
+            .is_ok_and(|thread| thread.as_ref().is_some_and(|thread| !thread.is_finished()))
     }
 
     /// Takes no more, finishes what is queued and waits for the thread.
@@ -128,13 +141,20 @@ impl Writer {
 fn refuse(command: Command) {
     match command {
         Command::Post(posting) => answer_error(posting, PostError::ShuttingDown),
-        Command::Order(waiting) => waiting.refuse(LedgerError::Unavailable("the service is stopping".into())),
+        Command::Order(waiting) => {
+            waiting.refuse(LedgerError::Unavailable("the service is stopping".into()))
+        }
         Command::Stop => {}
     }
 }
 
 fn answer_error(posting: Posting, error: PostError) {
-    let Posting { entries, reply, permit, .. } = posting;
+    let Posting {
+        entries,
+        reply,
+        permit,
+        ..
+    } = posting;
     drop(permit);
     // A sender that went away was told, or will find, that the outcome is unknown.
     let _ = reply.send(Posted::failed(entries, error));
@@ -160,7 +180,8 @@ struct State {
 impl State {
     fn run(mut self) {
         loop {
-            let has_nothing = self.single.is_empty() && self.bulk.is_empty() && self.orders.is_empty();
+            let has_nothing =
+                self.single.is_empty() && self.bulk.is_empty() && self.orders.is_empty();
             if has_nothing && !self.rest() {
                 return;
             }
@@ -212,14 +233,30 @@ impl State {
     fn next_batch(&mut self) -> Vec<Posting> {
         let mut batch = Vec::new();
         let mut count = 0;
-        fill(&mut batch, &mut count, &mut self.single, TRANSACTION_ENTRIES_MAX);
+        fill(
+            &mut batch,
+            &mut count,
+            &mut self.single,
+            TRANSACTION_ENTRIES_MAX,
+        );
         let now_us = self.options.clock.monotonic_us();
         if count > 0 {
             self.single_seen_us = Some(now_us);
         }
-        let are_expected = self.single_seen_us.is_some_and(|seen_us| now_us < seen_us + SINGLES_LATELY_MS * 1000);
-        let bulk_max = if are_expected { count + self.store.bulk_beside(count) } else { TRANSACTION_ENTRIES_MAX };
-        fill(&mut batch, &mut count, &mut self.bulk, bulk_max.min(TRANSACTION_ENTRIES_MAX));
+        let are_expected = self
+            .single_seen_us
+            .is_some_and(|seen_us| now_us < seen_us + SINGLES_LATELY_MS * 1000);
+        let bulk_max = if are_expected {
+            count + self.store.bulk_beside(count)
+        } else {
+            TRANSACTION_ENTRIES_MAX
+        };
+        fill(
+            &mut batch,
+            &mut count,
+            &mut self.bulk,
+            bulk_max.min(TRANSACTION_ENTRIES_MAX),
+        );
         batch
     }
 
@@ -242,26 +279,39 @@ impl State {
 
     fn answer_late(&mut self) {
         let is_aborting = self.is_aborting.load(Ordering::Relaxed);
-        let is_late = |held: bool| move |p: &Posting| p.deadline.has_passed() || (held && is_aborting);
-        for (lane, is_held) in [(&mut self.single, false), (&mut self.bulk, false), (&mut self.aside.postings, true)] {
+        let is_late =
+            |held: bool| move |p: &Posting| p.deadline.has_passed() || (held && is_aborting);
+        for (lane, is_held) in [
+            (&mut self.single, false),
+            (&mut self.bulk, false),
+            (&mut self.aside.postings, true),
+        ] {
             let (late, waiting) = std::mem::take(lane).into_iter().partition(is_late(is_held));
             *lane = waiting;
             let late: VecDeque<Posting> = late;
-            late.into_iter().for_each(|posting| answer_error(posting, PostError::Unavailable));
+            late.into_iter()
+                .for_each(|posting| answer_error(posting, PostError::Unavailable));
         }
     }
 }
 
 /// Moves postings from a lane into the batch while they fit; what is past its deadline is answered instead. The first one
 /// always fits, so that a long one neither starves nor is torn.
-fn fill(batch: &mut Vec<Posting>, count: &mut usize, lane: &mut VecDeque<Posting>, entries_max: usize) {
+fn fill(
+    batch: &mut Vec<Posting>,
+    count: &mut usize,
+    lane: &mut VecDeque<Posting>,
+    entries_max: usize,
+) {
     let mut is_first = true;
     while let Some(next) = lane.front() {
         let fits = *count + next.entries.len() <= entries_max;
         if !fits && !is_first {
             return;
         }
-        let Some(posting) = lane.pop_front() else { return };
+        let Some(posting) = lane.pop_front() else {
+            return;
+        };
         if posting.deadline.has_passed() {
             answer_error(posting, PostError::Unavailable);
             continue;

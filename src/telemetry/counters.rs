@@ -8,23 +8,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::telemetry::log;
 use crate::telemetry::process::ProcessCollector;
 
 /// Seconds of what should take milliseconds.
-const SECONDS: [f64; 16] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const SECONDS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
 
 /// Seconds until a person sees it.
-const SEEN_SECONDS: [f64; 15] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const SEEN_SECONDS: [f64; 15] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
 
 /// Entries of a transaction.
-const ENTRIES: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
+const ENTRIES: [f64; 12] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0,
+];
 
 /// The content type of [`Counters::render`].
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
@@ -51,7 +56,11 @@ impl Level {
 
     /// Takes one more unless there are `max` already.
     pub fn try_take(&self, max: u64) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < max).then_some(now + 1)).is_ok()
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                (now < max).then_some(now + 1)
+            })
+            .is_ok()
     }
 }
 
@@ -150,20 +159,41 @@ impl Default for Counters {
         let make = Maker(Registry::new());
         make.registered(ProcessCollector::new());
         make.registered(log::LINES_DROPPED.clone());
-        let pushes = make.counters("balance_pushes_total", "Pushes, per user and not per session.", &["mode"]);
+        let pushes = make.counters(
+            "balance_pushes_total",
+            "Pushes, per user and not per session.",
+            &["mode"],
+        );
         let to_push = "From the commit of the first change to the push that tells of it.";
-        let to_push = make.histograms("balance_commit_to_push_seconds", to_push, &["mode"], &SECONDS);
-        let to_displayed = "From the commit of the newest change of a push to a page's word that it shows it.";
+        let to_push = make.histograms(
+            "balance_commit_to_push_seconds",
+            to_push,
+            &["mode"],
+            &SECONDS,
+        );
         let to_displayed =
-            make.histograms("balance_commit_to_displayed_seconds", to_displayed, &["mode"], &SEEN_SECONDS);
+            "From the commit of the newest change of a push to a page's word that it shows it.";
+        let to_displayed = make.histograms(
+            "balance_commit_to_displayed_seconds",
+            to_displayed,
+            &["mode"],
+            &SEEN_SECONDS,
+        );
         let actors = make.gauges("balance_actors", "Balance actors in memory.", &["state"]);
         let queue = "Entries that wait for the ledger or are being written.";
         let queue = make.gauges("balance_ledger_queue_entries", queue, &["lane"]);
         Self {
-            entries: make.counters("balance_entries_total", "Entries, by what became of them.", &["kind", "outcome"]),
+            entries: make.counters(
+                "balance_entries_total",
+                "Entries, by what became of them.",
+                &["kind", "outcome"],
+            ),
             last_entry: make.registered(
                 GaugeVec::new(
-                    Opts::new("balance_last_entry_timestamp_seconds", "When the latest entry was committed."),
+                    Opts::new(
+                        "balance_last_entry_timestamp_seconds",
+                        "When the latest entry was committed.",
+                    ),
                     &["kind"],
                 )
                 .expect(NAMES),
@@ -173,20 +203,30 @@ impl Default for Counters {
                 "From the begin of a transaction to its commit.",
                 &SECONDS,
             ),
-            commit_entries: make.histogram("balance_commit_batch_entries", "Entries of a transaction.", &ENTRIES),
+            commit_entries: make.histogram(
+                "balance_commit_batch_entries",
+                "Entries of a transaction.",
+                &ENTRIES,
+            ),
             ledger_errors: make.counters(
                 "balance_ledger_errors_total",
                 "Failed attempts to write to the ledger or to read from it.",
                 &["kind"],
             ),
-            queue: ByLane { single: queue.with_label_values(&["single"]), bulk: queue.with_label_values(&["bulk"]) },
+            queue: ByLane {
+                single: queue.with_label_values(&["single"]),
+                bulk: queue.with_label_values(&["bulk"]),
+            },
             pushes: by_mode(|mode| pushes.with_label_values(&[mode])),
             commit_to_push: by_mode(|mode| to_push.with_label_values(&[mode])),
             commit_to_displayed: by_mode(|mode| to_displayed.with_label_values(&[mode])),
             sessions: Level::default(),
             sessions_shown: make.gauge("balance_sessions", "Open WebSockets."),
             sessions_limit: make.gauge("balance_sessions_limit", "WebSockets that may be open."),
-            sessions_opened: make.counter("balance_sessions_opened_total", "WebSockets that were opened."),
+            sessions_opened: make.counter(
+                "balance_sessions_opened_total",
+                "WebSockets that were opened.",
+            ),
             sessions_closed: make.counters(
                 "balance_sessions_closed_total",
                 "WebSockets that have ended, by close code.",
@@ -205,24 +245,55 @@ impl Default for Counters {
             actors_with_sessions: actors.with_label_values(&["with_sessions"]),
             actors_idle: actors.with_label_values(&["idle"]),
             actors_stale: Level::default(),
-            actors_stale_shown: make
-                .gauge("balance_actors_stale", "Actors that told a session a stale balance and owe it a fresh one."),
-            actors_rebuilt: make.counter("balance_actors_rebuilt_total", "Actors that died and were made again."),
+            actors_stale_shown: make.gauge(
+                "balance_actors_stale",
+                "Actors that told a session a stale balance and owe it a fresh one.",
+            ),
+            actors_rebuilt: make.counter(
+                "balance_actors_rebuilt_total",
+                "Actors that died and were made again.",
+            ),
             cache_hits: make.counter("balance_cache_hits_total", "Balances answered from memory."),
-            cache_misses: make.counter("balance_cache_misses_total", "Balances that had to be read from the ledger."),
+            cache_misses: make.counter(
+                "balance_cache_misses_total",
+                "Balances that had to be read from the ledger.",
+            ),
             cache_evictions: make.counter(
                 "balance_cache_evictions_total",
                 "Actors that had to leave memory because too many were there.",
             ),
-            cache_entries: make.gauge("balance_cache_entries", "Balances kept in memory, one for each actor."),
-            drift: make.counter("balance_drift_total", "Violations that the continuous audit has found."),
-            audited_users: make.counter("balance_audit_users_total", "Users that the continuous audit has checked."),
-            canary_runs: make.counters("balance_canary_runs_total", "Runs of the canary.", &["outcome"]),
-            canary_seconds: make.registered(
-                GaugeVec::new(Opts::new("balance_canary_seconds", "Times of the canary's latest run."), &["step"])
-                    .expect(NAMES),
+            cache_entries: make.gauge(
+                "balance_cache_entries",
+                "Balances kept in memory, one for each actor.",
             ),
-            http_requests: make.counters("http_requests_total", "Answered requests.", &["listener", "route", "status"]),
+            drift: make.counter(
+                "balance_drift_total",
+                "Violations that the continuous audit has found.",
+            ),
+            audited_users: make.counter(
+                "balance_audit_users_total",
+                "Users that the continuous audit has checked.",
+            ),
+            canary_runs: make.counters(
+                "balance_canary_runs_total",
+                "Runs of the canary.",
+                &["outcome"],
+            ),
+            canary_seconds: make.registered(
+                GaugeVec::new(
+                    Opts::new(
+                        "balance_canary_seconds",
+                        "Times of the canary's latest run.",
+                    ),
+                    &["step"],
+                )
+                .expect(NAMES),
+            ),
+            http_requests: make.counters(
+                "http_requests_total",
+                "Answered requests.",
+                &["listener", "route", "status"],
+            ),
             http_seconds: make.histograms(
                 "http_request_seconds",
                 "From the head of a request to that of its answer.",
@@ -240,7 +311,8 @@ impl Counters {
         let shown = |level: u64| i64::try_from(level).unwrap_or(i64::MAX);
         self.sessions_shown.set(shown(self.sessions.get()));
         self.actors_stale_shown.set(shown(self.actors_stale.get()));
-        self.cache_entries.set(self.actors_with_sessions.get() + self.actors_idle.get());
+        self.cache_entries
+            .set(self.actors_with_sessions.get() + self.actors_idle.get());
         let mut text = String::new();
         // Only an output that fails, or a metric without a value, is an error.
         let encoded = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
@@ -250,7 +322,10 @@ impl Counters {
 }
 
 fn by_mode<T>(of: impl Fn(&str) -> T) -> ByMode<T> {
-    ByMode { direct: of("direct"), paced: of("paced") }
+    ByMode {
+        direct: of("direct"),
+        paced: of("paced"),
+    }
 }
 
 /// Why nothing below can fail: the names are in this file, valid and different, as every test that makes [`Counters`]
@@ -304,7 +379,11 @@ mod tests {
     #[test]
     fn levels_show_and_what_has_no_labels_is_there_from_the_start() {
         let counters = Counters::default();
-        assert!(counters.sessions.try_take(2) && counters.sessions.try_take(2) && !counters.sessions.try_take(2));
+        assert!(
+            counters.sessions.try_take(2)
+                && counters.sessions.try_take(2)
+                && !counters.sessions.try_take(2)
+        );
         counters.actors_stale.up();
         counters.actors_idle.set(3);
         let text = counters.render();
@@ -317,27 +396,42 @@ mod tests {
             "balance_pushes_total{mode=\"paced\"} 0",
             "log_lines_dropped_total 0",
         ] {
-            assert!(text.lines().any(|found| found == line), "{line} in:\n{text}");
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} in:\n{text}"
+            );
         }
-        assert!(!text.contains("balance_last_entry_timestamp_seconds"), "only for kinds that were seen");
+        assert!(
+            !text.contains("balance_last_entry_timestamp_seconds"),
+            "only for kinds that were seen"
+        );
     }
 
     #[test]
     fn the_process_tells_of_itself() {
         let value = |text: &str, name: &str| {
-            let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(&format!("{name} ")));
             let line = line.unwrap_or_else(|| panic!("{name} in:\n{text}"));
-            line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a number")
+            line.rsplit(' ')
+                .next()
+                .and_then(|value| value.parse::<f64>().ok())
+                .expect("a number")
         };
         let counters = Counters::default();
         // Asking costs time, of which the system tells hundredths of a second.
-        let used = (0..100_000).any(|_| value(&counters.render(), "process_cpu_seconds_total") > 0.0);
+        let used =
+            (0..100_000).any(|_| value(&counters.render(), "process_cpu_seconds_total") > 0.0);
         assert!(used, "no time was used");
         let text = counters.render();
         let value = |name| value(&text, name);
         assert!(value("process_resident_memory_bytes") > 1e6);
         assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
-        assert!(value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds"));
+        assert!(
+            value("process_open_fds") >= 3.0
+                && value("process_max_fds") >= value("process_open_fds")
+        );
         assert!(value("process_threads") >= 1.0);
         assert!(value("process_start_time_seconds") > 1_600_000_000.0);
     }

@@ -34,7 +34,11 @@ const LINE_BYTES_KEPT: usize = 16 * 1024;
 
 /// Lines that did not fit, since the start.
 pub(super) static LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
-    IntCounter::new("log_lines_dropped_total", "Lines of the log that did not fit.").expect("the name is valid")
+    IntCounter::new(
+        "log_lines_dropped_total",
+        "Lines of the log that did not fit.",
+    )
+    .expect("the name is valid")
 });
 
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
@@ -42,8 +46,10 @@ static WRITER: OnceLock<LogWriter> = OnceLock::new();
 /// Starts logging, with timestamps in microseconds (UTC). Calling it again changes nothing.
 pub fn init() {
     let environment = env_logger::Env::default().default_filter_or(FILTER_DEFAULT);
-    let filter =
-        env_logger::Builder::new().filter_module(SILENCED, log::LevelFilter::Off).parse_env(environment).build();
+    let filter = env_logger::Builder::new()
+        .filter_module(SILENCED, log::LevelFilter::Off)
+        .parse_env(environment)
+        .build();
     if WRITER.get().is_none()
         && let Ok(writer) = LogWriter::start(io::stderr(), Room::default(), LINES_DROPPED.clone())
     {
@@ -51,13 +57,24 @@ pub fn init() {
         let _ = WRITER.set(writer);
     }
     let level = filter.filter();
-    let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let is_coloured = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // An error means that a logger is there already, which is as good.
-    if log::set_boxed_logger(Box::new(Logger { filter, clock: Clock::system(), is_coloured })).is_ok() {
+    if log::set_boxed_logger(Box::new(Logger {
+        filter,
+        clock: Clock::system(),
+        is_coloured,
+    }))
+    .is_ok()
+    {
         log::set_max_level(level);
         std::panic::set_hook(Box::new(|panic| {
             let thread = std::thread::current();
-            say(&format!("thread '{}' {panic}\n{}", thread.name().unwrap_or("unnamed"), Trace::capture()));
+            say(&format!(
+                "thread '{}' {panic}\n{}",
+                thread.name().unwrap_or("unnamed"),
+                Trace::capture()
+            ));
             flush_within(PANIC_PATIENCE);
         }));
     }
@@ -103,7 +120,9 @@ impl Log for Logger {
         }
         let is_written = LINE.try_with(|line| {
             // Something that is logged while it formats itself logs, too.
-            let Ok(mut line) = line.try_borrow_mut() else { return false };
+            let Ok(mut line) = line.try_borrow_mut() else {
+                return false;
+            };
             self.write(record, &mut line);
             line.clear();
             line.shrink_to(LINE_BYTES_KEPT);
@@ -123,10 +142,18 @@ impl Log for Logger {
 impl Logger {
     fn write(&self, record: &Record<'_>, line: &mut String) {
         let now_us = self.clock.now_us();
-        let (begin, end) = if self.is_coloured { colour(record.level()) } else { ("", "") };
+        let (begin, end) = if self.is_coloured {
+            colour(record.level())
+        } else {
+            ("", "")
+        };
         let (level, target) = (record.level(), record.target());
         // A string takes everything; what can't be formatted is left out.
-        let _ = write!(line, "[{} {begin}{level:<5}{end} {target}] ", clock::rfc3339(now_us));
+        let _ = write!(
+            line,
+            "[{} {begin}{level:<5}{end} {target}] ",
+            clock::rfc3339(now_us)
+        );
         let _ = write!(Indented(line), "{}", record.args());
         line.push('\n');
         match WRITER.get() {
@@ -206,7 +233,9 @@ mod tests {
         init();
         ::log::info!("before");
         ::log::debug!("too much");
-        let panics = std::thread::Builder::new().name("unlucky".into()).spawn(|| panic!("planned"));
+        let panics = std::thread::Builder::new()
+            .name("unlucky".into())
+            .spawn(|| panic!("planned"));
         assert!(panics.expect("a thread").join().is_err());
         ::log::warn!("after");
         say("the end\n");
@@ -219,16 +248,29 @@ mod tests {
         let program = std::env::current_exe().expect("this program");
         let mut command = Command::new(program);
         command.args(["--exact", "telemetry::log::tests::child", "--nocapture"]);
-        command.env(CHILD, "1").env("RUST_LOG", "info").env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
+        command
+            .env(CHILD, "1")
+            .env("RUST_LOG", "info")
+            .env_remove("RUST_BACKTRACE")
+            .env_remove("RUST_LIB_BACKTRACE");
         let output = command.output().expect("it runs");
         assert_eq!(output.status.code(), Some(3));
         let log = String::from_utf8(output.stderr).expect("text");
         let lines: Vec<&str> = log.lines().collect();
-        let [before, panic, planned, after, end] = lines[..] else { panic!("{log}") };
+        let [before, panic, planned, after, end] = lines[..] else {
+            panic!("{log}")
+        };
         assert!(
-            before.starts_with("[20") && before.ends_with("Z INFO  balance_coordinator::telemetry::log::tests] before")
+            before.starts_with("[20")
+                && before.ends_with("Z INFO  balance_coordinator::telemetry::log::tests] before")
         );
-        assert!(panic.starts_with("thread 'unlucky' panicked at src/telemetry/log.rs:"), "{log}");
-        assert!(planned == "planned" && after.ends_with("] after") && end == "the end", "{log}");
+        assert!(
+            panic.starts_with("thread 'unlucky' panicked at src/telemetry/log.rs:"),
+            "{log}"
+        );
+        assert!(
+            planned == "planned" && after.ends_with("] after") && end == "the end",
+            "{log}"
+        );
     }
 }

@@ -35,7 +35,10 @@ pub(super) struct Room {
 
 impl Default for Room {
     fn default() -> Self {
-        Self { bytes_max: LOG_BUFFER_BYTES, reserve_bytes: LOG_RESERVE_BYTES }
+        Self {
+            bytes_max: LOG_BUFFER_BYTES,
+            reserve_bytes: LOG_RESERVE_BYTES,
+        }
     }
 }
 
@@ -87,13 +90,24 @@ impl LogWriter {
         let shared = Arc::new(Shared::default());
         let its = shared.clone();
         // It ends with the process.
-        thread::Builder::new().name("log-writer".into()).spawn(move || write_all_that_comes(&its, out))?;
-        Ok(Self { room, shared, lines_dropped })
+        thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(move || write_all_that_comes(&its, out))?;
+        Ok(Self {
+            room,
+            shared,
+            lines_dropped,
+        })
     }
 
     /// Hands over whole lines; never waits for the output.
     pub(super) fn push(&self, line: &[u8], is_important: bool) {
-        let bytes_max = self.room.bytes_max + if is_important { self.room.reserve_bytes } else { 0 };
+        let bytes_max = self.room.bytes_max
+            + if is_important {
+                self.room.reserve_bytes
+            } else {
+                0
+            };
         let mut state = self.shared.lock();
         let was_quiet = state.bytes.is_empty();
         state.came += 1;
@@ -115,7 +129,10 @@ impl LogWriter {
         let last = state.came;
         state.flushers += 1;
         self.shared.filled.notify_one();
-        let waited = self.shared.drained.wait_timeout_while(state, patience, |state| state.done < last);
+        let waited = self
+            .shared
+            .drained
+            .wait_timeout_while(state, patience, |state| state.done < last);
         let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         state.flushers -= 1;
         !timeout.timed_out()
@@ -125,9 +142,13 @@ impl LogWriter {
 fn write_all_that_comes(shared: &Shared, mut out: impl Write) {
     let mut batch = Vec::new();
     loop {
-        let state = shared.filled.wait_while(shared.lock(), |state| state.came == state.done);
+        let state = shared
+            .filled
+            .wait_while(shared.lock(), |state| state.came == state.done);
         let state = state.unwrap_or_else(PoisonError::into_inner);
-        let gathered = shared.filled.wait_timeout_while(state, GATHER, |state| state.flushers == 0);
+        let gathered = shared
+            .filled
+            .wait_timeout_while(state, GATHER, |state| state.flushers == 0);
         let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut batch, &mut state.bytes);
         let (dropped, done) = (std::mem::take(&mut state.dropped), state.came);
@@ -182,7 +203,10 @@ mod tests {
             // The test may be over.
             let _ = self.entered.send(());
             let _ = self.let_in.recv();
-            self.written.lock().expect("not poisoned").extend_from_slice(bytes);
+            self.written
+                .lock()
+                .expect("not poisoned")
+                .extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -210,11 +234,21 @@ mod tests {
             let (let_in, may_go) = channel();
             let written = Arc::new(Mutex::new(Vec::new()));
             let dropped = counter();
-            let gate = Gate { entered, let_in: may_go, written: written.clone() };
+            let gate = Gate {
+                entered,
+                let_in: may_go,
+                written: written.clone(),
+            };
             let log = LogWriter::start(gate, room, dropped.clone()).expect("a thread");
             log.push(b"first\n", false);
             is_in.recv_timeout(PATIENCE).expect("it writes");
-            Self { log, entered: is_in, let_in, written, dropped }
+            Self {
+                log,
+                entered: is_in,
+                let_in,
+                written,
+                dropped,
+            }
         }
 
         /// Lets everything out and gives what was written.
@@ -238,7 +272,10 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_dropped_counted_and_told() {
-        let rig = Rig::stuck(Room { bytes_max: 30, reserve_bytes: 10 });
+        let rig = Rig::stuck(Room {
+            bytes_max: 30,
+            reserve_bytes: 10,
+        });
         for _ in 0..5 {
             rig.log.push(b"ten bytes\n", false);
         }
@@ -249,20 +286,29 @@ mod tests {
         let written = rig.open();
         let (kept, notice) = written.split_at("first\n".len() + 40);
         assert_eq!(kept, "first\nten bytes\nten bytes\nten bytes\nimportant\n");
-        assert!(notice.starts_with('[') && notice.contains("WARN"), "{notice}");
+        assert!(
+            notice.starts_with('[') && notice.contains("WARN"),
+            "{notice}"
+        );
         assert!(notice.ends_with("log: 3 lines dropped\n"), "{notice}");
     }
 
     #[test]
     fn there_is_room_again_when_the_output_is_taken() {
-        let rig = Rig::stuck(Room { bytes_max: 10, reserve_bytes: 0 });
+        let rig = Rig::stuck(Room {
+            bytes_max: 10,
+            reserve_bytes: 0,
+        });
         rig.log.push(b"ten bytes\n", false);
         rig.log.push(b"too many.\n", false);
         (0..4).for_each(|_| rig.let_in.send(()).expect("it waits"));
         assert!(rig.log.flush(PATIENCE));
         rig.log.push(b"and again\n", false);
         let written = rig.open();
-        assert!(written.starts_with("first\nten bytes\n[") && written.ends_with("1 lines dropped\nand again\n"));
+        assert!(
+            written.starts_with("first\nten bytes\n[")
+                && written.ends_with("1 lines dropped\nand again\n")
+        );
     }
 
     #[test]
@@ -299,7 +345,12 @@ mod tests {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 self.0 += 1;
                 if !self.0.is_multiple_of(3) {
-                    return Err(if self.0 % 3 == 1 { ErrorKind::WouldBlock } else { ErrorKind::Interrupted }.into());
+                    return Err(if self.0 % 3 == 1 {
+                        ErrorKind::WouldBlock
+                    } else {
+                        ErrorKind::Interrupted
+                    }
+                    .into());
                 }
                 self.1.lock().expect("not poisoned").push(bytes[0]);
                 Ok(1)
@@ -310,7 +361,8 @@ mod tests {
             }
         }
         let written = Arc::new(Mutex::new(Vec::new()));
-        let log = LogWriter::start(Reluctant(0, written.clone()), Room::default(), counter()).expect("a thread");
+        let log = LogWriter::start(Reluctant(0, written.clone()), Room::default(), counter())
+            .expect("a thread");
         log.push(b"byte by byte\n", false);
         assert!(log.flush(PATIENCE));
         assert_eq!(*written.lock().expect("not poisoned"), b"byte by byte\n");

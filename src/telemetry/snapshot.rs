@@ -62,7 +62,9 @@ impl CountersSnapshot {
         let last = metrics(&counters.last_entry).into_iter();
         Self {
             entries,
-            last_entry_at_s: last.map(|metric| (label(&metric, "kind"), metric.get_gauge().get_value())).collect(),
+            last_entry_at_s: last
+                .map(|metric| (label(&metric, "kind"), metric.get_gauge().get_value()))
+                .collect(),
             commit: buckets(&counters.commit_seconds),
             commit_to_push: modes(&counters.commit_to_push),
             commit_to_displayed: modes(&counters.commit_to_displayed),
@@ -79,12 +81,18 @@ impl CountersSnapshot {
 }
 
 fn metrics(collector: &impl Collector) -> Vec<Metric> {
-    collector.collect().into_iter().flat_map(|mut family| family.take_metric()).collect()
+    collector
+        .collect()
+        .into_iter()
+        .flat_map(|mut family| family.take_metric())
+        .collect()
 }
 
 fn label(metric: &Metric, name: &str) -> String {
     let found = metric.get_label().iter().find(|label| label.name() == name);
-    found.map(|label| label.value().to_owned()).unwrap_or_default()
+    found
+        .map(|label| label.value().to_owned())
+        .unwrap_or_default()
 }
 
 /// A counter of whole numbers, which Prometheus keeps as a fraction.
@@ -94,18 +102,30 @@ fn count(metric: &Metric) -> u64 {
 
 /// Those that have happened.
 fn seen(collector: &impl Collector, name: &str) -> BTreeMap<String, u64> {
-    let all = metrics(collector).into_iter().map(|metric| (label(&metric, name), count(&metric)));
+    let all = metrics(collector)
+        .into_iter()
+        .map(|metric| (label(&metric, name), count(&metric)));
     all.filter(|(_, count)| *count > 0).collect()
 }
 
 fn modes(histograms: &ByMode<prometheus::Histogram>) -> Modes {
-    Modes { direct: buckets(&histograms.direct), paced: buckets(&histograms.paced) }
+    Modes {
+        direct: buckets(&histograms.direct),
+        paced: buckets(&histograms.paced),
+    }
 }
 
 fn buckets(histogram: &impl Collector) -> Buckets {
-    let Some(metric) = metrics(histogram).into_iter().next() else { return Buckets::default() };
+    let Some(metric) = metrics(histogram).into_iter().next() else {
+        return Buckets::default();
+    };
     let histogram = metric.get_histogram();
-    let bounded = || histogram.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite());
+    let bounded = || {
+        histogram
+            .get_bucket()
+            .iter()
+            .filter(|bucket| bucket.upper_bound().is_finite())
+    };
     Buckets {
         le_s: bounded().map(|bucket| bucket.upper_bound()).collect(),
         at_most: bounded().map(|bucket| bucket.cumulative_count()).collect(),
@@ -121,21 +141,54 @@ mod tests {
     #[test]
     fn a_snapshot_has_what_was_counted() {
         let counters = Counters::default();
-        counters.entries.with_label_values(&["deposit", "accepted"]).inc_by(3);
-        counters.entries.with_label_values(&["deposit", "rejected"]).inc();
+        counters
+            .entries
+            .with_label_values(&["deposit", "accepted"])
+            .inc_by(3);
+        counters
+            .entries
+            .with_label_values(&["deposit", "rejected"])
+            .inc();
         counters.last_entry.with_label_values(&["deposit"]).set(5.5);
-        counters.ws_rejected.with_label_values(&["overloaded"]).inc();
+        counters
+            .ws_rejected
+            .with_label_values(&["overloaded"])
+            .inc();
         counters.ws_rejected.with_label_values(&["never"]);
         counters.commit_seconds.observe(0.002);
         counters.commit_seconds.observe(99.0);
         counters.commit_to_push.paced.observe(0.5);
         let snapshot = CountersSnapshot::of(&counters);
-        assert_eq!((snapshot.entries["deposit"]["accepted"], snapshot.entries["deposit"]["rejected"]), (3, 1));
+        assert_eq!(
+            (
+                snapshot.entries["deposit"]["accepted"],
+                snapshot.entries["deposit"]["rejected"]
+            ),
+            (3, 1)
+        );
         assert_eq!(snapshot.last_entry_at_s["deposit"], 5.5);
-        assert_eq!(snapshot.errors.ws_rejected, [("overloaded".to_owned(), 1)].into());
-        assert_eq!((snapshot.commit.count, snapshot.commit.at_most.last()), (2, Some(&1)), "one is above every bound");
-        let within = snapshot.commit.le_s.iter().zip(&snapshot.commit.at_most).find(|(_, at_most)| **at_most == 1);
+        assert_eq!(
+            snapshot.errors.ws_rejected,
+            [("overloaded".to_owned(), 1)].into()
+        );
+        assert_eq!(
+            (snapshot.commit.count, snapshot.commit.at_most.last()),
+            (2, Some(&1)),
+            "one is above every bound"
+        );
+        let within = snapshot
+            .commit
+            .le_s
+            .iter()
+            .zip(&snapshot.commit.at_most)
+            .find(|(_, at_most)| **at_most == 1);
         assert_eq!(within, Some((&0.0025, &1)));
-        assert_eq!((snapshot.commit_to_push.paced.count, snapshot.commit_to_push.direct.count), (1, 0));
+        assert_eq!(
+            (
+                snapshot.commit_to_push.paced.count,
+                snapshot.commit_to_push.direct.count
+            ),
+            (1, 0)
+        );
     }
 }

@@ -30,7 +30,9 @@ async fn fifty_rewards(app: &TestApp) -> Duration {
 }
 
 async fn paced() -> TestApp {
-    let app = dev(Database::Sqlite).set("pacing.min_interval_ms", INTERVAL_MS as i64).set("pacing.debounce_ms", 100);
+    let app = dev(Database::Sqlite)
+        .set("pacing.min_interval_ms", INTERVAL_MS as i64)
+        .set("pacing.debounce_ms", 100);
     app.start().await
 }
 
@@ -44,13 +46,21 @@ async fn fifty_rewards_in_a_second_repaint_the_page_no_more_often_than_they_are_
     let took = fifty_rewards(&app).await;
     browser.until_balance("UNI", "25.000000000").await;
     let repaints = browser.shown("UNI").await;
-    let pushes = browser.value("record.frames.filter(({ frame }) => frame.type === 'balance_update').length").await;
+    let pushes = browser
+        .value("record.frames.filter(({ frame }) => frame.type === 'balance_update').length")
+        .await;
     let pushes = pushes.as_u64().expect("a count");
     // A busy machine takes longer for them, and then more may be due.
     let paced_max = took.as_millis() as u64 / INTERVAL_MS + 2;
-    println!("50 rewards in {took:.1?}: {pushes} pushes, {} repaints", repaints.len());
+    println!(
+        "50 rewards in {took:.1?}: {pushes} pushes, {} repaints",
+        repaints.len()
+    );
     assert!(pushes <= paced_max, "{pushes} pushes in {took:?}");
-    assert!(repaints.len() as u64 <= pushes, "{repaints:?}, {pushes} pushes");
+    assert!(
+        repaints.len() as u64 <= pushes,
+        "{repaints:?}, {pushes} pushes"
+    );
     assert!(repaints.is_sorted(), "{repaints:?}");
     browser.close(false).await;
 }
@@ -64,7 +74,10 @@ async fn fifty_rewards_in_a_second_never_make_the_number_flicker() {
     fifty_rewards(&app).await;
     browser.until_balance("UNI", "25.000000000").await;
     let shown = browser.shown("UNI").await;
-    assert!(shown.is_sorted() && shown.last() == Some(&250_000), "{shown:?}");
+    assert!(
+        shown.is_sorted() && shown.last() == Some(&250_000),
+        "{shown:?}"
+    );
     assert_eq!(browser.states().await, ["live"]);
     // The other number did not move at all.
     assert_eq!(browser.shown("TON").await, [] as [i64; 0]);

@@ -41,11 +41,17 @@ impl Browser {
     /// # Panics
     /// When there is none under CI, where nothing may be skipped.
     pub fn is_there() -> bool {
-        let missing: Vec<&str> = ["chromedriver", "chromium"].into_iter().filter(|name| !is_in_path(name)).collect();
+        let missing: Vec<&str> = ["chromedriver", "chromium"]
+            .into_iter()
+            .filter(|name| !is_in_path(name))
+            .collect();
         if missing.is_empty() {
             return true;
         }
-        let notice = format!("SKIPPED: needs {}; install Debian's chromium and chromium-driver", missing.join(" and "));
+        let notice = format!(
+            "SKIPPED: needs {}; install Debian's chromium and chromium-driver",
+            missing.join(" and ")
+        );
         assert!(std::env::var_os("CI").is_none(), "{notice}");
         // Past the capture of the test runner, so that a skipped test is always seen.
         let _ = writeln!(std::io::stderr(), "{notice}");
@@ -61,19 +67,32 @@ impl Browser {
     pub async fn start_in(language: &str) -> Self {
         let seat = SEATS.acquire().await.expect("never closed");
         let profile = tempfile::tempdir().expect("a directory");
-        let (process, port) = (0..DRIVER_ATTEMPTS).find_map(|_| start_driver(profile.path())).unwrap_or_else(|| {
-            panic!("no driver: {}", fs::read_to_string(profile.path().join("driver.log")).unwrap_or_default())
-        });
+        let (process, port) = (0..DRIVER_ATTEMPTS)
+            .find_map(|_| start_driver(profile.path()))
+            .unwrap_or_else(|| {
+                panic!(
+                    "no driver: {}",
+                    fs::read_to_string(profile.path().join("driver.log")).unwrap_or_default()
+                )
+            });
         let driver = Driver { process, profile };
         let client = connect(port, driver.profile.path(), language).await;
-        let browser = Self { client, _driver: driver, _seat: seat };
+        let browser = Self {
+            client,
+            _driver: driver,
+            _seat: seat,
+        };
         browser.prepare_tab().await;
         browser
     }
 
     /// What each new tab needs: pages of it are recorded.
     pub async fn prepare_tab(&self) {
-        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": RECORDER})).await;
+        self.devtools(
+            "Page.addScriptToEvaluateOnNewDocument",
+            json!({"source": RECORDER}),
+        )
+        .await;
     }
 
     /// The WebDriver session.
@@ -83,7 +102,11 @@ impl Browser {
 
     /// A command of the DevTools protocol, to the tab in front.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
-        self.issue("goog/cdp/execute", json!({"cmd": command, "params": parameters})).await
+        self.issue(
+            "goog/cdp/execute",
+            json!({"cmd": command, "params": parameters}),
+        )
+        .await
     }
 
     /// What the consoles of all tabs have said since the last time.
@@ -100,7 +123,10 @@ impl Browser {
     /// Ends it. Nothing may stand in the console but what the network says, and that only when it was meant to fail.
     pub async fn close(self, may_fail: bool) {
         let said = self.console().await;
-        let wrong: Vec<&Value> = said.iter().filter(|line| !(may_fail && line["source"] == "network")).collect();
+        let wrong: Vec<&Value> = said
+            .iter()
+            .filter(|line| !(may_fail && line["source"] == "network"))
+            .collect();
         assert!(wrong.is_empty(), "the console said {wrong:#?}");
         self.client.clone().close().await.expect("the session ends");
     }
@@ -112,7 +138,9 @@ impl Drop for Driver {
         let _ = self.process.kill();
         let _ = self.process.wait();
         for pid in processes_of(self.profile.path()) {
-            let _ = Command::new("sh").args(["-c", &format!("kill -KILL {pid} 2>/dev/null")]).status();
+            let _ = Command::new("sh")
+                .args(["-c", &format!("kill -KILL {pid} 2>/dev/null")])
+                .status();
         }
     }
 }
@@ -125,8 +153,16 @@ struct Extension {
 }
 
 impl WebDriverCompatibleCommand for Extension {
-    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, <Url as std::str::FromStr>::Err> {
-        base.join(&format!("session/{}/{}", session.expect("it has begun"), self.path))
+    fn endpoint(
+        &self,
+        base: &Url,
+        session: Option<&str>,
+    ) -> Result<Url, <Url as std::str::FromStr>::Err> {
+        base.join(&format!(
+            "session/{}/{}",
+            session.expect("it has begun"),
+            self.path
+        ))
     }
 
     fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
@@ -143,14 +179,24 @@ fn is_in_path(name: &str) -> bool {
 /// same for IPv6.
 fn start_driver(dir: &Path) -> Option<(Child, u16)> {
     let mut command = Command::new("chromedriver");
-    command.args(["--port=0", "--log-level=SEVERE"]).env("HOME", dir);
+    command
+        .args(["--port=0", "--log-level=SEVERE"])
+        .env("HOME", dir);
     let log = fs::File::create(dir.join("driver.log")).expect("a file");
-    let mut driver =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("chromedriver starts");
+    let mut driver = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("chromedriver starts");
     let lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
-    let port = lines
-        .map_while(Result::ok)
-        .find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
+    let port = lines.map_while(Result::ok).find_map(|line| {
+        line.split_once("successfully on port ")?
+            .1
+            .trim_end_matches('.')
+            .parse()
+            .ok()
+    });
     if port.is_none() {
         // It has ended its output, so it is ending.
         let _ = driver.kill();
@@ -192,7 +238,8 @@ fn processes_of(profile: &Path) -> Vec<u32> {
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let name = profile.to_string_lossy();
     let is_of = |pid: &u32| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&*name))
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&*name))
     };
     pids.filter(is_of).collect()
 }

@@ -11,7 +11,10 @@ use crate::driver::Browser;
 use crate::in_a_browser;
 use crate::support::{Database, TestApp, token};
 
-in_a_browser![an_element_in_a_page_of_an_allowed_origin_shows_the_balance, a_page_of_another_origin_gets_nothing,];
+in_a_browser![
+    an_element_in_a_page_of_an_allowed_origin_shows_the_balance,
+    a_page_of_another_origin_gets_nothing,
+];
 
 /// A website of one page; gone when this is dropped.
 struct Site {
@@ -24,7 +27,11 @@ impl Site {
     async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
-        Self { listener: Some(listener), addr, serving: None }
+        Self {
+            listener: Some(listener),
+            addr,
+            serving: None,
+        }
     }
 
     /// Begins to answer everything with this page.
@@ -72,7 +79,10 @@ fn page(app: &TestApp) -> String {
 async fn an_element_in_a_page_of_an_allowed_origin_shows_the_balance() {
     let mut site = Site::new().await;
     let origin = format!("http://{}", site.addr);
-    let app = TestApp::on(Database::Sqlite).set("server.allowed_origins", vec![origin.clone()]).start().await;
+    let app = TestApp::on(Database::Sqlite)
+        .set("server.allowed_origins", vec![origin.clone()])
+        .start()
+        .await;
     app.accepted("deposits", 7, "d1", "1234.5").await;
     site.serve(page(&app));
     let browser = Browser::start().await;
@@ -81,16 +91,32 @@ async fn an_element_in_a_page_of_an_allowed_origin_shows_the_balance() {
     browser.until(&format!("{amount} === '1,234.50'")).await;
     let answer = app.accepted("deposits", 7, "d2", "0.125").await;
     browser.until(&format!("{amount} === '1,234.625'")).await;
-    assert_eq!(browser.value("client.current.version").await, answer["version"]);
+    assert_eq!(
+        browser.value("client.current.version").await,
+        answer["version"]
+    );
     // A read over HTTP, with its preflight.
-    assert_eq!(browser.value("client.refresh().then(({ status }) => status)").await, json!("live"));
-    assert_eq!(browser.value("document.querySelector('ton-balance').hasAttribute('stale')").await, false);
+    assert_eq!(
+        browser
+            .value("client.refresh().then(({ status }) => status)")
+            .await,
+        json!("live")
+    );
+    assert_eq!(
+        browser
+            .value("document.querySelector('ton-balance').hasAttribute('stale')")
+            .await,
+        false
+    );
     browser.close(false).await;
 }
 
 async fn a_page_of_another_origin_gets_nothing() {
     let mut site = Site::new().await;
-    let app = TestApp::on(Database::Sqlite).set("server.allowed_origins", vec!["http://127.0.0.1:1"]).start().await;
+    let app = TestApp::on(Database::Sqlite)
+        .set("server.allowed_origins", vec!["http://127.0.0.1:1"])
+        .start()
+        .await;
     app.accepted("deposits", 7, "d1", "1234.5").await;
     site.serve(page(&app));
     let browser = Browser::start().await;
@@ -99,7 +125,10 @@ async fn a_page_of_another_origin_gets_nothing() {
     assert_eq!(browser.value("window.client === undefined").await, true);
     // Nor without the library.
     let bearer = format!("{{ headers: {{ authorization: 'Bearer {}' }} }}", token(7));
-    let read = format!("fetch('http://{}/api/v1/balance', {bearer}).then(() => 'read', () => 'refused')", app.public);
+    let read = format!(
+        "fetch('http://{}/api/v1/balance', {bearer}).then(() => 'read', () => 'refused')",
+        app.public
+    );
     assert_eq!(browser.value(&read).await, "refused");
     let socket = format!(
         "new Promise((done) => {{ const socket = new WebSocket('ws://{}/ws', ['balance.v1', 'bearer.{}']);
@@ -108,6 +137,14 @@ async fn a_page_of_another_origin_gets_nothing() {
         token(7)
     );
     assert_eq!(browser.value(&socket).await, "refused");
-    assert_eq!(app.metrics().await.value("balance_sessions_opened_total"), 0.0);
-    browser.client().clone().close().await.expect("the session ends");
+    assert_eq!(
+        app.metrics().await.value("balance_sessions_opened_total"),
+        0.0
+    );
+    browser
+        .client()
+        .clone()
+        .close()
+        .await
+        .expect("the session ends");
 }

@@ -13,8 +13,13 @@ use crate::support::Database;
 in_a_browser![the_frames_of_a_live_page_are_as_described];
 
 async fn the_frames_of_a_live_page_are_as_described() {
-    let Some(packages) = npm_packages() else { return };
-    let app = dev(Database::Sqlite).set("pacing.debounce_ms", 50).start().await;
+    let Some(packages) = npm_packages() else {
+        return;
+    };
+    let app = dev(Database::Sqlite)
+        .set("pacing.debounce_ms", 50)
+        .start()
+        .await;
     let browser = Browser::start().await;
     browser.open(&app).await;
     browser.until_balance("TON", "0.000000000").await;
@@ -24,14 +29,29 @@ async fn the_frames_of_a_live_page_are_as_described() {
     app.post("rewards", reward).await.ok();
     browser.until_balance("UNI", "2.500000000").await;
     browser.click("#refresh").await;
-    browser.until("record.frames.some(({ frame }) => frame.reason === 'refresh')").await;
+    browser
+        .until("record.frames.some(({ frame }) => frame.reason === 'refresh')")
+        .await;
     // A page that is shown again asks whether its connection lives.
-    browser.value("document.dispatchEvent(new Event('visibilitychange'))").await;
-    browser.until("record.frames.some(({ frame }) => frame.type === 'pong')").await;
-    browser.until("record.frames.some(({ frame }) => frame.type === 'displayed' && frame.version === 2)").await;
+    browser
+        .value("document.dispatchEvent(new Event('visibilitychange'))")
+        .await;
+    browser
+        .until("record.frames.some(({ frame }) => frame.type === 'pong')")
+        .await;
+    browser
+        .until(
+            "record.frames.some(({ frame }) => frame.type === 'displayed' && frame.version === 2)",
+        )
+        .await;
 
     let frames = browser.value("record.frames").await;
-    let lines: Vec<String> = frames.as_array().expect("a list").iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = frames
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let path = artefacts().join("frames.jsonl");
     std::fs::write(&path, lines.join("\n") + "\n").expect("written");
     check(&packages, &path);
@@ -41,7 +61,13 @@ async fn the_frames_of_a_live_page_are_as_described() {
 fn check(packages: &Path, frames: &Path) {
     let folder = packages.parent().expect("a folder");
     let mut node = Command::new("node");
-    node.args(["--test", "unit/asyncapi.test.mjs"]).current_dir(folder).env("BALANCE_TEST_FRAMES", frames);
+    node.args(["--test", "unit/asyncapi.test.mjs"])
+        .current_dir(folder)
+        .env("BALANCE_TEST_FRAMES", frames);
     let output = node.output().expect("node runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
 }

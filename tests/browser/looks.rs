@@ -23,15 +23,13 @@ async fn live_a_little(app: &TestApp) {
         reward(app, &format!("t{tick}"), "137.125").await;
     }
     app.accepted("withdrawals", USER, "w1", "2.05").await;
-    let correction =
-        json!({"event_id": "a1", "user_id": USER, "currency": "UNI", "amount": "-0.125", "reason": "typo"});
+    let correction = json!({"event_id": "a1", "user_id": USER, "currency": "UNI", "amount": "-0.125", "reason": "typo"});
     app.post("adjustments", correction).await.ok();
     reward(app, "t9", "2.5").await;
 }
 
 async fn reward(app: &TestApp, event_id: &str, amount: &str) {
-    let entry =
-        json!({"event_id": event_id, "user_id": USER, "currency": "UNI", "amount": amount, "source": "farming"});
+    let entry = json!({"event_id": event_id, "user_id": USER, "currency": "UNI", "amount": amount, "source": "farming"});
     app.post("rewards", entry).await.ok();
 }
 
@@ -46,17 +44,29 @@ pub async fn assert_accessible(browser: &Browser, of: &str) {
 
 /// All that axe finds: how serious it is, the rule, and where; nothing when axe is not there.
 pub async fn axe(browser: &Browser) -> Vec<Value> {
-    let Some(packages) = npm_packages() else { return Vec::new() };
+    let Some(packages) = npm_packages() else {
+        return Vec::new();
+    };
     let axe = std::fs::read_to_string(packages.join("axe-core/axe.min.js")).expect("it is there");
-    browser.client().execute(&axe, vec![]).await.expect("axe runs");
+    browser
+        .client()
+        .execute(&axe, vec![])
+        .await
+        .expect("axe runs");
     let run = "const done = arguments[0]; axe.run().then(({ violations }) => done(violations.map((one) => \
                [one.impact, one.id, one.nodes.map((node) => node.html + ' ' + node.failureSummary)])))";
-    let found = browser.client().execute_async(run, vec![]).await.expect("axe answers");
+    let found = browser
+        .client()
+        .execute_async(run, vec![])
+        .await
+        .expect("axe answers");
     found.as_array().expect("a list").clone()
 }
 
 async fn assert_fits(browser: &Browser, of: &str) {
-    let widths = browser.value("[document.documentElement.scrollWidth, innerWidth]").await;
+    let widths = browser
+        .value("[document.documentElement.scrollWidth, innerWidth]")
+        .await;
     assert!(widths[0].as_u64() <= widths[1].as_u64(), "{of}: {widths}");
     let cut = "[...document.querySelectorAll('.card *, .entry *, .tiles *')].filter((one) => one.scrollWidth > \
                one.clientWidth + 1 && getComputedStyle(one).display !== 'inline' && !one.closest('svg, .unseen'))\
@@ -78,9 +88,13 @@ async fn every_look_of_the_page_is_pictured_and_axe_finds_nothing_serious() {
                 browser.prefer(false, scheme).await;
                 browser.open(&app).await;
                 assert_eq!(browser.value("document.documentElement.lang").await, short);
-                browser.until("document.querySelectorAll('.entry').length === 6").await;
+                browser
+                    .until("document.querySelectorAll('.entry').length === 6")
+                    .await;
                 browser.click("[data-send=deposit]").await;
-                browser.until("document.querySelectorAll('.sent .step').length === 3").await;
+                browser
+                    .until("document.querySelectorAll('.sent .step').length === 3")
+                    .await;
                 browser.click("[data-send=again]").await;
                 let is_sent = "document.querySelectorAll('.sent .step').length === 4 && !document.getElementById('sent').innerText.includes('…')";
                 browser.until(is_sent).await;
@@ -104,7 +118,9 @@ async fn axe_finds_nothing_serious_in_other_states() {
         browser.click("#cut").await;
         browser.until_state("offline stale").await;
         browser.click("[data-send=deposit]").await;
-        browser.until("document.querySelectorAll('.sent .step').length === 2").await;
+        browser
+            .until("document.querySelectorAll('.sent .step').length === 2")
+            .await;
         assert_accessible(&browser, "offline").await;
         browser.picture(&format!("offline-{scheme}")).await;
         browser.click("#cut").await;
@@ -123,7 +139,9 @@ async fn everything_on_a_phone_can_be_touched() {
     let browser = Browser::start().await;
     browser.on_a_phone(390).await;
     browser.open(&app).await;
-    browser.until("document.querySelectorAll('.entry').length === 6").await;
+    browser
+        .until("document.querySelectorAll('.entry').length === 6")
+        .await;
     let small = "[...document.querySelectorAll('button, input')].filter((one) => { const box = one.getBoundingClientRect(); \
                  return Math.min(box.width, box.height) < 44 }).map((one) => one.outerHTML)";
     assert_eq!(browser.value(small).await, json!([]));
@@ -131,21 +149,29 @@ async fn everything_on_a_phone_can_be_touched() {
     browser.click("[data-send=deposit]").await;
     let top = "document.getElementById('card').getBoundingClientRect().top >= 0";
     browser.until(top).await;
-    browser.until("document.querySelectorAll('.sent .step').length === 3").await;
+    browser
+        .until("document.querySelectorAll('.sent .step').length === 3")
+        .await;
     assert_eq!(browser.value(top).await, true);
     browser.close(false).await;
 }
 
 async fn the_largest_numbers_fit_the_smallest_phone() {
     let app = dev(Database::Sqlite).start().await;
-    app.accepted("deposits", USER, "d1", "9123456789.123456789").await;
+    app.accepted("deposits", USER, "d1", "9123456789.123456789")
+        .await;
     reward(&app, "t1", "9123456789.123456789").await;
     let browser = Browser::start().await;
     browser.on_a_phone(320).await;
     browser.open(&app).await;
     browser.until_balance("TON", "9123456789.123456789").await;
-    browser.until("document.querySelectorAll('.entry').length === 2").await;
-    assert_eq!(browser.text(".amount .digits").await, "9,123,456,789.123456789");
+    browser
+        .until("document.querySelectorAll('.entry').length === 2")
+        .await;
+    assert_eq!(
+        browser.text(".amount .digits").await,
+        "9,123,456,789.123456789"
+    );
     browser.picture("large-numbers").await;
     assert_fits(&browser, "large numbers").await;
     browser.close(false).await;
@@ -157,7 +183,9 @@ async fn the_colours_are_telegrams_where_it_gives_some() {
     let browser = Browser::start().await;
     browser.on_a_phone(390).await;
     browser.open(&app).await;
-    browser.until("document.querySelectorAll('.entry').length === 6").await;
+    browser
+        .until("document.querySelectorAll('.entry').length === 6")
+        .await;
     // As Telegram's own script does.
     browser
         .client()
@@ -172,8 +200,16 @@ async fn the_colours_are_telegrams_where_it_gives_some() {
         )
         .await
         .expect("set");
-    assert_eq!(browser.value("getComputedStyle(document.body).backgroundColor").await, "rgb(21, 30, 39)");
-    assert_eq!(browser.value("getComputedStyle(document.body).color").await, "rgb(255, 255, 255)");
+    assert_eq!(
+        browser
+            .value("getComputedStyle(document.body).backgroundColor")
+            .await,
+        "rgb(21, 30, 39)"
+    );
+    assert_eq!(
+        browser.value("getComputedStyle(document.body).color").await,
+        "rgb(255, 255, 255)"
+    );
     browser.picture("telegram-colours").await;
     browser.close(false).await;
 }

@@ -22,7 +22,10 @@ async fn a_reload_shows_the_last_value_as_stale_and_then_live() {
     browser.until_state("live").await;
     let states = browser.states().await;
     let at = |name: &str| states.iter().position(|state| state == name);
-    assert!(at("connecting stale").is_some() && at("connecting stale") < at("live"), "{states:?}");
+    assert!(
+        at("connecting stale").is_some() && at("connecting stale") < at("live"),
+        "{states:?}"
+    );
     assert_eq!(browser.shown("TON").await, [25_000]);
     browser.close(false).await;
 }
@@ -76,7 +79,9 @@ async fn a_page_from_the_back_forward_cache_comes_up_to_date() {
     let browser = Browser::start().await;
     browser.open(&app).await;
     browser.until_balance("TON", "1.000000000").await;
-    browser.until("document.querySelectorAll('.entry').length === 1").await;
+    browser
+        .until("document.querySelectorAll('.entry').length === 1")
+        .await;
     browser.goto("about:blank").await;
     app.accepted("deposits", USER, "d2", "0.5").await;
     browser.client().back().await.expect("back");

@@ -11,7 +11,10 @@ async fn app_on(cluster: &Cluster) -> TestApp {
     let database = cluster.create_database();
     let url = database.url();
     let dir = tempfile::tempdir().expect("a directory");
-    dev(Database::Postgres).set("database.timeout_ms", 1500).start_with(dir, database, &url).await
+    dev(Database::Postgres)
+        .set("database.timeout_ms", 1500)
+        .start_with(dir, database, &url)
+        .await
 }
 
 async fn a_database_that_is_away_marks_the_number_and_never_makes_it_zero(_: Database) {
@@ -29,7 +32,10 @@ async fn a_database_that_is_away_marks_the_number_and_never_makes_it_zero(_: Dat
     browser.click("#refresh").await;
     browser.until_state("checked stale").await;
     assert!(browser.text("#as-of").await.starts_with("as of "));
-    assert_eq!(browser.text("#announcement").await, "3.5 TON, 0 UNI. Not up to date.");
+    assert_eq!(
+        browser.text("#announcement").await,
+        "3.5 TON, 0 UNI. Not up to date."
+    );
     browser.picture("database-away").await;
     cluster.start_again();
     browser.until_state("live").await;
@@ -40,7 +46,9 @@ async fn a_database_that_is_away_marks_the_number_and_never_makes_it_zero(_: Dat
 
     // Somebody of whom nothing is known meanwhile sees no number at all.
     cluster.stop("immediate");
-    browser.goto(&format!("http://{}/?user=8", app.public)).await;
+    browser
+        .goto(&format!("http://{}/?user=8", app.public))
+        .await;
     browser.until_state("checked").await;
     assert_eq!(browser.text("#balances").await, "—");
     cluster.start_again();

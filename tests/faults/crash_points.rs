@@ -38,9 +38,15 @@ struct Figures {
 }
 
 async fn no_acknowledged_entry_is_lost_or_doubled_by_kills_at_random_moments(database: Database) {
-    let default = if database == Database::Sqlite { KILLS_ON_SQLITE } else { KILLS_ON_POSTGRES };
+    let default = if database == Database::Sqlite {
+        KILLS_ON_SQLITE
+    } else {
+        KILLS_ON_POSTGRES
+    };
     let (seed, rounds) = (crate::seed(), crate::size("CRASH_KILLS", default));
-    println!("again: BALANCE_TEST_SEED={seed} CRASH_KILLS={rounds} cargo test --test faults crash_points::");
+    println!(
+        "again: BALANCE_TEST_SEED={seed} CRASH_KILLS={rounds} cargo test --test faults crash_points::"
+    );
     let mut rng = StdRng::seed_from_u64(seed);
     let mut app = TestApp::on(database).log("info").start().await;
     let load = Load::start(&app, rng.random());
@@ -75,12 +81,18 @@ async fn no_acknowledged_entry_is_lost_or_doubled_by_kills_at_random_moments(dat
 
 /// Kills the service, perhaps again while it starts, and has it ready afterwards.
 async fn kill(app: &mut TestApp, rng: &mut StdRng, figures: &mut Figures) {
-    pass(Duration::from_micros(rng.random_range(0..=KILL_DELAY_US_MAX))).await;
+    pass(Duration::from_micros(
+        rng.random_range(0..=KILL_DELAY_US_MAX),
+    ))
+    .await;
     app.kill();
     figures.kills += 1;
     if rng.random_bool(START_KILLS) {
         app.spawn_again();
-        pass(Duration::from_micros(rng.random_range(0..=START_DELAY_US_MAX))).await;
+        pass(Duration::from_micros(
+            rng.random_range(0..=START_DELAY_US_MAX),
+        ))
+        .await;
         app.kill();
         figures.start_kills += 1;
         figures.start_kills_before_ready += u64::from(!app.log().contains("listening on"));

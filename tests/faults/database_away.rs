@@ -18,11 +18,17 @@ const AWAY_MS_MAX: u64 = 2000;
 /// Half of the outages are longer, so that some senders are answered 503.
 const TIMEOUT_MS: i64 = 1000;
 
-async fn no_acknowledged_entry_is_lost_or_doubled_when_the_database_goes_away_under_load(database: Database) {
+async fn no_acknowledged_entry_is_lost_or_doubled_when_the_database_goes_away_under_load(
+    database: Database,
+) {
     let seed = crate::seed();
     println!("again: BALANCE_TEST_SEED={seed} cargo test --test faults database_away::");
     let mut rng = StdRng::seed_from_u64(seed);
-    let app = TestApp::on(database).log("info").set("database.timeout_ms", TIMEOUT_MS).start().await;
+    let app = TestApp::on(database)
+        .log("info")
+        .set("database.timeout_ms", TIMEOUT_MS)
+        .start()
+        .await;
     let load = Load::start(&app, rng.random());
     for _ in 0..ROUNDS {
         load.go_on(rng.random_range(1..=REQUESTS_MAX)).await;
@@ -32,6 +38,10 @@ async fn no_acknowledged_entry_is_lost_or_doubled_when_the_database_goes_away_un
         load.assert_acknowledged_are_there(&app);
     }
     let record = load.finish().await;
-    println!("{ROUNDS} times away: {} entries acknowledged, {} repeats", record.acknowledged.len(), record.repeats);
+    println!(
+        "{ROUNDS} times away: {} entries acknowledged, {} repeats",
+        record.acknowledged.len(),
+        record.repeats
+    );
     assert_ledger_is(&app, &record).await;
 }

@@ -52,21 +52,39 @@ impl Item {
             hash,
             user_id: rng.random_range(1..=USERS),
             currency: if rng.random_bool(0.5) { "TON" } else { "UNI" },
-            minor: sign * rng.random_range(1..if sign < 0 { DEBIT_MINOR_MAX } else { CREDIT_MINOR_MAX }),
+            minor: sign
+                * rng.random_range(
+                    1..if sign < 0 {
+                        DEBIT_MINOR_MAX
+                    } else {
+                        CREDIT_MINOR_MAX
+                    },
+                ),
         }
     }
 
     /// The event id that the ledger knows it by.
     fn key(&self) -> String {
-        self.event_id.clone().unwrap_or_else(|| format!("ton:{}", self.hash.expect("one of both").hex()))
+        self.event_id
+            .clone()
+            .unwrap_or_else(|| format!("ton:{}", self.hash.expect("one of both").hex()))
     }
 
     /// What is sent; each attempt spells the hash in another way.
     fn body(&self, attempt: usize) -> Value {
-        let minor = if self.kind == "withdrawal" { -self.minor } else { self.minor };
+        let minor = if self.kind == "withdrawal" {
+            -self.minor
+        } else {
+            self.minor
+        };
         let sign = if minor < 0 { "-" } else { "" };
-        let amount = format!("{sign}{}.{:09}", minor.abs() / 1_000_000_000, minor.abs() % 1_000_000_000);
-        let mut body = json!({"user_id": self.user_id, "currency": self.currency, "amount": amount});
+        let amount = format!(
+            "{sign}{}.{:09}",
+            minor.abs() / 1_000_000_000,
+            minor.abs() % 1_000_000_000
+        );
+        let mut body =
+            json!({"user_id": self.user_id, "currency": self.currency, "amount": amount});
         if let Some(event_id) = &self.event_id {
             body["event_id"] = json!(event_id);
         }
@@ -90,9 +108,18 @@ struct Request {
 
 impl Request {
     fn random(sender: usize, number: usize, rng: &mut StdRng) -> Self {
-        let count = if sender.is_multiple_of(3) { 1 } else { rng.random_range(2..=BATCH_ITEMS_MAX) };
-        let items = (0..count).map(|index| Item::random(format!("s{sender}:{number}:{index}"), rng)).collect();
-        Self { items, is_atomic: sender % 3 == 2 }
+        let count = if sender.is_multiple_of(3) {
+            1
+        } else {
+            rng.random_range(2..=BATCH_ITEMS_MAX)
+        };
+        let items = (0..count)
+            .map(|index| Item::random(format!("s{sender}:{number}:{index}"), rng))
+            .collect();
+        Self {
+            items,
+            is_atomic: sender % 3 == 2,
+        }
     }
 
     fn signed(&self, attempt: usize) -> Signed {
@@ -105,7 +132,11 @@ impl Request {
             body
         };
         let entries: Vec<Value> = self.items.iter().map(with_kind).collect();
-        let path = if self.is_atomic { "/internal/v1/batch?atomic=true" } else { "/internal/v1/batch" };
+        let path = if self.is_atomic {
+            "/internal/v1/batch?atomic=true"
+        } else {
+            "/internal/v1/batch"
+        };
         Signed::post(path, &json!({"entries": entries}))
     }
 }
@@ -150,7 +181,11 @@ impl Record {
             return self.refused.extend(request.items.iter().map(Item::key));
         }
         let body = answer.ok();
-        let results = if is_batch { body["results"].as_array().expect("results").clone() } else { vec![body] };
+        let results = if is_batch {
+            body["results"].as_array().expect("results").clone()
+        } else {
+            vec![body]
+        };
         assert_eq!(results.len(), request.items.len());
         for (item, result) in request.items.iter().zip(&results) {
             if result["status"] == "rejected" {
@@ -158,10 +193,22 @@ impl Record {
                 self.refused.insert(item.key());
                 continue;
             }
-            self.duplicates += u64::from(result["status"] == "duplicate" || result["duplicate"] == true);
-            let version = result["version"].as_u64().unwrap_or_else(|| panic!("a version in {result}"));
-            let entry = Acknowledged { user_id: item.user_id, version, currency: item.currency, minor: item.minor };
-            assert_eq!(self.acknowledged.insert(item.key(), entry), None, "acknowledged twice: {result}");
+            self.duplicates +=
+                u64::from(result["status"] == "duplicate" || result["duplicate"] == true);
+            let version = result["version"]
+                .as_u64()
+                .unwrap_or_else(|| panic!("a version in {result}"));
+            let entry = Acknowledged {
+                user_id: item.user_id,
+                version,
+                currency: item.currency,
+                minor: item.minor,
+            };
+            assert_eq!(
+                self.acknowledged.insert(item.key(), entry),
+                None,
+                "acknowledged twice: {result}"
+            );
             self.since.push(item.key());
         }
     }
@@ -194,7 +241,11 @@ impl Load {
             senders: Vec::new(),
         };
         for index in 0..SENDERS {
-            let (record, allowed, answered) = (load.record.clone(), load.allowed.clone(), load.answered.clone());
+            let (record, allowed, answered) = (
+                load.record.clone(),
+                load.allowed.clone(),
+                load.answered.clone(),
+            );
             let (is_over, sender) = (load.is_over.clone(), apps[index % apps.len()].sender());
             let mut rng = StdRng::seed_from_u64(seed.wrapping_add(index as u64));
             load.senders.push(tokio::spawn(async move {
@@ -218,7 +269,10 @@ impl Load {
         self.allowed.add_permits(requests + SENDERS);
         let count = u32::try_from(requests).expect("a small number");
         let answered = tokio::time::timeout(PATIENCE, self.answered.acquire_many(count)).await;
-        answered.expect("the load goes on").expect("never closed").forget();
+        answered
+            .expect("the load goes on")
+            .expect("never closed")
+            .forget();
     }
 
     /// Asserts that each entry acknowledged since the last time is in the ledger, once, as it was acknowledged.
@@ -226,7 +280,10 @@ impl Load {
         let (since, expected) = {
             let mut record = self.record.lock().expect("no panic holds it");
             let since = std::mem::take(&mut record.since);
-            let expected: Vec<Acknowledged> = since.iter().map(|key| record.acknowledged[key].clone()).collect();
+            let expected: Vec<Acknowledged> = since
+                .iter()
+                .map(|key| record.acknowledged[key].clone())
+                .collect();
             (since, expected)
         };
         if since.is_empty() {
@@ -234,10 +291,16 @@ impl Load {
         }
         let stored = app.database.entries(Some(&since));
         assert_eq!(stored.len(), since.len(), "each once");
-        let stored: BTreeMap<&str, &StoredEntry> = stored.iter().map(|e| (e.event_id.as_str(), e)).collect();
+        let stored: BTreeMap<&str, &StoredEntry> =
+            stored.iter().map(|e| (e.event_id.as_str(), e)).collect();
         for (key, expected) in since.iter().zip(expected) {
-            let found = stored.get(key.as_str()).unwrap_or_else(|| panic!("{key} is lost"));
-            assert!(expected.is(found), "{key}: acknowledged was {expected:?}, stored is {found:?}");
+            let found = stored
+                .get(key.as_str())
+                .unwrap_or_else(|| panic!("{key} is lost"));
+            assert!(
+                expected.is(found),
+                "{key}: acknowledged was {expected:?}, stored is {found:?}"
+            );
         }
     }
 
@@ -259,11 +322,17 @@ async fn send(sender: &Sender, request: &Request, record: &Mutex<Record>) {
     for attempt in 0.. {
         match sender.try_send(request.signed(attempt)).await {
             Ok(answer) if answer.status != 503 => {
-                return record.lock().expect("no panic holds it").note(request, &answer);
+                return record
+                    .lock()
+                    .expect("no panic holds it")
+                    .note(request, &answer);
             }
             Ok(_) | Err(_) => record.lock().expect("no panic holds it").repeats += 1,
         }
-        assert!(start.elapsed() < 3 * PATIENCE, "never answered: {request:?}");
+        assert!(
+            start.elapsed() < 3 * PATIENCE,
+            "never answered: {request:?}"
+        );
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
@@ -271,23 +340,47 @@ async fn send(sender: &Sender, request: &Request, record: &Mutex<Record>) {
 /// Asserts that the ledger holds what is on record, each entry once and nothing else, and that balances are its sums.
 pub async fn assert_ledger_is(app: &TestApp, record: &Record) {
     let stored = app.database.entries(None);
-    assert_eq!(stored.len(), record.acknowledged.len(), "each acknowledged entry is there once, and nothing else");
+    assert_eq!(
+        stored.len(),
+        record.acknowledged.len(),
+        "each acknowledged entry is there once, and nothing else"
+    );
     let mut sums: BTreeMap<(u64, &str), i64> = BTreeMap::new();
     for entry in &stored {
-        assert!(!record.refused.contains(&entry.event_id), "refused and stored: {entry:?}");
-        let expected = record.acknowledged.get(&entry.event_id).unwrap_or_else(|| panic!("made up: {entry:?}"));
-        assert!(expected.is(entry), "acknowledged was {expected:?}, stored is {entry:?}");
-        *sums.entry((expected.user_id, expected.currency)).or_default() += expected.minor;
+        assert!(
+            !record.refused.contains(&entry.event_id),
+            "refused and stored: {entry:?}"
+        );
+        let expected = record
+            .acknowledged
+            .get(&entry.event_id)
+            .unwrap_or_else(|| panic!("made up: {entry:?}"));
+        assert!(
+            expected.is(entry),
+            "acknowledged was {expected:?}, stored is {entry:?}"
+        );
+        *sums
+            .entry((expected.user_id, expected.currency))
+            .or_default() += expected.minor;
     }
     for user_id in 1..=USERS {
         let shown = |currency| {
             let sum = sums.get(&(user_id, currency)).copied().unwrap_or_default();
             format!("{}.{:09}", sum / 1_000_000_000, sum % 1_000_000_000)
         };
-        let balance = app.backend(&format!("/internal/v1/users/{user_id}/balance?fresh=true")).await.ok();
-        let version = stored.iter().filter(|entry| entry.user_id == user_id as i64).count();
+        let balance = app
+            .backend(&format!("/internal/v1/users/{user_id}/balance?fresh=true"))
+            .await
+            .ok();
+        let version = stored
+            .iter()
+            .filter(|entry| entry.user_id == user_id as i64)
+            .count();
         assert_eq!(balance["version"], version);
-        assert_eq!(balance["balances"], json!({"TON": shown("TON"), "UNI": shown("UNI")}));
+        assert_eq!(
+            balance["balances"],
+            json!({"TON": shown("TON"), "UNI": shown("UNI")})
+        );
     }
     app.assert_ledger_holds();
 }

@@ -24,5 +24,7 @@ fn seed() -> u64 {
 
 /// A number that a longer run by hand sets by a variable.
 fn size(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().map_or(default, |value| value.parse().expect("a number"))
+    std::env::var(variable)
+        .ok()
+        .map_or(default, |value| value.parse().expect("a number"))
 }

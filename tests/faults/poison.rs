@@ -22,21 +22,44 @@ async fn an_entry_that_the_database_refuses_fails_alone(database: Database) {
         })
         .collect();
     let answer = app.batch(json!(items)).await.ok();
-    for (index, result) in answer["results"].as_array().expect("results").iter().enumerate() {
+    for (index, result) in answer["results"]
+        .as_array()
+        .expect("results")
+        .iter()
+        .enumerate()
+    {
         let expected = if index == 30 { "rejected" } else { "accepted" };
         assert_eq!(result["status"], expected, "{result}");
     }
-    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(59), &json!(1)));
+    assert_eq!(
+        (&answer["accepted"], &answer["rejected"]),
+        (&json!(59), &json!(1))
+    );
     // Among single webhooks that come at the same time.
     let singles = (0..30).map(|n| {
-        let event_id = if n == 15 { "poisoned".to_owned() } else { format!("single{n}") };
-        let body = json!({"event_id": event_id, "user_id": 1 + n % 6, "currency": "TON", "amount": "1"});
+        let event_id = if n == 15 {
+            "poisoned".to_owned()
+        } else {
+            format!("single{n}")
+        };
+        let body =
+            json!({"event_id": event_id, "user_id": 1 + n % 6, "currency": "TON", "amount": "1"});
         app.post("rewards", body)
     });
-    for (n, answer) in futures_util::future::join_all(singles).await.iter().enumerate() {
+    for (n, answer) in futures_util::future::join_all(singles)
+        .await
+        .iter()
+        .enumerate()
+    {
         if n == 15 {
-            assert!(answer.status >= 400, "the poisoned one was answered {answer:?}");
-            answer.problem(answer.status, answer.json()["code"].as_str().expect("a code"));
+            assert!(
+                answer.status >= 400,
+                "the poisoned one was answered {answer:?}"
+            );
+            answer.problem(
+                answer.status,
+                answer.json()["code"].as_str().expect("a code"),
+            );
         } else {
             answer.ok();
         }
@@ -46,7 +69,11 @@ async fn an_entry_that_the_database_refuses_fails_alone(database: Database) {
         let entries = app.entries(user_id).await;
         stored += entries.len();
         assert!(entries.iter().all(|entry| entry["event_id"] != "poisoned"));
-        let versions: Vec<u64> = entries.iter().rev().map(|e| e["version"].as_u64().expect("a version")).collect();
+        let versions: Vec<u64> = entries
+            .iter()
+            .rev()
+            .map(|e| e["version"].as_u64().expect("a version"))
+            .collect();
         assert_eq!(versions, (1..=entries.len() as u64).collect::<Vec<_>>());
     }
     assert_eq!(stored, 1 + 59 + 29);

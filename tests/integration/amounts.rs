@@ -5,7 +5,10 @@ use serde_json::json;
 use crate::support::{Database, TestApp, on_both_databases, on_sqlite};
 use crate::{entry, with};
 
-on_sqlite![an_amount_has_one_grammar, currencies_have_the_decimals_of_the_configuration];
+on_sqlite![
+    an_amount_has_one_grammar,
+    currencies_have_the_decimals_of_the_configuration
+];
 on_both_databases![good_amounts_are_stored_to_the_last_digit];
 
 async fn an_amount_has_one_grammar(database: Database) {
@@ -40,16 +43,24 @@ async fn an_amount_has_one_grammar(database: Database) {
         "-1",
         "1\u{0}",
     ] {
-        app.post("deposits", with(&base, json!({"amount": bad}))).await.problem(422, "invalid_amount");
+        app.post("deposits", with(&base, json!({"amount": bad})))
+            .await
+            .problem(422, "invalid_amount");
     }
     for number in [json!(1), json!(0.1), json!(-1)] {
-        app.post("deposits", with(&base, json!({"amount": number}))).await.problem(422, "invalid_amount");
+        app.post("deposits", with(&base, json!({"amount": number})))
+            .await
+            .problem(422, "invalid_amount");
     }
     for what in ["rewards", "withdrawals"] {
-        app.post(what, with(&base, json!({"amount": "-1"}))).await.problem(422, "invalid_amount");
+        app.post(what, with(&base, json!({"amount": "-1"})))
+            .await
+            .problem(422, "invalid_amount");
     }
     let zero = with(&base, json!({"amount": "-0.0", "reason": "r"}));
-    app.post("adjustments", zero).await.problem(422, "invalid_amount");
+    app.post("adjustments", zero)
+        .await
+        .problem(422, "invalid_amount");
     assert!(app.entries(1).await.is_empty());
 }
 
@@ -67,17 +78,29 @@ async fn good_amounts_are_stored_to_the_last_digit(database: Database) {
     .enumerate()
     {
         let user_id = 100 + index as u64;
-        let answer = app.accepted("deposits", user_id, &format!("e{index}"), amount).await;
+        let answer = app
+            .accepted("deposits", user_id, &format!("e{index}"), amount)
+            .await;
         assert_eq!(answer["balances"]["TON"], shown, "{amount}");
         assert_eq!(app.entries(user_id).await[0]["amount"], shown, "{amount}");
     }
 }
 
 async fn currencies_have_the_decimals_of_the_configuration(database: Database) {
-    let app = TestApp::on(database).set("currencies.STARS.decimals", 0).set("currencies.EUR.decimals", 2).start().await;
+    let app = TestApp::on(database)
+        .set("currencies.STARS.decimals", 0)
+        .set("currencies.EUR.decimals", 2)
+        .start()
+        .await;
     let answer = app.post("deposits", entry("s", 1, "STARS", "3")).await.ok();
     assert_eq!(answer["balances"], json!({"STARS": "3", "EUR": "0.00"}));
-    app.post("deposits", entry("s2", 1, "STARS", "3.0")).await.problem(422, "invalid_amount");
-    app.post("deposits", entry("e", 1, "EUR", "1.001")).await.problem(422, "invalid_amount");
-    app.post("deposits", entry("t", 1, "TON", "1")).await.problem(422, "unknown_currency");
+    app.post("deposits", entry("s2", 1, "STARS", "3.0"))
+        .await
+        .problem(422, "invalid_amount");
+    app.post("deposits", entry("e", 1, "EUR", "1.001"))
+        .await
+        .problem(422, "invalid_amount");
+    app.post("deposits", entry("t", 1, "TON", "1"))
+        .await
+        .problem(422, "unknown_currency");
 }

@@ -19,7 +19,9 @@ async fn ask(app: &TestApp, method: Method, path: &str, headers: &[(&str, &str)]
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    Answer::read(request.send().await.expect("an answer")).await.expect("a whole answer")
+    Answer::read(request.send().await.expect("an answer"))
+        .await
+        .expect("a whole answer")
 }
 
 async fn get(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -29,10 +31,15 @@ async fn get(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> Answer {
 async fn a_file_of_the_library_is_a_module_that_is_asked_for_each_time(database: Database) {
     let app = TestApp::start(database).await;
     let file = get(&app, MODULE, &[]).await;
-    let written = std::fs::read_to_string(format!("{}/src/web{MODULE}", env!("CARGO_MANIFEST_DIR"))).expect("there");
+    let written =
+        std::fs::read_to_string(format!("{}/src/web{MODULE}", env!("CARGO_MANIFEST_DIR")))
+            .expect("there");
     assert_eq!((file.status, file.text.as_str()), (200, written.as_str()));
     let etag = file.header("etag").to_owned();
-    assert!(etag.len() > 10 && etag.starts_with('"') && etag.ends_with('"'), "{etag}");
+    assert!(
+        etag.len() > 10 && etag.starts_with('"') && etag.ends_with('"'),
+        "{etag}"
+    );
     for (name, value) in [
         ("content-type", "text/javascript; charset=utf-8"),
         ("x-content-type-options", "nosniff"),
@@ -41,16 +48,31 @@ async fn a_file_of_the_library_is_a_module_that_is_asked_for_each_time(database:
         assert_eq!(file.header(name), value, "{name}");
     }
     let types = get(&app, "/client/balance-client.d.ts", &[]).await;
-    assert_eq!((types.status, types.header("content-type")), (200, "application/typescript; charset=utf-8"));
+    assert_eq!(
+        (types.status, types.header("content-type")),
+        (200, "application/typescript; charset=utf-8")
+    );
     let head = ask(&app, Method::HEAD, MODULE, &[]).await;
-    assert_eq!((head.status, head.text.as_str(), head.header("etag")), (200, "", etag.as_str()));
+    assert_eq!(
+        (head.status, head.text.as_str(), head.header("etag")),
+        (200, "", etag.as_str())
+    );
     assert_eq!(head.header("content-length"), written.len().to_string());
     for known in [etag.clone(), format!("W/{etag}"), format!("\"x\", {etag}")] {
         let same = get(&app, MODULE, &[("if-none-match", &known)]).await;
-        assert_eq!((same.status, same.text.as_str(), same.header("etag")), (304, "", etag.as_str()), "{known}");
+        assert_eq!(
+            (same.status, same.text.as_str(), same.header("etag")),
+            (304, "", etag.as_str()),
+            "{known}"
+        );
         assert_eq!(same.header("cache-control"), "public, no-cache");
     }
-    assert_eq!(get(&app, MODULE, &[("if-none-match", "\"another\"")]).await.status, 200);
+    assert_eq!(
+        get(&app, MODULE, &[("if-none-match", "\"another\"")])
+            .await
+            .status,
+        200
+    );
 
     for missing in [
         "/client/",
@@ -62,7 +84,9 @@ async fn a_file_of_the_library_is_a_module_that_is_asked_for_each_time(database:
     ] {
         get(&app, missing, &[]).await.problem(404, "not_found");
     }
-    ask(&app, Method::POST, MODULE, &[]).await.problem(405, "method_not_allowed");
+    ask(&app, Method::POST, MODULE, &[])
+        .await
+        .problem(405, "method_not_allowed");
 }
 
 async fn an_url_that_names_the_content_is_kept_for_ever(database: Database) {
@@ -70,24 +94,48 @@ async fn an_url_that_names_the_content_is_kept_for_ever(database: Database) {
     let etag = get(&app, MODULE, &[]).await.header("etag").to_owned();
     let hash = etag.trim_matches('"');
     let named = get(&app, &format!("{MODULE}?v={hash}"), &[]).await;
-    assert_eq!((named.status, named.header("cache-control")), (200, "public, max-age=31536000, immutable"));
+    assert_eq!(
+        (named.status, named.header("cache-control")),
+        (200, "public, max-age=31536000, immutable")
+    );
     // A name of other content gets the content that there is, and not for ever.
     let other = get(&app, &format!("{MODULE}?v=0{hash}"), &[]).await;
-    assert_eq!((other.status, other.header("cache-control")), (200, "public, no-cache"));
+    assert_eq!(
+        (other.status, other.header("cache-control")),
+        (200, "public, no-cache")
+    );
     assert_eq!(other.text, named.text);
 }
 
 async fn pages_of_allowed_origins_load_the_library_and_others_do_not(database: Database) {
     let friend = "https://app.example.org";
-    let app = TestApp::on(database).set("server.allowed_origins", vec![friend]).start().await;
+    let app = TestApp::on(database)
+        .set("server.allowed_origins", vec![friend])
+        .start()
+        .await;
     let own = format!("http://{}", app.public);
     for origin in [friend, own.as_str()] {
         let file = get(&app, MODULE, &[("origin", origin)]).await;
-        assert_eq!((file.status, file.header("access-control-allow-origin")), (200, origin));
-        assert!(file.header("access-control-expose-headers").contains("etag"), "{file:?}");
+        assert_eq!(
+            (file.status, file.header("access-control-allow-origin")),
+            (200, origin)
+        );
+        assert!(
+            file.header("access-control-expose-headers")
+                .contains("etag"),
+            "{file:?}"
+        );
         let etag = file.header("etag").to_owned();
-        let same = get(&app, MODULE, &[("origin", origin), ("if-none-match", &etag)]).await;
-        assert_eq!((same.status, same.header("access-control-allow-origin")), (304, origin));
+        let same = get(
+            &app,
+            MODULE,
+            &[("origin", origin), ("if-none-match", &etag)],
+        )
+        .await;
+        assert_eq!(
+            (same.status, same.header("access-control-allow-origin")),
+            (304, origin)
+        );
     }
     for foreign in ["https://evil.example", "null", "http://app.example.org"] {
         let refused = get(&app, MODULE, &[("origin", foreign)]).await;
@@ -99,19 +147,40 @@ async fn pages_of_allowed_origins_load_the_library_and_others_do_not(database: D
 /// Else a cache would give a page what was meant for another.
 async fn what_may_be_read_says_that_it_depends_on_the_origin(database: Database) {
     let friend = "https://app.example.org";
-    let app = TestApp::on(database).set("server.allowed_origins", vec![friend]).start().await;
+    let app = TestApp::on(database)
+        .set("server.allowed_origins", vec![friend])
+        .start()
+        .await;
     let bearer = format!("Bearer {}", token(1));
-    for path in [MODULE, "/api/v1/balance", "/api/v1/entries", "/api/v1/nothing"] {
+    for path in [
+        MODULE,
+        "/api/v1/balance",
+        "/api/v1/entries",
+        "/api/v1/nothing",
+    ] {
         for origin in [None, Some(friend), Some("https://evil.example")] {
             let mut headers = vec![("authorization", bearer.as_str())];
             headers.extend(origin.map(|origin| ("origin", origin)));
             let answer = get(&app, path, &headers).await;
-            assert!(answer.header("vary").to_lowercase().contains("origin"), "{path} {origin:?}: {answer:?}");
+            assert!(
+                answer.header("vary").to_lowercase().contains("origin"),
+                "{path} {origin:?}: {answer:?}"
+            );
         }
     }
     // A page may read when to come back, and which version it has.
-    let balance = get(&app, "/api/v1/balance", &[("authorization", &bearer), ("origin", friend)]).await;
+    let balance = get(
+        &app,
+        "/api/v1/balance",
+        &[("authorization", &bearer), ("origin", friend)],
+    )
+    .await;
     assert_ne!(balance.ok()["version"], Value::Null);
-    let exposed = balance.header("access-control-expose-headers").to_lowercase();
-    assert!(exposed.contains("etag") && exposed.contains("retry-after"), "{exposed}");
+    let exposed = balance
+        .header("access-control-expose-headers")
+        .to_lowercase();
+    assert!(
+        exposed.contains("etag") && exposed.contains("retry-after"),
+        "{exposed}"
+    );
 }

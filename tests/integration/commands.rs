@@ -6,7 +6,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::entry;
-use crate::support::{Database, Process, Signed, TestApp, on_both_databases, on_sqlite, run_program};
+use crate::support::{
+    Database, Process, Signed, TestApp, on_both_databases, on_sqlite, run_program,
+};
 
 on_both_databases![
     migrations_can_be_applied_before_the_start,
@@ -21,13 +23,26 @@ on_sqlite![
 ];
 
 async fn migrations_can_be_applied_before_the_start(database: Database) {
-    let (dir, database) = TestApp::on(database).set("database.migrate_on_start", false).prepare();
-    let run = |command: &str| run_program(dir.path(), &[command, "--config", "config.toml"], &[], b"");
+    let (dir, database) = TestApp::on(database)
+        .set("database.migrate_on_start", false)
+        .prepare();
+    let run =
+        |command: &str| run_program(dir.path(), &[command, "--config", "config.toml"], &[], b"");
     let refused = run("serve");
-    assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert_eq!(
+        refused.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&refused.stderr)
+    );
     for _ in 0..2 {
         let output = run("migrate");
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     assert_eq!(run("verify").status.code(), Some(0));
     let arguments = ["serve", "--config", "config.toml"].map(OsString::from);
@@ -41,7 +56,8 @@ async fn a_ledger_that_was_tampered_with_is_found_out(database: Database) {
     let app = TestApp::start(database).await;
     for user_id in 1..=6 {
         for n in 1..=3 {
-            app.accepted("deposits", user_id, &format!("{user_id}.{n}"), "1").await;
+            app.accepted("deposits", user_id, &format!("{user_id}.{n}"), "1")
+                .await;
         }
     }
     app.assert_ledger_holds();
@@ -57,7 +73,10 @@ async fn a_ledger_that_was_tampered_with_is_found_out(database: Database) {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{printed}");
     for part in ["user 1 ", "user 2:", "user 3 ", "user 4", "5.1"] {
-        assert!(printed.lines().any(|line| line.contains(part)), "{part} in\n{printed}");
+        assert!(
+            printed.lines().any(|line| line.contains(part)),
+            "{part} in\n{printed}"
+        );
     }
     assert!(!printed.contains("user 6"), "{printed}");
     assert!(printed.lines().count() >= 5, "{printed}");
@@ -74,7 +93,10 @@ async fn the_epoch_and_all_balances_outlive_a_restart(database: Database) {
     for key in ["epoch", "version", "balances"] {
         assert_eq!(before[key], after[key], "{key}");
     }
-    assert_eq!(app.post("deposits", entry("d", 1, "TON", "1")).await.ok()["duplicate"], true);
+    assert_eq!(
+        app.post("deposits", entry("d", 1, "TON", "1")).await.ok()["duplicate"],
+        true
+    );
 }
 
 async fn both_signals_stop_it_with_exit_code_0(database: Database) {
@@ -90,7 +112,9 @@ async fn both_signals_stop_it_with_exit_code_0(database: Database) {
 
 async fn a_port_that_is_taken_stops_the_start(database: Database) {
     let app = TestApp::start(database).await;
-    let (dir, _database) = TestApp::on(database).set("server.internal_addr", app.internal.to_string()).prepare();
+    let (dir, _database) = TestApp::on(database)
+        .set("server.internal_addr", app.internal.to_string())
+        .prepare();
     let output = run_program(dir.path(), &["serve", "--config", "config.toml"], &[], b"");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{error}");
@@ -100,30 +124,59 @@ async fn a_port_that_is_taken_stops_the_start(database: Database) {
 async fn development_mode_works_in_an_empty_directory(_: Database) {
     let outside = tempfile::tempdir().expect("a directory");
     let dir = tempfile::tempdir().expect("a directory");
-    let addresses =
-        ["PUBLIC", "INTERNAL"].map(|which| (format!("BALANCE_SERVER__{which}_ADDR"), "127.0.0.1:0".to_owned()));
+    let addresses = ["PUBLIC", "INTERNAL"].map(|which| {
+        (
+            format!("BALANCE_SERVER__{which}_ADDR"),
+            "127.0.0.1:0".to_owned(),
+        )
+    });
     let arguments = ["serve", "--dev"].map(OsString::from);
-    let mut service = Process::start(dir.path(), &arguments, &addresses, &outside.path().join("service.log"));
+    let mut service = Process::start(
+        dir.path(),
+        &arguments,
+        &addresses,
+        &outside.path().join("service.log"),
+    );
     let (public, internal) = service.addresses().await;
     let banner = crate::support::eventually("the banner is printed", async || {
         let printed = service.printed();
-        printed.trim_end().ends_with("-d \"$BODY\"").then_some(printed)
+        printed
+            .trim_end()
+            .ends_with("-d \"$BODY\"")
+            .then_some(printed)
     })
     .await;
-    assert!(banner.contains(&format!("http://{public}/")) && banner.contains(&internal.to_string()), "{banner}");
+    assert!(
+        banner.contains(&format!("http://{public}/")) && banner.contains(&internal.to_string()),
+        "{banner}"
+    );
     // Pasted twice, it makes two deposits, or one when both fall into the same second and number.
     let snippet = banner.split_once("TS=$(date +%s)").expect("the snippet").1;
     let script = format!("TS=$(date +%s){snippet}");
     for _ in 0..2 {
-        let output = Command::new("bash").args(["-c", &script]).current_dir(dir.path()).output().expect("bash runs");
+        let output = Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(dir.path())
+            .output()
+            .expect("bash runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let answer: Value = serde_json::from_str(text.trim())
-            .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
-        assert_eq!((&answer["user_id"], &answer["duplicate"].is_boolean()), (&json!(184), &true), "{answer}");
+        let answer: Value = serde_json::from_str(text.trim()).unwrap_or_else(|error| {
+            panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+        });
+        assert_eq!(
+            (&answer["user_id"], &answer["duplicate"].is_boolean()),
+            (&json!(184), &true),
+            "{answer}"
+        );
     }
-    let page = reqwest::get(format!("http://{public}/")).await.expect("an answer");
+    let page = reqwest::get(format!("http://{public}/"))
+        .await
+        .expect("an answer");
     assert_eq!(page.status().as_u16(), 200);
-    let kind = page.headers()["content-type"].to_str().expect("text").to_owned();
+    let kind = page.headers()["content-type"]
+        .to_str()
+        .expect("text")
+        .to_owned();
     assert!(kind.starts_with("text/html"), "{kind}");
     for file in ["balance.db", "balance.dev.toml"] {
         assert!(dir.path().join(file).exists(), "{file}");
@@ -134,6 +187,8 @@ async fn development_mode_works_in_an_empty_directory(_: Database) {
 
 async fn there_is_no_demo_page_outside_of_development(database: Database) {
     let app = TestApp::start(database).await;
-    app.plain_get(app.public, "/").await.problem(404, "not_found");
+    app.plain_get(app.public, "/")
+        .await
+        .problem(404, "not_found");
     app.send(Signed::get("/")).await.problem(404, "not_found");
 }

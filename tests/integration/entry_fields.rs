@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use crate::support::{Database, Signed, TestApp, on_both_databases, on_sqlite};
 use crate::{assert_timestamp, entry, with};
 
-on_both_databases![what_is_optional_is_kept_and_shown, bodies_at_their_limits_are_kept];
+on_both_databases![
+    what_is_optional_is_kept_and_shown,
+    bodies_at_their_limits_are_kept
+];
 on_sqlite![
     a_field_that_is_missing_or_wrong_is_named,
     unknown_fields_are_refused,
@@ -17,12 +20,15 @@ on_sqlite![
 async fn what_is_optional_is_kept_and_shown(database: Database) {
     let app = TestApp::start(database).await;
     let metadata = json!({"rate": "0.01", "nested": {"list": [1, 2.5, null, "ü"]}});
-    let more =
-        json!({"source": "farming:v2_a.b-c", "occurred_at": "2025-08-04T12:05:00.25+02:00", "metadata": metadata});
-    app.post("rewards", with(&entry("all", 1, "UNI", "12.5"), more)).await.ok();
+    let more = json!({"source": "farming:v2_a.b-c", "occurred_at": "2025-08-04T12:05:00.25+02:00", "metadata": metadata});
+    app.post("rewards", with(&entry("all", 1, "UNI", "12.5"), more))
+        .await
+        .ok();
     app.post("rewards", entry("none", 1, "UNI", "1")).await.ok();
     let entries = app.entries(1).await;
-    let [plain, full] = entries.as_slice() else { panic!("two entries: {entries:?}") };
+    let [plain, full] = entries.as_slice() else {
+        panic!("two entries: {entries:?}")
+    };
     assert_eq!(full["source"], "farming:v2_a.b-c");
     assert_eq!(full["occurred_at"], "2025-08-04T10:05:00.250000Z");
     assert_eq!(full["metadata"], metadata);
@@ -34,7 +40,14 @@ async fn what_is_optional_is_kept_and_shown(database: Database) {
         );
     }
     assert_eq!(plain["source"], "reward");
-    for absent in ["reason", "occurred_at", "metadata", "tx_hash", "lt", "account"] {
+    for absent in [
+        "reason",
+        "occurred_at",
+        "metadata",
+        "tx_hash",
+        "lt",
+        "account",
+    ] {
         assert_eq!(plain[absent], Value::Null, "{absent}");
     }
 }
@@ -44,10 +57,19 @@ async fn bodies_at_their_limits_are_kept(database: Database) {
     let event_id = "e".repeat(128);
     let filler = "m".repeat(4096 - r#"{"k":""}"#.len());
     let more = json!({"source": "s".repeat(64), "metadata": {"k": filler}, "user_id": 9_007_199_254_740_991_u64});
-    let answer = app.post("rewards", with(&entry(&event_id, 1, "TON", "1"), more)).await.ok();
-    assert_eq!((&answer["event_id"], &answer["user_id"]), (&json!(event_id), &json!(9_007_199_254_740_991_u64)));
+    let answer = app
+        .post("rewards", with(&entry(&event_id, 1, "TON", "1"), more))
+        .await
+        .ok();
+    assert_eq!(
+        (&answer["event_id"], &answer["user_id"]),
+        (&json!(event_id), &json!(9_007_199_254_740_991_u64))
+    );
     let entries = app.entries(9_007_199_254_740_991).await;
-    assert_eq!(entries[0]["metadata"]["k"].as_str().map(str::len), Some(filler.len()));
+    assert_eq!(
+        entries[0]["metadata"]["k"].as_str().map(str::len),
+        Some(filler.len())
+    );
 }
 
 async fn a_field_that_is_missing_or_wrong_is_named(database: Database) {
@@ -92,7 +114,10 @@ async fn a_field_that_is_missing_or_wrong_is_named(database: Database) {
         ("adjustments", "reason", json!(5)),
     ] {
         let body = with(&base, json!({field: value}));
-        let problem = app.post(what, body.clone()).await.problem(422, "invalid_field");
+        let problem = app
+            .post(what, body.clone())
+            .await
+            .problem(422, "invalid_field");
         assert_eq!(problem["field"], field, "{body}");
     }
     assert!(app.entries(1).await.is_empty());
@@ -112,7 +137,11 @@ async fn unknown_fields_are_refused(database: Database) {
         ("adjustments", "account", json!(format!("0:{hash}"))),
     ] {
         let body = with(&entry("e", 1, "TON", "1"), json!({field: value}));
-        let body = if what == "adjustments" { with(&body, json!({"reason": "r"})) } else { body };
+        let body = if what == "adjustments" {
+            with(&body, json!({"reason": "r"}))
+        } else {
+            body
+        };
         app.post(what, body).await.problem(422, "unknown_field");
     }
 }
@@ -120,18 +149,28 @@ async fn unknown_fields_are_refused(database: Database) {
 async fn unknown_currencies_are_refused(database: Database) {
     let app = TestApp::start(database).await;
     for currency in ["EUR", "ton", "", "TON "] {
-        app.post("deposits", entry("e", 1, currency, "1")).await.problem(422, "unknown_currency");
+        app.post("deposits", entry("e", 1, currency, "1"))
+            .await
+            .problem(422, "unknown_currency");
     }
 }
 
 async fn what_is_no_hash_is_refused(database: Database) {
     let app = TestApp::start(database).await;
     let hex = "ab".repeat(32);
-    for bad in
-        ["", "0x12", "te6cckEBAQEAAgAAAEysuc0=", &hex[1..], &format!("{hex}00"), &"z".repeat(64), &"+_".repeat(22)]
-    {
+    for bad in [
+        "",
+        "0x12",
+        "te6cckEBAQEAAgAAAEysuc0=",
+        &hex[1..],
+        &format!("{hex}00"),
+        &"z".repeat(64),
+        &"+_".repeat(22),
+    ] {
         let body = with(&entry("e", 1, "TON", "1"), json!({"tx_hash": bad}));
-        app.post("deposits", body).await.problem(422, "invalid_tx_hash");
+        app.post("deposits", body)
+            .await
+            .problem(422, "invalid_tx_hash");
     }
     assert!(app.entries(1).await.is_empty());
 }
@@ -139,12 +178,24 @@ async fn what_is_no_hash_is_refused(database: Database) {
 async fn what_is_no_json_object_is_refused(database: Database) {
     let app = TestApp::start(database).await;
     let deep = "[".repeat(10_000);
-    for body in ["", "{", "nonsense", "[]", "1", "null", "\"text\"", "{\"a\":1}}", "{\"a\":\u{1}}", deep.as_str()] {
+    for body in [
+        "",
+        "{",
+        "nonsense",
+        "[]",
+        "1",
+        "null",
+        "\"text\"",
+        "{\"a\":1}}",
+        "{\"a\":\u{1}}",
+        deep.as_str(),
+    ] {
         for path in ["deposits", "rewards", "withdrawals", "adjustments", "batch"] {
             let request = Signed::post(&format!("/internal/v1/{path}"), &json!({})).body(body);
             app.send(request).await.problem(400, "invalid_json");
         }
     }
-    let not_utf8 = Signed::post("/internal/v1/deposits", &json!({})).body(b"{\"event_id\":\"\xff\"}".to_vec());
+    let not_utf8 =
+        Signed::post("/internal/v1/deposits", &json!({})).body(b"{\"event_id\":\"\xff\"}".to_vec());
     app.send(not_utf8).await.problem(400, "invalid_json");
 }

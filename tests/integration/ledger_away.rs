@@ -13,25 +13,41 @@ on_postgres![
 ];
 
 async fn start(database: Database) -> TestApp {
-    TestApp::on(database).set("database.timeout_ms", 1000).start().await
+    TestApp::on(database)
+        .set("database.timeout_ms", 1000)
+        .start()
+        .await
 }
 
-async fn a_refresh_while_the_ledger_is_away_shows_the_last_known_balance_as_stale(database: Database) {
+async fn a_refresh_while_the_ledger_is_away_shows_the_last_known_balance_as_stale(
+    database: Database,
+) {
     let app = start(database).await;
     app.accepted("deposits", 1, "d", "1").await;
     let (mut ws, snapshot) = app.session(1).await;
     app.database.cut();
     for id in 0..3 {
         let balance = ws.refresh(json!(id)).await;
-        assert_eq!((&balance["stale"], &balance["version"]), (&json!(true), &json!(1)), "{balance}");
+        assert_eq!(
+            (&balance["stale"], &balance["version"]),
+            (&json!(true), &json!(1)),
+            "{balance}"
+        );
         assert_eq!(balance["balances"], balances("1.000000000", "0.000000000"));
         // Its age is told as it is: since the ledger was last asked.
         assert_eq!(balance["as_of"], snapshot["as_of"], "{balance}");
     }
     app.database.mend();
     let recovered = ws.next_frame("balance").await;
-    assert_eq!((&recovered["reason"], &recovered["stale"]), (&json!("recovered"), &json!(false)), "{recovered}");
-    assert_eq!((&recovered["version"], &recovered["id"]), (&json!(1), &json!(null)));
+    assert_eq!(
+        (&recovered["reason"], &recovered["stale"]),
+        (&json!("recovered"), &json!(false)),
+        "{recovered}"
+    );
+    assert_eq!(
+        (&recovered["version"], &recovered["id"]),
+        (&json!(1), &json!(null))
+    );
     assert_eq!(ws.refresh(json!("after")).await["stale"], false);
     ws.assert_quiet().await;
 }
@@ -43,10 +59,17 @@ async fn a_session_of_an_unknown_user_is_told_that_the_ledger_is_away(database: 
     ws.next_frame("hello").await;
     let error = ws.next_frame("error").await;
     assert_eq!(error["code"], "ledger_unavailable", "{error}");
-    assert!(error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{error}");
+    assert!(
+        error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0),
+        "{error}"
+    );
     app.database.mend();
     let balance = ws.next_frame("balance").await;
-    assert_eq!((&balance["version"], &balance["stale"]), (&json!(0), &json!(false)), "{balance}");
+    assert_eq!(
+        (&balance["version"], &balance["stale"]),
+        (&json!(0), &json!(false)),
+        "{balance}"
+    );
 }
 
 async fn entries_are_refused_while_the_ledger_is_away_and_taken_again(database: Database) {
@@ -68,8 +91,10 @@ async fn entries_are_refused_while_the_ledger_is_away_and_taken_again(database: 
     })
     .await;
     assert_eq!(answer.ok()["version"], 2);
-    eventually("it is ready again", async || (app.plain_get(app.public, "/readyz").await.status == 200).then_some(()))
-        .await;
+    eventually("it is ready again", async || {
+        (app.plain_get(app.public, "/readyz").await.status == 200).then_some(())
+    })
+    .await;
     assert_eq!(app.entries(1).await.len(), 2);
     app.assert_ledger_holds();
 }
@@ -78,14 +103,27 @@ async fn reads_never_make_a_balance_up(database: Database) {
     let app = start(database).await;
     app.accepted("deposits", 1, "d", "1").await;
     app.database.cut();
-    let known = app.browser("/api/v1/balance?fresh=true", &token(1), &[]).await.ok();
+    let known = app
+        .browser("/api/v1/balance?fresh=true", &token(1), &[])
+        .await
+        .ok();
     assert_eq!(
-        (&known["stale"], &known["version"], &known["balances"]["TON"]),
+        (
+            &known["stale"],
+            &known["version"],
+            &known["balances"]["TON"]
+        ),
         (&json!(true), &json!(1), &json!("1.000000000"))
     );
-    app.browser("/api/v1/balance", &token(2), &[]).await.problem(503, "ledger_unavailable");
-    app.browser("/api/v1/entries", &token(1), &[]).await.problem(503, "ledger_unavailable");
-    app.backend("/internal/v1/users/2/balance").await.problem(503, "ledger_unavailable");
+    app.browser("/api/v1/balance", &token(2), &[])
+        .await
+        .problem(503, "ledger_unavailable");
+    app.browser("/api/v1/entries", &token(1), &[])
+        .await
+        .problem(503, "ledger_unavailable");
+    app.backend("/internal/v1/users/2/balance")
+        .await
+        .problem(503, "ledger_unavailable");
     app.database.mend();
     eventually("reads are answered again", async || {
         (app.browser("/api/v1/balance", &token(2), &[]).await.status == 200).then_some(())

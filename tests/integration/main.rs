@@ -56,7 +56,12 @@ fn with(base: &Value, more: Value) -> Value {
 /// Asserts that an object has exactly these keys.
 #[track_caller]
 fn assert_keys(object: &Value, keys: &[&str]) {
-    let mut found: Vec<&str> = object.as_object().expect("an object").keys().map(String::as_str).collect();
+    let mut found: Vec<&str> = object
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
     let mut keys = keys.to_vec();
     found.sort_unstable();
     keys.sort_unstable();
@@ -66,8 +71,13 @@ fn assert_keys(object: &Value, keys: &[&str]) {
 /// Asserts the one form of timestamps: RFC 3339 in UTC with microseconds.
 #[track_caller]
 fn assert_timestamp(value: &Value) {
-    let text = value.as_str().unwrap_or_else(|| panic!("a timestamp, not {value}"));
-    let form: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let text = value
+        .as_str()
+        .unwrap_or_else(|| panic!("a timestamp, not {value}"));
+    let form: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
     assert_eq!(form, "0000-00-00T00:00:00.000000Z", "{text}");
 }
 

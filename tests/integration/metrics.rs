@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use crate::entry;
-use crate::support::{Database, Scrape, Signed, TestApp, Ws, eventually, on_both_databases, on_sqlite, token};
+use crate::support::{
+    Database, Scrape, Signed, TestApp, Ws, eventually, on_both_databases, on_sqlite, token,
+};
 
 on_both_databases![
     entries_and_commits_are_counted_once_and_by_what_became_of_them,
@@ -27,7 +29,11 @@ const METRICS: [(&str, &str, &[&str]); 33] = [
     ("balance_ledger_queue_entries", "gauge", &["lane"]),
     ("balance_pushes_total", "counter", &["mode"]),
     ("balance_commit_to_push_seconds", "histogram", &["mode"]),
-    ("balance_commit_to_displayed_seconds", "histogram", &["mode"]),
+    (
+        "balance_commit_to_displayed_seconds",
+        "histogram",
+        &["mode"],
+    ),
     ("balance_sessions", "gauge", &[]),
     ("balance_sessions_limit", "gauge", &[]),
     ("balance_sessions_opened_total", "counter", &[]),
@@ -47,7 +53,11 @@ const METRICS: [(&str, &str, &[&str]); 33] = [
     ("balance_audit_users_total", "counter", &[]),
     ("balance_canary_runs_total", "counter", &["outcome"]),
     ("balance_canary_seconds", "gauge", &["step"]),
-    ("http_requests_total", "counter", &["listener", "route", "status"]),
+    (
+        "http_requests_total",
+        "counter",
+        &["listener", "route", "status"],
+    ),
     ("http_request_seconds", "histogram", &["listener", "route"]),
     ("log_lines_dropped_total", "counter", &[]),
     ("process_cpu_seconds_total", "counter", &[]),
@@ -57,8 +67,11 @@ const METRICS: [(&str, &str, &[&str]); 33] = [
 ];
 
 fn entries(scrape: &Scrape, kind: &str) -> [f64; 3] {
-    ["accepted", "duplicate", "rejected"]
-        .map(|outcome| scrape.value(&format!("balance_entries_total{{kind=\"{kind}\",outcome=\"{outcome}\"}}")))
+    ["accepted", "duplicate", "rejected"].map(|outcome| {
+        scrape.value(&format!(
+            "balance_entries_total{{kind=\"{kind}\",outcome=\"{outcome}\"}}"
+        ))
+    })
 }
 
 async fn every_metric_is_there_with_its_type_and_labels(database: Database) {
@@ -66,33 +79,66 @@ async fn every_metric_is_there_with_its_type_and_labels(database: Database) {
     app.accepted("deposits", 1, "d", "1").await;
     let scrape = app.metrics().await;
     for (name, kind, labels) in METRICS {
-        assert_eq!(scrape.types.get(name).map(String::as_str), Some(kind), "{name}");
+        assert_eq!(
+            scrape.types.get(name).map(String::as_str),
+            Some(kind),
+            "{name}"
+        );
         let series: Vec<&str> = scrape.series(name).collect();
         assert!(!series.is_empty(), "{name}");
         for one in series {
-            let named = one.split_once('{').map_or("", |(_, rest)| rest.trim_end_matches('}'));
-            let named = named.split(',').filter_map(|pair| pair.split_once('=')).map(|(label, _)| label);
+            let named = one
+                .split_once('{')
+                .map_or("", |(_, rest)| rest.trim_end_matches('}'));
+            let named = named
+                .split(',')
+                .filter_map(|pair| pair.split_once('='))
+                .map(|(label, _)| label);
             let named: Vec<&str> = named.filter(|label| *label != "le").collect();
             assert_eq!(named, labels, "{one}");
         }
     }
     let known: Vec<&str> = METRICS.iter().map(|(name, ..)| *name).collect();
     let is_known = |name: &str| known.contains(&name) || name.starts_with("process_");
-    assert!(scrape.types.keys().all(|name| is_known(name)), "{:?}", scrape.types.keys());
-    assert_eq!(scrape.labels("balance_last_entry_timestamp_seconds", "kind"), ["deposit".to_owned()].into());
-    assert_eq!(scrape.labels("balance_actors", "state"), ["idle", "with_sessions"].map(str::to_owned).into());
-    assert_eq!(scrape.labels("balance_ledger_queue_entries", "lane"), ["bulk", "single"].map(str::to_owned).into());
-    assert_eq!(scrape.labels("balance_pushes_total", "mode"), ["direct", "paced"].map(str::to_owned).into());
+    assert!(
+        scrape.types.keys().all(|name| is_known(name)),
+        "{:?}",
+        scrape.types.keys()
+    );
+    assert_eq!(
+        scrape.labels("balance_last_entry_timestamp_seconds", "kind"),
+        ["deposit".to_owned()].into()
+    );
+    assert_eq!(
+        scrape.labels("balance_actors", "state"),
+        ["idle", "with_sessions"].map(str::to_owned).into()
+    );
+    assert_eq!(
+        scrape.labels("balance_ledger_queue_entries", "lane"),
+        ["bulk", "single"].map(str::to_owned).into()
+    );
+    assert_eq!(
+        scrape.labels("balance_pushes_total", "mode"),
+        ["direct", "paced"].map(str::to_owned).into()
+    );
 }
 
 async fn entries_and_commits_are_counted_once_and_by_what_became_of_them(database: Database) {
     let app = TestApp::start(database).await;
     let first = app.accepted("deposits", 1, "d1", "1").await;
     app.post("deposits", entry("d1", 1, "TON", "1")).await.ok();
-    app.post("deposits", entry("d1", 1, "TON", "2")).await.problem(409, "idempotency_conflict");
-    app.post("deposits", entry("d2", 1, "TON", "0")).await.problem(422, "invalid_amount");
-    app.post("withdrawals", entry("w1", 1, "TON", "5")).await.problem(422, "insufficient_funds");
-    app.post("withdrawals", entry("w2", 1, "TON", "1")).await.ok();
+    app.post("deposits", entry("d1", 1, "TON", "2"))
+        .await
+        .problem(409, "idempotency_conflict");
+    app.post("deposits", entry("d2", 1, "TON", "0"))
+        .await
+        .problem(422, "invalid_amount");
+    app.post("withdrawals", entry("w1", 1, "TON", "5"))
+        .await
+        .problem(422, "insufficient_funds");
+    app.post("withdrawals", entry("w2", 1, "TON", "1"))
+        .await
+        .ok();
     let item = |kind: &str, id: &str, currency: &str| json!({"kind": kind, "event_id": id, "user_id": 2, "currency": currency, "amount": "1"});
     let batch = json!([
         item("reward", "r1", "UNI"),
@@ -102,27 +148,54 @@ async fn entries_and_commits_are_counted_once_and_by_what_became_of_them(databas
         item("nope", "r4", "UNI"),
     ]);
     let answer = app.batch(batch).await.ok();
-    assert_eq!((&answer["accepted"], &answer["duplicates"], &answer["rejected"]), (&json!(2), &json!(1), &json!(2)));
+    assert_eq!(
+        (
+            &answer["accepted"],
+            &answer["duplicates"],
+            &answer["rejected"]
+        ),
+        (&json!(2), &json!(1), &json!(2))
+    );
     let atomic = json!({"entries": [item("reward", "r5", "UNI"), item("withdrawal", "w3", "TON")]});
-    app.post("batch?atomic=true", atomic).await.problem(422, "insufficient_funds");
+    app.post("batch?atomic=true", atomic)
+        .await
+        .problem(422, "insufficient_funds");
 
     let scrape = app.metrics().await;
     assert_eq!(entries(&scrape, "deposit"), [1.0, 1.0, 2.0]);
     assert_eq!(entries(&scrape, "withdrawal"), [1.0, 0.0, 2.0]);
-    assert_eq!(entries(&scrape, "reward"), [2.0, 1.0, 1.0], "what was not applied is not counted");
+    assert_eq!(
+        entries(&scrape, "reward"),
+        [2.0, 1.0, 1.0],
+        "what was not applied is not counted"
+    );
     assert_eq!(entries(&scrape, "adjustment"), [0.0; 3]);
     assert_eq!(entries(&scrape, "unknown"), [0.0, 0.0, 1.0]);
-    assert_eq!(scrape.value("balance_commit_batch_entries_sum"), 4.0, "every accepted entry in one transaction");
+    assert_eq!(
+        scrape.value("balance_commit_batch_entries_sum"),
+        4.0,
+        "every accepted entry in one transaction"
+    );
     let commits = scrape.value("balance_commit_seconds_count");
     assert_eq!(commits, scrape.value("balance_commit_batch_entries_count"));
     // Two deposits and withdrawals, the batch of one user in one or two, and the conflict, which is kept.
     assert!((4.0..=5.0).contains(&commits), "{commits}");
-    assert_eq!(scrape.value("balance_ledger_queue_entries{lane=\"single\"}"), 0.0);
-    assert_eq!(scrape.value("balance_ledger_queue_entries{lane=\"bulk\"}"), 0.0);
+    assert_eq!(
+        scrape.value("balance_ledger_queue_entries{lane=\"single\"}"),
+        0.0
+    );
+    assert_eq!(
+        scrape.value("balance_ledger_queue_entries{lane=\"bulk\"}"),
+        0.0
+    );
     let latest = scrape.value("balance_last_entry_timestamp_seconds{kind=\"deposit\"}");
-    let committed_at = chrono::DateTime::parse_from_rfc3339(first["committed_at"].as_str().expect("a time"));
+    let committed_at =
+        chrono::DateTime::parse_from_rfc3339(first["committed_at"].as_str().expect("a time"));
     let committed_at = committed_at.expect("RFC 3339").timestamp_micros() as f64 / 1e6;
-    assert!((latest - committed_at).abs() < 1e-3, "{latest} {committed_at}");
+    assert!(
+        (latest - committed_at).abs() < 1e-3,
+        "{latest} {committed_at}"
+    );
     assert!(scrape.value("balance_last_entry_timestamp_seconds{kind=\"withdrawal\"}") >= latest);
 }
 
@@ -131,7 +204,8 @@ fn count(scrape: &Scrape, name: &str, mode: &str) -> f64 {
 }
 
 async fn display(ws: &mut Ws, version: i64) {
-    ws.send_json(json!({"type": "displayed", "version": version})).await;
+    ws.send_json(json!({"type": "displayed", "version": version}))
+        .await;
     ws.send_json(json!({"type": "ping"})).await;
     ws.next_frame("pong").await;
 }
@@ -158,16 +232,28 @@ async fn pushes_are_measured_from_the_commit_to_the_frame_and_to_the_page(databa
     }
     display(&mut two, 3).await;
     display(&mut late, 3).await;
-    let displayed = |scrape: &Scrape, mode| count(scrape, "balance_commit_to_displayed_seconds", mode);
+    let displayed =
+        |scrape: &Scrape, mode| count(scrape, "balance_commit_to_displayed_seconds", mode);
     let scrape = eventually("three pages tell", async || {
         let scrape = app.metrics().await;
         (displayed(&scrape, "direct") + displayed(&scrape, "paced") >= 3.0).then_some(scrape)
     })
     .await;
-    assert_eq!((displayed(&scrape, "direct"), displayed(&scrape, "paced")), (1.0, 2.0), "once a session and version");
+    assert_eq!(
+        (displayed(&scrape, "direct"), displayed(&scrape, "paced")),
+        (1.0, 2.0),
+        "once a session and version"
+    );
     for (mode, pushes) in [("direct", 2.0), ("paced", 1.0)] {
-        assert_eq!(scrape.value(&format!("balance_pushes_total{{mode=\"{mode}\"}}")), pushes, "per user");
-        assert_eq!(count(&scrape, "balance_commit_to_push_seconds", mode), pushes);
+        assert_eq!(
+            scrape.value(&format!("balance_pushes_total{{mode=\"{mode}\"}}")),
+            pushes,
+            "per user"
+        );
+        assert_eq!(
+            count(&scrape, "balance_commit_to_push_seconds", mode),
+            pushes
+        );
         let sum = |name| scrape.value(&format!("{name}_sum{{mode=\"{mode}\"}}"));
         assert!(sum("balance_commit_to_push_seconds") > 0.0);
         assert!(sum("balance_commit_to_displayed_seconds") > 0.0);
@@ -179,7 +265,10 @@ fn closed(scrape: &Scrape, code: u16) -> f64 {
 }
 
 async fn sessions_are_counted_by_how_they_end(database: Database) {
-    let app = TestApp::on(database).set("limits.sessions_per_user", 2).start().await;
+    let app = TestApp::on(database)
+        .set("limits.sessions_per_user", 2)
+        .start()
+        .await;
     let (stays, _) = app.session(1).await;
     let (goodbye, _) = app.session(2).await;
     goodbye.close().await;
@@ -199,44 +288,106 @@ async fn sessions_are_counted_by_how_they_end(database: Database) {
         (scrape.value("balance_sessions") == 3.0).then_some(scrape)
     })
     .await;
-    for (code, sessions) in [(1000, 1.0), (1006, 1.0), (4509, 1.0), (4510, 1.0), (4501, 1.0), (1001, 0.0)] {
+    for (code, sessions) in [
+        (1000, 1.0),
+        (1006, 1.0),
+        (4509, 1.0),
+        (4510, 1.0),
+        (4501, 1.0),
+        (1001, 0.0),
+    ] {
         assert_eq!(closed(&scrape, code), sessions, "{code}");
     }
     assert_eq!(scrape.value("balance_sessions_opened_total"), 8.0);
-    let all: f64 = scrape.series("balance_sessions_closed_total").map(|series| scrape.value(series)).sum();
+    let all: f64 = scrape
+        .series("balance_sessions_closed_total")
+        .map(|series| scrape.value(series))
+        .sum();
     assert_eq!(all, 5.0, "opened and not closed is open");
-    assert_eq!(scrape.value("balance_ws_rejected_total{code=\"unauthenticated\"}"), 1.0);
+    assert_eq!(
+        scrape.value("balance_ws_rejected_total{code=\"unauthenticated\"}"),
+        1.0
+    );
     let actors = |state: &str| scrape.value(&format!("balance_actors{{state=\"{state}\"}}"));
-    assert_eq!(scrape.value("balance_cache_entries"), actors("with_sessions") + actors("idle"));
+    assert_eq!(
+        scrape.value("balance_cache_entries"),
+        actors("with_sessions") + actors("idle")
+    );
     assert_eq!(actors("with_sessions") + actors("idle"), 5.0);
     drop(stays);
 }
 
 async fn refusals_are_counted_by_their_code(database: Database) {
-    let app = TestApp::on(database).set("limits.sessions", 1).start().await;
+    let app = TestApp::on(database)
+        .set("limits.sessions", 1)
+        .start()
+        .await;
     let signed = Signed::post("/internal/v1/deposits", &entry("d", 1, "TON", "1"));
-    app.send(signed.clone().signature("v1,bm9uZQ==")).await.problem(401, "invalid_signature");
-    app.send(signed.clone().without("webhook-signature")).await.problem(401, "missing_signature");
-    app.send(signed.body("nonsense")).await.problem(400, "invalid_json");
-    app.post("rewards", entry("r", 1, "NOPE", "1")).await.problem(422, "unknown_currency");
-    app.post("tokens", json!({"user_id": 0})).await.problem(422, "invalid_field");
-    app.browser("/ws", &token(1), &[]).await.problem(426, "upgrade_required");
-    app.browser("/ws", &token(1), &[("origin", "https://evil.example")]).await.problem(403, "origin_not_allowed");
+    app.send(signed.clone().signature("v1,bm9uZQ=="))
+        .await
+        .problem(401, "invalid_signature");
+    app.send(signed.clone().without("webhook-signature"))
+        .await
+        .problem(401, "missing_signature");
+    app.send(signed.body("nonsense"))
+        .await
+        .problem(400, "invalid_json");
+    app.post("rewards", entry("r", 1, "NOPE", "1"))
+        .await
+        .problem(422, "unknown_currency");
+    app.post("tokens", json!({"user_id": 0}))
+        .await
+        .problem(422, "invalid_field");
+    app.browser("/ws", &token(1), &[])
+        .await
+        .problem(426, "upgrade_required");
+    app.browser("/ws", &token(1), &[("origin", "https://evil.example")])
+        .await
+        .problem(403, "origin_not_allowed");
     let (_only, _) = app.session(1).await;
-    app.try_ws(&[]).await.err().expect("refused").problem(503, "overloaded");
+    app.try_ws(&[])
+        .await
+        .err()
+        .expect("refused")
+        .problem(503, "overloaded");
     let scrape = app.metrics().await;
-    let sum = |name: &str| scrape.series(name).map(|series| scrape.value(series)).sum::<f64>();
-    for code in ["invalid_signature", "missing_signature", "invalid_json", "unknown_currency"] {
-        assert_eq!(scrape.value(&format!("balance_webhook_rejected_total{{code=\"{code}\"}}")), 1.0, "{code}");
+    let sum = |name: &str| {
+        scrape
+            .series(name)
+            .map(|series| scrape.value(series))
+            .sum::<f64>()
+    };
+    for code in [
+        "invalid_signature",
+        "missing_signature",
+        "invalid_json",
+        "unknown_currency",
+    ] {
+        assert_eq!(
+            scrape.value(&format!(
+                "balance_webhook_rejected_total{{code=\"{code}\"}}"
+            )),
+            1.0,
+            "{code}"
+        );
     }
-    assert_eq!(sum("balance_webhook_rejected_total"), 4.0, "a refused request for a token is no webhook");
+    assert_eq!(
+        sum("balance_webhook_rejected_total"),
+        4.0,
+        "a refused request for a token is no webhook"
+    );
     for code in ["upgrade_required", "origin_not_allowed", "overloaded"] {
-        assert_eq!(scrape.value(&format!("balance_ws_rejected_total{{code=\"{code}\"}}")), 1.0, "{code}");
+        assert_eq!(
+            scrape.value(&format!("balance_ws_rejected_total{{code=\"{code}\"}}")),
+            1.0,
+            "{code}"
+        );
     }
     assert_eq!(sum("balance_ws_rejected_total"), 3.0);
     assert_eq!(scrape.value("balance_sessions_limit"), 1.0);
     for (status, requests) in [("101", 1.0), ("403", 1.0), ("426", 1.0), ("503", 1.0)] {
-        let series = format!("http_requests_total{{listener=\"public\",route=\"/ws\",status=\"{status}\"}}");
+        let series =
+            format!("http_requests_total{{listener=\"public\",route=\"/ws\",status=\"{status}\"}}");
         assert_eq!(scrape.value(&series), requests, "{status}");
     }
 }
@@ -244,24 +395,41 @@ async fn refusals_are_counted_by_their_code(database: Database) {
 async fn paths_that_are_none_make_one_series(database: Database) {
     let app = TestApp::start(database).await;
     for n in 0..1000 {
-        let path = [format!("/nothing/{n}"), format!("/api/v1/{n}"), format!("/internal/v1/users/{n}/nothing")];
+        let path = [
+            format!("/nothing/{n}"),
+            format!("/api/v1/{n}"),
+            format!("/internal/v1/users/{n}/nothing"),
+        ];
         let listener = if n % 2 == 0 { app.public } else { app.internal };
-        app.plain_get(listener, &path[n % 3]).await.problem(404, "not_found");
+        app.plain_get(listener, &path[n % 3])
+            .await
+            .problem(404, "not_found");
     }
     for user in 1..=50 {
-        app.backend(&format!("/internal/v1/users/{user}/balance")).await.ok();
+        app.backend(&format!("/internal/v1/users/{user}/balance"))
+            .await
+            .ok();
     }
     let scrape = app.metrics().await;
     for listener in ["public", "internal"] {
-        let series = format!("http_requests_total{{listener=\"{listener}\",route=\"other\",status=\"404\"}}");
+        let series = format!(
+            "http_requests_total{{listener=\"{listener}\",route=\"other\",status=\"404\"}}"
+        );
         assert_eq!(scrape.value(&series), 500.0);
     }
     let balance = "/internal/v1/users/{user_id}/balance";
     assert_eq!(
-        scrape.value(&format!("http_requests_total{{listener=\"internal\",route=\"{balance}\",status=\"200\"}}")),
+        scrape.value(&format!(
+            "http_requests_total{{listener=\"internal\",route=\"{balance}\",status=\"200\"}}"
+        )),
         50.0
     );
-    assert_eq!(scrape.value(&format!("http_request_seconds_count{{listener=\"internal\",route=\"{balance}\"}}")), 50.0);
+    assert_eq!(
+        scrape.value(&format!(
+            "http_request_seconds_count{{listener=\"internal\",route=\"{balance}\"}}"
+        )),
+        50.0
+    );
     let routes = scrape.labels("http_requests_total", "route");
     assert_eq!(routes, [balance, "other"].map(str::to_owned).into());
 }
@@ -272,12 +440,17 @@ async fn the_administration_shows_the_same_numbers(database: Database) {
     app.accepted("deposits", 1, "d", "1").await;
     ws.next_frame("balance_update").await;
     for user in [1, 2, 2, 3] {
-        app.backend(&format!("/internal/v1/users/{user}/balance")).await.ok();
+        app.backend(&format!("/internal/v1/users/{user}/balance"))
+            .await
+            .ok();
     }
     let registry = app.admin("/admin/v1/registry").await.ok();
     let scrape = app.metrics().await;
     for (field, series) in [
-        ("actors_with_sessions", "balance_actors{state=\"with_sessions\"}"),
+        (
+            "actors_with_sessions",
+            "balance_actors{state=\"with_sessions\"}",
+        ),
         ("actors_idle", "balance_actors{state=\"idle\"}"),
         ("actors", "balance_cache_entries"),
         ("actors_rebuilt", "balance_actors_rebuilt_total"),
@@ -288,20 +461,45 @@ async fn the_administration_shows_the_same_numbers(database: Database) {
         ("pushes_direct", "balance_pushes_total{mode=\"direct\"}"),
         ("pushes_paced", "balance_pushes_total{mode=\"paced\"}"),
     ] {
-        assert_eq!(registry[field].as_f64(), Some(scrape.value(series)), "{field}");
+        assert_eq!(
+            registry[field].as_f64(),
+            Some(scrape.value(series)),
+            "{field}"
+        );
     }
-    assert_eq!((scrape.value("balance_cache_hits_total"), scrape.value("balance_cache_misses_total")), (2.0, 3.0));
+    assert_eq!(
+        (
+            scrape.value("balance_cache_hits_total"),
+            scrape.value("balance_cache_misses_total")
+        ),
+        (2.0, 3.0)
+    );
 }
 
 async fn only_the_internal_listener_has_metrics_and_a_token_guards_them(database: Database) {
-    let app = TestApp::on(database).set("auth.metrics_token", "for-prometheus").start().await;
-    app.plain_get(app.public, "/metrics").await.problem(404, "not_found");
+    let app = TestApp::on(database)
+        .set("auth.metrics_token", "for-prometheus")
+        .start()
+        .await;
+    app.plain_get(app.public, "/metrics")
+        .await
+        .problem(404, "not_found");
     app.metrics_answer(None).await.problem(401, "unauthorized");
-    for wrong in ["for-prometheu", "for-prometheus-", "FOR-PROMETHEUS", "test-admin-token"] {
-        app.metrics_answer(Some(wrong)).await.problem(401, "unauthorized");
+    for wrong in [
+        "for-prometheu",
+        "for-prometheus-",
+        "FOR-PROMETHEUS",
+        "test-admin-token",
+    ] {
+        app.metrics_answer(Some(wrong))
+            .await
+            .problem(401, "unauthorized");
     }
     let answer = app.metrics_answer(Some("for-prometheus")).await;
-    assert_eq!((answer.status, answer.header("content-type")), (200, "text/plain; version=0.0.4"));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, "text/plain; version=0.0.4")
+    );
     Scrape::parse(&answer.text);
     assert!(!app.log().contains("for-prometheus"));
 }

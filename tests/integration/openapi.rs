@@ -20,10 +20,19 @@ fn document() -> Value {
 fn misfit(document: &Value, schema: &Value, value: &Value) -> Option<String> {
     if let Some(name) = schema["$ref"].as_str() {
         let pointer = name.trim_start_matches('#');
-        return misfit(document, document.pointer(pointer).unwrap_or_else(|| panic!("there is no {name}")), value);
+        return misfit(
+            document,
+            document
+                .pointer(pointer)
+                .unwrap_or_else(|| panic!("there is no {name}")),
+            value,
+        );
     }
     if let Some(any) = schema["anyOf"].as_array() {
-        let all: Vec<String> = any.iter().map_while(|one| misfit(document, one, value)).collect();
+        let all: Vec<String> = any
+            .iter()
+            .map_while(|one| misfit(document, one, value))
+            .collect();
         return (all.len() == any.len()).then(|| all.join(" and "));
     }
     if let Some(known) = schema["enum"].as_array() {
@@ -47,18 +56,27 @@ fn misfit(document: &Value, schema: &Value, value: &Value) -> Option<String> {
         return Some(format!("{value} is no {kinds:?}"));
     }
     if let Some(items) = value.as_array() {
-        return items.iter().find_map(|item| misfit(document, &schema["items"], item));
+        return items
+            .iter()
+            .find_map(|item| misfit(document, &schema["items"], item));
     }
     let members = value.as_object()?;
     let missing = schema["required"].as_array().into_iter().flatten();
-    if let Some(name) = missing.filter_map(Value::as_str).find(|name| !members.contains_key(*name)) {
+    if let Some(name) = missing
+        .filter_map(Value::as_str)
+        .find(|name| !members.contains_key(*name))
+    {
         return Some(format!("{name} is missing in {value}"));
     }
-    members.iter().find_map(|(name, member)| match (&schema["properties"][name], &schema["additionalProperties"]) {
-        (Value::Null, Value::Bool(false)) => Some(format!("{name} is not in the schema: {value}")),
-        (Value::Null, Value::Null) => None,
-        (Value::Null, others) => misfit(document, others, member),
-        (known, _) => misfit(document, known, member).map(|why| format!("{name}: {why}")),
+    members.iter().find_map(|(name, member)| {
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (Value::Null, Value::Bool(false)) => {
+                Some(format!("{name} is not in the schema: {value}"))
+            }
+            (Value::Null, Value::Null) => None,
+            (Value::Null, others) => misfit(document, others, member),
+            (known, _) => misfit(document, known, member).map(|why| format!("{name}: {why}")),
+        }
     })
 }
 
@@ -67,32 +85,58 @@ fn it_has_every_route_and_no_other() {
     let mut described = BTreeSet::new();
     for (path, methods) in document()["paths"].as_object().expect("paths") {
         for method in methods.as_object().expect("methods").keys() {
-            let path = path.replace("{user_id}", "7").replace("{file}", "balance-client.js");
+            let path = path
+                .replace("{user_id}", "7")
+                .replace("{file}", "balance-client.js");
             let path = path.replace("{asset}", "admin.js");
             described.insert((method.to_uppercase(), path));
         }
     }
     let routes = [BOTH, PUBLIC, TELEGRAM, INTERNAL].into_iter().flatten();
-    let routes: BTreeSet<_> = routes.map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let routes: BTreeSet<_> = routes
+        .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
+        .collect();
     assert_eq!(described, routes);
 }
 
 async fn it_is_served_to_back_ends_alone(database: Database) {
     let app = TestApp::start(database).await;
-    assert_eq!(app.plain_get(app.internal, "/openapi.json").await.ok(), document());
-    app.plain_get(app.public, "/openapi.json").await.problem(404, "not_found");
+    assert_eq!(
+        app.plain_get(app.internal, "/openapi.json").await.ok(),
+        document()
+    );
+    app.plain_get(app.public, "/openapi.json")
+        .await
+        .problem(404, "not_found");
 }
 
 /// Asserts that an answer is described, with its status, type and body.
 #[track_caller]
 fn assert_described(document: &Value, method: &str, path: &str, answer: &Answer) {
     let described = &document["paths"][path][method]["responses"][answer.status.to_string()];
-    assert!(described.is_object(), "{method} {path} may not answer {}", answer.status);
-    let name = described["$ref"].as_str().map(|name| name.trim_start_matches('#').to_owned());
-    let response = name.map_or(described, |name| document.pointer(&name).expect("it is there"));
-    let Some(content) = response["content"].as_object() else { return assert_eq!(answer.text, "") };
-    let kind = answer.header("content-type").split(';').next().unwrap_or_default().to_owned();
-    let schema = content.get(&kind).unwrap_or_else(|| panic!("{method} {path} may not answer with {kind}"));
+    assert!(
+        described.is_object(),
+        "{method} {path} may not answer {}",
+        answer.status
+    );
+    let name = described["$ref"]
+        .as_str()
+        .map(|name| name.trim_start_matches('#').to_owned());
+    let response = name.map_or(described, |name| {
+        document.pointer(&name).expect("it is there")
+    });
+    let Some(content) = response["content"].as_object() else {
+        return assert_eq!(answer.text, "");
+    };
+    let kind = answer
+        .header("content-type")
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let schema = content
+        .get(&kind)
+        .unwrap_or_else(|| panic!("{method} {path} may not answer with {kind}"));
     if kind.ends_with("json") {
         let why = misfit(document, &schema["schema"], &answer.json());
         assert_eq!(why, None, "{method} {path} {}", answer.status);
@@ -110,7 +154,9 @@ async fn what_is_answered_fits_it(database: Database) {
         .start()
         .await;
     let document = document();
-    let check = |method: &str, path: &str, answer: &Answer| assert_described(&document, method, path, answer);
+    let check = |method: &str, path: &str, answer: &Answer| {
+        assert_described(&document, method, path, answer)
+    };
     let (_ws, _) = app.session(1).await;
     for (what, body) in [
         ("deposits", entry("d", 1, "TON", "5")),
@@ -119,40 +165,95 @@ async fn what_is_answered_fits_it(database: Database) {
         ("rewards", entry("r", 1, "UNI", "5")),
         ("withdrawals", entry("w", 1, "TON", "1")),
         ("withdrawals", entry("v", 1, "TON", "100")),
-        ("adjustments", crate::with(&entry("a", 1, "TON", "1"), json!({"reason": "r", "metadata": {"a": 1}}))),
+        (
+            "adjustments",
+            crate::with(
+                &entry("a", 1, "TON", "1"),
+                json!({"reason": "r", "metadata": {"a": 1}}),
+            ),
+        ),
         ("tokens", json!({"user_id": 1})),
-        ("batch", json!({"entries": [crate::with(&entry("b", 1, "TON", "1"), json!({"kind": "deposit"})), 5]})),
+        (
+            "batch",
+            json!({"entries": [crate::with(&entry("b", 1, "TON", "1"), json!({"kind": "deposit"})), 5]}),
+        ),
     ] {
-        check("post", &format!("/internal/v1/{what}"), &app.post(what, body).await);
+        check(
+            "post",
+            &format!("/internal/v1/{what}"),
+            &app.post(what, body).await,
+        );
     }
     for what in ["balance", "entries", "entries?limit=0"] {
-        let path = format!("/internal/v1/users/{{user_id}}/{}", what.split('?').next().expect("a part"));
-        check("get", &path, &app.backend(&format!("/internal/v1/users/1/{what}")).await);
+        let path = format!(
+            "/internal/v1/users/{{user_id}}/{}",
+            what.split('?').next().expect("a part")
+        );
+        check(
+            "get",
+            &path,
+            &app.backend(&format!("/internal/v1/users/1/{what}")).await,
+        );
     }
     crate::support::eventually("the canary has run", async || {
         let runs = app.admin("/admin/v1/canary").await.ok()["runs"].clone();
-        runs.as_array().is_some_and(|runs| !runs.is_empty()).then_some(())
+        runs.as_array()
+            .is_some_and(|runs| !runs.is_empty())
+            .then_some(())
     })
     .await;
-    for path in ["registry", "actors", "sessions", "events", "audit", "canary", "log", "conflicts"] {
-        check("get", &format!("/admin/v1/{path}"), &app.admin(&format!("/admin/v1/{path}")).await);
-        check("get", &format!("/admin/v1/{path}"), &app.plain_get(app.internal, &format!("/admin/v1/{path}")).await);
+    for path in [
+        "registry",
+        "actors",
+        "sessions",
+        "events",
+        "audit",
+        "canary",
+        "log",
+        "conflicts",
+    ] {
+        check(
+            "get",
+            &format!("/admin/v1/{path}"),
+            &app.admin(&format!("/admin/v1/{path}")).await,
+        );
+        check(
+            "get",
+            &format!("/admin/v1/{path}"),
+            &app.plain_get(app.internal, &format!("/admin/v1/{path}"))
+                .await,
+        );
     }
     for user_id in [1, 5, 0] {
-        let entries = app.admin(&format!("/admin/v1/actors/{user_id}/entries")).await;
+        let entries = app
+            .admin(&format!("/admin/v1/actors/{user_id}/entries"))
+            .await;
         check("get", "/admin/v1/actors/{user_id}/entries", &entries);
-        check("get", "/admin/v1/actors/{user_id}", &app.admin(&format!("/admin/v1/actors/{user_id}")).await);
+        check(
+            "get",
+            "/admin/v1/actors/{user_id}",
+            &app.admin(&format!("/admin/v1/actors/{user_id}")).await,
+        );
     }
     for action in ["refresh", "push", "retire", "disconnect"] {
-        let answer = app.admin_post(&format!("/admin/v1/actors/1/{action}")).await;
-        check("post", &format!("/admin/v1/actors/{{user_id}}/{action}"), &answer);
+        let answer = app
+            .admin_post(&format!("/admin/v1/actors/1/{action}"))
+            .await;
+        check(
+            "post",
+            &format!("/admin/v1/actors/{{user_id}}/{action}"),
+            &answer,
+        );
     }
     check("get", "/admin/v1/log", &app.admin("/admin/v1/log").await);
     for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
         check("get", path, &app.plain_get(app.internal, path).await);
     }
-    for (path, token) in [("/api/v1/balance", token(1)), ("/api/v1/entries", token(1)), ("/api/v1/balance", "x".into())]
-    {
+    for (path, token) in [
+        ("/api/v1/balance", token(1)),
+        ("/api/v1/entries", token(1)),
+        ("/api/v1/balance", "x".into()),
+    ] {
         check("get", path, &app.browser(path, &token, &[]).await);
     }
 }

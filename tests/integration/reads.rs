@@ -16,18 +16,30 @@ on_both_databases![
 async fn a_user_without_entries_has_version_0_and_a_zero_of_each_currency(database: Database) {
     let app = TestApp::start(database).await;
     for query in ["", "?fresh=true"] {
-        let balance = app.backend(&format!("/internal/v1/users/184/balance{query}")).await.ok();
-        assert_eq!((&balance["user_id"], &balance["version"]), (&json!(184), &json!(0)));
+        let balance = app
+            .backend(&format!("/internal/v1/users/184/balance{query}"))
+            .await
+            .ok();
+        assert_eq!(
+            (&balance["user_id"], &balance["version"]),
+            (&json!(184), &json!(0))
+        );
         assert_eq!(balance["balances"], balances("0.000000000", "0.000000000"));
     }
-    assert_eq!(app.backend("/internal/v1/users/184/entries").await.ok(), json!({"entries": []}));
+    assert_eq!(
+        app.backend("/internal/v1/users/184/entries").await.ok(),
+        json!({"entries": []})
+    );
 }
 
 async fn a_balance_is_told_with_its_version(database: Database) {
     let app = TestApp::start(database).await;
     app.accepted("deposits", 1, "d", "0.1").await;
     for query in ["", "?fresh=true", "?fresh=false"] {
-        let balance = app.backend(&format!("/internal/v1/users/1/balance{query}")).await.ok();
+        let balance = app
+            .backend(&format!("/internal/v1/users/1/balance{query}"))
+            .await
+            .ok();
         assert_eq!(
             (&balance["user_id"], &balance["version"], &balance["stale"]),
             (&json!(1), &json!(1), &json!(false))
@@ -45,19 +57,41 @@ async fn entries_are_paged_newest_first(database: Database) {
         .collect();
     app.batch(json!(items)).await.ok();
     let page = async |query: &str| -> Vec<u64> {
-        let answer = app.backend(&format!("/internal/v1/users/1/entries{query}")).await.ok();
+        let answer = app
+            .backend(&format!("/internal/v1/users/1/entries{query}"))
+            .await
+            .ok();
         let entries = answer["entries"].as_array().expect("a list").clone();
-        entries.iter().map(|entry| entry["version"].as_u64().expect("a version")).collect()
+        entries
+            .iter()
+            .map(|entry| entry["version"].as_u64().expect("a version"))
+            .collect()
     };
-    assert_eq!(page("").await, (11..=60).rev().collect::<Vec<_>>(), "50 by default");
+    assert_eq!(
+        page("").await,
+        (11..=60).rev().collect::<Vec<_>>(),
+        "50 by default"
+    );
     assert_eq!(page("?limit=3").await, [60, 59, 58]);
     assert_eq!(page("?limit=3&before_version=58").await, [57, 56, 55]);
     assert_eq!(page("?before_version=3&limit=1000").await, [2, 1]);
     assert_eq!(page("?before_version=1").await, [0_u64; 0]);
-    for bad in ["limit=0", "limit=1001", "limit=x", "limit=-1", "before_version=x"] {
-        let answer = app.backend(&format!("/internal/v1/users/1/entries?{bad}")).await;
+    for bad in [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "limit=-1",
+        "before_version=x",
+    ] {
+        let answer = app
+            .backend(&format!("/internal/v1/users/1/entries?{bad}"))
+            .await;
         let field = bad.split('=').next();
-        assert_eq!(answer.problem(422, "invalid_field")["field"].as_str(), field, "{bad}");
+        assert_eq!(
+            answer.problem(422, "invalid_field")["field"].as_str(),
+            field,
+            "{bad}"
+        );
     }
 }
 
@@ -71,30 +105,58 @@ async fn a_fresh_read_sees_what_was_changed_behind_the_service(database: Databas
          UPDATE accounts SET version = 2 WHERE user_id = 1; \
          UPDATE balances SET amount = 1500000000 WHERE user_id = 1 AND currency = 'TON'",
     );
-    let fresh = app.backend("/internal/v1/users/1/balance?fresh=true").await.ok();
-    assert_eq!((&fresh["version"], &fresh["balances"]["TON"]), (&json!(2), &json!("1.500000000")));
+    let fresh = app
+        .backend("/internal/v1/users/1/balance?fresh=true")
+        .await
+        .ok();
+    assert_eq!(
+        (&fresh["version"], &fresh["balances"]["TON"]),
+        (&json!(2), &json!("1.500000000"))
+    );
     // And from now on everybody sees it.
     let now = app.backend("/internal/v1/users/1/balance").await.ok();
-    assert_eq!((&now["version"], &now["balances"]), (&fresh["version"], &fresh["balances"]));
+    assert_eq!(
+        (&now["version"], &now["balances"]),
+        (&fresh["version"], &fresh["balances"])
+    );
     app.assert_ledger_holds();
 }
 
 async fn a_telegram_id_is_linked_to_one_user_only(database: Database) {
-    let app = TestApp::on(database).set("accounts.auto_create", false).start().await;
+    let app = TestApp::on(database)
+        .set("accounts.auto_create", false)
+        .start()
+        .await;
     let put = async |user_id: u64, body: Value| -> Answer {
-        let request = Signed::new(reqwest::Method::PUT, &format!("/internal/v1/users/{user_id}"));
+        let request = Signed::new(
+            reqwest::Method::PUT,
+            &format!("/internal/v1/users/{user_id}"),
+        );
         app.send(request.body(body.to_string())).await
     };
     let is_done = |answer: &Answer| assert!((200..300).contains(&answer.status), "{answer:?}");
     is_done(&put(1, json!({})).await);
     is_done(&put(1, json!({"telegram_id": 777})).await);
     is_done(&put(1, json!({"telegram_id": 777})).await);
-    put(2, json!({"telegram_id": 777})).await.problem(409, "already_linked");
+    put(2, json!({"telegram_id": 777}))
+        .await
+        .problem(409, "already_linked");
     is_done(&put(2, json!({"telegram_id": 778})).await);
-    assert_eq!(put(3, json!({"telegram_id": "779"})).await.problem(422, "invalid_field")["field"], "telegram_id");
-    put(3, json!({"telegram": 1})).await.problem(422, "unknown_field");
-    put(3, json!({"telegram_id": 777})).await.problem(409, "already_linked");
-    app.backend("/internal/v1/users/3/entries").await.problem(404, "unknown_user");
+    assert_eq!(
+        put(3, json!({"telegram_id": "779"}))
+            .await
+            .problem(422, "invalid_field")["field"],
+        "telegram_id"
+    );
+    put(3, json!({"telegram": 1}))
+        .await
+        .problem(422, "unknown_field");
+    put(3, json!({"telegram_id": 777}))
+        .await
+        .problem(409, "already_linked");
+    app.backend("/internal/v1/users/3/entries")
+        .await
+        .problem(404, "unknown_user");
     app.post("deposits", entry("e", 1, "TON", "1")).await.ok();
     app.assert_ledger_holds();
 }

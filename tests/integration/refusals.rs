@@ -20,24 +20,41 @@ on_both_databases![
 ];
 
 async fn a_body_that_is_too_large_is_refused(database: Database) {
-    let app = TestApp::on(database).set("limits.body_bytes", 500).set("limits.batch_body_bytes", 2000).start().await;
+    let app = TestApp::on(database)
+        .set("limits.body_bytes", 500)
+        .set("limits.batch_body_bytes", 2000)
+        .start()
+        .await;
     let mut large = entry("e", 1, "TON", "1");
     large["metadata"] = json!({"k": "x".repeat(600)});
-    app.post("deposits", large.clone()).await.problem(413, "body_too_large");
+    app.post("deposits", large.clone())
+        .await
+        .problem(413, "body_too_large");
     large["kind"] = json!("deposit");
     app.batch(json!([large])).await.ok();
     large["metadata"] = json!({"k": "x".repeat(2000)});
-    app.batch(json!([large])).await.problem(413, "body_too_large");
-    app.post("deposits", entry("small", 1, "TON", "1")).await.ok();
+    app.batch(json!([large]))
+        .await
+        .problem(413, "body_too_large");
+    app.post("deposits", entry("small", 1, "TON", "1"))
+        .await
+        .ok();
     assert_eq!(app.entries(1).await.len(), 2);
 }
 
 async fn another_media_type_is_refused(database: Database) {
     let app = TestApp::start(database).await;
-    let request =
-        |content_type| Signed::post("/internal/v1/deposits", &entry("e", 1, "TON", "1")).content_type(content_type);
-    for bad in [Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonx")] {
-        app.send(request(bad)).await.problem(415, "unsupported_media_type");
+    let request = |content_type| {
+        Signed::post("/internal/v1/deposits", &entry("e", 1, "TON", "1")).content_type(content_type)
+    };
+    for bad in [
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        Some("application/jsonx"),
+    ] {
+        app.send(request(bad))
+            .await
+            .problem(415, "unsupported_media_type");
     }
     for good in ["application/json; charset=utf-8", "Application/JSON"] {
         app.send(request(Some(good))).await.ok();
@@ -55,11 +72,27 @@ async fn unknown_paths_are_problems_too(database: Database) {
 
 async fn the_internal_endpoints_are_not_on_the_public_listener(database: Database) {
     let app = TestApp::start(database).await;
-    for path in ["/admin/", "/admin/v1/registry", "/metrics", "/internal/v1/users/1/balance"] {
-        app.plain_get(app.public, path).await.problem(404, "not_found");
+    for path in [
+        "/admin/",
+        "/admin/v1/registry",
+        "/metrics",
+        "/internal/v1/users/1/balance",
+    ] {
+        app.plain_get(app.public, path)
+            .await
+            .problem(404, "not_found");
     }
-    for path in ["/internal/v1/deposits", "/internal/v1/batch", "/internal/v1/tokens"] {
-        let answer = app.public_request(reqwest::Method::POST, path).json(&json!({})).send().await.expect("an answer");
+    for path in [
+        "/internal/v1/deposits",
+        "/internal/v1/batch",
+        "/internal/v1/tokens",
+    ] {
+        let answer = app
+            .public_request(reqwest::Method::POST, path)
+            .json(&json!({}))
+            .send()
+            .await
+            .expect("an answer");
         assert_eq!(answer.status().as_u16(), 404, "{path}");
     }
 }
@@ -75,14 +108,29 @@ async fn health_is_told_on_both_listeners(database: Database) {
 }
 
 async fn beyond_its_queue_the_service_is_overloaded_and_loses_nothing(database: Database) {
-    let app = TestApp::on(database).set("limits.queue_entries", 4).set("database.timeout_ms", 2000).start().await;
+    let app = TestApp::on(database)
+        .set("limits.queue_entries", 4)
+        .set("database.timeout_ms", 2000)
+        .start()
+        .await;
     let lock = app.database.lock_writes();
     let deposits = (0..40_u64).map(|n| {
         let app = &app;
-        async move { (n, app.post("deposits", entry(&format!("e{n}"), n + 1, "TON", "1")).await) }
+        async move {
+            (
+                n,
+                app.post("deposits", entry(&format!("e{n}"), n + 1, "TON", "1"))
+                    .await,
+            )
+        }
     });
     let answers = futures_util::future::join_all(deposits).await;
-    let count = |code: &str| answers.iter().filter(|(_, a)| a.status == 503 && a.json()["code"] == code).count();
+    let count = |code: &str| {
+        answers
+            .iter()
+            .filter(|(_, a)| a.status == 503 && a.json()["code"] == code)
+            .count()
+    };
     let (overloaded, unavailable) = (count("overloaded"), count("ledger_unavailable"));
     assert!(overloaded > 0, "{answers:?}");
     assert_eq!(overloaded + unavailable, 40, "{answers:?}");
@@ -94,7 +142,9 @@ async fn beyond_its_queue_the_service_is_overloaded_and_loses_nothing(database: 
     // Sending again with the same event id is always safe.
     for (n, _) in answers {
         let answer = eventually("the ledger takes entries again", async || {
-            let answer = app.post("deposits", entry(&format!("e{n}"), n + 1, "TON", "1")).await;
+            let answer = app
+                .post("deposits", entry(&format!("e{n}"), n + 1, "TON", "1"))
+                .await;
             (answer.status == 200).then_some(answer)
         })
         .await;
@@ -107,13 +157,18 @@ async fn beyond_its_queue_the_service_is_overloaded_and_loses_nothing(database: 
 async fn batches_that_never_end_have_bounded_room(database: Database) {
     // Eight of them have the 64 MiB that there are.
     const LENGTH: u32 = 8 << 20;
-    let app = TestApp::on(database).set("limits.batch_body_bytes", LENGTH).start().await;
+    let app = TestApp::on(database)
+        .set("limits.batch_body_bytes", LENGTH)
+        .start()
+        .await;
     let head = format!(
         "POST /internal/v1/batch HTTP/1.1\r\nHost: x\r\nwebhook-id: x\r\nwebhook-timestamp: 1\r\n\
          webhook-signature: v1,x\r\nContent-Length: {LENGTH}\r\n\r\n"
     );
     let endless = (0..10).map(|_| async {
-        let mut raw = Raw::connect(app.internal, None, None).await.expect("it connects");
+        let mut raw = Raw::connect(app.internal, None, None)
+            .await
+            .expect("it connects");
         assert!(raw.send(head.as_bytes()).await);
         // One that is refused need not take the rest.
         raw.send(" ".repeat(LENGTH as usize - 1).as_bytes()).await;
@@ -121,8 +176,14 @@ async fn batches_that_never_end_have_bounded_room(database: Database) {
     });
     let peers = futures_util::future::join_all(endless).await;
     eventually("two of them are refused", async || {
-        let refused = r#"http_requests_total{listener="internal",route="/internal/v1/batch",status="503"}"#;
-        app.metrics().await.samples.get(refused).filter(|count| **count >= 2.0).map(drop)
+        let refused =
+            r#"http_requests_total{listener="internal",route="/internal/v1/batch",status="503"}"#;
+        app.metrics()
+            .await
+            .samples
+            .get(refused)
+            .filter(|count| **count >= 2.0)
+            .map(drop)
     })
     .await;
     let mut item = entry("e", 1, "TON", "1");
@@ -131,7 +192,10 @@ async fn batches_that_never_end_have_bounded_room(database: Database) {
     app.batch(json!([item])).await.ok();
     let long = vec![item; 1000];
     drop(peers);
-    eventually("their room is given back", async || (app.batch(json!(long)).await.status == 200).then_some(())).await;
+    eventually("their room is given back", async || {
+        (app.batch(json!(long)).await.status == 200).then_some(())
+    })
+    .await;
 }
 
 async fn while_it_stops_the_service_says_so(database: Database) {
@@ -166,8 +230,12 @@ async fn while_it_stops_the_service_says_so(database: Database) {
 async fn what_was_taken_before_the_end_is_answered_and_kept(database: Database) {
     let mut app = TestApp::start(database).await;
     let lock = app.database.lock_writes();
-    let waiting = (0..8_u64)
-        .map(|n| app.try_send(Signed::post("/internal/v1/deposits", &entry(&format!("e{n}"), 1, "TON", "1"))));
+    let waiting = (0..8_u64).map(|n| {
+        app.try_send(Signed::post(
+            "/internal/v1/deposits",
+            &entry(&format!("e{n}"), 1, "TON", "1"),
+        ))
+    });
     let all = futures_util::future::join_all(waiting);
     let end = async {
         // All eight have come in when the actor of user 1 has them, or when the ledger's queue has.
@@ -195,6 +263,9 @@ async fn what_was_taken_before_the_end_is_answered_and_kept(database: Database) 
     assert!(kept > 0, "none was answered");
     assert_eq!(app.wait().await.code(), Some(0));
     app.start_again().await;
-    assert!(app.entries(1).await.len() >= kept, "an answer means committed");
+    assert!(
+        app.entries(1).await.len() >= kept,
+        "an answer means committed"
+    );
     app.assert_ledger_holds();
 }

@@ -25,13 +25,18 @@ fn deposit(event_id: &str) -> Signed {
 async fn nothing_gets_in_without_all_three_headers(database: Database) {
     let app = TestApp::start(database).await;
     for header in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
-        app.send(deposit("e").without(header)).await.problem(401, "missing_signature");
+        app.send(deposit("e").without(header))
+            .await
+            .problem(401, "missing_signature");
     }
     for path in ["rewards", "withdrawals", "adjustments", "batch", "tokens"] {
-        let request = Signed::post(&format!("/internal/v1/{path}"), &json!({})).without("webhook-signature");
+        let request =
+            Signed::post(&format!("/internal/v1/{path}"), &json!({})).without("webhook-signature");
         app.send(request).await.problem(401, "missing_signature");
     }
-    let link = Signed::new(reqwest::Method::PUT, "/internal/v1/users/1").body("{}").signature("v1,AAAA");
+    let link = Signed::new(reqwest::Method::PUT, "/internal/v1/users/1")
+        .body("{}")
+        .signature("v1,AAAA");
     app.send(link).await.problem(401, "invalid_signature");
     assert!(app.entries(1).await.is_empty());
 }
@@ -43,24 +48,46 @@ async fn a_signature_of_anything_else_is_refused(database: Database) {
     let bare = signature.trim_start_matches("v1,").to_owned();
     for (what, spoiled) in [
         ("another secret", right.clone().secret(OTHER_SECRET)),
-        ("another body", right.clone().body("{}").signature(&signature)),
-        ("another id", right.clone().id("msg_2").signature(&signature)),
-        ("another timestamp", right.clone().timestamp(now_s() + 1).signature(&signature)),
+        (
+            "another body",
+            right.clone().body("{}").signature(&signature),
+        ),
+        (
+            "another id",
+            right.clone().id("msg_2").signature(&signature),
+        ),
+        (
+            "another timestamp",
+            right.clone().timestamp(now_s() + 1).signature(&signature),
+        ),
         ("no version", right.clone().signature(&bare)),
-        ("another version", right.clone().signature(format!("v2,{bare}"))),
-        ("a part of it", right.clone().signature(&signature[..signature.len() - 4])),
+        (
+            "another version",
+            right.clone().signature(format!("v2,{bare}")),
+        ),
+        (
+            "a part of it",
+            right.clone().signature(&signature[..signature.len() - 4]),
+        ),
         ("not base64", right.clone().signature("v1,???")),
         ("empty base64", right.clone().signature("v1,")),
         ("only spaces", right.clone().signature("v1 , ")),
     ] {
         let answer = app.send(spoiled).await;
-        assert_eq!((answer.status, answer.json()["code"].as_str()), (401, Some("invalid_signature")), "{what}");
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (401, Some("invalid_signature")),
+            "{what}"
+        );
     }
     app.send(right).await.ok();
 }
 
 async fn any_configured_secret_verifies(database: Database) {
-    let app = TestApp::on(database).set("auth.webhook_secrets", vec![OTHER_SECRET, WEBHOOK_SECRET]).start().await;
+    let app = TestApp::on(database)
+        .set("auth.webhook_secrets", vec![OTHER_SECRET, WEBHOOK_SECRET])
+        .start()
+        .await;
     app.send(deposit("e1").secret(WEBHOOK_SECRET)).await.ok();
     app.send(deposit("e2").secret(OTHER_SECRET)).await.ok();
     let third = deposit("e3").secret("whsec_c29tZS1vdGhlci1zZWNyZXQtb2Ytbm9ib2R5");
@@ -72,7 +99,11 @@ async fn one_right_signature_among_several_is_enough(database: Database) {
     let request = deposit("e").id("msg_1");
     let right = request.right_signature();
     let wrong = request.clone().secret(OTHER_SECRET).right_signature();
-    for list in [format!("{wrong} {right}"), format!("{right} {wrong}"), format!("v1a,xyz v2,abc nonsense {right}")] {
+    for list in [
+        format!("{wrong} {right}"),
+        format!("{right} {wrong}"),
+        format!("v1a,xyz v2,abc nonsense {right}"),
+    ] {
         app.send(request.clone().signature(list)).await.ok();
     }
     let none = request.signature(format!("{wrong} v2,abc {wrong}"));
@@ -81,10 +112,18 @@ async fn one_right_signature_among_several_is_enough(database: Database) {
 
 async fn the_signature_comes_first_then_the_timestamp_then_the_body(database: Database) {
     let app = TestApp::start(database).await;
-    let old = deposit("e").body("no json at all").timestamp(now_s() - 3600);
-    app.send(old.clone().signature("v1,AAAA")).await.problem(401, "invalid_signature");
-    app.send(old.clone()).await.problem(401, "timestamp_out_of_range");
-    app.send(old.timestamp(now_s())).await.problem(400, "invalid_json");
+    let old = deposit("e")
+        .body("no json at all")
+        .timestamp(now_s() - 3600);
+    app.send(old.clone().signature("v1,AAAA"))
+        .await
+        .problem(401, "invalid_signature");
+    app.send(old.clone())
+        .await
+        .problem(401, "timestamp_out_of_range");
+    app.send(old.timestamp(now_s()))
+        .await
+        .problem(400, "invalid_json");
     for timestamp in ["", "soon", "1e9", "-1", "99999999999999999999"] {
         let answer = app.send(deposit("e").timestamp(timestamp)).await;
         assert_eq!(answer.status, 401, "{timestamp:?}: {answer:?}");
@@ -105,31 +144,57 @@ async fn at_offset(app: &TestApp, offset_s: i64) -> Answer {
 }
 
 async fn exactly_the_tolerance_is_inside(database: Database) {
-    let app = TestApp::on(database).set("auth.webhook_tolerance_s", 10).start().await;
+    let app = TestApp::on(database)
+        .set("auth.webhook_tolerance_s", 10)
+        .start()
+        .await;
     for offset_s in [-10, 10, 0] {
         at_offset(&app, offset_s).await.ok();
     }
     for offset_s in [-11, 11] {
-        at_offset(&app, offset_s).await.problem(401, "timestamp_out_of_range");
+        at_offset(&app, offset_s)
+            .await
+            .problem(401, "timestamp_out_of_range");
     }
 }
 
 async fn a_webhook_id_is_no_idempotency_key(database: Database) {
     let app = TestApp::start(database).await;
     for event_id in ["e1", "e2"] {
-        assert_eq!(app.send(deposit(event_id).id("msg_same")).await.ok()["duplicate"], false);
+        assert_eq!(
+            app.send(deposit(event_id).id("msg_same")).await.ok()["duplicate"],
+            false
+        );
     }
-    assert_eq!(app.send(deposit("e2").id("msg_new")).await.ok()["duplicate"], true);
+    assert_eq!(
+        app.send(deposit("e2").id("msg_new")).await.ok()["duplicate"],
+        true
+    );
 }
 
 async fn reads_are_signed_over_the_empty_body(database: Database) {
     let app = TestApp::start(database).await;
-    for path in ["/internal/v1/users/1/balance", "/internal/v1/users/1/entries"] {
+    for path in [
+        "/internal/v1/users/1/balance",
+        "/internal/v1/users/1/entries",
+    ] {
         app.send(Signed::get(path)).await.ok();
-        app.send(Signed::get(path).without("webhook-signature")).await.problem(401, "missing_signature");
-        app.send(Signed::get(path).secret(OTHER_SECRET)).await.problem(401, "invalid_signature");
-        app.send(Signed::get(path).timestamp(now_s() - 3600)).await.problem(401, "timestamp_out_of_range");
+        app.send(Signed::get(path).without("webhook-signature"))
+            .await
+            .problem(401, "missing_signature");
+        app.send(Signed::get(path).secret(OTHER_SECRET))
+            .await
+            .problem(401, "invalid_signature");
+        app.send(Signed::get(path).timestamp(now_s() - 3600))
+            .await
+            .problem(401, "timestamp_out_of_range");
     }
-    let token = app.send(Signed::post("/internal/v1/tokens", &json!({"user_id": 1, "ttl_s": 60}))).await.ok();
+    let token = app
+        .send(Signed::post(
+            "/internal/v1/tokens",
+            &json!({"user_id": 1, "ttl_s": 60}),
+        ))
+        .await
+        .ok();
     assert_ne!(token["token"], Value::Null);
 }

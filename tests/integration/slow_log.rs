@@ -13,7 +13,11 @@ const PIPE_BYTES: usize = 65_536;
 const DEPOSITS: i64 = 900;
 
 async fn start() -> (TestApp, Ws) {
-    let app = TestApp::on(Database::Sqlite).set("pacing.direct_interval_ms", 0).log_through_a_pipe().start().await;
+    let app = TestApp::on(Database::Sqlite)
+        .set("pacing.direct_interval_ms", 0)
+        .log_through_a_pipe()
+        .start()
+        .await;
     let (ws, _) = app.session(1).await;
     (app, ws)
 }
@@ -22,7 +26,8 @@ async fn start() -> (TestApp, Ws) {
 async fn deposit_while_nobody_reads(app: &mut TestApp, ws: &mut Ws) {
     app.log_reader().leave_off();
     for version in 1..=DEPOSITS {
-        app.accepted("deposits", 1, &format!("d{version}"), "0.1").await;
+        app.accepted("deposits", 1, &format!("d{version}"), "0.1")
+            .await;
         assert_eq!(ws.next_frame("balance_update").await["version"], version);
     }
 }
@@ -35,14 +40,26 @@ async fn a_log_that_nobody_reads_holds_up_neither_webhooks_nor_pushes(_: Databas
     assert_eq!(app.stop().await.code(), Some(0));
     app.log_reader().finish();
     let log = app.log();
-    assert!(log.len() - before > 2 * PIPE_BYTES, "the pipe was full: {} bytes", log.len() - before);
-    let pushes = log.lines().filter(|line| line.contains("DIRECT_BALANCE_UPDATE"));
-    let expected: Vec<String> = (1..=DEPOSITS).map(|version| format!(" version={version} ")).collect();
+    assert!(
+        log.len() - before > 2 * PIPE_BYTES,
+        "the pipe was full: {} bytes",
+        log.len() - before
+    );
+    let pushes = log
+        .lines()
+        .filter(|line| line.contains("DIRECT_BALANCE_UPDATE"));
+    let expected: Vec<String> = (1..=DEPOSITS)
+        .map(|version| format!(" version={version} "))
+        .collect();
     assert_eq!(pushes.clone().count(), expected.len());
     for (push, version) in pushes.zip(&expected) {
         assert!(push.contains(version), "{version} in {push}");
     }
-    assert!(log.ends_with("] stopped\n"), "{}", log.lines().last().expect("a line"));
+    assert!(
+        log.ends_with("] stopped\n"),
+        "{}",
+        log.lines().last().expect("a line")
+    );
 }
 
 async fn the_service_stops_in_time_though_nobody_reads_its_log(_: Database) {

@@ -21,11 +21,18 @@ on_sqlite![
 ];
 
 async fn who_sends_too_fast_is_told_once_and_closed_by_4429(database: Database) {
-    let app = TestApp::on(database).set("limits.ws_messages_burst", 5).set("limits.ws_messages_per_s", 1).start().await;
+    let app = TestApp::on(database)
+        .set("limits.ws_messages_burst", 5)
+        .set("limits.ws_messages_per_s", 1)
+        .start()
+        .await;
     let (mut ws, _) = app.session(1).await;
     for id in 0..40 {
         // The server may have closed already.
-        if !ws.try_send(Message::text(json!({"type": "ping", "id": id}).to_string())).await {
+        if !ws
+            .try_send(Message::text(json!({"type": "ping", "id": id}).to_string()))
+            .await
+        {
             break;
         }
     }
@@ -34,7 +41,11 @@ async fn who_sends_too_fast_is_told_once_and_closed_by_4429(database: Database) 
         match ws.next().await {
             Event::Frame(frame) if frame["type"] == "pong" => pongs += 1,
             Event::Frame(frame) => {
-                assert_eq!((&frame["type"], &frame["code"]), (&json!("error"), &json!("rate_limited")), "{frame}");
+                assert_eq!(
+                    (&frame["type"], &frame["code"]),
+                    (&json!("error"), &json!("rate_limited")),
+                    "{frame}"
+                );
                 errors += 1;
             }
             Event::Closed { code, reason } => {
@@ -79,23 +90,34 @@ async fn the_seventeenth_session_closes_the_oldest(database: Database) {
 }
 
 async fn beyond_all_sessions_the_door_is_closed_and_opens_again(database: Database) {
-    let app = TestApp::on(database).set("limits.sessions", 3).start().await;
+    let app = TestApp::on(database)
+        .set("limits.sessions", 3)
+        .start()
+        .await;
     let mut open = Vec::new();
     for user_id in 1..=3 {
         open.push(app.session(user_id).await.0);
     }
     let bearer = format!("Bearer {}", token(4));
-    let Err(refused) = app.try_ws(&[("authorization", &bearer)]).await else { panic!("a fourth was let in") };
+    let Err(refused) = app.try_ws(&[("authorization", &bearer)]).await else {
+        panic!("a fourth was let in")
+    };
     refused.problem(503, "overloaded");
     open.pop().expect("three are open").close().await;
-    crate::support::eventually("there is room again", async || app.try_ws(&[("authorization", &bearer)]).await.ok())
-        .await
-        .next_frame("hello")
-        .await;
+    crate::support::eventually("there is room again", async || {
+        app.try_ws(&[("authorization", &bearer)]).await.ok()
+    })
+    .await
+    .next_frame("hello")
+    .await;
 }
 
 async fn a_silent_peer_is_closed_by_4408(database: Database) {
-    let app = TestApp::on(database).set("limits.heartbeat_ms", 50).set("limits.idle_timeout_ms", 300).start().await;
+    let app = TestApp::on(database)
+        .set("limits.heartbeat_ms", 50)
+        .set("limits.idle_timeout_ms", 300)
+        .start()
+        .await;
     let mut peer = app.silent_peer(1).await;
     // It is pinged, and says nothing.
     let mut pings = 0;
@@ -116,7 +138,11 @@ async fn a_silent_peer_is_closed_by_4408(database: Database) {
 }
 
 async fn a_peer_that_answers_pings_stays(database: Database) {
-    let app = TestApp::on(database).set("limits.heartbeat_ms", 100).set("limits.idle_timeout_ms", 3000).start().await;
+    let app = TestApp::on(database)
+        .set("limits.heartbeat_ms", 100)
+        .set("limits.idle_timeout_ms", 3000)
+        .start()
+        .await;
     let (mut ws, _) = app.session(1).await;
     // Reading answers the pings; five seconds are more than the silence allowed.
     for _ in 0..50 {
@@ -125,7 +151,9 @@ async fn a_peer_that_answers_pings_stays(database: Database) {
     ws.assert_quiet().await;
 }
 
-async fn a_peer_that_stops_reading_costs_bounded_memory_and_nobody_else_anything(database: Database) {
+async fn a_peer_that_stops_reading_costs_bounded_memory_and_nobody_else_anything(
+    database: Database,
+) {
     let app = TestApp::on(database)
         .set("pacing.direct_interval_ms", 0)
         .set("limits.write_timeout_ms", 1000)
@@ -139,7 +167,9 @@ async fn a_peer_that_stops_reading_costs_bounded_memory_and_nobody_else_anything
     let before = app.resident_bytes().unwrap_or(0);
     let mut last = 0;
     for n in 1..=300_u64 {
-        let version = app.accepted("deposits", 1, &format!("e{n}"), "1").await["version"].as_u64().expect("a number");
+        let version = app.accepted("deposits", 1, &format!("e{n}"), "1").await["version"]
+            .as_u64()
+            .expect("a number");
         assert_eq!(version, n);
         while last < version {
             let update = reader.next_frame("balance_update").await;
@@ -187,7 +217,10 @@ async fn an_administrator_closes_a_users_sessions_by_4510(database: Database) {
     let app = TestApp::start(database).await;
     let (mut first, mut second) = (app.session(1).await.0, app.session(1).await.0);
     let mut other = app.session(2).await.0;
-    assert_eq!(app.admin_post("/admin/v1/actors/1/disconnect").await.status, 204);
+    assert_eq!(
+        app.admin_post("/admin/v1/actors/1/disconnect").await.status,
+        204
+    );
     for ws in [&mut first, &mut second] {
         ws.assert_closed(4510, "closed_by_administrator").await;
     }

@@ -35,12 +35,25 @@ async fn a_refresh_is_answered_from_the_ledger_whatever_the_cache_holds(database
          UPDATE balances SET amount = 1500000000 WHERE user_id = 1 AND currency = 'TON'",
     );
     let balance = ws.refresh(json!(1)).await;
-    assert_keys(&balance, &["type", "reason", "id", "user_id", "epoch", "version", "balances", "as_of", "stale"]);
-    assert_eq!((&balance["version"], &balance["balances"]["TON"]), (&json!(2), &json!("1.500000000")));
+    assert_keys(
+        &balance,
+        &[
+            "type", "reason", "id", "user_id", "epoch", "version", "balances", "as_of", "stale",
+        ],
+    );
+    assert_eq!(
+        (&balance["version"], &balance["balances"]["TON"]),
+        (&json!(2), &json!("1.500000000"))
+    );
     // Without an id none comes back.
     ws.send_json(json!({"type": "refresh"})).await;
     let balance = ws.next_frame("balance").await;
-    assert_keys(&balance, &["type", "reason", "user_id", "epoch", "version", "balances", "as_of", "stale"]);
+    assert_keys(
+        &balance,
+        &[
+            "type", "reason", "user_id", "epoch", "version", "balances", "as_of", "stale",
+        ],
+    );
 }
 
 async fn many_refreshes_at_once_are_all_answered(database: Database) {
@@ -53,7 +66,10 @@ async fn many_refreshes_at_once_are_all_answered(database: Database) {
     let mut answered: Vec<i64> = Vec::new();
     for _ in 0..30 {
         let balance = ws.next_frame("balance").await;
-        assert_eq!((&balance["reason"], &balance["version"]), (&json!("refresh"), &json!(1)));
+        assert_eq!(
+            (&balance["reason"], &balance["version"]),
+            (&json!("refresh"), &json!(1))
+        );
         answered.push(balance["id"].as_i64().expect("a number"));
     }
     answered.sort_unstable();
@@ -63,11 +79,24 @@ async fn many_refreshes_at_once_are_all_answered(database: Database) {
 async fn ids_come_back_as_they_were(database: Database) {
     let app = TestApp::start(database).await;
     let (mut ws, _) = app.session(1).await;
-    for id in ["7", "-1", "2.50", "\"text\"", "\"\"", "\"q\\\"uote \u{fc}\"", "12345678901234567890"] {
+    for id in [
+        "7",
+        "-1",
+        "2.50",
+        "\"text\"",
+        "\"\"",
+        "\"q\\\"uote \u{fc}\"",
+        "12345678901234567890",
+    ] {
         for (message, answer) in [("ping", "pong"), ("refresh", "balance")] {
-            ws.send_text(&format!(r#"{{"type":"{message}","id":{id}}}"#)).await;
+            ws.send_text(&format!(r#"{{"type":"{message}","id":{id}}}"#))
+                .await;
             let frame = ws.next_frame(answer).await;
-            assert_eq!(frame["id"], serde_json::from_str::<Value>(id).expect("JSON"), "{message}");
+            assert_eq!(
+                frame["id"],
+                serde_json::from_str::<Value>(id).expect("JSON"),
+                "{message}"
+            );
         }
     }
 }
@@ -79,7 +108,12 @@ async fn the_fifth_bad_message_ends_the_session(database: Database) {
         ws.send_text(bad).await;
         let error = ws.next_frame("error").await;
         assert_eq!(error["code"], "invalid_message", "{bad}");
-        assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{error}"
+        );
         // Good ones between do not start the count again.
         ws.assert_quiet().await;
     }
@@ -98,14 +132,19 @@ async fn the_fifth_bad_message_ends_the_session(database: Database) {
     ] {
         let (mut ws, _) = app.session(1).await;
         ws.send_text(bad).await;
-        assert_eq!(ws.next_frame("error").await["code"], "invalid_message", "{bad}");
+        assert_eq!(
+            ws.next_frame("error").await["code"],
+            "invalid_message",
+            "{bad}"
+        );
     }
 }
 
 async fn binary_frames_end_the_session(database: Database) {
     let app = TestApp::start(database).await;
     let (mut ws, _) = app.session(1).await;
-    ws.send(Message::binary(br#"{"type":"ping","id":1}"#.to_vec())).await;
+    ws.send(Message::binary(br#"{"type":"ping","id":1}"#.to_vec()))
+        .await;
     ws.assert_closed(1003, "unsupported_data").await;
 }
 
@@ -123,8 +162,18 @@ async fn messages_that_are_too_large_end_the_session(database: Database) {
     // Also when it comes in pieces that are small enough, or is far larger.
     let (mut ws, _) = app.session(1).await;
     let text = padded(6000).into_bytes();
-    ws.send(Message::Frame(Frame::message(text[..3000].to_vec(), OpCode::Data(Data::Text), false))).await;
-    ws.send(Message::Frame(Frame::message(text[3000..].to_vec(), OpCode::Data(Data::Continue), true))).await;
+    ws.send(Message::Frame(Frame::message(
+        text[..3000].to_vec(),
+        OpCode::Data(Data::Text),
+        false,
+    )))
+    .await;
+    ws.send(Message::Frame(Frame::message(
+        text[3000..].to_vec(),
+        OpCode::Data(Data::Continue),
+        true,
+    )))
+    .await;
     ws.assert_closed(1009, "message_too_big").await;
     let (mut ws, _) = app.session(1).await;
     ws.send_text(&padded(70_000)).await;
@@ -135,7 +184,12 @@ async fn text_that_is_not_utf8_ends_the_session(database: Database) {
     let app = TestApp::start(database).await;
     let (mut ws, _) = app.session(1).await;
     let bytes = b"{\"type\":\"ping\",\"id\":\"\xff\"}".to_vec();
-    ws.send(Message::Frame(Frame::message(bytes, OpCode::Data(Data::Text), true))).await;
+    ws.send(Message::Frame(Frame::message(
+        bytes,
+        OpCode::Data(Data::Text),
+        true,
+    )))
+    .await;
     ws.assert_closed(1007, "invalid_utf8").await;
 }
 
@@ -144,11 +198,30 @@ async fn fragmented_messages_are_whole_messages(database: Database) {
     let (mut ws, _) = app.session(1).await;
     // Split inside of a character, with a control frame between.
     let text = r#"{"type":"ping","id":"ü"}"#.as_bytes();
-    let inside = text.iter().position(|byte| !byte.is_ascii()).expect("there is one") + 1;
-    ws.send(Message::Frame(Frame::message(text[..5].to_vec(), OpCode::Data(Data::Text), false))).await;
+    let inside = text
+        .iter()
+        .position(|byte| !byte.is_ascii())
+        .expect("there is one")
+        + 1;
+    ws.send(Message::Frame(Frame::message(
+        text[..5].to_vec(),
+        OpCode::Data(Data::Text),
+        false,
+    )))
+    .await;
     ws.send(Message::Ping(b"between".to_vec().into())).await;
-    ws.send(Message::Frame(Frame::message(text[5..inside].to_vec(), OpCode::Data(Data::Continue), false))).await;
-    ws.send(Message::Frame(Frame::message(text[inside..].to_vec(), OpCode::Data(Data::Continue), true))).await;
+    ws.send(Message::Frame(Frame::message(
+        text[5..inside].to_vec(),
+        OpCode::Data(Data::Continue),
+        false,
+    )))
+    .await;
+    ws.send(Message::Frame(Frame::message(
+        text[inside..].to_vec(),
+        OpCode::Data(Data::Continue),
+        true,
+    )))
+    .await;
     assert_eq!(ws.next_frame("pong").await["id"], "ü");
     ws.assert_quiet().await;
 }
@@ -169,7 +242,8 @@ async fn a_displayed_version_is_seen_by_the_administrator(database: Database) {
     let (mut ws, _) = app.session(1).await;
     app.post("deposits", entry("e", 1, "TON", "1")).await.ok();
     assert_eq!(ws.next_frame("balance_update").await["version"], 1);
-    ws.send_json(json!({"type": "displayed", "version": 1})).await;
+    ws.send_json(json!({"type": "displayed", "version": 1}))
+        .await;
     ws.assert_quiet().await;
     let actor = app.admin("/admin/v1/actors/1").await.ok();
     assert_eq!(actor["sessions"][0]["displayed_version"], 1, "{actor}");
@@ -180,8 +254,11 @@ async fn nothing_that_a_session_sends_names_another_user(database: Database) {
     let app = TestApp::start(database).await;
     app.accepted("deposits", 2, "theirs", "5").await;
     let (mut ws, _) = app.session(1).await;
-    ws.send_json(json!({"type": "refresh", "id": 1, "user_id": 2})).await;
-    let crate::support::Event::Frame(frame) = ws.next().await else { panic!("no frame") };
+    ws.send_json(json!({"type": "refresh", "id": 1, "user_id": 2}))
+        .await;
+    let crate::support::Event::Frame(frame) = ws.next().await else {
+        panic!("no frame")
+    };
     assert!(frame["type"] == "error" || frame["user_id"] == 1, "{frame}");
     app.accepted("deposits", 2, "theirs too", "5").await;
     ws.assert_quiet().await;

@@ -29,11 +29,21 @@ pub async fn rush(app: &TestApp, report: &mut Report) {
     });
     let answers = futures_util::future::join_all(sending).await;
     let ms = start.elapsed().as_secs_f64() * 1000.0;
-    let duplicates = answers.iter().filter(|answer| answer.ok()["duplicate"] == true).count();
-    assert_eq!(answers.len() - duplicates, 50, "each deposit is credited once");
+    let duplicates = answers
+        .iter()
+        .filter(|answer| answer.ok()["duplicate"] == true)
+        .count();
+    assert_eq!(
+        answers.len() - duplicates,
+        50,
+        "each deposit is credited once"
+    );
     for user_id in 1..=DEPOSITS {
         let entries = app.entries(user_id).await;
-        let deposits = entries.iter().filter(|entry| entry["kind"] == "deposit").count();
+        let deposits = entries
+            .iter()
+            .filter(|entry| entry["kind"] == "deposit")
+            .count();
         assert_eq!(deposits, 1, "user {user_id}");
     }
     let sent = answers.len();

@@ -18,15 +18,22 @@ const SENDERS: usize = 8;
 /// Every request of the run: batches of rewards and single deposits, mixed.
 fn requests() -> Vec<(Signed, usize)> {
     let rewards = tick("2025-08-04T10:10Z");
-    let batches = rewards
-        .chunks(BATCH)
-        .map(|batch| (Signed::post("/internal/v1/batch", &json!({"entries": batch})), batch.len()));
+    let batches = rewards.chunks(BATCH).map(|batch| {
+        (
+            Signed::post("/internal/v1/batch", &json!({"entries": batch})),
+            batch.len(),
+        )
+    });
     let deposits = (1..=DEPOSITS).map(|user_id| {
         let hash = TonHash::of(&format!("second deposit of {user_id}")).hex();
-        let body = json!({"tx_hash": hash, "user_id": user_id, "currency": "TON", "amount": DEPOSIT});
+        let body =
+            json!({"tx_hash": hash, "user_id": user_id, "currency": "TON", "amount": DEPOSIT});
         (Signed::post("/internal/v1/deposits", &body), 1)
     });
-    batches.zip(deposits).flat_map(|(batch, deposit)| [batch, deposit]).collect()
+    batches
+        .zip(deposits)
+        .flat_map(|(batch, deposit)| [batch, deposit])
+        .collect()
 }
 
 pub async fn in_the_middle(app: &mut TestApp, report: &mut Report) {
@@ -46,7 +53,10 @@ pub async fn in_the_middle(app: &mut TestApp, report: &mut Report) {
     }));
     let killing = async {
         let half = || acknowledged.load(Ordering::Relaxed);
-        eventually("half of it is acknowledged", async || (half() >= total / 2).then_some(())).await;
+        eventually("half of it is acknowledged", async || {
+            (half() >= total / 2).then_some(())
+        })
+        .await;
         app.kill();
         let at_the_kill = half();
         let down = Instant::now();
@@ -58,7 +68,10 @@ pub async fn in_the_middle(app: &mut TestApp, report: &mut Report) {
     assert!(at_the_kill < total, "the kill came in the middle");
     report.line(
         "killed by SIGKILL",
-        format!("with {at_the_kill} of {total} acknowledged, ready again after {:.0} ms", down.as_secs_f64() * 1000.0),
+        format!(
+            "with {at_the_kill} of {total} acknowledged, ready again after {:.0} ms",
+            down.as_secs_f64() * 1000.0
+        ),
     );
     report.line(
         "the rest, repeated",
@@ -74,7 +87,9 @@ pub async fn in_the_middle(app: &mut TestApp, report: &mut Report) {
 
 /// How many entries of an answer were in the ledger already.
 fn already_stored(answer: &Value) -> usize {
-    let of_batch = answer["duplicates"].as_u64().and_then(|n| usize::try_from(n).ok());
+    let of_batch = answer["duplicates"]
+        .as_u64()
+        .and_then(|n| usize::try_from(n).ok());
     of_batch.unwrap_or_else(|| usize::from(answer["duplicate"] == true))
 }
 
@@ -84,11 +99,24 @@ async fn assert_every_entry_once(app: &TestApp, report: &mut Report) {
     for user_id in 1..=USERS {
         let deposits = if user_id <= DEPOSITS { 2 } else { 0 };
         let expected = 2 * REWARDS_PER_USER + deposits;
-        let balance = app.backend(&format!("/internal/v1/users/{user_id}/balance")).await.ok();
+        let balance = app
+            .backend(&format!("/internal/v1/users/{user_id}/balance"))
+            .await
+            .ok();
         assert_eq!(balance["version"], expected, "user {user_id}");
         assert_eq!(balance["balances"]["UNI"], "0.125000000", "user {user_id}");
-        assert_eq!(balance["balances"]["TON"], if deposits == 2 { "3.000000000" } else { "0.000000000" });
+        assert_eq!(
+            balance["balances"]["TON"],
+            if deposits == 2 {
+                "3.000000000"
+            } else {
+                "0.000000000"
+            }
+        );
         stored += expected;
     }
-    report.line("entries in the ledger", format!("{stored} of {} users, each once", USERS));
+    report.line(
+        "entries in the ledger",
+        format!("{stored} of {} users, each once", USERS),
+    );
 }

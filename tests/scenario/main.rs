@@ -34,7 +34,10 @@ async fn a_day_of_the_service(database: Database) {
     kill::in_the_middle(&mut app, &mut report).await;
     app.assert_ledger_holds();
     report.line("verify", "exit 0, nothing found");
-    report.line("all of it took", format!("{:.1} s", start.elapsed().as_secs_f64()));
+    report.line(
+        "all of it took",
+        format!("{:.1} s", start.elapsed().as_secs_f64()),
+    );
     report.print();
 }
 
@@ -43,7 +46,8 @@ struct Report(String);
 
 impl Report {
     fn new(database: Database) -> Self {
-        let program = std::env::var("BALANCE_COORDINATOR_BIN").unwrap_or_else(|_| "debug build".to_owned());
+        let program =
+            std::env::var("BALANCE_COORDINATOR_BIN").unwrap_or_else(|_| "debug build".to_owned());
         Self(format!("\n=== scenario on {database:?} ({program})\n"))
     }
 

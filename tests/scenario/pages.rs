@@ -43,8 +43,17 @@ pub async fn open(app: &TestApp, report: &mut Report) -> Vec<Page> {
         });
         pages.push(Page { user_id, watching });
     }
-    assert_eq!(app.admin("/admin/v1/registry").await.ok()["sessions"], SESSIONS);
-    report.line("sessions opened", format!("{SESSIONS} in {:.0} ms", start.elapsed().as_secs_f64() * 1000.0));
+    assert_eq!(
+        app.admin("/admin/v1/registry").await.ok()["sessions"],
+        SESSIONS
+    );
+    report.line(
+        "sessions opened",
+        format!(
+            "{SESSIONS} in {:.0} ms",
+            start.elapsed().as_secs_f64() * 1000.0
+        ),
+    );
     pages
 }
 
@@ -53,19 +62,38 @@ pub async fn settle(pages: Vec<Page>, app: &TestApp, report: &mut Report) {
     let start = Instant::now();
     let (mut updates, count) = (0, pages.len());
     for Page { user_id, watching } in pages {
-        let witness = watching.await.unwrap_or_else(|error| panic!("the page of user {user_id}: {error}"));
-        let ledger: Value = app.backend(&format!("/internal/v1/users/{user_id}/balance?fresh=true")).await.ok();
+        let witness = watching
+            .await
+            .unwrap_or_else(|error| panic!("the page of user {user_id}: {error}"));
+        let ledger: Value = app
+            .backend(&format!("/internal/v1/users/{user_id}/balance?fresh=true"))
+            .await
+            .ok();
         assert_eq!(ledger["version"], entries_of(user_id), "user {user_id}");
         assert_eq!(ledger["balances"]["UNI"], "0.062500000", "user {user_id}");
-        assert_eq!(ledger["balances"]["TON"] == format!("{DEPOSIT}00000000"), user_id <= DEPOSITS, "user {user_id}");
-        assert_eq!((witness.version, &witness.balances), (entries_of(user_id), &ledger["balances"]), "user {user_id}");
-        assert_eq!(witness.entries, entries_of(user_id), "each entry is in one update of user {user_id}");
+        assert_eq!(
+            ledger["balances"]["TON"] == format!("{DEPOSIT}00000000"),
+            user_id <= DEPOSITS,
+            "user {user_id}"
+        );
+        assert_eq!(
+            (witness.version, &witness.balances),
+            (entries_of(user_id), &ledger["balances"]),
+            "user {user_id}"
+        );
+        assert_eq!(
+            witness.entries,
+            entries_of(user_id),
+            "each entry is in one update of user {user_id}"
+        );
         updates += witness.updates;
     }
     let ms = start.elapsed().as_secs_f64() * 1000.0;
     report.line(
         "sessions at the ledger's balance",
-        format!("{count} of {SESSIONS}, after {updates} updates, the last {ms:.0} ms after the rush"),
+        format!(
+            "{count} of {SESSIONS}, after {updates} updates, the last {ms:.0} ms after the rush"
+        ),
     );
     eventually("every session is gone", async || {
         (app.admin("/admin/v1/registry").await.ok()["sessions"] == 0).then_some(())

@@ -22,14 +22,19 @@ pub fn tick(name: &str) -> Vec<Value> {
         json!({"kind": "reward", "event_id": format!("farm:{user_id}:{name}:{round}"), "user_id": user_id,
             "currency": "UNI", "amount": REWARD, "source": "farming", "metadata": {"rate": "0.01"}})
     };
-    (0..REWARDS_PER_USER).flat_map(|round| (1..=USERS).map(move |user_id| one(round, user_id))).collect()
+    (0..REWARDS_PER_USER)
+        .flat_map(|round| (1..=USERS).map(move |user_id| one(round, user_id)))
+        .collect()
 }
 
 /// Both times, with what was answered.
 pub async fn two_ticks(app: &TestApp, report: &mut Report) {
     let entries = tick("2025-08-04T10:05Z");
     assert_eq!(entries.len(), 5000);
-    for (what, counted) in [("rewards, first time", "accepted"), ("rewards, second time", "duplicates")] {
+    for (what, counted) in [
+        ("rewards, first time", "accepted"),
+        ("rewards, second time", "duplicates"),
+    ] {
         let start = Instant::now();
         let mut total = 0;
         for batch in entries.chunks(BATCH) {
@@ -38,6 +43,12 @@ pub async fn two_ticks(app: &TestApp, report: &mut Report) {
             total += batch.len();
         }
         let ms = start.elapsed().as_secs_f64() * 1000.0;
-        report.line(what, format!("{total} {counted} in {ms:.0} ms, {:.0}/s", total as f64 / ms * 1000.0));
+        report.line(
+            what,
+            format!(
+                "{total} {counted} in {ms:.0} ms, {:.0}/s",
+                total as f64 / ms * 1000.0
+            ),
+        );
     }
 }

@@ -32,7 +32,13 @@ pub struct Books {
 
 impl Books {
     /// Writes an entry down; the error says which rule it breaks.
-    pub fn commit(&mut self, entry: &NewEntry, version: i64, committed_us: u64, now_us: u64) -> Result<(), String> {
+    pub fn commit(
+        &mut self,
+        entry: &NewEntry,
+        version: i64,
+        committed_us: u64,
+        now_us: u64,
+    ) -> Result<(), String> {
         let user = entry.user_id.get();
         let event = entry.event_id.as_str().to_owned();
         let commits = self.users.entry(user).or_default();
@@ -49,12 +55,17 @@ impl Books {
             visible_us: now_us,
             heard_us: None,
         });
-        let is_known = self.events.insert(event.clone(), (user, expected)).is_some();
-        let is_known_hash = entry.tx_hash.is_some_and(|hash| !self.hashes.insert(*hash.as_bytes()));
+        let is_known = self
+            .events
+            .insert(event.clone(), (user, expected))
+            .is_some();
+        let is_known_hash = entry
+            .tx_hash
+            .is_some_and(|hash| !self.hashes.insert(*hash.as_bytes()));
         match () {
-            () if version != expected => {
-                Err(format!("{event}: version {version} of user {user} instead of {expected}"))
-            }
+            () if version != expected => Err(format!(
+                "{event}: version {version} of user {user} instead of {expected}"
+            )),
             () if is_known => Err(format!("{event} is in the ledger twice")),
             () if is_known_hash => Err(format!("{event}: its transaction is in the ledger twice")),
             () if is_below_zero => Err(format!("{event} takes user {user} below zero")),
@@ -64,7 +75,11 @@ impl Books {
 
     /// The coordinator is being told of a version.
     pub fn heard(&mut self, user: i64, version: i64, now_us: u64) {
-        if let Some(commit) = self.users.get_mut(&user).and_then(|commits| commits.get_mut(version as usize - 1)) {
+        if let Some(commit) = self
+            .users
+            .get_mut(&user)
+            .and_then(|commits| commits.get_mut(version as usize - 1))
+        {
             commit.heard_us.get_or_insert(now_us);
         }
     }
@@ -81,20 +96,27 @@ impl Books {
 
     /// How many entries a user had at a time.
     pub fn version_at(&self, user: i64, at_us: u64) -> i64 {
-        self.of(user).partition_point(|commit| commit.visible_us <= at_us) as i64
+        self.of(user)
+            .partition_point(|commit| commit.visible_us <= at_us) as i64
     }
 
     /// The newest version that the coordinator was told of by then.
     pub fn heard_version(&self, user: i64, at_us: u64) -> i64 {
         let heard = |commit: &Commit| commit.heard_us.is_some_and(|heard_us| heard_us <= at_us);
-        self.of(user).iter().rposition(heard).map_or(0, |index| index as i64 + 1)
+        self.of(user)
+            .iter()
+            .rposition(heard)
+            .map_or(0, |index| index as i64 + 1)
     }
 
     /// The balances after so many entries; `None` when there never were so many.
     pub fn balances_at(&self, user: i64, version: i64) -> Option<Minor> {
         match version {
             0 => Some([0; 2]),
-            _ => self.of(user).get(usize::try_from(version).ok()?.checked_sub(1)?).map(|commit| commit.balances),
+            _ => self
+                .of(user)
+                .get(usize::try_from(version).ok()?.checked_sub(1)?)
+                .map(|commit| commit.balances),
         }
     }
 

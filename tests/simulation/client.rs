@@ -81,9 +81,24 @@ struct Connection {
 }
 
 impl Client {
-    pub fn new(network: Rc<Network>, user: i64, chance: Chance) -> (Self, mpsc::UnboundedSender<Command>) {
+    pub fn new(
+        network: Rc<Network>,
+        user: i64,
+        chance: Chance,
+    ) -> (Self, mpsc::UnboundedSender<Command>) {
         let (sender, commands) = mpsc::unbounded_channel();
-        (Self { network, user, commands, chance, ids: 0, slow_ms: 0, is_silent: false }, sender)
+        (
+            Self {
+                network,
+                user,
+                commands,
+                chance,
+                ids: 0,
+                slow_ms: 0,
+                is_silent: false,
+            },
+            sender,
+        )
     }
 
     /// Connects, and connects again, until it is told to leave or must not come back.
@@ -112,7 +127,10 @@ impl Client {
         let process = self.network.process();
         let ttl_s = if self.chance.percent(15) { 20 } else { 3600 };
         let user_id = UserId::new(self.user).expect("a user id");
-        let issued = process.sessions.keys.issue(user_id, ttl_s, self.network.world.clock.now_s());
+        let issued = process
+            .sessions
+            .keys
+            .issue(user_id, ttl_s, self.network.world.clock.now_s());
         (issued.token, issued.expires_at_s)
     }
 
@@ -125,7 +143,11 @@ impl Client {
         let by_message = self.chance.percent(30);
         let (to_server, mut incoming) = mpsc::unbounded_channel();
         let incoming = futures_util::stream::poll_fn(move |cx| incoming.poll_recv(cx));
-        let peer = Peer { address: None, user_agent: None, connected_at_us: self.network.world.clock.now_us() };
+        let peer = Peer {
+            address: None,
+            user_agent: None,
+            connected_at_us: self.network.world.clock.now_us(),
+        };
         let token_first = (!by_message).then_some(token.as_str());
         let from_server = start_over(process.sessions, token_first, peer, incoming)?;
         let (world, user) = (&self.network.world, self.user);
@@ -139,7 +161,15 @@ impl Client {
         let from_server = Box::pin(from_server);
         let (codec, unread) = (Codec::new().client_mode(), BytesMut::new());
         let number = process.number;
-        let mut connection = Connection { index, process: number, to_server, from_server, codec, unread, expires_at_s };
+        let mut connection = Connection {
+            index,
+            process: number,
+            to_server,
+            from_server,
+            codec,
+            unread,
+            expires_at_s,
+        };
         if by_message {
             connection.say(format!(r#"{{"type":"auth","token":"{token}"}}"#));
         }
@@ -181,7 +211,10 @@ impl Client {
     }
 
     async fn read(&mut self, connection: &mut Connection) -> Option<Ending> {
-        while let Some(frame) = connection.codec.decode(&mut connection.unread).expect("the service sends good frames")
+        while let Some(frame) = connection
+            .codec
+            .decode(&mut connection.unread)
+            .expect("the service sends good frames")
         {
             if self.slow_ms > 0 {
                 sleep(Duration::from_millis(self.slow_ms)).await;
@@ -192,7 +225,9 @@ impl Client {
                 Frame::Ping(bytes) => connection.send(Message::Pong(bytes)),
                 Frame::Close(reason) => return Some(self.closed(connection, reason)),
                 Frame::Pong(_) => {}
-                Frame::Binary(_) | Frame::Continuation(_) => self.network.world.violation("a frame that is no text"),
+                Frame::Binary(_) | Frame::Continuation(_) => {
+                    self.network.world.violation("a frame that is no text")
+                }
             }
         }
         None
@@ -216,22 +251,31 @@ impl Client {
         let process = self.network.process();
         let is_stopping = process.number != connection.process || process.sessions.is_stopping();
         let lately_us = world.now_us().saturating_sub(1_000_000);
-        let open = |record: &&SessionRecord| record.user == self.user && record.was_open_since(lately_us);
+        let open =
+            |record: &&SessionRecord| record.user == self.user && record.was_open_since(lately_us);
         let is_due = match code {
             1001 => is_stopping,
             4408 => true,
             4501 => connection.expires_at_s <= world.clock.now_s(),
             4509 => {
                 let sessions = &world.lock().oracle.sessions;
-                let is_prompt = sessions[connection.index].has_been_prompt_for(1_000_000, world.now_us());
+                let is_prompt =
+                    sessions[connection.index].has_been_prompt_for(1_000_000, world.now_us());
                 !is_prompt || sessions.iter().filter(open).count() > SESSIONS_PER_USER_MAX
             }
             _ => false,
         };
         if !is_due {
-            world.violation(&format!("session {} was closed with {code} for no reason", connection.index));
+            world.violation(&format!(
+                "session {} was closed with {code} for no reason",
+                connection.index
+            ));
         }
-        if code == 4509 { Ending::StayAway } else { Ending::ComeBack }
+        if code == 4509 {
+            Ending::StayAway
+        } else {
+            Ending::ComeBack
+        }
     }
 
     async fn obey(&mut self, command: Command, connection: &mut Connection) -> Option<Ending> {
@@ -284,7 +328,9 @@ impl Client {
             }
             Command::Stall(milliseconds) => return self.stall(milliseconds, connection).await,
             Command::Drop => return Some(Ending::ComeBack),
-            Command::Orphaned if connection.process < self.network.process().number => return Some(Ending::ComeBack),
+            Command::Orphaned if connection.process < self.network.process().number => {
+                return Some(Ending::ComeBack);
+            }
             Command::Orphaned => {}
             Command::Leave => {
                 connection.send(Message::Close(None));
@@ -314,7 +360,9 @@ impl Connection {
 
     fn send(&mut self, message: Message) {
         let mut bytes = BytesMut::new();
-        self.codec.encode(message, &mut bytes).expect("a good message");
+        self.codec
+            .encode(message, &mut bytes)
+            .expect("a good message");
         // The session may have ended.
         let _ = self.to_server.send(Ok(bytes.freeze()));
     }

@@ -39,7 +39,16 @@ impl Driver {
     pub fn new(network: Rc<Network>, seed: u64, mut chance: Chance) -> Self {
         let users = chance.between(2, 8) as i64;
         let (senders, clients) = (Vec::new(), Vec::new());
-        Self { network, seed, chance, users, posted: 0, parts: 10, senders, clients }
+        Self {
+            network,
+            seed,
+            chance,
+            users,
+            posted: 0,
+            parts: 10,
+            senders,
+            clients,
+        }
     }
 
     /// The safety phase: everything may go wrong.
@@ -55,7 +64,9 @@ impl Driver {
             self.operate().await;
             self.clients.retain(|(_, task)| !task.is_finished());
             self.senders.retain(|task| !task.is_finished());
-            self.network.world.check(|oracle, now_us| oracle.check_recovery(now_us));
+            self.network
+                .world
+                .check(|oracle, now_us| oracle.check_recovery(now_us));
         }
     }
 
@@ -69,12 +80,17 @@ impl Driver {
             sleep(Duration::from_secs(1)).await;
         }
         if !self.senders.is_empty() {
-            self.network.world.violation(&format!("{} senders never had a final answer", self.senders.len()));
+            self.network.world.violation(&format!(
+                "{} senders never had a final answer",
+                self.senders.len()
+            ));
         }
         self.check_quiet().await;
         let now_us = self.network.world.now_us();
         let found = self.network.world.lock().oracle.finish(now_us);
-        found.iter().for_each(|what| self.network.world.violation(what));
+        found
+            .iter()
+            .for_each(|what| self.network.world.violation(what));
         self.check_empty().await;
     }
 
@@ -85,7 +101,9 @@ impl Driver {
         note!(self.network.world, "{totals:?}");
         let (open, stale) = (self.clients.len(), self.network.stale_actors());
         if totals.sessions != open as u64 || stale != 0 {
-            self.network.world.violation(&format!("{open} sessions are open, {stale} actors stale: {totals:?}"));
+            self.network.world.violation(&format!(
+                "{open} sessions are open, {stale} actors stale: {totals:?}"
+            ));
         }
     }
 
@@ -95,7 +113,9 @@ impl Driver {
         sleep(Duration::from_micros(2 * (TTL_US + SWEEP_US))).await;
         let totals = self.network.totals().await;
         if totals.sessions != 0 || totals.actors != 0 {
-            self.network.world.violation(&format!("all have left: {totals:?}"));
+            self.network
+                .world
+                .violation(&format!("all have left: {totals:?}"));
         }
     }
 
@@ -160,7 +180,11 @@ impl Driver {
             830..900 => self.ask(),
             900..920 => self.storm(|w| w.is_away = true, |w| w.is_away = false, 12_000),
             920..940 => self.storm(|w| w.is_slow = true, |w| w.is_slow = false, 8000),
-            940..950 => self.storm(|w| w.loses_answers = true, |w| w.loses_answers = false, 3000),
+            940..950 => self.storm(
+                |w| w.loses_answers = true,
+                |w| w.loses_answers = false,
+                3000,
+            ),
             950..955 => self.storm(|w| w.serves_old = true, |w| w.serves_old = false, 3000),
             955..965 => self.storm(|w| w.refuses = true, |w| w.refuses = false, 3000),
             965..985 => self.crash(),
@@ -173,15 +197,25 @@ impl Driver {
     fn next_item(&mut self) -> (String, Item, Option<TxHash>) {
         self.posted += 1;
         let item = item(&mut self.chance, self.users);
-        let has_hash = item.kind == balance_coordinator::domain::Kind::Deposit && self.chance.percent(50);
+        let has_hash =
+            item.kind == balance_coordinator::domain::Kind::Deposit && self.chance.percent(50);
         let mut hash = [7; 32];
         hash[..8].copy_from_slice(&self.posted.to_be_bytes());
-        (format!("e{}", self.posted), item, has_hash.then(|| TxHash::from_slice(&hash).expect("32 bytes")))
+        (
+            format!("e{}", self.posted),
+            item,
+            has_hash.then(|| TxHash::from_slice(&hash).expect("32 bytes")),
+        )
     }
 
     fn spawn_sender(&mut self, entries: Vec<balance_coordinator::domain::NewEntry>, shape: Shape) {
         let chance = self.chances();
-        self.senders.push(actix_rt::spawn(send(self.network.clone(), entries, shape, chance)));
+        self.senders.push(actix_rt::spawn(send(
+            self.network.clone(),
+            entries,
+            shape,
+            chance,
+        )));
     }
 
     fn post(&mut self, shape: Shape, times: usize) {
@@ -197,15 +231,19 @@ impl Driver {
 
     fn post_several(&mut self, shape: Shape) {
         let count = self.chance.between(2, 12);
-        let entries =
-            (0..count).map(|_| self.next_item()).map(|(event, item, hash)| entry(&event, item, hash)).collect();
+        let entries = (0..count)
+            .map(|_| self.next_item())
+            .map(|(event, item, hash)| entry(&event, item, hash))
+            .collect();
         self.spawn_sender(entries, shape);
     }
 
     /// An acknowledged entry once more, as it was or with another amount.
     fn post_again(&mut self) {
         let acknowledged = self.network.world.lock().oracle.acknowledged();
-        let Some((event, mut item)) = self.chance.pick(&acknowledged).cloned() else { return };
+        let Some((event, mut item)) = self.chance.pick(&acknowledged).cloned() else {
+            return;
+        };
         if self.chance.percent(40) {
             item.minor += item.minor.signum();
         }
@@ -221,10 +259,20 @@ impl Driver {
         self.senders.push(actix_rt::spawn(async move {
             for (event, item, hash) in items {
                 sleep(Duration::from_millis(chance.between(50, 250))).await;
-                let item =
-                    Item { user, minor: item.minor.abs(), kind: balance_coordinator::domain::Kind::Deposit, ..item };
+                let item = Item {
+                    user,
+                    minor: item.minor.abs(),
+                    kind: balance_coordinator::domain::Kind::Deposit,
+                    ..item
+                };
                 let chance = Chance::new(seed, part ^ 0xD21B);
-                send(network.clone(), vec![entry(&event, item, hash)], Shape::Single, chance).await;
+                send(
+                    network.clone(),
+                    vec![entry(&event, item, hash)],
+                    Shape::Single,
+                    chance,
+                )
+                .await;
             }
         }));
     }
@@ -260,7 +308,11 @@ impl Driver {
         let version = self.network.world.lock().oracle.books.version(user);
         let ahead = self.chance.between(0, 2) as i64;
         let min_version = self.chance.percent(30).then_some(version + ahead);
-        let question = Question { user, is_fresh: self.chance.percent(40), min_version };
+        let question = Question {
+            user,
+            is_fresh: self.chance.percent(40),
+            min_version,
+        };
         actix_rt::spawn(read(self.network.clone(), question));
     }
 
@@ -276,7 +328,11 @@ impl Driver {
 
     fn write_behind(&mut self) {
         let (event, item, _) = self.next_item();
-        let item = Item { minor: item.minor.abs(), kind: balance_coordinator::domain::Kind::Reward, ..item };
+        let item = Item {
+            minor: item.minor.abs(),
+            kind: balance_coordinator::domain::Kind::Reward,
+            ..item
+        };
         self.network.ledger.write_behind(entry(&event, item, None));
     }
 

@@ -76,7 +76,8 @@ pub struct Door {
 impl SimLedger {
     /// Starts the writers.
     pub fn start(world: World, seed: u64, plant: Option<LedgerPlant>) -> Arc<Self> {
-        let (lanes, inboxes): (Vec<_>, Vec<_>) = (0..WRITERS).map(|_| mpsc::unbounded_channel()).unzip();
+        let (lanes, inboxes): (Vec<_>, Vec<_>) =
+            (0..WRITERS).map(|_| mpsc::unbounded_channel()).unzip();
         let ledger = Arc::new(Self {
             world,
             tables: Mutex::default(),
@@ -96,7 +97,10 @@ impl SimLedger {
     pub fn open(self: &Arc<Self>, orphans: mpsc::Sender<Orphan>) -> Door {
         let mut running = lock(&self.running);
         *running = (running.0 + 1, Some(orphans));
-        Door { ledger: self.clone(), process: running.0 }
+        Door {
+            ledger: self.clone(),
+            process: running.0,
+        }
     }
 
     /// Changes what is wrong with it.
@@ -112,7 +116,13 @@ impl SimLedger {
 
     /// Somebody else writes, and nobody is told.
     pub fn write_behind(&self, entry: balance_coordinator::domain::NewEntry) {
-        self.carry_out(&[Group { entries: std::slice::from_ref(&entry), is_atomic: false }], self.world.now_us());
+        self.carry_out(
+            &[Group {
+                entries: std::slice::from_ref(&entry),
+                is_atomic: false,
+            }],
+            self.world.now_us(),
+        );
     }
 
     fn milliseconds(&self, low: u64, high: u64) -> Duration {
@@ -125,21 +135,30 @@ impl SimLedger {
 
     /// How long a step takes.
     fn step(&self) -> Duration {
-        if self.weather().is_slow && self.happens(30) { self.milliseconds(50, 2500) } else { self.milliseconds(1, 6) }
+        if self.weather().is_slow && self.happens(30) {
+            self.milliseconds(50, 2500)
+        } else {
+            self.milliseconds(1, 6)
+        }
     }
 
     async fn write(self: Arc<Self>, mut inbox: mpsc::UnboundedReceiver<Sent>) {
         let (mut single, mut bulk) = (VecDeque::new(), VecDeque::new());
         loop {
             if single.is_empty() && bulk.is_empty() {
-                let Some(first) = inbox.recv().await else { return };
+                let Some(first) = inbox.recv().await else {
+                    return;
+                };
                 sort(first, &mut single, &mut bulk);
             }
             while let Ok(next) = inbox.try_recv() {
                 sort(next, &mut single, &mut bulk);
             }
             let singles = single.len().min(POSTINGS_MAX);
-            let bulks = bulk.len().min(POSTINGS_MAX - singles).max(usize::from(singles == 0));
+            let bulks = bulk
+                .len()
+                .min(POSTINGS_MAX - singles)
+                .max(usize::from(singles == 0));
             let mut batch: Vec<Sent> = single.drain(..singles).collect();
             batch.extend(bulk.drain(..bulks.min(bulk.len())));
             self.transaction(batch).await;
@@ -147,12 +166,16 @@ impl SimLedger {
     }
 
     async fn transaction(&self, batch: Vec<Sent>) {
-        let (late, mut batch): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|sent| sent.posting.deadline.has_passed());
-        late.into_iter().for_each(|sent| self.fail(sent, PostError::Unavailable));
+        let (late, mut batch): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|sent| sent.posting.deadline.has_passed());
+        late.into_iter()
+            .for_each(|sent| self.fail(sent, PostError::Unavailable));
         while self.weather().is_away {
             if batch.iter().all(|sent| sent.posting.deadline.has_passed()) {
-                return batch.into_iter().for_each(|sent| self.fail(sent, PostError::Unavailable));
+                return batch
+                    .into_iter()
+                    .for_each(|sent| self.fail(sent, PostError::Unavailable));
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -181,19 +204,34 @@ impl SimLedger {
 
     /// Decides, writes, and tells the oracle.
     fn carry_out(&self, groups: &[Group<'_>], committed_us: u64) -> Vec<Vec<EntryOutcome>> {
-        let plan =
-            plan(groups, &Keys::of(groups), self.loaded(groups), Rules { auto_create: true }, wall(committed_us));
+        let plan = plan(
+            groups,
+            &Keys::of(groups),
+            self.loaded(groups),
+            Rules { auto_create: true },
+            wall(committed_us),
+        );
         let mut tables = lock(&self.tables);
         for planned in &plan.entries {
             let (entry, version) = (planned.entry, planned.version);
-            note!(self.world, "commit {} user {} version {version}", entry.event_id.as_str(), entry.user_id);
-            self.world.check(|oracle, now_us| oracle.books.commit(entry, version, committed_us, now_us));
+            note!(
+                self.world,
+                "commit {} user {} version {version}",
+                entry.event_id.as_str(),
+                entry.user_id
+            );
+            self.world
+                .check(|oracle, now_us| oracle.books.commit(entry, version, committed_us, now_us));
             let recorded = Recorded::of(entry, version, wall(committed_us));
             tables.events.insert(entry.event_id.clone(), recorded);
             if let Some(hash) = entry.key_hash() {
                 tables.hashes.insert(hash, recorded);
             }
-            let state = Account { exists: true, version, balances: planned.balances.clone() };
+            let state = Account {
+                exists: true,
+                version,
+                balances: planned.balances.clone(),
+            };
             tables.states.entry(entry.user_id).or_default().push(state);
         }
         plan.outcomes
@@ -217,9 +255,16 @@ impl SimLedger {
 
     fn loaded(&self, groups: &[Group<'_>]) -> Loaded {
         let tables = lock(&self.tables);
-        let users = groups.iter().flat_map(|group| group.entries).map(|entry| entry.user_id);
+        let users = groups
+            .iter()
+            .flat_map(|group| group.entries)
+            .map(|entry| entry.user_id);
         let accounts = users.map(|user| (user, tables.state(user, 0))).collect();
-        Loaded { accounts, events: tables.events.clone(), hashes: tables.hashes.clone() }
+        Loaded {
+            accounts,
+            events: tables.events.clone(),
+            hashes: tables.hashes.clone(),
+        }
     }
 
     fn fail(&self, sent: Sent, error: PostError) {
@@ -229,10 +274,19 @@ impl SimLedger {
     }
 
     fn answer(&self, Sent { process, posting }: Sent, outcomes: Vec<EntryOutcome>) {
-        let Posting { entries, reply, permit, .. } = posting;
+        let Posting {
+            entries,
+            reply,
+            permit,
+            ..
+        } = posting;
         drop(permit);
         if self.weather().loses_answers && self.happens(30) {
-            return note!(self.world, "the answer to {} is lost", entries[0].event_id.as_str());
+            return note!(
+                self.world,
+                "the answer to {} is lost",
+                entries[0].event_id.as_str()
+            );
         }
         let accepted = versions(&entries, &outcomes);
         let (running, orphans) = lock(&self.running).clone();
@@ -253,7 +307,11 @@ impl SimLedger {
     /// A user's state, now or a few versions ago.
     fn read(&self, user: UserId) -> Account {
         let is_old = self.weather().serves_old && self.happens(50);
-        let versions_ago = if is_old { lock(&self.chance).between(1, 3) as usize } else { 0 };
+        let versions_ago = if is_old {
+            lock(&self.chance).between(1, 3) as usize
+        } else {
+            0
+        };
         let tables = lock(&self.tables);
         if versions_ago > 0 && tables.states.contains_key(&user) {
             let now_us = self.world.now_us();
@@ -275,7 +333,10 @@ impl Ledger for Door {
     fn post(&self, posting: Posting) {
         let writer = posting.entries[0].user_id.get() as usize % WRITERS;
         // The writers live as long as the run.
-        let _ = self.ledger.lanes[writer].send(Sent { process: self.process, posting });
+        let _ = self.ledger.lanes[writer].send(Sent {
+            process: self.process,
+            posting,
+        });
     }
 
     fn account(&self, user: UserId) -> Pending<Account> {
@@ -292,7 +353,11 @@ impl Ledger for Door {
                     if ledger.plant == Some(LedgerPlant::ZeroForUnknown) {
                         return Ok(Account::unknown(2));
                     }
-                    let patience = if ledger.happens(50) { Duration::from_millis(5) } else { limit };
+                    let patience = if ledger.happens(50) {
+                        Duration::from_millis(5)
+                    } else {
+                        limit
+                    };
                     sleep(patience).await;
                     return Err(unavailable());
                 }
@@ -300,7 +365,9 @@ impl Ledger for Door {
                 sleep(after).await;
                 Ok(account)
             };
-            let result = tokio::time::timeout(limit, read).await.unwrap_or_else(|_| Err(unavailable()));
+            let result = tokio::time::timeout(limit, read)
+                .await
+                .unwrap_or_else(|_| Err(unavailable()));
             if result.is_ok() && lock(&ledger.running).0 == process {
                 let now_us = ledger.world.now_us();
                 ledger.world.lock().oracle.contacted(user.get(), now_us);
@@ -314,7 +381,11 @@ impl Ledger for Door {
         let (ledger, wait) = (self.ledger.clone(), self.ledger.step());
         Box::pin(async move {
             sleep(wait).await;
-            if ledger.weather().is_away { Err(LedgerError::Unavailable("planned".into())) } else { Ok(None) }
+            if ledger.weather().is_away {
+                Err(LedgerError::Unavailable("planned".into()))
+            } else {
+                Ok(None)
+            }
         })
     }
 
@@ -322,7 +393,11 @@ impl Ledger for Door {
         let (ledger, wait) = (self.ledger.clone(), self.ledger.step());
         Box::pin(async move {
             sleep(wait).await;
-            if ledger.weather().is_away { Err(LedgerError::Unavailable("planned".into())) } else { Ok(()) }
+            if ledger.weather().is_away {
+                Err(LedgerError::Unavailable("planned".into()))
+            } else {
+                Ok(())
+            }
         })
     }
 }
@@ -332,21 +407,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn sort(sent: Sent, single: &mut VecDeque<Sent>, bulk: &mut VecDeque<Sent>) {
-    if sent.posting.lane == Lane::Single { single.push_back(sent) } else { bulk.push_back(sent) }
+    if sent.posting.lane == Lane::Single {
+        single.push_back(sent)
+    } else {
+        bulk.push_back(sent)
+    }
 }
 
 fn group(posting: &Posting) -> Group<'_> {
-    Group { entries: &posting.entries, is_atomic: posting.is_atomic }
+    Group {
+        entries: &posting.entries,
+        is_atomic: posting.is_atomic,
+    }
 }
 
 fn wall(us: u64) -> i64 {
     WALL_START_US.saturating_add_unsigned(us)
 }
 
-fn versions(entries: &[balance_coordinator::domain::NewEntry], outcomes: &[EntryOutcome]) -> Vec<(i64, i64)> {
+fn versions(
+    entries: &[balance_coordinator::domain::NewEntry],
+    outcomes: &[EntryOutcome],
+) -> Vec<(i64, i64)> {
     let version = |outcome: &EntryOutcome| match outcome {
-        EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. } => Some(*version),
+        EntryOutcome::Decided {
+            outcome: Outcome::Accepted { version, .. },
+            ..
+        } => Some(*version),
         _ => None,
     };
-    entries.iter().zip(outcomes).filter_map(|(entry, outcome)| Some((entry.user_id.get(), version(outcome)?))).collect()
+    entries
+        .iter()
+        .zip(outcomes)
+        .filter_map(|(entry, outcome)| Some((entry.user_id.get(), version(outcome)?)))
+        .collect()
 }

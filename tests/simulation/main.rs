@@ -40,19 +40,33 @@ const SEEDS: u64 = 1000;
 pub const OPERATIONS: usize = 500;
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}: not a number")))
+    std::env::var(variable).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable}: not a number"))
+    })
 }
 
 /// How a failing seed is run again.
 fn explain(seed: u64, report: &Report) -> String {
-    let found = report.violations.iter().take(5).map(|line| format!("\n  {line}")).collect::<String>();
-    format!("seed {seed}:{found}\n  again: SIM_SEED={seed} cargo test --test simulation one_seed -- --nocapture")
+    let found = report
+        .violations
+        .iter()
+        .take(5)
+        .map(|line| format!("\n  {line}"))
+        .collect::<String>();
+    format!(
+        "seed {seed}:{found}\n  again: SIM_SEED={seed} cargo test --test simulation one_seed -- --nocapture"
+    )
 }
 
 #[test]
 fn seeds_hold() {
     let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
-    let (next, failed, totals) = (AtomicU64::new(0), Mutex::new(Vec::new()), Mutex::new((0, 0, 0)));
+    let (next, failed, totals) = (
+        AtomicU64::new(0),
+        Mutex::new(Vec::new()),
+        Mutex::new((0, 0, 0)),
+    );
     let start = std::time::Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
@@ -65,9 +79,16 @@ fn seeds_hold() {
                     }
                     let report = run(seed, None);
                     let mut totals = totals.lock().expect("no panic holds it");
-                    *totals = (totals.0 + report.operations, totals.1 + report.commits, totals.2 + report.frames);
+                    *totals = (
+                        totals.0 + report.operations,
+                        totals.1 + report.commits,
+                        totals.2 + report.frames,
+                    );
                     if !report.violations.is_empty() {
-                        failed.lock().expect("no panic holds it").push(explain(seed, &report));
+                        failed
+                            .lock()
+                            .expect("no panic holds it")
+                            .push(explain(seed, &report));
                     }
                 }
             });
@@ -75,9 +96,15 @@ fn seeds_hold() {
     });
     let (operations, commits, frames) = totals.into_inner().expect("no panic holds it");
     let failed = failed.into_inner().expect("no panic holds it");
-    println!("{seeds} seeds, {operations} operations, {commits} commits, {frames} frames in {:?}", start.elapsed());
+    println!(
+        "{seeds} seeds, {operations} operations, {commits} commits, {frames} frames in {:?}",
+        start.elapsed()
+    );
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    assert!(operations >= seeds * OPERATIONS as u64, "every seed runs to its end");
+    assert!(
+        operations >= seeds * OPERATIONS as u64,
+        "every seed runs to its end"
+    );
 }
 
 #[test]
@@ -94,9 +121,16 @@ fn one_seed() {
 fn the_same_seed_gives_the_same_log_byte_for_byte() {
     for seed in 0..20 {
         let (first, second) = (run(seed, None), run(seed, None));
-        let differ = first.log.lines().zip(second.log.lines()).find(|(a, b)| a != b);
+        let differ = first
+            .log
+            .lines()
+            .zip(second.log.lines())
+            .find(|(a, b)| a != b);
         assert_eq!(differ, None, "seed {seed}");
         assert_eq!(first.log.len(), second.log.len(), "seed {seed}");
-        assert!(first.log.lines().count() > OPERATIONS, "seed {seed}: the log tells what happened");
+        assert!(
+            first.log.lines().count() > OPERATIONS,
+            "seed {seed}: the log tells what happened"
+        );
     }
 }

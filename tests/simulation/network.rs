@@ -51,19 +51,36 @@ pub struct Process {
 impl Network {
     /// Starts the first process.
     pub fn start(world: World, ledger: Arc<SimLedger>, chance: &mut Chance) -> Rc<Self> {
-        let keys = [("BALANCE_AUTH__SESSION_SECRETS", "simulated-session-secret-of-32-bytes")];
-        let environment: BTreeMap<String, String> = keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let settings = Settings::load(&Sources { environment, ..Sources::default() }).expect("these settings are good");
+        let keys = [(
+            "BALANCE_AUTH__SESSION_SECRETS",
+            "simulated-session-secret-of-32-bytes",
+        )];
+        let environment: BTreeMap<String, String> = keys
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        let settings = Settings::load(&Sources {
+            environment,
+            ..Sources::default()
+        })
+        .expect("these settings are good");
         let cache_entries_max = chance.between(1, 6) as usize;
-        let network =
-            Self { world, ledger, settings: Arc::new(settings), cache_entries_max, process: RefCell::new(None) };
+        let network = Self {
+            world,
+            ledger,
+            settings: Arc::new(settings),
+            cache_entries_max,
+            process: RefCell::new(None),
+        };
         network.start_process();
         Rc::new(network)
     }
 
     /// The running process.
     pub fn process(&self) -> Process {
-        self.process.borrow().clone().expect("one is always running")
+        self.process
+            .borrow()
+            .clone()
+            .expect("one is always running")
     }
 
     /// A new process in place of the running one, as after a crash of the machine.
@@ -82,13 +99,28 @@ impl Network {
         };
         let registry = Registry::new(shared, unheard).start();
         let (clock, epoch) = (self.world.clock, "simulation".to_owned());
-        let sessions =
-            SessionShared::new(self.settings.clone(), epoch, clock, registry.clone(), counters.clone(), ledger);
-        let number = self.process.borrow().as_ref().map_or(1, |process| process.number + 1);
+        let sessions = SessionShared::new(
+            self.settings.clone(),
+            epoch,
+            clock,
+            registry.clone(),
+            counters.clone(),
+            ledger,
+        );
+        let number = self
+            .process
+            .borrow()
+            .as_ref()
+            .map_or(1, |process| process.number + 1);
         note!(self.world, "process {number}");
         let admission = Admission::new(QUEUE_ENTRIES_MAX);
-        *self.process.borrow_mut() =
-            Some(Process { number, sessions: Arc::new(sessions), registry, admission, counters });
+        *self.process.borrow_mut() = Some(Process {
+            number,
+            sessions: Arc::new(sessions),
+            registry,
+            admission,
+            counters,
+        });
         self.world.check(|oracle, now_us| {
             oracle.restarted(now_us);
             Ok(())
@@ -99,18 +131,31 @@ impl Network {
     pub fn begin_stopping(&self) {
         let process = self.process();
         process.sessions.begin_stopping();
-        process.registry.try_send(Shutdown).expect("the registry has room");
+        process
+            .registry
+            .try_send(Shutdown)
+            .expect("the registry has room");
     }
 
     /// The actor of a user panics, if it is there.
     pub fn crash(&self, user: i64) {
         let user_id = UserId::new(user).expect("a user id");
-        self.process().registry.try_send(ToUser { user_id, message: Crash }).expect("the registry has room");
+        self.process()
+            .registry
+            .try_send(ToUser {
+                user_id,
+                message: Crash,
+            })
+            .expect("the registry has room");
     }
 
     /// The registry's totals.
     pub async fn totals(&self) -> RegistryTotals {
-        self.process().registry.send(InspectRegistry).await.expect("the registry lives")
+        self.process()
+            .registry
+            .send(InspectRegistry)
+            .await
+            .expect("the registry lives")
     }
 
     /// Actors that still owe a fresh balance to somebody.

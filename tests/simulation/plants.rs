@@ -27,18 +27,31 @@ pub enum Fault {
 
 #[test]
 fn every_planted_fault_is_caught() {
-    let of_the_ledger = [LedgerPlant::AnsweredBeforeCommit, LedgerPlant::ZeroForUnknown].map(Fault::Ledger);
-    let faults = Plant::ALL.map(Fault::Service).into_iter().chain(of_the_ledger);
+    let of_the_ledger = [
+        LedgerPlant::AnsweredBeforeCommit,
+        LedgerPlant::ZeroForUnknown,
+    ]
+    .map(Fault::Ledger);
+    let faults = Plant::ALL
+        .map(Fault::Service)
+        .into_iter()
+        .chain(of_the_ledger);
     let mut missed = Vec::new();
     for fault in faults {
         let caught = (0..SEEDS_MAX).find_map(|seed| {
             let violations = run(seed, Some(fault)).violations;
-            violations.into_iter().next().map(|violation| (seed, violation))
+            violations
+                .into_iter()
+                .next()
+                .map(|violation| (seed, violation))
         });
         match caught {
             Some((seed, violation)) => println!("{fault:?}: caught by seed {seed}, {violation}"),
             None => missed.push(fault),
         }
     }
-    assert!(missed.is_empty(), "not caught within {SEEDS_MAX} seeds: {missed:?}");
+    assert!(
+        missed.is_empty(),
+        "not caught within {SEEDS_MAX} seeds: {missed:?}"
+    );
 }

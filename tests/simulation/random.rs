@@ -10,7 +10,9 @@ pub struct Chance(StdRng);
 impl Chance {
     /// The chances of one part of a seed's run.
     pub fn new(seed: u64, part: u64) -> Self {
-        Self(StdRng::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ part))
+        Self(StdRng::seed_from_u64(
+            seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ part,
+        ))
     }
 
     /// True so many times of a hundred.
@@ -25,6 +27,10 @@ impl Chance {
 
     /// One of several.
     pub fn pick<'a, T>(&mut self, several: &'a [T]) -> Option<&'a T> {
-        if several.is_empty() { None } else { several.get(self.0.random_range(0..several.len())) }
+        if several.is_empty() {
+            None
+        } else {
+            several.get(self.0.random_range(0..several.len()))
+        }
     }
 }

@@ -3,8 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use balance_coordinator::coordinator::messages::{GetBalance, PostAtomic, PostBatch, PostEntries, ToUser};
-use balance_coordinator::domain::{Amount, Currencies, EventId, Kind, NewEntry, Source, TxHash, UserId};
+use balance_coordinator::coordinator::messages::{
+    GetBalance, PostAtomic, PostBatch, PostEntries, ToUser,
+};
+use balance_coordinator::domain::{
+    Amount, Currencies, EventId, Kind, NewEntry, Source, TxHash, UserId,
+};
 use balance_coordinator::ledger::{EntryOutcome, Lane, Posted};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -46,8 +50,15 @@ pub fn entry(event: &str, item: Item, tx_hash: Option<TxHash>) -> NewEntry {
 pub fn item(chance: &mut Chance, users: i64) -> Item {
     let currencies = Currencies::default();
     let all: Vec<_> = currencies.iter().map(|(id, _)| id).collect();
-    let kinds =
-        [Kind::Reward, Kind::Reward, Kind::Reward, Kind::Deposit, Kind::Deposit, Kind::Withdrawal, Kind::Adjustment];
+    let kinds = [
+        Kind::Reward,
+        Kind::Reward,
+        Kind::Reward,
+        Kind::Deposit,
+        Kind::Deposit,
+        Kind::Withdrawal,
+        Kind::Adjustment,
+    ];
     let kind = *chance.pick(&kinds).expect("several");
     let size = chance.between(1, 2_000_000_000) as i64;
     let is_negative = kind == Kind::Withdrawal || kind == Kind::Adjustment && chance.percent(50);
@@ -60,11 +71,21 @@ pub fn item(chance: &mut Chance, users: i64) -> Item {
 }
 
 /// Sends entries again and again until each has a final answer.
-pub async fn send(network: Rc<Network>, mut entries: Vec<NewEntry>, shape: Shape, mut chance: Chance) {
+pub async fn send(
+    network: Rc<Network>,
+    mut entries: Vec<NewEntry>,
+    shape: Shape,
+    mut chance: Chance,
+) {
     while !entries.is_empty() {
         let asked_us = network.world.now_us();
         for entry in &entries {
-            note!(network.world, "send {} to user {} by {shape:?}", entry.event_id.as_str(), entry.user_id);
+            note!(
+                network.world,
+                "send {} to user {} by {shape:?}",
+                entry.event_id.as_str(),
+                entry.user_id
+            );
             network.world.lock().oracle.sends(entry);
         }
         let outcomes = match shape {
@@ -72,16 +93,34 @@ pub async fn send(network: Rc<Network>, mut entries: Vec<NewEntry>, shape: Shape
             Shape::Atomic => post_atomic(&network, &entries).await,
         };
         let mut again = Vec::new();
-        let is_refused = outcomes.iter().any(|outcome| *outcome == Some(EntryOutcome::NotApplied));
+        let is_refused = outcomes
+            .iter()
+            .any(|outcome| *outcome == Some(EntryOutcome::NotApplied));
         for (entry, outcome) in entries.into_iter().zip(outcomes) {
-            note!(network.world, "answer {} {outcome:?}", entry.event_id.as_str());
-            if is_refused && network.world.lock().oracle.books.find(entry.event_id.as_str()).is_some() {
-                network.world.violation(&format!("{} is there though its batch was refused", entry.event_id.as_str()));
+            note!(
+                network.world,
+                "answer {} {outcome:?}",
+                entry.event_id.as_str()
+            );
+            if is_refused
+                && network
+                    .world
+                    .lock()
+                    .oracle
+                    .books
+                    .find(entry.event_id.as_str())
+                    .is_some()
+            {
+                network.world.violation(&format!(
+                    "{} is there though its batch was refused",
+                    entry.event_id.as_str()
+                ));
             }
             let mut is_final = is_refused;
             if let Some(outcome) = outcome {
                 network.world.check(|oracle, _| {
-                    is_final |= oracle.answered(&entry, &outcome, shape == Shape::Atomic, asked_us)?;
+                    is_final |=
+                        oracle.answered(&entry, &outcome, shape == Shape::Atomic, asked_us)?;
                     Ok(())
                 });
             }
@@ -96,9 +135,17 @@ pub async fn send(network: Rc<Network>, mut entries: Vec<NewEntry>, shape: Shape
     }
 }
 
-async fn post_each(network: &Network, entries: &[NewEntry], shape: Shape) -> Vec<Option<EntryOutcome>> {
+async fn post_each(
+    network: &Network,
+    entries: &[NewEntry],
+    shape: Shape,
+) -> Vec<Option<EntryOutcome>> {
     let process = network.process();
-    let lane = if shape == Shape::Single { Lane::Single } else { Lane::Bulk };
+    let lane = if shape == Shape::Single {
+        Lane::Single
+    } else {
+        Lane::Bulk
+    };
     let mut parts = Vec::new();
     let mut answers = Vec::new();
     let asked_us = network.world.now_us();
@@ -106,12 +153,23 @@ async fn post_each(network: &Network, entries: &[NewEntry], shape: Shape) -> Vec
         let (reply, answer) = oneshot::channel();
         let permit = process.admission.try_acquire(lane, 1).expect("room");
         let deadline = network.world.clock.deadline(TIMEOUT);
-        let message = PostEntries { entries: vec![entry.clone()], lane, deadline, permit, reply };
-        parts.push(ToUser { user_id: entry.user_id, message });
+        let message = PostEntries {
+            entries: vec![entry.clone()],
+            lane,
+            deadline,
+            permit,
+            reply,
+        };
+        parts.push(ToUser {
+            user_id: entry.user_id,
+            message,
+        });
         answers.push(answer);
     }
     if shape == Shape::Single {
-        parts.into_iter().for_each(|part| process.registry.try_send(part).expect("room"));
+        parts
+            .into_iter()
+            .for_each(|part| process.registry.try_send(part).expect("room"));
     } else {
         process.registry.try_send(PostBatch(parts)).expect("room");
     }
@@ -119,9 +177,9 @@ async fn post_each(network: &Network, entries: &[NewEntry], shape: Shape) -> Vec
     let all = async {
         for (entry, answer) in entries.iter().zip(answers) {
             let posted: Option<Posted> = answer.await.ok();
-            network
-                .world
-                .check(|oracle, now_us| oracle.must_answer(entry.user_id.get(), posted.is_some(), asked_us, now_us));
+            network.world.check(|oracle, now_us| {
+                oracle.must_answer(entry.user_id.get(), posted.is_some(), asked_us, now_us)
+            });
             outcomes.push(posted.and_then(|posted| posted.outcomes.into_iter().next()));
         }
     };
@@ -134,9 +192,17 @@ async fn post_each(network: &Network, entries: &[NewEntry], shape: Shape) -> Vec
 async fn post_atomic(network: &Network, entries: &[NewEntry]) -> Vec<Option<EntryOutcome>> {
     let process = network.process();
     let (reply, answer) = oneshot::channel();
-    let permit = process.admission.try_acquire(Lane::Bulk, entries.len()).expect("room");
+    let permit = process
+        .admission
+        .try_acquire(Lane::Bulk, entries.len())
+        .expect("room");
     let deadline = network.world.clock.deadline(TIMEOUT);
-    let message = PostAtomic { entries: entries.to_vec(), deadline, permit, reply };
+    let message = PostAtomic {
+        entries: entries.to_vec(),
+        deadline,
+        permit,
+        reply,
+    };
     process.registry.try_send(message).expect("room");
     match timeout(TIMEOUT, answer).await {
         Ok(Ok(posted)) => posted.outcomes.into_iter().map(Some).collect(),
@@ -154,21 +220,41 @@ pub struct Question {
 
 /// Asks for a balance once.
 pub async fn read(network: Rc<Network>, question: Question) {
-    let Question { user, is_fresh, min_version } = question;
+    let Question {
+        user,
+        is_fresh,
+        min_version,
+    } = question;
     let user_id = UserId::new(user).expect("a user id");
     let (reply, answer) = oneshot::channel();
     let asked_us = network.world.now_us();
     note!(network.world, "{question:?}");
-    let message = GetBalance { is_fresh, min_version, reply };
-    network.process().registry.try_send(ToUser { user_id, message }).expect("room");
+    let message = GetBalance {
+        is_fresh,
+        min_version,
+        reply,
+    };
+    network
+        .process()
+        .registry
+        .try_send(ToUser { user_id, message })
+        .expect("room");
     let answer = timeout(TIMEOUT, answer).await;
-    note!(network.world, "answer to {question:?} of {asked_us} us: {answer:?}");
+    note!(
+        network.world,
+        "answer to {question:?} of {asked_us} us: {answer:?}"
+    );
     let is_answered = !matches!(answer, Ok(Err(_)));
-    network.world.check(|oracle, now_us| oracle.must_answer(user, is_answered, asked_us, now_us));
+    network
+        .world
+        .check(|oracle, now_us| oracle.must_answer(user, is_answered, asked_us, now_us));
     if let Ok(Ok(Ok(view))) = answer {
         network.world.check(|oracle, now_us| {
             if min_version.is_some_and(|least| view.version < least) {
-                return Err(format!("version {} for who asked for {min_version:?}", view.version));
+                return Err(format!(
+                    "version {} for who asked for {min_version:?}",
+                    view.version
+                ));
             }
             oracle.read(&view, is_fresh, asked_us, now_us)
         });

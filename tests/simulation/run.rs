@@ -55,7 +55,11 @@ pub fn run(seed: u64, fault: Option<Fault>) -> Report {
     planted::plant(in_service);
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().start_paused(true).build().expect("a runtime")
+        builder
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime")
     };
     let system = System::with_tokio_rt(runtime);
     let world = system.block_on(async {
@@ -77,5 +81,11 @@ pub fn run(seed: u64, fault: Option<Fault>) -> Report {
         violations.push(format!("{} panics that nobody planned", PANICS.get()));
     }
     let (commits, frames) = (oracle.books.len() as u64, oracle.frames);
-    Report { log, violations, operations: OPERATIONS as u64, commits, frames }
+    Report {
+        log,
+        violations,
+        operations: OPERATIONS as u64,
+        commits,
+        frames,
+    }
 }

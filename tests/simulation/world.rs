@@ -25,8 +25,14 @@ pub struct Inner {
 
 impl World {
     pub fn new(clock: Clock) -> Self {
-        let inner = Inner { oracle: Oracle::default(), log: String::new() };
-        Self { clock, inner: Arc::new(Mutex::new(inner)) }
+        let inner = Inner {
+            oracle: Oracle::default(),
+            log: String::new(),
+        };
+        Self {
+            clock,
+            inner: Arc::new(Mutex::new(inner)),
+        }
     }
 
     /// Virtual microseconds since the run began.
@@ -49,7 +55,10 @@ impl World {
     pub fn violation(&self, what: &str) {
         self.note(format_args!("VIOLATION {what}"));
         let now_us = self.now_us();
-        self.lock().oracle.violations.push(format!("at {now_us} us: {what}"));
+        self.lock()
+            .oracle
+            .violations
+            .push(format!("at {now_us} us: {what}"));
     }
 
     /// Notes the rules that an observation breaks.

@@ -72,14 +72,33 @@ impl Builder {
     }
 
     /// Starts it on a database of the test's own, which the service reaches by this URL, and waits until it is ready.
-    pub async fn start_with(mut self, dir: tempfile::TempDir, database: TestDatabase, url: &str) -> TestApp {
+    pub async fn start_with(
+        mut self,
+        dir: tempfile::TempDir,
+        database: TestDatabase,
+        url: &str,
+    ) -> TestApp {
         set(&mut self.config, "database.url", url.into());
         write_config(dir.path(), &self.config);
         let mut process = spawn(dir.path(), &self.log, self.is_piped, self.is_dev);
         let (public, internal) = process.addresses().await;
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .expect("a client");
         let (config, log, is_dev) = (self.config, self.log, self.is_dev);
-        TestApp { process, database, dir, config, log, is_dev, public, internal, http }
+        TestApp {
+            process,
+            database,
+            dir,
+            config,
+            log,
+            is_dev,
+            public,
+            internal,
+            http,
+        }
     }
 
     /// Makes directory, database and configuration, but starts nothing.
@@ -96,7 +115,13 @@ impl TestApp {
     /// An app with the default configuration of tests, not started yet.
     pub fn on(database: Database) -> Builder {
         let log = "info,balance_coordinator=debug".to_owned();
-        let builder = Builder { database, config: toml::Table::new(), log, is_piped: false, is_dev: false };
+        let builder = Builder {
+            database,
+            config: toml::Table::new(),
+            log,
+            is_piped: false,
+            is_dev: false,
+        };
         builder
             .set("server.public_addr", "127.0.0.1:0")
             .set("server.internal_addr", "127.0.0.1:0")
@@ -154,8 +179,16 @@ impl TestApp {
 
     /// Starts it again and does not wait.
     pub fn spawn_again(&mut self) {
-        set(&mut self.config, "server.public_addr", self.public.to_string().into());
-        set(&mut self.config, "server.internal_addr", self.internal.to_string().into());
+        set(
+            &mut self.config,
+            "server.public_addr",
+            self.public.to_string().into(),
+        );
+        set(
+            &mut self.config,
+            "server.internal_addr",
+            self.internal.to_string().into(),
+        );
         write_config(self.dir.path(), &self.config);
         self.process = spawn(self.dir.path(), &self.log, false, self.is_dev);
     }
@@ -167,7 +200,12 @@ impl TestApp {
 
     /// Runs another command of the program with this app's configuration.
     pub fn command(&self, name: &str) -> Output {
-        run_program(self.dir.path(), &[name, "--config", "config.toml"], &[], b"")
+        run_program(
+            self.dir.path(),
+            &[name, "--config", "config.toml"],
+            &[],
+            b"",
+        )
     }
 
     /// Asserts that `verify` finds nothing.
@@ -175,7 +213,12 @@ impl TestApp {
     pub fn assert_ledger_holds(&self) {
         let output = self.command("verify");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{printed}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// The id of the process.
@@ -200,10 +243,21 @@ impl TestApp {
 }
 
 fn spawn(dir: &Path, log: &str, is_piped: bool, is_dev: bool) -> Process {
-    let mut arguments = ["serve", "--config", "config.toml"].map(OsString::from).to_vec();
+    let mut arguments = ["serve", "--config", "config.toml"]
+        .map(OsString::from)
+        .to_vec();
     arguments.extend(is_dev.then(|| "--dev".into()));
-    let start = if is_piped { Process::start_piped } else { Process::start };
-    start(dir, &arguments, &[("RUST_LOG".to_owned(), log.to_owned())], &dir.join("service.log"))
+    let start = if is_piped {
+        Process::start_piped
+    } else {
+        Process::start
+    };
+    start(
+        dir,
+        &arguments,
+        &[("RUST_LOG".to_owned(), log.to_owned())],
+        &dir.join("service.log"),
+    )
 }
 
 fn set(config: &mut toml::Table, key: &str, value: toml::Value) {
@@ -211,12 +265,15 @@ fn set(config: &mut toml::Table, key: &str, value: toml::Value) {
     let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().expect("a key");
     for part in parts {
-        let section = table.entry(part).or_insert_with(|| toml::Table::new().into());
+        let section = table
+            .entry(part)
+            .or_insert_with(|| toml::Table::new().into());
         table = section.as_table_mut().expect("a section");
     }
     table.insert(last.to_owned(), value);
 }
 
 fn write_config(dir: &Path, config: &toml::Table) {
-    std::fs::write(dir.join("config.toml"), config.to_string()).expect("the configuration is written");
+    std::fs::write(dir.join("config.toml"), config.to_string())
+        .expect("the configuration is written");
 }

@@ -30,7 +30,10 @@ impl Signed {
 
     /// A GET, signed over the empty body.
     pub fn get(path: &str) -> Self {
-        Self { content_type: None, ..Self::new(Method::GET, path) }
+        Self {
+            content_type: None,
+            ..Self::new(Method::GET, path)
+        }
     }
 
     /// Any method.
@@ -50,27 +53,45 @@ impl Signed {
     }
 
     pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
-        Self { body: body.into(), ..self }
+        Self {
+            body: body.into(),
+            ..self
+        }
     }
 
     pub fn id(self, id: &str) -> Self {
-        Self { id: id.to_owned(), ..self }
+        Self {
+            id: id.to_owned(),
+            ..self
+        }
     }
 
     pub fn timestamp(self, timestamp: impl ToString) -> Self {
-        Self { timestamp: timestamp.to_string(), ..self }
+        Self {
+            timestamp: timestamp.to_string(),
+            ..self
+        }
     }
 
     pub fn secret(self, secret: &str) -> Self {
-        Self { secret: secret.to_owned(), ..self }
+        Self {
+            secret: secret.to_owned(),
+            ..self
+        }
     }
 
     pub fn signature(self, signature: impl Into<String>) -> Self {
-        Self { signature: Some(signature.into()), ..self }
+        Self {
+            signature: Some(signature.into()),
+            ..self
+        }
     }
 
     pub fn content_type(self, content_type: Option<&str>) -> Self {
-        Self { content_type: content_type.map(str::to_owned), ..self }
+        Self {
+            content_type: content_type.map(str::to_owned),
+            ..self
+        }
     }
 
     /// Leaves a header out.
@@ -98,8 +119,14 @@ impl Sender {
     /// # Errors
     /// When the service is not there, or goes away before it has answered.
     pub async fn try_send(&self, request: Signed) -> Result<Answer, reqwest::Error> {
-        let signature = request.signature.clone().unwrap_or_else(|| request.right_signature());
-        let mut sent = self.http.request(request.method, format!("http://{}{}", self.internal, request.path));
+        let signature = request
+            .signature
+            .clone()
+            .unwrap_or_else(|| request.right_signature());
+        let mut sent = self.http.request(
+            request.method,
+            format!("http://{}{}", self.internal, request.path),
+        );
         let headers = [
             ("webhook-id", Some(request.id)),
             ("webhook-timestamp", Some(request.timestamp)),
@@ -137,7 +164,10 @@ impl Sender {
 impl TestApp {
     /// A sender of its own.
     pub fn sender(&self) -> Sender {
-        Sender { http: self.http.clone(), internal: self.internal }
+        Sender {
+            http: self.http.clone(),
+            internal: self.internal,
+        }
     }
 
     /// Sends a signed request; an error when no whole answer came.
@@ -150,17 +180,21 @@ impl TestApp {
 
     /// Sends a signed request.
     pub async fn send(&self, request: Signed) -> Answer {
-        self.try_send(request).await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
+        self.try_send(request)
+            .await
+            .unwrap_or_else(|error| panic!("no answer: {error:?}"))
     }
 
     /// Posts one entry: `what` is `deposits`, `rewards`, `withdrawals` or `adjustments`.
     pub async fn post(&self, what: &str, body: Value) -> Answer {
-        self.send(Signed::post(&format!("/internal/v1/{what}"), &body)).await
+        self.send(Signed::post(&format!("/internal/v1/{what}"), &body))
+            .await
     }
 
     /// Posts an entry in TON that must be accepted, and answers its body.
     pub async fn accepted(&self, what: &str, user_id: u64, event_id: &str, amount: &str) -> Value {
-        let body = json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": amount});
+        let body =
+            json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": amount});
         let answer = self.post(what, body).await.ok();
         assert_eq!(answer["duplicate"], false, "{answer}");
         answer
@@ -168,7 +202,11 @@ impl TestApp {
 
     /// Posts a batch.
     pub async fn batch(&self, entries: Value) -> Answer {
-        self.send(Signed::post("/internal/v1/batch", &json!({"entries": entries}))).await
+        self.send(Signed::post(
+            "/internal/v1/batch",
+            &json!({"entries": entries}),
+        ))
+        .await
     }
 
     /// A signed GET.
@@ -178,13 +216,17 @@ impl TestApp {
 
     /// A user's entries, newest first.
     pub async fn entries(&self, user_id: u64) -> Vec<Value> {
-        let answer = self.backend(&format!("/internal/v1/users/{user_id}/entries?limit=1000")).await.ok();
+        let answer = self
+            .backend(&format!("/internal/v1/users/{user_id}/entries?limit=1000"))
+            .await
+            .ok();
         answer["entries"].as_array().expect("a list").clone()
     }
 
     /// Any request to the public listener.
     pub fn public_request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method, format!("http://{}{path}", self.public))
+        self.http
+            .request(method, format!("http://{}{path}", self.public))
     }
 
     /// A browser's GET with a session token and more headers.
@@ -193,24 +235,41 @@ impl TestApp {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Answer::read(request.send().await.expect("an answer")).await.expect("a whole answer")
+        Answer::read(request.send().await.expect("an answer"))
+            .await
+            .expect("a whole answer")
     }
 
     /// A GET without any credentials.
     pub async fn plain_get(&self, addr: std::net::SocketAddr, path: &str) -> Answer {
-        let response = self.http.get(format!("http://{addr}{path}")).send().await.expect("an answer");
+        let response = self
+            .http
+            .get(format!("http://{addr}{path}"))
+            .send()
+            .await
+            .expect("an answer");
         Answer::read(response).await.expect("a whole answer")
     }
 
     /// An administrator's GET.
     pub async fn admin(&self, path: &str) -> Answer {
-        let request = self.http.get(format!("http://{}{path}", self.internal)).bearer_auth(ADMIN_TOKEN);
-        Answer::read(request.send().await.expect("an answer")).await.expect("a whole answer")
+        let request = self
+            .http
+            .get(format!("http://{}{path}", self.internal))
+            .bearer_auth(ADMIN_TOKEN);
+        Answer::read(request.send().await.expect("an answer"))
+            .await
+            .expect("a whole answer")
     }
 
     /// An administrator's POST.
     pub async fn admin_post(&self, path: &str) -> Answer {
-        let request = self.http.post(format!("http://{}{path}", self.internal)).bearer_auth(ADMIN_TOKEN);
-        Answer::read(request.send().await.expect("an answer")).await.expect("a whole answer")
+        let request = self
+            .http
+            .post(format!("http://{}{path}", self.internal))
+            .bearer_auth(ADMIN_TOKEN);
+        Answer::read(request.send().await.expect("an answer"))
+            .await
+            .expect("a whole answer")
     }
 }

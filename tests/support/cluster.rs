@@ -25,21 +25,32 @@ impl Cluster {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let url = control(&["start", text(dir.path())]);
-        Self { dir, url: url.trim().to_owned() }
+        Self {
+            dir,
+            url: url.trim().to_owned(),
+        }
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         let (_, rest) = self.url.split_once('@').expect("a user");
-        rest.split('/').next().and_then(|addr| addr.parse().ok()).expect("an address")
+        rest.split('/')
+            .next()
+            .and_then(|addr| addr.parse().ok())
+            .expect("an address")
     }
 
     /// An empty database in it.
     pub fn create_database(&self) -> TestDatabase {
         let name = "balance".to_owned();
         let mut connection = PgConnection::establish(&self.url).expect("the server answers");
-        connection.batch_execute(&format!("CREATE DATABASE {name}")).expect("created");
-        TestDatabase::Postgres { name, server: self.url.clone() }
+        connection
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .expect("created");
+        TestDatabase::Postgres {
+            name,
+            server: self.url.clone(),
+        }
     }
 
     /// Stops it: `fast` ends the connections in order, `immediate` is a crash.
@@ -56,9 +67,15 @@ impl Cluster {
     pub fn pause(&self) -> Paused {
         let pid_file = self.dir.path().join("data/postmaster.pid");
         let first = std::fs::read_to_string(pid_file).expect("it runs");
-        let postmaster: u32 = first.lines().next().and_then(|pid| pid.parse().ok()).expect("a process id");
+        let postmaster: u32 = first
+            .lines()
+            .next()
+            .and_then(|pid| pid.parse().ok())
+            .expect("a process id");
         // The parent first, so that no child is born that nobody stops.
-        let mut paused = Paused { pids: vec![postmaster] };
+        let mut paused = Paused {
+            pids: vec![postmaster],
+        };
         signal("STOP", &paused.pids);
         let children = children_of(postmaster);
         signal("STOP", &children);
@@ -100,14 +117,19 @@ fn control(arguments: &[&str]) -> String {
         .output()
         .expect("the script runs");
     let said = std::fs::read_to_string(errors.path()).unwrap_or_default();
-    assert!(output.status.success(), ".ci/postgres {arguments:?}: {said}");
+    assert!(
+        output.status.success(),
+        ".ci/postgres {arguments:?}: {said}"
+    );
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 fn signal(name: &str, pids: &[u32]) {
     for pid in pids {
         // A child may have ended by itself meanwhile.
-        let _ = Command::new("sh").args(["-c", &format!("kill -{name} {pid} 2>/dev/null")]).status();
+        let _ = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {pid} 2>/dev/null")])
+            .status();
     }
 }
 
@@ -117,7 +139,9 @@ fn children_of(parent: u32) -> Vec<u32> {
         .filter(|pid| {
             // `pid (name) state ppid …`, and a name may hold anything.
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let ppid = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+            let ppid = stat
+                .rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
             ppid == Some(parent)
         })
         .collect()

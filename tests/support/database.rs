@@ -26,7 +26,8 @@ impl Database {
         if server_url().is_some() {
             return true;
         }
-        let notice = "SKIPPED: needs PostgreSQL; start one and set BALANCE_TEST_POSTGRES_URL (see README)";
+        let notice =
+            "SKIPPED: needs PostgreSQL; start one and set BALANCE_TEST_POSTGRES_URL (see README)";
         assert!(std::env::var_os("CI").is_none(), "{notice}");
         // Past the capture of the test runner, so that a skipped test is always seen.
         let _ = writeln!(std::io::stderr(), "{notice}");
@@ -42,9 +43,14 @@ impl Database {
                 let count = COUNT.fetch_add(1, Ordering::Relaxed);
                 let name = format!("balance_test_{}_{count}", std::process::id());
                 let server = server_url().expect("asked for before");
-                let mut connection = PgConnection::establish(&server).expect("the PostgreSQL server answers");
-                connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name}")).expect("dropped");
-                connection.batch_execute(&format!("CREATE DATABASE {name}")).expect("created");
+                let mut connection =
+                    PgConnection::establish(&server).expect("the PostgreSQL server answers");
+                connection
+                    .batch_execute(&format!("DROP DATABASE IF EXISTS {name}"))
+                    .expect("dropped");
+                connection
+                    .batch_execute(&format!("CREATE DATABASE {name}"))
+                    .expect("created");
                 TestDatabase::Postgres { name, server }
             }
         }
@@ -52,7 +58,9 @@ impl Database {
 }
 
 fn server_url() -> Option<String> {
-    std::env::var(SERVER_VARIABLE).ok().filter(|url| !url.is_empty())
+    std::env::var(SERVER_VARIABLE)
+        .ok()
+        .filter(|url| !url.is_empty())
 }
 
 /// An entry as the database holds it, read behind the service's back.
@@ -104,7 +112,9 @@ impl TestDatabase {
             format!("WHERE event_id IN ({})", quoted.join(", "))
         });
         let columns = "event_id, user_id, version, currency, amount, balance_after";
-        self.connection().load(&format!("SELECT {columns} FROM entries {only} ORDER BY user_id, version"))
+        self.connection().load(&format!(
+            "SELECT {columns} FROM entries {only} ORDER BY user_id, version"
+        ))
     }
 
     /// Keeps every other writer out until the answer is dropped; readers go on.
@@ -122,7 +132,9 @@ impl TestDatabase {
             connection.execute("BEGIN");
         }
         connection.execute(statement);
-        HeldLock { _connection: connection }
+        HeldLock {
+            _connection: connection,
+        }
     }
 
     /// Makes the storing of one event id fail inside the database.
@@ -142,8 +154,12 @@ impl TestDatabase {
 
     /// Takes a PostgreSQL database away: connections end and new ones are refused.
     pub fn cut(&self) {
-        let Self::Postgres { name, .. } = self else { panic!("only a database server can go away") };
-        self.on_server(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false"));
+        let Self::Postgres { name, .. } = self else {
+            panic!("only a database server can go away")
+        };
+        self.on_server(&format!(
+            "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false"
+        ));
         self.on_server(&format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
         ));
@@ -151,37 +167,51 @@ impl TestDatabase {
 
     /// Brings it back.
     pub fn mend(&self) {
-        let Self::Postgres { name, .. } = self else { panic!("only a database server can come back") };
-        self.on_server(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"));
+        let Self::Postgres { name, .. } = self else {
+            panic!("only a database server can come back")
+        };
+        self.on_server(&format!(
+            "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"
+        ));
     }
 
     fn on_server(&self, statement: &str) {
-        let Self::Postgres { server, .. } = self else { return };
-        let mut connection = PgConnection::establish(server).expect("the PostgreSQL server answers");
-        connection.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+        let Self::Postgres { server, .. } = self else {
+            return;
+        };
+        let mut connection =
+            PgConnection::establish(server).expect("the PostgreSQL server answers");
+        connection
+            .batch_execute(statement)
+            .unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 
     fn connection(&self) -> Handle {
         match self {
             Self::Sqlite(path) => {
-                let mut connection =
-                    SqliteConnection::establish(&path.display().to_string()).expect("the file can be opened");
-                connection.batch_execute("PRAGMA busy_timeout = 15000").expect("set");
+                let mut connection = SqliteConnection::establish(&path.display().to_string())
+                    .expect("the file can be opened");
+                connection
+                    .batch_execute("PRAGMA busy_timeout = 15000")
+                    .expect("set");
                 Handle::Sqlite(connection)
             }
-            Self::Postgres { .. } => {
-                Handle::Postgres(PgConnection::establish(&self.url()).expect("the database answers"))
-            }
+            Self::Postgres { .. } => Handle::Postgres(
+                PgConnection::establish(&self.url()).expect("the database answers"),
+            ),
         }
     }
 }
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let Self::Postgres { name, server } = self else { return };
+        let Self::Postgres { name, server } = self else {
+            return;
+        };
         // What is left behind is dropped with the throw-away cluster; a panic here would hide the test's own.
         if let Ok(mut connection) = PgConnection::establish(server) {
-            let _ = connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+            let _ =
+                connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         }
     }
 }

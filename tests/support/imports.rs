@@ -12,13 +12,20 @@ pub type Imports = BTreeMap<String, BTreeSet<String>>;
 pub fn named_paths(source: &Source) -> Vec<Vec<String>> {
     let module = module_of(&source.path);
     let mut paths = Vec::new();
-    for (start, _) in source.code.match_indices("crate::").chain(source.code.match_indices("super::")) {
+    for (start, _) in source
+        .code
+        .match_indices("crate::")
+        .chain(source.code.match_indices("super::"))
+    {
         let before = source.code[..start].chars().next_back();
         if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
             continue;
         }
         let text = &source.code[start..];
-        let ups = text.split("::").take_while(|segment| *segment == "super").count();
+        let ups = text
+            .split("::")
+            .take_while(|segment| *segment == "super")
+            .count();
         let base = match ups {
             0 => Vec::new(),
             ups => module[..module.len().saturating_sub(ups)].to_vec(),
@@ -44,7 +51,9 @@ fn flatten(text: &str, base: &[String], paths: &mut Vec<Vec<String>>) -> usize {
         if rest.starts_with('{') {
             at += 1;
             while !text[at..].starts_with('}') && at < text.len() {
-                let skipped = text[at..].find(|c: char| !c.is_whitespace() && c != ',').unwrap_or(0);
+                let skipped = text[at..]
+                    .find(|c: char| !c.is_whitespace() && c != ',')
+                    .unwrap_or(0);
                 at += skipped;
                 if text[at..].starts_with('}') {
                     break;
@@ -56,7 +65,9 @@ fn flatten(text: &str, base: &[String], paths: &mut Vec<Vec<String>>) -> usize {
             }
             return at + 1;
         }
-        let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let word = rest
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
         if word > 0 && &rest[..word] != "self" {
             segments.push(rest[..word].to_owned());
         }
@@ -71,15 +82,27 @@ fn flatten(text: &str, base: &[String], paths: &mut Vec<Vec<String>>) -> usize {
 
 /// The graph of all files. A file of a folder that names the folder's own `mod.rs` adds to what that declares: no arrow.
 pub fn imports(sources: &[Source]) -> Imports {
-    let files: BTreeMap<Vec<String>, &str> =
-        sources.iter().map(|source| (module_of(&source.path), source.path.as_str())).collect();
-    let file_of = |path: &[String]| (1..=path.len()).rev().find_map(|end| files.get(&path[..end]).copied());
+    let files: BTreeMap<Vec<String>, &str> = sources
+        .iter()
+        .map(|source| (module_of(&source.path), source.path.as_str()))
+        .collect();
+    let file_of = |path: &[String]| {
+        (1..=path.len())
+            .rev()
+            .find_map(|end| files.get(&path[..end]).copied())
+    };
     let of = |source: &Source| {
         let named = named_paths(source);
-        let found = named.iter().filter_map(|path| file_of(path)).filter(|file| !is_own(&source.path, file));
+        let found = named
+            .iter()
+            .filter_map(|path| file_of(path))
+            .filter(|file| !is_own(&source.path, file));
         found.map(str::to_owned).collect::<BTreeSet<_>>()
     };
-    sources.iter().map(|source| (source.path.clone(), of(source))).collect()
+    sources
+        .iter()
+        .map(|source| (source.path.clone(), of(source)))
+        .collect()
 }
 
 fn is_own(path: &str, other: &str) -> bool {
@@ -90,8 +113,11 @@ fn is_own(path: &str, other: &str) -> bool {
 /// A way from a file back to itself, for each file that has one inside `folder`; the shortest first.
 pub fn circles(imports: &Imports, folder: &str) -> Vec<Vec<String>> {
     let inside = |file: &&String| file.starts_with(folder);
-    let mut found: Vec<Vec<String>> =
-        imports.keys().filter(inside).filter_map(|start| way_back(imports, folder, start)).collect();
+    let mut found: Vec<Vec<String>> = imports
+        .keys()
+        .filter(inside)
+        .filter_map(|start| way_back(imports, folder, start))
+        .collect();
     found.sort_by_key(Vec::len);
     found
 }
@@ -100,7 +126,12 @@ fn way_back(imports: &Imports, folder: &str, start: &str) -> Option<Vec<String>>
     let mut ways = std::collections::VecDeque::from([vec![start.to_owned()]]);
     let mut seen = BTreeSet::new();
     while let Some(way) = ways.pop_front() {
-        for next in imports.get(way.last()?).into_iter().flatten().filter(|file| file.starts_with(folder)) {
+        for next in imports
+            .get(way.last()?)
+            .into_iter()
+            .flatten()
+            .filter(|file| file.starts_with(folder))
+        {
             if next == start {
                 return Some(way);
             }

@@ -21,14 +21,19 @@ impl LogReader {
             let mut bytes = [0; 4096];
             loop {
                 let (is_open, changed) = &*its;
-                drop(changed.wait_while(is_open.lock().expect("not poisoned"), |is_open| !*is_open));
+                drop(
+                    changed.wait_while(is_open.lock().expect("not poisoned"), |is_open| !*is_open),
+                );
                 match pipe.read(&mut bytes).expect("the pipe reads") {
                     0 => return,
                     count => file.write_all(&bytes[..count]).expect("the log is written"),
                 }
             }
         });
-        Self { gate, thread: Some(thread) }
+        Self {
+            gate,
+            thread: Some(thread),
+        }
     }
 
     /// Takes nothing more, but for one last piece.

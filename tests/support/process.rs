@@ -25,24 +25,54 @@ pub struct Process {
 
 impl Process {
     /// Starts the program in `dir` with its standard error appended to `log`.
-    pub fn start(dir: &Path, arguments: &[OsString], variables: &[(String, String)], log: &Path) -> Self {
+    pub fn start(
+        dir: &Path,
+        arguments: &[OsString],
+        variables: &[(String, String)],
+        log: &Path,
+    ) -> Self {
         let (file, log_start) = open_log(log);
         let child = Self::spawn(dir, arguments, variables, log, file.into());
-        Self { child, log: log.to_owned(), log_start, reader: None }
+        Self {
+            child,
+            log: log.to_owned(),
+            log_start,
+            reader: None,
+        }
     }
 
     /// Like [`Process::start`], but its standard error is a pipe, which a reader of the test's takes to `log`.
-    pub fn start_piped(dir: &Path, arguments: &[OsString], variables: &[(String, String)], log: &Path) -> Self {
+    pub fn start_piped(
+        dir: &Path,
+        arguments: &[OsString],
+        variables: &[(String, String)],
+        log: &Path,
+    ) -> Self {
         let (file, log_start) = open_log(log);
         let mut child = Self::spawn(dir, arguments, variables, log, Stdio::piped());
         let reader = LogReader::start(child.stderr.take().expect("piped"), file);
-        Self { child, log: log.to_owned(), log_start, reader: Some(reader) }
+        Self {
+            child,
+            log: log.to_owned(),
+            log_start,
+            reader: Some(reader),
+        }
     }
 
-    fn spawn(dir: &Path, arguments: &[OsString], variables: &[(String, String)], log: &Path, stderr: Stdio) -> Child {
+    fn spawn(
+        dir: &Path,
+        arguments: &[OsString],
+        variables: &[(String, String)],
+        log: &Path,
+        stderr: Stdio,
+    ) -> Child {
         let stdout = File::create(log.with_extension("out")).expect("the output file opens");
         let mut command = program(dir, variables);
-        command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr);
         command.spawn().expect("the program starts")
     }
 
@@ -60,8 +90,14 @@ impl Process {
                 return addresses;
             }
             let ended = self.child.try_wait().expect("its state can be asked");
-            assert!(ended.is_none(), "the program ended at its start, {ended:?}:\n{log}");
-            assert!(start.elapsed() < START_PATIENCE, "the program did not get ready:\n{log}");
+            assert!(
+                ended.is_none(),
+                "the program ended at its start, {ended:?}:\n{log}"
+            );
+            assert!(
+                start.elapsed() < START_PATIENCE,
+                "the program did not get ready:\n{log}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -69,7 +105,8 @@ impl Process {
     /// What this process has logged so far.
     pub fn log(&self) -> String {
         let mut file = File::open(&self.log).expect("the log opens");
-        file.seek(SeekFrom::Start(self.log_start)).expect("it seeks");
+        file.seek(SeekFrom::Start(self.log_start))
+            .expect("it seeks");
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).expect("it reads");
         String::from_utf8_lossy(&bytes).into_owned()
@@ -88,7 +125,10 @@ impl Process {
     /// Sends a signal by name (`TERM`, `INT`).
     pub fn signal(&self, name: &str) {
         let pid = self.child.id();
-        let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("kill runs");
+        let status = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {pid}")])
+            .status()
+            .expect("kill runs");
         assert!(status.success(), "kill -{name} {pid}: {status}");
     }
 
@@ -106,7 +146,11 @@ impl Process {
             if let Some(status) = self.child.try_wait().expect("its state can be asked") {
                 return status;
             }
-            assert!(start.elapsed() < patience, "the program did not stop within {patience:?}:\n{}", self.log());
+            assert!(
+                start.elapsed() < patience,
+                "the program did not stop within {patience:?}:\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -118,14 +162,19 @@ impl Process {
 
     /// Files and sockets that it has open; `None` where /proc is not there.
     pub fn open_files(&self) -> Option<usize> {
-        Some(fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?.count())
+        Some(
+            fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+                .ok()?
+                .count(),
+        )
     }
 
     /// Sockets that it has open, listeners and all; `None` where /proc is not there.
     pub fn open_sockets(&self) -> Option<usize> {
         let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?;
         let is_socket = |file: &fs::DirEntry| {
-            fs::read_link(file.path()).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+            fs::read_link(file.path())
+                .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
         };
         Some(files.flatten().filter(is_socket).count())
     }
@@ -133,7 +182,12 @@ impl Process {
     /// Resident memory in bytes; `None` where /proc is not there.
     pub fn resident_bytes(&self) -> Option<u64> {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;
-        statm.split_whitespace().nth(1)?.parse::<u64>().ok().map(|pages| pages * 4096)
+        statm
+            .split_whitespace()
+            .nth(1)?
+            .parse::<u64>()
+            .ok()
+            .map(|pages| pages * 4096)
     }
 }
 
@@ -144,13 +198,20 @@ impl Drop for Process {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let tail = &lines[lines.len().saturating_sub(60)..];
-            eprintln!("--- the end of the service's log ---\n{}\n---", tail.join("\n"));
+            eprintln!(
+                "--- the end of the service's log ---\n{}\n---",
+                tail.join("\n")
+            );
         }
     }
 }
 
 fn open_log(log: &Path) -> (File, u64) {
-    let file = OpenOptions::new().create(true).append(true).open(log).expect("the log file opens");
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .expect("the log file opens");
     let log_start = file.metadata().expect("metadata").len();
     (file, log_start)
 }
@@ -158,11 +219,16 @@ fn open_log(log: &Path) -> (File, u64) {
 /// The program and an environment that holds nothing of the test's own.
 fn program(dir: &Path, variables: &[(String, String)]) -> Command {
     let path = match std::env::var_os("BALANCE_COORDINATOR_BIN") {
-        Some(path) => fs::canonicalize(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+        Some(path) => {
+            fs::canonicalize(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        }
         None => PathBuf::from(env!("CARGO_BIN_EXE_balance-coordinator")),
     };
     let mut command = Command::new(path);
-    command.current_dir(dir).env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
+    command
+        .current_dir(dir)
+        .env_clear()
+        .envs(variables.iter().map(|(name, value)| (name, value)));
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
     }
@@ -170,7 +236,12 @@ fn program(dir: &Path, variables: &[(String, String)]) -> Command {
 }
 
 /// Runs a command of the program to its end.
-pub fn run_program(dir: &Path, arguments: &[&str], variables: &[(String, String)], input: &[u8]) -> Output {
+pub fn run_program(
+    dir: &Path,
+    arguments: &[&str],
+    variables: &[(String, String)],
+    input: &[u8],
+) -> Output {
     let mut child = program(dir, variables)
         .args(arguments)
         .stdin(Stdio::piped())

@@ -77,7 +77,10 @@ impl Proxy {
         let (user, place) = rest.split_once('@').expect("a user");
         let (_, database) = place.split_once('/').expect("a database");
         // In clear, so that the messages can be told from each other.
-        format!("{scheme}://{user}@{}/{database}?sslmode=disable&gssencmode=disable", self.addr)
+        format!(
+            "{scheme}://{user}@{}/{database}?sslmode=disable&gssencmode=disable",
+            self.addr
+        )
     }
 
     pub fn set(&self, mode: Mode) {
@@ -97,7 +100,11 @@ impl Proxy {
     /// How many COMMITs were cut, how many of the late ones were carried out, and how many are planned still.
     pub fn commits_cut(&self) -> (u32, u32, usize) {
         let planned = self.shared.commits.lock().expect("no panic holds it").len();
-        (self.shared.cut.load(Ordering::Relaxed), self.shared.late_and_done.load(Ordering::Relaxed), planned)
+        (
+            self.shared.cut.load(Ordering::Relaxed),
+            self.shared.late_and_done.load(Ordering::Relaxed),
+            planned,
+        )
     }
 }
 
@@ -141,7 +148,9 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     if pass(&mut mode, |_, _| Duration::ZERO).await.is_none() {
         return;
     }
-    let Ok(mut server) = TcpStream::connect(shared.upstream).await else { return };
+    let Ok(mut server) = TcpStream::connect(shared.upstream).await else {
+        return;
+    };
     // Small messages go at once, as they do between a real client and its server.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let mut frames = Frames::default();
@@ -182,7 +191,10 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
 }
 
 /// Waits as long as the mode says; `None` when the proxy has ended.
-async fn pass(mode: &mut watch::Receiver<Mode>, of: fn(Duration, Duration) -> Duration) -> Option<()> {
+async fn pass(
+    mode: &mut watch::Receiver<Mode>,
+    of: fn(Duration, Duration) -> Duration,
+) -> Option<()> {
     let now = *mode.wait_for(|mode| *mode != Mode::BlackHole).await.ok()?;
     if let Mode::Delay(to_server, to_client) = now {
         tokio::time::sleep(of(to_server, to_client)).await;
@@ -203,8 +215,14 @@ async fn deliver_late(mut server: TcpStream, frame: &[u8], wait: Duration, share
 
 impl Shared {
     fn next_commit(&self) -> Option<CommitFault> {
-        let fault = self.commits.lock().expect("no panic holds it").pop_front().flatten();
-        self.cut.fetch_add(u32::from(fault.is_some()), Ordering::Relaxed);
+        let fault = self
+            .commits
+            .lock()
+            .expect("no panic holds it")
+            .pop_front()
+            .flatten();
+        self.cut
+            .fetch_add(u32::from(fault.is_some()), Ordering::Relaxed);
         fault
     }
 }

@@ -55,7 +55,12 @@ pub fn frame(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
         }
     }
     bytes.extend(mask);
-    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
     bytes
 }
 
@@ -72,7 +77,11 @@ impl Raw {
     ///
     /// # Errors
     /// When the other side does not listen, or the system has no more sockets.
-    pub async fn connect(to: SocketAddr, from: Option<IpAddr>, receive_bytes: Option<u32>) -> io::Result<Self> {
+    pub async fn connect(
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        receive_bytes: Option<u32>,
+    ) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         if let Some(from) = from {
             socket.bind(SocketAddr::new(from, 0))?;
@@ -80,9 +89,14 @@ impl Raw {
         if let Some(bytes) = receive_bytes {
             socket.set_recv_buffer_size(bytes)?;
         }
-        let stream = timeout(PATIENCE, socket.connect(to)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let stream = timeout(PATIENCE, socket.connect(to))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self {
+            stream,
+            received: Vec::new(),
+        })
     }
 
     /// Opens a user's session; the `hello` and the snapshot are still to come.
@@ -108,7 +122,10 @@ impl Raw {
 
     /// Sends; whether it was taken.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
-        matches!(timeout(PATIENCE, self.stream.write_all(bytes)).await, Ok(Ok(())))
+        matches!(
+            timeout(PATIENCE, self.stream.write_all(bytes)).await,
+            Ok(Ok(()))
+        )
     }
 
     /// Sends what is taken at once, and answers how much that was.
@@ -131,11 +148,16 @@ impl Raw {
     async fn more(&mut self) -> bool {
         let mut chunk = [0; 4096];
         let read = timeout(PATIENCE, self.stream.read(&mut chunk)).await;
-        match read.unwrap_or_else(|_| panic!("nothing came within {PATIENCE:?}, after {:?}", self.shown())) {
+        match read.unwrap_or_else(|_| {
+            panic!("nothing came within {PATIENCE:?}, after {:?}", self.shown())
+        }) {
             Ok(0) | Err(_) => false,
             Ok(count) => {
                 self.received.extend_from_slice(&chunk[..count]);
-                assert!(self.received.len() <= ANSWER_BYTES_MAX, "an answer without an end");
+                assert!(
+                    self.received.len() <= ANSWER_BYTES_MAX,
+                    "an answer without an end"
+                );
                 true
             }
         }
@@ -153,7 +175,9 @@ impl Raw {
 
     /// Reads for so long; whether the connection ended meanwhile.
     pub async fn ends_within(&mut self, patience: Duration) -> bool {
-        timeout(patience, async { while self.more().await {} }).await.is_ok()
+        timeout(patience, async { while self.more().await {} })
+            .await
+            .is_ok()
     }
 
     /// What came and was not looked at yet.
@@ -163,13 +187,19 @@ impl Raw {
 
     /// Takes exactly one byte that came, if one comes in time.
     pub async fn dribble(&mut self) -> bool {
-        timeout(PATIENCE, self.stream.read_u8()).await.is_ok_and(|byte| byte.is_ok())
+        timeout(PATIENCE, self.stream.read_u8())
+            .await
+            .is_ok_and(|byte| byte.is_ok())
     }
 
     /// The next HTTP answer; `None` when the connection ends before it is whole.
     pub async fn answer(&mut self) -> Option<RawAnswer> {
         let head_end = loop {
-            if let Some(at) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
+            if let Some(at) = self
+                .received
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+            {
                 break at + 4;
             }
             if !self.more().await {
@@ -177,8 +207,12 @@ impl Raw {
             }
         };
         let head = String::from_utf8_lossy(&self.received[..head_end]).into_owned();
-        let status: u16 = head.get(9..12).and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{head}"));
-        let length = header(&head, "content-length").map_or(0, |text| text.parse::<usize>().expect("a length"));
+        let status: u16 = head
+            .get(9..12)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| panic!("{head}"));
+        let length = header(&head, "content-length")
+            .map_or(0, |text| text.parse::<usize>().expect("a length"));
         if status == 100 {
             self.received.drain(..head_end);
             return Box::pin(self.answer()).await;
@@ -188,7 +222,8 @@ impl Raw {
                 return None;
             }
         }
-        let body = String::from_utf8_lossy(&self.received[head_end..head_end + length]).into_owned();
+        let body =
+            String::from_utf8_lossy(&self.received[head_end..head_end + length]).into_owned();
         self.received.drain(..head_end + length);
         Some(RawAnswer { status, head, body })
     }
@@ -219,7 +254,9 @@ impl Raw {
     pub async fn json(&mut self) -> Option<serde_json::Value> {
         loop {
             match self.frame().await {
-                RawFrame::Text(text) => return Some(serde_json::from_str(&text).expect("a frame is JSON")),
+                RawFrame::Text(text) => {
+                    return Some(serde_json::from_str(&text).expect("a frame is JSON"));
+                }
                 RawFrame::End | RawFrame::Close(..) => return None,
                 RawFrame::Ping(payload) => {
                     // When it is not taken any more, the next read finds the end.
@@ -234,7 +271,13 @@ impl Raw {
         let [first, second] = *self.received.first_chunk::<2>()?;
         assert_eq!(second & 0x80, 0, "a server masks nothing");
         let (start, length) = match second {
-            126 => (4, usize::from(u16::from_be_bytes([*self.received.get(2)?, *self.received.get(3)?]))),
+            126 => (
+                4,
+                usize::from(u16::from_be_bytes([
+                    *self.received.get(2)?,
+                    *self.received.get(3)?,
+                ])),
+            ),
             127 => panic!("a frame longer than 64 KiB"),
             short => (2, usize::from(short)),
         };
@@ -254,7 +297,9 @@ impl RawAnswer {
     /// Whether the connection may be used again.
     pub fn is_last(&self) -> bool {
         let options = header(&self.head, "connection").unwrap_or_default();
-        options.split(',').any(|option| option.trim().eq_ignore_ascii_case("close"))
+        options
+            .split(',')
+            .any(|option| option.trim().eq_ignore_ascii_case("close"))
     }
 }
 

@@ -19,7 +19,8 @@ impl Scrape {
     /// # Panics
     /// When it is anything else.
     pub fn parse(text: &str) -> Self {
-        let (mut types, mut helped, mut samples) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let (mut types, mut helped, mut samples) =
+            (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         assert!(text.ends_with('\n'), "the last line is ended");
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# HELP ") {
@@ -28,13 +29,25 @@ impl Scrape {
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap_or_else(|| panic!("{line}"));
                 assert!(matches!(kind, "counter" | "gauge" | "histogram"), "{line}");
-                assert!(types.insert(name.to_owned(), kind.to_owned()).is_none() && helped.contains(name), "{line}");
+                assert!(
+                    types.insert(name.to_owned(), kind.to_owned()).is_none()
+                        && helped.contains(name),
+                    "{line}"
+                );
             } else {
                 let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
                 let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
                 assert!(types.contains_key(&family(series, &types)), "{line}");
-                assert!(series.find('{').is_none_or(|at| at > 0 && series.ends_with('}')), "{line}");
-                assert!(samples.insert(series.to_owned(), value).is_none(), "twice: {line}");
+                assert!(
+                    series
+                        .find('{')
+                        .is_none_or(|at| at > 0 && series.ends_with('}')),
+                    "{line}"
+                );
+                assert!(
+                    samples.insert(series.to_owned(), value).is_none(),
+                    "twice: {line}"
+                );
             }
         }
         Self { types, samples }
@@ -47,7 +60,10 @@ impl Scrape {
 
     /// The series of a metric, without their values.
     pub fn series<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.samples.keys().map(String::as_str).filter(move |series| family(series, &self.types) == name)
+        self.samples
+            .keys()
+            .map(String::as_str)
+            .filter(move |series| family(series, &self.types) == name)
     }
 
     /// The values of a label of a metric.
@@ -63,7 +79,9 @@ impl Scrape {
 /// The metric of a series.
 fn family(series: &str, types: &BTreeMap<String, String>) -> String {
     let name = series.split('{').next().expect("a part");
-    let base = ["_bucket", "_sum", "_count"].into_iter().find_map(|suffix| name.strip_suffix(suffix));
+    let base = ["_bucket", "_sum", "_count"]
+        .into_iter()
+        .find_map(|suffix| name.strip_suffix(suffix));
     let is_histogram = |base: &&str| types.get(*base).is_some_and(|kind| kind == "histogram");
     base.filter(is_histogram).unwrap_or(name).to_owned()
 }
@@ -75,7 +93,9 @@ impl TestApp {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        Answer::read(request.send().await.expect("an answer")).await.expect("a whole answer")
+        Answer::read(request.send().await.expect("an answer"))
+            .await
+            .expect("a whole answer")
     }
 
     /// What is counted now.

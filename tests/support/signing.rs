@@ -18,14 +18,18 @@ pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
 
 /// The `webhook-signature` of Standard Webhooks.
 pub fn sign(secret: &str, id: &str, timestamp: &str, body: &[u8]) -> String {
-    let key = STANDARD.decode(secret.strip_prefix("whsec_").expect("a webhook secret")).expect("base64");
+    let key = STANDARD
+        .decode(secret.strip_prefix("whsec_").expect("a webhook secret"))
+        .expect("base64");
     let message = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
     format!("v1,{}", STANDARD.encode(hmac_sha256(&key, &message)))
 }
 
 /// Whole seconds since the Unix epoch.
 pub fn now_s() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     i64::try_from(since.as_secs()).expect("before the end of time")
 }
 
@@ -44,5 +48,9 @@ pub fn mint(header: &Value, claims: &Value, secret: &str) -> String {
 
 /// A good session token of a user.
 pub fn token(user_id: u64) -> String {
-    mint(&json!({"alg": "HS256", "typ": "JWT"}), &claims(user_id, 3600), SESSION_SECRET)
+    mint(
+        &json!({"alg": "HS256", "typ": "JWT"}),
+        &claims(user_id, 3600),
+        SESSION_SECRET,
+    )
 }

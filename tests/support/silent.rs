@@ -25,7 +25,10 @@ impl TestApp {
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            let byte = timeout(PATIENCE, stream.read_u8()).await.expect("in time").expect("a byte");
+            let byte = timeout(PATIENCE, stream.read_u8())
+                .await
+                .expect("in time")
+                .expect("a byte");
             head.push(byte);
             assert!(head.len() < 16_384, "a head without an end");
         }
@@ -47,10 +50,16 @@ impl SilentPeer {
     /// Sends the same text again and again and reads nothing, until it is not taken within a second or the connection
     /// ends; how many were sent.
     pub async fn send_until_refused(&mut self, text: &[u8], times: usize) -> usize {
-        let length = u16::try_from(text.len()).expect("below 64 KiB").to_be_bytes();
+        let length = u16::try_from(text.len())
+            .expect("below 64 KiB")
+            .to_be_bytes();
         let frame = [&[0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0], text].concat();
         for sent in 0..times {
-            let written = timeout(std::time::Duration::from_secs(1), self.stream.write_all(&frame)).await;
+            let written = timeout(
+                std::time::Duration::from_secs(1),
+                self.stream.write_all(&frame),
+            )
+            .await;
             if !matches!(written, Ok(Ok(()))) {
                 return sent;
             }
@@ -60,7 +69,9 @@ impl SilentPeer {
 
     /// The next frame: opcode and payload; `None` at the end of the connection.
     pub async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
-        timeout(PATIENCE, self.read_frame()).await.expect("a frame or the end in time")
+        timeout(PATIENCE, self.read_frame())
+            .await
+            .expect("a frame or the end in time")
     }
 
     async fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {

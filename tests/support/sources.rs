@@ -16,10 +16,21 @@ pub fn sources() -> Vec<Source> {
     collect(&root, "rs", &mut files);
     assert!(files.len() > 50, "the sources are found");
     let source = |file: PathBuf| {
-        let path = file.strip_prefix(&root).expect("below src").to_string_lossy().into_owned();
-        Source { code: code_of(&fs::read_to_string(&file).expect("a text")), path }
+        let path = file
+            .strip_prefix(&root)
+            .expect("below src")
+            .to_string_lossy()
+            .into_owned();
+        Source {
+            code: code_of(&fs::read_to_string(&file).expect("a text")),
+            path,
+        }
     };
-    files.into_iter().map(source).filter(|source| !is_test_file(&source.path)).collect()
+    files
+        .into_iter()
+        .map(source)
+        .filter(|source| !is_test_file(&source.path))
+        .collect()
 }
 
 /// The README, the documents, and every source file of the program, from the repository's root.
@@ -27,7 +38,12 @@ pub fn documents(root: &Path) -> Vec<String> {
     let mut files = vec![root.join("README.md")];
     collect(&root.join("docs"), "md", &mut files);
     collect(&root.join("src"), "rs", &mut files);
-    let relative = |file: PathBuf| file.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
+    let relative = |file: PathBuf| {
+        file.strip_prefix(root)
+            .expect("below the root")
+            .to_string_lossy()
+            .into_owned()
+    };
     files.into_iter().map(relative).collect()
 }
 
@@ -43,13 +59,25 @@ fn collect(dir: &Path, kind: &str, files: &mut Vec<PathBuf>) {
 }
 
 fn is_test_file(path: &str) -> bool {
-    path.split('/').any(|part| matches!(part, "tests" | "tests.rs"))
+    path.split('/')
+        .any(|part| matches!(part, "tests" | "tests.rs"))
 }
 
 /// Without line comments, and without a module of tests at the end.
 fn code_of(text: &str) -> String {
-    let tests = text.lines().position(|line| line.trim() == "#[cfg(test)]").unwrap_or(usize::MAX);
-    let tests_follow = text.lines().skip(tests.saturating_add(1)).take(1).any(|line| line.contains("mod tests {"));
+    let tests = text
+        .lines()
+        .position(|line| line.trim() == "#[cfg(test)]")
+        .unwrap_or(usize::MAX);
+    let tests_follow = text
+        .lines()
+        .skip(tests.saturating_add(1))
+        .take(1)
+        .any(|line| line.contains("mod tests {"));
     let end = if tests_follow { tests } else { usize::MAX };
-    text.lines().take(end).filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .take(end)
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

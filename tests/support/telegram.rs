@@ -19,18 +19,29 @@ pub struct InitData {
 impl InitData {
     /// Of a Telegram user, made now.
     pub fn of(telegram_id: u64) -> Self {
-        let user = json!({"id": telegram_id, "first_name": "Ana & \"Bo\" +100%", "language_code": "ru"});
-        Self { bot_token: BOT_TOKEN.to_owned(), user, auth_date: now_s() }
+        let user =
+            json!({"id": telegram_id, "first_name": "Ana & \"Bo\" +100%", "language_code": "ru"});
+        Self {
+            bot_token: BOT_TOKEN.to_owned(),
+            user,
+            auth_date: now_s(),
+        }
     }
 
     /// Made so many seconds ago.
     pub fn aged(self, seconds: i64) -> Self {
-        Self { auth_date: now_s() - seconds, ..self }
+        Self {
+            auth_date: now_s() - seconds,
+            ..self
+        }
     }
 
     /// Of another bot.
     pub fn by(self, bot_token: &str) -> Self {
-        Self { bot_token: bot_token.to_owned(), ..self }
+        Self {
+            bot_token: bot_token.to_owned(),
+            ..self
+        }
     }
 
     /// As a Mini App reads it from `Telegram.WebApp.initData`.
@@ -42,11 +53,16 @@ impl InitData {
             ("signature", "bm90LWxvb2tlZC1hdC1oZXJl".to_owned()),
         ];
         fields.sort();
-        let check = fields.each_ref().map(|(name, value)| format!("{name}={value}")).join("\n");
+        let check = fields
+            .each_ref()
+            .map(|(name, value)| format!("{name}={value}"))
+            .join("\n");
         let key = hmac_sha256(b"WebAppData", self.bot_token.as_bytes());
         let hash = hex::encode(hmac_sha256(&key, check.as_bytes()));
         let escaped = |value: &str| value.bytes().map(escape).collect::<String>();
-        let pairs = fields.each_ref().map(|(name, value)| format!("{name}={}", escaped(value)));
+        let pairs = fields
+            .each_ref()
+            .map(|(name, value)| format!("{name}={}", escaped(value)));
         format!("{}&hash={hash}", pairs.join("&"))
     }
 }
@@ -54,5 +70,9 @@ impl InitData {
 /// As `encodeURIComponent` does.
 fn escape(byte: u8) -> String {
     let is_plain = byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte);
-    if is_plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    if is_plain {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
+    }
 }

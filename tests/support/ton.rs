@@ -24,7 +24,13 @@ impl TonHash {
 
     /// Hex, capital hex, base64, base64url, and base64url without padding.
     pub fn five_spellings(&self) -> [String; 5] {
-        [self.hex(), self.hex().to_uppercase(), STANDARD.encode(self.0), URL_SAFE.encode(self.0), self.unpadded_url()]
+        [
+            self.hex(),
+            self.hex().to_uppercase(),
+            STANDARD.encode(self.0),
+            URL_SAFE.encode(self.0),
+            self.unpadded_url(),
+        ]
     }
 
     /// Base64 without padding.

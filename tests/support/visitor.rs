@@ -15,7 +15,11 @@ pub struct Visitor {
 impl TestApp {
     /// A reader of its own.
     pub fn visitor(&self) -> Visitor {
-        Visitor { http: self.http.clone(), public: self.public, backend: self.sender() }
+        Visitor {
+            http: self.http.clone(),
+            public: self.public,
+            backend: self.sender(),
+        }
     }
 }
 
@@ -33,7 +37,10 @@ impl Visitor {
     /// # Errors
     /// When the service is not there, or goes away before it has answered.
     pub async fn browser(&self, path: &str, user_id: u64) -> Result<Answer, reqwest::Error> {
-        let request = self.http.get(format!("http://{}{path}", self.public)).bearer_auth(token(user_id));
+        let request = self
+            .http
+            .get(format!("http://{}{path}", self.public))
+            .bearer_auth(token(user_id));
         Answer::read(request.send().await?).await
     }
 
@@ -43,7 +50,10 @@ impl Visitor {
     /// When it is refused for another reason than that the service stops.
     pub async fn session(&self, user_id: u64) -> Option<Ws> {
         let bearer = format!("Bearer {}", token(user_id));
-        let headers = [("authorization", bearer.as_str()), ("sec-websocket-protocol", "balance.v1")];
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("sec-websocket-protocol", "balance.v1"),
+        ];
         match Ws::dial(self.public, &headers).await.ok()? {
             Ok(ws) => Some(ws),
             Err(refusal) => {

@@ -32,17 +32,36 @@ impl Witness {
         if !is_update && frame["type"] != "balance" {
             return;
         }
-        let version = frame["version"].as_u64().unwrap_or_else(|| panic!("a version in {frame}"));
-        let epoch = frame["epoch"].as_str().unwrap_or_else(|| panic!("an epoch in {frame}"));
+        let version = frame["version"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("a version in {frame}"));
+        let epoch = frame["epoch"]
+            .as_str()
+            .unwrap_or_else(|| panic!("an epoch in {frame}"));
         let known = self.epoch.get_or_insert_with(|| epoch.to_owned());
         assert_eq!(known, epoch, "the epoch changed: {frame}");
         if is_update {
-            assert!(version > self.version, "an update after version {}: {frame}", self.version);
+            assert!(
+                version > self.version,
+                "an update after version {}: {frame}",
+                self.version
+            );
             self.updates += 1;
-            self.entries += frame["entries"].as_u64().unwrap_or_else(|| panic!("entries in {frame}"));
+            self.entries += frame["entries"]
+                .as_u64()
+                .unwrap_or_else(|| panic!("entries in {frame}"));
         } else {
-            assert!(version >= self.version, "an older version than {}: {frame}", self.version);
-            assert!(version > self.version || self.balances.is_null() || self.balances == frame["balances"], "{frame}");
+            assert!(
+                version >= self.version,
+                "an older version than {}: {frame}",
+                self.version
+            );
+            assert!(
+                version > self.version
+                    || self.balances.is_null()
+                    || self.balances == frame["balances"],
+                "{frame}"
+            );
         }
         self.version = version;
         self.balances = frame["balances"].clone();

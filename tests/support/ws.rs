@@ -44,13 +44,18 @@ impl TestApp {
 
     /// Opens `/ws` with these headers.
     pub async fn ws(&self, headers: &[(&'static str, &str)]) -> Ws {
-        self.try_ws(headers).await.unwrap_or_else(|answer| panic!("refused: {answer:?}"))
+        self.try_ws(headers)
+            .await
+            .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
     }
 
     /// Opens `/ws` for a user by a bearer token; nothing has been read of it.
     pub async fn ws_of(&self, user_id: u64) -> Ws {
-        self.ws(&[("authorization", &format!("Bearer {}", token(user_id))), ("sec-websocket-protocol", "balance.v1")])
-            .await
+        self.ws(&[
+            ("authorization", &format!("Bearer {}", token(user_id))),
+            ("sec-websocket-protocol", "balance.v1"),
+        ])
+        .await
     }
 
     /// A session of a user, and the snapshot it began with.
@@ -68,24 +73,39 @@ impl Ws {
     ///
     /// # Errors
     /// When the service is not there, or goes away before it has answered.
-    pub async fn dial(public: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Result<Self, Answer>, Error> {
-        let mut request = format!("ws://{public}/ws").into_client_request().expect("a request");
+    pub async fn dial(
+        public: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Result<Self, Answer>, Error> {
+        let mut request = format!("ws://{public}/ws")
+            .into_client_request()
+            .expect("a request");
         for (name, value) in headers {
-            request.headers_mut().append(*name, HeaderValue::from_str(value).expect("ASCII"));
+            request
+                .headers_mut()
+                .append(*name, HeaderValue::from_str(value).expect("ASCII"));
         }
-        match timeout(PATIENCE, connect_async(request)).await.expect("an answer in time") {
+        match timeout(PATIENCE, connect_async(request))
+            .await
+            .expect("an answer in time")
+        {
             Ok((stream, response)) => {
                 let protocol = response.headers().get("sec-websocket-protocol");
                 let protocol = protocol.map(|value| value.to_str().expect("ASCII").to_owned());
                 Ok(Ok(Self { stream, protocol }))
             }
             Err(Error::Http(response)) => {
-                let text = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned();
+                let text = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default())
+                    .into_owned();
                 let mut headers = reqwest::header::HeaderMap::new();
                 for (name, value) in response.headers() {
                     headers.append(name.clone(), value.clone());
                 }
-                Ok(Err(Answer { status: response.status().as_u16(), headers, text }))
+                Ok(Err(Answer {
+                    status: response.status().as_u16(),
+                    headers,
+                    text,
+                }))
             }
             Err(error) => Err(error),
         }
@@ -97,13 +117,22 @@ impl Ws {
             loop {
                 match self.stream.next().await {
                     Some(Ok(Message::Text(text))) => {
-                        let frame = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
+                        let frame =
+                            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
                         return Event::Frame(frame);
                     }
                     Some(Ok(Message::Close(Some(close)))) => {
-                        return Event::Closed { code: close.code.into(), reason: close.reason.to_string() };
+                        return Event::Closed {
+                            code: close.code.into(),
+                            reason: close.reason.to_string(),
+                        };
                     }
-                    Some(Ok(Message::Close(None))) => return Event::Closed { code: 1005, reason: String::new() },
+                    Some(Ok(Message::Close(None))) => {
+                        return Event::Closed {
+                            code: 1005,
+                            reason: String::new(),
+                        };
+                    }
                     Some(Ok(Message::Binary(bytes))) => panic!("a binary frame: {bytes:?}"),
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return Event::Broken,
@@ -115,7 +144,9 @@ impl Ws {
 
     /// The next frame or the end.
     pub async fn next(&mut self) -> Event {
-        self.next_within(PATIENCE).await.unwrap_or_else(|| panic!("nothing came within {PATIENCE:?}"))
+        self.next_within(PATIENCE)
+            .await
+            .unwrap_or_else(|| panic!("nothing came within {PATIENCE:?}"))
     }
 
     /// The very next frame, which must be of this type.
@@ -167,13 +198,18 @@ impl Ws {
     pub async fn refresh(&mut self, id: Value) -> Value {
         self.send_json(json!({"type": "refresh", "id": id})).await;
         let balance = self.next_frame("balance").await;
-        assert_eq!((&balance["reason"], &balance["id"]), (&json!("refresh"), &id), "{balance}");
+        assert_eq!(
+            (&balance["reason"], &balance["id"]),
+            (&json!("refresh"), &id),
+            "{balance}"
+        );
         balance
     }
 
     /// Asserts that nothing was sent before now: a ping is answered by the very next frame.
     pub async fn assert_quiet(&mut self) {
-        self.send_json(json!({"type": "ping", "id": "quiet?"})).await;
+        self.send_json(json!({"type": "ping", "id": "quiet?"}))
+            .await;
         let pong = self.next_frame("pong").await;
         assert_eq!(pong["id"], "quiet?");
     }

@@ -21,7 +21,11 @@ impl Actor for Echo {
 }
 
 impl StreamHandler<std::result::Result<ws::Message, ws::ProtocolError>> for Echo {
-    fn handle(&mut self, message: std::result::Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
+    fn handle(
+        &mut self,
+        message: std::result::Result<ws::Message, ws::ProtocolError>,
+        ctx: &mut Self::Context,
+    ) {
         match message {
             Ok(ws::Message::Text(text)) if text.len() == STAMP_LEN => {
                 self.version += 1;

@@ -64,9 +64,15 @@ struct ColumnRow {
 struct Durable;
 
 impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Durable {
-    fn on_acquire(&self, connection: &mut SqliteConnection) -> std::result::Result<(), diesel::r2d2::Error> {
-        let pragmas = "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
-        connection.batch_execute(pragmas).map_err(diesel::r2d2::Error::QueryError)
+    fn on_acquire(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> std::result::Result<(), diesel::r2d2::Error> {
+        let pragmas =
+            "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+        connection
+            .batch_execute(pragmas)
+            .map_err(diesel::r2d2::Error::QueryError)
     }
 }
 
@@ -127,26 +133,49 @@ impl Books {
     fn open(url: &str) -> Result<Self> {
         if let Some(file) = url.strip_prefix("sqlite://") {
             let manager = ConnectionManager::<SqliteConnection>::new(file);
-            let pool =
-                Pool::builder().max_size(SQLITE_CONNECTIONS).connection_customizer(Box::new(Durable)).build(manager)?;
+            let pool = Pool::builder()
+                .max_size(SQLITE_CONNECTIONS)
+                .connection_customizer(Box::new(Durable))
+                .build(manager)?;
             let query = "SELECT name FROM pragma_table_info('entries') WHERE name <> 'id'";
             let rows = diesel::sql_query(query).load::<ColumnRow>(&mut pool.get()?)?;
-            return Ok(Self::Sqlite(pool, rows.into_iter().map(|row| row.name).collect()));
+            return Ok(Self::Sqlite(
+                pool,
+                rows.into_iter().map(|row| row.name).collect(),
+            ));
         }
-        let pool = Pool::builder().max_size(POSTGRES_CONNECTIONS).build(ConnectionManager::<PgConnection>::new(url))?;
+        let pool = Pool::builder()
+            .max_size(POSTGRES_CONNECTIONS)
+            .build(ConnectionManager::<PgConnection>::new(url))?;
         let query = "SELECT column_name::text AS name FROM information_schema.columns \
              WHERE table_name = 'entries' AND table_schema = 'public' AND column_name <> 'id'";
         let rows = diesel::sql_query(query).load::<ColumnRow>(&mut pool.get()?)?;
-        Ok(Self::Postgres(pool, rows.into_iter().map(|row| row.name).collect()))
+        Ok(Self::Postgres(
+            pool,
+            rows.into_iter().map(|row| row.name).collect(),
+        ))
     }
 
     fn post(&self, entry: &Entry) -> Result<After> {
         let after: QueryResult<After> = match self {
             Self::Sqlite(pool, columns) => pool.get()?.immediate_transaction(|connection| {
-                post_in!(connection, diesel::sqlite::Sqlite, columns, |_| "?".to_owned(), entry)
+                post_in!(
+                    connection,
+                    diesel::sqlite::Sqlite,
+                    columns,
+                    |_| "?".to_owned(),
+                    entry
+                )
             }),
             Self::Postgres(pool, columns) => pool.get()?.transaction(|connection| {
-                post_in!(connection, diesel::pg::Pg, columns, |place| format!("${place}"), entry, for_update)
+                post_in!(
+                    connection,
+                    diesel::pg::Pg,
+                    columns,
+                    |place| format!("${place}"),
+                    entry,
+                    for_update
+                )
             }),
         };
         Ok(after?)
@@ -185,7 +214,11 @@ impl Handler<Frame> for Socket {
 }
 
 impl StreamHandler<std::result::Result<ws::Message, ws::ProtocolError>> for Socket {
-    fn handle(&mut self, message: std::result::Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
+    fn handle(
+        &mut self,
+        message: std::result::Result<ws::Message, ws::ProtocolError>,
+        ctx: &mut Self::Context,
+    ) {
         if matches!(message, Ok(ws::Message::Close(_)) | Err(_)) {
             ctx.stop();
         }
@@ -198,8 +231,14 @@ async fn session(
     user: web::Path<i64>,
     hub: web::Data<Hub>,
 ) -> actix_web::Result<HttpResponse> {
-    let (socket, answer) = ws::WsResponseBuilder::new(Socket, &request, payload).start_with_addr()?;
-    hub.0.lock().expect("nobody panics with it").entry(*user).or_default().push(socket.recipient());
+    let (socket, answer) =
+        ws::WsResponseBuilder::new(Socket, &request, payload).start_with_addr()?;
+    hub.0
+        .lock()
+        .expect("nobody panics with it")
+        .entry(*user)
+        .or_default()
+        .push(socket.recipient());
     Ok(answer)
 }
 
@@ -208,11 +247,22 @@ async fn deposit(
     books: web::Data<Books>,
     hub: web::Data<Hub>,
 ) -> actix_web::Result<HttpResponse> {
-    let Body { event_id, user_id, amount } = body.into_inner();
-    let minor = Amount::parse(&amount, 9).map_err(actix_web::error::ErrorUnprocessableEntity)?.minor();
-    let entry = Entry { event_id: event_id.clone(), user: user_id, minor };
+    let Body {
+        event_id,
+        user_id,
+        amount,
+    } = body.into_inner();
+    let minor = Amount::parse(&amount, 9)
+        .map_err(actix_web::error::ErrorUnprocessableEntity)?
+        .minor();
+    let entry = Entry {
+        event_id: event_id.clone(),
+        user: user_id,
+        minor,
+    };
     let posted = web::block(move || books.post(&entry)).await?;
-    let (version, minor) = posted.map_err(|error| actix_web::error::ErrorServiceUnavailable(error.to_string()))?;
+    let (version, minor) =
+        posted.map_err(|error| actix_web::error::ErrorServiceUnavailable(error.to_string()))?;
     let balances = json!({ "TON": Amount::from_minor(minor).display(9).to_string() });
     let committed_at = clock::rfc3339(now_us());
     let update = json!({ "type": "balance_update", "user_id": user_id, "version": version, "balances": balances });
@@ -224,7 +274,10 @@ async fn deposit(
 
 /// Serves until SIGTERM.
 pub fn serve(database: &str) -> Result<()> {
-    let (books, hub) = (web::Data::new(Books::open(database)?), web::Data::new(Hub::default()));
+    let (books, hub) = (
+        web::Data::new(Books::open(database)?),
+        web::Data::new(Hub::default()),
+    );
     let listener = server::listen()?;
     let address = listener.local_addr()?;
     actix_web::rt::System::new().block_on(async move {

@@ -49,8 +49,16 @@ impl RawPostgres {
         connection.batch_execute("SET synchronous_commit = on")?;
         let query = "SELECT column_name::text AS name FROM information_schema.columns \
              WHERE table_name = 'entries' AND table_schema = 'public' AND column_name <> 'id' ORDER BY ordinal_position";
-        let columns = sql_query(query).load::<Row>(&mut connection)?.into_iter().map(|row| row.name).collect();
-        Ok(Self { connection, columns, books: Books::default() })
+        let columns = sql_query(query)
+            .load::<Row>(&mut connection)?
+            .into_iter()
+            .map(|row| row.name)
+            .collect();
+        Ok(Self {
+            connection,
+            columns,
+            books: Books::default(),
+        })
     }
 
     /// One transaction, committed when it returns.
@@ -61,45 +69,65 @@ impl RawPostgres {
         for entry in entries {
             let (version, minor) = self.books.user(entry.user);
             let (version, balance_after) = (version + 1, minor + entry.minor);
-            posted.push(Posted { entry, kind, version, balance_after, committed_at_us });
+            posted.push(Posted {
+                entry,
+                kind,
+                version,
+                balance_after,
+                committed_at_us,
+            });
             self.books.set(entry.user, version, balance_after);
             touched.push((entry.user, version == 1));
         }
         touched.sort_unstable_by_key(|(user, is_new)| (*user, !is_new));
         touched.dedup_by_key(|(user, _)| *user);
-        let columns: Vec<Column> =
-            self.columns.iter().map(|column| Column::of(column, &posted)).collect::<Result<_>>()?;
+        let columns: Vec<Column> = self
+            .columns
+            .iter()
+            .map(|column| Column::of(column, &posted))
+            .collect::<Result<_>>()?;
         let books = &self.books;
         let (new, old): (Vec<(i64, bool)>, _) = touched.iter().partition(|(_, is_new)| *is_new);
-        let versions = |users: &[(i64, bool)]| users.iter().map(|(user, _)| books.user(*user).0).collect::<Vec<_>>();
+        let versions = |users: &[(i64, bool)]| {
+            users
+                .iter()
+                .map(|(user, _)| books.user(*user).0)
+                .collect::<Vec<_>>()
+        };
         let ids = |users: &[(i64, bool)]| users.iter().map(|(user, _)| *user).collect::<Vec<_>>();
         let insert = insert(&self.columns, &columns);
-        self.connection.transaction(|connection| -> QueryResult<()> {
-            let mut query = sql_query(insert).into_boxed::<Pg>();
-            for column in columns {
-                query = match column {
-                    Column::Ints(all) => query.bind::<Array<BigInt>, _>(all),
-                    Column::Texts(all) => query.bind::<Array<Text>, _>(all),
-                    Column::Blobs(all) => query.bind::<Array<Binary>, _>(all),
-                    Column::Nulls => query,
-                };
-            }
-            query.execute(connection)?;
-            for (statement, users) in [(INSERT_ACCOUNTS, &new), (UPDATE_ACCOUNTS, &old)] {
-                if !users.is_empty() {
-                    sql_query(statement)
-                        .bind::<Array<BigInt>, _>(ids(users))
-                        .bind::<Array<BigInt>, _>(versions(users))
-                        .bind::<BigInt, _>(committed_at_us)
-                        .execute(connection)?;
+        self.connection
+            .transaction(|connection| -> QueryResult<()> {
+                let mut query = sql_query(insert).into_boxed::<Pg>();
+                for column in columns {
+                    query = match column {
+                        Column::Ints(all) => query.bind::<Array<BigInt>, _>(all),
+                        Column::Texts(all) => query.bind::<Array<Text>, _>(all),
+                        Column::Blobs(all) => query.bind::<Array<Binary>, _>(all),
+                        Column::Nulls => query,
+                    };
                 }
-            }
-            sql_query(UPSERT_BALANCES)
-                .bind::<Array<BigInt>, _>(ids(&touched))
-                .bind::<Array<BigInt>, _>(touched.iter().map(|(user, _)| books.user(*user).1).collect::<Vec<_>>())
-                .execute(connection)?;
-            Ok(())
-        })?;
+                query.execute(connection)?;
+                for (statement, users) in [(INSERT_ACCOUNTS, &new), (UPDATE_ACCOUNTS, &old)] {
+                    if !users.is_empty() {
+                        sql_query(statement)
+                            .bind::<Array<BigInt>, _>(ids(users))
+                            .bind::<Array<BigInt>, _>(versions(users))
+                            .bind::<BigInt, _>(committed_at_us)
+                            .execute(connection)?;
+                    }
+                }
+                sql_query(UPSERT_BALANCES)
+                    .bind::<Array<BigInt>, _>(ids(&touched))
+                    .bind::<Array<BigInt>, _>(
+                        touched
+                            .iter()
+                            .map(|(user, _)| books.user(*user).1)
+                            .collect::<Vec<_>>(),
+                    )
+                    .execute(connection)?;
+                Ok(())
+            })?;
         Ok(())
     }
 }
@@ -131,25 +159,41 @@ fn insert(names: &[String], columns: &[Column]) -> String {
         .collect();
     let names: Vec<&str> = given.iter().map(|name| name.as_str()).collect();
     let places: Vec<String> = (1..=given.len()).map(|place| format!("${place}")).collect();
-    format!("INSERT INTO entries ({}) SELECT * FROM UNNEST({})", names.join(", "), places.join(", "))
+    format!(
+        "INSERT INTO entries ({}) SELECT * FROM UNNEST({})",
+        names.join(", "),
+        places.join(", ")
+    )
 }
 
 /// Posts everything in transactions of `batch` entries, each user always through the same of the writers.
-pub fn run(writers: &mut [RawPostgres], kind: &str, entries: &[Entry], batch: usize) -> Result<Duration> {
+pub fn run(
+    writers: &mut [RawPostgres],
+    kind: &str,
+    entries: &[Entry],
+    batch: usize,
+) -> Result<Duration> {
     let count = i64::try_from(writers.len())?;
     let mine = |writer: usize| -> Vec<Entry> {
-        let is_mine = |entry: &&Entry| usize::try_from(entry.user % count).is_ok_and(|index| index == writer);
+        let is_mine =
+            |entry: &&Entry| usize::try_from(entry.user % count).is_ok_and(|index| index == writer);
         entries.iter().filter(is_mine).cloned().collect()
     };
     let parts: Vec<Vec<Entry>> = (0..writers.len()).map(mine).collect();
     let start = Instant::now();
     std::thread::scope(|scope| {
         let post = |writer: &mut RawPostgres, part: &[Entry]| -> Result<()> {
-            part.chunks(batch).try_for_each(|chunk| writer.post(kind, chunk))
+            part.chunks(batch)
+                .try_for_each(|chunk| writer.post(kind, chunk))
         };
-        let running: Vec<_> =
-            writers.iter_mut().zip(&parts).map(|(writer, part)| scope.spawn(move || post(writer, part))).collect();
-        running.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a raw writer has panicked")?)
+        let running: Vec<_> = writers
+            .iter_mut()
+            .zip(&parts)
+            .map(|(writer, part)| scope.spawn(move || post(writer, part)))
+            .collect();
+        running
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| "a raw writer has panicked")?)
     })?;
     Ok(start.elapsed())
 }

@@ -14,11 +14,13 @@ use crate::client::entries::{Books, Entry};
 use crate::measure::{latencies, record};
 
 /// What the service sets, too, and what makes a commit durable.
-const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;";
+const PRAGMAS: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;";
 
 const INSERT_ACCOUNT: &str =
     "INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) VALUES (?1, ?2, ?3, ?3)";
-const UPDATE_ACCOUNT: &str = "UPDATE accounts SET version = ?2, updated_at_us = ?3 WHERE user_id = ?1";
+const UPDATE_ACCOUNT: &str =
+    "UPDATE accounts SET version = ?2, updated_at_us = ?3 WHERE user_id = ?1";
 const UPSERT_BALANCE: &str = "INSERT INTO balances (user_id, currency, amount) VALUES (?1, 'TON', ?2) \
      ON CONFLICT (user_id, currency) DO UPDATE SET amount = excluded.amount";
 
@@ -39,14 +41,30 @@ impl RawSqlite {
         connection.execute_batch(pragmas)?;
         connection.set_prepared_statement_cache_capacity(16);
         let columns = columns(&connection)?;
-        let places: Vec<String> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
-        let insert = format!("INSERT INTO entries ({}) VALUES ({})", columns.join(", "), places.join(", "));
-        Ok(Self { connection, columns, insert, books })
+        let places: Vec<String> = (1..=columns.len())
+            .map(|place| format!("?{place}"))
+            .collect();
+        let insert = format!(
+            "INSERT INTO entries ({}) VALUES ({})",
+            columns.join(", "),
+            places.join(", ")
+        );
+        Ok(Self {
+            connection,
+            columns,
+            insert,
+            books,
+        })
     }
 
     /// One transaction, committed when it returns.
     pub fn post(&mut self, kind: &str, entries: &[Entry]) -> Result<()> {
-        let Self { connection, columns, insert, books } = self;
+        let Self {
+            connection,
+            columns,
+            insert,
+            books,
+        } = self;
         let committed_at_us = now_us();
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut touched: Vec<(i64, bool)> = Vec::with_capacity(entries.len());
@@ -54,7 +72,13 @@ impl RawSqlite {
         for entry in entries {
             let (version, minor) = books.user(entry.user);
             let (version, balance_after) = (version + 1, minor + entry.minor);
-            let posted = Posted { entry, kind, version, balance_after, committed_at_us };
+            let posted = Posted {
+                entry,
+                kind,
+                version,
+                balance_after,
+                committed_at_us,
+            };
             bind(&mut statement, columns, &posted)?;
             statement.raw_execute()?;
             books.set(entry.user, version, balance_after);
@@ -69,7 +93,11 @@ impl RawSqlite {
         let mut upsert_balance = connection.prepare_cached(UPSERT_BALANCE)?;
         for (user, is_new) in touched {
             let (version, minor) = books.user(user);
-            let account = if is_new { &mut insert_account } else { &mut update_account };
+            let account = if is_new {
+                &mut insert_account
+            } else {
+                &mut update_account
+            };
             account.execute(params![user, version, committed_at_us])?;
             upsert_balance.execute(params![user, minor])?;
         }
@@ -100,8 +128,8 @@ pub fn run_single(raw: &mut RawSqlite, kind: &str, entries: &[Entry]) -> Result<
 
 /// The columns of `entries` that a writer gives; its number makes itself.
 pub fn columns(connection: &Connection) -> Result<Vec<String>> {
-    let mut statement =
-        connection.prepare("SELECT name FROM pragma_table_info('entries') WHERE name <> 'id' ORDER BY cid")?;
+    let mut statement = connection
+        .prepare("SELECT name FROM pragma_table_info('entries') WHERE name <> 'id' ORDER BY cid")?;
     let names = statement.query_map([], |row| row.get(0))?;
     Ok(names.collect::<rusqlite::Result<_>>()?)
 }

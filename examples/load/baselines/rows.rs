@@ -38,9 +38,17 @@ pub fn value<'a>(column: &str, posted: &Posted<'a>) -> Result<Value<'a>> {
         "amount" => Value::Int(posted.entry.minor),
         "balance_after" => Value::Int(posted.balance_after),
         "event_id" => Value::Text(&posted.entry.event_id),
-        "event_key" | "event_digest" => Value::Blob(Sha256::digest(&posted.entry.event_id)[..16].to_vec()),
+        "event_key" | "event_digest" => {
+            Value::Blob(Sha256::digest(&posted.entry.event_id)[..16].to_vec())
+        }
         "committed_at_us" => Value::Int(posted.committed_at_us),
-        "tx_hash" | "tx_lt" | "tx_account" | "reason" | "metadata" | "occurred_at_us" => Value::Null,
-        _ => return Err(format!("entries.{column}: teach it to examples/load/baselines/rows.rs").into()),
+        "tx_hash" | "tx_lt" | "tx_account" | "reason" | "metadata" | "occurred_at_us" => {
+            Value::Null
+        }
+        _ => {
+            return Err(
+                format!("entries.{column}: teach it to examples/load/baselines/rows.rs").into(),
+            );
+        }
     })
 }

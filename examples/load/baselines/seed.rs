@@ -22,7 +22,9 @@ const SEED: u64 = 0x0070_6173_7400;
 pub fn fill(database: &Database, users: usize, each: usize) -> Result<Books> {
     database.migrate()?;
     let mut connection = Connection::open(database.file()?)?;
-    connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -262144;")?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -262144;",
+    )?;
     let indexes = indexes(&connection)?;
     let transaction = connection.transaction()?;
     for (name, _) in &indexes {
@@ -32,15 +34,28 @@ pub fn fill(database: &Database, users: usize, each: usize) -> Result<Books> {
     {
         let columns = columns(&transaction)?;
         let places = vec!["?"; columns.len()].join(", ");
-        let insert = format!("INSERT INTO entries ({}) VALUES ({places})", columns.join(", "));
+        let insert = format!(
+            "INSERT INTO entries ({}) VALUES ({places})",
+            columns.join(", ")
+        );
         let mut statement = transaction.prepare(&insert)?;
         let (mut rng, mut event) = (StdRng::seed_from_u64(SEED), [0; 20]);
         for version in 1..=i64::try_from(each)? {
             for user in 1..=i64::try_from(users)? {
                 rng.fill_bytes(&mut event);
-                let entry = Entry { event_id: hex::encode(event), user, minor: MINOR };
+                let entry = Entry {
+                    event_id: hex::encode(event),
+                    user,
+                    minor: MINOR,
+                };
                 let balance_after = version * MINOR;
-                let posted = Posted { entry: &entry, kind: "reward", version, balance_after, committed_at_us: now_us };
+                let posted = Posted {
+                    entry: &entry,
+                    kind: "reward",
+                    version,
+                    balance_after,
+                    committed_at_us: now_us,
+                };
                 bind(&mut statement, &columns, &posted)?;
                 statement.raw_execute()?;
             }
@@ -48,8 +63,8 @@ pub fn fill(database: &Database, users: usize, each: usize) -> Result<Books> {
         let version = i64::try_from(each)?;
         let mut account = transaction
             .prepare("INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) VALUES (?1, ?2, ?3, ?3)")?;
-        let mut balance =
-            transaction.prepare("INSERT INTO balances (user_id, currency, amount) VALUES (?1, 'TON', ?2)")?;
+        let mut balance = transaction
+            .prepare("INSERT INTO balances (user_id, currency, amount) VALUES (?1, 'TON', ?2)")?;
         for user in 1..=i64::try_from(users)? {
             account.execute(params![user, version, now_us])?;
             balance.execute(params![user, version * MINOR])?;

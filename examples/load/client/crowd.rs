@@ -55,20 +55,34 @@ impl Crowd {
         });
         let theirs = shared.clone();
         let thread = std::thread::spawn(move || Room::new(guests, theirs)?.run());
-        Self { shared, thread: Some(thread) }
+        Self {
+            shared,
+            thread: Some(thread),
+        }
     }
 
     /// What was measured so far.
     pub fn measures(&self) -> MutexGuard<'_, Measures> {
-        self.shared.measures.lock().expect("the crowd has not panicked")
+        self.shared
+            .measures
+            .lock()
+            .expect("the crowd has not panicked")
     }
 
     /// Measures anew.
     pub fn begin(&self) {
         let mut measures = self.measures();
-        let (versions, opened, snapshots) =
-            (std::mem::take(&mut measures.versions), measures.opened, measures.snapshots);
-        *measures = Measures { versions, opened, snapshots, ..Measures::new(0) };
+        let (versions, opened, snapshots) = (
+            std::mem::take(&mut measures.versions),
+            measures.opened,
+            measures.snapshots,
+        );
+        *measures = Measures {
+            versions,
+            opened,
+            snapshots,
+            ..Measures::new(0)
+        };
     }
 
     /// For the sender: what sessions expect.
@@ -85,13 +99,20 @@ impl Crowd {
     ///
     /// # Errors
     /// When it does not within `patience`, or the crowd has ended.
-    pub fn wait(&self, what: &str, patience: Duration, holds: impl Fn(&Measures) -> bool) -> Result<Duration> {
+    pub fn wait(
+        &self,
+        what: &str,
+        patience: Duration,
+        holds: impl Fn(&Measures) -> bool,
+    ) -> Result<Duration> {
         let start = Instant::now();
         loop {
             if holds(&self.measures()) {
                 return Ok(start.elapsed());
             }
-            if start.elapsed() > patience || self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            if start.elapsed() > patience
+                || self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+            {
                 let m = self.measures();
                 return Err(format!(
                     "{what}: not within {patience:?} ({} opened, {} snapshots, {} closed, {} refused, {} direct, {} paced)",
@@ -145,8 +166,20 @@ struct Speeches {
 impl Room {
     fn new(guests: Guests, shared: Arc<Shared>) -> Result<Self> {
         let (poll, ticker) = (Poll::new()?, Ticker::new()?);
-        poll.registry().register(&mut SourceFd(&ticker.as_raw_fd()), TICKER, Interest::READABLE)?;
-        Ok(Self { guests, shared, poll, ticker, sessions: Vec::new(), opening: 0, speeches: None })
+        poll.registry().register(
+            &mut SourceFd(&ticker.as_raw_fd()),
+            TICKER,
+            Interest::READABLE,
+        )?;
+        Ok(Self {
+            guests,
+            shared,
+            poll,
+            ticker,
+            sessions: Vec::new(),
+            opening: 0,
+            speeches: None,
+        })
     }
 
     fn run(mut self) -> Result<()> {
@@ -154,7 +187,8 @@ impl Room {
         let mut scratch = vec![0; READ_BYTES];
         while !self.shared.is_over.load(Ordering::Relaxed) {
             self.begin_some()?;
-            self.poll.poll(&mut events, Some(Duration::from_millis(20)))?;
+            self.poll
+                .poll(&mut events, Some(Duration::from_millis(20)))?;
             let shared = self.shared.clone();
             let mut measures = shared.measures.lock().expect("nobody panics with it");
             let mut desk = Desk {
@@ -190,7 +224,9 @@ impl Room {
     }
 
     fn serve(&mut self, index: usize, desk: &mut Desk<'_>) {
-        let Some(session) = self.sessions.get_mut(index) else { return };
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
         if session.stage == Stage::Closed {
             return;
         }
@@ -215,9 +251,16 @@ impl Room {
     fn speak(&mut self, measures: &mut Measures) -> Result<()> {
         let per_s = self.shared.speeches_per_s.load(Ordering::Relaxed);
         if self.speeches.as_ref().map_or(0, |speeches| speeches.per_s) != per_s {
-            self.speeches = (per_s > 0).then(|| Speeches { per_s, start: Instant::now(), start_us: now_us(), said: 0 });
+            self.speeches = (per_s > 0).then(|| Speeches {
+                per_s,
+                start: Instant::now(),
+                start_us: now_us(),
+                said: 0,
+            });
         }
-        let Some(speeches) = &mut self.speeches else { return Ok(()) };
+        let Some(speeches) = &mut self.speeches else {
+            return Ok(());
+        };
         loop {
             let due = Duration::from_secs_f64(speeches.said as f64 / speeches.per_s as f64);
             let elapsed = speeches.start.elapsed();
@@ -225,7 +268,9 @@ impl Room {
                 return self.ticker.wake_in(due - elapsed);
             }
             let index = usize::try_from(speeches.said)? % self.sessions.len();
-            let stamp = balance_coordinator::clock::rfc3339(speeches.start_us + i64::try_from(due.as_micros())?);
+            let stamp = balance_coordinator::clock::rfc3339(
+                speeches.start_us + i64::try_from(due.as_micros())?,
+            );
             measures.unsaid += u64::from(!self.sessions[index].say(stamp.as_bytes()));
             speeches.said += 1;
         }

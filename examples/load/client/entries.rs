@@ -42,7 +42,11 @@ pub struct Workload {
 impl Workload {
     /// The same seed, the same entries.
     pub fn new(seed: u64, users: Users) -> Self {
-        Self { rng: StdRng::seed_from_u64(seed), users, next: 0 }
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            users,
+            next: 0,
+        }
     }
 
     /// The next entry.
@@ -58,7 +62,11 @@ impl Workload {
             }
         };
         let user = i64::try_from(user).expect("a small number");
-        Entry { event_id: hex::encode(bytes), user, minor: self.rng.random_range(1..=MINOR_MAX) }
+        Entry {
+            event_id: hex::encode(bytes),
+            user,
+            minor: self.rng.random_range(1..=MINOR_MAX),
+        }
     }
 
     /// So many of them.
@@ -69,9 +77,15 @@ impl Workload {
 
 impl Entry {
     fn fields(&self) -> String {
-        let Self { event_id, user, minor } = self;
+        let Self {
+            event_id,
+            user,
+            minor,
+        } = self;
         let (whole, fraction) = (minor / 1_000_000_000, minor % 1_000_000_000);
-        format!(r#""event_id":"{event_id}","user_id":{user},"currency":"TON","amount":"{whole}.{fraction:09}""#)
+        format!(
+            r#""event_id":"{event_id}","user_id":{user},"currency":"TON","amount":"{whole}.{fraction:09}""#
+        )
     }
 
     /// The body of a webhook of its own.
@@ -82,7 +96,10 @@ impl Entry {
 
 /// The body of a batch.
 pub fn batch_body(kind: &str, entries: &[Entry]) -> Vec<u8> {
-    let items: Vec<String> = entries.iter().map(|entry| format!(r#"{{"kind":"{kind}",{}}}"#, entry.fields())).collect();
+    let items: Vec<String> = entries
+        .iter()
+        .map(|entry| format!(r#"{{"kind":"{kind}",{}}}"#, entry.fields()))
+        .collect();
     format!(r#"{{"entries":[{}]}}"#, items.join(",")).into_bytes()
 }
 
@@ -112,7 +129,11 @@ impl Books {
 
     /// Version and TON of a user.
     pub fn user(&self, user: i64) -> (i64, i64) {
-        usize::try_from(user).ok().and_then(|index| self.users.get(index)).copied().unwrap_or_default()
+        usize::try_from(user)
+            .ok()
+            .and_then(|index| self.users.get(index))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Entries in all.
@@ -122,8 +143,14 @@ impl Books {
 
     /// Users that have entries, a sample of at most `count`.
     pub fn sample(&self, count: usize) -> Vec<i64> {
-        let known: Vec<usize> = (0..self.users.len()).filter(|index| self.users[*index].0 > 0).collect();
+        let known: Vec<usize> = (0..self.users.len())
+            .filter(|index| self.users[*index].0 > 0)
+            .collect();
         let step = known.len().div_ceil(count.max(1)).max(1);
-        known.into_iter().step_by(step).filter_map(|index| i64::try_from(index).ok()).collect()
+        known
+            .into_iter()
+            .step_by(step)
+            .filter_map(|index| i64::try_from(index).ok())
+            .collect()
     }
 }

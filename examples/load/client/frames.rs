@@ -18,8 +18,14 @@ pub enum Raw<'a> {
 pub fn next(bytes: &[u8]) -> Option<(Raw<'_>, usize)> {
     let (opcode, short) = (bytes.first()? & 0x0f, usize::from(bytes.get(1)? & 0x7f));
     let (head, len) = match short {
-        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
+        126 => (
+            4,
+            usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+        ),
+        127 => (
+            10,
+            usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?,
+        ),
         len => (2, len),
     };
     let payload = bytes.get(head..head + len)?;
@@ -34,7 +40,9 @@ pub fn next(bytes: &[u8]) -> Option<(Raw<'_>, usize)> {
 
 /// A frame from the client; its mask is zero.
 pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let len = u8::try_from(payload.len()).expect("short payloads only").min(125);
+    let len = u8::try_from(payload.len())
+        .expect("short payloads only")
+        .min(125);
     let mut frame = vec![0x80 | opcode, 0x80 | len, 0, 0, 0, 0];
     frame.extend_from_slice(&payload[..usize::from(len)]);
     frame
@@ -73,9 +81,17 @@ pub fn read(text: &[u8], stamps: &mut Stamps) -> Option<Told> {
         let first_committed_us = stamps.read(tail(br#""first_committed_at":""#)?)?;
         let is_direct = rfind(text, br#""mode":"direct""#).is_some();
         let version = version_of(text)?;
-        Some(Told::Push(Push { version, is_direct, first_committed_us, committed_us, pushed_us }))
+        Some(Told::Push(Push {
+            version,
+            is_direct,
+            first_committed_us,
+            committed_us,
+            pushed_us,
+        }))
     } else if text.starts_with(br#"{"type":"balance""#) {
-        Some(Told::Balance { version: version_of(text)? })
+        Some(Told::Balance {
+            version: version_of(text)?,
+        })
     } else {
         Some(Told::Other)
     }
@@ -90,5 +106,6 @@ fn version_of(text: &[u8]) -> Option<i64> {
 }
 
 fn rfind(text: &[u8], needle: &[u8]) -> Option<usize> {
-    text.windows(needle.len()).rposition(|window| window == needle)
+    text.windows(needle.len())
+        .rposition(|window| window == needle)
 }

@@ -121,16 +121,34 @@ pub fn run(
     on_answer: &mut dyn FnMut(&Answer<'_>),
 ) -> Result<Outcome> {
     let (statuses, latencies) = (BTreeMap::new(), latencies());
-    let outcome = Outcome { elapsed: Duration::ZERO, statuses, latencies, resent: 0, unavailable: 0 };
+    let outcome = Outcome {
+        elapsed: Duration::ZERO,
+        statuses,
+        latencies,
+        resent: 0,
+        unavailable: 0,
+    };
     let (poll, again) = (Poll::new()?, VecDeque::new());
-    let mut run = Run { address, poll, connections: Vec::new(), idle: Vec::new(), again, outcome, on_answer };
+    let mut run = Run {
+        address,
+        poll,
+        connections: Vec::new(),
+        idle: Vec::new(),
+        again,
+        outcome,
+        on_answer,
+    };
     for index in 0..connections {
         let connection = run.connect(index)?;
         run.connections.push(connection);
         run.idle.push(index);
     }
     let ticker = Ticker::new()?;
-    run.poll.registry().register(&mut SourceFd(&ticker.as_raw_fd()), TICKER, Interest::READABLE)?;
+    run.poll.registry().register(
+        &mut SourceFd(&ticker.as_raw_fd()),
+        TICKER,
+        Interest::READABLE,
+    )?;
     let (mut backlog, mut events) = (VecDeque::new(), Events::with_capacity(1024));
     let (mut sent, mut is_over) = (0usize, false);
     let start = Instant::now();
@@ -148,7 +166,11 @@ pub fn run(
                 break;
             }
             match requests.next() {
-                Some(bytes) => backlog.push_back(Pending { intended, attempts: 0, bytes }),
+                Some(bytes) => backlog.push_back(Pending {
+                    intended,
+                    attempts: 0,
+                    bytes,
+                }),
                 None => is_over = true,
             }
             sent += usize::from(!is_over);
@@ -160,10 +182,18 @@ pub fn run(
             let pending = backlog.pop_front().expect("looked at above");
             run.send(connection, pending)?;
         }
-        if is_over && backlog.is_empty() && run.again.is_empty() && run.idle.len() == run.connections.len() {
+        if is_over
+            && backlog.is_empty()
+            && run.again.is_empty()
+            && run.idle.len() == run.connections.len()
+        {
             break;
         }
-        let patience = if run.again.is_empty() { Duration::from_millis(500) } else { AGAIN_AFTER };
+        let patience = if run.again.is_empty() {
+            Duration::from_millis(500)
+        } else {
+            AGAIN_AFTER
+        };
         run.poll.poll(&mut events, Some(patience))?;
         for event in &events {
             match event.token() {
@@ -186,8 +216,17 @@ impl Run<'_> {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         let mut stream = mio::net::TcpStream::from_std(stream);
-        self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Connection { stream, pending: None, written: 0, read: Vec::new() })
+        self.poll.registry().register(
+            &mut stream,
+            Token(index),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        Ok(Connection {
+            stream,
+            pending: None,
+            written: 0,
+            read: Vec::new(),
+        })
     }
 
     fn send(&mut self, index: usize, pending: Pending) -> Result<()> {
@@ -200,11 +239,20 @@ impl Run<'_> {
     fn write(&mut self, index: usize) -> Result<()> {
         loop {
             let connection = &mut self.connections[index];
-            let Some(pending) = &connection.pending else { return Ok(()) };
-            let Some(rest) = pending.bytes.get(connection.written..).filter(|rest| !rest.is_empty()) else {
+            let Some(pending) = &connection.pending else {
                 return Ok(());
             };
-            match connection.stream.write(&rest[..rest.len().min(WRITE_BYTES)]) {
+            let Some(rest) = pending
+                .bytes
+                .get(connection.written..)
+                .filter(|rest| !rest.is_empty())
+            else {
+                return Ok(());
+            };
+            match connection
+                .stream
+                .write(&rest[..rest.len().min(WRITE_BYTES)])
+            {
                 Ok(count) => connection.written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -253,8 +301,11 @@ impl Run<'_> {
 
     fn answer(&mut self, index: usize) -> Result<()> {
         let connection = &mut self.connections[index];
-        let Some(head) = find(&connection.read, b"\r\n\r\n").map(|at| at + 4) else { return Ok(()) };
-        let (status, body_len) = head_of(&connection.read[..head]).ok_or("an answer that is no HTTP")?;
+        let Some(head) = find(&connection.read, b"\r\n\r\n").map(|at| at + 4) else {
+            return Ok(());
+        };
+        let (status, body_len) =
+            head_of(&connection.read[..head]).ok_or("an answer that is no HTTP")?;
         if connection.read.len() < head + body_len {
             return Ok(());
         }
@@ -263,18 +314,24 @@ impl Run<'_> {
         if status == SILENT_FOR_LONG && body_len == 0 {
             return self.replace(index);
         }
-        let Some(mut pending) = connection.pending.take() else { return self.replace(index) };
+        let Some(mut pending) = connection.pending.take() else {
+            return self.replace(index);
+        };
         if status == 503 && pending.attempts < ATTEMPTS_MAX {
             pending.attempts += 1;
             self.outcome.unavailable += 1;
-            self.again.push_back((Instant::now() + AGAIN_AFTER, pending));
+            self.again
+                .push_back((Instant::now() + AGAIN_AFTER, pending));
             connection.read.clear();
             self.idle.push(index);
             return Ok(());
         }
         record(&mut self.outcome.latencies, pending.intended.elapsed());
         *self.outcome.statuses.entry(status).or_default() += 1;
-        (self.on_answer)(&Answer { status, body: &connection.read[head..head + body_len] });
+        (self.on_answer)(&Answer {
+            status,
+            body: &connection.read[head..head + body_len],
+        });
         connection.read.clear();
         self.idle.push(index);
         Ok(())
@@ -283,7 +340,8 @@ impl Run<'_> {
 
 /// Where `needle` begins.
 pub fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
-    text.windows(needle.len()).position(|window| window == needle)
+    text.windows(needle.len())
+        .position(|window| window == needle)
 }
 
 fn head_of(head: &[u8]) -> Option<(u16, usize)> {
@@ -291,7 +349,8 @@ fn head_of(head: &[u8]) -> Option<(u16, usize)> {
     let status = text.get(9..12)?.parse().ok()?;
     let length = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().ok())?
     });
     Some((status, length.unwrap_or(0)))
 }
@@ -302,6 +361,12 @@ fn head_of(head: &[u8]) -> Option<(u16, usize)> {
 /// When there is no answer.
 pub fn call(address: SocketAddr, request: Vec<u8>) -> Result<(u16, Vec<u8>)> {
     let mut answer = None;
-    run(address, 1, Pace::AsAnswered, std::iter::once(request), &mut |a| answer = Some((a.status, a.body.to_vec())))?;
+    run(
+        address,
+        1,
+        Pace::AsAnswered,
+        std::iter::once(request),
+        &mut |a| answer = Some((a.status, a.body.to_vec())),
+    )?;
     Ok(answer.ok_or("no answer")?)
 }

@@ -15,12 +15,25 @@ pub type Way = (usize, Pace);
 
 /// Requests with entries in batches. Making and signing one of 10,000 takes milliseconds of a processor that is the
 /// service's, too: so it is done before anything is measured. They are good for as long as a signature is.
-pub fn batch_requests(signer: &Signer, kind: &str, entries: &[Entry], batch: usize) -> Vec<Vec<u8>> {
-    entries.chunks(batch).map(|part| batch_request(signer, kind, part)).collect()
+pub fn batch_requests(
+    signer: &Signer,
+    kind: &str,
+    entries: &[Entry],
+    batch: usize,
+) -> Vec<Vec<u8>> {
+    entries
+        .chunks(batch)
+        .map(|part| batch_request(signer, kind, part))
+        .collect()
 }
 
 fn batch_request(signer: &Signer, kind: &str, entries: &[Entry]) -> Vec<u8> {
-    signer.request("POST", "/internal/v1/batch", "load", &batch_body(kind, entries))
+    signer.request(
+        "POST",
+        "/internal/v1/batch",
+        "load",
+        &batch_body(kind, entries),
+    )
 }
 
 /// Sends entries in batches. Also how many were accepted.
@@ -33,11 +46,19 @@ pub fn batches(
     way: Way,
 ) -> Result<(Outcome, u64)> {
     match way.1 {
-        Pace::AsAnswered => send_batches(address, batch_requests(signer, kind, entries, batch).into_iter(), way),
+        Pace::AsAnswered => send_batches(
+            address,
+            batch_requests(signer, kind, entries, batch).into_iter(),
+            way,
+        ),
         // There is time between them, and a run may outlast a signature.
-        Pace::PerSecond(_) => {
-            send_batches(address, entries.chunks(batch).map(|part| batch_request(signer, kind, part)), way)
-        }
+        Pace::PerSecond(_) => send_batches(
+            address,
+            entries
+                .chunks(batch)
+                .map(|part| batch_request(signer, kind, part)),
+            way,
+        ),
     }
 }
 
@@ -48,7 +69,9 @@ pub fn send_batches(
     (in_flight, pace): Way,
 ) -> Result<(Outcome, u64)> {
     let mut accepted = 0;
-    let outcome = http::run(address, in_flight, pace, requests, &mut |answer| accepted += accepted_in(answer.body))?;
+    let outcome = http::run(address, in_flight, pace, requests, &mut |answer| {
+        accepted += accepted_in(answer.body)
+    })?;
     Ok((outcome, accepted))
 }
 
@@ -62,7 +85,12 @@ pub fn singles<'a>(
 ) -> Result<Outcome> {
     let requests = entries.map(|entry| {
         on_send(&entry);
-        signer.request("POST", "/internal/v1/deposits", &entry.event_id, &entry.single_body())
+        signer.request(
+            "POST",
+            "/internal/v1/deposits",
+            &entry.event_id,
+            &entry.single_body(),
+        )
     });
     http::run(address, in_flight, pace, requests, &mut |_| {})
 }

@@ -58,7 +58,13 @@ impl Session {
             Err(error) => return Err(error.into()),
         }
         let stream = TcpStream::from_std(socket.into());
-        Ok(Self { stream, stage: Stage::Connecting, last_version: -1, last_push_us: 0, rest: Vec::new() })
+        Ok(Self {
+            stream,
+            stage: Stage::Connecting,
+            last_version: -1,
+            last_push_us: 0,
+            rest: Vec::new(),
+        })
     }
 
     /// Sends the handshake once it is connected. Whether it went out.
@@ -68,13 +74,19 @@ impl Session {
         }
         self.stage = Stage::Handshake;
         // A fresh socket takes a few hundred bytes at once.
-        self.stream.write(request).is_ok_and(|count| count == request.len())
+        self.stream
+            .write(request)
+            .is_ok_and(|count| count == request.len())
     }
 
     /// Sends a text frame; what a full socket does not take is lost and counted.
     pub fn say(&mut self, text: &[u8]) -> bool {
         let frame = frames::masked(1, text);
-        self.stage == Stage::Open && self.stream.write(&frame).is_ok_and(|count| count == frame.len())
+        self.stage == Stage::Open
+            && self
+                .stream
+                .write(&frame)
+                .is_ok_and(|count| count == frame.len())
     }
 
     /// Reads what is there. `false` when the connection is over.
@@ -173,8 +185,12 @@ impl Session {
         let since = |then_us: i64| u64::try_from(now_us - then_us).unwrap_or(0);
         if push.is_direct {
             measures.direct += 1;
-            measures.commit_to_frame.saturating_record(since(push.committed_us));
-            measures.push_to_frame.saturating_record(since(push.pushed_us));
+            measures
+                .commit_to_frame
+                .saturating_record(since(push.committed_us));
+            measures
+                .push_to_frame
+                .saturating_record(since(push.pushed_us));
             let sent_us = expected.sent_us(index);
             if sent_us > 0 {
                 measures.webhook_to_frame.saturating_record(since(sent_us));
@@ -183,14 +199,20 @@ impl Session {
             if self.last_push_us > 0 && gap_us < expected.direct_interval_us {
                 measures.too_soon += 1;
             }
-            let due_us = push.first_committed_us.max(self.last_push_us + expected.direct_interval_us);
+            let due_us = push
+                .first_committed_us
+                .max(self.last_push_us + expected.direct_interval_us);
             measures.direct_lateness.saturating_record(since(due_us));
         } else {
             measures.paced += 1;
-            measures.paced_push_to_frame.saturating_record(since(push.pushed_us));
+            measures
+                .paced_push_to_frame
+                .saturating_record(since(push.pushed_us));
             let settled_us = push.committed_us + expected.debounce_us;
             let longest_us = push.first_committed_us + expected.min_interval_us;
-            let due_us = settled_us.min(longest_us).max(self.last_push_us + expected.min_interval_us);
+            let due_us = settled_us
+                .min(longest_us)
+                .max(self.last_push_us + expected.min_interval_us);
             measures.paced_lateness.saturating_record(since(due_us));
         }
         self.last_push_us = push.pushed_us;

@@ -43,8 +43,13 @@ pub struct Signer {
 impl Signer {
     /// From the `whsec_…` secret.
     pub fn new(secrets: &Secrets) -> Result<Self> {
-        let text = secrets.webhook.strip_prefix("whsec_").ok_or("a webhook secret starts with whsec_")?;
-        Ok(Self { key: STANDARD.decode(text)? })
+        let text = secrets
+            .webhook
+            .strip_prefix("whsec_")
+            .ok_or("a webhook secret starts with whsec_")?;
+        Ok(Self {
+            key: STANDARD.decode(text)?,
+        })
     }
 
     /// A whole request, ready to be written.
@@ -71,6 +76,9 @@ impl Tokens {
 
     /// A good token of a user.
     pub fn of(&self, user: i64) -> Result<String> {
-        Ok(self.0.issue(UserId::new(user)?, TOKEN_TTL_S, now_us() / 1_000_000).token)
+        Ok(self
+            .0
+            .issue(UserId::new(user)?, TOKEN_TTL_S, now_us() / 1_000_000)
+            .token)
     }
 }

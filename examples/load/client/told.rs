@@ -73,7 +73,12 @@ impl Expected {
     /// The defaults of `[pacing]`, which the bench does not change.
     pub fn new(sessions: usize) -> Self {
         let sent_us = (0..sessions).map(|_| AtomicI64::new(0)).collect();
-        Self { debounce_us: 1_500_000, min_interval_us: 5_000_000, direct_interval_us: 100_000, sent_us }
+        Self {
+            debounce_us: 1_500_000,
+            min_interval_us: 5_000_000,
+            direct_interval_us: 100_000,
+            sent_us,
+        }
     }
 
     /// When the last webhook for a session was meant to be sent; 0: none.

@@ -31,9 +31,11 @@ impl Raw {
     /// On a migrated ledger that holds `books`.
     pub fn open(database: &Database, pragmas: &str, books: Books) -> Result<Self> {
         Ok(match database {
-            Database::Sqlite { .. } => {
-                Self::Sqlite(Box::new(raw_sqlite::RawSqlite::open(&database.file()?, pragmas, books)?))
-            }
+            Database::Sqlite { .. } => Self::Sqlite(Box::new(raw_sqlite::RawSqlite::open(
+                &database.file()?,
+                pragmas,
+                books,
+            )?)),
             Database::Postgres { .. } => {
                 let open = |_| raw_postgres::RawPostgres::open(&database.url());
                 Self::Postgres((0..POSTGRES_WRITERS).map(open).collect::<Result<_>>()?)
@@ -45,7 +47,9 @@ impl Raw {
     pub fn rate(&mut self, kind: &str, entries: &[Entry]) -> Result<f64> {
         let elapsed = match self {
             Self::Sqlite(raw) => raw_sqlite::run(raw, kind, entries, TRANSACTION_ENTRIES_MAX)?,
-            Self::Postgres(writers) => raw_postgres::run(writers, kind, entries, TRANSACTION_ENTRIES_MAX)?,
+            Self::Postgres(writers) => {
+                raw_postgres::run(writers, kind, entries, TRANSACTION_ENTRIES_MAX)?
+            }
         };
         Ok(entries.len() as f64 / elapsed.as_secs_f64())
     }
@@ -74,7 +78,13 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
         let raw_rate = raw.rate("reward", &part)?;
         bar.inc(1);
         let cpu_before = service.pid().map(proc::cpu_s).transpose()?.unwrap_or(0.0);
-        let outcome = bench.post_batches(&service, "reward", &part, BATCH, (IN_FLIGHT, Pace::AsAnswered))?;
+        let outcome = bench.post_batches(
+            &service,
+            "reward",
+            &part,
+            BATCH,
+            (IN_FLIGHT, Pace::AsAnswered),
+        )?;
         cpu_s += service.pid().map(proc::cpu_s).transpose()?.unwrap_or(0.0) - cpu_before;
         books.note(&part);
         let rate = part.len() as f64 / outcome.elapsed.as_secs_f64();
@@ -91,14 +101,27 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     bench.finish(&mut service)?;
     bar.finish();
     let kind = database.kind();
-    let mut figure = Figure::new(RUN, format!("durable entries/s by batch, {kind}"), median(&rates), "/s")
-        .beside("raw", median(&raw_rates))
-        .gate(Gate::AtLeast(0.7));
+    let mut figure = Figure::new(
+        RUN,
+        format!("durable entries/s by batch, {kind}"),
+        median(&rates),
+        "/s",
+    )
+    .beside("raw", median(&raw_rates))
+    .gate(Gate::AtLeast(0.7));
     // Each round has its own raw beside it.
     figure.ratio = Some(median(&ratios));
     bench.report.figures.push(figure);
     let per_1000 = cpu_s / (entries * rounds) as f64 * 1000.0;
-    bench.report.figures.push(Figure::new(RUN, format!("processor seconds for 1,000 entries, {kind}"), per_1000, "s"));
-    bench.report.latencies.push((format!("{RUN}/answer to {BATCH} entries, {kind}"), answers));
+    bench.report.figures.push(Figure::new(
+        RUN,
+        format!("processor seconds for 1,000 entries, {kind}"),
+        per_1000,
+        "s",
+    ));
+    bench
+        .report
+        .latencies
+        .push((format!("{RUN}/answer to {BATCH} entries, {kind}"), answers));
     Ok(())
 }

@@ -59,7 +59,9 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
         let cpu_before = service.pid().map(proc::cpu_s).transpose()?.unwrap_or(0.0);
         let pace = (CONNECTIONS, Pace::PerSecond(rate as f64));
         let outcome = bench.post_singles(service.internal, &part, pace, &mut |entry| {
-            crowd.expected().will_send(usize::try_from(entry.user - 1).unwrap_or(0), now_us());
+            crowd
+                .expected()
+                .will_send(usize::try_from(entry.user - 1).unwrap_or(0), now_us());
         })?;
         answers.add(&outcome.latencies)?;
         books.note(&part);
@@ -71,13 +73,19 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
         bar.inc(1);
     }
     bench.check_crowd(&crowd, &books);
-    let log_lines = service.pid().map(|_| service.process()?.lines_with("DIRECT_BALANCE_UPDATE")).transpose()?;
+    let log_lines = service
+        .pid()
+        .map(|_| service.process()?.lines_with("DIRECT_BALANCE_UPDATE"))
+        .transpose()?;
     bench.report.check(
         || format!("{pushed} lines of the log, but {log_lines:?}"),
         log_lines.is_none_or(|n| n as u64 == pushed),
     );
     tell(bench, kind, (&crowd, &echo_crowd), &single, (pushed, cpu_s))?;
-    bench.report.latencies.push((format!("{RUN}/webhook answer, {kind}"), answers));
+    bench
+        .report
+        .latencies
+        .push((format!("{RUN}/webhook answer, {kind}"), answers));
     crowd.close()?;
     echo_crowd.close()?;
     bench.finish(&mut service)?;
@@ -90,7 +98,9 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
 fn speak(crowd: &Crowd, rate: usize, seconds: u64, round: usize) -> Result<()> {
     let expected = (rate * usize::try_from(seconds)? * round) as u64;
     crowd.speak(i64::try_from(rate)?);
-    crowd.wait("echo's frames", PATIENCE, |m| m.direct + m.unsaid >= expected)?;
+    crowd.wait("echo's frames", PATIENCE, |m| {
+        m.direct + m.unsaid >= expected
+    })?;
     crowd.speak(0);
     Ok(())
 }
@@ -109,25 +119,71 @@ fn tell(
     let echo_bytes = echo.push_bytes as f64 / echo.direct.max(1) as f64;
     let name = |what: &str| format!("{what}, {kind}");
     let figures = &mut bench.report.figures;
-    let push_p99 = Figure::new(RUN, name("commit known → frame p99"), ms(&measures.push_to_frame, 0.99), "ms");
+    let push_p99 = Figure::new(
+        RUN,
+        name("commit known → frame p99"),
+        ms(&measures.push_to_frame, 0.99),
+        "ms",
+    );
     figures.push(push_p99.beside("echo", echo_p99).gate(Gate::AtMost(2.0)));
-    let median = Figure::new(RUN, name("commit known → frame median"), ms(&measures.push_to_frame, 0.5), "ms");
+    let median = Figure::new(
+        RUN,
+        name("commit known → frame median"),
+        ms(&measures.push_to_frame, 0.5),
+        "ms",
+    );
     figures.push(median.gate(Gate::AtMost(1.0)));
-    let commit_p99 = Figure::new(RUN, name("decision → commit → frame p99"), ms(&measures.commit_to_frame, 0.99), "ms");
+    let commit_p99 = Figure::new(
+        RUN,
+        name("decision → commit → frame p99"),
+        ms(&measures.commit_to_frame, 0.99),
+        "ms",
+    );
     let bare = single_ms + 2.0 * echo_p99;
     figures.push(commit_p99.beside("raw commit p99 + 2 × echo p99 =", bare));
-    figures.push(Figure::new(RUN, name("decision → commit → frame median"), ms(&measures.commit_to_frame, 0.5), "ms"));
-    let webhook = Figure::new(RUN, name("webhook → frame p99"), ms(&measures.webhook_to_frame, 0.99), "ms");
+    figures.push(Figure::new(
+        RUN,
+        name("decision → commit → frame median"),
+        ms(&measures.commit_to_frame, 0.5),
+        "ms",
+    ));
+    let webhook = Figure::new(
+        RUN,
+        name("webhook → frame p99"),
+        ms(&measures.webhook_to_frame, 0.99),
+        "ms",
+    );
     let allowed = single_ms + echo_p99 + ALLOWANCE_MS;
-    figures.push(webhook.beside("raw commit p99 + echo p99 + 2 ms =", allowed).gate(Gate::AtMost(1.0)));
-    figures.push(Figure::new(RUN, name("a raw commit of one entry p99"), single_ms, "ms"));
+    figures.push(
+        webhook
+            .beside("raw commit p99 + echo p99 + 2 ms =", allowed)
+            .gate(Gate::AtMost(1.0)),
+    );
+    figures.push(Figure::new(
+        RUN,
+        name("a raw commit of one entry p99"),
+        single_ms,
+        "ms",
+    ));
     // As webhooks see it: a disk that halts for a moment keeps everything that is meant to be sent meanwhile.
     let every_us = 1_000_000 / RATE as u64;
     let meant_ms = ms(&single.clone_correct(every_us), 0.99);
-    figures.push(Figure::new(RUN, name(&format!("the same, one meant every {every_us} µs, p99")), meant_ms, "ms"));
-    figures.push(Figure::new(RUN, name("bytes of a push"), frame_bytes, "bytes").beside("echo", echo_bytes));
+    figures.push(Figure::new(
+        RUN,
+        name(&format!("the same, one meant every {every_us} µs, p99")),
+        meant_ms,
+        "ms",
+    ));
+    figures.push(
+        Figure::new(RUN, name("bytes of a push"), frame_bytes, "bytes").beside("echo", echo_bytes),
+    );
     let per_1000 = cpu_s / pushed as f64 * 1000.0;
-    figures.push(Figure::new(RUN, name("processor seconds for 1,000 webhooks with a push"), per_1000, "s"));
+    figures.push(Figure::new(
+        RUN,
+        name("processor seconds for 1,000 webhooks with a push"),
+        per_1000,
+        "s",
+    ));
     let histograms = [
         ("decision → frame", &measures.commit_to_frame),
         ("commit known → frame", &measures.push_to_frame),
@@ -135,11 +191,19 @@ fn tell(
         ("echo", &echo.commit_to_frame),
     ];
     let latencies = &mut bench.report.latencies;
-    latencies.extend(histograms.map(|(what, histogram)| (format!("{RUN}/{}", name(what)), histogram.clone())));
+    latencies.extend(
+        histograms.map(|(what, histogram)| (format!("{RUN}/{}", name(what)), histogram.clone())),
+    );
     let (too_soon, unsaid) = (measures.too_soon, echo.unsaid);
     drop((measures, echo));
-    bench.report.check(|| format!("no push is too soon after another, but {too_soon}"), too_soon == 0);
-    bench.report.check(|| format!("echo's clients could speak, but not {unsaid} times"), unsaid == 0);
+    bench.report.check(
+        || format!("no push is too soon after another, but {too_soon}"),
+        too_soon == 0,
+    );
+    bench.report.check(
+        || format!("echo's clients could speak, but not {unsaid} times"),
+        unsaid == 0,
+    );
     Ok(())
 }
 
@@ -150,12 +214,18 @@ fn single_commits(bench: &Bench, like: &Database) -> Result<Histogram<u64>> {
     let entries = Workload::new(4, Users::Random(5_000)).entries(bench.size(None, 20_000, 200));
     let histogram = match &database {
         Database::Sqlite { .. } => {
-            let mut raw = raw_sqlite::RawSqlite::open(&database.file()?, &bench.options.raw_pragmas, Books::default())?;
+            let mut raw = raw_sqlite::RawSqlite::open(
+                &database.file()?,
+                &bench.options.raw_pragmas,
+                Books::default(),
+            )?;
             raw_sqlite::run_single(&mut raw, "deposit", &entries)?
         }
-        Database::Postgres { .. } => {
-            raw_postgres::run_single(&mut raw_postgres::RawPostgres::open(&database.url())?, "deposit", &entries)?
-        }
+        Database::Postgres { .. } => raw_postgres::run_single(
+            &mut raw_postgres::RawPostgres::open(&database.url())?,
+            "deposit",
+            &entries,
+        )?,
     };
     std::thread::sleep(Duration::from_millis(200));
     Ok(histogram)

@@ -30,13 +30,25 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     figures.push(each.clone().gate(Gate::AtMost(13.0)));
     figures.push(each.beside("echo", theirs.pss_kib));
     figures.push(
-        Figure::new(RUN, "socket buffers of a session, both ends", ours.socket_kib, "KiB")
-            .beside("echo", theirs.socket_kib),
+        Figure::new(
+            RUN,
+            "socket buffers of a session, both ends",
+            ours.socket_kib,
+            "KiB",
+        )
+        .beside("echo", theirs.socket_kib),
     );
     figures.push(
-        Figure::new(RUN, "kernel slabs of a session, both ends", ours.slab_kib, "KiB").beside("echo", theirs.slab_kib),
+        Figure::new(
+            RUN,
+            "kernel slabs of a session, both ends",
+            ours.slab_kib,
+            "KiB",
+        )
+        .beside("echo", theirs.slab_kib),
     );
-    figures.push(Figure::new(RUN, "connects a second", ours.per_s, "/s").beside("echo", theirs.per_s));
+    figures
+        .push(Figure::new(RUN, "connects a second", ours.per_s, "/s").beside("echo", theirs.per_s));
     Ok(())
 }
 
@@ -56,14 +68,25 @@ fn memory_of(
 ) -> Result<Each> {
     // The first ones warm up what every process has once.
     let warm = bench.crowd(address, sessions.min(50))?;
-    warm.wait("the first sessions", PATIENCE, |m| m.opened == sessions.min(50) as u64)?;
+    warm.wait("the first sessions", PATIENCE, |m| {
+        m.opened == sessions.min(50) as u64
+    })?;
     warm.close()?;
     std::thread::sleep(SETTLE / 3);
-    let before = (proc::pss_bytes(pid)?, proc::socket_bytes()?, proc::slab_bytes()?);
+    let before = (
+        proc::pss_bytes(pid)?,
+        proc::socket_bytes()?,
+        proc::slab_bytes()?,
+    );
     let crowd = bench.crowd(address, sessions)?;
     let all = sessions as u64;
-    let took =
-        crowd.wait("all sessions", PATIENCE, |m| if has_snapshots { m.snapshots == all } else { m.opened == all })?;
+    let took = crowd.wait("all sessions", PATIENCE, |m| {
+        if has_snapshots {
+            m.snapshots == all
+        } else {
+            m.opened == all
+        }
+    })?;
     std::thread::sleep(SETTLE);
     let each = |now: u64, then: u64| (now as f64 - then as f64) / sessions as f64 / KIB;
     let figures = Each {
@@ -73,7 +96,10 @@ fn memory_of(
         per_s: sessions as f64 / took.as_secs_f64(),
     };
     let closed = crowd.measures().closed;
-    bench.report.check(|| format!("all sessions stay open, but {closed}"), closed == 0);
+    bench.report.check(
+        || format!("all sessions stay open, but {closed}"),
+        closed == 0,
+    );
     crowd.close()?;
     Ok(figures)
 }

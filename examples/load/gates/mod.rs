@@ -59,12 +59,21 @@ pub fn run(command: &Command, options: Common) -> Result<bool> {
 
 /// One gate. What was found so far is on record before the next begins; one that could not be measured stops no other.
 fn run_one(bench: &mut Bench, of: &Command, gate: Gate) -> Result<()> {
-    let (start, before, stolen_before_s) = (Instant::now(), bench.report.figures.len(), proc::stolen_s()?);
+    let (start, before, stolen_before_s) = (
+        Instant::now(),
+        bench.report.figures.len(),
+        proc::stolen_s()?,
+    );
     if let Err(error) = gate(bench) {
-        bench.report.check(|| format!("{of:?} could be measured, but: {error}"), false);
+        bench
+            .report
+            .check(|| format!("{of:?} could be measured, but: {error}"), false);
     }
     let stolen_s = proc::stolen_s()? - stolen_before_s;
-    bench.report.facts.push((format!("stolen_s of {of:?}"), json!(stolen_s)));
+    bench
+        .report
+        .facts
+        .push((format!("stolen_s of {of:?}"), json!(stolen_s)));
     eprintln!(
         "{of:?}: measured in {:.0} s; the host kept {stolen_s:.1} s of its processors for others",
         start.elapsed().as_secs_f64()
@@ -72,20 +81,35 @@ fn run_one(bench: &mut Bench, of: &Command, gate: Gate) -> Result<()> {
     for figure in &bench.report.figures[before..] {
         eprintln!("  {figure}");
     }
-    bench.options.out.as_ref().map_or(Ok(()), |file| bench.report.write(file))
+    bench
+        .options
+        .out
+        .as_ref()
+        .map_or(Ok(()), |file| bench.report.write(file))
 }
 
 fn facts(bench: &mut Bench) -> Result<()> {
-    let commit = Program::new("git").args(["rev-parse", "--short", "HEAD"]).output();
-    let commit = commit.map_or_else(|_| "unknown".into(), |out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    let commit = Program::new("git")
+        .args(["rev-parse", "--short", "HEAD"])
+        .output();
+    let commit = commit.map_or_else(
+        |_| "unknown".into(),
+        |out| String::from_utf8_lossy(&out.stdout).trim().to_owned(),
+    );
     let mut facts = vec![
-        ("date".to_owned(), json!(balance_coordinator::clock::rfc3339(now_us()))),
+        (
+            "date".to_owned(),
+            json!(balance_coordinator::clock::rfc3339(now_us())),
+        ),
         ("commit".to_owned(), json!(commit)),
         ("machine".to_owned(), json!(proc::machine())),
         ("quick".to_owned(), json!(bench.options.quick)),
     ];
     if let Some(server) = &bench.options.postgres {
-        facts.push(("postgres".to_owned(), json!(database::postgres_durability(server)?)));
+        facts.push((
+            "postgres".to_owned(),
+            json!(database::postgres_durability(server)?),
+        ));
     }
     bench.report.facts = facts;
     Ok(())

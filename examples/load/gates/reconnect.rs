@@ -20,7 +20,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let mut crowd = bench.crowd(service.public, sessions)?;
     crowd.wait("snapshots", PATIENCE, |m| m.snapshots == sessions as u64)?;
     bar.inc(1);
-    let (mut rates, mut echo_rates, mut ratios, mut reads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut rates, mut echo_rates, mut ratios, mut reads) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         service.stop()?;
         crowd.wait("the goodbyes", PATIENCE, |m| m.closed == sessions as u64)?;
@@ -34,11 +35,15 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         bar.inc(1);
         service = launch.start_at(&database, service.public, service.internal)?;
         crowd = bench.crowd(service.public, sessions)?;
-        let took = crowd.wait("snapshots again", PATIENCE, |m| m.snapshots == sessions as u64)?;
+        let took = crowd.wait("snapshots again", PATIENCE, |m| {
+            m.snapshots == sessions as u64
+        })?;
         bar.inc(1);
         let rate = sessions as f64 / took.as_secs_f64();
         bar.set_message(format!("{rate:.0}/s, echo {echo_rate:.0}/s"));
-        let misses = service.registry()?["cache_misses"].as_f64().ok_or("cache_misses is a number")?;
+        let misses = service.registry()?["cache_misses"]
+            .as_f64()
+            .ok_or("cache_misses is a number")?;
         reads.push(misses / sessions as f64);
         ratios.push(rate / echo_rate);
         rates.push(rate);
@@ -49,9 +54,14 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     bench.finish(&mut service)?;
     bar.finish();
     let figures = &mut bench.report.figures;
-    let mut figure = Figure::new(RUN, "reconnects a second after a restart", median(&rates), "/s")
-        .beside("echo", median(&echo_rates))
-        .gate(Gate::AtLeast(0.6));
+    let mut figure = Figure::new(
+        RUN,
+        "reconnects a second after a restart",
+        median(&rates),
+        "/s",
+    )
+    .beside("echo", median(&echo_rates))
+    .gate(Gate::AtLeast(0.6));
     figure.ratio = Some(median(&ratios));
     figures.push(figure);
     let most = reads.into_iter().fold(0.0, f64::max);

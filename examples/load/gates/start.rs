@@ -29,11 +29,24 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         let verified = bench.finish(&mut service)?;
         bar.inc(1);
         let rate = verified.map_or(f64::NAN, |took| books.entries() as f64 / took.as_secs_f64());
-        let figure = Figure::new(RUN, format!("entries/s of verify, of {}", books.entries()), rate, "/s");
-        bench.report.figures.push(figure.gate(Gate::AtLeast(500_000.0)));
+        let figure = Figure::new(
+            RUN,
+            format!("entries/s of verify, of {}", books.entries()),
+            rate,
+            "/s",
+        );
+        bench
+            .report
+            .figures
+            .push(figure.gate(Gate::AtLeast(500_000.0)));
     }
     bar.finish();
-    let figure = Figure::new(RUN, format!("start to ready, the slowest of {rounds}"), ready_s, "s");
+    let figure = Figure::new(
+        RUN,
+        format!("start to ready, the slowest of {rounds}"),
+        ready_s,
+        "s",
+    );
     bench.report.figures.push(figure.gate(Gate::AtMost(2.0)));
     Ok(())
 }

@@ -59,21 +59,48 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     rate.ratio = Some(of(&|round| round.rate() / round.raw_rate));
     figures.push(rate);
     let above = largest(&|round| (round.run.rss_max as f64 - round.idle_rss as f64) / MIB);
-    figures.push(Figure::new(RUN, name("memory above idle (RSS)"), above, "MiB").gate(Gate::AtMost(512.0)));
-    figures.push(Figure::new(RUN, name("idle memory (PSS)"), largest(&|round| round.idle_pss as f64 / MIB), "MiB"));
+    figures.push(
+        Figure::new(RUN, name("memory above idle (RSS)"), above, "MiB").gate(Gate::AtMost(512.0)),
+    );
+    figures.push(Figure::new(
+        RUN,
+        name("idle memory (PSS)"),
+        largest(&|round| round.idle_pss as f64 / MIB),
+        "MiB",
+    ));
     let p99 = |latencies: &Histogram<u64>| ms(latencies, 0.99);
-    let mut deposits =
-        Figure::new(RUN, name("deposit answer p99 meanwhile"), of(&|round| p99(&round.run.deposits.latencies)), "ms")
-            .beside("without the tick", of(&|round| p99(&round.alone)))
-            .gate(Gate::AtMost(3.0));
-    deposits.ratio = Some(of(&|round| p99(&round.run.deposits.latencies) / p99(&round.alone)));
+    let mut deposits = Figure::new(
+        RUN,
+        name("deposit answer p99 meanwhile"),
+        of(&|round| p99(&round.run.deposits.latencies)),
+        "ms",
+    )
+    .beside("without the tick", of(&|round| p99(&round.alone)))
+    .gate(Gate::AtMost(3.0));
+    deposits.ratio = Some(of(&|round| {
+        p99(&round.run.deposits.latencies) / p99(&round.alone)
+    }));
     figures.push(deposits);
-    figures.push(Figure::new(RUN, name("last push after the last answer"), largest(&|round| round.told_in_s), "s"));
+    figures.push(Figure::new(
+        RUN,
+        name("last push after the last answer"),
+        largest(&|round| round.told_in_s),
+        "s",
+    ));
     for (number, Round { alone, run, .. }) in (1..).zip(all) {
         let latencies = &mut bench.report.latencies;
-        latencies.push((format!("{RUN}/{}, round {number}", name("deposits alone")), alone));
-        latencies.push((format!("{RUN}/{}, round {number}", name("deposits meanwhile")), run.deposits.latencies));
-        latencies.push((format!("{RUN}/{}, round {number}", name("batches of 10,000")), run.tick.latencies));
+        latencies.push((
+            format!("{RUN}/{}, round {number}", name("deposits alone")),
+            alone,
+        ));
+        latencies.push((
+            format!("{RUN}/{}, round {number}", name("deposits meanwhile")),
+            run.deposits.latencies,
+        ));
+        latencies.push((
+            format!("{RUN}/{}, round {number}", name("batches of 10,000")),
+            run.tick.latencies,
+        ));
     }
     Ok(())
 }
@@ -95,7 +122,13 @@ impl Round {
     }
 }
 
-fn round(bench: &mut Bench, database: &Database, tick: &[Entry], sessions: usize, bar: &ProgressBar) -> Result<Round> {
+fn round(
+    bench: &mut Bench,
+    database: &Database,
+    tick: &[Entry],
+    sessions: usize,
+    bar: &ProgressBar,
+) -> Result<Round> {
     let seconds = bench.size(bench.options.seconds, 10, 1);
     let raw_rate = raw_rate(bench, database, tick)?;
     bar.inc(1);
@@ -106,7 +139,9 @@ fn round(bench: &mut Bench, database: &Database, tick: &[Entry], sessions: usize
     let (mut workload, mut books) = (Workload::new(6, Users::InTurn(sessions)), Books::default());
     let before = workload.entries(usize::try_from(seconds)? * DEPOSITS_PER_S as usize);
     let way = (CONNECTIONS, Pace::PerSecond(DEPOSITS_PER_S));
-    let alone = bench.post_singles(service.internal, &before, way, &mut |_| {})?.latencies;
+    let alone = bench
+        .post_singles(service.internal, &before, way, &mut |_| {})?
+        .latencies;
     books.note(&before);
     bar.inc(1);
     let (idle_rss, idle_pss) = (proc::rss_bytes(pid)?, proc::pss_bytes(pid)?);
@@ -117,14 +152,29 @@ fn round(bench: &mut Bench, database: &Database, tick: &[Entry], sessions: usize
     books.note(&run.deposited);
     bar.inc(1);
     let last = |index: usize| books.user(i64::try_from(index + 1).unwrap_or(i64::MAX)).0;
-    let told = |versions: &[i64]| versions.iter().enumerate().all(|(index, version)| *version == last(index));
-    let told_in_s = crowd.wait("the last pushes", PATIENCE, |m| told(&m.versions))?.as_secs_f64();
+    let told = |versions: &[i64]| {
+        versions
+            .iter()
+            .enumerate()
+            .all(|(index, version)| *version == last(index))
+    };
+    let told_in_s = crowd
+        .wait("the last pushes", PATIENCE, |m| told(&m.versions))?
+        .as_secs_f64();
     bench.check_crowd(&crowd, &books);
     bench.check_books(&service, &books)?;
     crowd.close()?;
     bench.finish(&mut service)?;
     bar.inc(1);
-    Ok(Round { entries: tick.len(), raw_rate, alone, idle_rss, idle_pss, run, told_in_s })
+    Ok(Round {
+        entries: tick.len(),
+        raw_rate,
+        alone,
+        idle_rss,
+        idle_pss,
+        run,
+        told_in_s,
+    })
 }
 
 fn raw_rate(bench: &Bench, like: &Database, tick: &[Entry]) -> Result<f64> {
@@ -142,7 +192,13 @@ struct Together {
 }
 
 /// The tick, the deposits until it is over, and the memory meanwhile.
-fn together(bench: &Bench, service: &Service, pid: u32, tick: &[Entry], workload: &mut Workload) -> Result<Together> {
+fn together(
+    bench: &Bench,
+    service: &Service,
+    pid: u32,
+    tick: &[Entry],
+    workload: &mut Workload,
+) -> Result<Together> {
     let (is_over, rss_max) = (AtomicBool::new(false), AtomicU64::new(0));
     let requests = posting::batch_requests(&bench.signer, "reward", tick, BATCH);
     std::thread::scope(|scope| {
@@ -161,7 +217,8 @@ fn together(bench: &Bench, service: &Service, pid: u32, tick: &[Entry], workload
                 Some(Cow::Owned(entry))
             });
             let way = (CONNECTIONS, Pace::PerSecond(DEPOSITS_PER_S));
-            let outcome = posting::singles(&bench.signer, service.internal, more, way, &mut |_| {})?;
+            let outcome =
+                posting::singles(&bench.signer, service.internal, more, way, &mut |_| {})?;
             Ok((outcome, deposited))
         });
         let way = (IN_FLIGHT, Pace::AsAnswered);
@@ -170,6 +227,12 @@ fn together(bench: &Bench, service: &Service, pid: u32, tick: &[Entry], workload
         let deposits = depositor.join().map_err(|_| "the depositor has panicked")?;
         sampler.join().map_err(|_| "the sampler has panicked")?;
         let ((tick, accepted), (deposits, deposited)) = (tick?, deposits?);
-        Ok(Together { tick, accepted, deposits, deposited, rss_max: rss_max.load(Ordering::Relaxed) })
+        Ok(Together {
+            tick,
+            accepted,
+            deposits,
+            deposited,
+            rss_max: rss_max.load(Ordering::Relaxed),
+        })
     })
 }

@@ -37,7 +37,13 @@ impl Side {
         let service = bench.launch(name, &[]).start(&database)?;
         let raw = Raw::open(&copy, &bench.options.raw_pragmas, books.clone())?;
         let workload = Workload::new(u64::try_from(known)?, users);
-        Ok(Self { service, raw, _databases: [database, copy], workload, books })
+        Ok(Self {
+            service,
+            raw,
+            _databases: [database, copy],
+            workload,
+            books,
+        })
     }
 
     /// Microseconds for an entry: of the service, and of raw.
@@ -86,14 +92,33 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let [of, of_raw] = [costs, raw_costs].map(|each| each.map(|all| median(&all)));
     let mut tell = |what: String, us: f64, beside: (&str, f64), gate: Option<Gate>| {
         let figure = Figure::new(RUN, what, us, "µs").beside(beside.0, beside.1);
-        bench.report.figures.push(if let Some(gate) = gate { figure.gate(gate) } else { figure });
+        bench.report.figures.push(if let Some(gate) = gate {
+            figure.gate(gate)
+        } else {
+            figure
+        });
     };
     let at = format!("at {FEW} known");
-    tell(format!("cost of an entry at {many} known users"), of[2], (&at, of[1]), Some(Gate::AtMost(1.3)));
+    tell(
+        format!("cost of an entry at {many} known users"),
+        of[2],
+        (&at, of[1]),
+        Some(Gate::AtMost(1.3)),
+    );
     tell("the same of raw".into(), of_raw[2], (&at, of_raw[1]), None);
     let new = format!("behind {FEW}");
-    tell(format!("cost of an entry behind {many} others, {FEW} users"), of[1], (&new, of[0]), None);
+    tell(
+        format!("cost of an entry behind {many} others, {FEW} users"),
+        of[1],
+        (&new, of[0]),
+        None,
+    );
     tell("the same of raw".into(), of_raw[1], (&new, of_raw[0]), None);
-    tell(format!("cost of an entry for any of {many} users"), of[3], ("raw", of_raw[3]), None);
+    tell(
+        format!("cost of an entry for any of {many} users"),
+        of[3],
+        ("raw", of_raw[3]),
+        None,
+    );
     Ok(())
 }

@@ -49,7 +49,15 @@ pub struct Figure {
 impl Figure {
     /// A figure alone.
     pub fn new(run: &'static str, what: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { run, what: what.into(), value, unit, baseline: None, ratio: None, gate: Gate::None }
+        Self {
+            run,
+            what: what.into(),
+            value,
+            unit,
+            baseline: None,
+            ratio: None,
+            gate: Gate::None,
+        }
     }
 
     /// Beside a baseline of the same unit.
@@ -79,17 +87,27 @@ impl Figure {
 impl std::fmt::Display for Figure {
     /// As a row of the table.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let baseline =
-            self.baseline.as_ref().map_or(String::new(), |(name, value)| format!("{name} {}", shown(*value)));
+        let baseline = self
+            .baseline
+            .as_ref()
+            .map_or(String::new(), |(name, value)| {
+                format!("{name} {}", shown(*value))
+            });
         let ratio = self.ratio.map_or(String::new(), shown);
         let gate = match self.gate {
             Gate::AtLeast(least) => format!("≥ {}", shown(least)),
             Gate::AtMost(most) => format!("≤ {}", shown(most)),
             Gate::None => String::new(),
         };
-        let verdict = self.passes().map_or("", |passes| if passes { "pass" } else { "FAIL" });
+        let verdict = self
+            .passes()
+            .map_or("", |passes| if passes { "pass" } else { "FAIL" });
         let value = format!("{} {}", shown(self.value), self.unit);
-        write!(f, "| {} | {} | {value} | {baseline} | {ratio} | {gate} | {verdict} |", self.run, self.what)
+        write!(
+            f,
+            "| {} | {} | {value} | {baseline} | {ratio} | {gate} | {verdict} |",
+            self.run, self.what
+        )
     }
 }
 
@@ -186,7 +204,9 @@ pub fn shown(value: f64) -> String {
         _ if !value.is_finite() => "–".into(),
         large if large >= 1000.0 => {
             let whole = format!("{value:.0}");
-            let (sign, digits) = whole.strip_prefix('-').map_or(("", whole.as_str()), |digits| ("-", digits));
+            let (sign, digits) = whole
+                .strip_prefix('-')
+                .map_or(("", whole.as_str()), |digits| ("-", digits));
             let mut grouped = String::new();
             for (index, digit) in digits.chars().enumerate() {
                 if index > 0 && (digits.len() - index).is_multiple_of(3) {

@@ -24,17 +24,28 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 impl Database {
     /// An empty one in a new directory below `parent`.
     pub fn sqlite(parent: &Path) -> Result<Self> {
-        let dir = parent.join(format!("ledger-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        let dir = parent.join(format!(
+            "ledger-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
         std::fs::create_dir_all(&dir)?;
         Ok(Self::Sqlite { dir })
     }
 
     /// An empty one of a server.
     pub fn postgres(server: &str) -> Result<Self> {
-        let name = format!("balance_load_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "balance_load_{}_{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let mut connection = PgConnection::establish(server)?;
         connection.batch_execute(&format!("CREATE DATABASE {name}"))?;
-        Ok(Self::Postgres { server: server.to_owned(), name })
+        Ok(Self::Postgres {
+            server: server.to_owned(),
+            name,
+        })
     }
 
     /// The value of `database.url`.
@@ -42,7 +53,9 @@ impl Database {
         match self {
             Self::Sqlite { dir } => format!("sqlite://{}", dir.join("ledger.db").display()),
             Self::Postgres { server, name } => {
-                let base = server.rsplit_once('/').map_or(server.as_str(), |(base, _)| base);
+                let base = server
+                    .rsplit_once('/')
+                    .map_or(server.as_str(), |(base, _)| base);
                 format!("{base}/{name}")
             }
         }
@@ -78,7 +91,8 @@ impl Drop for Database {
             Self::Sqlite { dir } => _ = std::fs::remove_dir_all(dir),
             Self::Postgres { server, name } => {
                 if let Ok(mut connection) = PgConnection::establish(server) {
-                    let _ = connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+                    let _ = connection
+                        .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
                 }
             }
         }
@@ -98,5 +112,7 @@ pub fn postgres_durability(server: &str) -> Result<String> {
     let mut connection = PgConnection::establish(server)?;
     let query = "SELECT 'fsync=' || current_setting('fsync') || ', synchronous_commit=' || \
          current_setting('synchronous_commit') || ', ' || version() AS value";
-    Ok(diesel::sql_query(query).get_result::<Row>(&mut connection)?.value)
+    Ok(diesel::sql_query(query)
+        .get_result::<Row>(&mut connection)?
+        .value)
 }

@@ -17,7 +17,11 @@ pub fn cpu_s(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may hold anything.
     let (_, rest) = stat.rsplit_once(')').ok_or("no stat")?;
-    let field = |index: usize| rest.split_whitespace().nth(index).and_then(|text| text.parse::<f64>().ok());
+    let field = |index: usize| {
+        rest.split_whitespace()
+            .nth(index)
+            .and_then(|text| text.parse::<f64>().ok())
+    };
     let (user, system) = (field(11).ok_or("no utime")?, field(12).ok_or("no stime")?);
     Ok((user + system) / TICKS_PER_S)
 }
@@ -28,7 +32,10 @@ pub fn cpu_s(pid: u32) -> Result<f64> {
 /// When it is gone.
 pub fn pss_bytes(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no Pss")?;
+    let line = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:"))
+        .ok_or("no Pss")?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib * 1024)
 }
@@ -49,9 +56,16 @@ pub fn rss_bytes(pid: u32) -> Result<u64> {
 /// Where there is none.
 pub fn socket_bytes() -> Result<u64> {
     let text = fs::read_to_string("/proc/net/sockstat")?;
-    let tcp = text.lines().find_map(|line| line.strip_prefix("TCP:")).ok_or("no TCP")?;
+    let tcp = text
+        .lines()
+        .find_map(|line| line.strip_prefix("TCP:"))
+        .ok_or("no TCP")?;
     let mut words = tcp.split_whitespace();
-    let pages = words.by_ref().skip_while(|word| *word != "mem").nth(1).ok_or("no mem")?;
+    let pages = words
+        .by_ref()
+        .skip_while(|word| *word != "mem")
+        .nth(1)
+        .ok_or("no mem")?;
     Ok(pages.parse::<u64>()? * PAGE_BYTES)
 }
 
@@ -61,7 +75,10 @@ pub fn socket_bytes() -> Result<u64> {
 /// Where there is no /proc/meminfo.
 pub fn slab_bytes() -> Result<u64> {
     let text = fs::read_to_string("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Slab:")).ok_or("no Slab")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Slab:"))
+        .ok_or("no Slab")?;
     Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
 }
 
@@ -78,8 +95,16 @@ pub fn stolen_s() -> Result<f64> {
 /// The machine in one line.
 pub fn machine() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name));
+    let model = cpuinfo.lines().find_map(|line| {
+        line.strip_prefix("model name")?
+            .split_once(':')
+            .map(|(_, name)| name)
+    });
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    format!("{}, {cores} cores, Linux {}", model.unwrap_or(" unknown").trim(), kernel.trim())
+    format!(
+        "{}, {cores} cores, Linux {}",
+        model.unwrap_or(" unknown").trim(),
+        kernel.trim()
+    )
 }

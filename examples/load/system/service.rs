@@ -30,8 +30,15 @@ pub struct Process {
 impl Process {
     /// Starts it with its standard error in `log`.
     pub fn start(mut command: Command, log: &Path) -> Result<Self> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?).spawn()?;
-        Ok(Self { child, log: log.to_owned() })
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(log)?)
+            .spawn()?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
     }
 
     /// Its id.
@@ -59,7 +66,10 @@ impl Process {
 
     /// Lines of its log that hold `fragment`.
     pub fn lines_with(&self, fragment: &str) -> Result<usize> {
-        Ok(fs::read_to_string(&self.log)?.lines().filter(|line| line.contains(fragment)).count())
+        Ok(fs::read_to_string(&self.log)?
+            .lines()
+            .filter(|line| line.contains(fragment))
+            .count())
     }
 
     /// SIGTERM, and waits.
@@ -69,7 +79,11 @@ impl Process {
         let start = Instant::now();
         while start.elapsed() < STOP_MAX {
             if let Some(status) = self.child.try_wait()? {
-                return if status.success() { Ok(()) } else { Err(format!("it ended with {status}").into()) };
+                return if status.success() {
+                    Ok(())
+                } else {
+                    Err(format!("it ended with {status}").into())
+                };
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -120,7 +134,12 @@ impl Launch {
     }
 
     /// The same on given addresses.
-    pub fn start_at(&self, database: &Database, public: SocketAddr, internal: SocketAddr) -> Result<Service> {
+    pub fn start_at(
+        &self,
+        database: &Database,
+        public: SocketAddr,
+        internal: SocketAddr,
+    ) -> Result<Service> {
         let mut variables: Vec<(String, String)> = [
             ("server.public_addr", public.to_string()),
             ("server.internal_addr", internal.to_string()),
@@ -131,13 +150,21 @@ impl Launch {
         ]
         .into_iter()
         .chain(self.settings.iter().cloned())
-        .map(|(key, value)| (format!("BALANCE_{}", key.replace('.', "__").to_uppercase()), value))
+        .map(|(key, value)| {
+            (
+                format!("BALANCE_{}", key.replace('.', "__").to_uppercase()),
+                value,
+            )
+        })
         .collect();
         if let Ok(path) = std::env::var("PATH") {
             variables.push(("PATH".into(), path));
         }
         let mut command = Command::new(&self.bin);
-        command.arg("serve").env_clear().envs(variables.iter().cloned());
+        command
+            .arg("serve")
+            .env_clear()
+            .envs(variables.iter().cloned());
         let start = Instant::now();
         let mut process = Process::start(command, &self.log)?;
         let (public, internal) = process.wait_for(addresses_in)?;
@@ -158,7 +185,15 @@ impl Service {
     /// One that runs already.
     pub fn attach(public: SocketAddr, internal: SocketAddr, secrets: Secrets) -> Self {
         let (bin, variables) = (PathBuf::new(), Vec::new());
-        Self { process: None, public, internal, ready_in: Duration::ZERO, secrets, bin, variables }
+        Self {
+            process: None,
+            public,
+            internal,
+            ready_in: Duration::ZERO,
+            secrets,
+            bin,
+            variables,
+        }
     }
 
     /// Its process, when the bench has started it.
@@ -168,7 +203,9 @@ impl Service {
 
     /// Its process.
     pub fn process(&self) -> Result<&Process> {
-        self.process.as_ref().ok_or_else(|| "the bench has not started this service".into())
+        self.process
+            .as_ref()
+            .ok_or_else(|| "the bench has not started this service".into())
     }
 
     /// Stops it.
@@ -195,8 +232,13 @@ impl Service {
     /// When the ledger does not hold.
     pub fn verify(&self) -> Result<(String, Duration)> {
         let start = Instant::now();
-        let output = Command::new(&self.bin).arg("verify").env_clear().envs(self.variables.iter().cloned()).output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let output = Command::new(&self.bin)
+            .arg("verify")
+            .env_clear()
+            .envs(self.variables.iter().cloned())
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
             return Err(format!("the ledger does not hold: {text}").into());
         }

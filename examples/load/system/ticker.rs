@@ -4,7 +4,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
 };
 
 use crate::Result;
@@ -16,15 +17,27 @@ pub struct Ticker(OwnedFd);
 impl Ticker {
     /// Not set yet.
     pub fn new() -> Result<Self> {
-        Ok(Self(timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?))
+        Ok(Self(timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?))
     }
 
     /// Sets it anew.
     pub fn wake_in(&self, wait: Duration) -> Result<()> {
         // Zero would switch it off.
         let wait = wait.max(Duration::from_nanos(1));
-        let it_value = Timespec { tv_sec: wait.as_secs().try_into()?, tv_nsec: wait.subsec_nanos().into() };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
+        let it_value = Timespec {
+            tv_sec: wait.as_secs().try_into()?,
+            tv_nsec: wait.subsec_nanos().into(),
+        };
+        let once = Itimerspec {
+            it_interval: Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value,
+        };
         timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
         Ok(())
     }

@@ -10,7 +10,10 @@ use crate::domain::{Currencies, Kind};
 fn nothing_set_means_the_defaults() {
     let settings = Settings::load(&Sources::default()).expect("defaults are valid");
     let shown = settings.to_masked_toml();
-    let cores = format!("workers = {}", std::thread::available_parallelism().expect("known"));
+    let cores = format!(
+        "workers = {}",
+        std::thread::available_parallelism().expect("known")
+    );
     for line in [
         "public_addr = \"127.0.0.1:8080\"",
         "internal_addr = \"127.0.0.1:8081\"",
@@ -56,7 +59,10 @@ fn nothing_set_means_the_defaults() {
         "every_s = 0",
         "watch_s = 10",
     ] {
-        assert!(shown.lines().any(|shown| shown == line), "{line} in\n{shown}");
+        assert!(
+            shown.lines().any(|shown| shown == line),
+            "{line} in\n{shown}"
+        );
     }
     assert_eq!(settings.warnings(), Vec::<&str>::new());
 }
@@ -64,16 +70,32 @@ fn nothing_set_means_the_defaults() {
 #[test]
 fn every_number_has_bounds_and_every_key_is_documented() {
     let settings = Settings::load(&Sources::default()).expect("defaults are valid");
-    let bounded: Vec<_> = core_ranges(&settings).into_iter().chain(limit_ranges(&settings.limits)).collect();
+    let bounded: Vec<_> = core_ranges(&settings)
+        .into_iter()
+        .chain(limit_ranges(&settings.limits))
+        .collect();
     let page = include_str!("../../../docs/configuration.md");
     for (key, shape) in KEYS {
-        assert!(page.contains(&format!("| `{key}` |")), "{key} is missing in docs/configuration.md");
-        assert_eq!(bounded.iter().any(|(bound, ..)| bound == key), *shape == Shape::Integer, "{key}");
+        assert!(
+            page.contains(&format!("| `{key}` |")),
+            "{key} is missing in docs/configuration.md"
+        );
+        assert_eq!(
+            bounded.iter().any(|(bound, ..)| bound == key),
+            *shape == Shape::Integer,
+            "{key}"
+        );
     }
     for (key, _, range) in bounded {
-        let row = page.lines().find(|line| line.starts_with(&format!("| `{key}` |"))).expect("documented");
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{key}` |")))
+            .expect("documented");
         let bounds = format!("| {} – {} |", range.start(), range.end());
-        assert!(row.contains(&bounds), "{key}: the page should say {bounds}: {row}");
+        assert!(
+            row.contains(&bounds),
+            "{key}: the page should say {bounds}: {row}"
+        );
     }
 }
 
@@ -81,13 +103,29 @@ fn every_number_has_bounds_and_every_key_is_documented() {
 fn later_layers_win() {
     let dir = tempfile::tempdir().expect("a directory");
     let (dev, file) = (dir.path().join("dev.toml"), dir.path().join("file.toml"));
-    std::fs::write(&dev, "[cache]\nttl_s = 1\nsweep_s = 1\nmax_entries = 1\n[currencies.AAA]\ndecimals = 1").expect("");
-    std::fs::write(&file, "[cache]\nsweep_s = 2\nmax_entries = 2\n[currencies.BBB]\ndecimals = 2").expect("written");
+    std::fs::write(
+        &dev,
+        "[cache]\nttl_s = 1\nsweep_s = 1\nmax_entries = 1\n[currencies.AAA]\ndecimals = 1",
+    )
+    .expect("");
+    std::fs::write(
+        &file,
+        "[cache]\nsweep_s = 2\nmax_entries = 2\n[currencies.BBB]\ndecimals = 2",
+    )
+    .expect("written");
     let environment = map(&[("BALANCE_CACHE__MAX_ENTRIES", "3"), ("PATH", "/bin")]);
-    let settings = Settings::load(&Sources { dev_file: Some(dev), file: Some(file), environment }).expect("valid");
+    let settings = Settings::load(&Sources {
+        dev_file: Some(dev),
+        file: Some(file),
+        environment,
+    })
+    .expect("valid");
     let cache = &settings.cache;
     assert_eq!((cache.ttl_s, cache.sweep_s, cache.max_entries), (1, 2, 3));
-    assert_eq!(settings.currencies, Currencies::new([("BBB".into(), 2)]).expect("valid"));
+    assert_eq!(
+        settings.currencies,
+        Currencies::new([("BBB".into(), 2)]).expect("valid")
+    );
     assert_eq!(settings.limits.sessions, 100_000);
 }
 
@@ -116,7 +154,9 @@ fn every_key_can_be_set_in_the_environment() {
         };
         let name = format!("BALANCE_{}", key.to_uppercase().replace('.', "__"));
         let variables = [&base[..], &[(name.as_str(), text)]].concat();
-        let after = load("", &variables).unwrap_or_else(|error| panic!("{name}: {error}")).to_masked_toml();
+        let after = load("", &variables)
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .to_masked_toml();
         assert_ne!(before, after, "{name} changes nothing");
     }
 }
@@ -132,18 +172,32 @@ fn lists_in_the_environment_are_separated_by_commas() {
         ],
     )
     .expect("valid");
-    let admins: Vec<_> = settings.auth.admin_tokens.iter().map(|a| (a.name.as_str(), a.token.expose())).collect();
+    let admins: Vec<_> = settings
+        .auth
+        .admin_tokens
+        .iter()
+        .map(|a| (a.name.as_str(), a.token.expose()))
+        .collect();
     assert_eq!(admins, [("admin-1", "one"), ("admin-2", "two")]);
     assert_eq!(settings.pacing.direct_kinds, [Kind::Deposit, Kind::Reward]);
     assert!(settings.server.allowed_origins.is_empty());
-    assert!(load("", &[("BALANCE_PACING__DIRECT_KINDS", "")]).expect("valid").pacing.direct_kinds.is_empty());
+    assert!(
+        load("", &[("BALANCE_PACING__DIRECT_KINDS", "")])
+            .expect("valid")
+            .pacing
+            .direct_kinds
+            .is_empty()
+    );
 }
 
 #[test]
 fn admins_may_have_names() {
     let text = "[auth]\nadmin_tokens = [{ name = \"ops\", token = \"t1\" }, \"t2\"]";
     let admins = load(text, &[]).expect("valid").auth.admin_tokens;
-    let admins: Vec<_> = admins.iter().map(|admin| (admin.name.as_str(), admin.token.expose())).collect();
+    let admins: Vec<_> = admins
+        .iter()
+        .map(|admin| (admin.name.as_str(), admin.token.expose()))
+        .collect();
     assert_eq!(admins, [("ops", "t1"), ("admin-2", "t2")]);
 }
 
@@ -153,12 +207,28 @@ fn currencies_are_replaced_by_a_file_and_changed_by_the_environment() {
     for (text, variables, expected) in [
         ("", &[][..], &[("TON", 9), ("UNI", 9)][..]),
         (section, &[], &[("STARS", 0)]),
-        ("", &[("BALANCE_CURRENCIES__TON__DECIMALS", "6")], &[("TON", 6), ("UNI", 9)]),
-        ("", &[("BALANCE_CURRENCIES__STARS__DECIMALS", "0")], &[("STARS", 0), ("TON", 9), ("UNI", 9)]),
-        (section, &[("BALANCE_CURRENCIES__A__B__DECIMALS", "2")], &[("A__B", 2), ("STARS", 0)]),
+        (
+            "",
+            &[("BALANCE_CURRENCIES__TON__DECIMALS", "6")],
+            &[("TON", 6), ("UNI", 9)],
+        ),
+        (
+            "",
+            &[("BALANCE_CURRENCIES__STARS__DECIMALS", "0")],
+            &[("STARS", 0), ("TON", 9), ("UNI", 9)],
+        ),
+        (
+            section,
+            &[("BALANCE_CURRENCIES__A__B__DECIMALS", "2")],
+            &[("A__B", 2), ("STARS", 0)],
+        ),
     ] {
         let settings = load(text, variables).expect("valid");
-        let codes: Vec<_> = settings.currencies.iter().map(|(_, c)| (c.code.as_str(), c.decimals)).collect();
+        let codes: Vec<_> = settings
+            .currencies
+            .iter()
+            .map(|(_, c)| (c.code.as_str(), c.decimals))
+            .collect();
         assert_eq!(codes, expected, "{text} {variables:?}");
     }
 }
@@ -168,23 +238,45 @@ fn writers_depend_on_the_database() {
     for (variables, writers) in [
         (&[][..], 1),
         (&[("BALANCE_DATABASE__URL", "postgres://h/db")], 2),
-        (&[("BALANCE_DATABASE__URL", "postgres://h/db"), ("BALANCE_DATABASE__WRITERS", "8")], 8),
+        (
+            &[
+                ("BALANCE_DATABASE__URL", "postgres://h/db"),
+                ("BALANCE_DATABASE__WRITERS", "8"),
+            ],
+            8,
+        ),
     ] {
-        assert_eq!(load("", variables).expect("valid").database.writers, writers, "{variables:?}");
+        assert_eq!(
+            load("", variables).expect("valid").database.writers,
+            writers,
+            "{variables:?}"
+        );
     }
-    let url = load("[database]\nurl = \"sqlite:///tmp/b.db\"", &[]).expect("valid").database.url;
+    let url = load("[database]\nurl = \"sqlite:///tmp/b.db\"", &[])
+        .expect("valid")
+        .database
+        .url;
     assert_eq!(url, DatabaseUrl::Sqlite("/tmp/b.db".into()));
 }
 
 #[test]
 fn telegram_takes_a_token_or_an_id_and_what_an_id_means() {
-    let variables = [("BALANCE_AUTH__TELEGRAM_BOT_TOKEN", "1:a"), ("BALANCE_AUTH__TELEGRAM_IDENTITY", "user_id")];
+    let variables = [
+        ("BALANCE_AUTH__TELEGRAM_BOT_TOKEN", "1:a"),
+        ("BALANCE_AUTH__TELEGRAM_IDENTITY", "user_id"),
+    ];
     let auth = load("", &variables).expect("valid").auth;
     assert_eq!(auth.telegram_identity, Some(TelegramIdentity::UserId));
     assert!(load("", &variables[1..]).is_ok());
     let by_id = [("BALANCE_AUTH__TELEGRAM_BOT_ID", "1"), variables[1]];
-    assert_eq!(load("", &by_id).expect("valid").auth.telegram_bot_id, Some(1));
-    assert!(load("", &[variables[0], variables[1], by_id[0]]).is_ok(), "the id of the token's bot");
+    assert_eq!(
+        load("", &by_id).expect("valid").auth.telegram_bot_id,
+        Some(1)
+    );
+    assert!(
+        load("", &[variables[0], variables[1], by_id[0]]).is_ok(),
+        "the id of the token's bot"
+    );
 }
 
 #[test]
@@ -208,14 +300,26 @@ fn nothing_that_is_printed_holds_a_secret() {
          telegram_identity = \"linked\"\nadmin_tokens = [\"geheim5\", {{ name = \"ops\", token = \"geheim6\" }}]"
     );
     let settings = load(&text, &[]).expect("valid");
-    for shown in [settings.to_masked_toml(), format!("{settings:?}"), format!("{settings:#?}")] {
+    for shown in [
+        settings.to_masked_toml(),
+        format!("{settings:?}"),
+        format!("{settings:#?}"),
+    ] {
         for secret in ["geheim", SESSION, &WEBHOOK[6..]] {
             assert!(!shown.contains(secret), "{secret} in\n{shown}");
         }
-        assert!(shown.contains("ops") && shown.contains("postgres://u:***@h/db?sslpassword=***"), "{shown}");
+        assert!(
+            shown.contains("ops") && shown.contains("postgres://u:***@h/db?sslpassword=***"),
+            "{shown}"
+        );
     }
-    let Some(secret) = settings.auth.session_secrets.first() else { panic!("one was set") };
-    assert_eq!((secret.to_string().as_str(), secret.expose()), ("***", SESSION));
+    let Some(secret) = settings.auth.session_secrets.first() else {
+        panic!("one was set")
+    };
+    assert_eq!(
+        (secret.to_string().as_str(), secret.expose()),
+        ("***", SESSION)
+    );
     assert_eq!(settings.auth.webhook_secrets[0].expose(), WEBHOOK);
     assert_eq!(settings.auth.webhook_secrets[0].as_bytes().len(), 24);
 }

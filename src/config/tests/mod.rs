@@ -19,10 +19,17 @@ pub(super) const SESSION: &str = "0123456789abcdefghijklmnopqrstuv";
 pub(super) fn load(text: &str, variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(text.as_bytes()).expect("written");
-    Settings::load(&Sources { file: Some(file.path().to_owned()), environment: map(variables), ..Sources::default() })
+    Settings::load(&Sources {
+        file: Some(file.path().to_owned()),
+        environment: map(variables),
+        ..Sources::default()
+    })
 }
 
 /// Variables by name.
 pub(super) fn map(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
-    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }

@@ -78,15 +78,26 @@ fn right(key: &str, shape: Shape) -> &'static str {
 
 /// Keys, each once, with right and any values.
 fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
-    let known = (prop::sample::select(KEYS), prop::sample::select(LITERALS), prop::bool::weighted(0.7));
-    let known =
-        known.prop_map(|((key, shape), literal, is_right)| (key, if is_right { right(key, shape) } else { literal }));
-    let other = (prop::sample::select(OTHER_KEYS), prop::sample::select(LITERALS));
+    let known = (
+        prop::sample::select(KEYS),
+        prop::sample::select(LITERALS),
+        prop::bool::weighted(0.7),
+    );
+    let known = known.prop_map(|((key, shape), literal, is_right)| {
+        (key, if is_right { right(key, shape) } else { literal })
+    });
+    let other = (
+        prop::sample::select(OTHER_KEYS),
+        prop::sample::select(LITERALS),
+    );
     let pairs = prop::collection::vec(prop_oneof![12 => known, 1 => other], 0..6);
     pairs.prop_map(|mut pairs| {
         pairs.sort_unstable();
         pairs.dedup_by_key(|(key, _)| *key);
-        pairs.into_iter().map(|(key, literal)| (key.to_owned(), literal.to_owned())).collect()
+        pairs
+            .into_iter()
+            .map(|(key, literal)| (key.to_owned(), literal.to_owned()))
+            .collect()
     })
 }
 
@@ -97,39 +108,75 @@ fn split(pairs: &[(String, String)], is_variable: u8) -> (String, Vec<(String, S
         if is_variable >> (index % 8) & 1 == 0 {
             file.push_str(&format!("{key} = {literal}\n"));
         } else {
-            let name = key.split('.').map(str::to_owned).collect::<Vec<_>>().join("__").to_uppercase();
-            variables
-                .push((format!("BALANCE_{name}"), literal.trim_matches(['[', ']', '"', '\'']).replace("\", \"", ",")));
+            let name = key
+                .split('.')
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+                .join("__")
+                .to_uppercase();
+            variables.push((
+                format!("BALANCE_{name}"),
+                literal
+                    .trim_matches(['[', ']', '"', '\''])
+                    .replace("\", \"", ","),
+            ));
         }
     }
     (file, variables)
 }
 
 fn loaded(file: &str, variables: &[(String, String)]) -> Result<Settings, ConfigError> {
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let variables: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     load(file, &variables)
 }
 
 /// What holds for whatever was taken.
 fn assert_sound(settings: &Settings) -> Result<(), TestCaseError> {
-    for (key, value, range) in core_ranges(settings).into_iter().chain(limit_ranges(&settings.limits)) {
+    for (key, value, range) in core_ranges(settings)
+        .into_iter()
+        .chain(limit_ranges(&settings.limits))
+    {
         prop_assert!(range.contains(&value), "{} = {}", key, value);
     }
     let (server, auth, database) = (&settings.server, &settings.auth, &settings.database);
     prop_assert!(server.public_addr != server.internal_addr || server.public_addr.port() == 0);
     prop_assert!(!database.url.is_sqlite() || database.writers == 1);
-    prop_assert!(auth.session_secrets.iter().all(|secret| secret.expose().len() >= 32));
-    prop_assert!(auth.webhook_secrets.iter().all(|secret| secret.as_bytes().len() >= 16));
-    prop_assert!(auth.admin_tokens.iter().all(|admin| !admin.name.is_empty() && !admin.token.expose().is_empty()));
+    prop_assert!(
+        auth.session_secrets
+            .iter()
+            .all(|secret| secret.expose().len() >= 32)
+    );
+    prop_assert!(
+        auth.webhook_secrets
+            .iter()
+            .all(|secret| secret.as_bytes().len() >= 16)
+    );
+    prop_assert!(
+        auth.admin_tokens
+            .iter()
+            .all(|admin| !admin.name.is_empty() && !admin.token.expose().is_empty())
+    );
     prop_assert!(auth.telegram_bot_token.is_none() || auth.telegram_identity.is_some());
-    prop_assert!(settings.currencies.iter().all(|(_, currency)| currency.decimals <= 18));
+    prop_assert!(
+        settings
+            .currencies
+            .iter()
+            .all(|(_, currency)| currency.decimals <= 18)
+    );
     Ok(())
 }
 
 /// That what is printed of it has no secret.
 fn assert_masked(settings: &Settings) -> Result<(), TestCaseError> {
     for shown in [settings.to_masked_toml(), format!("{settings:?}")] {
-        prop_assert!(!shown.contains("geheim") && !shown.contains("Z2VoZWlt"), "a secret in {}", shown);
+        prop_assert!(
+            !shown.contains("geheim") && !shown.contains("Z2VoZWlt"),
+            "a secret in {}",
+            shown
+        );
     }
     Ok(())
 }
@@ -145,8 +192,13 @@ fn a_random_configuration_is_sound_or_refused_by_a_key_that_was_set() {
             }
             Err(error) => {
                 let text = format!("{error}\n{error:?}");
-                prop_assert!(!text.contains("geheim") && !text.contains("Z2VoZWlt"), "a secret in {}", text);
-                let section = |key: &str| key.split(['.', '[']).next().unwrap_or_default().to_owned();
+                prop_assert!(
+                    !text.contains("geheim") && !text.contains("Z2VoZWlt"),
+                    "a secret in {}",
+                    text
+                );
+                let section =
+                    |key: &str| key.split(['.', '[']).next().unwrap_or_default().to_owned();
                 let key = match &error {
                     ConfigError::UnknownKey { key, .. }
                     | ConfigError::WrongType { key, .. }
@@ -164,21 +216,31 @@ fn a_random_configuration_is_sound_or_refused_by_a_key_that_was_set() {
 #[test]
 fn a_spoiled_configuration_file_is_sound_or_refused_with_a_reason() {
     let file = pairs().prop_map(|pairs| {
-        let secrets = format!("[auth]\nwebhook_secrets = [\"{WEBHOOK}\"]\nsession_secrets = [\"{SESSION}\"]\n");
-        let (mut file, _) =
-            split(&pairs.into_iter().filter(|(key, _)| !key.starts_with("auth.")).collect::<Vec<_>>(), 0);
+        let secrets = format!(
+            "[auth]\nwebhook_secrets = [\"{WEBHOOK}\"]\nsession_secrets = [\"{SESSION}\"]\n"
+        );
+        let (mut file, _) = split(
+            &pairs
+                .into_iter()
+                .filter(|(key, _)| !key.starts_with("auth."))
+                .collect::<Vec<_>>(),
+            0,
+        );
         file.push_str(&secrets);
         file
     });
     let noise = "[\\[\\]a-z=.\"'#{}0-9,\n ]{0,80}";
-    let deep = (1_usize..400).prop_map(|depth| format!("a = {}{}", "[".repeat(depth), "]".repeat(depth)));
-    check_part(FEWER, prop_oneof![6 => spoiled_text(file).boxed(), 2 => noise.boxed(), 1 => deep.boxed()], |file| {
-        match load(&file, &[]) {
+    let deep =
+        (1_usize..400).prop_map(|depth| format!("a = {}{}", "[".repeat(depth), "]".repeat(depth)));
+    check_part(
+        FEWER,
+        prop_oneof![6 => spoiled_text(file).boxed(), 2 => noise.boxed(), 1 => deep.boxed()],
+        |file| match load(&file, &[]) {
             Ok(settings) => assert_sound(&settings),
             Err(error) => {
                 prop_assert!(error.to_string().len() > 10, "{}", error);
                 Ok(())
             }
-        }
-    });
+        },
+    );
 }

@@ -29,24 +29,63 @@ fn a_file_is_refused_by_the_key() {
         ("[server]\nworkers = 99999999999999999999", "server.workers"),
         ("[server]\nworkers = -1", "server.workers"),
         ("[server]\nworkers = 1979-05-27", "server.workers"),
-        ("[server]\npublic_addr = \"localhost\"", "server.public_addr"),
-        ("[server]\npublic_addr = \"127.0.0.1:8081\"", "server.internal_addr"),
-        ("[server]\nallowed_origins = \"https://a.example\"", "server.allowed_origins"),
+        (
+            "[server]\npublic_addr = \"localhost\"",
+            "server.public_addr",
+        ),
+        (
+            "[server]\npublic_addr = \"127.0.0.1:8081\"",
+            "server.internal_addr",
+        ),
+        (
+            "[server]\nallowed_origins = \"https://a.example\"",
+            "server.allowed_origins",
+        ),
         ("[server]\nallowed_origins = [1]", "server.allowed_origins"),
-        ("[server]\nallowed_origins = [\"*\", \"https://a.example/\"]", "server.allowed_origins[1]"),
-        ("[server]\nallowed_origins = [\"a.example\"]", "server.allowed_origins[0]"),
-        ("[server]\nallowed_origins = [\"https://A.example\"]", "server.allowed_origins[0]"),
+        (
+            "[server]\nallowed_origins = [\"*\", \"https://a.example/\"]",
+            "server.allowed_origins[1]",
+        ),
+        (
+            "[server]\nallowed_origins = [\"a.example\"]",
+            "server.allowed_origins[0]",
+        ),
+        (
+            "[server]\nallowed_origins = [\"https://A.example\"]",
+            "server.allowed_origins[0]",
+        ),
         ("[database]\nurl = \"mysql://h/db\"", "database.url"),
         ("[database]\nwriters = 2", "database.writers"),
         ("[database]\nwriters = 0", "database.writers"),
-        ("[database]\nmigrate_on_start = 1", "database.migrate_on_start"),
-        ("[pacing]\ndirect_kinds = [\"deposit\", \"refund\"]", "pacing.direct_kinds[1]"),
-        ("[limits]\nws_messages_per_s = 4294967296", "limits.ws_messages_per_s"),
-        ("[auth]\ntelegram_identity = \"both\"", "auth.telegram_identity"),
-        ("[auth]\ntelegram_bot_token = \"1:a\"", "auth.telegram_identity"),
+        (
+            "[database]\nmigrate_on_start = 1",
+            "database.migrate_on_start",
+        ),
+        (
+            "[pacing]\ndirect_kinds = [\"deposit\", \"refund\"]",
+            "pacing.direct_kinds[1]",
+        ),
+        (
+            "[limits]\nws_messages_per_s = 4294967296",
+            "limits.ws_messages_per_s",
+        ),
+        (
+            "[auth]\ntelegram_identity = \"both\"",
+            "auth.telegram_identity",
+        ),
+        (
+            "[auth]\ntelegram_bot_token = \"1:a\"",
+            "auth.telegram_identity",
+        ),
         ("[auth]\ntelegram_bot_id = 1", "auth.telegram_identity"),
-        ("[auth]\ntelegram_bot_id = 0\ntelegram_identity = \"linked\"", "auth.telegram_bot_id"),
-        ("[auth]\ntelegram_bot_id = 9007199254740992\ntelegram_identity = \"linked\"", "auth.telegram_bot_id"),
+        (
+            "[auth]\ntelegram_bot_id = 0\ntelegram_identity = \"linked\"",
+            "auth.telegram_bot_id",
+        ),
+        (
+            "[auth]\ntelegram_bot_id = 9007199254740992\ntelegram_identity = \"linked\"",
+            "auth.telegram_bot_id",
+        ),
         (
             "[auth]\ntelegram_bot_id = 2\ntelegram_bot_token = \"1:a\"\ntelegram_identity = \"linked\"",
             "auth.telegram_bot_id",
@@ -56,7 +95,10 @@ fn a_file_is_refused_by_the_key() {
         ("[currencies.TON]", "currencies.TON"),
         ("[currencies.TON]\ndecimal = 9", "currencies.TON.decimal"),
         ("[currencies.TON]\ndecimals = 19", "currencies.TON.decimals"),
-        ("[currencies.TON]\ndecimals = 256", "currencies.TON.decimals"),
+        (
+            "[currencies.TON]\ndecimals = 256",
+            "currencies.TON.decimals",
+        ),
         ("[currencies.ton]\ndecimals = 9", "currencies.ton"),
         ("[currencies.\"A.B\"]\ndecimals = 9", "currencies.A.B"),
     ] {
@@ -87,7 +129,8 @@ fn each_key_of_a_file_takes_only_its_own_type() {
                 shape => *shape == of && index < 4,
             };
             let loaded = load(&format!("[{section}]\n{name} = {literal}"), &[]);
-            let wrong_type = matches!(&loaded, Err(ConfigError::WrongType { key: named, .. }) if named == key);
+            let wrong_type =
+                matches!(&loaded, Err(ConfigError::WrongType { key: named, .. }) if named == key);
             assert_eq!(wrong_type, !takes, "{key} = {literal}: {loaded:?}");
         }
     }
@@ -96,7 +139,10 @@ fn each_key_of_a_file_takes_only_its_own_type() {
 #[test]
 fn numbers_outside_their_bounds_are_refused() {
     let defaults = Settings::load(&Sources::default()).expect("valid");
-    for (key, _, range) in core_ranges(&defaults).into_iter().chain(limit_ranges(&defaults.limits)) {
+    for (key, _, range) in core_ranges(&defaults)
+        .into_iter()
+        .chain(limit_ranges(&defaults.limits))
+    {
         let (section, name) = key.split_once('.').expect("every key has a section");
         let beside = match key {
             "database.writers" => "url = \"postgres://h/db\"\n",
@@ -106,10 +152,22 @@ fn numbers_outside_their_bounds_are_refused() {
         };
         let with = |value: i128| load(&format!("[{section}]\n{beside}{name} = {value}"), &[]);
         let (least, most) = (i128::from(*range.start()), i128::from(*range.end()));
-        assert!(with(least).is_ok() && with(most).is_ok(), "{key}: {range:?} should be possible");
-        for beyond in [least - 1, most + 1, -1, i128::from(i64::MAX), i128::from(u64::MAX)] {
+        assert!(
+            with(least).is_ok() && with(most).is_ok(),
+            "{key}: {range:?} should be possible"
+        );
+        for beyond in [
+            least - 1,
+            most + 1,
+            -1,
+            i128::from(i64::MAX),
+            i128::from(u64::MAX),
+        ] {
             let error = with(beyond).expect_err("outside").to_string();
-            assert!(error.contains(&format!("{key}: ")), "{key} = {beyond}: {error}");
+            assert!(
+                error.contains(&format!("{key}: ")),
+                "{key} = {beyond}: {error}"
+            );
         }
     }
 }
@@ -129,74 +187,179 @@ fn a_variable_is_refused_by_the_key() {
         ("BALANCE_SERVER__WORKERS", "true", "server.workers"),
         ("BALANCE_SERVER__WORKERS", "-1", "server.workers"),
         ("BALANCE_SERVER__WORKERS", "0", "server.workers"),
-        ("BALANCE_SERVER__ALLOWED_ORIGINS", "*,", "server.allowed_origins[1]"),
-        ("BALANCE_DATABASE__MIGRATE_ON_START", "yes", "database.migrate_on_start"),
+        (
+            "BALANCE_SERVER__ALLOWED_ORIGINS",
+            "*,",
+            "server.allowed_origins[1]",
+        ),
+        (
+            "BALANCE_DATABASE__MIGRATE_ON_START",
+            "yes",
+            "database.migrate_on_start",
+        ),
         ("BALANCE_CURRENCIES__ton__DECIMALS", "9", "currencies.ton"),
         ("BALANCE_CURRENCIES__TON__NAME", "9", "currencies.ton.name"),
-        ("BALANCE_CURRENCIES__TON__DECIMALS", "x", "currencies.TON.decimals"),
+        (
+            "BALANCE_CURRENCIES__TON__DECIMALS",
+            "x",
+            "currencies.TON.decimals",
+        ),
         ("BALANCE_AUTH__METRICS_TOKEN", "", "auth.metrics_token"),
     ] {
         let error = refused("", &[(name, value)]);
-        assert!(error.contains(&format!("{key}:")), "{name}={value}: {error}");
+        assert!(
+            error.contains(&format!("{key}:")),
+            "{name}={value}: {error}"
+        );
     }
 }
 
 #[test]
 fn a_wrong_layer_is_not_hidden_by_a_right_one() {
-    let error = refused("[server]\nworkers = \"4\"", &[("BALANCE_SERVER__WORKERS", "4")]);
-    assert!(error.contains("server.workers: must be an integer, not negative"), "{error}");
-    assert!(refused("server = 4", &[("BALANCE_SERVER__WORKERS", "4")]).contains("server: must be a section"));
+    let error = refused(
+        "[server]\nworkers = \"4\"",
+        &[("BALANCE_SERVER__WORKERS", "4")],
+    );
+    assert!(
+        error.contains("server.workers: must be an integer, not negative"),
+        "{error}"
+    );
+    assert!(
+        refused("server = 4", &[("BALANCE_SERVER__WORKERS", "4")])
+            .contains("server: must be a section")
+    );
 }
 
 #[test]
 fn a_refused_secret_is_named_and_not_shown() {
     let long = CANARY.repeat(200);
     for (line, key) in [
-        (format!("session_secrets = [\"{SESSION}\", \"{CANARY}\"]"), "auth.session_secrets[1]"),
+        (
+            format!("session_secrets = [\"{SESSION}\", \"{CANARY}\"]"),
+            "auth.session_secrets[1]",
+        ),
         ("session_secrets = [\"\"]".into(), "auth.session_secrets[0]"),
-        (format!("session_secrets = [\"{long}\"]"), "auth.session_secrets[0]"),
-        (format!("session_secrets = \"{CANARY}\""), "auth.session_secrets"),
-        (format!("webhook_secrets = [\"{CANARY}\"]"), "auth.webhook_secrets[0]"),
-        (format!("webhook_secrets = [\"whsec_{CANARY}\"]"), "auth.webhook_secrets[0]"),
-        (format!("webhook_secrets = [\"whsec_{CANARY}{CANARY}!\"]"), "auth.webhook_secrets[0]"),
-        (format!("webhook_secrets = [\"whsec_{long}\"]"), "auth.webhook_secrets[0]"),
+        (
+            format!("session_secrets = [\"{long}\"]"),
+            "auth.session_secrets[0]",
+        ),
+        (
+            format!("session_secrets = \"{CANARY}\""),
+            "auth.session_secrets",
+        ),
+        (
+            format!("webhook_secrets = [\"{CANARY}\"]"),
+            "auth.webhook_secrets[0]",
+        ),
+        (
+            format!("webhook_secrets = [\"whsec_{CANARY}\"]"),
+            "auth.webhook_secrets[0]",
+        ),
+        (
+            format!("webhook_secrets = [\"whsec_{CANARY}{CANARY}!\"]"),
+            "auth.webhook_secrets[0]",
+        ),
+        (
+            format!("webhook_secrets = [\"whsec_{long}\"]"),
+            "auth.webhook_secrets[0]",
+        ),
         ("webhook_secrets = [\"\"]".into(), "auth.webhook_secrets[0]"),
-        (format!("webhook_secrets = {{ a = \"{CANARY}\" }}"), "auth.webhook_secrets"),
+        (
+            format!("webhook_secrets = {{ a = \"{CANARY}\" }}"),
+            "auth.webhook_secrets",
+        ),
         (format!("admin_tokens = \"{CANARY}\""), "auth.admin_tokens"),
         ("admin_tokens = [\"\"]".into(), "auth.admin_tokens[0]"),
-        (format!("admin_tokens = [\"{CANARY} {CANARY}\"]"), "auth.admin_tokens[0]"),
-        (format!("admin_tokens = [\"{long}\"]"), "auth.admin_tokens[0]"),
-        (format!("admin_tokens = [{{ name = \"a\", tokn = \"{CANARY}\" }}]"), "auth.admin_tokens[0]"),
-        (format!("admin_tokens = [{{ token = \"{CANARY}\" }}]"), "auth.admin_tokens[0]"),
-        ("admin_tokens = [{ name = \"a\" }]".into(), "auth.admin_tokens[0]"),
         (
-            format!("admin_tokens = [\"{CANARY}\", {{ name = \"admin-1\", token = \"{CANARY}\" }}]"),
+            format!("admin_tokens = [\"{CANARY} {CANARY}\"]"),
+            "auth.admin_tokens[0]",
+        ),
+        (
+            format!("admin_tokens = [\"{long}\"]"),
+            "auth.admin_tokens[0]",
+        ),
+        (
+            format!("admin_tokens = [{{ name = \"a\", tokn = \"{CANARY}\" }}]"),
+            "auth.admin_tokens[0]",
+        ),
+        (
+            format!("admin_tokens = [{{ token = \"{CANARY}\" }}]"),
+            "auth.admin_tokens[0]",
+        ),
+        (
+            "admin_tokens = [{ name = \"a\" }]".into(),
+            "auth.admin_tokens[0]",
+        ),
+        (
+            format!(
+                "admin_tokens = [\"{CANARY}\", {{ name = \"admin-1\", token = \"{CANARY}\" }}]"
+            ),
             "auth.admin_tokens[1]",
         ),
-        (format!("metrics_token = \"{CANARY}é\""), "auth.metrics_token"),
-        (format!("telegram_identity = \"{CANARY}\""), "auth.telegram_identity"),
+        (
+            format!("metrics_token = \"{CANARY}é\""),
+            "auth.metrics_token",
+        ),
+        (
+            format!("telegram_identity = \"{CANARY}\""),
+            "auth.telegram_identity",
+        ),
         ("metrics_token = \"\"".into(), "auth.metrics_token"),
-        (format!("metrics_token = [\"{CANARY}\"]"), "auth.metrics_token"),
-        (format!("telegram_bot_token = \"{CANARY}\\n\"\ntelegram_identity = \"linked\""), "auth.telegram_bot_token"),
+        (
+            format!("metrics_token = [\"{CANARY}\"]"),
+            "auth.metrics_token",
+        ),
+        (
+            format!("telegram_bot_token = \"{CANARY}\\n\"\ntelegram_identity = \"linked\""),
+            "auth.telegram_bot_token",
+        ),
     ] {
         let error = refused(&format!("[auth]\n{line}"), &[]);
         assert!(error.contains(&format!("{key}: ")), "{key} in: {error}");
         assert!(!error.contains(CANARY), "a secret is shown: {error}");
     }
-    let error = refused("", &[("BALANCE_DATABASE__URL", &format!("postgres://u:{CANARY}@{CANARY}@h/db"))]);
-    assert!(error.contains("database.url: ") && !error.contains(CANARY), "{error}");
+    let error = refused(
+        "",
+        &[(
+            "BALANCE_DATABASE__URL",
+            &format!("postgres://u:{CANARY}@{CANARY}@h/db"),
+        )],
+    );
+    assert!(
+        error.contains("database.url: ") && !error.contains(CANARY),
+        "{error}"
+    );
 }
 
 #[test]
 fn too_many_of_anything_is_refused() {
     let many = |item: &str, count: usize| vec![item; count].join(",");
     for (name, value, key) in [
-        ("BALANCE_AUTH__SESSION_SECRETS", many(SESSION, 17), "auth.session_secrets"),
-        ("BALANCE_AUTH__WEBHOOK_SECRETS", many(crate::config::tests::WEBHOOK, 17), "auth.webhook_secrets"),
-        ("BALANCE_AUTH__ADMIN_TOKENS", many("t", 65), "auth.admin_tokens"),
-        ("BALANCE_SERVER__ALLOWED_ORIGINS", many("*", 257), "server.allowed_origins"),
+        (
+            "BALANCE_AUTH__SESSION_SECRETS",
+            many(SESSION, 17),
+            "auth.session_secrets",
+        ),
+        (
+            "BALANCE_AUTH__WEBHOOK_SECRETS",
+            many(crate::config::tests::WEBHOOK, 17),
+            "auth.webhook_secrets",
+        ),
+        (
+            "BALANCE_AUTH__ADMIN_TOKENS",
+            many("t", 65),
+            "auth.admin_tokens",
+        ),
+        (
+            "BALANCE_SERVER__ALLOWED_ORIGINS",
+            many("*", 257),
+            "server.allowed_origins",
+        ),
     ] {
-        assert!(refused("", &[(name, &value)]).contains(&format!("{key}: must have at most")), "{key}");
+        assert!(
+            refused("", &[(name, &value)]).contains(&format!("{key}: must have at most")),
+            "{key}"
+        );
     }
 }
 
@@ -211,21 +374,42 @@ fn a_broken_file_is_named_without_its_text() {
         assert!(error.contains(place), "{place} in: {error}");
         assert!(!error.contains(CANARY), "a secret is shown: {error}");
     }
-    let missing = Sources { file: Some("/nonexistent/balance.toml".into()), ..Sources::default() };
+    let missing = Sources {
+        file: Some("/nonexistent/balance.toml".into()),
+        ..Sources::default()
+    };
     let error = Settings::load(&missing).expect_err("no such file");
-    assert!(error.to_string().starts_with("/nonexistent/balance.toml: "), "{error}");
+    assert!(
+        error.to_string().starts_with("/nonexistent/balance.toml: "),
+        "{error}"
+    );
     assert!(refused(&"#".repeat((1 << 20) + 1), &[]).contains("larger than"));
 }
 
 #[test]
 fn all_missing_secrets_are_named_at_once() {
-    let none = Settings::load(&Sources { environment: BTreeMap::new(), ..Sources::default() }).expect("valid");
-    let error = none.require_serve_secrets().expect_err("nothing is set").to_string();
-    for key in ["auth.webhook_secrets", "auth.session_secrets", "auth.admin_tokens", "BALANCE_AUTH__ADMIN_TOKENS"] {
+    let none = Settings::load(&Sources {
+        environment: BTreeMap::new(),
+        ..Sources::default()
+    })
+    .expect("valid");
+    let error = none
+        .require_serve_secrets()
+        .expect_err("nothing is set")
+        .to_string();
+    for key in [
+        "auth.webhook_secrets",
+        "auth.session_secrets",
+        "auth.admin_tokens",
+        "BALANCE_AUTH__ADMIN_TOKENS",
+    ] {
         assert!(error.contains(key), "{error}");
     }
     let some = load("", &[("BALANCE_AUTH__SESSION_SECRETS", SESSION)]).expect("valid");
     some.require_session_secret().expect("is set");
-    let error = some.require_serve_secrets().expect_err("two are missing").to_string();
+    let error = some
+        .require_serve_secrets()
+        .expect_err("two are missing")
+        .to_string();
     assert!(!error.contains("session_secrets"), "{error}");
 }

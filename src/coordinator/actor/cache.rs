@@ -35,14 +35,21 @@ impl AccountCache {
 
     /// What is known and young enough to be trusted.
     pub(super) fn fresh(&self, now_us: u64, ttl_us: u64) -> Option<&Cached> {
-        self.known().filter(|cached| now_us.saturating_sub(cached.verified_us) < ttl_us)
+        self.known()
+            .filter(|cached| now_us.saturating_sub(cached.verified_us) < ttl_us)
     }
 
     /// Takes the state that a commit made; an older one than known is ignored.
     pub(super) fn committed(&mut self, version: i64, balances: &Balances, when: Moment) {
         if self.known().is_none_or(|cached| version > cached.version) {
             let balances = balances.clone();
-            self.0 = Some(Cached { exists: true, version, balances, verified_us: when.us, verified_at_us: when.at_us });
+            self.0 = Some(Cached {
+                exists: true,
+                version,
+                balances,
+                verified_us: when.us,
+                verified_at_us: when.at_us,
+            });
         }
     }
 
@@ -51,11 +58,23 @@ impl AccountCache {
     /// new to us.
     pub(super) fn read(&mut self, account: Account, when: Moment) -> bool {
         let known = self.known().map(|cached| cached.version);
-        if known.is_some_and(|version| account.version < version) && !is_planted(Plant::OlderReadServed) {
+        if known.is_some_and(|version| account.version < version)
+            && !is_planted(Plant::OlderReadServed)
+        {
             return false;
         }
-        let Account { exists, version, balances } = account;
-        self.0 = Some(Cached { exists, version, balances, verified_us: when.us, verified_at_us: when.at_us });
+        let Account {
+            exists,
+            version,
+            balances,
+        } = account;
+        self.0 = Some(Cached {
+            exists,
+            version,
+            balances,
+            verified_us: when.us,
+            verified_at_us: when.at_us,
+        });
         known.is_some_and(|known| version > known)
     }
 }
@@ -82,12 +101,18 @@ mod tests {
     fn balances(minor: i64) -> Balances {
         let currencies = Currencies::default();
         let mut all = Balances::zero(currencies.count());
-        all.set(currencies.find("TON").expect("a default"), Amount::from_minor(minor));
+        all.set(
+            currencies.find("TON").expect("a default"),
+            Amount::from_minor(minor),
+        );
         all
     }
 
     fn at(us: u64) -> Moment {
-        Moment { us, at_us: 1_000_000 + us as i64 }
+        Moment {
+            us,
+            at_us: 1_000_000 + us as i64,
+        }
     }
 
     #[test]
@@ -95,19 +120,49 @@ mod tests {
         let mut cache = AccountCache::default();
         cache.committed(7, &balances(70), at(1));
         cache.committed(6, &balances(60), at(2));
-        assert!(!cache.read(Account { exists: true, version: 5, balances: balances(50) }, at(3)));
+        assert!(!cache.read(
+            Account {
+                exists: true,
+                version: 5,
+                balances: balances(50)
+            },
+            at(3)
+        ));
         let known = cache.known().expect("known");
-        assert_eq!((known.version, &known.balances, known.verified_us), (7, &balances(70), 1));
+        assert_eq!(
+            (known.version, &known.balances, known.verified_us),
+            (7, &balances(70), 1)
+        );
     }
 
     #[test]
     fn a_read_refreshes_mends_and_discovers() {
         let mut cache = AccountCache::default();
-        assert!(!cache.read(Account::unknown(2), at(0)), "the first read is no change");
+        assert!(
+            !cache.read(Account::unknown(2), at(0)),
+            "the first read is no change"
+        );
         cache.committed(1, &balances(10), at(1));
         assert!(cache.fresh(100, 100).is_some() && cache.fresh(101, 100).is_none());
-        assert!(!cache.read(Account { exists: true, version: 1, balances: balances(11) }, at(50)));
-        assert_eq!(cache.fresh(101, 100).map(|cached| &cached.balances), Some(&balances(11)));
-        assert!(cache.read(Account { exists: true, version: 2, balances: balances(20) }, at(60)));
+        assert!(!cache.read(
+            Account {
+                exists: true,
+                version: 1,
+                balances: balances(11)
+            },
+            at(50)
+        ));
+        assert_eq!(
+            cache.fresh(101, 100).map(|cached| &cached.balances),
+            Some(&balances(11))
+        );
+        assert!(cache.read(
+            Account {
+                exists: true,
+                version: 2,
+                balances: balances(20)
+            },
+            at(60)
+        ));
     }
 }

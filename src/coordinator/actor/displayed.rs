@@ -34,8 +34,15 @@ impl Undisplayed {
 
     /// The page shows this version now. Gives the push that brought it, once; older ones were skipped and are forgotten.
     pub(super) fn displayed(&mut self, version: i64) -> Option<Sent> {
-        let shown = self.0.iter().take_while(|push| push.version <= version).count();
-        self.0.drain(..shown).next_back().filter(|push| push.version == version)
+        let shown = self
+            .0
+            .iter()
+            .take_while(|push| push.version <= version)
+            .count();
+        self.0
+            .drain(..shown)
+            .next_back()
+            .filter(|push| push.version == version)
     }
 }
 
@@ -44,12 +51,23 @@ impl Handler<ReportDisplayed> for BalanceActor {
 
     fn handle(&mut self, displayed: ReportDisplayed, ctx: &mut Self::Context) {
         self.dequeue(ctx);
-        if let Some(session) = self.live.as_mut().and_then(|live| live.session(displayed.session_id)) {
+        if let Some(session) = self
+            .live
+            .as_mut()
+            .and_then(|live| live.session(displayed.session_id))
+        {
             // A page can't show what it was never sent.
-            session.displayed_version = session.displayed_version.max(displayed.version.min(session.last_version));
+            session.displayed_version = session
+                .displayed_version
+                .max(displayed.version.min(session.last_version));
             if let Some(push) = session.undisplayed.displayed(displayed.version) {
-                let age_us = u64::try_from(self.shared.clock.now_us() - push.committed_at_us).unwrap_or(0);
-                self.shared.counters.commit_to_displayed.of(push.mode == Mode::Direct).observe(seconds(age_us));
+                let age_us =
+                    u64::try_from(self.shared.clock.now_us() - push.committed_at_us).unwrap_or(0);
+                self.shared
+                    .counters
+                    .commit_to_displayed
+                    .of(push.mode == Mode::Direct)
+                    .observe(seconds(age_us));
                 self.note_displayed(displayed.session_id, push, age_us);
             }
         }
@@ -61,13 +79,19 @@ mod tests {
     use super::*;
 
     fn sent(version: i64) -> Sent {
-        Sent { version, mode: Mode::Direct, committed_at_us: version * 10 }
+        Sent {
+            version,
+            mode: Mode::Direct,
+            committed_at_us: version * 10,
+        }
     }
 
     #[test]
     fn a_push_is_given_once_and_only_by_its_own_version() {
         let mut pushes = Undisplayed::default();
-        [3, 5, 8].into_iter().for_each(|version| pushes.sent(sent(version)));
+        [3, 5, 8]
+            .into_iter()
+            .for_each(|version| pushes.sent(sent(version)));
         assert_eq!(pushes.displayed(2), None, "it came by a snapshot");
         assert_eq!(pushes.displayed(5), Some(sent(5)));
         assert_eq!(pushes.displayed(5), None, "once");

@@ -19,25 +19,66 @@ use crate::ledger::audit::CachedBalance;
 
 impl BalanceActor {
     pub(super) fn note_entry(&self, change: &Change<'_>) {
-        let Change { version, committed_at_us, kind, currency, amount, source, .. } = change;
-        let what = What::Entry { kind: *kind, currency: *currency, amount: *amount, source: (*source).clone() };
+        let Change {
+            version,
+            committed_at_us,
+            kind,
+            currency,
+            amount,
+            source,
+            ..
+        } = change;
+        let what = What::Entry {
+            kind: *kind,
+            currency: *currency,
+            amount: *amount,
+            source: (*source).clone(),
+        };
         self.note(*committed_at_us, *version, what);
     }
 
     /// `since_us` is the commit that the push is counted from.
     pub(super) fn note_push(&self, pushed: Pushed, since_us: i64) {
-        let Pushed { at_us, version, mode, entries, sessions } = pushed;
+        let Pushed {
+            at_us,
+            version,
+            mode,
+            entries,
+            sessions,
+        } = pushed;
         let waited_us = u64::try_from(at_us - since_us).unwrap_or(0);
-        self.note(at_us, version, What::Push { mode, entries, sessions, waited_us });
+        self.note(
+            at_us,
+            version,
+            What::Push {
+                mode,
+                entries,
+                sessions,
+                waited_us,
+            },
+        );
     }
 
     pub(super) fn note_displayed(&self, session_id: SessionId, push: Sent, took_us: u64) {
         let now_us = self.shared.clock.now_us();
-        self.note(now_us, push.version, What::Displayed { session_id, mode: push.mode, took_us });
+        self.note(
+            now_us,
+            push.version,
+            What::Displayed {
+                session_id,
+                mode: push.mode,
+                took_us,
+            },
+        );
     }
 
     fn note(&self, at_us: i64, version: i64, what: What) {
-        self.shared.recent.note(Happening { at_us, user_id: self.user_id, version, what });
+        self.shared.recent.note(Happening {
+            at_us,
+            user_id: self.user_id,
+            version,
+            what,
+        });
     }
 }
 
@@ -58,7 +99,10 @@ impl Handler<TellCached> for BalanceActor {
         let currencies = &self.shared.currencies;
         let cached = self.cache.known().map(|cached| CachedBalance {
             version: cached.version,
-            balances: currencies.iter().map(|(id, c)| (c.code.clone(), cached.balances.get(id).minor())).collect(),
+            balances: currencies
+                .iter()
+                .map(|(id, c)| (c.code.clone(), cached.balances.get(id).minor()))
+                .collect(),
         });
         // The audit may have ended.
         let _ = reply.send(cached);
@@ -71,7 +115,10 @@ impl Handler<PushNow> for BalanceActor {
     fn handle(&mut self, PushNow { reply }: PushNow, ctx: &mut Self::Context) {
         self.dequeue(ctx);
         let version = self.cache.known().map_or(0, |cached| cached.version);
-        let live = self.live.as_deref().filter(|live| live.has_listener_below(version));
+        let live = self
+            .live
+            .as_deref()
+            .filter(|live| live.has_listener_below(version));
         let due = live.and_then(|live| live.pacing.due(&self.shared.policy.intervals));
         if let Some(due) = due {
             self.push(due.mode, ctx);
@@ -96,7 +143,12 @@ impl Handler<InspectSessions> for BalanceActor {
 
     fn handle(&mut self, InspectSessions { reply }: InspectSessions, ctx: &mut Self::Context) {
         self.dequeue(ctx);
-        let _ = reply.send(self.live.as_deref().map(inspect_sessions).unwrap_or_default());
+        let _ = reply.send(
+            self.live
+                .as_deref()
+                .map(inspect_sessions)
+                .unwrap_or_default(),
+        );
     }
 }
 
@@ -107,18 +159,24 @@ impl BalanceActor {
         let live = self.live.as_deref();
         ActorInspection {
             stale: false,
-            balances: cached.and_then(|c| serde_json::to_value(Shown(&self.shared.currencies, &c.balances)).ok()),
+            balances: cached.and_then(|c| {
+                serde_json::to_value(Shown(&self.shared.currencies, &c.balances)).ok()
+            }),
             version: cached.map(|c| c.version),
             verified_at: cached.map(|c| clock::rfc3339(c.verified_at_us)),
             age_ms: cached.map(|c| now.us.saturating_sub(c.verified_us) / 1000),
-            pending: live.zip(cached).and_then(|(live, cached)| self.inspect_pending(live, cached.version, now)),
+            pending: live
+                .zip(cached)
+                .and_then(|(live, cached)| self.inspect_pending(live, cached.version, now)),
             sessions: live.map(inspect_sessions).unwrap_or_default(),
             counters: ActorCounters {
                 entries: self.gauge.entries.get(),
                 version_waiters: self.version_waiters.len(),
                 is_stale: Some(self.is_stale),
             },
-            events: live.map(|live| live.events.iter().map(inspect_event).collect()).unwrap_or_default(),
+            events: live
+                .map(|live| live.events.iter().map(inspect_event).collect())
+                .unwrap_or_default(),
             ..ActorInspection::from_outside(self.user_id, &self.gauge, &self.shared)
         }
     }
@@ -127,16 +185,23 @@ impl BalanceActor {
         live.pacing.waiting_us()?;
         // Changes that every session knows already wait for the next change, not for a time.
         let has_listener = live.has_listener_below(version);
-        let due = live.pacing.due(&self.shared.policy.intervals).filter(|_| has_listener);
+        let due = live
+            .pacing
+            .due(&self.shared.policy.intervals)
+            .filter(|_| has_listener);
         let wait_us = due.map(|due| due.at_us.saturating_sub(now.us));
-        let hold =
-            if live.sessions.iter().all(|session| session.is_primed) { Hold::KnownToSessions } else { Hold::Snapshot };
+        let hold = if live.sessions.iter().all(|session| session.is_primed) {
+            Hold::KnownToSessions
+        } else {
+            Hold::Snapshot
+        };
         Some(PendingInspection {
             first: live.pending.first_committed_at_us.map(clock::rfc3339),
             last: clock::rfc3339(live.pending.committed_at_us),
             entries: live.base.as_ref().map_or(0, |base| version - base.version),
             next_push_in_ms: wait_us.map(|wait_us| wait_us.div_ceil(1000)),
-            next_push_at: wait_us.map(|wait_us| clock::rfc3339(now.at_us.saturating_add_unsigned(wait_us))),
+            next_push_at: wait_us
+                .map(|wait_us| clock::rfc3339(now.at_us.saturating_add_unsigned(wait_us))),
             waits_for: due.map(|due| due.rule),
             mode: due.map(|due| due.mode),
             held_by: (!has_listener).then_some(hold),
@@ -145,7 +210,11 @@ impl BalanceActor {
 }
 
 fn inspect_event(event: &Event) -> EventInspection {
-    EventInspection { at: clock::rfc3339(event.at_us), what: event.what, version: event.version }
+    EventInspection {
+        at: clock::rfc3339(event.at_us),
+        what: event.what,
+        version: event.version,
+    }
 }
 
 fn inspect_sessions(live: &Live) -> Vec<SessionInspection> {

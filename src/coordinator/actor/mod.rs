@@ -24,8 +24,8 @@ use crate::coordinator::actor::pushing::Timer;
 use crate::coordinator::actor::reading::{Reading, Waiter};
 use crate::coordinator::actor::sessions::{Attached, Event, Live};
 use crate::coordinator::messages::{
-    AttachSession, BalanceChanged, Change, CloseReason, CloseSessions, CommittedEntry, DetachSession, GetBalance,
-    LedgerRecovered, Retire, Revalidate, SessionsGone,
+    AttachSession, BalanceChanged, Change, CloseReason, CloseSessions, CommittedEntry,
+    DetachSession, GetBalance, LedgerRecovered, Retire, Revalidate, SessionsGone,
 };
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::gauge::Gauge;
@@ -74,12 +74,17 @@ impl BalanceActor {
     }
 
     fn now(&self) -> Moment {
-        Moment { us: self.shared.clock.monotonic_us(), at_us: self.shared.clock.now_us() }
+        Moment {
+            us: self.shared.clock.monotonic_us(),
+            at_us: self.shared.clock.now_us(),
+        }
     }
 
     /// One routed message is being handled. Something that did not fit into the mailbox before it is made up for.
     fn dequeue(&mut self, ctx: &mut Context<Self>) {
-        self.gauge.queued.set(self.gauge.queued.get().saturating_sub(1));
+        self.gauge
+            .queued
+            .set(self.gauge.queued.get().saturating_sub(1));
         if self.gauge.missed_a_change.take() {
             self.request_read(None, ctx);
         }
@@ -91,22 +96,39 @@ impl BalanceActor {
         self.cache.committed(change.version, change.balances, now);
         self.gauge.verified_us.set(Some(now.us));
         self.gauge.entries.set(self.gauge.entries.get() + 1);
-        self.gauge.version.set(self.gauge.version.get().max(change.version));
+        self.gauge
+            .version
+            .set(self.gauge.version.get().max(change.version));
         self.note_entry(change);
         let mode = self.shared.mode_of(change.kind);
         let committed_us = self.shared.monotonic_of(change.committed_at_us);
         if let (Some(live), Some(cached)) = (&mut self.live, self.cache.known()) {
-            live.note(change.version, mode, committed_us, change.committed_at_us, Some(change.source));
+            live.note(
+                change.version,
+                mode,
+                committed_us,
+                change.committed_at_us,
+                Some(change.source),
+            );
             live.ensure_base(cached);
-            live.remember(Event { at_us: change.committed_at_us, what: change.kind.as_str(), version: change.version });
+            live.remember(Event {
+                at_us: change.committed_at_us,
+                what: change.kind.as_str(),
+                version: change.version,
+            });
         }
         self.answer_version_waiters();
     }
 
     fn answer_version_waiters(&mut self) {
-        let Some(cached) = self.cache.known() else { return };
+        let Some(cached) = self.cache.known() else {
+            return;
+        };
         let (version, user_id) = (cached.version, self.user_id);
-        for waiter in self.version_waiters.extract_if(.., |w| w.min_version.is_none_or(|wanted| wanted <= version)) {
+        for waiter in self
+            .version_waiters
+            .extract_if(.., |w| w.min_version.is_none_or(|wanted| wanted <= version))
+        {
             // Whoever hung up has been answered that the version was not reached.
             let _ = waiter.reply.send(Ok(cached.view(user_id, false)));
         }
@@ -120,14 +142,18 @@ impl BalanceActor {
             self.version_waiters.push(waiter);
             self.gauge.version_waiters.set(self.version_waiters.len());
             // By then its asker has hung up.
-            ctx.run_later(Duration::from_millis(2 * MIN_VERSION_WAIT_MS), |actor, _| actor.forget_gone_waiters());
+            ctx.run_later(
+                Duration::from_millis(2 * MIN_VERSION_WAIT_MS),
+                |actor, _| actor.forget_gone_waiters(),
+            );
         } else {
             crate::coordinator::messages::Routable::overloaded(waiter);
         }
     }
 
     fn forget_gone_waiters(&mut self) {
-        self.version_waiters.retain(|waiting| !waiting.reply.is_closed());
+        self.version_waiters
+            .retain(|waiting| !waiting.reply.is_closed());
         self.gauge.version_waiters.set(self.version_waiters.len());
     }
 
@@ -142,7 +168,9 @@ impl BalanceActor {
             }
             if let Some(registry) = self.registry.upgrade() {
                 // A full registry finds out with its next sweep.
-                let _ = registry.try_send(SessionsGone { user_id: self.user_id });
+                let _ = registry.try_send(SessionsGone {
+                    user_id: self.user_id,
+                });
             }
         }
     }
@@ -160,7 +188,12 @@ impl BalanceActor {
     /// Drops the sessions that were closed, and tries again soon where that did not fit into an outbox.
     fn see_off(&mut self, ctx: &mut Context<Self>) {
         self.prune(ctx);
-        if self.live.iter().flat_map(|live| &live.sessions).any(Attached::is_leaving) {
+        if self
+            .live
+            .iter()
+            .flat_map(|live| &live.sessions)
+            .any(Attached::is_leaving)
+        {
             self.retry_lagging(ctx);
         }
     }
@@ -200,7 +233,9 @@ impl BalanceActor {
     /// Takes a session on and sends it its snapshot; one that is known already stays as it is.
     fn attach(&mut self, attach: AttachSession, ctx: &mut Context<Self>) {
         let last_push_us = self.gauge.last_push_us.get();
-        let live = self.live.get_or_insert_with(|| Box::new(Live::since(last_push_us)));
+        let live = self
+            .live
+            .get_or_insert_with(|| Box::new(Live::since(last_push_us)));
         let session_id = attach.session_id;
         if live.session(session_id).is_some() {
             return;
@@ -227,7 +262,11 @@ impl Handler<DetachSession> for BalanceActor {
 
     fn handle(&mut self, DetachSession { session_id }: DetachSession, ctx: &mut Self::Context) {
         self.dequeue(ctx);
-        if let Some(session) = self.live.as_mut().and_then(|live| live.take_session(session_id)) {
+        if let Some(session) = self
+            .live
+            .as_mut()
+            .and_then(|live| live.take_session(session_id))
+        {
             session.forget();
             self.detached(ctx);
         }
@@ -240,7 +279,9 @@ impl Handler<CloseSessions> for BalanceActor {
     fn handle(&mut self, CloseSessions(reason): CloseSessions, ctx: &mut Self::Context) {
         self.dequeue(ctx);
         if let Some(live) = &mut self.live {
-            live.sessions.iter_mut().for_each(|session| session.close(reason));
+            live.sessions
+                .iter_mut()
+                .for_each(|session| session.close(reason));
             self.see_off(ctx);
         }
     }
@@ -251,9 +292,26 @@ impl Handler<BalanceChanged> for BalanceActor {
 
     fn handle(&mut self, BalanceChanged(entries): BalanceChanged, ctx: &mut Self::Context) {
         self.dequeue(ctx);
-        for CommittedEntry { version, balances, committed_at_us, kind, currency, amount, source } in entries {
+        for CommittedEntry {
+            version,
+            balances,
+            committed_at_us,
+            kind,
+            currency,
+            amount,
+            source,
+        } in entries
+        {
             let balances = &balances;
-            self.learn(&Change { version, balances, committed_at_us, kind, currency, amount, source: &source });
+            self.learn(&Change {
+                version,
+                balances,
+                committed_at_us,
+                kind,
+                currency,
+                amount,
+                source: &source,
+            });
         }
         self.push_when_due(ctx);
     }

@@ -36,7 +36,9 @@ impl Lanes {
     }
 
     fn is_empty(&self) -> bool {
-        [&self.single, &self.bulk].iter().all(|queue| queue.in_flight == 0 && queue.waiting.is_empty())
+        [&self.single, &self.bulk]
+            .iter()
+            .all(|queue| queue.in_flight == 0 && queue.waiting.is_empty())
     }
 }
 
@@ -49,10 +51,17 @@ impl LaneQueue {
         if self.in_flight >= POSTINGS_IN_FLIGHT_MAX {
             return None;
         }
-        let PostEntries { mut entries, deadline: mut latest, mut permit, reply, .. } = self.waiting.pop_front()?;
+        let PostEntries {
+            mut entries,
+            deadline: mut latest,
+            mut permit,
+            reply,
+            ..
+        } = self.waiting.pop_front()?;
         let mut parts = vec![(entries.len(), reply)];
-        while let Some(more) =
-            self.waiting.pop_front_if(|next| entries.len() + next.entries.len() <= POSTING_ENTRIES_MAX)
+        while let Some(more) = self
+            .waiting
+            .pop_front_if(|next| entries.len() + next.entries.len() <= POSTING_ENTRIES_MAX)
         {
             parts.push((more.entries.len(), more.reply));
             entries.extend(more.entries);
@@ -61,7 +70,18 @@ impl LaneQueue {
         }
         let (reply, answer) = oneshot::channel();
         self.in_flight += 1;
-        Some((Posting { entries, is_atomic: false, lane, deadline: latest, permit, reply }, parts, answer))
+        Some((
+            Posting {
+                entries,
+                is_atomic: false,
+                lane,
+                deadline: latest,
+                permit,
+                reply,
+            },
+            parts,
+            answer,
+        ))
     }
 }
 
@@ -71,26 +91,44 @@ impl Handler<PostEntries> for BalanceActor {
     fn handle(&mut self, request: PostEntries, ctx: &mut Self::Context) {
         self.dequeue(ctx);
         let lane = request.lane;
-        self.lanes.get_or_insert_default().of(lane).waiting.push_back(request);
+        self.lanes
+            .get_or_insert_default()
+            .of(lane)
+            .waiting
+            .push_back(request);
         self.dispatch(lane, ctx);
     }
 }
 
 impl BalanceActor {
     fn dispatch(&mut self, lane: Lane, ctx: &mut Context<Self>) {
-        while let Some((posting, parts, answer)) = self.lanes.as_mut().and_then(|lanes| lanes.of(lane).next(lane)) {
+        while let Some((posting, parts, answer)) = self
+            .lanes
+            .as_mut()
+            .and_then(|lanes| lanes.of(lane).next(lane))
+        {
             self.gauge.in_flight.set(self.gauge.in_flight.get() + 1);
             self.shared.ledger.post(posting);
-            let answered = answer.into_actor(self).map(move |posted, actor: &mut Self, ctx| {
-                actor.posted(lane, posted.ok(), parts, ctx);
-            });
+            let answered = answer
+                .into_actor(self)
+                .map(move |posted, actor: &mut Self, ctx| {
+                    actor.posted(lane, posted.ok(), parts, ctx);
+                });
             ctx.spawn(answered);
         }
     }
 
     /// The ledger has answered (or its writer has died, which leaves the outcome unknown).
-    fn posted(&mut self, lane: Lane, posted: Option<Posted>, parts: Parts, ctx: &mut Context<Self>) {
-        self.gauge.in_flight.set(self.gauge.in_flight.get().saturating_sub(1));
+    fn posted(
+        &mut self,
+        lane: Lane,
+        posted: Option<Posted>,
+        parts: Parts,
+        ctx: &mut Context<Self>,
+    ) {
+        self.gauge
+            .in_flight
+            .set(self.gauge.in_flight.get().saturating_sub(1));
         let posted = posted.unwrap_or_else(|| Posted::failed(Vec::new(), PostError::Unavailable));
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
             self.learn_outcome(entry, outcome, ctx);
@@ -107,7 +145,13 @@ impl BalanceActor {
     }
 
     fn learn_outcome(&mut self, entry: &NewEntry, outcome: &EntryOutcome, ctx: &mut Context<Self>) {
-        let EntryOutcome::Decided { outcome, committed_at_us } = outcome else { return };
+        let EntryOutcome::Decided {
+            outcome,
+            committed_at_us,
+        } = outcome
+        else {
+            return;
+        };
         match outcome {
             Outcome::Accepted { version, balances } => self.learn(&Change {
                 version: *version,
@@ -121,7 +165,10 @@ impl BalanceActor {
             // It was committed, but not through this actor, and nobody has told: another node, or a lost message.
             Outcome::Duplicate(first)
                 if first.user_id == self.user_id
-                    && self.cache.known().is_some_and(|cached| cached.version < first.version) =>
+                    && self
+                        .cache
+                        .known()
+                        .is_some_and(|cached| cached.version < first.version) =>
             {
                 self.request_read(None, ctx);
             }
@@ -132,10 +179,15 @@ impl BalanceActor {
 
 /// Gives each requester its own outcomes. Without any (the writer died) they find that theirs are unknown.
 fn answer(posted: Posted, parts: Parts) {
-    let Posted { mut entries, mut outcomes } = posted;
+    let Posted {
+        mut entries,
+        mut outcomes,
+    } = posted;
     for (count, reply) in parts {
-        let (later_entries, later_outcomes) =
-            (entries.split_off(count.min(entries.len())), outcomes.split_off(count.min(outcomes.len())));
+        let (later_entries, later_outcomes) = (
+            entries.split_off(count.min(entries.len())),
+            outcomes.split_off(count.min(outcomes.len())),
+        );
         let own = Posted {
             entries: std::mem::replace(&mut entries, later_entries),
             outcomes: std::mem::replace(&mut outcomes, later_outcomes),

@@ -27,12 +27,16 @@ pub(super) struct Timer {
 impl BalanceActor {
     /// Pushes when it is due, and sets the timer when it will be.
     pub(super) fn push_when_due(&mut self, ctx: &mut Context<Self>) {
-        let (Some(live), Some(cached)) = (&self.live, self.cache.known()) else { return };
+        let (Some(live), Some(cached)) = (&self.live, self.cache.known()) else {
+            return;
+        };
         // A push that nobody needs is no push; its changes stay for the next one.
         if !live.has_listener_below(cached.version) {
             return;
         }
-        let Some(due) = live.pacing.due(&self.shared.policy.intervals) else { return };
+        let Some(due) = live.pacing.due(&self.shared.policy.intervals) else {
+            return;
+        };
         if due.at_us <= self.shared.clock.monotonic_us() {
             self.push(due.mode, ctx);
         } else if !is_planted(Plant::TimerNotSet) {
@@ -43,8 +47,13 @@ impl BalanceActor {
     /// Sends everything that waits, now.
     pub(super) fn push(&mut self, mode: Mode, ctx: &mut Context<Self>) {
         let now = self.now();
-        let (Some(live), Some(cached)) = (&mut self.live, self.cache.known()) else { return };
-        let Some(base) = live.base.replace(Base { version: cached.version, balances: cached.balances.clone() }) else {
+        let (Some(live), Some(cached)) = (&mut self.live, self.cache.known()) else {
+            return;
+        };
+        let Some(base) = live.base.replace(Base {
+            version: cached.version,
+            balances: cached.balances.clone(),
+        }) else {
             return;
         };
         if is_planted(Plant::ChangesCountedTwice) {
@@ -61,19 +70,33 @@ impl BalanceActor {
             sources: &pending.sources,
             entries: cached.version - base.version,
             mode,
-            first_committed_at_us: pending.first_committed_at_us.unwrap_or(pending.committed_at_us),
+            first_committed_at_us: pending
+                .first_committed_at_us
+                .unwrap_or(pending.committed_at_us),
             committed_at_us: pending.committed_at_us,
             pushed_at_us: now.at_us,
         };
         // A direct push is not late because it takes a paced change with it.
         let since_us = pending.first_direct_at_us.filter(|_| mode == Mode::Direct);
         let since_us = since_us.unwrap_or(push.first_committed_at_us);
-        let sent = Sent { version: push.version, mode, committed_at_us: push.committed_at_us };
+        let sent = Sent {
+            version: push.version,
+            mode,
+            committed_at_us: push.committed_at_us,
+        };
         let text = frames::balance_update(&push, &self.shared.epoch, &self.shared.currencies);
         let mut told = 0;
         let mut is_lagging = false;
-        for session in live.sessions.iter_mut().filter(|session| session.needs(cached.version)) {
-            let result = if session.owed.is_empty() { session.tell(text.clone(), cached.version) } else { Told::Full };
+        for session in live
+            .sessions
+            .iter_mut()
+            .filter(|session| session.needs(cached.version))
+        {
+            let result = if session.owed.is_empty() {
+                session.tell(text.clone(), cached.version)
+            } else {
+                Told::Full
+            };
             match result {
                 Told::Sent => {
                     told += 1;
@@ -87,11 +110,28 @@ impl BalanceActor {
                 Told::Gone => {}
             }
         }
-        let what = if mode == Mode::Direct { "push_direct" } else { "push_paced" };
-        live.remember(Event { at_us: now.at_us, what, version: push.version });
+        let what = if mode == Mode::Direct {
+            "push_direct"
+        } else {
+            "push_paced"
+        };
+        live.remember(Event {
+            at_us: now.at_us,
+            what,
+            version: push.version,
+        });
         self.shared.counted_push(&push, since_us, told);
         let (at_us, version, entries) = (now.at_us, push.version, push.entries);
-        self.note_push(Pushed { at_us, version, mode, entries, sessions: told }, since_us);
+        self.note_push(
+            Pushed {
+                at_us,
+                version,
+                mode,
+                entries,
+                sessions: told,
+            },
+            since_us,
+        );
         self.prune(ctx);
         if is_lagging {
             self.retry_lagging(ctx);
@@ -118,7 +158,10 @@ impl BalanceActor {
 
     /// Tries again soon to send what did not fit into an outbox.
     pub(super) fn retry_lagging(&mut self, ctx: &mut Context<Self>) {
-        self.wake_at(self.shared.clock.monotonic_us() + LAGGING_RETRY_MS * 1000, ctx);
+        self.wake_at(
+            self.shared.clock.monotonic_us() + LAGGING_RETRY_MS * 1000,
+            ctx,
+        );
     }
 
     fn say_farewells(&mut self, ctx: &mut Context<Self>) {
@@ -130,7 +173,9 @@ impl BalanceActor {
     }
 
     fn send_owed(&mut self, ctx: &mut Context<Self>) {
-        let Some(cached) = self.cache.known() else { return };
+        let Some(cached) = self.cache.known() else {
+            return;
+        };
         let mut owed = Vec::new();
         for session in self.live.iter_mut().flat_map(|live| &mut live.sessions) {
             // Whoever was told a stale balance hears of a fresh one only when the ledger has been asked.
@@ -138,7 +183,16 @@ impl BalanceActor {
             let (session_id, has_seen) = (session.id, session.last_version >= view.version);
             let due = std::mem::take(&mut session.owed).into_iter();
             let due = due.filter(|(reason, _)| *reason != Reason::Recovered || !has_seen);
-            owed.extend(due.map(|(reason, id)| (Waiter::Session { session_id, reason, id }, view.clone())));
+            owed.extend(due.map(|(reason, id)| {
+                (
+                    Waiter::Session {
+                        session_id,
+                        reason,
+                        id,
+                    },
+                    view.clone(),
+                )
+            }));
         }
         for (waiter, view) in owed {
             self.answer(waiter, &view, ctx);
@@ -149,11 +203,24 @@ impl BalanceActor {
 impl crate::coordinator::policy::Shared {
     /// Counts and logs one push. Operators count these lines; their fragments stay as they are.
     fn counted_push(&self, push: &Push<'_>, since_us: i64, sessions: usize) {
-        let Push { user_id, version, entries, .. } = push;
-        let sources = push.sources.iter().map(|source| source.as_str()).collect::<Vec<_>>().join(",");
+        let Push {
+            user_id,
+            version,
+            entries,
+            ..
+        } = push;
+        let sources = push
+            .sources
+            .iter()
+            .map(|source| source.as_str())
+            .collect::<Vec<_>>()
+            .join(",");
         self.counters.pushes.of(push.mode == Mode::Direct).inc();
         let age_us = u64::try_from(push.pushed_at_us - since_us).unwrap_or(0);
-        self.counters.commit_to_push.of(push.mode == Mode::Direct).observe(seconds(age_us));
+        self.counters
+            .commit_to_push
+            .of(push.mode == Mode::Direct)
+            .observe(seconds(age_us));
         match push.mode {
             Mode::Direct => {
                 info!(

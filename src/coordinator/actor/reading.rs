@@ -27,14 +27,22 @@ use crate::planted::{Plant, is_planted};
 #[derive(Debug)]
 pub(super) enum Waiter {
     /// A session, for a `balance` frame.
-    Session { session_id: SessionId, reason: Reason, id: Option<Box<RawValue>> },
+    Session {
+        session_id: SessionId,
+        reason: Reason,
+        id: Option<Box<RawValue>>,
+    },
     /// A reader over HTTP.
     Reader(GetBalance),
 }
 
 impl Waiter {
     pub(super) fn snapshot(session_id: SessionId) -> Self {
-        Self::Session { session_id, reason: Reason::Snapshot, id: None }
+        Self::Session {
+            session_id,
+            reason: Reason::Snapshot,
+            id: None,
+        }
     }
 }
 
@@ -62,9 +70,24 @@ impl Handler<RefreshSession> for BalanceActor {
         let session_id = session.session_id;
         self.attach(session, ctx);
         if is_planted(Plant::RefreshFromMemory) {
-            return self.balance_for(Waiter::Session { session_id, reason: Reason::Refresh, id }, false, ctx);
+            return self.balance_for(
+                Waiter::Session {
+                    session_id,
+                    reason: Reason::Refresh,
+                    id,
+                },
+                false,
+                ctx,
+            );
         }
-        self.request_read(Some(Waiter::Session { session_id, reason: Reason::Refresh, id }), ctx);
+        self.request_read(
+            Some(Waiter::Session {
+                session_id,
+                reason: Reason::Refresh,
+                id,
+            }),
+            ctx,
+        );
     }
 }
 
@@ -81,13 +104,19 @@ impl Handler<GetBalance> for BalanceActor {
 impl BalanceActor {
     /// Answers from memory when that is allowed, trusted and new enough; else asks the ledger.
     pub(super) fn balance_for(&mut self, waiter: Waiter, is_fresh: bool, ctx: &mut Context<Self>) {
-        let (now_us, ttl_us) = (self.shared.clock.monotonic_us(), self.shared.policy.cache_ttl_us);
+        let (now_us, ttl_us) = (
+            self.shared.clock.monotonic_us(),
+            self.shared.policy.cache_ttl_us,
+        );
         let cached = self.cache.fresh(now_us, ttl_us).filter(|_| !is_fresh);
         let view = cached.map(|cached| cached.view(self.user_id, false));
         match view.filter(|view| waiter.is_content_with(view)) {
             Some(view) => {
                 self.shared.counters.cache_hits.inc();
-                debug!("[BalanceCache] Cache hit user_id={} version={}", self.user_id, view.version);
+                debug!(
+                    "[BalanceCache] Cache hit user_id={} version={}",
+                    self.user_id, view.version
+                );
                 self.answer(waiter, &view, ctx);
             }
             None => {
@@ -114,7 +143,9 @@ impl BalanceActor {
         match waiter {
             Some(waiter) if waiters.len() < READ_WAITERS_MAX => waiters.push(waiter),
             Some(Waiter::Reader(refused)) => refused.overloaded(),
-            Some(Waiter::Session { session_id, id, .. }) => self.tell_unavailable(session_id, id.as_deref()),
+            Some(Waiter::Session { session_id, id, .. }) => {
+                self.tell_unavailable(session_id, id.as_deref())
+            }
             None => {}
         }
         if is_new {
@@ -135,36 +166,57 @@ impl BalanceActor {
 
     fn start_read(&mut self, number: u32, until: Deadline, ctx: &mut Context<Self>) {
         self.gauge.in_flight.set(self.gauge.in_flight.get() + 1);
-        let begin = actix::fut::ready(()).then(move |(), actor: &mut Self, _: &mut Context<Self>| {
-            let began = actor.now();
-            if let Some(reading) = actor.reading.as_mut().filter(|reading| reading.number == number) {
-                reading.begun_us.get_or_insert(began.us);
-                reading.tried_us = began.us;
-            }
-            let mut answer = actor.shared.ledger.account(actor.user_id);
-            let hangs_at = actor.shared.clock.deadline(Duration::from_millis(READ_HANGS_MS)).min(until);
-            let at_first =
-                async move { tokio::time::timeout_at(hangs_at.instant(), &mut answer).await.map_err(|_| answer) };
-            at_first.into_actor(actor).then(move |at_first, actor: &mut Self, _| {
-                // Of two tries the other one may have ended it.
-                let is_awaited = actor.reading.as_ref().is_some_and(|reading| reading.number == number);
-                if at_first.is_err() && is_awaited {
-                    // The registry asks whether the ledger is there, and then it is read again.
-                    actor.settle_staleness(true);
+        let begin =
+            actix::fut::ready(()).then(move |(), actor: &mut Self, _: &mut Context<Self>| {
+                let began = actor.now();
+                if let Some(reading) = actor
+                    .reading
+                    .as_mut()
+                    .filter(|reading| reading.number == number)
+                {
+                    reading.begun_us.get_or_insert(began.us);
+                    reading.tried_us = began.us;
                 }
-                let at_last = async move {
-                    match at_first {
-                        Ok(result) => result,
-                        Err(answer) => tokio::time::timeout_at(until.instant(), answer)
-                            .await
-                            .unwrap_or_else(|_| Err(LedgerError::Unavailable("no answer in time".into()))),
-                    }
+                let mut answer = actor.shared.ledger.account(actor.user_id);
+                let hangs_at = actor
+                    .shared
+                    .clock
+                    .deadline(Duration::from_millis(READ_HANGS_MS))
+                    .min(until);
+                let at_first = async move {
+                    tokio::time::timeout_at(hangs_at.instant(), &mut answer)
+                        .await
+                        .map_err(|_| answer)
                 };
-                at_last.into_actor(actor).map(move |result, actor: &mut Self, ctx| {
-                    actor.read(number, result, began, ctx);
-                })
-            })
-        });
+                at_first
+                    .into_actor(actor)
+                    .then(move |at_first, actor: &mut Self, _| {
+                        // Of two tries the other one may have ended it.
+                        let is_awaited = actor
+                            .reading
+                            .as_ref()
+                            .is_some_and(|reading| reading.number == number);
+                        if at_first.is_err() && is_awaited {
+                            // The registry asks whether the ledger is there, and then it is read again.
+                            actor.settle_staleness(true);
+                        }
+                        let at_last = async move {
+                            match at_first {
+                                Ok(result) => result,
+                                Err(answer) => tokio::time::timeout_at(until.instant(), answer)
+                                    .await
+                                    .unwrap_or_else(|_| {
+                                        Err(LedgerError::Unavailable("no answer in time".into()))
+                                    }),
+                            }
+                        };
+                        at_last
+                            .into_actor(actor)
+                            .map(move |result, actor: &mut Self, ctx| {
+                                actor.read(number, result, began, ctx);
+                            })
+                    })
+            });
         ctx.spawn(begin);
     }
 
@@ -173,20 +225,37 @@ impl BalanceActor {
     pub(super) fn read_after_recovery(&mut self, ctx: &mut Context<Self>) {
         let now_us = self.shared.clock.monotonic_us();
         let until = self.shared.clock.deadline(self.shared.policy.answer_within);
-        let Some(reading) = &mut self.reading else { return self.request_read(None, ctx) };
-        if reading.begun_us.is_some() && now_us.saturating_sub(reading.tried_us) >= READ_HANGS_MS * 1000 {
+        let Some(reading) = &mut self.reading else {
+            return self.request_read(None, ctx);
+        };
+        if reading.begun_us.is_some()
+            && now_us.saturating_sub(reading.tried_us) >= READ_HANGS_MS * 1000
+        {
             reading.tried_us = now_us;
             let number = reading.number;
             self.start_read(number, until, ctx);
         }
     }
 
-    fn read(&mut self, number: u32, result: Result<Account, LedgerError>, began: Moment, ctx: &mut Context<Self>) {
-        self.gauge.in_flight.set(self.gauge.in_flight.get().saturating_sub(1));
+    fn read(
+        &mut self,
+        number: u32,
+        result: Result<Account, LedgerError>,
+        began: Moment,
+        ctx: &mut Context<Self>,
+    ) {
+        self.gauge
+            .in_flight
+            .set(self.gauge.in_flight.get().saturating_sub(1));
         // Of two tries the second one to end finds its waiters answered; what it read is still good.
         let reading = self.reading.take_if(|reading| reading.number == number);
         let is_over = reading.is_none();
-        let Reading { mut waiters, mut next, mut next_until, .. } = reading.map(|reading| *reading).unwrap_or_default();
+        let Reading {
+            mut waiters,
+            mut next,
+            mut next_until,
+            ..
+        } = reading.map(|reading| *reading).unwrap_or_default();
         match result {
             Ok(account) => self.read_succeeded(account, began, waiters, ctx),
             Err(_) if is_over => {}
@@ -202,16 +271,27 @@ impl BalanceActor {
             match &mut self.reading {
                 Some(reading) => reading.waiters.extend(next),
                 None => {
-                    self.reading = Some(Box::new(Reading { waiters: next, ..Reading::default() }));
+                    self.reading = Some(Box::new(Reading {
+                        waiters: next,
+                        ..Reading::default()
+                    }));
                     self.plan_read(until, ctx);
                 }
             }
         }
     }
 
-    fn read_succeeded(&mut self, account: Account, began: Moment, waiters: Vec<Waiter>, ctx: &mut Context<Self>) {
+    fn read_succeeded(
+        &mut self,
+        account: Account,
+        began: Moment,
+        waiters: Vec<Waiter>,
+        ctx: &mut Context<Self>,
+    ) {
         let has_news = self.cache.read(account, began);
-        let Some(cached) = self.cache.known() else { return };
+        let Some(cached) = self.cache.known() else {
+            return;
+        };
         let (view, version) = (cached.view(self.user_id, false), cached.version);
         self.gauge.verified_us.set(Some(cached.verified_us));
         self.gauge.version.set(version);
@@ -230,22 +310,47 @@ impl BalanceActor {
                 self.wait_for_version(request, ctx);
             }
         }
-        let owed: Vec<SessionId> =
-            self.live.iter().flat_map(|live| &live.sessions).filter(|s| s.is_owed_recovery).map(|s| s.id).collect();
+        let owed: Vec<SessionId> = self
+            .live
+            .iter()
+            .flat_map(|live| &live.sessions)
+            .filter(|s| s.is_owed_recovery)
+            .map(|s| s.id)
+            .collect();
         for session_id in owed {
-            self.answer(Waiter::Session { session_id, reason: Reason::Recovered, id: None }, &view, ctx);
+            self.answer(
+                Waiter::Session {
+                    session_id,
+                    reason: Reason::Recovered,
+                    id: None,
+                },
+                &view,
+                ctx,
+            );
         }
         self.settle_staleness(self.owes_recovery());
         self.push_when_due(ctx);
     }
 
     /// The last known balance is the answer: stale, unless a commit has told it since the read began.
-    fn read_failed(&mut self, error: &LedgerError, began: Moment, waiters: Vec<Waiter>, ctx: &mut Context<Self>) {
-        let is_stale = |verified_us: u64| verified_us < began.us && !is_planted(Plant::StaleUnmarked);
-        let last = self.cache.known().map(|cached| cached.view(self.user_id, is_stale(cached.verified_us)));
+    fn read_failed(
+        &mut self,
+        error: &LedgerError,
+        began: Moment,
+        waiters: Vec<Waiter>,
+        ctx: &mut Context<Self>,
+    ) {
+        let is_stale =
+            |verified_us: u64| verified_us < began.us && !is_planted(Plant::StaleUnmarked);
+        let last = self
+            .cache
+            .known()
+            .map(|cached| cached.view(self.user_id, is_stale(cached.verified_us)));
         for waiter in waiters {
             match (waiter, &last) {
-                (Waiter::Reader(request), Some(view)) if request.min_version.is_none_or(|v| v <= view.version) => {
+                (Waiter::Reader(request), Some(view))
+                    if request.min_version.is_none_or(|v| v <= view.version) =>
+                {
                     // Whoever hung up needs no answer.
                     let _ = request.reply.send(Ok(view.clone()));
                 }
@@ -253,14 +358,19 @@ impl BalanceActor {
                     let _ = request.reply.send(Err(error.clone()));
                 }
                 (session @ Waiter::Session { .. }, Some(view)) => self.answer(session, view, ctx),
-                (Waiter::Session { session_id, id, .. }, None) => self.tell_unavailable(session_id, id.as_deref()),
+                (Waiter::Session { session_id, id, .. }, None) => {
+                    self.tell_unavailable(session_id, id.as_deref())
+                }
             }
         }
         self.settle_staleness(self.owes_recovery());
     }
 
     fn owes_recovery(&self) -> bool {
-        self.live.iter().flat_map(|live| &live.sessions).any(|session| session.is_owed_recovery)
+        self.live
+            .iter()
+            .flat_map(|live| &live.sessions)
+            .any(|session| session.is_owed_recovery)
     }
 
     fn tell_unavailable(&mut self, session_id: SessionId, id: Option<&RawValue>) {
@@ -275,7 +385,11 @@ impl BalanceActor {
     /// Answers one waiter with a balance. A session never gets an older version than it was sent.
     pub(super) fn answer(&mut self, waiter: Waiter, view: &BalanceView, ctx: &mut Context<Self>) {
         let (session_id, reason, id) = match waiter {
-            Waiter::Session { session_id, reason, id } => (session_id, reason, id),
+            Waiter::Session {
+                session_id,
+                reason,
+                id,
+            } => (session_id, reason, id),
             Waiter::Reader(request) => {
                 // Whoever hung up needs no answer.
                 let _ = request.reply.send(Ok(view.clone()));
@@ -283,7 +397,12 @@ impl BalanceActor {
             }
         };
         let Some(live) = &mut self.live else { return };
-        let Some(session) = live.session(session_id).filter(|session| !session.is_leaving()) else { return };
+        let Some(session) = live
+            .session(session_id)
+            .filter(|session| !session.is_leaving())
+        else {
+            return;
+        };
         session.is_primed = true;
         // It has seen a newer state than the ledger gives: an old copy answers. It is never sent the older one.
         let is_behind = view.version < session.last_version;
@@ -291,7 +410,13 @@ impl BalanceActor {
         if is_behind {
             return;
         }
-        let text = frames::balance(view, reason, id.as_deref(), &self.shared.epoch, &self.shared.currencies);
+        let text = frames::balance(
+            view,
+            reason,
+            id.as_deref(),
+            &self.shared.epoch,
+            &self.shared.currencies,
+        );
         match session.tell(text, view.version) {
             Told::Sent => {}
             Told::Full => {
@@ -307,7 +432,9 @@ impl Waiter {
     fn is_content_with(&self, view: &BalanceView) -> bool {
         match self {
             Self::Session { .. } => true,
-            Self::Reader(request) => request.min_version.is_none_or(|wanted| wanted <= view.version),
+            Self::Reader(request) => request
+                .min_version
+                .is_none_or(|wanted| wanted <= view.version),
         }
     }
 }

@@ -57,7 +57,13 @@ pub(super) enum Told {
 
 impl Attached {
     pub(super) fn new(attach: AttachSession) -> Self {
-        let AttachSession { session_id, outbox, last_version, peer, .. } = attach;
+        let AttachSession {
+            session_id,
+            outbox,
+            last_version,
+            peer,
+            ..
+        } = attach;
         Self {
             id: session_id,
             last_version,
@@ -73,7 +79,9 @@ impl Attached {
     }
 
     pub(super) fn tell(&mut self, text: ByteString, version: i64) -> Told {
-        let Some(outbox) = &self.outbox else { return Told::Gone };
+        let Some(outbox) = &self.outbox else {
+            return Told::Gone;
+        };
         match outbox.try_send(ToSession::Frame { text, version }) {
             Ok(()) => {
                 self.last_version = self.last_version.max(version);
@@ -89,8 +97,11 @@ impl Attached {
 
     /// Remembers what could not be sent. One recovery stands for any number of missed pushes.
     pub(super) fn owe(&mut self, owed: Owed) {
-        let is_covered =
-            owed.0 == Reason::Recovered && self.owed.iter().any(|(reason, _)| *reason == Reason::Recovered);
+        let is_covered = owed.0 == Reason::Recovered
+            && self
+                .owed
+                .iter()
+                .any(|(reason, _)| *reason == Reason::Recovered);
         if !is_covered && self.owed.len() < OWED_MAX {
             self.owed.push(owed);
         }
@@ -137,7 +148,10 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        if let Some(outbox) = self.outbox.take_if(|_| !is_planted(Plant::SessionsLeftBehind)) {
+        if let Some(outbox) = self
+            .outbox
+            .take_if(|_| !is_planted(Plant::SessionsLeftBehind))
+        {
             // Full: it attaches again with its next heartbeat, as every session does.
             let _ = outbox.try_send(ToSession::Reattach);
         }
@@ -184,12 +198,18 @@ pub(super) struct Event {
 impl Live {
     /// Begins at a user's last push, if there was one while the actor is resident.
     pub(super) fn since(last_push_us: Option<u64>) -> Self {
-        Self { pacing: Pacing::since(last_push_us), ..Self::default() }
+        Self {
+            pacing: Pacing::since(last_push_us),
+            ..Self::default()
+        }
     }
 
     /// The first known state is what changes are counted from.
     pub(super) fn ensure_base(&mut self, cached: &Cached) {
-        self.base.get_or_insert_with(|| Base { version: cached.version, balances: cached.balances.clone() });
+        self.base.get_or_insert_with(|| Base {
+            version: cached.version,
+            balances: cached.balances.clone(),
+        });
     }
 
     /// Notes a change for the next push, unless the state that was last pushed includes it.
@@ -201,19 +221,32 @@ impl Live {
         committed_at_us: i64,
         source: Option<&Source>,
     ) {
-        if self.base.as_ref().is_none_or(|base| version <= base.version) {
+        if self
+            .base
+            .as_ref()
+            .is_none_or(|base| version <= base.version)
+        {
             return;
         }
-        if is_planted(Plant::EarlyChangeDropped) && mode == Mode::Paced && self.pacing.last_push_us().is_some() {
+        if is_planted(Plant::EarlyChangeDropped)
+            && mode == Mode::Paced
+            && self.pacing.last_push_us().is_some()
+        {
             return;
         }
         self.pacing.note(committed_us, mode);
         let pending = &mut self.pending;
-        pending.first_committed_at_us =
-            Some(pending.first_committed_at_us.map_or(committed_at_us, |first| first.min(committed_at_us)));
+        pending.first_committed_at_us = Some(
+            pending
+                .first_committed_at_us
+                .map_or(committed_at_us, |first| first.min(committed_at_us)),
+        );
         if mode == Mode::Direct {
-            pending.first_direct_at_us =
-                Some(pending.first_direct_at_us.map_or(committed_at_us, |first| first.min(committed_at_us)));
+            pending.first_direct_at_us = Some(
+                pending
+                    .first_direct_at_us
+                    .map_or(committed_at_us, |first| first.min(committed_at_us)),
+            );
         }
         pending.committed_at_us = pending.committed_at_us.max(committed_at_us);
         if let Some(source) = source
@@ -232,13 +265,20 @@ impl Live {
 
     /// Whether there are `sessions_max` already.
     pub(super) fn is_full(&self, sessions_max: usize) -> bool {
-        self.sessions.iter().filter(|session| !session.is_leaving()).count() >= sessions_max
+        self.sessions
+            .iter()
+            .filter(|session| !session.is_leaving())
+            .count()
+            >= sessions_max
     }
 
     /// Closes the oldest session when there are `sessions_max` already.
     pub(super) fn make_room(&mut self, sessions_max: usize) {
         if self.is_full(sessions_max)
-            && let Some(oldest) = self.sessions.iter_mut().find(|session| !session.is_leaving())
+            && let Some(oldest) = self
+                .sessions
+                .iter_mut()
+                .find(|session| !session.is_leaving())
         {
             oldest.close(CloseReason::TooManySessions);
         }

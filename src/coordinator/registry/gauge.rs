@@ -33,8 +33,13 @@ impl Gauge {
     /// Nothing is under way, nobody is attached and nobody waits: it can leave memory without anybody noticing.
     pub(crate) fn is_quiescent(&self) -> bool {
         is_planted(Plant::RetiredWhileBusy)
-            || [&self.queued, &self.sessions, &self.in_flight, &self.version_waiters]
-                .iter()
-                .all(|count| count.get() == 0)
+            || [
+                &self.queued,
+                &self.sessions,
+                &self.in_flight,
+                &self.version_waiters,
+            ]
+            .iter()
+            .all(|count| count.get() == 0)
     }
 }

@@ -4,10 +4,11 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, CloseSessions, DetachSession, GetBalance, InspectActor, InspectRegistry,
-    InspectResident, InspectSessions, Inspected, ListActors, ListRecent, ListSessions, PeekBalance, PostAtomic,
-    PostBatch, PostEntries, PushNow, RefreshSession, ReportDisplayed, Retire, RetireActor, Retirement, SessionsAsked,
-    SessionsGone, Shutdown, TellCached, ToSession, ToUser,
+    AttachSession, CloseReason, CloseSessions, DetachSession, GetBalance, InspectActor,
+    InspectRegistry, InspectResident, InspectSessions, Inspected, ListActors, ListRecent,
+    ListSessions, PeekBalance, PostAtomic, PostBatch, PostEntries, PushNow, RefreshSession,
+    ReportDisplayed, Retire, RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown,
+    TellCached, ToSession, ToUser,
 };
 use crate::coordinator::registry::{Registry, Slot};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals};
@@ -60,7 +61,11 @@ routed_to_residents!(crate::coordinator::messages::Crash);
 impl Handler<ToUser<PostEntries>> for Registry {
     type Result = ();
 
-    fn handle(&mut self, ToUser { user_id, message }: ToUser<PostEntries>, ctx: &mut Self::Context) {
+    fn handle(
+        &mut self,
+        ToUser { user_id, message }: ToUser<PostEntries>,
+        ctx: &mut Self::Context,
+    ) {
         if self.is_stopping {
             let PostEntries { entries, reply, .. } = message;
             // Whoever hung up need not hear it.
@@ -75,7 +80,9 @@ impl Handler<PostBatch> for Registry {
     type Result = ();
 
     fn handle(&mut self, PostBatch(parts): PostBatch, ctx: &mut Self::Context) {
-        parts.into_iter().for_each(|part| Handler::handle(self, part, ctx));
+        parts
+            .into_iter()
+            .for_each(|part| Handler::handle(self, part, ctx));
         // Batches could keep this mailbox full for long: the actors have their turn first.
         ctx.wait(tokio::task::yield_now().into_actor(self));
     }
@@ -85,20 +92,34 @@ impl Handler<PostAtomic> for Registry {
     type Result = ();
 
     fn handle(&mut self, request: PostAtomic, ctx: &mut Self::Context) {
-        let PostAtomic { entries, deadline, permit, reply: requester } = request;
+        let PostAtomic {
+            entries,
+            deadline,
+            permit,
+            reply: requester,
+        } = request;
         if self.is_stopping {
             let _ = requester.send(Posted::failed(entries, PostError::ShuttingDown));
             return;
         }
         let (reply, answer) = oneshot::channel();
-        self.shared.ledger.post(Posting { entries, is_atomic: true, lane: Lane::Bulk, deadline, permit, reply });
-        let answered = answer.into_actor(self).map(move |posted, registry: &mut Self, _: &mut Context<Self>| {
-            if let Ok(posted) = posted {
-                registry.tell_committed(&posted);
-                // A requester that hung up has been told that its outcome is unknown.
-                let _ = requester.send(posted);
-            }
+        self.shared.ledger.post(Posting {
+            entries,
+            is_atomic: true,
+            lane: Lane::Bulk,
+            deadline,
+            permit,
+            reply,
         });
+        let answered = answer.into_actor(self).map(
+            move |posted, registry: &mut Self, _: &mut Context<Self>| {
+                if let Ok(posted) = posted {
+                    registry.tell_committed(&posted);
+                    // A requester that hung up has been told that its outcome is unknown.
+                    let _ = requester.send(posted);
+                }
+            },
+        );
         ctx.spawn(answered);
     }
 }
@@ -106,10 +127,16 @@ impl Handler<PostAtomic> for Registry {
 impl Handler<ToUser<AttachSession>> for Registry {
     type Result = ();
 
-    fn handle(&mut self, ToUser { user_id, message }: ToUser<AttachSession>, ctx: &mut Self::Context) {
+    fn handle(
+        &mut self,
+        ToUser { user_id, message }: ToUser<AttachSession>,
+        ctx: &mut Self::Context,
+    ) {
         if self.is_stopping {
             // Full: the session ends with its connection.
-            let _ = message.outbox.try_send(ToSession::Close(CloseReason::GoingAway));
+            let _ = message
+                .outbox
+                .try_send(ToSession::Close(CloseReason::GoingAway));
         } else {
             self.route(user_id, message, true, ctx);
         }
@@ -119,7 +146,11 @@ impl Handler<ToUser<AttachSession>> for Registry {
 impl Handler<ToUser<RefreshSession>> for Registry {
     type Result = ();
 
-    fn handle(&mut self, ToUser { user_id, message }: ToUser<RefreshSession>, ctx: &mut Self::Context) {
+    fn handle(
+        &mut self,
+        ToUser { user_id, message }: ToUser<RefreshSession>,
+        ctx: &mut Self::Context,
+    ) {
         if !self.is_stopping {
             self.route(user_id, message, true, ctx);
         }
@@ -141,7 +172,9 @@ impl Handler<Shutdown> for Registry {
         self.is_stopping = true;
         let users = self.users_with_sessions();
         let close = || CloseSessions(CloseReason::GoingAway);
-        users.into_iter().for_each(|user_id| self.route_to_resident(user_id, close(), ctx));
+        users
+            .into_iter()
+            .for_each(|user_id| self.route_to_resident(user_id, close(), ctx));
     }
 }
 
@@ -149,7 +182,11 @@ impl Handler<InspectRegistry> for Registry {
     type Result = MessageResult<InspectRegistry>;
 
     fn handle(&mut self, _: InspectRegistry, _: &mut Self::Context) -> Self::Result {
-        MessageResult(RegistryTotals::new(&self.shared, self.with_sessions.len(), self.idle.len()))
+        MessageResult(RegistryTotals::new(
+            &self.shared,
+            self.with_sessions.len(),
+            self.idle.len(),
+        ))
     }
 }
 
@@ -180,13 +217,24 @@ impl Handler<ListRecent> for Registry {
 impl Handler<InspectResident> for Registry {
     type Result = MessageResult<InspectResident>;
 
-    fn handle(&mut self, InspectResident(user_id): InspectResident, ctx: &mut Self::Context) -> Self::Result {
-        let slot = self.with_sessions.get(&user_id).or_else(|| self.idle.peek(&user_id));
-        let from_outside = slot.map(|slot| ActorInspection::from_outside(user_id, &slot.gauge, &self.shared));
+    fn handle(
+        &mut self,
+        InspectResident(user_id): InspectResident,
+        ctx: &mut Self::Context,
+    ) -> Self::Result {
+        let slot = self
+            .with_sessions
+            .get(&user_id)
+            .or_else(|| self.idle.peek(&user_id));
+        let from_outside =
+            slot.map(|slot| ActorInspection::from_outside(user_id, &slot.gauge, &self.shared));
         MessageResult(from_outside.map(|from_outside| {
             let (reply, from_inside) = oneshot::channel();
             self.route_to_resident(user_id, InspectActor { reply }, ctx);
-            Inspected { from_outside, from_inside }
+            Inspected {
+                from_outside,
+                from_inside,
+            }
         }))
     }
 }
@@ -195,7 +243,10 @@ impl Handler<PeekBalance> for Registry {
     type Result = MessageResult<PeekBalance>;
 
     fn handle(&mut self, PeekBalance(user_id): PeekBalance, _: &mut Self::Context) -> Self::Result {
-        let slot = self.with_sessions.get(&user_id).or_else(|| self.idle.peek(&user_id));
+        let slot = self
+            .with_sessions
+            .get(&user_id)
+            .or_else(|| self.idle.peek(&user_id));
         let (reply, answer) = oneshot::channel();
         let sent = slot.map(|slot| slot.send(TellCached { reply }));
         MessageResult(matches!(sent, Some(Ok(()))).then_some(answer))
@@ -205,8 +256,17 @@ impl Handler<PeekBalance> for Registry {
 impl Handler<ListSessions> for Registry {
     type Result = MessageResult<ListSessions>;
 
-    fn handle(&mut self, ListSessions { after, limit }: ListSessions, ctx: &mut Self::Context) -> Self::Result {
-        let mut users: Vec<UserId> = self.with_sessions.keys().copied().filter(|user| user.get() > after).collect();
+    fn handle(
+        &mut self,
+        ListSessions { after, limit }: ListSessions,
+        ctx: &mut Self::Context,
+    ) -> Self::Result {
+        let mut users: Vec<UserId> = self
+            .with_sessions
+            .keys()
+            .copied()
+            .filter(|user| user.get() > after)
+            .collect();
         // Each has a session, or is about to: more users than that are never needed.
         if users.len() > limit {
             users.select_nth_unstable(limit);
@@ -216,14 +276,21 @@ impl Handler<ListSessions> for Registry {
         let mut asked: Vec<SessionsAsked> = Vec::new();
         let mut count = 0;
         for user_id in users {
-            let sessions = self.with_sessions.get(&user_id).map_or(0, |slot| slot.gauge.sessions.get());
+            let sessions = self
+                .with_sessions
+                .get(&user_id)
+                .map_or(0, |slot| slot.gauge.sessions.get());
             count += sessions;
             if count > limit && !asked.is_empty() {
                 break;
             }
             let (reply, answer) = oneshot::channel();
             self.route_to_resident(user_id, InspectSessions { reply }, ctx);
-            asked.push(SessionsAsked { user_id, sessions, answer });
+            asked.push(SessionsAsked {
+                user_id,
+                sessions,
+                answer,
+            });
         }
         MessageResult(asked)
     }
@@ -232,12 +299,22 @@ impl Handler<ListSessions> for Registry {
 impl Handler<RetireActor> for Registry {
     type Result = MessageResult<RetireActor>;
 
-    fn handle(&mut self, RetireActor(user_id): RetireActor, ctx: &mut Self::Context) -> Self::Result {
-        let Some(slot) = self.with_sessions.get(&user_id).or_else(|| self.idle.peek(&user_id)) else {
+    fn handle(
+        &mut self,
+        RetireActor(user_id): RetireActor,
+        ctx: &mut Self::Context,
+    ) -> Self::Result {
+        let Some(slot) = self
+            .with_sessions
+            .get(&user_id)
+            .or_else(|| self.idle.peek(&user_id))
+        else {
             return MessageResult(Retirement::NotResident);
         };
         let gauge = &slot.gauge;
-        let is_busy = [&gauge.queued, &gauge.in_flight, &gauge.version_waiters].iter().any(|count| count.get() > 0);
+        let is_busy = [&gauge.queued, &gauge.in_flight, &gauge.version_waiters]
+            .iter()
+            .any(|count| count.get() > 0);
         let has_sessions = gauge.sessions.get() > 0;
         if slot.actor.connected() && is_busy {
             return MessageResult(Retirement::Busy);
@@ -254,7 +331,9 @@ impl Handler<RetireActor> for Registry {
             // Its sessions come back at once; what is pushed to them then keeps its distance from the last push.
             let next = self.make(user_id, ctx);
             next.gauge.last_push_us.set(last_push_us);
-            next.gauge.last_used_us.set(self.shared.clock.monotonic_us());
+            next.gauge
+                .last_used_us
+                .set(self.shared.clock.monotonic_us());
             self.idle.put(user_id, next);
             self.count_actors();
         }

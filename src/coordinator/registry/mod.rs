@@ -20,12 +20,16 @@ use lru::LruCache;
 use tokio::sync::mpsc;
 
 use crate::coordinator::actor::BalanceActor;
-use crate::coordinator::messages::{BalanceChanged, CommittedEntry, LedgerRecovered, Retire, Revalidate, Routable};
+use crate::coordinator::messages::{
+    BalanceChanged, CommittedEntry, LedgerRecovered, Retire, Revalidate, Routable,
+};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::gauge::Gauge;
 use crate::domain::{Outcome, UserId};
 use crate::ledger::{EntryOutcome, Orphan, Posted};
-use crate::limits::{ACTOR_MAILBOX_MAX, RECOVERY_PROBE_HANGS_MS, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX};
+use crate::limits::{
+    ACTOR_MAILBOX_MAX, RECOVERY_PROBE_HANGS_MS, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX,
+};
 use crate::planted::{Plant, is_planted};
 
 /// Resident actors looked at for each one that is made beyond the limit.
@@ -62,8 +66,12 @@ impl Registry {
 
     fn make(&self, user_id: UserId, ctx: &Context<Self>) -> Slot {
         let gauge = Rc::new(Gauge::default());
-        let actor =
-            BalanceActor::new(user_id, self.shared.clone(), gauge.clone(), ctx.address().downgrade().recipient());
+        let actor = BalanceActor::new(
+            user_id,
+            self.shared.clone(),
+            gauge.clone(),
+            ctx.address().downgrade().recipient(),
+        );
         let actor = BalanceActor::create(|ctx| {
             // Before its first message: until it runs, a mailbox holds 16.
             ctx.set_mailbox_capacity(ACTOR_MAILBOX_MAX);
@@ -75,7 +83,10 @@ impl Registry {
     /// The actor of a user, made when it is not resident. A session makes it stay.
     fn slot(&mut self, user_id: UserId, attaches: bool, ctx: &Context<Self>) -> &Slot {
         if attaches && !self.with_sessions.contains_key(&user_id) {
-            let slot = self.idle.pop(&user_id).unwrap_or_else(|| self.make(user_id, ctx));
+            let slot = self
+                .idle
+                .pop(&user_id)
+                .unwrap_or_else(|| self.make(user_id, ctx));
             self.with_sessions.insert(user_id, slot);
             self.count_actors();
         } else if !self.with_sessions.contains_key(&user_id) && !self.idle.contains(&user_id) {
@@ -117,7 +128,10 @@ impl Registry {
     /// To be called whenever one came or went.
     fn count_actors(&self) {
         let shown = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.shared.counters.actors_with_sessions.set(shown(self.with_sessions.len()));
+        self.shared
+            .counters
+            .actors_with_sessions
+            .set(shown(self.with_sessions.len()));
         self.shared.counters.actors_idle.set(shown(self.idle.len()));
     }
 
@@ -152,7 +166,9 @@ impl Registry {
             if self.idle.len() + room <= self.shared.policy.cache_entries_max {
                 return;
             }
-            let Some((user_id, slot)) = self.idle.pop_lru() else { return };
+            let Some((user_id, slot)) = self.idle.pop_lru() else {
+                return;
+            };
             match slot.retire(&self.shared) {
                 Ok(()) => self.shared.counters.cache_evictions.inc(),
                 Err(slot) => {
@@ -165,18 +181,39 @@ impl Registry {
     /// Retires actors whose balance is older than the TTL, or has it read again where somebody looks at it, and enforces the
     /// limit.
     fn sweep(&mut self, ctx: &Context<Self>) {
-        let mut gone: Vec<UserId> =
-            self.with_sessions.iter().filter(|(_, slot)| slot.can_go(&self.shared)).map(|(user, _)| *user).collect();
+        let mut gone: Vec<UserId> = self
+            .with_sessions
+            .iter()
+            .filter(|(_, slot)| slot.can_go(&self.shared))
+            .map(|(user, _)| *user)
+            .collect();
         gone.sort_unstable();
-        gone.into_iter().for_each(|user_id| self.sessions_gone(user_id));
-        let (now_us, ttl_us) = (self.shared.clock.monotonic_us(), self.shared.policy.cache_ttl_us);
+        gone.into_iter()
+            .for_each(|user_id| self.sessions_gone(user_id));
+        let (now_us, ttl_us) = (
+            self.shared.clock.monotonic_us(),
+            self.shared.policy.cache_ttl_us,
+        );
         let is_old = |slot: &Slot| {
-            let since_us = slot.gauge.verified_us.get().unwrap_or_else(|| slot.gauge.last_used_us.get());
+            let since_us = slot
+                .gauge
+                .verified_us
+                .get()
+                .unwrap_or_else(|| slot.gauge.last_used_us.get());
             now_us.saturating_sub(since_us) >= ttl_us
         };
-        let old: Vec<UserId> = self.idle.iter().filter(|(_, slot)| is_old(slot)).map(|(user, _)| *user).collect();
+        let old: Vec<UserId> = self
+            .idle
+            .iter()
+            .filter(|(_, slot)| is_old(slot))
+            .map(|(user, _)| *user)
+            .collect();
         for user_id in old {
-            if let Some(Err(slot)) = self.idle.pop(&user_id).map(|slot| slot.retire(&self.shared)) {
+            if let Some(Err(slot)) = self
+                .idle
+                .pop(&user_id)
+                .map(|slot| slot.retire(&self.shared))
+            {
                 self.idle.put(user_id, slot);
             }
         }
@@ -184,16 +221,24 @@ impl Registry {
             self.evict(0);
         }
         self.count_actors();
-        let mut watched: Vec<UserId> =
-            self.with_sessions.iter().filter(|(_, slot)| is_old(slot)).map(|(user, _)| *user).collect();
+        let mut watched: Vec<UserId> = self
+            .with_sessions
+            .iter()
+            .filter(|(_, slot)| is_old(slot))
+            .map(|(user, _)| *user)
+            .collect();
         watched.sort_unstable();
-        watched.into_iter().for_each(|user_id| self.route_to_resident(user_id, Revalidate, ctx));
+        watched
+            .into_iter()
+            .for_each(|user_id| self.route_to_resident(user_id, Revalidate, ctx));
     }
 
     fn sessions_gone(&mut self, user_id: UserId) {
         // A session may be attaching at this moment; then the next sweep looks again.
-        let is_over =
-            |slot: &Slot| slot.gauge.sessions.get() == 0 && (slot.gauge.queued.get() == 0 || !slot.actor.connected());
+        let is_over = |slot: &Slot| {
+            slot.gauge.sessions.get() == 0
+                && (slot.gauge.queued.get() == 0 || !slot.actor.connected())
+        };
         if self.with_sessions.get(&user_id).is_some_and(is_over)
             && let Some(slot) = self.with_sessions.remove(&user_id)
         {
@@ -207,22 +252,33 @@ impl Registry {
     fn probe(&mut self, ctx: &mut Context<Self>) {
         let now_us = self.shared.clock.monotonic_us();
         // One that hangs, on a connection that died with the ledger, does not hold up the next.
-        let is_probing =
-            self.probed_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < RECOVERY_PROBE_HANGS_MS * 1000);
-        if is_probing || self.shared.counters.actors_stale.get() == 0 || is_planted(Plant::NeverRecovered) {
+        let is_probing = self
+            .probed_us
+            .is_some_and(|at_us| now_us.saturating_sub(at_us) < RECOVERY_PROBE_HANGS_MS * 1000);
+        if is_probing
+            || self.shared.counters.actors_stale.get() == 0
+            || is_planted(Plant::NeverRecovered)
+        {
             return;
         }
         self.probed_us = Some(now_us);
-        let answered = self.shared.ledger.ping().into_actor(self).map(|result, registry, ctx| {
-            registry.probed_us = None;
-            if result.is_ok() {
-                info!("the ledger answers again");
-                registry
-                    .users_with_sessions()
-                    .into_iter()
-                    .for_each(|user_id| registry.route_to_resident(user_id, LedgerRecovered, ctx));
-            }
-        });
+        let answered = self
+            .shared
+            .ledger
+            .ping()
+            .into_actor(self)
+            .map(|result, registry, ctx| {
+                registry.probed_us = None;
+                if result.is_ok() {
+                    info!("the ledger answers again");
+                    registry
+                        .users_with_sessions()
+                        .into_iter()
+                        .for_each(|user_id| {
+                            registry.route_to_resident(user_id, LedgerRecovered, ctx)
+                        });
+                }
+            });
         ctx.spawn(answered);
     }
 
@@ -230,21 +286,31 @@ impl Registry {
     fn tell_committed(&self, posted: &Posted) {
         let mut by_user: BTreeMap<UserId, BalanceChanged> = BTreeMap::new();
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
-            if let EntryOutcome::Decided { outcome: Outcome::Accepted { version, balances }, committed_at_us } = outcome
+            if let EntryOutcome::Decided {
+                outcome: Outcome::Accepted { version, balances },
+                committed_at_us,
+            } = outcome
             {
-                by_user.entry(entry.user_id).or_default().0.push(CommittedEntry {
-                    version: *version,
-                    balances: balances.clone(),
-                    committed_at_us: *committed_at_us,
-                    kind: entry.kind,
-                    currency: entry.currency,
-                    amount: entry.amount,
-                    source: entry.source.clone(),
-                });
+                by_user
+                    .entry(entry.user_id)
+                    .or_default()
+                    .0
+                    .push(CommittedEntry {
+                        version: *version,
+                        balances: balances.clone(),
+                        committed_at_us: *committed_at_us,
+                        kind: entry.kind,
+                        currency: entry.currency,
+                        amount: entry.amount,
+                        source: entry.source.clone(),
+                    });
             }
         }
         for (user_id, changed) in by_user {
-            let slot = self.with_sessions.get(&user_id).or_else(|| self.idle.peek(&user_id));
+            let slot = self
+                .with_sessions
+                .get(&user_id)
+                .or_else(|| self.idle.peek(&user_id));
             // An actor that died is made again from the ledger, and then knows.
             if let Some(slot) = slot
                 && let Err(SendError::Full(_)) = slot.send(changed)
@@ -269,8 +335,15 @@ impl Slot {
     /// Whether nobody would miss the actor: nothing is under way in it, and no push so lately that the next one would have
     /// to know of it; or it has died.
     fn can_go(&self, shared: &Shared) -> bool {
-        let (now_us, interval_us) = (shared.clock.monotonic_us(), shared.policy.intervals.min_interval_us);
-        let is_settled = self.gauge.last_push_us.get().is_none_or(|at_us| at_us + interval_us <= now_us);
+        let (now_us, interval_us) = (
+            shared.clock.monotonic_us(),
+            shared.policy.intervals.min_interval_us,
+        );
+        let is_settled = self
+            .gauge
+            .last_push_us
+            .get()
+            .is_none_or(|at_us| at_us + interval_us <= now_us);
         self.gauge.is_quiescent() && is_settled || !self.actor.connected()
     }
 
@@ -296,7 +369,9 @@ impl Actor for Registry {
         ctx.run_interval(sweep, |registry, ctx| registry.sweep(ctx));
         ctx.run_interval(Duration::from_millis(RECOVERY_PROBE_MS), Self::probe);
         if let Some(mut unheard) = self.unheard.take() {
-            ctx.add_stream(futures_util::stream::poll_fn(move |cx| unheard.poll_recv(cx)));
+            ctx.add_stream(futures_util::stream::poll_fn(move |cx| {
+                unheard.poll_recv(cx)
+            }));
         }
     }
 }

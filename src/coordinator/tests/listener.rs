@@ -34,9 +34,18 @@ impl Listener {
             outbox: ctx.address().recipient(),
             is_again,
             last_version: self.last_version,
-            peer: Peer { address: None, user_agent: None, connected_at_us: 0 },
+            peer: Peer {
+                address: None,
+                user_agent: None,
+                connected_at_us: 0,
+            },
         };
-        self.registry.try_send(ToUser { user_id: self.user_id, message }).expect("room");
+        self.registry
+            .try_send(ToUser {
+                user_id: self.user_id,
+                message,
+            })
+            .expect("room");
     }
 
     /// `snapshot v7 stale`, `direct v8 e1 +5`, `error code`
@@ -44,12 +53,19 @@ impl Listener {
         let frame: serde_json::Value = serde_json::from_str(text).expect("JSON");
         let field = |name: &str| frame[name].as_str().unwrap_or_default().to_owned();
         let line = match field("type").as_str() {
-            "balance" if frame["stale"] == true => format!("{} v{} stale", field("reason"), frame["version"]),
+            "balance" if frame["stale"] == true => {
+                format!("{} v{} stale", field("reason"), frame["version"])
+            }
             "balance" => format!("{} v{}", field("reason"), frame["version"]),
             "balance_update" => {
                 let change = frame["changes"]["TON"].as_str().unwrap_or_default();
                 let minor = Amount::parse(change, 9).expect("an amount").minor();
-                format!("{} v{} e{} {minor:+}", field("mode"), frame["version"], frame["entries"])
+                format!(
+                    "{} v{} e{} {minor:+}",
+                    field("mode"),
+                    frame["version"],
+                    frame["entries"]
+                )
             }
             _ => format!("{} {}", field("type"), field("code")),
         };
@@ -63,11 +79,18 @@ impl Handler<ToSession> for Listener {
     fn handle(&mut self, message: ToSession, ctx: &mut Self::Context) {
         match message {
             ToSession::Frame { text, version } => {
-                assert!(version == 0 || version >= self.last_version, "an older version was sent");
+                assert!(
+                    version == 0 || version >= self.last_version,
+                    "an older version was sent"
+                );
                 self.last_version = self.last_version.max(version);
                 self.note(&text);
             }
-            ToSession::Close(reason) => self.heard.lock().expect("not poisoned").push(format!("close {reason:?}")),
+            ToSession::Close(reason) => self
+                .heard
+                .lock()
+                .expect("not poisoned")
+                .push(format!("close {reason:?}")),
             ToSession::Reattach => self.attach(true, ctx),
         }
         if let Some(stalled) = self.stalled.take() {

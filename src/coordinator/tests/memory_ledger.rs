@@ -7,10 +7,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::domain::{
-    Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Rules, Source, TelegramId, UserId,
+    Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Rules, Source, TelegramId,
+    UserId,
 };
 use crate::ledger::batch::{Group, Keys, Loaded, plan};
-use crate::ledger::{EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting};
+use crate::ledger::{
+    EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting,
+};
 
 #[derive(Default)]
 struct Books {
@@ -34,7 +37,11 @@ pub(super) struct MemoryLedger {
 
 impl MemoryLedger {
     pub(super) fn new(clock: Clock, orphans: mpsc::Sender<Orphan>) -> Self {
-        Self { books: Mutex::default(), clock, orphans }
+        Self {
+            books: Mutex::default(),
+            clock,
+            orphans,
+        }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -56,7 +63,10 @@ impl MemoryLedger {
     pub(super) fn hold_reads(&self, holds: bool) {
         self.books().holds_reads = holds;
         if !holds {
-            self.books().held_reads.drain(..).for_each(|held| held.send(()).expect("still waiting"));
+            self.books()
+                .held_reads
+                .drain(..)
+                .for_each(|held| held.send(()).expect("still waiting"));
         }
     }
 
@@ -75,23 +85,55 @@ impl MemoryLedger {
 
     fn apply(&self, entries: &[NewEntry], is_atomic: bool) -> Vec<EntryOutcome> {
         let mut books = self.books();
-        let known = |user: &UserId| books.accounts.get(user).cloned().unwrap_or_else(|| Account::unknown(2));
-        let accounts = entries.iter().map(|entry| (entry.user_id, known(&entry.user_id))).collect();
-        let loaded = Loaded { accounts, events: books.events.clone(), hashes: HashMap::new() };
+        let known = |user: &UserId| {
+            books
+                .accounts
+                .get(user)
+                .cloned()
+                .unwrap_or_else(|| Account::unknown(2))
+        };
+        let accounts = entries
+            .iter()
+            .map(|entry| (entry.user_id, known(&entry.user_id)))
+            .collect();
+        let loaded = Loaded {
+            accounts,
+            events: books.events.clone(),
+            hashes: HashMap::new(),
+        };
         let now_us = self.clock.now_us();
         let groups = [Group { entries, is_atomic }];
-        let plan = plan(&groups, &Keys::of(&groups), loaded, Rules { auto_create: true }, now_us);
+        let plan = plan(
+            &groups,
+            &Keys::of(&groups),
+            loaded,
+            Rules { auto_create: true },
+            now_us,
+        );
         for planned in &plan.entries {
             let entry = planned.entry;
             let recorded = Recorded::of(entry, planned.version, now_us);
             books.events.insert(entry.event_id.clone(), recorded);
         }
-        books.accounts.extend(plan.accounts.into_iter().map(|of| (of.user_id, Account { exists: true, ..of.account })));
+        books.accounts.extend(plan.accounts.into_iter().map(|of| {
+            (
+                of.user_id,
+                Account {
+                    exists: true,
+                    ..of.account
+                },
+            )
+        }));
         plan.outcomes.into_iter().flatten().collect()
     }
 
     fn commit(&self, posting: Posting) {
-        let Posting { entries, is_atomic, reply, .. } = posting;
+        let Posting {
+            entries,
+            is_atomic,
+            reply,
+            ..
+        } = posting;
         let outcomes = self.apply(&entries, is_atomic);
         if let Err(unheard) = reply.send(Posted { entries, outcomes }) {
             self.orphans.try_send(unheard).expect("room");
@@ -118,7 +160,11 @@ impl Ledger for MemoryLedger {
         let result = if books.is_away {
             Err(LedgerError::Unavailable("away".into()))
         } else {
-            Ok(books.accounts.get(&user).cloned().unwrap_or_else(|| Account::unknown(2)))
+            Ok(books
+                .accounts
+                .get(&user)
+                .cloned()
+                .unwrap_or_else(|| Account::unknown(2)))
         };
         let (release, held) = oneshot::channel();
         if books.holds_reads {
@@ -134,12 +180,24 @@ impl Ledger for MemoryLedger {
 
     fn user_of_telegram(&self, _: TelegramId) -> Pending<Option<UserId>> {
         let is_away = self.books().is_away;
-        Box::pin(async move { if is_away { Err(LedgerError::Unavailable("away".into())) } else { Ok(None) } })
+        Box::pin(async move {
+            if is_away {
+                Err(LedgerError::Unavailable("away".into()))
+            } else {
+                Ok(None)
+            }
+        })
     }
 
     fn ping(&self) -> Pending<()> {
         let is_away = self.books().is_away;
-        Box::pin(async move { if is_away { Err(LedgerError::Unavailable("away".into())) } else { Ok(()) } })
+        Box::pin(async move {
+            if is_away {
+                Err(LedgerError::Unavailable("away".into()))
+            } else {
+                Ok(())
+            }
+        })
     }
 }
 

@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::coordinator::journal::Recent;
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, CloseSessions, Crash, Peer, PostAtomic, PostEntries, RefreshSession, Routable, ToUser,
+    AttachSession, CloseReason, CloseSessions, Crash, Peer, PostAtomic, PostEntries,
+    RefreshSession, Routable, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::policy::{Policy, Shared};
@@ -28,12 +29,18 @@ pub(super) const fn minutes(count: u64) -> Duration {
 }
 
 pub(super) fn is_overloaded(posted: &Posted) -> bool {
-    matches!(posted.outcomes[..], [EntryOutcome::Failed(PostError::Overloaded)])
+    matches!(
+        posted.outcomes[..],
+        [EntryOutcome::Failed(PostError::Overloaded)]
+    )
 }
 
 pub(super) fn version(posted: Posted) -> Result<i64, PostError> {
     match posted.outcomes.into_iter().next() {
-        Some(EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. }) => Ok(version),
+        Some(EntryOutcome::Decided {
+            outcome: Outcome::Accepted { version, .. },
+            ..
+        }) => Ok(version),
         Some(EntryOutcome::Failed(error)) => Err(error),
         other => panic!("not accepted: {other:?}"),
     }
@@ -85,7 +92,11 @@ impl Rig {
         let (orphans, unheard) = mpsc::channel(16);
         let ledger = Arc::new(MemoryLedger::new(clock, orphans));
         let policy = Policy {
-            intervals: Intervals { debounce_us: 1_500_000, min_interval_us: 5_000_000, direct_interval_us: 100_000 },
+            intervals: Intervals {
+                debounce_us: 1_500_000,
+                min_interval_us: 5_000_000,
+                direct_interval_us: 100_000,
+            },
             direct_kinds: vec![Kind::Deposit, Kind::Withdrawal, Kind::Adjustment],
             cache_ttl_us: 300_000_000,
             cache_entries_max,
@@ -104,7 +115,13 @@ impl Rig {
             recent: Recent::default(),
         };
         let registry = Registry::new(shared, unheard).start();
-        Self { ledger, registry, clock, admission: Admission::new(100_000), sessions: Mutex::new(0) }
+        Self {
+            ledger,
+            registry,
+            clock,
+            admission: Admission::new(100_000),
+            sessions: Mutex::new(0),
+        }
     }
 
     /// Lets everything that can happen now happen.
@@ -130,7 +147,13 @@ impl Rig {
         };
         let address = listener.start();
         tokio::task::yield_now().await;
-        Session { id, user_id, address, heard, release: Mutex::new(None) }
+        Session {
+            id,
+            user_id,
+            address,
+            heard,
+            release: Mutex::new(None),
+        }
     }
 
     pub(super) async fn tell<M>(&self, user: i64, message: M)
@@ -139,7 +162,10 @@ impl Rig {
         Registry: Handler<ToUser<M>>,
     {
         let user_id = UserId::new(user).expect("user id");
-        self.registry.send(ToUser { user_id, message }).await.expect("alive");
+        self.registry
+            .send(ToUser { user_id, message })
+            .await
+            .expect("alive");
     }
 
     /// Sent at once; the session asks without waiting for anything.
@@ -149,10 +175,22 @@ impl Rig {
             session_id: session.id,
             outbox: session.address.clone().recipient(),
             last_version: 0,
-            peer: Peer { address: None, user_agent: None, connected_at_us: 0 },
+            peer: Peer {
+                address: None,
+                user_agent: None,
+                connected_at_us: 0,
+            },
         };
-        let message = RefreshSession { session: attachment, id: None };
-        self.registry.try_send(ToUser { user_id: session.user_id, message }).expect("room");
+        let message = RefreshSession {
+            session: attachment,
+            id: None,
+        };
+        self.registry
+            .try_send(ToUser {
+                user_id: session.user_id,
+                message,
+            })
+            .expect("room");
     }
 
     pub(super) async fn begin_post(
@@ -167,7 +205,17 @@ impl Rig {
         let permit = self.admission.try_acquire(lane, 1).expect("room");
         let deadline = self.clock.deadline(Duration::from_secs(3600));
         let entries = vec![entry(user, event, kind, minor)];
-        self.tell(user, PostEntries { entries, lane, deadline, permit, reply }).await;
+        self.tell(
+            user,
+            PostEntries {
+                entries,
+                lane,
+                deadline,
+                permit,
+                reply,
+            },
+        )
+        .await;
         answer
     }
 
@@ -177,11 +225,20 @@ impl Rig {
     }
 
     /// The same entry of 1 again and again, sent at once.
-    pub(super) fn repeat(&self, user: i64, event: &str, count: usize) -> Vec<oneshot::Receiver<Posted>> {
+    pub(super) fn repeat(
+        &self,
+        user: i64,
+        event: &str,
+        count: usize,
+    ) -> Vec<oneshot::Receiver<Posted>> {
         self.post_parts(user, (0..count).map(|_| event.to_owned()))
     }
 
-    fn post_parts(&self, user: i64, events: impl Iterator<Item = String>) -> Vec<oneshot::Receiver<Posted>> {
+    fn post_parts(
+        &self,
+        user: i64,
+        events: impl Iterator<Item = String>,
+    ) -> Vec<oneshot::Receiver<Posted>> {
         let user_id = UserId::new(user).expect("user id");
         events
             .map(|event| {
@@ -189,8 +246,16 @@ impl Rig {
                 let permit = self.admission.try_acquire(Lane::Bulk, 1).expect("room");
                 let deadline = self.clock.deadline(Duration::from_secs(3600));
                 let entries = vec![entry(user, &event, Kind::Reward, 1)];
-                let message = PostEntries { entries, lane: Lane::Bulk, deadline, permit, reply };
-                self.registry.try_send(ToUser { user_id, message }).expect("room");
+                let message = PostEntries {
+                    entries,
+                    lane: Lane::Bulk,
+                    deadline,
+                    permit,
+                    reply,
+                };
+                self.registry
+                    .try_send(ToUser { user_id, message })
+                    .expect("room");
                 answer
             })
             .collect()
@@ -199,10 +264,17 @@ impl Rig {
     /// The actor dies with messages behind the one that kills it.
     pub(super) fn crash_with_messages_behind(&self, user: i64) {
         let user_id = UserId::new(user).expect("user id");
-        self.registry.try_send(ToUser { user_id, message: Crash }).expect("room");
+        self.registry
+            .try_send(ToUser {
+                user_id,
+                message: Crash,
+            })
+            .expect("room");
         for _ in 0..3 {
             let message = CloseSessions(CloseReason::GoingAway);
-            self.registry.try_send(ToUser { user_id, message }).expect("room");
+            self.registry
+                .try_send(ToUser { user_id, message })
+                .expect("room");
         }
     }
 
@@ -210,12 +282,33 @@ impl Rig {
         let (reply, answer) = oneshot::channel();
         let permit = self.admission.try_acquire(Lane::Bulk, count).expect("room");
         let deadline = self.clock.deadline(Duration::from_secs(3600));
-        let entries = (0..count).map(|n| entry(user, &format!("atomic:{n}"), Kind::Reward, 1)).collect();
-        self.registry.send(PostAtomic { entries, deadline, permit, reply }).await.expect("alive");
+        let entries = (0..count)
+            .map(|n| entry(user, &format!("atomic:{n}"), Kind::Reward, 1))
+            .collect();
+        self.registry
+            .send(PostAtomic {
+                entries,
+                deadline,
+                permit,
+                reply,
+            })
+            .await
+            .expect("alive");
         answer
     }
 
-    pub(super) async fn post(&self, user: i64, event: &str, kind: Kind, minor: i64) -> Result<i64, PostError> {
-        version(self.begin_post(user, event, kind, minor, Lane::Single).await.await.expect("answered"))
+    pub(super) async fn post(
+        &self,
+        user: i64,
+        event: &str,
+        kind: Kind,
+        minor: i64,
+    ) -> Result<i64, PostError> {
+        version(
+            self.begin_post(user, event, kind, minor, Lane::Single)
+                .await
+                .await
+                .expect("answered"),
+        )
     }
 }

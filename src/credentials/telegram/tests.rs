@@ -10,8 +10,7 @@ const TOKEN: &str = "7000000001:AAE-a-token-of-no-bot-for-tests-only";
 const BOT_ID: u64 = 7_000_000_001;
 const NOW_S: i64 = 1_754_301_900;
 const MAX_AGE_S: u64 = 3600;
-const USER: &str =
-    r#"{"id":184,"first_name":"Ana \u0026 \"Bo\"","last_name":"Ж+=&%","language_code":"ru","allows_write_to_pm":true}"#;
+const USER: &str = r#"{"id":184,"first_name":"Ana \u0026 \"Bo\"","last_name":"Ж+=&%","language_code":"ru","allows_write_to_pm":true}"#;
 
 /// The examples of Telegram Mini Apps' documentation: a hash made by a bot's token, and Telegram's own signature.
 const PUBLISHED_HASH: (&str, &str, i64) = (
@@ -35,11 +34,17 @@ const PUBLISHED_SIGNATURE: (u64, &str, i64) = (
 type Pairs = Vec<(&'static str, String)>;
 
 fn by_token(token: &str) -> Telegram {
-    Telegram { proof: Proof::of_token(token), max_age_s: MAX_AGE_S }
+    Telegram {
+        proof: Proof::of_token(token),
+        max_age_s: MAX_AGE_S,
+    }
 }
 
 fn by_key(bot_id: u64, key: VerifyingKey) -> Telegram {
-    Telegram { proof: Proof::Signature { bot_id, key }, max_age_s: MAX_AGE_S }
+    Telegram {
+        proof: Proof::Signature { bot_id, key },
+        max_age_s: MAX_AGE_S,
+    }
 }
 
 fn pairs(user: &str, auth_date: &str) -> Pairs {
@@ -56,8 +61,11 @@ fn pairs(user: &str, auth_date: &str) -> Pairs {
 
 /// The check string, written another way than the one under test.
 fn lines(pairs: &Pairs, without: &[&str]) -> String {
-    let mut lines: Vec<String> =
-        pairs.iter().filter(|(name, _)| !without.contains(name)).map(|(n, v)| format!("{n}={v}")).collect();
+    let mut lines: Vec<String> = pairs
+        .iter()
+        .filter(|(name, _)| !without.contains(name))
+        .map(|(n, v)| format!("{n}={v}"))
+        .collect();
     lines.sort();
     lines.join("\n")
 }
@@ -80,7 +88,8 @@ fn hashed(token: &str, mut pairs: Pairs) -> Pairs {
 
 fn signed(key: &SigningKey, bot_id: u64, mut pairs: Pairs) -> Pairs {
     pairs.retain(|(name, _)| *name != "signature");
-    let signature = key.sign(format!("{bot_id}:WebAppData\n{}", lines(&pairs, &["hash"])).as_bytes());
+    let signature =
+        key.sign(format!("{bot_id}:WebAppData\n{}", lines(&pairs, &["hash"])).as_bytes());
     pairs.push(("signature", URL_SAFE_NO_PAD.encode(signature.to_bytes())));
     pairs.push(("hash", "00".repeat(32)));
     pairs
@@ -101,28 +110,57 @@ fn the_published_examples_are_valid() {
     let (bot_id, init_data, at_s) = PUBLISHED_SIGNATURE;
     let telegram = by_key(bot_id, telegram_key());
     assert_eq!(id(telegram.verify(init_data, at_s)), Ok(279_058_397));
-    assert_eq!(telegram.verify(init_data, at_s + 3601), Err(InitDataError::TooOld));
-    assert_eq!(by_key(bot_id + 1, telegram_key()).verify(init_data, at_s), Err(InitDataError::Invalid));
-    for (from, to) in
-        [("279058397", "279058398"), ("zL-uc", "zL-ud"), ("1733584787", "1733584788"), ("LIlADQ", "LIlADR")]
-    {
-        assert_eq!(telegram.verify(&init_data.replace(from, to), at_s), Err(InitDataError::Invalid), "{to}");
+    assert_eq!(
+        telegram.verify(init_data, at_s + 3601),
+        Err(InitDataError::TooOld)
+    );
+    assert_eq!(
+        by_key(bot_id + 1, telegram_key()).verify(init_data, at_s),
+        Err(InitDataError::Invalid)
+    );
+    for (from, to) in [
+        ("279058397", "279058398"),
+        ("zL-uc", "zL-ud"),
+        ("1733584787", "1733584788"),
+        ("LIlADQ", "LIlADR"),
+    ] {
+        assert_eq!(
+            telegram.verify(&init_data.replace(from, to), at_s),
+            Err(InitDataError::Invalid),
+            "{to}"
+        );
     }
     // The hash is for the holder of the token alone, and no part of the signed text.
-    assert_eq!(id(telegram.verify(&init_data.replace("hash=2174", "hash=2175"), at_s)), Ok(279_058_397));
+    assert_eq!(
+        id(telegram.verify(&init_data.replace("hash=2174", "hash=2175"), at_s)),
+        Ok(279_058_397)
+    );
 }
 
 #[test]
 fn either_proof_admits_what_was_made_for_this_bot_and_names_its_user() {
     let key = SigningKey::from_bytes(&[7; 32]);
     let init_data = encoded(&signed(&key, BOT_ID, pairs(USER, &NOW_S.to_string())));
-    assert_eq!(id(by_key(BOT_ID, key.verifying_key()).verify(&init_data, NOW_S)), Ok(184));
+    assert_eq!(
+        id(by_key(BOT_ID, key.verifying_key()).verify(&init_data, NOW_S)),
+        Ok(184)
+    );
     assert_eq!(id(by_token(TOKEN).verify(&good(), NOW_S)), Ok(184));
     let other = SigningKey::from_bytes(&[8; 32]).verifying_key();
-    for telegram in [by_key(BOT_ID, other), by_key(BOT_ID + 1, key.verifying_key()), by_token(TOKEN)] {
-        assert_eq!(telegram.verify(&init_data, NOW_S), Err(InitDataError::Invalid));
+    for telegram in [
+        by_key(BOT_ID, other),
+        by_key(BOT_ID + 1, key.verifying_key()),
+        by_token(TOKEN),
+    ] {
+        assert_eq!(
+            telegram.verify(&init_data, NOW_S),
+            Err(InitDataError::Invalid)
+        );
     }
-    for telegram in [by_token("7000000001:another"), by_key(BOT_ID, key.verifying_key())] {
+    for telegram in [
+        by_token("7000000001:another"),
+        by_key(BOT_ID, key.verifying_key()),
+    ] {
         assert_eq!(telegram.verify(&good(), NOW_S), Err(InitDataError::Invalid));
     }
 }
@@ -139,7 +177,11 @@ fn it_is_taken_from_a_little_before_its_time_until_it_is_too_old() {
         (-1_000_000, Err(InitDataError::Invalid)),
     ] {
         let init_data = encoded(&hashed(TOKEN, pairs(USER, &(NOW_S - age_s).to_string())));
-        assert_eq!(id(by_token(TOKEN).verify(&init_data, NOW_S)), expected, "{age_s} s old");
+        assert_eq!(
+            id(by_token(TOKEN).verify(&init_data, NOW_S)),
+            expected,
+            "{age_s} s old"
+        );
     }
 }
 
@@ -167,25 +209,49 @@ fn what_telegram_would_never_say_is_refused_even_with_the_right_hash() {
         (USER, "99999999999999999999"),
     ] {
         let init_data = encoded(&hashed(TOKEN, pairs(user, auth_date)));
-        assert!(by_token(TOKEN).verify(&init_data, NOW_S).is_err(), "{user} {auth_date}");
+        assert!(
+            by_token(TOKEN).verify(&init_data, NOW_S).is_err(),
+            "{user} {auth_date}"
+        );
     }
     assert_eq!(
-        id(by_token(TOKEN).verify(&encoded(&hashed(TOKEN, pairs(r#"{"id":9007199254740991}"#, &at))), NOW_S)),
+        id(by_token(TOKEN).verify(
+            &encoded(&hashed(TOKEN, pairs(r#"{"id":9007199254740991}"#, &at))),
+            NOW_S
+        )),
         Ok((1 << 53) - 1)
     );
-    for (name, is_plain) in
-        [("later_2", true), ("", false), ("User", false), ("us er", false), ("u%65", false), ("ü", false)]
-    {
+    for (name, is_plain) in [
+        ("later_2", true),
+        ("", false),
+        ("User", false),
+        ("us er", false),
+        ("u%65", false),
+        ("ü", false),
+    ] {
         let mut more = pairs(r#"{"id":184}"#, &at);
         more.push((name, "x".to_owned()));
         let hashed = hashed(TOKEN, more);
-        let text = hashed.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
-        assert_eq!(by_token(TOKEN).verify(&text, NOW_S).is_ok(), is_plain, "a field named {name:?}");
+        let text = hashed
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join("&");
+        assert_eq!(
+            by_token(TOKEN).verify(&text, NOW_S).is_ok(),
+            is_plain,
+            "a field named {name:?}"
+        );
     }
     for missing in ["user", "auth_date"] {
         let mut left = pairs(USER, &at);
         left.retain(|(name, _)| *name != missing);
-        assert!(by_token(TOKEN).verify(&encoded(&hashed(TOKEN, left)), NOW_S).is_err(), "without {missing}");
+        assert!(
+            by_token(TOKEN)
+                .verify(&encoded(&hashed(TOKEN, left)), NOW_S)
+                .is_err(),
+            "without {missing}"
+        );
     }
 }
 
@@ -216,34 +282,60 @@ fn a_text_that_could_be_read_in_two_ways_is_refused() {
         good.replace("&start_param=", "&start_param=%"),
         good.replace("&start_param=", "&start_param=%ff"),
         // One field that makes the same lines as two.
-        good.replace("&signature=c2ln", "")
-            .replace("AAHdF6IQAAAAAN0XohDhrOrc", "AAHdF6IQAAAAAN0XohDhrOrc%0Asignature=c2ln"),
-        format!("{good}&{}", (0..64).map(|n| format!("x{n}=")).collect::<Vec<_>>().join("&")),
+        good.replace("&signature=c2ln", "").replace(
+            "AAHdF6IQAAAAAN0XohDhrOrc",
+            "AAHdF6IQAAAAAN0XohDhrOrc%0Asignature=c2ln",
+        ),
+        format!(
+            "{good}&{}",
+            (0..64)
+                .map(|n| format!("x{n}="))
+                .collect::<Vec<_>>()
+                .join("&")
+        ),
         format!("{good}&padding={}", "x".repeat(INIT_DATA_BYTES_MAX)),
     ] {
-        assert_eq!(by_token(TOKEN).verify(&spoiled, NOW_S), Err(InitDataError::Invalid), "{spoiled}");
+        assert_eq!(
+            by_token(TOKEN).verify(&spoiled, NOW_S),
+            Err(InitDataError::Invalid),
+            "{spoiled}"
+        );
     }
     // The break of a line inside a value: rightly hashed, and still refused.
     let mut broken = pairs(USER, &NOW_S.to_string());
     broken[3].1 = "a\nuser=b".to_owned();
-    assert!(by_token(TOKEN).verify(&encoded(&hashed(TOKEN, broken)), NOW_S).is_err());
+    assert!(
+        by_token(TOKEN)
+            .verify(&encoded(&hashed(TOKEN, broken)), NOW_S)
+            .is_err()
+    );
 }
 
 /// Some byte, pair or letter is another.
 fn spoil(good: &str, random: &mut StdRng) -> String {
     let mut pairs: Vec<String> = good.split('&').map(str::to_owned).collect();
-    let (at, other) = (random.random_range(0..pairs.len()), random.random_range(0..pairs.len()));
+    let (at, other) = (
+        random.random_range(0..pairs.len()),
+        random.random_range(0..pairs.len()),
+    );
     match random.random_range(0..9) {
         0 => drop(pairs.remove(at)),
         1 => pairs.insert(other, pairs[at].clone()),
         2 => {
             let (left, right) = (pairs[at].clone(), pairs[other].clone());
-            let (name, value) = (left.split('=').next().expect("a name"), right.split_once('=').expect("a value").1);
+            let (name, value) = (
+                left.split('=').next().expect("a name"),
+                right.split_once('=').expect("a value").1,
+            );
             pairs[at] = format!("{name}={value}");
         }
         3 => pairs.insert(
             at,
-            format!("{}={}", ["user", "hash", "auth_date", "signature", "x"][other % 5], random.random::<u32>()),
+            format!(
+                "{}={}",
+                ["user", "hash", "auth_date", "signature", "x"][other % 5],
+                random.random::<u32>()
+            ),
         ),
         4 => pairs[at] = pairs[at].to_uppercase(),
         5 => pairs.truncate(at),
@@ -268,12 +360,18 @@ fn no_spoiled_init_data_is_admitted() {
     let at = NOW_S.to_string();
     let proofs = [
         (by_token(TOKEN), good(), &[][..]),
-        (by_key(BOT_ID, key.verifying_key()), encoded(&signed(&key, BOT_ID, pairs(USER, &at))), &["hash"]),
+        (
+            by_key(BOT_ID, key.verifying_key()),
+            encoded(&signed(&key, BOT_ID, pairs(USER, &at))),
+            &["hash"],
+        ),
     ];
     // What it says, by another reader. The order of the fields says nothing, and is no part of either proof.
     let said = |text: &str, unproven: &[&str]| -> Vec<(String, String)> {
         let fields = form_urlencoded::parse(text.as_bytes()).into_owned();
-        let mut fields: Vec<_> = fields.filter(|(name, _)| !unproven.contains(&name.as_str())).collect();
+        let mut fields: Vec<_> = fields
+            .filter(|(name, _)| !unproven.contains(&name.as_str()))
+            .collect();
         fields.sort();
         fields
     };

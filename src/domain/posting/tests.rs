@@ -10,7 +10,9 @@ use crate::domain::{Currencies, EventId, Source};
 const RULES: Rules = Rules { auto_create: true };
 
 fn currency(code: &str) -> CurrencyId {
-    Currencies::default().find(code).expect("a default currency")
+    Currencies::default()
+        .find(code)
+        .expect("a default currency")
 }
 
 fn entry(event: &str, amount_minor: i64) -> NewEntry {
@@ -31,13 +33,21 @@ fn hash(byte: u8) -> TxHash {
 }
 
 fn deposit(event: &str, tx_hash: Option<TxHash>) -> NewEntry {
-    NewEntry { kind: Kind::Deposit, tx_hash, ..entry(event, 5) }
+    NewEntry {
+        kind: Kind::Deposit,
+        tx_hash,
+        ..entry(event, 5)
+    }
 }
 
 fn account(uni_minor: i64) -> Account {
     let mut balances = Balances::zero(2);
     balances.set(currency("UNI"), Amount::from_minor(uni_minor));
-    Account { exists: true, version: 7, balances }
+    Account {
+        exists: true,
+        version: 7,
+        balances,
+    }
 }
 
 fn recorded(entry: &NewEntry) -> Recorded {
@@ -60,7 +70,13 @@ fn accepted_entries_make_the_next_version_and_touch_one_currency() {
     let outcome = post(&account(10), None, None, &entry("e", 5), RULES);
     let mut balances = account(15).balances;
     balances.set(currency("TON"), Amount::ZERO);
-    assert_eq!(outcome, Outcome::Accepted { version: 8, balances });
+    assert_eq!(
+        outcome,
+        Outcome::Accepted {
+            version: 8,
+            balances
+        }
+    );
 }
 
 #[test]
@@ -79,20 +95,41 @@ fn fresh_entries_meet_user_range_and_floor_in_this_order() {
         (&unknown, -1, closed, "unknown_user"),
         (&account(5), 1, closed, "accepted"),
     ] {
-        assert_eq!(name(&post(account, None, None, &entry("e", amount), rules)), expected, "{account:?} {amount}");
+        assert_eq!(
+            name(&post(account, None, None, &entry("e", amount), rules)),
+            expected,
+            "{account:?} {amount}"
+        );
     }
     let refused = post(&account(5), None, None, &entry("e", -6), RULES);
-    assert_eq!(refused, Outcome::InsufficientFunds { available: Amount::from_minor(5) });
+    assert_eq!(
+        refused,
+        Outcome::InsufficientFunds {
+            available: Amount::from_minor(5)
+        }
+    );
 }
 
 #[test]
 fn a_known_event_is_a_duplicate_only_when_nothing_differs() {
     let first = entry("e", 5);
     let record = recorded(&first);
-    let other_user = NewEntry { user_id: UserId::new(185).expect("user id"), ..first.clone() };
-    let other_kind = NewEntry { kind: Kind::Deposit, ..first.clone() };
-    let other_currency = NewEntry { currency: currency("TON"), ..first.clone() };
-    let other_source = NewEntry { source: Source::parse("elsewhere").expect("source"), ..first.clone() };
+    let other_user = NewEntry {
+        user_id: UserId::new(185).expect("user id"),
+        ..first.clone()
+    };
+    let other_kind = NewEntry {
+        kind: Kind::Deposit,
+        ..first.clone()
+    };
+    let other_currency = NewEntry {
+        currency: currency("TON"),
+        ..first.clone()
+    };
+    let other_source = NewEntry {
+        source: Source::parse("elsewhere").expect("source"),
+        ..first.clone()
+    };
     for (again, expected) in [
         (&first, "duplicate"),
         (&other_source, "duplicate"),
@@ -101,11 +138,21 @@ fn a_known_event_is_a_duplicate_only_when_nothing_differs() {
         (&other_kind, "conflict"),
         (&other_currency, "conflict"),
     ] {
-        assert_eq!(name(&post(&account(0), Some(&record), None, again, RULES)), expected, "{again:?}");
+        assert_eq!(
+            name(&post(&account(0), Some(&record), None, again, RULES)),
+            expected,
+            "{again:?}"
+        );
     }
     // The record decides even where the balance or the user would refuse.
     let spent = recorded(&entry("w", -5));
-    let outcome = post(&Account::unknown(2), Some(&spent), None, &entry("w", -5), Rules { auto_create: false });
+    let outcome = post(
+        &Account::unknown(2),
+        Some(&spent),
+        None,
+        &entry("w", -5),
+        Rules { auto_create: false },
+    );
     assert_eq!(outcome, Outcome::Duplicate(spent));
 }
 
@@ -113,22 +160,57 @@ fn a_known_event_is_a_duplicate_only_when_nothing_differs() {
 fn a_deposit_is_known_by_its_event_and_by_its_hash() {
     let both = recorded(&deposit("x", Some(hash(1))));
     let bare = recorded(&deposit("x", None));
-    let other = Recorded { version: 4, ..recorded(&deposit("y", Some(hash(2)))) };
+    let other = Recorded {
+        version: 4,
+        ..recorded(&deposit("y", Some(hash(2))))
+    };
     let named = deposit(hash(1).event_id().as_str(), None);
     assert_eq!(named.key_hash(), Some(hash(1)));
     for (by_event, by_hash, again, expected) in [
-        (Some(&both), Some(&both), deposit("x", Some(hash(1))), "duplicate"),
+        (
+            Some(&both),
+            Some(&both),
+            deposit("x", Some(hash(1))),
+            "duplicate",
+        ),
         (Some(&both), None, deposit("x", None), "duplicate"),
-        (None, Some(&both), deposit("new", Some(hash(1))), "duplicate"),
+        (
+            None,
+            Some(&both),
+            deposit("new", Some(hash(1))),
+            "duplicate",
+        ),
         (None, Some(&both), named.clone(), "duplicate"),
-        (None, Some(&recorded(&named)), deposit("new", Some(hash(1))), "duplicate"),
+        (
+            None,
+            Some(&recorded(&named)),
+            deposit("new", Some(hash(1))),
+            "duplicate",
+        ),
         (Some(&both), None, deposit("x", Some(hash(3))), "conflict"),
-        (Some(&both), Some(&other), deposit("x", Some(hash(2))), "conflict"),
+        (
+            Some(&both),
+            Some(&other),
+            deposit("x", Some(hash(2))),
+            "conflict",
+        ),
         (Some(&bare), None, deposit("x", Some(hash(1))), "conflict"),
-        (None, Some(&both), NewEntry { amount: Amount::from_minor(6), ..deposit("n", Some(hash(1))) }, "conflict"),
+        (
+            None,
+            Some(&both),
+            NewEntry {
+                amount: Amount::from_minor(6),
+                ..deposit("n", Some(hash(1)))
+            },
+            "conflict",
+        ),
     ] {
         let outcome = post(&account(0), by_event, by_hash, &again, RULES);
-        assert_eq!(name(&outcome), expected, "{by_event:?} {by_hash:?} {again:?}");
+        assert_eq!(
+            name(&outcome),
+            expected,
+            "{by_event:?} {by_hash:?} {again:?}"
+        );
     }
 }
 

@@ -12,7 +12,13 @@ const TAGS: [u8; 4] = [0x11, 0x51, 0x91, 0xd1];
 /// CRC-16/XMODEM, bit by bit (TEP-2).
 fn crc(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| if crc & 0x8000 != 0 { crc << 1 ^ 0x1021 } else { crc << 1 })
+        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
+            if crc & 0x8000 != 0 {
+                crc << 1 ^ 0x1021
+            } else {
+                crc << 1
+            }
+        })
     })
 }
 
@@ -23,13 +29,21 @@ fn raw(workchain: i32, account: &[u8]) -> String {
 
 fn friendly(tag: u8, workchain: i8, account: [u8; 32], url: bool) -> String {
     let payload = [&[tag, workchain.to_be_bytes()[0]], &account[..]].concat();
-    base64::encode(&[&payload[..], &crc(&payload).to_be_bytes()].concat(), url, false)
+    base64::encode(
+        &[&payload[..], &crc(&payload).to_be_bytes()].concat(),
+        url,
+        false,
+    )
 }
 
 /// The raw form of a text, if it is an address.
 fn model(text: &str) -> Option<String> {
     if let Some((workchain, account)) = text.split_once(':') {
-        let is_number = workchain.strip_prefix('-').unwrap_or(workchain).chars().all(|c| c.is_ascii_digit());
+        let is_number = workchain
+            .strip_prefix('-')
+            .unwrap_or(workchain)
+            .chars()
+            .all(|c| c.is_ascii_digit());
         let is_hex = account.len() == 64 && account.chars().all(|c| c.is_ascii_hexdigit());
         let workchain: i32 = workchain.parse().ok().filter(|_| is_number)?;
         return is_hex.then(|| format!("{workchain}:{}", account.to_lowercase()));
@@ -42,27 +56,46 @@ fn model(text: &str) -> Option<String> {
 
 #[test]
 fn both_forms_of_an_address_are_one_and_a_changed_one_is_another_or_none() {
-    let parts = (prop::sample::select(&TAGS[..]), any::<i8>(), any::<[u8; 32]>(), any::<bool>());
+    let parts = (
+        prop::sample::select(&TAGS[..]),
+        any::<i8>(),
+        any::<[u8; 32]>(),
+        any::<bool>(),
+    );
     check(parts.clone(), |(tag, workchain, account, url)| {
         let shown = raw(workchain.into(), &account);
-        for text in [shown.clone(), friendly(tag, workchain, account, url), shown.to_uppercase()] {
+        for text in [
+            shown.clone(),
+            friendly(tag, workchain, account, url),
+            shown.to_uppercase(),
+        ] {
             prop_assert_eq!(
-                TonAddress::parse(&text).ok().map(|address| address.to_string()),
+                TonAddress::parse(&text)
+                    .ok()
+                    .map(|address| address.to_string()),
                 Some(shown.clone()),
                 "{}",
                 text
             );
         }
         let other = friendly(tag ^ 0x02, workchain, account, url);
-        prop_assert!(TonAddress::parse(&other).is_err(), "a tag that nobody knows: {}", other);
+        prop_assert!(
+            TonAddress::parse(&other).is_err(),
+            "a tag that nobody knows: {}",
+            other
+        );
         Ok(())
     });
-    let spelled = parts.prop_map(|(tag, workchain, account, url)| friendly(tag, workchain, account, url));
-    let raws = (any::<i32>(), any::<[u8; 32]>()).prop_map(|(workchain, account)| raw(workchain, &account));
+    let spelled =
+        parts.prop_map(|(tag, workchain, account, url)| friendly(tag, workchain, account, url));
+    let raws =
+        (any::<i32>(), any::<[u8; 32]>()).prop_map(|(workchain, account)| raw(workchain, &account));
     check(
         prop_oneof![3 => spoiled_text(spelled).boxed(), 3 => spoiled_text(raws).boxed(), 1 => "\\PC{0,70}".boxed()],
         |text| {
-            let found = TonAddress::parse(&text).ok().map(|address| address.to_string());
+            let found = TonAddress::parse(&text)
+                .ok()
+                .map(|address| address.to_string());
             prop_assert_eq!(found, model(&text), "{:?}", text);
             Ok(())
         },

@@ -12,12 +12,18 @@ fn model(text: &str, decimals: u8) -> Result<i64, AmountError> {
     let digits = |part: &&str| !part.is_empty() && part.chars().all(|c| "0123456789".contains(c));
     if parts.len() > 2
         || !parts.iter().all(digits)
-        || parts.get(1).is_some_and(|part| part.len() > usize::from(decimals))
+        || parts
+            .get(1)
+            .is_some_and(|part| part.len() > usize::from(decimals))
     {
         return Err(AmountError::Invalid);
     }
     let fraction = parts.get(1).copied().unwrap_or_default();
-    let minor = format!("{}{fraction:0<width$}", parts[0], width = usize::from(decimals));
+    let minor = format!(
+        "{}{fraction:0<width$}",
+        parts[0],
+        width = usize::from(decimals)
+    );
     match minor.trim_start_matches('0') {
         "" => Err(AmountError::Invalid),
         digits if digits.len() > 30 => Err(AmountError::Overflow),
@@ -25,7 +31,10 @@ fn model(text: &str, decimals: u8) -> Result<i64, AmountError> {
             let minor: i128 = digits.parse().expect("30 digits fit");
             let signed = if text.starts_with('-') { -minor } else { minor };
             // One below: -2^63 has no counterpart, so it is not taken either.
-            i64::try_from(signed).ok().filter(|minor| *minor != i64::MIN).ok_or(AmountError::Overflow)
+            i64::try_from(signed)
+                .ok()
+                .filter(|minor| *minor != i64::MIN)
+                .ok_or(AmountError::Overflow)
         }
     }
 }
@@ -35,7 +44,12 @@ fn text() -> impl Strategy<Value = String> {
         .prop_map(|(off, decimals)| (i128::from(i64::MAX) + i128::from(off), decimals))
         .prop_map(|(minor, decimals)| {
             let unit = 10_i128.pow(decimals.into());
-            format!("{}.{:0width$}", minor / unit, minor % unit, width = usize::from(decimals))
+            format!(
+                "{}.{:0width$}",
+                minor / unit,
+                minor % unit,
+                width = usize::from(decimals)
+            )
         });
     prop_oneof![
         4 => "-?[0-9]{1,20}(\\.[0-9]{1,19})?",
@@ -50,11 +64,25 @@ fn text() -> impl Strategy<Value = String> {
 fn an_amount_is_what_its_digits_say_or_is_refused() {
     check((spoiled_text(text()), 0_u8..=18), |(text, decimals)| {
         let parsed = Amount::parse(&text, decimals).map(Amount::minor);
-        prop_assert_eq!(parsed, model(&text, decimals), "{:?} with {} decimals", text, decimals);
+        prop_assert_eq!(
+            parsed,
+            model(&text, decimals),
+            "{:?} with {} decimals",
+            text,
+            decimals
+        );
         if let Ok(minor) = parsed {
             let shown = Amount::from_minor(minor).display(decimals).to_string();
-            prop_assert_eq!(Amount::parse(&shown, decimals).map(Amount::minor), Ok(minor));
-            prop_assert!(text.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'.'), "{:?}", text);
+            prop_assert_eq!(
+                Amount::parse(&shown, decimals).map(Amount::minor),
+                Ok(minor)
+            );
+            prop_assert!(
+                text.bytes()
+                    .all(|b| b.is_ascii_digit() || b == b'-' || b == b'.'),
+                "{:?}",
+                text
+            );
         }
         Ok(())
     });

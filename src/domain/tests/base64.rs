@@ -32,13 +32,24 @@ pub(super) fn decode(text: &str, url: bool) -> Option<Vec<u8>> {
 /// The text of bytes, padded if wished.
 pub(super) fn encode(bytes: &[u8], url: bool, padded: bool) -> String {
     let alphabet = if url { "-_" } else { "+/" };
-    let digits: Vec<u8> = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').chain(alphabet.bytes()).collect();
+    let digits: Vec<u8> = (b'A'..=b'Z')
+        .chain(b'a'..=b'z')
+        .chain(b'0'..=b'9')
+        .chain(alphabet.bytes())
+        .collect();
     let mut bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
     while !bits.len().is_multiple_of(6) {
         bits.push('0');
     }
-    let value = |bits: &[u8]| bits.iter().fold(0_usize, |value, bit| value << 1 | usize::from(bit - b'0'));
-    let mut text: String = bits.as_bytes().chunks(6).map(|chunk| char::from(digits[value(chunk)])).collect();
+    let value = |bits: &[u8]| {
+        bits.iter()
+            .fold(0_usize, |value, bit| value << 1 | usize::from(bit - b'0'))
+    };
+    let mut text: String = bits
+        .as_bytes()
+        .chunks(6)
+        .map(|chunk| char::from(digits[value(chunk)]))
+        .collect();
     while padded && !text.len().is_multiple_of(4) {
         text.push('=');
     }

@@ -15,7 +15,13 @@ fn spelling(bytes: [u8; 32], form: u8, capitals: u32) -> String {
         3 => base64::encode(&bytes, true, false),
         _ => {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            let cased = |(n, c): (usize, char)| if capitals >> (n % 32) & 1 == 1 { c.to_ascii_uppercase() } else { c };
+            let cased = |(n, c): (usize, char)| {
+                if capitals >> (n % 32) & 1 == 1 {
+                    c.to_ascii_uppercase()
+                } else {
+                    c
+                }
+            };
             hex.chars().enumerate().map(cased).collect()
         }
     }
@@ -36,19 +42,36 @@ fn model(text: &str) -> Option<[u8; 32]> {
 
 #[test]
 fn all_spellings_of_one_hash_are_one_and_a_changed_one_is_another_or_none() {
-    check((any::<[u8; 32]>(), any::<u8>(), any::<u32>()), |(bytes, form, capitals)| {
-        let text = spelling(bytes, form, capitals);
-        let hash = TxHash::parse(&text);
-        prop_assert_eq!(hash.ok().map(|hash| *hash.as_bytes()), Some(bytes), "{}", text);
-        prop_assert_eq!(hash.ok().and_then(|hash| TxHash::of_event_id(&hash.event_id())), hash.ok());
-        Ok(())
-    });
-    let spelled =
-        (any::<[u8; 32]>(), any::<u8>(), any::<u32>()).prop_map(|(bytes, form, caps)| spelling(bytes, form, caps));
+    check(
+        (any::<[u8; 32]>(), any::<u8>(), any::<u32>()),
+        |(bytes, form, capitals)| {
+            let text = spelling(bytes, form, capitals);
+            let hash = TxHash::parse(&text);
+            prop_assert_eq!(
+                hash.ok().map(|hash| *hash.as_bytes()),
+                Some(bytes),
+                "{}",
+                text
+            );
+            prop_assert_eq!(
+                hash.ok()
+                    .and_then(|hash| TxHash::of_event_id(&hash.event_id())),
+                hash.ok()
+            );
+            Ok(())
+        },
+    );
+    let spelled = (any::<[u8; 32]>(), any::<u8>(), any::<u32>())
+        .prop_map(|(bytes, form, caps)| spelling(bytes, form, caps));
     check(
         prop_oneof![4 => spoiled_text(spelled).boxed(), 1 => "[A-Za-z0-9+/_=-]{42,45}".boxed(), 1 => "\\PC{0,70}".boxed()],
         |text| {
-            prop_assert_eq!(TxHash::parse(&text).ok().map(|hash| *hash.as_bytes()), model(&text), "{:?}", text);
+            prop_assert_eq!(
+                TxHash::parse(&text).ok().map(|hash| *hash.as_bytes()),
+                model(&text),
+                "{:?}",
+                text
+            );
             Ok(())
         },
     );

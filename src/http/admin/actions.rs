@@ -5,7 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::coordinator::messages::{CloseReason, CloseSessions, PushNow, RetireActor, Retirement, ToUser};
+use crate::coordinator::messages::{
+    CloseReason, CloseSessions, PushNow, RetireActor, Retirement, ToUser,
+};
 use crate::domain::UserId;
 use crate::http::admin::{Code, HttpState, Problem, no_answer};
 use crate::http::extract::admin::authorize;
@@ -14,13 +16,25 @@ use crate::http::users::{BalanceQuery, ask_balance, balance_json};
 use crate::ledger::AdminAction;
 
 /// Lets the order in and writes it down.
-async fn ordered(request: &HttpRequest, state: &HttpState, action: &'static str) -> Result<UserId, Problem> {
+async fn ordered(
+    request: &HttpRequest,
+    state: &HttpState,
+    action: &'static str,
+) -> Result<UserId, Problem> {
     let admin = authorize(request, state)?;
     let user_id = path_user(request)?;
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
-    state.ledger.log_action(AdminAction::new(admin, action, user_id, state.clock.now_us())).await?;
+    state
+        .ledger
+        .log_action(AdminAction::new(
+            admin,
+            action,
+            user_id,
+            state.clock.now_us(),
+        ))
+        .await?;
     log::info!("administrator {admin}: {action} of user {user_id}");
     Ok(user_id)
 }
@@ -31,15 +45,29 @@ pub(in crate::http) async fn refresh(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     let user_id = ordered(&request, &state, "refresh").await?;
-    let view = ask_balance(&state, user_id, &BalanceQuery { fresh: true, min_version: None }).await?;
+    let view = ask_balance(
+        &state,
+        user_id,
+        &BalanceQuery {
+            fresh: true,
+            min_version: None,
+        },
+    )
+    .await?;
     Ok(HttpResponse::Ok().json(balance_json(&state, &view)))
 }
 
 /// `POST /admin/v1/actors/{user_id}/push`: sends what waits, whatever the pacing says.
-pub(in crate::http) async fn push(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+pub(in crate::http) async fn push(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
     let user_id = ordered(&request, &state, "push").await?;
     let (reply, answer) = oneshot::channel();
-    state.registry.try_send(ToUser { user_id, message: PushNow { reply } })?;
+    state.registry.try_send(ToUser {
+        user_id,
+        message: PushNow { reply },
+    })?;
     let pushed = match tokio::time::timeout(state.timeout(), answer).await {
         Ok(Ok(pushed)) => pushed?,
         // Not resident: nobody is there to be told anything.
@@ -55,7 +83,12 @@ pub(in crate::http) async fn retire(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     let user_id = ordered(&request, &state, "retire").await?;
-    let retired = state.registry.send(RetireActor(user_id)).timeout(state.timeout()).await.map_err(|_| no_answer())?;
+    let retired = state
+        .registry
+        .send(RetireActor(user_id))
+        .timeout(state.timeout())
+        .await
+        .map_err(|_| no_answer())?;
     let reason = match retired {
         Retirement::Retired => return Ok(HttpResponse::Ok().json(json!({ "retired": true }))),
         Retirement::NotResident => "not_resident",

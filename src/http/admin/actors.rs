@@ -6,7 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::coordinator::messages::{InspectRegistry, InspectResident, Inspected, ListActors, ListSessions};
+use crate::coordinator::messages::{
+    InspectRegistry, InspectResident, Inspected, ListActors, ListSessions,
+};
 use crate::coordinator::{ActorInspection, ActorSummary, SessionInspection};
 use crate::domain::UserId;
 use crate::http::admin::{Code, HttpState, Problem, no_answer, rows};
@@ -27,12 +29,26 @@ pub(in crate::http) async fn registry(
 
 /// The registry's totals with those of the ledger's queues.
 pub(super) async fn totals(state: &HttpState) -> Result<Value, Problem> {
-    let totals = state.registry.send(InspectRegistry).timeout(state.timeout()).await.map_err(|_| no_answer())?;
+    let totals = state
+        .registry
+        .send(InspectRegistry)
+        .timeout(state.timeout())
+        .await
+        .map_err(|_| no_answer())?;
     let mut answer = json!(totals);
     if let Some(members) = answer.as_object_mut() {
-        members.insert("queue_single".into(), json!(state.admission.waiting(Lane::Single)));
-        members.insert("queue_bulk".into(), json!(state.admission.waiting(Lane::Bulk)));
-        members.insert("uptime_s".into(), json!(Duration::from_micros(state.clock.monotonic_us()).as_secs()));
+        members.insert(
+            "queue_single".into(),
+            json!(state.admission.waiting(Lane::Single)),
+        );
+        members.insert(
+            "queue_bulk".into(),
+            json!(state.admission.waiting(Lane::Bulk)),
+        );
+        members.insert(
+            "uptime_s".into(),
+            json!(Duration::from_micros(state.clock.monotonic_us()).as_secs()),
+        );
     }
     Ok(answer)
 }
@@ -64,9 +80,15 @@ pub(in crate::http) async fn actors(
     authorize(&request, &state)?;
     let wanted: ActorsQuery = query(&request)?;
     let limit = rows(wanted.limit)?;
-    let mut all = state.registry.send(ListActors).timeout(state.timeout()).await.map_err(|_| no_answer())?;
-    let descending =
-        |key: fn(&ActorSummary) -> u64| move |actor: &ActorSummary| (std::cmp::Reverse(key(actor)), actor.user_id);
+    let mut all = state
+        .registry
+        .send(ListActors)
+        .timeout(state.timeout())
+        .await
+        .map_err(|_| no_answer())?;
+    let descending = |key: fn(&ActorSummary) -> u64| {
+        move |actor: &ActorSummary| (std::cmp::Reverse(key(actor)), actor.user_id)
+    };
     match wanted.sort {
         Sort::UserId => all.sort_unstable_by_key(|actor| actor.user_id),
         Sort::Sessions => all.sort_unstable_by_key(descending(|actor| actor.sessions as u64)),
@@ -75,7 +97,9 @@ pub(in crate::http) async fn actors(
     }
     if let Some(after) = wanted.after {
         if !matches!(wanted.sort, Sort::UserId) {
-            return Err(Problem::new(Code::InvalidField, "after goes with sort=user_id").field("after"));
+            return Err(
+                Problem::new(Code::InvalidField, "after goes with sort=user_id").field("after"),
+            );
         }
         all.retain(|actor| actor.user_id.get() > after);
     }
@@ -91,7 +115,10 @@ struct ActorQuery {
 }
 
 /// `GET /admin/v1/actors/{user_id}`: from inside; when it does not answer, as it looks from outside, marked stale.
-pub(in crate::http) async fn actor(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+pub(in crate::http) async fn actor(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
     authorize(&request, &state)?;
     let user_id = path_user(&request)?;
     let ActorQuery { activate } = query(&request)?;
@@ -106,13 +133,27 @@ pub(in crate::http) async fn actor(request: HttpRequest, state: web::Data<HttpSt
 }
 
 /// One actor from inside, or from outside when it does not answer; nothing when it is not resident.
-pub(super) async fn inspect(state: &HttpState, user_id: UserId) -> Result<Option<ActorInspection>, Problem> {
-    let asked = state.registry.send(InspectResident(user_id)).timeout(state.timeout());
-    let Some(Inspected { from_outside, from_inside }) = asked.await.map_err(|_| no_answer())? else { return Ok(None) };
-    Ok(Some(match tokio::time::timeout(patience(state), from_inside).await {
-        Ok(Ok(inspection)) => inspection,
-        Ok(Err(_)) | Err(_) => from_outside,
-    }))
+pub(super) async fn inspect(
+    state: &HttpState,
+    user_id: UserId,
+) -> Result<Option<ActorInspection>, Problem> {
+    let asked = state
+        .registry
+        .send(InspectResident(user_id))
+        .timeout(state.timeout());
+    let Some(Inspected {
+        from_outside,
+        from_inside,
+    }) = asked.await.map_err(|_| no_answer())?
+    else {
+        return Ok(None);
+    };
+    Ok(Some(
+        match tokio::time::timeout(patience(state), from_inside).await {
+            Ok(Ok(inspection)) => inspection,
+            Ok(Err(_)) | Err(_) => from_outside,
+        },
+    ))
 }
 
 /// How long an actor may take to show itself.
@@ -153,20 +194,29 @@ pub(in crate::http) async fn sessions(
     let SessionsQuery { limit, after } = query(&request)?;
     let limit = rows(limit)?;
     let wanted = ListSessions { after, limit };
-    let asked = state.registry.send(wanted).timeout(state.timeout()).await.map_err(|_| no_answer())?;
+    let asked = state
+        .registry
+        .send(wanted)
+        .timeout(state.timeout())
+        .await
+        .map_err(|_| no_answer())?;
     let until = state.clock.deadline(patience(&state));
     let (mut sessions, mut silent, mut next_after) = (Vec::new(), Vec::new(), None);
     for user in asked {
         match tokio::time::timeout_at(until.instant(), user.answer).await {
             // Some have come since they were counted: the next page begins with this user.
             Ok(Ok(found)) if sessions.len() + found.len() > limit && next_after.is_some() => break,
-            Ok(Ok(found)) => {
-                sessions.extend(found.into_iter().map(|session| Listed { user_id: user.user_id, session }))
+            Ok(Ok(found)) => sessions.extend(found.into_iter().map(|session| Listed {
+                user_id: user.user_id,
+                session,
+            })),
+            Ok(Err(_)) | Err(_) => {
+                silent.push(json!({ "user_id": user.user_id, "sessions": user.sessions }))
             }
-            Ok(Err(_)) | Err(_) => silent.push(json!({ "user_id": user.user_id, "sessions": user.sessions })),
         }
         next_after = Some(user.user_id);
     }
     sessions.truncate(limit);
-    Ok(HttpResponse::Ok().json(json!({ "sessions": sessions, "silent": silent, "next_after": next_after })))
+    Ok(HttpResponse::Ok()
+        .json(json!({ "sessions": sessions, "silent": silent, "next_after": next_after })))
 }

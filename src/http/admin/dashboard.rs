@@ -42,7 +42,8 @@ const FILES: [(&str, &str); 18] = embedded![
 ];
 
 /// uPlot, as its package has it.
-const VENDOR: [(&str, &str); 3] = embedded!["vendor/": "uplot-license.txt", "uplot.css", "uplot.js"];
+const VENDOR: [(&str, &str); 3] =
+    embedded!["vendor/": "uplot-license.txt", "uplot.css", "uplot.js"];
 
 /// `GET /admin/`
 pub(in crate::http) async fn index() -> HttpResponse {
@@ -71,11 +72,18 @@ mod tests {
     fn every_file_of_the_dashboard_is_served() {
         for (folder, served) in [("", FILES.as_slice()), ("/vendor", &VENDOR)] {
             let folder = format!("{}/src/web/admin{folder}", env!("CARGO_MANIFEST_DIR"));
-            let files = std::fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file").file_name());
-            let mut names: Vec<String> = files.map(|name| name.into_string().expect("UTF-8")).collect();
+            let files = std::fs::read_dir(folder)
+                .expect("the folder")
+                .map(|file| file.expect("a file").file_name());
+            let mut names: Vec<String> = files
+                .map(|name| name.into_string().expect("UTF-8"))
+                .collect();
             names.retain(|name| name != "index.html" && name != "vendor");
             names.sort();
-            assert_eq!(served.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
+            assert_eq!(
+                served.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+                names
+            );
         }
     }
 }

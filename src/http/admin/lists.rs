@@ -27,11 +27,25 @@ pub(in crate::http) async fn events(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     authorize(&request, &state)?;
-    let EventsQuery { limit, after, user_id } = query(&request)?;
-    let not_a_user = |error| Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id");
+    let EventsQuery {
+        limit,
+        after,
+        user_id,
+    } = query(&request)?;
+    let not_a_user =
+        |error| Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id");
     let user_id = user_id.map(UserId::new).transpose().map_err(not_a_user)?;
-    let wanted = ListRecent(RecentQuery { limit: rows(limit)?, after, user_id });
-    let events = state.registry.send(wanted).timeout(state.timeout()).await.map_err(|_| no_answer())?;
+    let wanted = ListRecent(RecentQuery {
+        limit: rows(limit)?,
+        after,
+        user_id,
+    });
+    let events = state
+        .registry
+        .send(wanted)
+        .timeout(state.timeout())
+        .await
+        .map_err(|_| no_answer())?;
     Ok(HttpResponse::Ok().json(events))
 }
 
@@ -46,11 +60,16 @@ pub(in crate::http) async fn conflicts(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     let limit = limit(&request, &state)?;
-    Ok(HttpResponse::Ok().json(Conflicts { conflicts: state.ledger.latest_conflicts(limit).await? }))
+    Ok(HttpResponse::Ok().json(Conflicts {
+        conflicts: state.ledger.latest_conflicts(limit).await?,
+    }))
 }
 
 /// `GET /admin/v1/audit`
-pub(in crate::http) async fn audit(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+pub(in crate::http) async fn audit(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
     authorize(&request, &state)?;
     Ok(HttpResponse::Ok().json(state.audit.show()))
 }
@@ -71,9 +90,14 @@ struct Log {
 }
 
 /// `GET /admin/v1/log`
-pub(in crate::http) async fn log(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+pub(in crate::http) async fn log(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
     let limit = limit(&request, &state)?;
-    Ok(HttpResponse::Ok().json(Log { log: state.ledger.latest_actions(limit).await? }))
+    Ok(HttpResponse::Ok().json(Log {
+        log: state.ledger.latest_actions(limit).await?,
+    }))
 }
 
 fn limit(request: &HttpRequest, state: &HttpState) -> Result<i64, Problem> {

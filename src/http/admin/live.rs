@@ -28,7 +28,8 @@ use crate::http::connection::Activity;
 use crate::http::extract::admin::authorize;
 use crate::http::extract::query;
 use crate::limits::{
-    LIVE_EVENTS_MAX, LIVE_FRESH_MS, LIVE_INTERVAL_MS, LIVE_LISTENERS_MAX, LIVE_SNAPSHOTS_MAX, LIVE_VIOLATIONS_MAX,
+    LIVE_EVENTS_MAX, LIVE_FRESH_MS, LIVE_INTERVAL_MS, LIVE_LISTENERS_MAX, LIVE_SNAPSHOTS_MAX,
+    LIVE_VIOLATIONS_MAX,
 };
 use crate::telemetry::snapshot::CountersSnapshot;
 
@@ -58,13 +59,18 @@ impl Listener {
         }
         let connection: Option<Rc<Activity>> = request.conn_data().cloned();
         connection.iter().for_each(|connection| connection.begin());
-        Some(Self { state: state.clone(), connection })
+        Some(Self {
+            state: state.clone(),
+            connection,
+        })
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.connection.iter().for_each(|connection| connection.end());
+        self.connection
+            .iter()
+            .for_each(|connection| connection.end());
         self.state.live.listeners.down();
     }
 }
@@ -88,7 +94,10 @@ impl Feed {
         }
         let mut events = snapshot(&self.listener.state).await.unwrap_or_else(told);
         if let Some(watched) = &mut self.watched {
-            let seen = watched.look(&self.listener.state).await.unwrap_or_else(told);
+            let seen = watched
+                .look(&self.listener.state)
+                .await
+                .unwrap_or_else(told);
             events = [events, seen].concat().into();
         }
         Some((Ok(events), self))
@@ -99,22 +108,36 @@ impl Watched {
     /// The actor as it is, `null` when it is not resident, and what has happened to its user since the last look.
     async fn look(&mut self, state: &HttpState) -> Result<Bytes, Problem> {
         let user_id = self.user_id;
-        let wanted = RecentQuery { limit: LIVE_EVENTS_MAX, after: self.seen_seq, user_id: Some(user_id) };
+        let wanted = RecentQuery {
+            limit: LIVE_EVENTS_MAX,
+            after: self.seen_seq,
+            user_id: Some(user_id),
+        };
         let actor = inspect(state, user_id).await?;
-        let happened = state.registry.send(ListRecent(wanted)).timeout(state.timeout());
+        let happened = state
+            .registry
+            .send(ListRecent(wanted))
+            .timeout(state.timeout());
         let happened = happened.await.map_err(|_| no_answer())?;
         self.seen_seq = happened.latest_seq;
-        Ok(event("user", &json!({ "user_id": user_id, "actor": actor, "events": happened.events })))
+        Ok(event(
+            "user",
+            &json!({ "user_id": user_id, "actor": actor, "events": happened.events }),
+        ))
     }
 }
 
 /// `GET /admin/v1/live`
-pub(in crate::http) async fn live(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+pub(in crate::http) async fn live(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
     authorize(&request, &state)?;
     let LiveQuery { snapshots, user_id } = query(&request)?;
     let watched = user_id.map(UserId::new).transpose();
-    let watched =
-        watched.map_err(|error| Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id"))?;
+    let watched = watched.map_err(|error| {
+        Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id")
+    })?;
     let left = snapshots.unwrap_or(LIVE_SNAPSHOTS_MAX);
     if !(1..=LIVE_SNAPSHOTS_MAX).contains(&left) {
         let refusal = format!("snapshots must be 1 to {LIVE_SNAPSHOTS_MAX}");
@@ -123,12 +146,25 @@ pub(in crate::http) async fn live(request: HttpRequest, state: web::Data<HttpSta
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
-    let full = || Problem::new(Code::Overloaded, format!("{LIVE_LISTENERS_MAX} are listening already"));
+    let full = || {
+        Problem::new(
+            Code::Overloaded,
+            format!("{LIVE_LISTENERS_MAX} are listening already"),
+        )
+    };
     let listener = Listener::new(&state, &request).ok_or_else(full)?;
     let mut ticks = interval(Duration::from_millis(LIVE_INTERVAL_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let watched = watched.map(|user_id| Watched { user_id, seen_seq: 0 });
-    let feed = Feed { listener, ticks, left, watched };
+    let watched = watched.map(|user_id| Watched {
+        user_id,
+        seen_seq: 0,
+    });
+    let feed = Feed {
+        listener,
+        ticks,
+        left,
+        watched,
+    };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -140,7 +176,12 @@ pub(in crate::http) async fn live(request: HttpRequest, state: web::Data<HttpSta
 /// The snapshot of this second.
 async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
     let now_us = state.clock.monotonic_us();
-    let latest = state.live.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let latest = state
+        .live
+        .latest
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     if let Some((at_us, made)) = latest
         && now_us.saturating_sub(at_us) < LIVE_FRESH_MS * 1000
     {
@@ -158,7 +199,11 @@ async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
             "canary": { "every_s": state.settings.canary.every_s, "latest": state.canary.latest() },
         }),
     );
-    *state.live.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some((now_us, made.clone()));
+    *state
+        .live
+        .latest
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = Some((now_us, made.clone()));
     Ok(made)
 }
 

@@ -35,7 +35,13 @@ struct RowsQuery {
 fn rows(limit: Option<usize>) -> Result<usize, Problem> {
     let limit = limit.unwrap_or(ROWS_DEFAULT);
     let is_possible = (1..=ADMIN_ROWS_MAX).contains(&limit);
-    let refusal = || Problem::new(Code::InvalidField, format!("limit must be 1 to {ADMIN_ROWS_MAX}")).field("limit");
+    let refusal = || {
+        Problem::new(
+            Code::InvalidField,
+            format!("limit must be 1 to {ADMIN_ROWS_MAX}"),
+        )
+        .field("limit")
+    };
     is_possible.then_some(limit).ok_or_else(refusal)
 }
 

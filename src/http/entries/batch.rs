@@ -26,7 +26,9 @@ use crate::http::extract::signed::{check_json, read_admitted, signed, verify};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::ledger::{Lane, PostError, Posted};
-use crate::limits::{ANSWER_PIECE_BYTES, BATCH_SHORT_BYTES, BATCH_SLICE_ENTRIES, POSTING_ENTRIES_MAX};
+use crate::limits::{
+    ANSWER_PIECE_BYTES, BATCH_SHORT_BYTES, BATCH_SLICE_ENTRIES, POSTING_ENTRIES_MAX,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +51,10 @@ pub(crate) async fn batch(
 ) -> Result<HttpResponse, Problem> {
     signed(request.headers())?;
     let mut room = state.bulk.room();
-    let body = read_admitted(payload, state.settings.limits.batch_body_bytes, |bytes| room.take(bytes)).await?;
+    let body = read_admitted(payload, state.settings.limits.batch_body_bytes, |bytes| {
+        room.take(bytes)
+    })
+    .await?;
     let (reader, headers, asked) = (state.clone(), request.headers().clone(), query(&request));
     let is_short = body.len() <= BATCH_SHORT_BYTES;
     let reading = move || {
@@ -59,7 +64,11 @@ pub(crate) async fn batch(
         check_json(&headers)?;
         let BatchQuery { atomic } = asked?;
         let (valid, results) = items::parse(&reader, &body)?;
-        let ready = if atomic { Ready::Atomic(valid) } else { Ready::Each(split_by_user(&reader, valid)?) };
+        let ready = if atomic {
+            Ready::Atomic(valid)
+        } else {
+            Ready::Each(split_by_user(&reader, valid)?)
+        };
         Ok((ready, results))
     };
     match state.bulk.read(is_short, state.timeout(), reading).await? {
@@ -98,9 +107,16 @@ fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Probl
     for (index, entry) in valid {
         breathe();
         let user_id = entry.user_id;
-        let place = places.get(&user_id).copied().filter(|place| groups[*place].entries.len() < POSTING_ENTRIES_MAX);
+        let place = places
+            .get(&user_id)
+            .copied()
+            .filter(|place| groups[*place].entries.len() < POSTING_ENTRIES_MAX);
         let place = place.unwrap_or_else(|| {
-            groups.push(UserGroup { user_id, keys: Vec::new(), entries: Vec::new() });
+            groups.push(UserGroup {
+                user_id,
+                keys: Vec::new(),
+                entries: Vec::new(),
+            });
             places.insert(user_id, groups.len() - 1);
             groups.len() - 1
         });
@@ -109,19 +125,41 @@ fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Probl
     }
     let mut messages = Vec::with_capacity(groups.len());
     let mut parts = Vec::with_capacity(groups.len());
-    for UserGroup { user_id, keys, entries } in groups {
+    for UserGroup {
+        user_id,
+        keys,
+        entries,
+    } in groups
+    {
         let (reply, answer) = oneshot::channel();
         let permit = permit.split(entries.len());
         parts.push((keys, answer));
-        messages.push(ToUser { user_id, message: PostEntries { entries, lane: Lane::Bulk, deadline, permit, reply } });
+        messages.push(ToUser {
+            user_id,
+            message: PostEntries {
+                entries,
+                lane: Lane::Bulk,
+                deadline,
+                permit,
+                reply,
+            },
+        });
     }
-    Ok(Some(Each { messages, parts, deadline }))
+    Ok(Some(Each {
+        messages,
+        parts,
+        deadline,
+    }))
 }
 
 /// Each user's items in their order, through that user's actor.
 async fn post_each(
     state: &web::Data<HttpState>,
-    Each { messages, parts, deadline }: Each,
+    Each {
+        messages,
+        parts,
+        deadline,
+    }: Each,
     mut results: Vec<ItemResult>,
 ) -> Result<HttpResponse, Problem> {
     let is_short = messages.len() <= BATCH_SLICE_ENTRIES;
@@ -149,7 +187,11 @@ async fn post_each(
     let body = state.bulk.write(is_short, writing).await?;
     let mut answer = HttpResponse::Ok();
     answer.content_type(ContentType::json());
-    Ok(if body.len() <= ANSWER_PIECE_BYTES { answer.body(body) } else { answer.body(in_pieces(body)) })
+    Ok(if body.len() <= ANSWER_PIECE_BYTES {
+        answer.body(body)
+    } else {
+        answer.body(in_pieces(body))
+    })
 }
 
 /// A long body, written piece by piece: some kernels let nobody else have the processor until a write is done.
@@ -168,41 +210,70 @@ fn in_pieces(body: Vec<u8>) -> impl MessageBody {
 
 /// Lets the messages of others through between the slices, but not those of other large batches: they would all be done
 /// at about the same time, and the ledger have nothing to do until the next ones are read.
-async fn send_in_slices(state: &HttpState, messages: Vec<ToUser<PostEntries>>) -> Result<(), Problem> {
+async fn send_in_slices(
+    state: &HttpState,
+    messages: Vec<ToUser<PostEntries>>,
+) -> Result<(), Problem> {
     let is_large = messages.len() > BATCH_SLICE_ENTRIES;
-    let _turn = if is_large { Some(state.bulk.sending_turn().await?) } else { None };
+    let _turn = if is_large {
+        Some(state.bulk.sending_turn().await?)
+    } else {
+        None
+    };
     let mut messages = messages.into_iter();
     loop {
         let slice: Vec<_> = messages.by_ref().take(BATCH_SLICE_ENTRIES).collect();
         if slice.is_empty() {
             return Ok(());
         }
-        state.registry.send(PostBatch(slice)).await.map_err(|_| PostError::Unavailable)?;
+        state
+            .registry
+            .send(PostBatch(slice))
+            .await
+            .map_err(|_| PostError::Unavailable)?;
     }
 }
 
 /// All items in one transaction, or none.
-async fn post_atomic(state: &HttpState, valid: Placed, mut results: Vec<ItemResult>) -> Result<HttpResponse, Problem> {
-    let (keys, entries): (Vec<_>, Vec<_>) =
-        valid.into_iter().map(|(index, entry)| ((index, ItemKey::from(&entry)), entry)).unzip();
+async fn post_atomic(
+    state: &HttpState,
+    valid: Placed,
+    mut results: Vec<ItemResult>,
+) -> Result<HttpResponse, Problem> {
+    let (keys, entries): (Vec<_>, Vec<_>) = valid
+        .into_iter()
+        .map(|(index, entry)| ((index, ItemKey::from(&entry)), entry))
+        .unzip();
     if results.is_empty() {
         let (permit, deadline) = state.admit(Lane::Bulk, entries.len())?;
         let (reply, answer) = oneshot::channel();
-        state.registry.try_send(PostAtomic { entries, deadline, permit, reply })?;
+        state.registry.try_send(PostAtomic {
+            entries,
+            deadline,
+            permit,
+            reply,
+        })?;
         let answered = tokio::time::timeout_at(deadline.instant(), answer).await;
         let outcomes = outcomes(keys.len(), answered.ok().and_then(Result::ok))?;
         collect(&mut results, keys, &outcomes, &state.settings.currencies);
     } else {
-        let spared = |(index, key): (usize, ItemKey)| ItemResult::new(index, Some(key.event_id), "not_applied");
+        let spared = |(index, key): (usize, ItemKey)| {
+            ItemResult::new(index, Some(key.event_id), "not_applied")
+        };
         results.extend(keys.into_iter().map(spared));
     }
     results.sort_unstable_by_key(|result| result.index);
-    match results.iter().find_map(|result| Some((result.index, result.problem.clone()?))) {
+    match results
+        .iter()
+        .find_map(|result| Some((result.index, result.problem.clone()?)))
+    {
         None => Ok(HttpResponse::Ok().json(answer(&results))),
         Some((index, problem)) => {
             let results = serde_json::to_value(&results).unwrap_or_default();
-            let field =
-                problem.field_name().map_or_else(|| format!("entries[{index}]"), |f| format!("entries[{index}].{f}"));
+            let field = problem.field_name().map_or_else(
+                || format!("entries[{index}]"),
+                |f| format!("entries[{index}].{f}"),
+            );
             Err(problem.field(field).with("results", results))
         }
     }

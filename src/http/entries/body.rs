@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::clock;
 use crate::domain::{
-    Amount, AmountError, Currencies, Details, EventId, Kind, NewEntry, Source, TonAddress, TxHash, UserId,
-    check_metadata,
+    Amount, AmountError, Currencies, Details, EventId, Kind, NewEntry, Source, TonAddress, TxHash,
+    UserId, check_metadata,
 };
 use crate::http::problem::{Code, Problem};
 
@@ -51,16 +51,28 @@ impl<'a> RawObject<'a> {
     /// `invalid_json` when it is none.
     pub(crate) fn parse(json: &'a [u8]) -> Result<Self, Problem> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let object = deserializer.deserialize_map(RawObjectVisitor).and_then(|o| deserializer.end().map(|()| o));
-        object.map_err(|error| Problem::new(Code::InvalidJson, format!("not a JSON object: {error}")))
+        let object = deserializer
+            .deserialize_map(RawObjectVisitor)
+            .and_then(|o| deserializer.end().map(|()| o));
+        object
+            .map_err(|error| Problem::new(Code::InvalidJson, format!("not a JSON object: {error}")))
     }
 
     /// Refuses members outside `allowed`.
     pub(super) fn check_names(&self, allowed: impl Fn(&str) -> bool) -> Result<(), Problem> {
-        let unexpected = FIELDS.iter().zip(&self.members).find(|(name, value)| value.is_some() && !allowed(name));
-        let unknown = self.unknown.clone().map(Cow::Owned).or(unexpected.map(|(name, _)| Cow::Borrowed(*name)));
+        let unexpected = FIELDS
+            .iter()
+            .zip(&self.members)
+            .find(|(name, value)| value.is_some() && !allowed(name));
+        let unknown = self
+            .unknown
+            .clone()
+            .map(Cow::Owned)
+            .or(unexpected.map(|(name, _)| Cow::Borrowed(*name)));
         if let Some(name) = unknown {
-            return Err(Problem::new(Code::UnknownField, format!("{name} has no place here")).field(name));
+            return Err(
+                Problem::new(Code::UnknownField, format!("{name} has no place here")).field(name),
+            );
         }
         match self.repeated {
             Some(name) => Err(invalid(name, "is there twice")),
@@ -114,7 +126,9 @@ impl<'de> Visitor<'de> for RawObjectVisitor {
                     }
                 }
                 None => {
-                    object.unknown.get_or_insert_with(|| name.chars().take(NAME_CHARS_MAX).collect());
+                    object
+                        .unknown
+                        .get_or_insert_with(|| name.chars().take(NAME_CHARS_MAX).collect());
                 }
             }
         }
@@ -129,9 +143,14 @@ fn invalid(name: &'static str, why: impl fmt::Display) -> Problem {
 fn string<'a>(name: &'static str, value: &'a RawValue) -> Result<Cow<'a, str>, Problem> {
     let json = value.get();
     // Most strings have no escapes and need no copy.
-    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+    match json
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
         Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
-        Some(_) => serde_json::from_str(json).map(Cow::Owned).map_err(|error| invalid(name, error)),
+        Some(_) => serde_json::from_str(json)
+            .map(Cow::Owned)
+            .map_err(|error| invalid(name, error)),
         None => Err(invalid(name, "must be a string")),
     }
 }
@@ -139,7 +158,8 @@ fn string<'a>(name: &'static str, value: &'a RawValue) -> Result<Cow<'a, str>, P
 /// The kind of a batch item.
 pub(super) fn item_kind(object: &RawObject<'_>) -> Result<Kind, Problem> {
     let name = object.required_text("kind")?;
-    Kind::parse(&name).ok_or_else(|| invalid("kind", "must be deposit, reward, withdrawal or adjustment"))
+    Kind::parse(&name)
+        .ok_or_else(|| invalid("kind", "must be deposit, reward, withdrawal or adjustment"))
 }
 
 /// Checks one entry of a kind. `is_item`: in a batch, where `kind` is a member.
@@ -164,16 +184,27 @@ pub(crate) fn parse_entry(
     };
     let user_id = object.user_id()?;
     let code = object.required_text("currency")?;
-    let unknown = || Problem::new(Code::UnknownCurrency, "the currency is not configured").field("currency");
+    let unknown =
+        || Problem::new(Code::UnknownCurrency, "the currency is not configured").field("currency");
     let currency = currencies.find(&code).ok_or_else(unknown)?;
     let amount = amount(object, kind, currencies.get(currency).decimals)?;
     let source = match object.text("source")? {
-        Some(text) => Source::parse(&text).ok_or_else(|| invalid("source", "must be 1 to 64 of a-z, 0-9, _ . : -"))?,
+        Some(text) => Source::parse(&text)
+            .ok_or_else(|| invalid("source", "must be 1 to 64 of a-z, 0-9, _ . : -"))?,
         None => Source::from(kind),
     };
     let details = details(object, kind)?;
     let details = (details != Details::default()).then(|| Box::new(details));
-    Ok(NewEntry { event_id, user_id, kind, currency, amount, source, tx_hash, details })
+    Ok(NewEntry {
+        event_id,
+        user_id,
+        kind,
+        currency,
+        amount,
+        source,
+        tx_hash,
+        details,
+    })
 }
 
 /// The body of a webhook of its own, for benches; `None` when it is refused.
@@ -184,21 +215,34 @@ pub fn parse_body(json: &[u8], kind: Kind, currencies: &Currencies) -> Option<Ne
 }
 
 fn tx_hash(object: &RawObject<'_>) -> Result<Option<TxHash>, Problem> {
-    let Some(text) = object.text("tx_hash")? else { return Ok(None) };
-    let unreadable = |error| Problem::new(Code::InvalidTxHash, format!("tx_hash {error}")).field("tx_hash");
+    let Some(text) = object.text("tx_hash")? else {
+        return Ok(None);
+    };
+    let unreadable =
+        |error| Problem::new(Code::InvalidTxHash, format!("tx_hash {error}")).field("tx_hash");
     TxHash::parse(&text).map(Some).map_err(unreadable)
 }
 
 fn amount(object: &RawObject<'_>, kind: Kind, decimals: u8) -> Result<Amount, Problem> {
     let refuse = |code, why: &str| Err(Problem::new(code, format!("amount {why}")).field("amount"));
     let value = object.required("amount")?;
-    if value.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
-        return refuse(Code::InvalidAmount, "must be a string: a JSON number may have been rounded");
+    if value
+        .get()
+        .starts_with(|c: char| c == '-' || c.is_ascii_digit())
+    {
+        return refuse(
+            Code::InvalidAmount,
+            "must be a string: a JSON number may have been rounded",
+        );
     }
     let amount = match Amount::parse(&string("amount", value)?, decimals) {
         Ok(amount) => amount,
-        Err(error @ AmountError::Invalid) => return refuse(Code::InvalidAmount, &error.to_string()),
-        Err(error @ AmountError::Overflow) => return refuse(Code::AmountOverflow, &error.to_string()),
+        Err(error @ AmountError::Invalid) => {
+            return refuse(Code::InvalidAmount, &error.to_string());
+        }
+        Err(error @ AmountError::Overflow) => {
+            return refuse(Code::AmountOverflow, &error.to_string());
+        }
     };
     let is_positive = amount > Amount::ZERO;
     match (kind, amount.checked_neg()) {
@@ -212,12 +256,21 @@ fn amount(object: &RawObject<'_>, kind: Kind, decimals: u8) -> Result<Amount, Pr
 fn details(object: &RawObject<'_>, kind: Kind) -> Result<Details, Problem> {
     let occurred_at_us = object
         .text("occurred_at")?
-        .map(|text| clock::parse_rfc3339(&text).ok_or_else(|| invalid("occurred_at", "must be an RFC 3339 timestamp")))
+        .map(|text| {
+            clock::parse_rfc3339(&text)
+                .ok_or_else(|| invalid("occurred_at", "must be an RFC 3339 timestamp"))
+        })
         .transpose()?;
     let metadata = object.get("metadata").map(|value| value.get());
-    metadata.map(check_metadata).transpose().map_err(|error| invalid("metadata", error))?;
+    metadata
+        .map(check_metadata)
+        .transpose()
+        .map_err(|error| invalid("metadata", error))?;
     let tx_lt = object.text("lt")?;
-    if tx_lt.as_ref().is_some_and(|lt| lt.is_empty() || lt.len() > 20 || !lt.bytes().all(|b| b.is_ascii_digit())) {
+    if tx_lt
+        .as_ref()
+        .is_some_and(|lt| lt.is_empty() || lt.len() > 20 || !lt.bytes().all(|b| b.is_ascii_digit()))
+    {
         return Err(invalid("lt", "must be a string of 1 to 20 digits"));
     }
     let tx_account = object
@@ -225,9 +278,12 @@ fn details(object: &RawObject<'_>, kind: Kind) -> Result<Details, Problem> {
         .map(|text| TonAddress::parse(&text).map_err(|error| invalid("account", error)))
         .transpose()?;
     let reason = object.text("reason")?;
-    let is_bad = |text: &str| text.trim().is_empty() || text.len() > REASON_BYTES_MAX || text.contains('\0');
+    let is_bad =
+        |text: &str| text.trim().is_empty() || text.len() > REASON_BYTES_MAX || text.contains('\0');
     match &reason {
-        Some(text) if is_bad(text) => return Err(invalid("reason", "must be 1 to 1024 bytes of text")),
+        Some(text) if is_bad(text) => {
+            return Err(invalid("reason", "must be 1 to 1024 bytes of text"));
+        }
         None if kind == Kind::Adjustment => return Err(invalid("reason", "is missing")),
         _ => {}
     }

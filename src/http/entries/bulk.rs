@@ -42,9 +42,18 @@ impl Room {
         if bytes == 0 {
             return Ok(());
         }
-        let full = || Problem::new(Code::Overloaded, "too many batches are waiting to be read; send it again");
+        let full = || {
+            Problem::new(
+                Code::Overloaded,
+                "too many batches are waiting to be read; send it again",
+            )
+        };
         let permits = u32::try_from(bytes).map_err(|_| full())?;
-        let more = self.bodies.clone().try_acquire_many_owned(permits).map_err(|_| full())?;
+        let more = self
+            .bodies
+            .clone()
+            .try_acquire_many_owned(permits)
+            .map_err(|_| full())?;
         match &mut self.taken {
             Some(taken) => taken.merge(more),
             None => self.taken = Some(more),
@@ -55,14 +64,20 @@ impl Room {
 
 async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
     // It is never closed.
-    turns.clone().acquire_owned().await.map_err(|_| PostError::Unavailable.into())
+    turns
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(|_| PostError::Unavailable.into())
 }
 
 impl Bulk {
     /// For batches whose bodies may have `body_bytes_max` each.
     pub(crate) fn new(body_bytes_max: usize) -> Self {
         Self {
-            bodies: Arc::new(Semaphore::new(BATCH_BODIES_BYTES.max(BATCH_BODIES_MAX * body_bytes_max))),
+            bodies: Arc::new(Semaphore::new(
+                BATCH_BODIES_BYTES.max(BATCH_BODIES_MAX * body_bytes_max),
+            )),
             sending: Arc::new(Semaphore::new(1)),
             work: Arc::new(Semaphore::new(BATCHES_AT_WORK_MAX)),
         }
@@ -70,7 +85,11 @@ impl Bulk {
 
     /// Room for a body that is to come.
     pub(super) fn room(&self) -> Room {
-        Room { bodies: self.bodies.clone(), length: 0, taken: None }
+        Room {
+            bodies: self.bodies.clone(),
+            length: 0,
+            taken: None,
+        }
     }
 
     /// Waits until the entries of a batch may go to the registry; it holds the turn until all have arrived.
@@ -90,7 +109,12 @@ impl Bulk {
             return work();
         }
         let turn = tokio::time::timeout(patience, turn(&self.work)).await;
-        let late = |_| Problem::new(Code::Overloaded, "too many batches are waiting to be read; send it again");
+        let late = |_| {
+            Problem::new(
+                Code::Overloaded,
+                "too many batches are waiting to be read; send it again",
+            )
+        };
         aside(turn.map_err(late)??, work).await
     }
 
@@ -133,31 +157,65 @@ mod tests {
     use super::*;
 
     fn one_at_a_time() -> Bulk {
-        Bulk { work: Arc::new(Semaphore::new(1)), ..Bulk::new(0) }
+        Bulk {
+            work: Arc::new(Semaphore::new(1)),
+            ..Bulk::new(0)
+        }
     }
 
     #[test]
     fn bodies_have_so_much_room_together_and_give_it_back() {
-        let bulk = Bulk { bodies: Arc::new(Semaphore::new(100)), ..Bulk::new(0) };
+        let bulk = Bulk {
+            bodies: Arc::new(Semaphore::new(100)),
+            ..Bulk::new(0)
+        };
         let refused = |room: &mut Room, bytes| room.take(bytes).err().map(|problem| problem.code());
         let (mut first, mut second) = (bulk.room(), bulk.room());
-        assert_eq!((refused(&mut first, BATCH_SHORT_BYTES - 1), refused(&mut first, 1)), (None, None), "short");
+        assert_eq!(
+            (
+                refused(&mut first, BATCH_SHORT_BYTES - 1),
+                refused(&mut first, 1)
+            ),
+            (None, None),
+            "short"
+        );
         assert_eq!(refused(&mut second, BATCH_SHORT_BYTES), None, "short");
-        assert_eq!((refused(&mut first, 60), refused(&mut first, 30)), (None, None));
+        assert_eq!(
+            (refused(&mut first, 60), refused(&mut first, 30)),
+            (None, None)
+        );
         assert_eq!(refused(&mut second, 11), Some(Code::Overloaded));
-        assert_eq!(refused(&mut second, 10), None, "what was refused took no room");
+        assert_eq!(
+            refused(&mut second, 10),
+            None,
+            "what was refused took no room"
+        );
         drop(first);
-        assert_eq!((refused(&mut second, 90), refused(&mut second, 1)), (None, Some(Code::Overloaded)));
+        assert_eq!(
+            (refused(&mut second, 90), refused(&mut second, 1)),
+            (None, Some(Code::Overloaded))
+        );
     }
 
     #[actix_web::test]
     async fn short_work_is_done_where_it_comes_in_and_long_work_elsewhere() {
         let (bulk, here) = (Bulk::new(0), thread::current().id());
         let place = || Ok(thread::current().id());
-        assert_eq!(bulk.read(true, Duration::ZERO, place).await.ok(), Some(here));
-        assert!(bulk.read(false, Duration::from_secs(60), place).await.is_ok_and(|there| there != here));
+        assert_eq!(
+            bulk.read(true, Duration::ZERO, place).await.ok(),
+            Some(here)
+        );
+        assert!(
+            bulk.read(false, Duration::from_secs(60), place)
+                .await
+                .is_ok_and(|there| there != here)
+        );
         assert_eq!(bulk.write(true, place).await.ok(), Some(here));
-        assert!(bulk.write(false, place).await.is_ok_and(|there| there != here));
+        assert!(
+            bulk.write(false, place)
+                .await
+                .is_ok_and(|there| there != here)
+        );
     }
 
     #[actix_web::test]
@@ -177,11 +235,17 @@ mod tests {
         assert!(waited.await.is_err(), "its asker hangs up");
         is_begun.recv().expect("it works");
         let others = at_work.clone();
-        let second =
-            actix_web::rt::spawn(async move { bulk.write(false, move || Ok(others.load(Ordering::SeqCst))).await });
+        let second = actix_web::rt::spawn(async move {
+            bulk.write(false, move || Ok(others.load(Ordering::SeqCst)))
+                .await
+        });
         tokio::task::yield_now().await;
         go_on.send(()).expect("it waits");
-        assert_eq!(second.await.expect("no panic").ok(), Some(0), "the first had ended");
+        assert_eq!(
+            second.await.expect("no panic").ok(),
+            Some(0),
+            "the first had ended"
+        );
     }
 
     #[actix_web::test]
@@ -189,10 +253,18 @@ mod tests {
         let bulk = one_at_a_time();
         let held = turn(&bulk.work).await.expect("nobody else has it");
         let refused = bulk.read(false, Duration::from_millis(20), || Ok(1)).await;
-        assert_eq!(refused.err().map(|problem| problem.code()), Some(Code::Overloaded));
+        assert_eq!(
+            refused.err().map(|problem| problem.code()),
+            Some(Code::Overloaded)
+        );
         let answer = bulk.write(false, || Ok(2));
         let mut answer = std::pin::pin!(answer);
-        assert!(tokio::time::timeout(Duration::from_millis(20), answer.as_mut()).await.is_err(), "it waits");
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), answer.as_mut())
+                .await
+                .is_err(),
+            "it waits"
+        );
         drop(held);
         assert_eq!(answer.await.ok(), Some(2));
     }
@@ -200,8 +272,13 @@ mod tests {
     #[actix_web::test]
     async fn a_panic_is_an_unknown_outcome_and_gives_the_turn_back() {
         let bulk = one_at_a_time();
-        let panicked = bulk.write(false, || -> Result<(), Problem> { panic!("planned") }).await;
-        assert_eq!(panicked.err().map(|problem| problem.code()), Some(Code::LedgerUnavailable));
+        let panicked = bulk
+            .write(false, || -> Result<(), Problem> { panic!("planned") })
+            .await;
+        assert_eq!(
+            panicked.err().map(|problem| problem.code()),
+            Some(Code::LedgerUnavailable)
+        );
         assert_eq!(bulk.write(false, || Ok(1)).await.ok(), Some(1));
     }
 }

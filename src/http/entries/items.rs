@@ -16,13 +16,20 @@ pub(super) type Placed = Vec<(usize, NewEntry)>;
 /// The entries of a body, each with its place in it, and the results of items that are none.
 pub(super) fn parse(state: &HttpState, body: &[u8]) -> Result<(Placed, Vec<ItemResult>), Problem> {
     let (mut valid, mut results) = (Vec::new(), Vec::new());
-    for (index, item) in items(body, state.settings.limits.batch_entries)?.into_iter().enumerate() {
+    for (index, item) in items(body, state.settings.limits.batch_entries)?
+        .into_iter()
+        .enumerate()
+    {
         breathe();
         match parse_item(item, &state.settings.currencies) {
             Ok(entry) => valid.push((index, entry)),
             Err(refused) => {
                 count_rejected(state, refused.kind);
-                results.push(ItemResult::rejected(index, refused.event_id, refused.problem));
+                results.push(ItemResult::rejected(
+                    index,
+                    refused.event_id,
+                    refused.problem,
+                ));
             }
         }
     }
@@ -33,15 +40,20 @@ fn items(body: &[u8], entries_max: usize) -> Result<Vec<&RawValue>, Problem> {
     let object = RawObject::parse(body)?;
     object.check_names(|name| name == "entries")?;
     let invalid = |why: &'static str| Problem::new(Code::InvalidField, why).field("entries");
-    let entries = object.get("entries").ok_or_else(|| invalid("entries is missing"))?;
-    let items: Vec<&RawValue> = serde_json::from_str(entries.get()).map_err(|_| invalid("entries must be an array"))?;
+    let entries = object
+        .get("entries")
+        .ok_or_else(|| invalid("entries is missing"))?;
+    let items: Vec<&RawValue> =
+        serde_json::from_str(entries.get()).map_err(|_| invalid("entries must be an array"))?;
     if items.is_empty() {
         return Err(invalid("entries must have at least one entry"));
     }
     if items.len() > entries_max {
-        return Err(
-            Problem::new(Code::BatchTooLarge, format!("a batch may have {entries_max} entries")).field("entries")
-        );
+        return Err(Problem::new(
+            Code::BatchTooLarge,
+            format!("a batch may have {entries_max} entries"),
+        )
+        .field("entries"));
     }
     Ok(items)
 }
@@ -54,13 +66,24 @@ struct Refused {
 }
 
 fn parse_item(item: &RawValue, currencies: &Currencies) -> Result<NewEntry, Refused> {
-    let nothing = |problem| Refused { kind: None, event_id: None, problem };
+    let nothing = |problem| Refused {
+        kind: None,
+        event_id: None,
+        problem,
+    };
     let object = RawObject::parse(item.get().as_bytes()).map_err(nothing)?;
     let kind = item_kind(&object);
     let known_kind = kind.as_ref().ok().copied();
-    kind.and_then(|kind| parse_entry(&object, kind, true, currencies)).map_err(|problem| {
-        let event_id = object.get("event_id").and_then(|value| serde_json::from_str::<String>(value.get()).ok());
-        let event_id = event_id.and_then(|text| EventId::parse(&text).ok());
-        Refused { kind: known_kind, event_id, problem }
-    })
+    kind.and_then(|kind| parse_entry(&object, kind, true, currencies))
+        .map_err(|problem| {
+            let event_id = object
+                .get("event_id")
+                .and_then(|value| serde_json::from_str::<String>(value.get()).ok());
+            let event_id = event_id.and_then(|text| EventId::parse(&text).ok());
+            Refused {
+                kind: known_kind,
+                event_id,
+                problem,
+            }
+        })
 }

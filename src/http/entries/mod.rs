@@ -16,7 +16,11 @@ pub(crate) mod single;
 /// Counts an entry that is refused before the ledger sees it.
 pub(super) fn count_rejected(state: &HttpState, kind: Option<Kind>) {
     let kind = kind.map_or("unknown", Kind::as_str);
-    state.counters.entries.with_label_values(&[kind, "rejected"]).inc();
+    state
+        .counters
+        .entries
+        .with_label_values(&[kind, "rejected"])
+        .inc();
 }
 
 /// The problem of an outcome that is neither accepted nor a duplicate.
@@ -26,16 +30,20 @@ pub(super) fn refusal(outcome: &Outcome, shown: impl Fn(Amount) -> String) -> Pr
             Code::IdempotencyConflict,
             "this event id or transaction hash is known with another user, kind, currency, amount or hash",
         ),
-        Outcome::UnknownUser => {
-            Problem::new(Code::UnknownUser, "the user does not exist and accounts.auto_create is off").field("user_id")
-        }
+        Outcome::UnknownUser => Problem::new(
+            Code::UnknownUser,
+            "the user does not exist and accounts.auto_create is off",
+        )
+        .field("user_id"),
         Outcome::InsufficientFunds { available } => {
             Problem::new(Code::InsufficientFunds, "the balance would fall below zero")
                 .field("amount")
                 .with("available", json!(shown(*available)))
         }
-        Outcome::AmountOverflow | Outcome::Accepted { .. } | Outcome::Duplicate(_) => {
-            Problem::new(Code::AmountOverflow, "the balance would be past the storable range").field("amount")
-        }
+        Outcome::AmountOverflow | Outcome::Accepted { .. } | Outcome::Duplicate(_) => Problem::new(
+            Code::AmountOverflow,
+            "the balance would be past the storable range",
+        )
+        .field("amount"),
     }
 }

@@ -34,7 +34,15 @@ pub(super) struct BatchAnswer<'a> {
 
 impl ItemResult {
     pub(super) fn new(index: usize, event_id: Option<EventId>, status: &'static str) -> Self {
-        Self { index, event_id, status, version: None, code: None, field: None, problem: None }
+        Self {
+            index,
+            event_id,
+            status,
+            version: None,
+            code: None,
+            field: None,
+            problem: None,
+        }
     }
 
     pub(super) fn rejected(index: usize, event_id: Option<EventId>, problem: Problem) -> Self {
@@ -47,17 +55,30 @@ impl ItemResult {
     }
 
     fn of(index: usize, key: ItemKey, outcome: &EntryOutcome, currencies: &Currencies) -> Self {
-        let new = |status, version| Self { version, ..Self::new(index, Some(key.event_id.clone()), status) };
+        let new = |status, version| Self {
+            version,
+            ..Self::new(index, Some(key.event_id.clone()), status)
+        };
         match outcome {
             EntryOutcome::NotApplied => new("not_applied", None),
-            EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. } => new("accepted", Some(*version)),
-            EntryOutcome::Decided { outcome: Outcome::Duplicate(first), .. } => new("duplicate", Some(first.version)),
-            EntryOutcome::Decided { outcome: refused, .. } => {
+            EntryOutcome::Decided {
+                outcome: Outcome::Accepted { version, .. },
+                ..
+            } => new("accepted", Some(*version)),
+            EntryOutcome::Decided {
+                outcome: Outcome::Duplicate(first),
+                ..
+            } => new("duplicate", Some(first.version)),
+            EntryOutcome::Decided {
+                outcome: refused, ..
+            } => {
                 let decimals = currencies.get(key.currency).decimals;
                 let problem = refusal(refused, |available| available.display(decimals).to_string());
                 Self::rejected(index, Some(key.event_id), problem)
             }
-            EntryOutcome::Failed(error) => Self::rejected(index, Some(key.event_id), (*error).into()),
+            EntryOutcome::Failed(error) => {
+                Self::rejected(index, Some(key.event_id), (*error).into())
+            }
         }
     }
 }
@@ -71,7 +92,10 @@ pub(super) struct ItemKey {
 
 impl From<&NewEntry> for ItemKey {
     fn from(entry: &NewEntry) -> Self {
-        Self { event_id: entry.event_id.clone(), currency: entry.currency }
+        Self {
+            event_id: entry.event_id.clone(),
+            currency: entry.currency,
+        }
     }
 }
 
@@ -99,10 +123,22 @@ pub(super) fn collect(
     currencies: &Currencies,
 ) {
     let known = keys.into_iter().zip(outcomes);
-    results.extend(known.map(|((index, key), outcome)| ItemResult::of(index, key, outcome, currencies)));
+    results.extend(
+        known.map(|((index, key), outcome)| ItemResult::of(index, key, outcome, currencies)),
+    );
 }
 
 pub(super) fn answer(results: &[ItemResult]) -> BatchAnswer<'_> {
-    let count = |status| results.iter().filter(|result| result.status == status).count();
-    BatchAnswer { accepted: count("accepted"), duplicates: count("duplicate"), rejected: count("rejected"), results }
+    let count = |status| {
+        results
+            .iter()
+            .filter(|result| result.status == status)
+            .count()
+    };
+    BatchAnswer {
+        accepted: count("accepted"),
+        duplicates: count("duplicate"),
+        rejected: count("rejected"),
+        results,
+    }
 }

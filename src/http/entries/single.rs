@@ -68,7 +68,8 @@ async fn post(
     state: web::Data<HttpState>,
     kind: Kind,
 ) -> Result<HttpResponse, Problem> {
-    let body = read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
+    let body =
+        read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
     let object = RawObject::parse(&body)?;
     let entry = parse_entry(&object, kind, false, &state.settings.currencies)
         .inspect_err(|_| count_rejected(&state, Some(kind)))?;
@@ -76,15 +77,29 @@ async fn post(
     let (outcome, committed_at_us) = commit(&state, entry).await?;
     let (version, balances, committed_at_us, duplicate) = match outcome {
         Outcome::Accepted { version, balances } => (version, balances, committed_at_us, false),
-        Outcome::Duplicate(first) => (first.version, balances_at(&state, &first).await?, first.committed_at_us, true),
+        Outcome::Duplicate(first) => (
+            first.version,
+            balances_at(&state, &first).await?,
+            first.committed_at_us,
+            true,
+        ),
         refused => {
             let decimals = state.settings.currencies.get(currency).decimals;
-            return Err(refusal(&refused, |available| available.display(decimals).to_string()));
+            return Err(refusal(&refused, |available| {
+                available.display(decimals).to_string()
+            }));
         }
     };
     let balances = Shown(&state.settings.currencies, &balances);
     let committed_at = clock::rfc3339(committed_at_us);
-    Ok(HttpResponse::Ok().json(Receipt { event_id: &event_id, user_id, version, duplicate, balances, committed_at }))
+    Ok(HttpResponse::Ok().json(Receipt {
+        event_id: &event_id,
+        user_id,
+        version,
+        duplicate,
+        balances,
+        committed_at,
+    }))
 }
 
 /// Sends one entry through its user's actor and waits for the commit.
@@ -92,7 +107,13 @@ async fn commit(state: &HttpState, entry: NewEntry) -> Result<(Outcome, i64), Pr
     let (permit, deadline) = state.admit(Lane::Single, 1)?;
     let user_id = entry.user_id;
     let (reply, answer) = oneshot::channel();
-    let message = PostEntries { entries: vec![entry], lane: Lane::Single, deadline, permit, reply };
+    let message = PostEntries {
+        entries: vec![entry],
+        lane: Lane::Single,
+        deadline,
+        permit,
+        reply,
+    };
     state.registry.try_send(ToUser { user_id, message })?;
     let unknown = |_| Problem::from(PostError::Unavailable);
     let posted = tokio::time::timeout_at(deadline.instant(), answer)
@@ -100,7 +121,10 @@ async fn commit(state: &HttpState, entry: NewEntry) -> Result<(Outcome, i64), Pr
         .map_err(|_| Problem::from(PostError::Unavailable))?
         .map_err(unknown)?;
     match posted.outcomes.into_iter().next() {
-        Some(EntryOutcome::Decided { outcome, committed_at_us }) => Ok((outcome, committed_at_us)),
+        Some(EntryOutcome::Decided {
+            outcome,
+            committed_at_us,
+        }) => Ok((outcome, committed_at_us)),
         Some(EntryOutcome::Failed(error)) => Err(error.into()),
         Some(EntryOutcome::NotApplied) | None => Err(PostError::Unavailable.into()),
     }
@@ -108,5 +132,8 @@ async fn commit(state: &HttpState, entry: NewEntry) -> Result<(Outcome, i64), Pr
 
 /// The balances as they were when a duplicate's first was answered. Its own answer does not depend on what came later.
 async fn balances_at(state: &HttpState, first: &Recorded) -> Result<Balances, Problem> {
-    Ok(state.ledger.balances_at(first.user_id, first.version).await?)
+    Ok(state
+        .ledger
+        .balances_at(first.user_id, first.version)
+        .await?)
 }

@@ -17,14 +17,20 @@ pub(super) fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Re
     let deserializer = serde_urlencoded::Deserializer::new(pairs);
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let name = error.path().to_string();
-        Problem::new(Code::InvalidField, format!("the parameter {name}: {}", error.into_inner())).field(name)
+        Problem::new(
+            Code::InvalidField,
+            format!("the parameter {name}: {}", error.into_inner()),
+        )
+        .field(name)
     })
 }
 
 /// The user id of the path.
 pub(super) fn path_user(request: &HttpRequest) -> Result<UserId, Problem> {
     let text = request.match_info().get("user_id").unwrap_or_default();
-    UserId::parse(text).map_err(|error| Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id"))
+    UserId::parse(text).map_err(|error| {
+        Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id")
+    })
 }
 
 /// A small body of known fields; serde's message names the field.
@@ -39,15 +45,23 @@ pub(super) fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Pr
         let inner = error.into_inner();
         let message = inner.to_string();
         let code = match inner.classify() {
-            serde_json::error::Category::Data if message.starts_with("unknown field") => Code::UnknownField,
+            serde_json::error::Category::Data if message.starts_with("unknown field") => {
+                Code::UnknownField
+            }
             serde_json::error::Category::Data => Code::InvalidField,
             _ => Code::InvalidJson,
         };
         // The name of a missing or unknown field stands between backticks.
-        let named = message.split('`').nth(1).filter(|_| path == ".").map_or(path, str::to_owned);
+        let named = message
+            .split('`')
+            .nth(1)
+            .filter(|_| path == ".")
+            .map_or(path, str::to_owned);
         Problem::new(code, message).field(named)
     })?;
-    deserializer.end().map_err(|error| Problem::new(Code::InvalidJson, format!("not a JSON object: {error}")))?;
+    deserializer
+        .end()
+        .map_err(|error| Problem::new(Code::InvalidJson, format!("not a JSON object: {error}")))?;
     Ok(parsed)
 }
 

@@ -24,13 +24,21 @@ const MICRO: u64 = 1_000_000;
 
 impl Bucket {
     pub(crate) fn full(rate: Rate, now_us: u64) -> Self {
-        Self { micro_permits: u64::from(rate.burst) * MICRO, filled_us: now_us }
+        Self {
+            micro_permits: u64::from(rate.burst) * MICRO,
+            filled_us: now_us,
+        }
     }
 
     fn fill(&mut self, rate: Rate, now_us: u64) {
         // One permit a second is one millionth of it a microsecond.
-        let gained = now_us.saturating_sub(self.filled_us).saturating_mul(rate.per_s.into());
-        self.micro_permits = self.micro_permits.saturating_add(gained).min(u64::from(rate.burst) * MICRO);
+        let gained = now_us
+            .saturating_sub(self.filled_us)
+            .saturating_mul(rate.per_s.into());
+        self.micro_permits = self
+            .micro_permits
+            .saturating_add(gained)
+            .min(u64::from(rate.burst) * MICRO);
         self.filled_us = now_us;
     }
 
@@ -48,10 +56,16 @@ impl Bucket {
 }
 
 /// Failures of an address.
-pub(crate) const FAILURES: Rate = Rate { per_s: 1, burst: 20 };
+pub(crate) const FAILURES: Rate = Rate {
+    per_s: 1,
+    burst: 20,
+};
 
 /// Sign-ins of an address, good or bad: behind a proxy it is that of everybody.
-pub(crate) const SIGN_INS: Rate = Rate { per_s: 50, burst: 500 };
+pub(crate) const SIGN_INS: Rate = Rate {
+    per_s: 50,
+    burst: 500,
+};
 
 /// Addresses remembered; the least recently seen is forgotten first.
 const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
@@ -65,7 +79,10 @@ pub(crate) struct AddressLimit {
 
 impl AddressLimit {
     pub(crate) fn new(rate: Rate) -> Self {
-        Self { rate, buckets: Mutex::new(LruCache::new(ADDRESSES_MAX)) }
+        Self {
+            rate,
+            buckets: Mutex::new(LruCache::new(ADDRESSES_MAX)),
+        }
     }
 
     /// Whether the bucket of the address is empty now.
@@ -80,7 +97,10 @@ impl AddressLimit {
 
     fn with(&self, address: IpAddr, now_us: u64, act: impl FnOnce(&mut Bucket) -> bool) -> bool {
         // A panic while it was held leaves at worst a bucket that is too full.
-        let mut buckets = self.buckets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut buckets = self
+            .buckets
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         act(buckets.get_or_insert_mut(network(address), || Bucket::full(self.rate, now_us)))
     }
 }
@@ -99,11 +119,22 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let rate = Rate { per_s: 20, burst: 40 };
+        let rate = Rate {
+            per_s: 20,
+            burst: 40,
+        };
         let mut bucket = Bucket::full(rate, 0);
         assert_eq!((0..100).filter(|_| bucket.try_take(rate, 0)).count(), 40);
-        assert_eq!((0..100).filter(|_| bucket.try_take(rate, 100_000)).count(), 2);
-        assert_eq!((0..100).filter(|_| bucket.try_take(rate, 1_000_000_000)).count(), 40);
+        assert_eq!(
+            (0..100).filter(|_| bucket.try_take(rate, 100_000)).count(),
+            2
+        );
+        assert_eq!(
+            (0..100)
+                .filter(|_| bucket.try_take(rate, 1_000_000_000))
+                .count(),
+            40
+        );
     }
 
     #[test]

@@ -120,12 +120,19 @@ pub struct SignIn {
 
 impl fmt::Debug for SignIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignIn").field("telegram", &self.telegram).finish_non_exhaustive()
+        f.debug_struct("SignIn")
+            .field("telegram", &self.telegram)
+            .finish_non_exhaustive()
     }
 }
 
 impl SignIn {
-    pub(crate) fn new(settings: &Settings, keys: SessionKeys, ledger: Arc<dyn Ledger>, clock: Clock) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        keys: SessionKeys,
+        ledger: Arc<dyn Ledger>,
+        clock: Clock,
+    ) -> Self {
         let auth = &settings.auth;
         Self {
             keys,
@@ -151,16 +158,25 @@ impl SignIn {
                 return Checked::Now(self.keys.verify(token, now_s).map_err(Into::into));
             }
             (Credentials::InitData(_), None) => return Checked::Now(Err(SignInError::Invalid)),
-            (Credentials::InitData(init_data), Some((telegram, identity))) => (init_data, telegram, *identity),
+            (Credentials::InitData(init_data), Some((telegram, identity))) => {
+                (init_data, telegram, *identity)
+            }
         };
         let expires_at_s = now_s.saturating_add_unsigned(self.session_ttl_s);
-        let session = move |user_id| Session { user_id, expires_at_s };
+        let session = move |user_id| Session {
+            user_id,
+            expires_at_s,
+        };
         match telegram.verify(init_data, now_s) {
             Err(error) => Checked::Now(Err(error.into())),
             Ok(telegram_id) => match self.user_of(telegram_id, identity) {
                 Whose::Known(user_id) => Checked::Now(Ok(session(user_id))),
                 Whose::Asked(answer) => Checked::Later(Box::pin(async move {
-                    answer.await.map_err(SignInError::Ledger)?.map(session).ok_or(SignInError::Unknown)
+                    answer
+                        .await
+                        .map_err(SignInError::Ledger)?
+                        .map(session)
+                        .ok_or(SignInError::Unknown)
                 })),
             },
         }
@@ -175,7 +191,9 @@ impl SignIn {
                     return Whose::Known(user_id);
                 }
                 let account = self.ledger.account(user_id);
-                Whose::Asked(Box::pin(async move { Ok(account.await?.exists.then_some(user_id)) }))
+                Whose::Asked(Box::pin(async move {
+                    Ok(account.await?.exists.then_some(user_id))
+                }))
             }
         }
     }
@@ -191,21 +209,29 @@ enum Whose {
 /// neither counts.
 fn authorization(headers: &HeaderMap) -> Option<(&str, &str)> {
     let mut all = headers.get_all(AUTHORIZATION);
-    let (Some(only), None) = (all.next(), all.next()) else { return None };
+    let (Some(only), None) = (all.next(), all.next()) else {
+        return None;
+    };
     let (scheme, rest) = only.to_str().ok()?.split_once(' ')?;
     Some((scheme, rest.trim_start_matches(' ')))
 }
 
 /// The token of `Authorization: Bearer`.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    authorization(headers).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token)
+    authorization(headers)
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token)
 }
 
 /// What `Authorization: Bearer` or `Authorization: tma` carries.
 pub(crate) fn of_headers(headers: &HeaderMap) -> Option<Credentials<'_>> {
     match authorization(headers)? {
-        (scheme, token) if scheme.eq_ignore_ascii_case("bearer") => Some(Credentials::Token(token.into())),
-        (scheme, init_data) if scheme.eq_ignore_ascii_case("tma") => Some(Credentials::InitData(init_data.into())),
+        (scheme, token) if scheme.eq_ignore_ascii_case("bearer") => {
+            Some(Credentials::Token(token.into()))
+        }
+        (scheme, init_data) if scheme.eq_ignore_ascii_case("tma") => {
+            Some(Credentials::InitData(init_data.into()))
+        }
         _ => None,
     }
 }

@@ -50,7 +50,12 @@ pub(crate) fn signed(headers: &HeaderMap) -> Result<Signed<'_>, Problem> {
 /// Refuses a body that its headers do not fit.
 pub(crate) fn verify(signed: &Signed<'_>, state: &HttpState, body: &[u8]) -> Result<(), Problem> {
     let auth = &state.settings.auth;
-    Ok(signed.verify(&auth.webhook_secrets, body, state.clock.now_s(), auth.webhook_tolerance_s)?)
+    Ok(signed.verify(
+        &auth.webhook_secrets,
+        body,
+        state.clock.now_s(),
+        auth.webhook_tolerance_s,
+    )?)
 }
 
 /// At most `bytes_max` of a body, within `limits::REQUEST_BODY_MS`; more is refused as soon as it is known.
@@ -64,11 +69,18 @@ pub(crate) async fn read_admitted(
     bytes_max: usize,
     admit: impl FnMut(usize) -> Result<(), Problem>,
 ) -> Result<bytes::Bytes, Problem> {
-    let too_slow =
-        |_| Problem::new(Code::RequestTimeout, format!("the body was not there within {REQUEST_BODY_MS} ms"));
-    tokio::time::timeout(Duration::from_millis(REQUEST_BODY_MS), collect(payload, bytes_max, admit))
-        .await
-        .map_err(too_slow)?
+    let too_slow = |_| {
+        Problem::new(
+            Code::RequestTimeout,
+            format!("the body was not there within {REQUEST_BODY_MS} ms"),
+        )
+    };
+    tokio::time::timeout(
+        Duration::from_millis(REQUEST_BODY_MS),
+        collect(payload, bytes_max, admit),
+    )
+    .await
+    .map_err(too_slow)?
 }
 
 async fn collect(
@@ -78,9 +90,14 @@ async fn collect(
 ) -> Result<bytes::Bytes, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| Problem::new(Code::InvalidJson, format!("the body broke off: {error}")))?;
+        let chunk = chunk.map_err(|error| {
+            Problem::new(Code::InvalidJson, format!("the body broke off: {error}"))
+        })?;
         if body.len() + chunk.len() > bytes_max {
-            return Err(Problem::new(Code::BodyTooLarge, format!("the body may have {bytes_max} bytes")));
+            return Err(Problem::new(
+                Code::BodyTooLarge,
+                format!("the body may have {bytes_max} bytes"),
+            ));
         }
         admit(chunk.len())?;
         body.extend_from_slice(&chunk);
@@ -89,23 +106,47 @@ async fn collect(
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Problem> {
-    let missing = || Problem::new(Code::MissingSignature, format!("the header {name} is missing")).field(name);
+    let missing = || {
+        Problem::new(
+            Code::MissingSignature,
+            format!("the header {name} is missing"),
+        )
+        .field(name)
+    };
     let mut all = headers.get_all(name);
-    let value = all.next().and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
+    let value = all
+        .next()
+        .and_then(|value| value.to_str().ok())
+        .filter(|value| !value.is_empty());
     // What stands between may have looked at the other one.
     if all.next().is_some() {
-        return Err(Problem::new(Code::InvalidSignature, format!("the header {name} is there twice")).field(name));
+        return Err(Problem::new(
+            Code::InvalidSignature,
+            format!("the header {name} is there twice"),
+        )
+        .field(name));
     }
     value.ok_or_else(missing)
 }
 
 /// A body without a type is taken as JSON.
 pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
-    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = value
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     if essence.eq_ignore_ascii_case("application/json") {
         Ok(())
     } else {
-        Err(Problem::new(Code::UnsupportedMediaType, "content-type must be application/json"))
+        Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "content-type must be application/json",
+        ))
     }
 }

@@ -37,13 +37,19 @@ impl Fragments {
             Item::Continue(bytes) => (bytes, false),
             Item::Last(bytes) => (bytes, true),
         };
-        let Some(message) = &mut self.0 else { return Assembly::Refused(End::Protocol) };
+        let Some(message) = &mut self.0 else {
+            return Assembly::Refused(End::Protocol);
+        };
         if message.len() + bytes.len() > bytes_max {
             return Assembly::Refused(End::TooBig);
         }
         message.extend_from_slice(&bytes);
         if !is_last {
-            return if bytes.is_empty() { Assembly::Empty } else { Assembly::Pending };
+            return if bytes.is_empty() {
+                Assembly::Empty
+            } else {
+                Assembly::Pending
+            };
         }
         let whole = self.0.take().unwrap_or_default();
         match String::from_utf8(whole.into()) {
@@ -74,29 +80,61 @@ mod tests {
     #[test]
     fn a_character_may_be_cut_by_fragments() {
         let mut fragments = Fragments::default();
-        assert!(matches!(fragments.take(first("{\"a\":\""), 16), Assembly::Pending));
-        assert!(matches!(fragments.take(next(b"\xc3"), 16), Assembly::Pending));
+        assert!(matches!(
+            fragments.take(first("{\"a\":\""), 16),
+            Assembly::Pending
+        ));
+        assert!(matches!(
+            fragments.take(next(b"\xc3"), 16),
+            Assembly::Pending
+        ));
         assert!(matches!(fragments.take(next(b""), 16), Assembly::Empty));
-        let Assembly::Text(text) = fragments.take(last(b"\xa9\"}"), 16) else { panic!("the text is whole") };
+        let Assembly::Text(text) = fragments.take(last(b"\xa9\"}"), 16) else {
+            panic!("the text is whole")
+        };
         assert_eq!(text, "{\"a\":\"é\"}");
-        assert!(matches!(fragments.take(last(b""), 16), Assembly::Refused(End::Protocol)), "nothing is left of it");
+        assert!(
+            matches!(
+                fragments.take(last(b""), 16),
+                Assembly::Refused(End::Protocol)
+            ),
+            "nothing is left of it"
+        );
     }
 
     #[test]
     fn a_message_is_bounded_as_a_whole() {
         let mut fragments = Fragments::default();
-        assert!(matches!(fragments.take(first("12345678"), 16), Assembly::Pending));
-        assert!(matches!(fragments.take(next(b"12345678"), 16), Assembly::Pending));
-        assert!(matches!(fragments.take(last(b"1"), 16), Assembly::Refused(End::TooBig)));
+        assert!(matches!(
+            fragments.take(first("12345678"), 16),
+            Assembly::Pending
+        ));
+        assert!(matches!(
+            fragments.take(next(b"12345678"), 16),
+            Assembly::Pending
+        ));
+        assert!(matches!(
+            fragments.take(last(b"1"), 16),
+            Assembly::Refused(End::TooBig)
+        ));
     }
 
     #[test]
     fn what_is_no_text_is_refused_with_its_reason() {
         let binary = Item::FirstBinary(Bytes::new());
-        assert!(matches!(Fragments::default().take(binary, 16), Assembly::Refused(End::UnsupportedData)));
-        assert!(matches!(Fragments::default().take(next(b"x"), 16), Assembly::Refused(End::Protocol)));
+        assert!(matches!(
+            Fragments::default().take(binary, 16),
+            Assembly::Refused(End::UnsupportedData)
+        ));
+        assert!(matches!(
+            Fragments::default().take(next(b"x"), 16),
+            Assembly::Refused(End::Protocol)
+        ));
         let mut fragments = Fragments::default();
         assert!(matches!(fragments.take(first("x"), 16), Assembly::Pending));
-        assert!(matches!(fragments.take(last(b"\xff"), 16), Assembly::Refused(End::InvalidUtf8)));
+        assert!(matches!(
+            fragments.take(last(b"\xff"), 16),
+            Assembly::Refused(End::InvalidUtf8)
+        ));
     }
 }

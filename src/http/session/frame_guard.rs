@@ -21,7 +21,13 @@ pub(super) struct FrameGuard<S> {
 
 impl<S> FrameGuard<S> {
     pub(super) fn new(stream: S, payload_bytes_max: usize) -> Self {
-        Self { stream, scanner: Scanner { payload_bytes_max, ..Scanner::default() } }
+        Self {
+            stream,
+            scanner: Scanner {
+                payload_bytes_max,
+                ..Scanner::default()
+            },
+        }
     }
 }
 
@@ -54,12 +60,18 @@ struct Scanner {
 impl Scanner {
     /// The chunk as far as it is whole headers and payloads; of a frame that is too long, the cut-down one, as the last.
     fn pass(&mut self, chunk: Bytes) -> Bytes {
-        let bytes = if self.header.is_empty() { chunk } else { [&self.header, &chunk[..]].concat().into() };
+        let bytes = if self.header.is_empty() {
+            chunk
+        } else {
+            [&self.header, &chunk[..]].concat().into()
+        };
         self.header.clear();
         let mut at = 0;
         while at < bytes.len() {
             if self.payload_bytes > 0 {
-                let here = usize::try_from(self.payload_bytes).unwrap_or(usize::MAX).min(bytes.len() - at);
+                let here = usize::try_from(self.payload_bytes)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len() - at);
                 self.payload_bytes -= here as u64;
                 at += here;
                 continue;
@@ -70,7 +82,9 @@ impl Scanner {
             };
             if payload_bytes > self.payload_bytes_max as u64 {
                 self.is_over = true;
-                return [&bytes[..at], &self.cut_down(bytes[at], bytes[at + 1])].concat().into();
+                return [&bytes[..at], &self.cut_down(bytes[at], bytes[at + 1])]
+                    .concat()
+                    .into();
             }
             self.payload_bytes = payload_bytes;
             at += header_bytes;
@@ -94,7 +108,9 @@ fn mask_bytes(second: u8) -> usize {
 
 /// How long a header and the payload behind it are; `None` when it is not whole.
 fn read_header(bytes: &[u8]) -> Option<(usize, u64)> {
-    let [_, second, rest @ ..] = bytes else { return None };
+    let [_, second, rest @ ..] = bytes else {
+        return None;
+    };
     let (length_bytes, length) = match second & !MASKED {
         126 => (2, u64::from(u16::from_be_bytes(*rest.first_chunk()?))),
         127 => (8, u64::from_be_bytes(*rest.first_chunk()?)),
@@ -114,7 +130,11 @@ mod tests {
         let mut frame = if payload < 126 {
             vec![0x81, 0x80 | u8::try_from(payload).expect("short")]
         } else {
-            [&[0x81, 0x80 | 126][..], &u16::try_from(payload).expect("short").to_be_bytes()].concat()
+            [
+                &[0x81, 0x80 | 126][..],
+                &u16::try_from(payload).expect("short").to_be_bytes(),
+            ]
+            .concat()
         };
         frame.resize(frame.len() + 4 + payload, 7);
         frame
@@ -122,7 +142,10 @@ mod tests {
 
     /// What comes out when it comes in pieces of `size`.
     fn passed(bytes: &[u8], size: usize) -> (Vec<u8>, bool) {
-        let mut scanner = Scanner { payload_bytes_max: MAX, ..Scanner::default() };
+        let mut scanner = Scanner {
+            payload_bytes_max: MAX,
+            ..Scanner::default()
+        };
         let mut out = Vec::new();
         for chunk in bytes.chunks(size) {
             if !scanner.is_over {
@@ -146,18 +169,29 @@ mod tests {
         for length in [MAX as u64 + 1, 1 << 40, u64::MAX] {
             let header = [&[0x01, 0xff][..], &length.to_be_bytes(), &[9; 4]].concat();
             let stream = [&before[..], &header, &[1; 300], &frame(5)].concat();
-            let mut expected = [&before[..], &[0x01, 0xff], &(MAX as u64 + 1).to_be_bytes()].concat();
+            let mut expected =
+                [&before[..], &[0x01, 0xff], &(MAX as u64 + 1).to_be_bytes()].concat();
             expected.resize(expected.len() + 4 + MAX + 1, 0);
             for size in 1..=stream.len() {
-                assert_eq!(passed(&stream, size), (expected.clone(), true), "{length} by {size}");
+                assert_eq!(
+                    passed(&stream, size),
+                    (expected.clone(), true),
+                    "{length} by {size}"
+                );
             }
         }
     }
 
     #[test]
     fn a_frame_without_a_mask_is_left_to_the_codec() {
-        assert_eq!(passed(&[0x81, 2, b'h', b'i'], 1), (vec![0x81, 2, b'h', b'i'], false));
+        assert_eq!(
+            passed(&[0x81, 2, b'h', b'i'], 1),
+            (vec![0x81, 2, b'h', b'i'], false)
+        );
         let (out, is_over) = passed(&[0x81, 126, 1, 0, b'x'], 2);
-        assert_eq!((out[..2].to_vec(), out.len(), is_over), (vec![0x81, 127], 10 + MAX + 1, true));
+        assert_eq!(
+            (out[..2].to_vec(), out.len(), is_over),
+            (vec![0x81, 127], 10 + MAX + 1, true)
+        );
     }
 }

@@ -90,7 +90,12 @@ impl From<SignInError> for End {
 }
 
 /// The `hello` frame.
-pub(super) fn hello(settings: &Settings, epoch: &str, session_id: SessionId, user_id: UserId) -> String {
+pub(super) fn hello(
+    settings: &Settings,
+    epoch: &str,
+    session_id: SessionId,
+    user_id: UserId,
+) -> String {
     let client_cache = &settings.client_cache;
     let frame = json!({
         "type": "hello",
@@ -140,15 +145,27 @@ mod tests {
             (End::InvalidUtf8, 1007, "invalid_utf8"),
             (End::TooBig, 1009, "message_too_big"),
             (End::from(CloseReason::Overloaded), 1013, "overloaded"),
-            (End::from(SignInError::Ledger(LedgerError::Overloaded)), 1013, "overloaded"),
+            (
+                End::from(SignInError::Ledger(LedgerError::Overloaded)),
+                1013,
+                "overloaded",
+            ),
             (End::from(SignInError::Unknown), 4501, "unauthenticated"),
             (End::HeartbeatLost, 4408, "heartbeat_lost"),
             (End::TooFast, 4429, "too_fast"),
             (End::BadMessages, 4500, "bad_messages"),
             (End::from(SignInError::Invalid), 4501, "unauthenticated"),
             (End::from(SignInError::Expired), 4501, "token_expired"),
-            (End::from(CloseReason::TooManySessions), 4509, "too_many_sessions"),
-            (End::from(CloseReason::ClosedByAdministrator), 4510, "closed_by_administrator"),
+            (
+                End::from(CloseReason::TooManySessions),
+                4509,
+                "too_many_sessions",
+            ),
+            (
+                End::from(CloseReason::ClosedByAdministrator),
+                4510,
+                "closed_by_administrator",
+            ),
         ] {
             assert_eq!(end.frame(), (code, reason));
         }

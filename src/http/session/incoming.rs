@@ -20,7 +20,10 @@ impl SessionActor {
         if std::mem::replace(&mut self.is_warned, true) {
             self.end(End::TooFast, ctx);
         } else {
-            ctx.text(frames::error("rate_limited", "too many messages; the next one too many closes the session"));
+            ctx.text(frames::error(
+                "rate_limited",
+                "too many messages; the next one too many closes the session",
+            ));
         }
         false
     }
@@ -41,7 +44,14 @@ impl SessionActor {
             }
             Ok((ClientMessage::Ping { id }, _)) => ctx.text(frames::pong(id.as_deref())),
             Ok((ClientMessage::Displayed { version }, user_id)) => {
-                self.tell(user_id, ReportDisplayed { session_id: self.id, version }, ctx);
+                self.tell(
+                    user_id,
+                    ReportDisplayed {
+                        session_id: self.id,
+                        version,
+                    },
+                    ctx,
+                );
             }
             Ok((ClientMessage::Auth(_), _)) => {}
             Err(why) => self.bad_message(why, ctx),
@@ -57,7 +67,10 @@ impl SessionActor {
     }
 
     pub(super) fn fragment(&mut self, item: Item, ctx: &mut Ctx) {
-        match self.fragments.take(item, self.shared.settings.limits.ws_message_bytes) {
+        match self
+            .fragments
+            .take(item, self.shared.settings.limits.ws_message_bytes)
+        {
             Assembly::Pending => {}
             Assembly::Empty => _ = self.is_in_time(ctx),
             Assembly::Text(text) if self.is_in_time(ctx) => self.text(&text, ctx),

@@ -44,12 +44,21 @@ impl<'a> ClientMessage<'a> {
         }
         let wire: Wire<'a> = serde_json::from_str(text).map_err(|_| NO_OBJECT)?;
         let id = match wire.id {
-            Some(id) if !id.get().starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) => {
+            Some(id)
+                if !id
+                    .get()
+                    .starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) =>
+            {
                 return Err("id must be a string or a number");
             }
             id => id.map(ToOwned::to_owned),
         };
-        match (&*wire.message_type, wire.token, wire.init_data, wire.version) {
+        match (
+            &*wire.message_type,
+            wire.token,
+            wire.init_data,
+            wire.version,
+        ) {
             ("auth", Some(token), None, _) => Ok(Self::Auth(Credentials::Token(token))),
             ("auth", None, Some(init_data), _) => Ok(Self::Auth(Credentials::InitData(init_data))),
             ("auth", ..) => Err("auth needs either token or init_data"),
@@ -71,13 +80,25 @@ mod tests {
         for (text, expected) in [
             (r#"{"type":"auth","token":"t"}"#, "Auth(Token"),
             (r#"{"type":"auth","init_data":"a=b"}"#, "Auth(InitData)"),
-            (r#"{"type":"auth","token":"t","init_data":"a"}"#, "auth needs"),
+            (
+                r#"{"type":"auth","token":"t","init_data":"a"}"#,
+                "auth needs",
+            ),
             (r#"{"type":"auth","token":7}"#, "not a JSON object"),
             (r#"{"type":"refresh"}"#, "Refresh { id: None }"),
-            (r#"{"type":"refresh","id":"x","later":1}"#, r#"Refresh { id: Some(RawValue("x")"#),
-            (r#"{"id":-1.50,"type":"ping"}"#, "Ping { id: Some(RawValue(-1.50)"),
+            (
+                r#"{"type":"refresh","id":"x","later":1}"#,
+                r#"Refresh { id: Some(RawValue("x")"#,
+            ),
+            (
+                r#"{"id":-1.50,"type":"ping"}"#,
+                "Ping { id: Some(RawValue(-1.50)",
+            ),
             (r#"{"type":"ping","id":[1]}"#, "id must be"),
-            (r#"{"type":"displayed","version":3}"#, "Displayed { version: 3 }"),
+            (
+                r#"{"type":"displayed","version":3}"#,
+                "Displayed { version: 3 }",
+            ),
             (r#"{"type":"displayed"}"#, "displayed needs"),
             (r#"{"type":"displayed","version":-1}"#, "displayed needs"),
             (r#"{"type":"subscribe"}"#, "the type"),

@@ -24,7 +24,9 @@ use actix_web_actors::ws::{Message, WebsocketContext};
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::coordinator::messages::{AttachSession, DetachSession, Peer, Routable, ToSession, ToUser};
+use crate::coordinator::messages::{
+    AttachSession, DetachSession, Peer, Routable, ToSession, ToUser,
+};
 use crate::coordinator::{BalanceActor, Registry};
 use crate::credentials::session_token::Session;
 use crate::domain::{SessionId, UserId};
@@ -33,7 +35,9 @@ use crate::http::extract::sign_in::{Checked, Credentials};
 use crate::http::session::fragments::Fragments;
 use crate::http::session::frame_guard::FrameGuard;
 use crate::http::session::frames::End;
-use crate::http::session::shared::{Opening, STOPPING_CHECK_MS, SessionPlace, SessionShared, patiently};
+use crate::http::session::shared::{
+    Opening, STOPPING_CHECK_MS, SessionPlace, SessionShared, patiently,
+};
 use crate::limits::SESSION_MAILBOX_MAX;
 
 type Ctx = WebsocketContext<SessionActor>;
@@ -61,13 +65,20 @@ pub(super) struct SessionActor {
 }
 
 /// Starts a session that reads `incoming`, and gives the bytes that it writes until it ends.
-fn stream<S>(opening: Opening, incoming: S) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<S>
+fn stream<S>(
+    opening: Opening,
+    incoming: S,
+) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<S>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 {
     let message_bytes_max = opening.shared.settings.limits.ws_message_bytes;
     let incoming = FrameGuard::new(incoming, message_bytes_max);
-    WebsocketContext::with_codec(SessionActor::new(opening), incoming, Codec::new().max_size(message_bytes_max))
+    WebsocketContext::with_codec(
+        SessionActor::new(opening),
+        incoming,
+        Codec::new().max_size(message_bytes_max),
+    )
 }
 
 /// Runs a session over bytes instead of a connection. `None` when no more sessions fit.
@@ -83,12 +94,25 @@ where
 {
     let place = SessionPlace::take(&shared)?;
     let credentials = token.map(|token| Credentials::Token(token.to_owned().into()));
-    Some(stream(Opening { shared, place, credentials, peer }, incoming))
+    Some(stream(
+        Opening {
+            shared,
+            place,
+            credentials,
+            peer,
+        },
+        incoming,
+    ))
 }
 
 impl SessionActor {
     fn new(opening: Opening) -> Self {
-        let Opening { shared, place, credentials, peer } = opening;
+        let Opening {
+            shared,
+            place,
+            credentials,
+            peer,
+        } = opening;
         let now_us = shared.clock.monotonic_us();
         let bucket = Bucket::full(shared.message_rate(), now_us);
         Self {
@@ -119,9 +143,16 @@ impl SessionActor {
             log::debug!("session {} closes with {code} {reason}", self.id);
             self.place.closes(code);
             if self.session.is_none() && matches!(end, End::Unauthenticated | End::TokenExpired) {
-                self.shared.counters.ws_rejected.with_label_values(&[reason]).inc();
+                self.shared
+                    .counters
+                    .ws_rejected
+                    .with_label_values(&[reason])
+                    .inc();
             }
-            ctx.close(Some(CloseFrame { code: CloseCode::from(code), description: Some(reason.to_owned()) }));
+            ctx.close(Some(CloseFrame {
+                code: CloseCode::from(code),
+                description: Some(reason.to_owned()),
+            }));
             ctx.stop();
         }
     }
@@ -133,7 +164,12 @@ impl SessionActor {
         BalanceActor: Handler<M>,
         Registry: Handler<ToUser<M>>,
     {
-        if self.shared.registry.try_send(ToUser { user_id, message }).is_err() {
+        if self
+            .shared
+            .registry
+            .try_send(ToUser { user_id, message })
+            .is_err()
+        {
             self.end(End::Overloaded, ctx);
         }
     }
@@ -176,14 +212,21 @@ impl SessionActor {
         self.lookup = None;
         match (result, self.session) {
             (Err(end), _) => self.end(end, ctx),
-            (Ok(new), Some(old)) if new.user_id != old.user_id => self.end(End::Unauthenticated, ctx),
+            (Ok(new), Some(old)) if new.user_id != old.user_id => {
+                self.end(End::Unauthenticated, ctx)
+            }
             (Ok(new), Some(_)) => {
                 self.session = Some(new);
                 self.set_alarm(ctx);
             }
             (Ok(new), None) => {
                 self.session = Some(new);
-                ctx.text(frames::hello(&self.shared.settings, &self.shared.epoch, self.id, new.user_id));
+                ctx.text(frames::hello(
+                    &self.shared.settings,
+                    &self.shared.epoch,
+                    self.id,
+                    new.user_id,
+                ));
                 self.attach(new.user_id, false, ctx);
                 self.set_alarm(ctx);
             }
@@ -195,9 +238,13 @@ impl SessionActor {
         let limits = &self.shared.settings.limits;
         let now_us = self.shared.clock.monotonic_us();
         let at_us = match self.session {
-            None => (self.opened_us + limits.auth_timeout_ms * 1000).min(now_us + STOPPING_CHECK_MS * 1000),
+            None => (self.opened_us + limits.auth_timeout_ms * 1000)
+                .min(now_us + STOPPING_CHECK_MS * 1000),
             Some(session) => {
-                let left_us = session.expires_at_s.saturating_mul(1_000_000).saturating_sub(self.shared.clock.now_us());
+                let left_us = session
+                    .expires_at_s
+                    .saturating_mul(1_000_000)
+                    .saturating_sub(self.shared.clock.now_us());
                 (self.pinged_us + limits.heartbeat_ms * 1000)
                     .min(self.heard_us + limits.idle_timeout_ms * 1000)
                     .min(now_us.saturating_add(u64::try_from(left_us).unwrap_or(0)))
@@ -217,12 +264,18 @@ impl SessionActor {
         let since = |then_us: u64| now_us.saturating_sub(then_us) / 1000;
         match self.session {
             None if self.shared.is_stopping() => return self.end(End::GoingAway, ctx),
-            None if since(self.opened_us) >= limits.auth_timeout_ms => return self.end(End::Unauthenticated, ctx),
+            None if since(self.opened_us) >= limits.auth_timeout_ms => {
+                return self.end(End::Unauthenticated, ctx);
+            }
             None => {}
-            Some(session) if session.expires_at_s.saturating_mul(1_000_000) <= self.shared.clock.now_us() => {
+            Some(session)
+                if session.expires_at_s.saturating_mul(1_000_000) <= self.shared.clock.now_us() =>
+            {
                 return self.end(End::TokenExpired, ctx);
             }
-            Some(_) if since(self.heard_us) >= limits.idle_timeout_ms => return self.end(End::HeartbeatLost, ctx),
+            Some(_) if since(self.heard_us) >= limits.idle_timeout_ms => {
+                return self.end(End::HeartbeatLost, ctx);
+            }
             Some(session) if since(self.pinged_us) >= limits.heartbeat_ms => {
                 self.pinged_us = now_us;
                 self.awaits_pong = true;
@@ -250,9 +303,14 @@ impl Actor for SessionActor {
 
     fn stopped(&mut self, _: &mut Ctx) {
         if let Some(session) = self.session {
-            let message = DetachSession { session_id: self.id };
+            let message = DetachSession {
+                session_id: self.id,
+            };
             // Full: the actor finds the closed outbox with its next frame.
-            let _ = self.shared.registry.try_send(ToUser { user_id: session.user_id, message });
+            let _ = self.shared.registry.try_send(ToUser {
+                user_id: session.user_id,
+                message,
+            });
         }
     }
 }
@@ -298,9 +356,13 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             }
             Err(ProtocolError::Overflow) => self.end(End::TooBig, ctx),
             // The crate reports text that is not UTF-8 as an I/O error.
-            Err(ProtocolError::Io(error)) if error.to_string().contains("utf-8") => self.end(End::InvalidUtf8, ctx),
+            Err(ProtocolError::Io(error)) if error.to_string().contains("utf-8") => {
+                self.end(End::InvalidUtf8, ctx)
+            }
             // And reserved bits as invalid data.
-            Err(ProtocolError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => ctx.stop(),
+            Err(ProtocolError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
+                ctx.stop()
+            }
             Err(_) => self.end(End::Protocol, ctx),
         }
     }

@@ -54,10 +54,18 @@ impl SessionShared {
         ledger: Arc<dyn Ledger>,
     ) -> Self {
         // What can happen begins with zero, so that the first time shows.
-        for code in End::ALL.map(|end| end.frame().0).into_iter().chain([GOODBYE, BROKEN]) {
-            counters.sessions_closed.with_label_values(&[code.to_string()]);
+        for code in End::ALL
+            .map(|end| end.frame().0)
+            .into_iter()
+            .chain([GOODBYE, BROKEN])
+        {
+            counters
+                .sessions_closed
+                .with_label_values(&[code.to_string()]);
         }
-        counters.sessions_limit.set(i64::try_from(settings.limits.sessions).unwrap_or(i64::MAX));
+        counters
+            .sessions_limit
+            .set(i64::try_from(settings.limits.sessions).unwrap_or(i64::MAX));
         let keys = SessionKeys::new(&settings.auth.session_secrets);
         Self {
             sign_in: SignIn::new(&settings, keys.clone(), ledger, clock),
@@ -88,7 +96,10 @@ impl SessionShared {
 
     pub(super) fn message_rate(&self) -> Rate {
         let limits = &self.settings.limits;
-        Rate { per_s: limits.ws_messages_per_s, burst: limits.ws_messages_burst }
+        Rate {
+            per_s: limits.ws_messages_per_s,
+            burst: limits.ws_messages_burst,
+        }
     }
 }
 
@@ -109,7 +120,14 @@ const BROKEN: u16 = 1006;
 impl SessionPlace {
     pub(super) fn take(shared: &Arc<SessionShared>) -> Option<Self> {
         let sessions_max = shared.settings.limits.sessions as u64;
-        shared.counters.sessions.try_take(sessions_max).then(|| Self { shared: shared.clone(), code: None })
+        shared
+            .counters
+            .sessions
+            .try_take(sessions_max)
+            .then(|| Self {
+                shared: shared.clone(),
+                code: None,
+            })
     }
 
     /// There is a session now.
@@ -134,7 +152,10 @@ impl Drop for SessionPlace {
         let counters = &self.shared.counters;
         counters.sessions.down();
         if let Some(code) = self.code {
-            counters.sessions_closed.with_label_values(&[code.to_string()]).inc();
+            counters
+                .sessions_closed
+                .with_label_values(&[code.to_string()])
+                .inc();
         }
     }
 }

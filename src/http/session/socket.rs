@@ -57,14 +57,21 @@ where
     };
     let opening = response.extensions_mut().remove::<Opening>();
     if opening.is_none() {
-        response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
+        response
+            .head_mut()
+            .set_connection_type(actix_http::ConnectionType::Close);
     }
     let (response, body) = response.into_parts();
     let body = to_bytes(body).await?;
-    let parts = SendResponse::new(framed, response.set_body(body)).await?.into_parts();
+    let parts = SendResponse::new(framed, response.set_body(body))
+        .await?
+        .into_parts();
     // A copy: the buffer itself is large.
     let ahead = Bytes::copy_from_slice(&parts.read_buf);
-    let incoming = Incoming { socket: Rc::new(parts.io.into_socket()), ahead };
+    let incoming = Incoming {
+        socket: Rc::new(parts.io.into_socket()),
+        ahead,
+    };
     match opening {
         // Not awaited here: this future lives in the memory of the connection that it leaves.
         Some(opening) => drop(spawn(run(opening, incoming))),
@@ -84,7 +91,11 @@ async fn run(opening: Opening, incoming: Incoming) {
             }
         }
     }
-    linger(Incoming { socket, ahead: Bytes::new() }).await;
+    linger(Incoming {
+        socket,
+        ahead: Bytes::new(),
+    })
+    .await;
 }
 
 async fn write(socket: &TcpStream, mut bytes: Bytes) -> io::Result<()> {

@@ -21,7 +21,10 @@ const BEARER_PROTOCOL: &str = "bearer.";
 const USER_AGENT_BYTES_MAX: usize = 160;
 
 /// `GET /ws`
-pub(crate) async fn upgrade(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn upgrade(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
@@ -29,21 +32,41 @@ pub(crate) async fn upgrade(request: HttpRequest, state: web::Data<HttpState>) -
     let full = || Problem::new(Code::Overloaded, "no more sessions fit; come back later");
     let place = SessionPlace::take(&shared).ok_or_else(full)?;
     let offered = || offered_token(request.headers()).map(|token| Credentials::Token(token.into()));
-    let credentials = sign_in::of_headers(request.headers()).or_else(offered).map(Credentials::into_owned);
-    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let credentials = sign_in::of_headers(request.headers())
+        .or_else(offered)
+        .map(Credentials::into_owned);
+    let user_agent = request
+        .headers()
+        .get(USER_AGENT)
+        .and_then(|value| value.to_str().ok());
     let peer = Peer {
         address: request.peer_addr().map(|peer| peer.ip()),
-        user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_BYTES_MAX).collect::<String>().into()),
+        user_agent: user_agent.map(|text| {
+            text.chars()
+                .take(USER_AGENT_BYTES_MAX)
+                .collect::<String>()
+                .into()
+        }),
         connected_at_us: shared.clock.now_us(),
     };
     let mut response = accept(&request)?;
-    response.extensions_mut().insert(Opening { shared, place, credentials, peer });
+    response.extensions_mut().insert(Opening {
+        shared,
+        place,
+        credentials,
+        peer,
+    });
     Ok(response)
 }
 
 /// The answer to a handshake.
 fn accept(request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    let refused = |error: &dyn Display| Problem::new(Code::UpgradeRequired, format!("no WebSocket handshake: {error}"));
+    let refused = |error: &dyn Display| {
+        Problem::new(
+            Code::UpgradeRequired,
+            format!("no WebSocket handshake: {error}"),
+        )
+    };
     if !request.extensions().contains::<Upgradable>() {
         return Err(refused(&"WebSocket upgrade is expected"));
     }
@@ -56,7 +79,9 @@ fn accept(request: &HttpRequest) -> Result<HttpResponse, Problem> {
 
 /// The subprotocols that a client offers.
 fn offers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lists = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+    let lists = headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).map(str::trim)
 }
 

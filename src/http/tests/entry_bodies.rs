@@ -65,12 +65,22 @@ const VALUES: &[&str] = &[
 
 fn body() -> impl Strategy<Value = (Kind, Vec<u8>)> {
     let names = [&FIELDS[..], &OTHER_NAMES[..]].concat();
-    let changes =
-        prop::collection::vec((prop::sample::select(names), prop::sample::select(VALUES), any::<bool>()), 0..4);
+    let changes = prop::collection::vec(
+        (
+            prop::sample::select(names),
+            prop::sample::select(VALUES),
+            any::<bool>(),
+        ),
+        0..4,
+    );
     let space = prop::sample::select(&["", " ", "\n\t", "\r\n"][..]);
     (prop::sample::select(&Kind::ALL[..]), changes, space).prop_map(|(kind, changes, space)| {
-        let mut members =
-            vec![("event_id", r#""e""#), ("user_id", "184"), ("currency", r#""UNI""#), ("amount", r#""12.5""#)];
+        let mut members = vec![
+            ("event_id", r#""e""#),
+            ("user_id", "184"),
+            ("currency", r#""UNI""#),
+            ("amount", r#""12.5""#),
+        ];
         if kind == Kind::Adjustment {
             members.push(("reason", r#""a correction""#));
         }
@@ -80,9 +90,14 @@ fn body() -> impl Strategy<Value = (Kind, Vec<u8>)> {
             }
             members.push((name, value));
         }
-        let members: Vec<String> =
-            members.iter().map(|(name, value)| format!("{space}\"{name}\":{space}{value}")).collect();
-        (kind, format!("{space}{{{}{space}}}{space}", members.join(",")).into_bytes())
+        let members: Vec<String> = members
+            .iter()
+            .map(|(name, value)| format!("{space}\"{name}\":{space}{value}"))
+            .collect();
+        (
+            kind,
+            format!("{space}{{{}{space}}}{space}", members.join(",")).into_bytes(),
+        )
     })
 }
 
@@ -90,7 +105,9 @@ type Faults = Vec<(Code, Option<String>)>;
 
 /// Every fault of a body. Amounts, hashes and addresses have tests of their own and are not read a second time.
 fn faults(json: &[u8], kind: Kind) -> Faults {
-    let Some(members) = Members::read(json) else { return vec![(Code::InvalidJson, None)] };
+    let Some(members) = Members::read(json) else {
+        return vec![(Code::InvalidJson, None)];
+    };
     let mut faults: Faults = Vec::new();
     let mut fault = |code: Code, name: &str| faults.push((code, Some(name.to_owned())));
     let is_known = |name: &str| FIELDS.contains(&name);
@@ -102,25 +119,42 @@ fn faults(json: &[u8], kind: Kind) -> Faults {
             name => is_known(name),
         };
         if !has_a_place {
-            fault(Code::UnknownField, &name.chars().take(64).collect::<String>());
+            fault(
+                Code::UnknownField,
+                &name.chars().take(64).collect::<String>(),
+            );
         }
         if members.has_repeated(|known| known == name) {
             fault(Code::InvalidField, name);
         }
     }
-    let text = |name: &str| members.value(name).map(|value| value.as_str().map(str::to_owned));
+    let text = |name: &str| {
+        members
+            .value(name)
+            .map(|value| value.as_str().map(str::to_owned))
+    };
     let mut optional = |name: &str, fits: &dyn Fn(&str) -> bool| match text(name) {
         Some(found) if !found.as_deref().is_some_and(fits) => fault(Code::InvalidField, name),
         _ => {}
     };
     let of = |text: &str, alphabet: &str| text.chars().all(|c| alphabet.contains(c));
-    optional("event_id", &|text| (1..=128).contains(&text.len()) && text.chars().all(|c| (' '..='~').contains(&c)));
+    optional("event_id", &|text| {
+        (1..=128).contains(&text.len()) && text.chars().all(|c| (' '..='~').contains(&c))
+    });
     let lower = "abcdefghijklmnopqrstuvwxyz0123456789_.:-";
-    optional("source", &|text| (1..=64).contains(&text.len()) && of(text, lower));
-    optional("occurred_at", &|text| chrono::DateTime::parse_from_rfc3339(text).is_ok());
-    optional("lt", &|text| (1..=20).contains(&text.len()) && of(text, "0123456789"));
+    optional("source", &|text| {
+        (1..=64).contains(&text.len()) && of(text, lower)
+    });
+    optional("occurred_at", &|text| {
+        chrono::DateTime::parse_from_rfc3339(text).is_ok()
+    });
+    optional("lt", &|text| {
+        (1..=20).contains(&text.len()) && of(text, "0123456789")
+    });
     optional("account", &|text| TonAddress::parse(text).is_ok());
-    optional("reason", &|text| !text.trim().is_empty() && text.len() <= 1024 && !text.contains('\0'));
+    optional("reason", &|text| {
+        !text.trim().is_empty() && text.len() <= 1024 && !text.contains('\0')
+    });
     match text("tx_hash") {
         Some(None) => fault(Code::InvalidField, "tx_hash"),
         Some(Some(hash)) if TxHash::parse(&hash).is_err() => fault(Code::InvalidTxHash, "tx_hash"),
@@ -131,7 +165,10 @@ fn faults(json: &[u8], kind: Kind) -> Faults {
     if kind == Kind::Adjustment && members.raw("reason").is_none() {
         fault(Code::InvalidField, "reason");
     }
-    if members.raw("metadata").is_some_and(|text| !text.starts_with('{') || text.len() > 4096) {
+    if members
+        .raw("metadata")
+        .is_some_and(|text| !text.starts_with('{') || text.len() > 4096)
+    {
         fault(Code::InvalidField, "metadata");
     }
     let user_id = members.value("user_id").as_ref().and_then(Value::as_u64);
@@ -143,7 +180,9 @@ fn faults(json: &[u8], kind: Kind) -> Faults {
         Some(Some(_)) => fault(Code::UnknownCurrency, "currency"),
         _ => fault(Code::InvalidField, "currency"),
     }
-    let is_number = members.raw("amount").is_some_and(|raw| raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()));
+    let is_number = members
+        .raw("amount")
+        .is_some_and(|raw| raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()));
     match text("amount").flatten().map(|text| Amount::parse(&text, 9)) {
         Some(Ok(amount)) if kind == Kind::Adjustment || amount > Amount::ZERO => {}
         Some(Err(AmountError::Overflow)) => fault(Code::AmountOverflow, "amount"),
@@ -157,17 +196,43 @@ fn faults(json: &[u8], kind: Kind) -> Faults {
 /// That an entry is what its body says.
 fn assert_faithful(entry: &NewEntry, json: &[u8], kind: Kind) -> Result<(), TestCaseError> {
     let members = Members::read(json).expect("it was accepted");
-    let text = |name: &str| members.value(name).and_then(|value| value.as_str().map(str::to_owned));
+    let text = |name: &str| {
+        members
+            .value(name)
+            .and_then(|value| value.as_str().map(str::to_owned))
+    };
     let hash = text("tx_hash").and_then(|hash| TxHash::parse(&hash).ok());
     let event_id = text("event_id").or(hash.map(|hash| format!("ton:{hash}")));
-    prop_assert_eq!((Some(entry.event_id.as_str().to_owned()), entry.tx_hash), (event_id, hash));
-    prop_assert_eq!(Some(entry.user_id.get()), members.value("user_id").and_then(|id| id.as_i64()));
-    let given = Amount::parse(&text("amount").unwrap_or_default(), 9).map(Amount::minor).unwrap_or_default();
-    let expected = if kind == Kind::Withdrawal { -given } else { given };
+    prop_assert_eq!(
+        (Some(entry.event_id.as_str().to_owned()), entry.tx_hash),
+        (event_id, hash)
+    );
+    prop_assert_eq!(
+        Some(entry.user_id.get()),
+        members.value("user_id").and_then(|id| id.as_i64())
+    );
+    let given = Amount::parse(&text("amount").unwrap_or_default(), 9)
+        .map(Amount::minor)
+        .unwrap_or_default();
+    let expected = if kind == Kind::Withdrawal {
+        -given
+    } else {
+        given
+    };
     prop_assert_eq!((entry.kind, entry.amount.minor()), (kind, expected));
-    prop_assert_eq!(entry.source.as_str(), text("source").unwrap_or(kind.to_string()));
-    let metadata = entry.details.as_ref().and_then(|details| details.metadata.as_deref());
-    prop_assert_eq!(metadata, members.raw("metadata"), "metadata is kept as it was sent");
+    prop_assert_eq!(
+        entry.source.as_str(),
+        text("source").unwrap_or(kind.to_string())
+    );
+    let metadata = entry
+        .details
+        .as_ref()
+        .and_then(|details| details.metadata.as_deref());
+    prop_assert_eq!(
+        metadata,
+        members.raw("metadata"),
+        "metadata is kept as it was sent"
+    );
     Ok(())
 }
 
@@ -175,20 +240,39 @@ fn assert_faithful(entry: &NewEntry, json: &[u8], kind: Kind) -> Result<(), Test
 fn a_body_is_taken_exactly_when_it_has_no_fault_and_refused_for_one_that_it_has() {
     let plain = body();
     let spoiled_once = body().prop_flat_map(|(kind, json)| (Just(kind), spoiled(Just(json))));
-    let noise = (prop::sample::select(&Kind::ALL[..]), prop::collection::vec(any::<u8>(), 0..80));
-    check(prop_oneof![5 => plain.boxed(), 4 => spoiled_once.boxed(), 1 => noise.boxed()], |(kind, json)| {
-        let faults = faults(&json, kind);
-        let shown = String::from_utf8_lossy(&json).into_owned();
-        match RawObject::parse(&json).and_then(|object| parse_entry(&object, kind, false, &Currencies::default())) {
-            Ok(entry) => {
-                prop_assert!(faults.is_empty(), "taken in spite of {:?}: {}", faults, shown);
-                assert_faithful(&entry, &json, kind)?;
+    let noise = (
+        prop::sample::select(&Kind::ALL[..]),
+        prop::collection::vec(any::<u8>(), 0..80),
+    );
+    check(
+        prop_oneof![5 => plain.boxed(), 4 => spoiled_once.boxed(), 1 => noise.boxed()],
+        |(kind, json)| {
+            let faults = faults(&json, kind);
+            let shown = String::from_utf8_lossy(&json).into_owned();
+            match RawObject::parse(&json)
+                .and_then(|object| parse_entry(&object, kind, false, &Currencies::default()))
+            {
+                Ok(entry) => {
+                    prop_assert!(
+                        faults.is_empty(),
+                        "taken in spite of {:?}: {}",
+                        faults,
+                        shown
+                    );
+                    assert_faithful(&entry, &json, kind)?;
+                }
+                Err(problem) => {
+                    let found = (problem.code(), problem.field_name().map(str::to_owned));
+                    prop_assert!(
+                        faults.contains(&found),
+                        "{:?} is none of {:?}: {}",
+                        found,
+                        faults,
+                        shown
+                    );
+                }
             }
-            Err(problem) => {
-                let found = (problem.code(), problem.field_name().map(str::to_owned));
-                prop_assert!(faults.contains(&found), "{:?} is none of {:?}: {}", found, faults, shown);
-            }
-        }
-        Ok(())
-    });
+            Ok(())
+        },
+    );
 }

@@ -6,7 +6,16 @@ use crate::http::extract::sign_in::Credentials;
 use crate::http::session::messages::ClientMessage;
 use crate::tests::{Members, check, spoiled_text};
 
-const NAMES: &[&str] = &["type", "id", "token", "init_data", "version", "user_id", "Type", "\\u0074ype"];
+const NAMES: &[&str] = &[
+    "type",
+    "id",
+    "token",
+    "init_data",
+    "version",
+    "user_id",
+    "Type",
+    "\\u0074ype",
+];
 const VALUES: &[&str] = &[
     r#""auth""#,
     r#""refresh""#,
@@ -46,7 +55,10 @@ fn message() -> impl Strategy<Value = String> {
     );
     let member = (prop::sample::select(NAMES), prop::sample::select(VALUES));
     let made = prop::collection::vec(member, 0..5).prop_map(|members| {
-        let members: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let members: Vec<String> = members
+            .iter()
+            .map(|(name, value)| format!("\"{name}\":{value}"))
+            .collect();
         format!("{{{}}}", members.join(","))
     });
     prop_oneof![2 => made.clone(), 2 => spoiled_text(made), 3 => spoiled_text(good.prop_map(str::to_owned)), 1 => "\\PC{0,60}"]
@@ -58,7 +70,8 @@ fn model(text: &str) -> Option<String> {
     // `null` is as good as not there.
     let given = |name: &str| members.raw(name).filter(|raw| *raw != "null");
     let value = |name: &str| given(name).and_then(|_| members.value(name));
-    let is_text = |name: &str| given(name).is_none() || value(name).is_some_and(|value| value.is_string());
+    let is_text =
+        |name: &str| given(name).is_none() || value(name).is_some_and(|value| value.is_string());
     let is_id = |raw: &str| raw.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
     let version = value("version").and_then(|version| version.as_i64());
     let fits = !members.has_repeated(|name| KNOWN.contains(&name))
@@ -66,7 +79,9 @@ fn model(text: &str) -> Option<String> {
         && is_text("token")
         && is_text("init_data")
         && (given("version").is_none() || version.is_some());
-    let message_type = value("type").and_then(|value| value.as_str().map(str::to_owned)).filter(|_| fits)?;
+    let message_type = value("type")
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .filter(|_| fits)?;
     let id = || given("id").unwrap_or_default().to_owned();
     match message_type.as_str() {
         "auth" if given("token").is_some() && given("init_data").is_none() => {
@@ -77,7 +92,9 @@ fn model(text: &str) -> Option<String> {
         }
         "refresh" => Some(format!("refresh {}", id())),
         "ping" => Some(format!("ping {}", id())),
-        "displayed" => version.filter(|version| *version >= 0).map(|version| format!("displayed {version}")),
+        "displayed" => version
+            .filter(|version| *version >= 0)
+            .map(|version| format!("displayed {version}")),
         _ => None,
     }
 }
@@ -85,10 +102,14 @@ fn model(text: &str) -> Option<String> {
 #[test]
 fn a_message_is_what_its_members_say_or_is_refused() {
     check(message(), |text| {
-        let shown = |id: Option<Box<serde_json::value::RawValue>>| id.map(|id| id.get().to_owned()).unwrap_or_default();
+        let shown = |id: Option<Box<serde_json::value::RawValue>>| {
+            id.map(|id| id.get().to_owned()).unwrap_or_default()
+        };
         let found = match ClientMessage::parse(&text) {
             Ok(ClientMessage::Auth(Credentials::Token(token))) => Some(format!("token {token}")),
-            Ok(ClientMessage::Auth(Credentials::InitData(init_data))) => Some(format!("init_data {init_data}")),
+            Ok(ClientMessage::Auth(Credentials::InitData(init_data))) => {
+                Some(format!("init_data {init_data}"))
+            }
             Ok(ClientMessage::Refresh { id }) => Some(format!("refresh {}", shown(id))),
             Ok(ClientMessage::Ping { id }) => Some(format!("ping {}", shown(id))),
             Ok(ClientMessage::Displayed { version }) => Some(format!("displayed {version}")),

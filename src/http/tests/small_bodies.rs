@@ -18,7 +18,9 @@ struct Small {
 /// What a body says, if it is one.
 fn model(json: &[u8]) -> Option<(i64, u64)> {
     let members = Members::read(json)?;
-    let is_known = members.names().all(|name| matches!(name, "user_id" | "ttl_s"));
+    let is_known = members
+        .names()
+        .all(|name| matches!(name, "user_id" | "ttl_s"));
     let user_id = members.value("user_id")?.as_i64()?;
     let ttl_s = members.value("ttl_s").map_or(Some(0), |ttl| ttl.as_u64())?;
     (is_known && !members.has_repeated(|_| true)).then_some((user_id, ttl_s))
@@ -39,20 +41,30 @@ fn a_small_body_is_an_object_of_known_fields_or_refused_by_the_field() {
     );
     let good = good.prop_map(|text| text.as_bytes().to_vec());
     let noise = prop::collection::vec(any::<u8>(), 0..40);
-    check(prop_oneof![8 => spoiled(good).boxed(), 1 => noise.boxed()], |json| {
-        let shown = String::from_utf8_lossy(&json).into_owned();
-        let parsed = parse_body::<Small>(&json);
-        if let Err(problem) = &parsed {
-            // serde's own names for no place at all are names only where the sender gave them.
-            let is_named = problem.field_name().is_some_and(|name| !matches!(name, "." | "?") || shown.contains(name));
-            let is_refusal = match problem.code() {
-                Code::InvalidJson => true,
-                Code::InvalidField | Code::UnknownField => is_named,
-                _ => false,
-            };
-            prop_assert!(is_refusal, "{:?}: {}", problem, shown);
-        }
-        prop_assert_eq!(parsed.ok().map(|small| (small.user_id, small.ttl_s)), model(&json), "{}", shown);
-        Ok(())
-    });
+    check(
+        prop_oneof![8 => spoiled(good).boxed(), 1 => noise.boxed()],
+        |json| {
+            let shown = String::from_utf8_lossy(&json).into_owned();
+            let parsed = parse_body::<Small>(&json);
+            if let Err(problem) = &parsed {
+                // serde's own names for no place at all are names only where the sender gave them.
+                let is_named = problem
+                    .field_name()
+                    .is_some_and(|name| !matches!(name, "." | "?") || shown.contains(name));
+                let is_refusal = match problem.code() {
+                    Code::InvalidJson => true,
+                    Code::InvalidField | Code::UnknownField => is_named,
+                    _ => false,
+                };
+                prop_assert!(is_refusal, "{:?}: {}", problem, shown);
+            }
+            prop_assert_eq!(
+                parsed.ok().map(|small| (small.user_id, small.ttl_s)),
+                model(&json),
+                "{}",
+                shown
+            );
+            Ok(())
+        },
+    );
 }

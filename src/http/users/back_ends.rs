@@ -47,7 +47,8 @@ pub(crate) async fn tokens(
     payload: web::Payload,
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
-    let body = read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
+    let body =
+        read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
     let wanted: TokenRequest = parse_body(&body)?;
     token_answer(&state, wanted.user_id, wanted.ttl_s)
 }
@@ -65,24 +66,31 @@ pub(crate) async fn put_user(
     payload: web::Payload,
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
-    let body = read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
+    let body =
+        read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
     let user_id = path_user(&request)?;
     let wanted: UserRequest = parse_body(&body)?;
     let telegram_id = wanted
         .telegram_id
         .map(TelegramId::new)
         .transpose()
-        .map_err(|error| Problem::new(Code::InvalidField, format!("telegram_id {error}")).field("telegram_id"))?;
+        .map_err(|error| {
+            Problem::new(Code::InvalidField, format!("telegram_id {error}")).field("telegram_id")
+        })?;
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
     match state.ledger.put_user(user_id, telegram_id).await? {
-        PutUserOutcome::LinkedElsewhere => {
-            Err(Problem::new(Code::AlreadyLinked, "another user has this Telegram id").field("telegram_id"))
+        PutUserOutcome::LinkedElsewhere => Err(Problem::new(
+            Code::AlreadyLinked,
+            "another user has this Telegram id",
+        )
+        .field("telegram_id")),
+        PutUserOutcome::Stored {
+            telegram_id: Some(id),
+        } => Ok(HttpResponse::Ok().json(json!({ "user_id": user_id, "telegram_id": id }))),
+        PutUserOutcome::Stored { telegram_id: None } => {
+            Ok(HttpResponse::Ok().json(json!({ "user_id": user_id })))
         }
-        PutUserOutcome::Stored { telegram_id: Some(id) } => {
-            Ok(HttpResponse::Ok().json(json!({ "user_id": user_id, "telegram_id": id })))
-        }
-        PutUserOutcome::Stored { telegram_id: None } => Ok(HttpResponse::Ok().json(json!({ "user_id": user_id }))),
     }
 }

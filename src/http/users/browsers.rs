@@ -11,13 +11,21 @@ use crate::http::state::HttpState;
 use crate::http::users::{BalanceQuery, ask_balance, balance_json, history, sign_ins};
 
 async fn session(request: &HttpRequest, state: &HttpState) -> Result<Session, Problem> {
-    let missing = || Problem::new(Code::Unauthorized, "a bearer token, or Telegram's init data, is needed");
+    let missing = || {
+        Problem::new(
+            Code::Unauthorized,
+            "a bearer token, or Telegram's init data, is needed",
+        )
+    };
     let credentials = sign_in::of_headers(request.headers()).ok_or_else(missing)?;
     sign_ins::authenticate(request, state, &credentials).await
 }
 
 /// `GET /api/v1/balance`
-pub(crate) async fn balance(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn balance(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
     let session = session(&request, &state).await?;
     let wanted: BalanceQuery = query(&request)?;
     let view = ask_balance(&state, session.user_id, &wanted).await?;
@@ -34,8 +42,13 @@ pub(crate) async fn balance(request: HttpRequest, state: web::Data<HttpState>) -
 }
 
 /// `GET /api/v1/entries`
-pub(crate) async fn entries(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn entries(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
     let session = session(&request, &state).await?;
     let history = history(&state, session.user_id, &query(&request)?).await?;
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "private, no-cache")).json(history))
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "private, no-cache"))
+        .json(history))
 }

@@ -49,8 +49,16 @@ pub(super) async fn ask_balance(
         return Ok(view);
     }
     // It may have been made since the actor has looked.
-    let view = if query.fresh { view } else { ask_actor(state, user_id, true, None).await? };
-    if view.exists || view.is_stale { Ok(view) } else { Err(unknown_user()) }
+    let view = if query.fresh {
+        view
+    } else {
+        ask_actor(state, user_id, true, None).await?
+    };
+    if view.exists || view.is_stale {
+        Ok(view)
+    } else {
+        Err(unknown_user())
+    }
 }
 
 async fn ask_actor(
@@ -60,9 +68,17 @@ async fn ask_actor(
     min_version: Option<i64>,
 ) -> Result<BalanceView, Problem> {
     let (reply, answer) = oneshot::channel();
-    let message = GetBalance { is_fresh, min_version, reply };
+    let message = GetBalance {
+        is_fresh,
+        min_version,
+        reply,
+    };
     state.registry.try_send(ToUser { user_id, message })?;
-    let wait_ms = if min_version.is_some() { MIN_VERSION_WAIT_MS } else { state.settings.database.timeout_ms };
+    let wait_ms = if min_version.is_some() {
+        MIN_VERSION_WAIT_MS
+    } else {
+        state.settings.database.timeout_ms
+    };
     let answered = tokio::time::timeout(std::time::Duration::from_millis(wait_ms), answer).await;
     match (answered, min_version) {
         (Ok(Ok(result)), _) => Ok(result?),
@@ -70,7 +86,9 @@ async fn ask_actor(
             let detail = format!("version {version} was not there within {MIN_VERSION_WAIT_MS} ms");
             Err(Problem::new(Code::VersionNotReached, detail).field("min_version"))
         }
-        (Ok(Err(_)) | Err(_), _) => Err(LedgerError::Unavailable("no answer from the actor".into()).into()),
+        (Ok(Err(_)) | Err(_), _) => {
+            Err(LedgerError::Unavailable("no answer from the actor".into()).into())
+        }
     }
 }
 
@@ -97,30 +115,51 @@ pub(super) struct History {
 }
 
 /// Reads a page of a user's history.
-pub(super) async fn history(state: &HttpState, user_id: UserId, query: &HistoryQuery) -> Result<History, Problem> {
+pub(super) async fn history(
+    state: &HttpState,
+    user_id: UserId,
+    query: &HistoryQuery,
+) -> Result<History, Problem> {
     let limit = query.limit.unwrap_or(HISTORY_ENTRIES_DEFAULT);
     if !(1..=HISTORY_ENTRIES_MAX).contains(&limit) {
         let detail = format!("limit must be 1 to {HISTORY_ENTRIES_MAX}");
         return Err(Problem::new(Code::InvalidField, detail).field("limit"));
     }
-    let page = HistoryPage { limit, before_version: query.before_version };
+    let page = HistoryPage {
+        limit,
+        before_version: query.before_version,
+    };
     let entries = state.ledger.history(user_id, page).await?;
-    if entries.is_empty() && !state.settings.accounts.auto_create && !state.ledger.user_exists(user_id).await? {
+    if entries.is_empty()
+        && !state.settings.accounts.auto_create
+        && !state.ledger.user_exists(user_id).await?
+    {
         return Err(unknown_user());
     }
     Ok(History { entries })
 }
 
 /// Makes a session token and answers with it.
-pub(super) fn token_answer(state: &HttpState, user_id: i64, ttl_s: Option<u64>) -> Result<HttpResponse, Problem> {
-    let invalid =
-        |name: &'static str, why: String| Problem::new(Code::InvalidField, format!("{name} {why}")).field(name);
+pub(super) fn token_answer(
+    state: &HttpState,
+    user_id: i64,
+    ttl_s: Option<u64>,
+) -> Result<HttpResponse, Problem> {
+    let invalid = |name: &'static str, why: String| {
+        Problem::new(Code::InvalidField, format!("{name} {why}")).field(name)
+    };
     let user_id = UserId::new(user_id).map_err(|error| invalid("user_id", error.to_string()))?;
     let ttl_s = ttl_s.unwrap_or(state.settings.auth.session_ttl_s);
     if !(1..=SESSION_TTL_S_MAX).contains(&ttl_s) {
-        return Err(invalid("ttl_s", format!("must be 1 to {SESSION_TTL_S_MAX}")));
+        return Err(invalid(
+            "ttl_s",
+            format!("must be 1 to {SESSION_TTL_S_MAX}"),
+        ));
     }
-    let issued = state.sessions.keys.issue(user_id, ttl_s, state.clock.now_s());
+    let issued = state
+        .sessions
+        .keys
+        .issue(user_id, ttl_s, state.clock.now_s());
     let expires_at = clock::rfc3339(issued.expires_at_s.saturating_mul(1_000_000));
     Ok(HttpResponse::Ok().json(json!({ "token": issued.token, "expires_at": expires_at })))
 }

@@ -34,18 +34,35 @@ pub(crate) async fn create(
     payload: web::Payload,
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
-    if !state.sign_ins.try_take(address(&request), state.clock.monotonic_us()) {
-        return Err(Problem::new(Code::RateLimited, "too many sign-ins from this address"));
+    if !state
+        .sign_ins
+        .try_take(address(&request), state.clock.monotonic_us())
+    {
+        return Err(Problem::new(
+            Code::RateLimited,
+            "too many sign-ins from this address",
+        ));
     }
     check_json(request.headers())?;
     let body = read(payload, BODY_BYTES_MAX).await?;
     let wanted: SessionRequest = parse_body(&body)?;
-    let session = authenticate(&request, &state, &Credentials::InitData(wanted.init_data.into())).await?;
-    let issued = state.sessions.keys.issue(session.user_id, state.settings.auth.session_ttl_s, state.clock.now_s());
+    let session = authenticate(
+        &request,
+        &state,
+        &Credentials::InitData(wanted.init_data.into()),
+    )
+    .await?;
+    let issued = state.sessions.keys.issue(
+        session.user_id,
+        state.settings.auth.session_ttl_s,
+        state.clock.now_s(),
+    );
     let expires_at = clock::rfc3339(issued.expires_at_s.saturating_mul(1_000_000));
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(json!({ "token": issued.token, "expires_at": expires_at, "user_id": session.user_id })))
+        .json(
+            json!({ "token": issued.token, "expires_at": expires_at, "user_id": session.user_id }),
+        ))
 }
 
 /// Who sends a request. Init data that is refused counts as a failure of its address.
@@ -58,13 +75,23 @@ pub(super) async fn authenticate(
         Ok(session) => return Ok(session),
         Err(error) => error,
     };
-    let counts = matches!(credentials, Credentials::InitData(_)) && !matches!(error, SignInError::Ledger(_));
-    if counts && !state.sign_in_failures.try_take(address(request), state.clock.monotonic_us()) {
-        return Err(Problem::new(Code::RateLimited, "too many failed sign-ins from this address"));
+    let counts =
+        matches!(credentials, Credentials::InitData(_)) && !matches!(error, SignInError::Ledger(_));
+    if counts
+        && !state
+            .sign_in_failures
+            .try_take(address(request), state.clock.monotonic_us())
+    {
+        return Err(Problem::new(
+            Code::RateLimited,
+            "too many failed sign-ins from this address",
+        ));
     }
     Err(error.into())
 }
 
 fn address(request: &HttpRequest) -> IpAddr {
-    request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+    request
+        .peer_addr()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
 }

@@ -33,15 +33,32 @@ pub struct UserAudit {
 }
 
 /// The indexes that keep event ids, transaction hashes and versions from repeating.
-const UNIQUE: [&str; 3] = ["entries_event_id", "entries_tx_hash", "entries_user_version"];
+const UNIQUE: [&str; 3] = [
+    "entries_event_id",
+    "entries_tx_hash",
+    "entries_user_version",
+];
 
 /// The next user of any table behind this id.
-pub(in crate::ledger) fn next_user(connection: &mut AnyConnection, after: i64) -> Result<Option<i64>, ReadError> {
+pub(in crate::ledger) fn next_user(
+    connection: &mut AnyConnection,
+    after: i64,
+) -> Result<Option<i64>, ReadError> {
     use diesel::dsl::min;
-    let account = accounts::table.filter(accounts::user_id.gt(after)).select(min(accounts::user_id));
-    let balance = balances::table.filter(balances::user_id.gt(after)).select(min(balances::user_id));
-    let entry = entries::table.filter(entries::user_id.gt(after)).select(min(entries::user_id));
-    let found: [Option<i64>; 3] = [account.first(connection)?, balance.first(connection)?, entry.first(connection)?];
+    let account = accounts::table
+        .filter(accounts::user_id.gt(after))
+        .select(min(accounts::user_id));
+    let balance = balances::table
+        .filter(balances::user_id.gt(after))
+        .select(min(balances::user_id));
+    let entry = entries::table
+        .filter(entries::user_id.gt(after))
+        .select(min(entries::user_id));
+    let found: [Option<i64>; 3] = [
+        account.first(connection)?,
+        balance.first(connection)?,
+        entry.first(connection)?,
+    ];
     Ok(found.into_iter().flatten().min())
 }
 
@@ -59,29 +76,51 @@ pub(in crate::ledger) fn user(
             lines.push(line);
         }
     };
-    let mut audit = Audit { report: AuditReport::default(), on_violation: &mut on_violation };
+    let mut audit = Audit {
+        report: AuditReport::default(),
+        on_violation: &mut on_violation,
+    };
     let checked = audit.run_user(connection, user, cached);
-    let AuditReport { entries, violations, .. } = audit.report;
+    let AuditReport {
+        entries,
+        violations,
+        ..
+    } = audit.report;
     // A connection that can't end its snapshot is thrown away with the error.
-    let ended = connection.batch_execute(if checked.is_ok() { "COMMIT" } else { "ROLLBACK" });
+    let ended = connection.batch_execute(if checked.is_ok() {
+        "COMMIT"
+    } else {
+        "ROLLBACK"
+    });
     checked.and(ended)?;
-    Ok(UserAudit { entries, violations, lines })
+    Ok(UserAudit {
+        entries,
+        violations,
+        lines,
+    })
 }
 
 /// The unique indexes that somebody has dropped.
-pub(in crate::ledger) fn missing_indexes(connection: &mut AnyConnection) -> Result<Vec<&'static str>, ReadError> {
+pub(in crate::ledger) fn missing_indexes(
+    connection: &mut AnyConnection,
+) -> Result<Vec<&'static str>, ReadError> {
     let query = match connection {
         AnyConnection::Postgres(_) => {
             "SELECT relname::text AS name FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid \
              WHERE indisunique AND indisvalid AND indrelid = 'entries'::regclass"
         }
-        AnyConnection::Sqlite(_) => "SELECT name FROM pragma_index_list('entries') WHERE \"unique\" = 1",
+        AnyConnection::Sqlite(_) => {
+            "SELECT name FROM pragma_index_list('entries') WHERE \"unique\" = 1"
+        }
     };
     let found: Vec<Named> = match connection {
         AnyConnection::Postgres(postgres) => diesel::sql_query(query).load(postgres)?,
         AnyConnection::Sqlite(sqlite) => diesel::sql_query(query).load(sqlite)?,
     };
-    Ok(UNIQUE.into_iter().filter(|index| !found.iter().any(|found| found.name == *index)).collect())
+    Ok(UNIQUE
+        .into_iter()
+        .filter(|index| !found.iter().any(|found| found.name == *index))
+        .collect())
 }
 
 #[derive(Debug, QueryableByName)]
@@ -98,7 +137,10 @@ impl Audit<'_> {
         user: i64,
         cached: Option<&CachedBalance>,
     ) -> QueryResult<()> {
-        let mut sums = Sums { user_id: user, ..Sums::default() };
+        let mut sums = Sums {
+            user_id: user,
+            ..Sums::default()
+        };
         let mut at_cached = BTreeMap::new();
         loop {
             let page = next_page_of(connection, user, sums.last_version)?;
@@ -134,13 +176,20 @@ impl Audit<'_> {
     ) {
         let version = claims.versions.get(&user).copied().unwrap_or(0);
         if cached.version > version {
-            let line = format!("user {user}: memory has version {}, the ledger only {version}", cached.version);
+            let line = format!(
+                "user {user}: memory has version {}, the ledger only {version}",
+                cached.version
+            );
             return self.violation(line);
         }
         let stored = claims.balances.get(&user);
         for (currency, in_memory) in &cached.balances {
             let in_ledger = if cached.version == version && entries == version {
-                stored.and_then(|stored| stored.get(currency)).copied().unwrap_or(0).into()
+                stored
+                    .and_then(|stored| stored.get(currency))
+                    .copied()
+                    .unwrap_or(0)
+                    .into()
             } else {
                 at_cached.get(currency).copied().unwrap_or(0)
             };
@@ -155,7 +204,13 @@ impl Audit<'_> {
 }
 
 fn next_page_of(connection: &mut AnyConnection, user: i64, after: i64) -> QueryResult<Vec<Row>> {
-    let columns = (entries::user_id, entries::version, entries::currency, entries::amount, entries::balance_after);
+    let columns = (
+        entries::user_id,
+        entries::version,
+        entries::currency,
+        entries::amount,
+        entries::balance_after,
+    );
     entries::table
         .filter(entries::user_id.eq(user).and(entries::version.gt(after)))
         .order(entries::version)

@@ -6,29 +6,56 @@ use crate::ledger::testing::entry;
 const RULES: Rules = Rules { auto_create: true };
 
 fn loaded(groups: &[Group<'_>]) -> Loaded {
-    let accounts = Keys::of(groups).users.into_iter().map(|user| (user, Account::unknown(2)));
-    Loaded { accounts: accounts.collect(), ..Loaded::default() }
+    let accounts = Keys::of(groups)
+        .users
+        .into_iter()
+        .map(|user| (user, Account::unknown(2)));
+    Loaded {
+        accounts: accounts.collect(),
+        ..Loaded::default()
+    }
 }
 
 fn each(entries: &[NewEntry]) -> Group<'_> {
-    Group { entries, is_atomic: false }
+    Group {
+        entries,
+        is_atomic: false,
+    }
 }
 
 /// `a7` accepted at version 7, `d7` a duplicate of it, `-` not applied, or the refusal's name.
 fn told(plan: &Plan<'_>) -> Vec<Vec<String>> {
     let one = |outcome: &EntryOutcome| match outcome {
-        EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. } => format!("a{version}"),
-        EntryOutcome::Decided { outcome: Outcome::Duplicate(first), .. } => format!("d{}", first.version),
-        EntryOutcome::Decided { outcome: Outcome::Conflict(_), .. } => "conflict".into(),
-        EntryOutcome::Decided { outcome: Outcome::InsufficientFunds { .. }, .. } => "insufficient".into(),
+        EntryOutcome::Decided {
+            outcome: Outcome::Accepted { version, .. },
+            ..
+        } => format!("a{version}"),
+        EntryOutcome::Decided {
+            outcome: Outcome::Duplicate(first),
+            ..
+        } => format!("d{}", first.version),
+        EntryOutcome::Decided {
+            outcome: Outcome::Conflict(_),
+            ..
+        } => "conflict".into(),
+        EntryOutcome::Decided {
+            outcome: Outcome::InsufficientFunds { .. },
+            ..
+        } => "insufficient".into(),
         other @ (EntryOutcome::Decided { .. } | EntryOutcome::Failed(_)) => format!("{other:?}"),
         EntryOutcome::NotApplied => "-".into(),
     };
-    plan.outcomes.iter().map(|group| group.iter().map(one).collect()).collect()
+    plan.outcomes
+        .iter()
+        .map(|group| group.iter().map(one).collect())
+        .collect()
 }
 
 fn written(plan: &Plan<'_>) -> Vec<(i64, i64, i64)> {
-    plan.entries.iter().map(|p| (p.entry.user_id.get(), p.version, p.entry.amount.minor())).collect()
+    plan.entries
+        .iter()
+        .map(|p| (p.entry.user_id.get(), p.version, p.entry.amount.minor()))
+        .collect()
 }
 
 #[test]
@@ -43,12 +70,22 @@ fn one_batch_holds_many_entries_of_a_user_and_its_own_duplicates() {
     ];
     let groups = [each(&entries)];
     let plan = plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, 77);
-    assert_eq!(told(&plan), [["a1", "a1", "a2", "d1", "conflict", "insufficient"]]);
+    assert_eq!(
+        told(&plan),
+        [["a1", "a1", "a2", "d1", "conflict", "insufficient"]]
+    );
     assert_eq!(written(&plan), [(1, 1, 10), (2, 1, 5), (1, 2, -4)]);
-    let accounts: Vec<_> =
-        plan.accounts.iter().map(|of| (of.user_id.get(), of.version_before, of.account.version)).collect();
+    let accounts: Vec<_> = plan
+        .accounts
+        .iter()
+        .map(|of| (of.user_id.get(), of.version_before, of.account.version))
+        .collect();
     assert_eq!(accounts, [(1, 0, 2), (2, 0, 1)]);
-    let balances: Vec<_> = plan.balances.iter().map(|(user, _, amount)| (user.get(), amount.minor())).collect();
+    let balances: Vec<_> = plan
+        .balances
+        .iter()
+        .map(|(user, _, amount)| (user.get(), amount.minor()))
+        .collect();
     assert_eq!(balances, [(1, 6), (2, 5)]);
     assert_eq!(plan.conflicts.len(), 1);
 }
@@ -56,18 +93,40 @@ fn one_batch_holds_many_entries_of_a_user_and_its_own_duplicates() {
 #[test]
 fn an_atomic_group_leaves_no_trace_when_one_entry_is_rejected() {
     let before = [entry(1, "a", 10)];
-    let atomic = [entry(1, "b", 1), entry(2, "c", 5), entry(1, "d", -50), entry(1, "a", 10)];
+    let atomic = [
+        entry(1, "b", 1),
+        entry(2, "c", 5),
+        entry(1, "d", -50),
+        entry(1, "a", 10),
+    ];
     let after = [entry(1, "b", 1), entry(2, "c", -5)];
-    let groups = [each(&before), Group { entries: &atomic, is_atomic: true }, each(&after)];
+    let groups = [
+        each(&before),
+        Group {
+            entries: &atomic,
+            is_atomic: true,
+        },
+        each(&after),
+    ];
     let plan = plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, 77);
-    assert_eq!(told(&plan), [vec!["a1"], vec!["-", "-", "insufficient", "-"], vec!["a2", "insufficient"]]);
+    assert_eq!(
+        told(&plan),
+        [
+            vec!["a1"],
+            vec!["-", "-", "insufficient", "-"],
+            vec!["a2", "insufficient"]
+        ]
+    );
     assert_eq!(written(&plan), [(1, 1, 10), (1, 2, 1)]);
 }
 
 #[test]
 fn an_atomic_group_without_a_rejection_is_written_whole() {
     let atomic = [entry(1, "a", 10), entry(2, "b", 5), entry(1, "a", 10)];
-    let groups = [Group { entries: &atomic, is_atomic: true }];
+    let groups = [Group {
+        entries: &atomic,
+        is_atomic: true,
+    }];
     let plan = plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, 77);
     assert_eq!(told(&plan), [["a1", "a1", "d1"]]);
 }
@@ -82,7 +141,10 @@ fn a_plan_knows_itself_in_the_tables_by_version_and_time() {
     let recorded = Recorded::of(&entries[0], 1, 77);
     seen.events.insert(entries[0].event_id.clone(), recorded);
     assert!(plan_of(77).is_committed(&seen));
-    assert!(!plan_of(78).is_committed(&seen), "the same event of another sender is not ours");
+    assert!(
+        !plan_of(78).is_committed(&seen),
+        "the same event of another sender is not ours"
+    );
 }
 
 #[test]
@@ -91,10 +153,18 @@ fn an_entry_of_a_user_who_is_not_there_was_not_read_with_the_account() {
     let groups = [each(&entries)];
     let mut seen = loaded(&groups);
     // A conflict with an entry of somebody whose account is not needed says nothing.
-    seen.events.insert(of_another.event_id.clone(), Recorded::of(&of_another, 7, 77));
+    seen.events.insert(
+        of_another.event_id.clone(),
+        Recorded::of(&of_another, 7, 77),
+    );
     assert!(!seen.is_torn());
-    seen.events.insert(entries[0].event_id.clone(), Recorded::of(&entries[0], 1, 77));
+    seen.events.insert(
+        entries[0].event_id.clone(),
+        Recorded::of(&entries[0], 1, 77),
+    );
     assert!(seen.is_torn());
-    seen.accounts.values_mut().for_each(|account| account.exists = true);
+    seen.accounts
+        .values_mut()
+        .for_each(|account| account.exists = true);
     assert!(!seen.is_torn());
 }

@@ -28,10 +28,17 @@ pub(super) struct Write<'a> {
 impl<'a> Write<'a> {
     pub(super) fn of(plan: &'a Plan<'_>, currencies: &'a Currencies) -> Self {
         let now_us = plan.committed_at_us;
-        let (moved, made): (Vec<_>, Vec<_>) = plan.accounts.iter().partition(|planned| planned.account.exists);
+        let (moved, made): (Vec<_>, Vec<_>) = plan
+            .accounts
+            .iter()
+            .partition(|planned| planned.account.exists);
         Self {
             now_us,
-            entries: Entries::of(plan.entries.iter().map(|planned| NewEntryRow::new(planned, now_us, currencies))),
+            entries: Entries::of(
+                plan.entries
+                    .iter()
+                    .map(|planned| NewEntryRow::new(planned, now_us, currencies)),
+            ),
             made: Versions::of(&made),
             moved: Versions::of(&moved),
             balances: Balances::of(plan, currencies),
@@ -70,7 +77,11 @@ impl QueryFragment<Pg> for Write<'_> {
         self.balances.push(&mut out)?;
         out.push_sql(" ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount) ");
         // What is asked for is carried out before the other parts: accounts are locked first, in the order of users.
-        out.push_sql(if self.moved.users.is_empty() { "SELECT 0::BIGINT" } else { "SELECT COUNT(*) FROM moved" });
+        out.push_sql(if self.moved.users.is_empty() {
+            "SELECT 0::BIGINT"
+        } else {
+            "SELECT COUNT(*) FROM moved"
+        });
         Ok(())
     }
 }
@@ -107,8 +118,10 @@ impl<'a> Entries<'a> {
     fn of(rows: impl Iterator<Item = NewEntryRow<'a>>) -> Self {
         let mut all = Self::default();
         for row in rows {
-            all.has_transactions |= row.tx_hash.is_some() || row.tx_lt.is_some() || row.tx_account.is_some();
-            all.has_remarks |= row.reason.is_some() || row.metadata.is_some() || row.occurred_at_us.is_some();
+            all.has_transactions |=
+                row.tx_hash.is_some() || row.tx_lt.is_some() || row.tx_account.is_some();
+            all.has_remarks |=
+                row.reason.is_some() || row.metadata.is_some() || row.occurred_at_us.is_some();
             all.user_id.push(row.user_id);
             all.version.push(row.version);
             all.kind.push(row.kind);
@@ -169,9 +182,18 @@ struct Versions {
 impl Versions {
     fn of(accounts: &[&PlannedAccount]) -> Self {
         Self {
-            users: accounts.iter().map(|planned| planned.user_id.get()).collect(),
-            versions: accounts.iter().map(|planned| planned.account.version).collect(),
-            versions_before: accounts.iter().map(|planned| planned.version_before).collect(),
+            users: accounts
+                .iter()
+                .map(|planned| planned.user_id.get())
+                .collect(),
+            versions: accounts
+                .iter()
+                .map(|planned| planned.account.version)
+                .collect(),
+            versions_before: accounts
+                .iter()
+                .map(|planned| planned.version_before)
+                .collect(),
         }
     }
 
@@ -193,8 +215,16 @@ impl<'a> Balances<'a> {
     fn of(plan: &Plan<'_>, currencies: &'a Currencies) -> Self {
         Self {
             users: plan.balances.iter().map(|(user, ..)| user.get()).collect(),
-            amounts: plan.balances.iter().map(|(.., amount)| amount.minor()).collect(),
-            currencies: plan.balances.iter().map(|(_, id, _)| currencies.get(*id).code.as_str()).collect(),
+            amounts: plan
+                .balances
+                .iter()
+                .map(|(.., amount)| amount.minor())
+                .collect(),
+            currencies: plan
+                .balances
+                .iter()
+                .map(|(_, id, _)| currencies.get(*id).code.as_str())
+                .collect(),
         }
     }
 

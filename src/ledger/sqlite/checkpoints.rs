@@ -73,13 +73,23 @@ impl Checkpoints {
     pub(super) fn start(path: PathBuf, long_pages: i32) -> Self {
         let (commits, committed) = bounded(1);
         let wish = Arc::new(Wish::default());
-        let copier = Copier { path, wish: wish.clone(), connection: None, file: None };
-        let thread =
-            thread::Builder::new().name("checkpoints".into()).spawn(move || run(copier, long_pages, &committed));
+        let copier = Copier {
+            path,
+            wish: wish.clone(),
+            connection: None,
+            file: None,
+        };
+        let thread = thread::Builder::new()
+            .name("checkpoints".into())
+            .spawn(move || run(copier, long_pages, &committed));
         if let Err(error) = &thread {
             log::warn!("checkpoints are left to commits: {error}");
         }
-        Self { commits: Some(commits), wish, thread: thread.ok() }
+        Self {
+            commits: Some(commits),
+            wish,
+            thread: thread.ok(),
+        }
     }
 
     /// There is something to copy.
@@ -101,8 +111,8 @@ impl Checkpoints {
         if self.wish.turn.swap(false, Ordering::AcqRel) {
             self.wish.little.store(false, Ordering::Relaxed);
             // It will be its turn again.
-            let _ =
-                checkpoint(connection, Mode::Passive).inspect_err(|error| log::debug!("the log stays long: {error}"));
+            let _ = checkpoint(connection, Mode::Passive)
+                .inspect_err(|error| log::debug!("the log stays long: {error}"));
         }
     }
 }
@@ -173,7 +183,9 @@ impl Copier {
             self.connection = Some(connection);
             Ok(told)
         });
-        answered.inspect_err(|error| log::debug!("a checkpoint is left to the writer: {error}")).ok()
+        answered
+            .inspect_err(|error| log::debug!("a checkpoint is left to the writer: {error}"))
+            .ok()
     }
 
     /// Copies until hardly anything is left, and flushes what was copied: SQLite does that, too, and has to, but only with
@@ -186,7 +198,9 @@ impl Copier {
         }
         for _ in 0..IN_A_ROW_MAX {
             let begun_us = clock.monotonic_us();
-            let Some(Checkpointed { checkpointed, .. }) = self.checkpoint(Mode::Passive) else { return };
+            let Some(Checkpointed { checkpointed, .. }) = self.checkpoint(Mode::Passive) else {
+                return;
+            };
             let pages = grown(copied, checkpointed);
             if pages == 0 {
                 // Nothing is left, or somebody still reads what comes next.
@@ -222,13 +236,21 @@ fn run(mut copier: Copier, long_pages: i32, committed: &Receiver<()>) {
     loop {
         // Nothing to wait for but a commit when everything is copied.
         let is_behind = calm_looks < CALM_LOOKS;
-        let waited = if is_behind { committed.recv_timeout(GAP) } else { committed.recv().map_err(Into::into) };
+        let waited = if is_behind {
+            committed.recv_timeout(GAP)
+        } else {
+            committed.recv().map_err(Into::into)
+        };
         if waited == Err(RecvTimeoutError::Disconnected) {
             break;
         }
         if let Some(Checkpointed { log, checkpointed }) = copier.checkpoint(Mode::Noop) {
             let is_long = log >= long_pages;
-            calm_looks = if grown(last_log, log) < CALM_PAGES { calm_looks.saturating_add(1) } else { 0 };
+            calm_looks = if grown(last_log, log) < CALM_PAGES {
+                calm_looks.saturating_add(1)
+            } else {
+                0
+            };
             let is_calm = calm_looks >= CALM_LOOKS;
             if is_long || (is_calm && log - checkpointed >= CALM_PAGES) {
                 copier.copy(checkpointed, is_long, clock);
@@ -262,7 +284,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
         let mut writer = connect(&path, 1000).expect("a new file");
-        writer.batch_execute(&format!("CREATE TABLE t (i INTEGER); INSERT INTO t {ROWS};")).expect("written");
+        writer
+            .batch_execute(&format!(
+                "CREATE TABLE t (i INTEGER); INSERT INTO t {ROWS};"
+            ))
+            .expect("written");
         let length = || fs::metadata(&path).expect("a file").len();
         let before = length();
         let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
@@ -270,11 +296,16 @@ mod tests {
         checkpoints.committed();
         let start = Instant::now();
         while length() == before {
-            assert!(start.elapsed() < Duration::from_secs(20), "the file is still {before} bytes long");
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "the file is still {before} bytes long"
+            );
             thread::sleep(Duration::from_millis(5));
         }
         drop(checkpoints);
-        writer.batch_execute("INSERT INTO t VALUES (0);").expect("the writer is not in its way");
+        writer
+            .batch_execute("INSERT INTO t VALUES (0);")
+            .expect("the writer is not in its way");
     }
 
     #[test]
@@ -285,7 +316,11 @@ mod tests {
         // A connection that nobody closes: else SQLite empties the log by itself.
         let reader = connect(&path, 1000).expect("a file");
         let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
-        writer.batch_execute(&format!("CREATE TABLE t (i INTEGER); INSERT INTO t {ROWS};")).expect("written");
+        writer
+            .batch_execute(&format!(
+                "CREATE TABLE t (i INTEGER); INSERT INTO t {ROWS};"
+            ))
+            .expect("written");
         checkpoints.committed();
         drop((writer, checkpoints));
         let log = fs::metadata(dir.path().join("ledger.db-wal")).expect("a log");
@@ -293,7 +328,8 @@ mod tests {
         let copy = dir.path().join("copy.db");
         fs::copy(&path, &copy).expect("copied");
         let mut alone = connect(&copy, 1000).expect("a ledger");
-        let rows = diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT count(*) FROM t").get_result(&mut alone);
+        let rows = diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT count(*) FROM t")
+            .get_result(&mut alone);
         assert_eq!(rows, Ok(5000_i64));
         drop(reader);
     }
@@ -303,16 +339,23 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
         let mut writer = connect(&path, 1000).expect("a new file");
-        writer.batch_execute("CREATE TABLE t (i INTEGER);").expect("written");
+        writer
+            .batch_execute("CREATE TABLE t (i INTEGER);")
+            .expect("written");
         // Of the log's head: how many times it has begun.
         let begun = || fs::read(dir.path().join("ledger.db-wal")).expect("a log")[12..16].to_vec();
         let before = begun();
         let checkpoints = Checkpoints::start(path, 64);
         let start = Instant::now();
         while begun() == before {
-            assert!(start.elapsed() < Duration::from_secs(60), "the log only grows");
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "the log only grows"
+            );
             checkpoints.take_turn(&mut writer);
-            writer.batch_execute(&format!("INSERT INTO t {ROWS};")).expect("written");
+            writer
+                .batch_execute(&format!("INSERT INTO t {ROWS};"))
+                .expect("written");
             checkpoints.committed();
         }
     }
@@ -322,15 +365,29 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
         let mut writer = connect(&path, 1000).expect("a new file");
-        writer.batch_execute("CREATE TABLE t (i INTEGER);").expect("written");
-        let mut copier = Copier { path: path.clone(), wish: Arc::default(), connection: None, file: None };
+        writer
+            .batch_execute("CREATE TABLE t (i INTEGER);")
+            .expect("written");
+        let mut copier = Copier {
+            path: path.clone(),
+            wish: Arc::default(),
+            connection: None,
+            file: None,
+        };
         let before = copier.checkpoint(Mode::Passive).expect("told").checkpointed;
         let mut reader = connect(&path, 1000).expect("a file");
-        reader.batch_execute("BEGIN; SELECT * FROM t;").expect("read");
-        writer.batch_execute(&format!("INSERT INTO t {ROWS};")).expect("written");
+        reader
+            .batch_execute("BEGIN; SELECT * FROM t;")
+            .expect("read");
+        writer
+            .batch_execute(&format!("INSERT INTO t {ROWS};"))
+            .expect("written");
         copier.copy(before, true, Clock::system());
         assert!(copier.file.is_none(), "there is nothing to flush");
-        assert!(!copier.wish.little.load(Ordering::Relaxed), "batches need not wait for the reader");
+        assert!(
+            !copier.wish.little.load(Ordering::Relaxed),
+            "batches need not wait for the reader"
+        );
         let told = copier.checkpoint(Mode::Noop).expect("told");
         assert!(told.log > told.checkpointed, "the reader holds it");
     }

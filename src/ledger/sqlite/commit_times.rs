@@ -32,7 +32,10 @@ impl CommitTimes {
     /// A transaction of so many entries took so long to commit. A longer one tells of its own rows, not of the disk.
     pub(super) fn add(&mut self, entries: usize, took_us: u64) {
         if (1..BULK_BEFORE_SINGLES.0).contains(&entries) {
-            let towards_us = took_us.clamp(self.usual_us.saturating_sub(STEP_US), self.usual_us + STEP_US);
+            let towards_us = took_us.clamp(
+                self.usual_us.saturating_sub(STEP_US),
+                self.usual_us + STEP_US,
+            );
             self.usual_us = towards_us.min(SLOW_US);
         }
     }
@@ -40,7 +43,9 @@ impl CommitTimes {
     /// The most entries of batches in a transaction without single ones while such are coming in.
     pub(super) fn bulk_before_singles(&self) -> usize {
         let (min, max) = BULK_BEFORE_SINGLES;
-        usize::try_from(self.usual_us / COMMIT_US_PER_ENTRY).unwrap_or(max).clamp(min, max)
+        usize::try_from(self.usual_us / COMMIT_US_PER_ENTRY)
+            .unwrap_or(max)
+            .clamp(min, max)
     }
 }
 
@@ -52,7 +57,9 @@ mod tests {
 
     fn after(times: impl IntoIterator<Item = (usize, u64)>) -> CommitTimes {
         let mut all = CommitTimes::new();
-        times.into_iter().for_each(|(entries, took_us)| all.add(entries, took_us));
+        times
+            .into_iter()
+            .for_each(|(entries, took_us)| all.add(entries, took_us));
         all
     }
 
@@ -74,7 +81,10 @@ mod tests {
 
     #[test]
     fn a_disk_that_halts_now_and_then_is_not_a_slow_one() {
-        let times = [320, 320, 9_000_000].into_iter().cycle().map(|took_us| (SHORT, took_us));
+        let times = [320, 320, 9_000_000]
+            .into_iter()
+            .cycle()
+            .map(|took_us| (SHORT, took_us));
         let all = after([(SHORT, 320); 1000].into_iter().chain(times.take(300)));
         assert_eq!(all.bulk_before_singles(), 20);
     }
@@ -83,7 +93,11 @@ mod tests {
     fn long_and_empty_transactions_tell_nothing_of_the_disk() {
         let quick = [(SHORT, 100); 1000];
         let others = [(0, 5_000), (BULK_BEFORE_SINGLES.0, 5_000), (2048, 50_000)];
-        let all = after(quick.into_iter().chain(others.into_iter().cycle().take(300)));
+        let all = after(
+            quick
+                .into_iter()
+                .chain(others.into_iter().cycle().take(300)),
+        );
         assert_eq!(all.bulk_before_singles(), BULK_BEFORE_SINGLES.0);
     }
 }

@@ -27,13 +27,22 @@ pub(super) struct Aside {
 
 /// Whose posting it is; an atomic batch belongs to nobody, and keeps nobody else waiting.
 pub(super) fn owner(posting: &Posting) -> Option<UserId> {
-    posting.entries.first().filter(|_| !posting.is_atomic).map(|entry| entry.user_id)
+    posting
+        .entries
+        .first()
+        .filter(|_| !posting.is_atomic)
+        .map(|entry| entry.user_id)
 }
 
 impl Aside {
     pub(super) fn new(clock: Clock) -> Self {
         let retry_at = clock.deadline(Duration::ZERO);
-        Self { postings: VecDeque::new(), users: HashSet::new(), retry_at, wait_ms: RETRY_MS.0 }
+        Self {
+            postings: VecDeque::new(),
+            users: HashSet::new(),
+            retry_at,
+            wait_ms: RETRY_MS.0,
+        }
     }
 
     /// Whether a posting has to wait here, too.
@@ -62,9 +71,18 @@ impl Aside {
     pub(super) fn tried(&mut self, users: &HashSet<UserId>, clock: Clock) {
         let waiting = self.waiting();
         let is_full = self.users.len() > HELD_USERS_MAX;
-        self.users.retain(|user| waiting.contains(user) || !(is_full || users.contains(user)));
-        self.wait_ms = if self.postings.is_empty() { RETRY_MS.0 } else { (self.wait_ms * 2).min(RETRY_MS.1) };
-        self.retry_at = clock.deadline(Duration::from_millis(if self.postings.is_empty() { 0 } else { self.wait_ms }));
+        self.users
+            .retain(|user| waiting.contains(user) || !(is_full || users.contains(user)));
+        self.wait_ms = if self.postings.is_empty() {
+            RETRY_MS.0
+        } else {
+            (self.wait_ms * 2).min(RETRY_MS.1)
+        };
+        self.retry_at = clock.deadline(Duration::from_millis(if self.postings.is_empty() {
+            0
+        } else {
+            self.wait_ms
+        }));
     }
 }
 
@@ -82,7 +100,8 @@ impl State {
             let (mut batch, mut count) = (Vec::new(), 0);
             fill(&mut batch, &mut count, &mut rest, TRANSACTION_ENTRIES_MAX);
             let waiting = self.aside.waiting();
-            let must_wait = |posting: &Posting| owner(posting).is_some_and(|user| waiting.contains(&user));
+            let must_wait =
+                |posting: &Posting| owner(posting).is_some_and(|user| waiting.contains(&user));
             let (again, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(must_wait);
             tried.extend(batch.iter().filter_map(owner));
             self.aside.postings.extend(again);
@@ -96,9 +115,12 @@ impl State {
         if held.is_empty() {
             return;
         }
-        held.into_iter().for_each(|posting| self.aside.hold(posting));
+        held.into_iter()
+            .for_each(|posting| self.aside.hold(posting));
         for lane in [&mut self.single, &mut self.bulk] {
-            let (held, free) = std::mem::take(lane).into_iter().partition(|posting| self.aside.takes(posting));
+            let (held, free) = std::mem::take(lane)
+                .into_iter()
+                .partition(|posting| self.aside.takes(posting));
             *lane = free;
             let held: VecDeque<Posting> = held;
             self.aside.postings.extend(held);

@@ -68,7 +68,10 @@ impl Writer {
     /// Queues an order, or refuses it where [`ORDERS_MAX`] are waiting.
     pub fn order(&self, order: Order) {
         match self.places.clone().try_acquire_owned() {
-            Ok(place) => self.send(Command::Order(Waiting { order, _place: place })),
+            Ok(place) => self.send(Command::Order(Waiting {
+                order,
+                _place: place,
+            })),
             Err(_) => order.refuse(LedgerError::Overloaded),
         }
     }
@@ -89,7 +92,9 @@ impl Orders {
 
     /// Answers all that the ledger can't be written now.
     pub(super) fn refuse_all(&mut self) {
-        self.0.drain(..).for_each(|waiting| waiting.refuse(LedgerError::Unavailable("it can't be written".into())));
+        self.0.drain(..).for_each(|waiting| {
+            waiting.refuse(LedgerError::Unavailable("it can't be written".into()))
+        });
     }
 
     /// The next one that somebody still waits for.
@@ -111,7 +116,9 @@ impl State {
         }
         // Whoever hung up need not hear it.
         match self.orders.pop() {
-            Some(Order::PutUser(user, reply)) => drop(reply.send(self.patiently(|store| store.put_user(user)))),
+            Some(Order::PutUser(user, reply)) => {
+                drop(reply.send(self.patiently(|store| store.put_user(user))))
+            }
             Some(Order::LogAction(action, reply)) => {
                 drop(reply.send(self.patiently(|store| store.log_action(&action))));
             }
@@ -120,7 +127,10 @@ impl State {
     }
 
     /// Does what is safe to repeat, again where that helps at once.
-    fn patiently<T>(&mut self, act: impl Fn(&mut dyn Store) -> Result<T, StoreError>) -> Result<T, LedgerError> {
+    fn patiently<T>(
+        &mut self,
+        act: impl Fn(&mut dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, LedgerError> {
         let mut outcome = act(self.store.as_mut());
         for _ in 0..RACES_MAX {
             if let Err(error) = &outcome {

@@ -44,9 +44,22 @@ fn can_be_halved(pieces: &[Piece<'_>]) -> bool {
 }
 
 fn halve(mut pieces: Vec<Piece<'_>>) -> (Vec<Piece<'_>>, Vec<Piece<'_>>) {
-    if let [Piece { index, posting, entries }] = pieces[..] {
+    if let [
+        Piece {
+            index,
+            posting,
+            entries,
+        },
+    ] = pieces[..]
+    {
         let (first, second) = entries.split_at(entries.len() / 2);
-        let part = |entries| vec![Piece { index, posting, entries }];
+        let part = |entries| {
+            vec![Piece {
+                index,
+                posting,
+                entries,
+            }]
+        };
         return (part(first), part(second));
     }
     let second = pieces.split_off(pieces.len() / 2);
@@ -63,12 +76,17 @@ struct Settled {
 
 impl Settled {
     fn new(count: usize) -> Self {
-        Self { outcomes: vec![Vec::new(); count], is_held: vec![false; count], held: HashSet::new() }
+        Self {
+            outcomes: vec![Vec::new(); count],
+            is_held: vec![false; count],
+            held: HashSet::new(),
+        }
     }
 
     fn fail(&mut self, pieces: &[Piece<'_>], error: PostError) {
         for piece in pieces {
-            self.outcomes[piece.index].extend(piece.entries.iter().map(|_| EntryOutcome::Failed(error)));
+            self.outcomes[piece.index]
+                .extend(piece.entries.iter().map(|_| EntryOutcome::Failed(error)));
         }
     }
 
@@ -89,7 +107,12 @@ impl Settled {
         if self.held.is_empty() {
             return pieces;
         }
-        let needs_held = |piece: &Piece<'_>| piece.entries.iter().any(|entry| self.held.contains(&entry.user_id));
+        let needs_held = |piece: &Piece<'_>| {
+            piece
+                .entries
+                .iter()
+                .any(|entry| self.held.contains(&entry.user_id))
+        };
         let (held, free): (Vec<_>, Vec<_>) = pieces.into_iter().partition(needs_held);
         self.hold(&held);
         free
@@ -102,7 +125,11 @@ impl State {
     /// down likewise when it is not known what it is.
     pub(super) fn settle(&mut self, postings: Vec<Posting>, patience: Patience) {
         let mut settled = Settled::new(postings.len());
-        let whole = (0..).zip(&postings).map(|(index, posting)| Piece { index, posting, entries: &posting.entries });
+        let whole = (0..).zip(&postings).map(|(index, posting)| Piece {
+            index,
+            posting,
+            entries: &posting.entries,
+        });
         let mut rest = VecDeque::from([whole.collect::<Vec<_>>()]);
         let mut locks = 0;
         self.store.set_patience(patience);
@@ -144,30 +171,57 @@ impl State {
     }
 
     fn conclude(&mut self, postings: Vec<Posting>, settled: Settled) {
-        let Settled { outcomes, is_held, held } = settled;
+        let Settled {
+            outcomes,
+            is_held,
+            held,
+        } = settled;
         let (mut aside, mut answers) = (Vec::new(), Vec::new());
         for ((posting, outcomes), is_held) in postings.into_iter().zip(outcomes).zip(is_held) {
             if is_held {
                 aside.push(posting);
                 continue;
             }
-            let Posting { entries, reply, permit, .. } = posting;
-            answers.push(Answer { posted: Posted { entries, outcomes }, reply, permit });
+            let Posting {
+                entries,
+                reply,
+                permit,
+                ..
+            } = posting;
+            answers.push(Answer {
+                posted: Posted { entries, outcomes },
+                reply,
+                permit,
+            });
         }
-        let decided = answers.iter().flat_map(|answer| answer.posted.entries.iter().zip(&answer.posted.outcomes));
+        let decided = answers
+            .iter()
+            .flat_map(|answer| answer.posted.entries.iter().zip(&answer.posted.outcomes));
         self.options.counts.decided(decided);
         self.options.answers.send(answers);
         if aside.iter().any(|posting| !self.aside.takes(posting)) {
-            let sample: Vec<i64> = held.iter().map(|user| user.get()).take(LOGGED_USERS_MAX).collect();
-            warn!("somebody else holds {} users locked, such as {sample:?}: their entries wait", held.len());
+            let sample: Vec<i64> = held
+                .iter()
+                .map(|user| user.get())
+                .take(LOGGED_USERS_MAX)
+                .collect();
+            warn!(
+                "somebody else holds {} users locked, such as {sample:?}: their entries wait",
+                held.len()
+            );
         }
         self.set_aside(aside);
     }
 
     /// Runs a batch until it is committed, refused or given up.
     fn commit(&mut self, pieces: &[Piece<'_>]) -> Result<Vec<Vec<EntryOutcome>>, Failure> {
-        let groups: Vec<Group<'_>> =
-            pieces.iter().map(|p| Group { entries: p.entries, is_atomic: p.posting.is_atomic }).collect();
+        let groups: Vec<Group<'_>> = pieces
+            .iter()
+            .map(|p| Group {
+                entries: p.entries,
+                is_atomic: p.posting.is_atomic,
+            })
+            .collect();
         let keys = Keys::of(&groups);
         let mut unknown: Option<Plan<'_>> = None;
         let mut races = 0;
@@ -176,7 +230,11 @@ impl State {
         loop {
             let begun_us = self.options.clock.monotonic_us();
             let must_read = self.surprised > 0 || is_doubtful || unknown.is_some();
-            let basis = if must_read { Basis::Read } else { Basis::Expected };
+            let basis = if must_read {
+                Basis::Read
+            } else {
+                Basis::Expected
+            };
             let error = match self.attempt(&groups, &keys, basis, &mut unknown) {
                 Ok(plan) => {
                     self.surprised = self.surprised.saturating_sub(1);
@@ -194,7 +252,9 @@ impl State {
                     continue;
                 }
                 // What is refused may be known: a database can refuse a row before it looks at its keys.
-                Err(StoreError::Refused(_)) if basis == Basis::Expected && !can_be_halved(pieces) => {
+                Err(StoreError::Refused(_))
+                    if basis == Basis::Expected && !can_be_halved(pieces) =>
+                {
                     is_doubtful = true;
                     continue;
                 }
@@ -209,14 +269,17 @@ impl State {
                     }
                     return Err(Failure::Refused);
                 }
-                StoreError::Locked { users, .. } if unknown.is_none() => return Err(Failure::Locked(users)),
+                StoreError::Locked { users, .. } if unknown.is_none() => {
+                    return Err(Failure::Locked(users));
+                }
                 error => {
                     let first_time = wait_ms == RETRY_MS.0;
                     if first_time {
                         warn!("the ledger can't be written: {error}");
                     }
                     if self.is_aborting.load(Ordering::Relaxed)
-                        || (unknown.is_none() && pieces.iter().all(|p| p.posting.deadline.has_passed()))
+                        || (unknown.is_none()
+                            && pieces.iter().all(|p| p.posting.deadline.has_passed()))
                     {
                         return Err(Failure::Unavailable);
                     }
@@ -238,7 +301,10 @@ impl State {
         basis: Basis,
         unknown: &mut Option<Plan<'a>>,
     ) -> Result<Plan<'a>, StoreError> {
-        let loaded = self.store.begin(keys, basis).inspect_err(|_| self.store.rollback())?;
+        let loaded = self
+            .store
+            .begin(keys, basis)
+            .inspect_err(|_| self.store.rollback())?;
         if let Some(earlier) = unknown.take_if(|earlier| earlier.is_committed(&loaded)) {
             self.store.rollback();
             return Ok(earlier);
@@ -255,7 +321,9 @@ impl State {
             self.store.rollback();
             return Ok(plan);
         }
-        self.store.write(&plan).inspect_err(|_| self.store.rollback())?;
+        self.store
+            .write(&plan)
+            .inspect_err(|_| self.store.rollback())?;
         // The unique keys are ours now, so an earlier attempt was not carried out and never will be. (Rows that it would
         // have made could not be locked above: until here it may still be on its way.)
         *unknown = None;

@@ -37,7 +37,12 @@ pub fn read(found: &Value) -> Vec<Figure> {
 }
 
 /// Waits until all figures below an element, and so many at least, are what the API says.
-pub async fn until_equal(browser: &Browser, selector: &str, at_least: usize, api: impl AsyncFn() -> Value) {
+pub async fn until_equal(
+    browser: &Browser,
+    selector: &str,
+    at_least: usize,
+    api: impl AsyncFn() -> Value,
+) {
     let start = Instant::now();
     loop {
         let answer = api().await;
@@ -56,15 +61,23 @@ pub async fn until_equal(browser: &Browser, selector: &str, at_least: usize, api
 
 /// What of the page is not what the API says.
 pub fn differences(figures: &[Figure], answer: &Value) -> Vec<String> {
-    let wrong = figures.iter().filter(|figure| !figure.is(at(answer, &figure.path)));
-    wrong.map(|figure| format!("{figure:?}, but it is {}", at(answer, &figure.path))).collect()
+    let wrong = figures
+        .iter()
+        .filter(|figure| !figure.is(at(answer, &figure.path)));
+    wrong
+        .map(|figure| format!("{figure:?}, but it is {}", at(answer, &figure.path)))
+        .collect()
 }
 
 /// A value by its place.
 pub fn at<'a>(answer: &'a Value, path: &str) -> &'a Value {
     const NOTHING: &Value = &Value::Null;
     path.split('.').fold(answer, |value, key| match value {
-        Value::Array(list) => key.parse().ok().and_then(|index: usize| list.get(index)).unwrap_or(NOTHING),
+        Value::Array(list) => key
+            .parse()
+            .ok()
+            .and_then(|index: usize| list.get(index))
+            .unwrap_or(NOTHING),
         _ => value.get(key).unwrap_or(NOTHING),
     })
 }
@@ -74,7 +87,9 @@ impl Figure {
         let name = self.path.rsplit('.').next().expect("a part");
         match (value, &self.exact) {
             // Of what lies between two clocks only the seconds are the same at each look.
-            (Value::String(at), Some(exact)) if ["last_push_at", "next_push_at"].contains(&name) => {
+            (Value::String(at), Some(exact))
+                if ["last_push_at", "next_push_at"].contains(&name) =>
+            {
                 (seconds(at) - seconds(exact)).abs() < 1.0
             }
             (Value::String(at), Some(exact)) => at == exact,
@@ -85,7 +100,9 @@ impl Figure {
             (Value::Number(number), None) => {
                 let number = number.as_f64().expect("finite");
                 match name {
-                    "cache_hit_ratio" => shows(self.words.trim_end_matches(" %"), number * 100.0, 0.05),
+                    "cache_hit_ratio" => {
+                        shows(self.words.trim_end_matches(" %"), number * 100.0, 0.05)
+                    }
                     "uptime_s" | "took_s" => shows_duration(&self.words, number * 1000.0),
                     "ms" => shows(&self.words, number, 0.005),
                     _ if name.ends_with("_ms") => shows_duration(&self.words, number),
@@ -110,22 +127,41 @@ fn english(name: &str, word: &str) -> String {
     let words = [
         ("what", "entry", "commit"),
         ("waits_for", "debounce", "debounce: quiet for a moment"),
-        ("waits_for", "min_interval", "the least interval between pushes"),
-        ("held_by", "known_to_sessions", "every session knows it already"),
+        (
+            "waits_for",
+            "min_interval",
+            "the least interval between pushes",
+        ),
+        (
+            "held_by",
+            "known_to_sessions",
+            "every session knows it already",
+        ),
     ];
-    words.iter().find(|(of, from, _)| *of == name && *from == word).map_or(word, |(_, _, to)| to).to_owned()
+    words
+        .iter()
+        .find(|(of, from, _)| *of == name && *from == word)
+        .map_or(word, |(_, _, to)| to)
+        .to_owned()
 }
 
 /// Whether an English number is this one, but for its rounding.
 pub fn shows(words: &str, value: f64, rounding: f64) -> bool {
-    words.replace(',', "").parse::<f64>().is_ok_and(|shown| (shown - value).abs() <= rounding * 1.000_001)
+    words
+        .replace(',', "")
+        .parse::<f64>()
+        .is_ok_and(|shown| (shown - value).abs() <= rounding * 1.000_001)
 }
 
 /// Whether an English duration is so many milliseconds: exact to a tenth, or to the whole from 10 on.
 pub fn shows_duration(words: &str, ms: f64) -> bool {
-    let Some((number, unit)) = words.split_once(' ') else { return false };
+    let Some((number, unit)) = words.split_once(' ') else {
+        return false;
+    };
     let sizes = json!({"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000});
-    let Some(size) = sizes[unit].as_f64() else { return false };
+    let Some(size) = sizes[unit].as_f64() else {
+        return false;
+    };
     let value = ms / size;
     let rounding = match () {
         () if value >= 10.0 => 0.5,

@@ -34,18 +34,29 @@ const VIEWS: [(&str, &str); 6] = [
 ];
 
 async fn assert_fits(browser: &Browser, of: &str) {
-    let widths = browser.value("[document.documentElement.scrollWidth, innerWidth]").await;
+    let widths = browser
+        .value("[document.documentElement.scrollWidth, innerWidth]")
+        .await;
     assert!(widths[0].as_u64() <= widths[1].as_u64(), "{of}: {widths}");
     // What is wider than its place scrolls there, or is drawn.
     let cut = "[...document.querySelectorAll('main *')].filter((one) => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1 && \
                getComputedStyle(one).display !== 'inline' && !one.closest('.wide, .conflict, .uplot'))";
     let cramped = "[...document.querySelectorAll('.chart-body')].filter(({ chart, clientWidth }) => clientWidth > 0 && chart.width !== clientWidth)";
     // A chart follows its place a frame later, so both are waited for.
-    browser.until(&format!("/* {of} */ {cramped}.length === 0 && {cut}.length === 0")).await;
+    browser
+        .until(&format!(
+            "/* {of} */ {cramped}.length === 0 && {cut}.length === 0"
+        ))
+        .await;
 }
 
 async fn lively() -> TestApp {
-    let app = slow().set("canary.every_s", 1).set("canary.user_id", 900).set("canary.watch_s", 0).start().await;
+    let app = slow()
+        .set("canary.every_s", 1)
+        .set("canary.user_id", 900)
+        .set("canary.watch_s", 0)
+        .start()
+        .await;
     live_a_little(&app).await;
     app
 }
@@ -68,7 +79,8 @@ async fn every_view_is_pictured_fits_and_axe_finds_nothing() {
                 browser.until(is_whole).await;
                 for scheme in ["light", "dark"] {
                     browser.prefer(false, scheme).await;
-                    let name = format!("admin-{device}-{scheme}-{short}-{}", view.replace('/', "-"));
+                    let name =
+                        format!("admin-{device}-{scheme}-{short}-{}", view.replace('/', "-"));
                     browser.picture(&name).await;
                     assert_fits(&browser, &name).await;
                     assert_eq!(axe(&browser).await, Vec::<Value>::new(), "{name}");
@@ -91,15 +103,24 @@ async fn large_numbers_and_long_names_fit_the_smallest_phone() {
     app.post("deposits", whole.clone()).await.ok();
     let mut other = whole;
     other["amount"] = json!("1");
-    app.post("deposits", other).await.problem(409, "idempotency_conflict");
+    app.post("deposits", other)
+        .await
+        .problem(409, "idempotency_conflict");
     let browser = Browser::start().await;
     browser.on_a_phone(320).await;
     sign_in(&browser, &app, "").await;
-    browser.until("document.querySelector('#errors tbody')").await;
+    browser
+        .until("document.querySelector('#errors tbody')")
+        .await;
     assert_fits(&browser, "overview").await;
     go(&browser, &format!("#user/{user_id}")).await;
-    browser.until("document.querySelectorAll('#user-entries tbody tr').length === 1").await;
-    assert_eq!(browser.text("[data-field=\"actor.balances.TON\"]").await, "9123456789.123456789");
+    browser
+        .until("document.querySelectorAll('#user-entries tbody tr').length === 1")
+        .await;
+    assert_eq!(
+        browser.text("[data-field=\"actor.balances.TON\"]").await,
+        "9123456789.123456789"
+    );
     assert_fits(&browser, "user").await;
     browser.picture("admin-large-numbers").await;
     go(&browser, "#conflicts").await;
@@ -113,9 +134,10 @@ async fn a_change_of_the_scheme_is_drawn_at_once() {
     let browser = Browser::start().await;
     browser.prefer(false, "light").await;
     sign_in(&browser, &app, "").await;
-    browser.until("document.querySelector('#charts .chart-body')?.chart.data[0].length > 2").await;
-    let marker =
-        "getComputedStyle(document.querySelector('.u-legend .u-series:nth-child(2) .u-marker')).backgroundColor";
+    browser
+        .until("document.querySelector('#charts .chart-body')?.chart.data[0].length > 2")
+        .await;
+    let marker = "getComputedStyle(document.querySelector('.u-legend .u-series:nth-child(2) .u-marker')).backgroundColor";
     // The brightest that is drawn: the grid by day, and nothing so bright by night.
     let drawn = "(() => { const { canvas } = document.querySelector('#charts .chart-body').chart.ctx; \
                  const copy = Object.assign(document.createElement('canvas'), { width: canvas.width, height: canvas.height }); \

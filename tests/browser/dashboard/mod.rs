@@ -21,17 +21,27 @@ const USER: u64 = 184;
 /// Opens a view of the dashboard, signed in.
 async fn sign_in(browser: &Browser, app: &TestApp, view: &str) {
     open(browser, app, view).await;
-    browser.value(&format!("document.getElementById('token').value = '{ADMIN_TOKEN}'")).await;
+    browser
+        .value(&format!(
+            "document.getElementById('token').value = '{ADMIN_TOKEN}'"
+        ))
+        .await;
     browser.click("#sign-in button").await;
-    browser.until("document.getElementById('sign-in').hidden").await;
+    browser
+        .until("document.getElementById('sign-in').hidden")
+        .await;
 }
 
 /// Opens it and does not sign in.
 async fn open(browser: &Browser, app: &TestApp, view: &str) {
     // An address that differs in its hash alone would not load anything.
     browser.goto("about:blank").await;
-    browser.goto(&format!("http://{}/admin/{view}", app.internal)).await;
-    browser.until("document.activeElement?.id === 'token'").await;
+    browser
+        .goto(&format!("http://{}/admin/{view}", app.internal))
+        .await;
+    browser
+        .until("document.activeElement?.id === 'token'")
+        .await;
 }
 
 async fn go(browser: &Browser, view: &str) {
@@ -39,7 +49,10 @@ async fn go(browser: &Browser, view: &str) {
     browser
         .until(&format!(
             "!document.getElementById('view-{}').hidden",
-            view.trim_start_matches('#').split('/').next().expect("a name")
+            view.trim_start_matches('#')
+                .split('/')
+                .next()
+                .expect("a name")
         ))
         .await;
 }
@@ -57,7 +70,11 @@ async fn live_a_little(app: &TestApp) {
     app.accepted("deposits", USER, "d1", "1.5").await;
     app.accepted("rewards", USER, "r1", "2").await;
     let other = json!({"event_id": "d1", "user_id": USER, "currency": "TON", "amount": "9"});
-    app.post("deposits", other).await.problem(409, "idempotency_conflict");
+    app.post("deposits", other)
+        .await
+        .problem(409, "idempotency_conflict");
     let much = json!({"event_id": "w1", "user_id": USER, "currency": "TON", "amount": "1000"});
-    app.post("withdrawals", much).await.problem(422, "insufficient_funds");
+    app.post("withdrawals", much)
+        .await
+        .problem(422, "insufficient_funds");
 }

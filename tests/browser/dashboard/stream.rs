@@ -19,7 +19,11 @@ const AT: &str = "document.getElementById('view-overview').dataset.at";
 const LENGTH: &str = "document.querySelector('#charts .chart-body').chart.data[0].length";
 
 async fn attempt(browser: &Browser, token: &str) {
-    browser.value(&format!("document.getElementById('token').value = '{token}'")).await;
+    browser
+        .value(&format!(
+            "document.getElementById('token').value = '{token}'"
+        ))
+        .await;
     browser.click("#sign-in button").await;
 }
 
@@ -28,30 +32,52 @@ async fn after_a_restart_the_page_comes_back_by_itself() {
     live_a_little(&app).await;
     let browser = Browser::start().await;
     sign_in(&browser, &app, "").await;
-    let counted = "document.querySelector('[data-field=\"counters.entries.deposit.accepted\"]').textContent";
-    browser.until(&format!("{LENGTH} > 2 && {counted} === '1'")).await;
+    let counted =
+        "document.querySelector('[data-field=\"counters.entries.deposit.accepted\"]').textContent";
+    browser
+        .until(&format!("{LENGTH} > 2 && {counted} === '1'"))
+        .await;
     app.stop().await;
     let link = "document.getElementById('link')";
-    browser.until(&format!("{link}.className === 'is-bad'")).await;
-    assert_eq!(browser.text("#link").await, "no live data: the service can not be reached");
+    browser
+        .until(&format!("{link}.className === 'is-bad'"))
+        .await;
+    assert_eq!(
+        browser.text("#link").await,
+        "no live data: the service can not be reached"
+    );
     let at = browser.value(AT).await;
     app.start_again().await;
-    browser.until(&format!("{AT} > {at} && {link}.className === ''")).await;
+    browser
+        .until(&format!("{AT} > {at} && {link}.className === ''"))
+        .await;
     // The new process counts from 0, and nothing is drawn across.
     assert_eq!(browser.value(counted).await, "0");
     browser.until(&format!("{LENGTH} > 1")).await;
-    let first = format!("document.querySelector('#charts .chart-body').chart.data[0][0] > Date.parse({at}) / 1000");
+    let first = format!(
+        "document.querySelector('#charts .chart-body').chart.data[0][0] > Date.parse({at}) / 1000"
+    );
     assert_eq!(browser.value(&first).await, true);
 
     // The same while a user is looked at; the events are those of the new process.
     go(&browser, &format!("#user/{USER}")).await;
     app.accepted("deposits", USER, "d2", "1").await;
-    browser.until("document.querySelectorAll('#happenings tbody tr').length === 1").await;
+    browser
+        .until("document.querySelectorAll('#happenings tbody tr').length === 1")
+        .await;
     app.stop().await;
-    browser.until(&format!("{link}.className === 'is-bad'")).await;
+    browser
+        .until(&format!("{link}.className === 'is-bad'"))
+        .await;
     app.start_again().await;
-    browser.until("document.getElementById('happenings').textContent.startsWith('Nothing has happened')").await;
-    browser.until("document.querySelectorAll('#user-entries tbody tr').length === 3").await;
+    browser
+        .until(
+            "document.getElementById('happenings').textContent.startsWith('Nothing has happened')",
+        )
+        .await;
+    browser
+        .until("document.querySelectorAll('#user-entries tbody tr').length === 3")
+        .await;
     assert_eq!(browser.value("record.errors").await, json!([]));
     browser.close(true).await;
 }
@@ -75,18 +101,43 @@ async fn a_hidden_page_listens_to_nothing_and_goes_on_when_it_is_seen() {
     for _ in 1..LISTENERS_MAX {
         others.push(listen(&app, 3600).await.expect("a place"));
     }
-    eventually("all places are taken", async || listen(&app, 1).await.is_none().then_some(())).await;
+    eventually("all places are taken", async || {
+        listen(&app, 1).await.is_none().then_some(())
+    })
+    .await;
     hide(&browser, true).await;
-    let (at, asked) = (browser.value(AT).await, browser.value("record.asked.length").await);
-    let place = eventually("the page has left its place", async || listen(&app, 3).await).await;
+    let (at, asked) = (
+        browser.value(AT).await,
+        browser.value("record.asked.length").await,
+    );
+    let place = eventually("the page has left its place", async || {
+        listen(&app, 3).await
+    })
+    .await;
     // The service would have told it of more.
     place.text().await.expect("three snapshots");
-    assert_eq!((browser.value(AT).await, browser.value("record.asked.length").await), (at.clone(), asked.clone()));
+    assert_eq!(
+        (
+            browser.value(AT).await,
+            browser.value("record.asked.length").await
+        ),
+        (at.clone(), asked.clone())
+    );
     hide(&browser, false).await;
     browser.until(&format!("{AT} > {at}")).await;
     let since = browser.value(&format!("record.asked.slice({asked})")).await;
-    assert!(since.as_array().expect("a list").iter().all(|path| path == "v1/live"), "{since}");
-    eventually("it has its place again", async || listen(&app, 1).await.is_none().then_some(())).await;
+    assert!(
+        since
+            .as_array()
+            .expect("a list")
+            .iter()
+            .all(|path| path == "v1/live"),
+        "{since}"
+    );
+    eventually("it has its place again", async || {
+        listen(&app, 1).await.is_none().then_some(())
+    })
+    .await;
     browser.close(false).await;
 }
 
@@ -94,8 +145,15 @@ const LISTENERS_MAX: usize = 32;
 
 /// Another listener, when there is a place.
 async fn listen(app: &TestApp, snapshots: u32) -> Option<reqwest::Response> {
-    let live = app.http.get(format!("http://{}/admin/v1/live?snapshots={snapshots}", app.internal));
-    let answer = live.bearer_auth(ADMIN_TOKEN).send().await.expect("an answer");
+    let live = app.http.get(format!(
+        "http://{}/admin/v1/live?snapshots={snapshots}",
+        app.internal
+    ));
+    let answer = live
+        .bearer_auth(ADMIN_TOKEN)
+        .send()
+        .await
+        .expect("an answer");
     answer.status().is_success().then_some(answer)
 }
 
@@ -106,20 +164,35 @@ async fn a_wrong_token_is_refused_and_a_right_one_is_kept_nowhere() {
     open(&browser, &app, "").await;
     attempt(&browser, "wrong").await;
     browser.until("document.getElementById('sign-in-error').textContent === 'No administrator has this token.'").await;
-    assert_eq!(browser.value("document.getElementById('view-overview').hidden").await, true);
+    assert_eq!(
+        browser
+            .value("document.getElementById('view-overview').hidden")
+            .await,
+        true
+    );
     attempt(&browser, ADMIN_TOKEN).await;
-    browser.until("!document.getElementById('view-overview').hidden").await;
+    browser
+        .until("!document.getElementById('view-overview').hidden")
+        .await;
     browser.until(&format!("{LENGTH} > 1")).await;
     let kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state, \
                 document.documentElement.outerHTML, document.getElementById('token').value, record.asked])";
     let kept = browser.value(kept).await;
-    assert!(!kept.as_str().expect("a text").contains(ADMIN_TOKEN), "{kept}");
+    assert!(
+        !kept.as_str().expect("a text").contains(ADMIN_TOKEN),
+        "{kept}"
+    );
     // Signing out leaves a page that has nothing of what was seen.
     browser.click("#sign-out").await;
     browser
         .until("!document.getElementById('sign-in').hidden && document.getElementById('tiles').childElementCount === 0")
         .await;
-    assert_eq!(browser.value("document.getElementById('view-overview').hidden").await, true);
+    assert_eq!(
+        browser
+            .value("document.getElementById('view-overview').hidden")
+            .await,
+        true
+    );
     browser.close(true).await;
 }
 
@@ -131,11 +204,23 @@ async fn a_token_that_is_withdrawn_ends_what_is_shown() {
     app.stop().await;
     app.reconfigure("auth.admin_tokens", vec!["another-token"]);
     app.start_again().await;
-    browser.until("!document.getElementById('sign-in').hidden").await;
-    assert_eq!(browser.text("#sign-in-error").await, "No administrator has this token.");
-    assert_eq!(browser.value("document.getElementById('view-overview').hidden").await, true);
+    browser
+        .until("!document.getElementById('sign-in').hidden")
+        .await;
+    assert_eq!(
+        browser.text("#sign-in-error").await,
+        "No administrator has this token."
+    );
+    assert_eq!(
+        browser
+            .value("document.getElementById('view-overview').hidden")
+            .await,
+        true
+    );
     attempt(&browser, "another-token").await;
-    browser.until("!document.getElementById('view-overview').hidden").await;
+    browser
+        .until("!document.getElementById('view-overview').hidden")
+        .await;
     browser.close(true).await;
 }
 
@@ -146,18 +231,30 @@ async fn what_was_enlarged_stays_so_while_time_goes_on() {
     browser.until(&format!("{LENGTH} > 1")).await;
     let scales = "[...document.querySelectorAll('#charts .chart-body')].map(({ chart }) => [chart.scales.x.min, chart.scales.x.max])";
     let wide = browser.value(scales).await;
-    assert!(wide[0][1].as_f64() >= wide[0][0].as_f64().map(|from| from + 60.0), "a minute at least: {wide}");
+    assert!(
+        wide[0][1].as_f64() >= wide[0][0].as_f64().map(|from| from + 60.0),
+        "a minute at least: {wide}"
+    );
     let place = "(({ left, top, width, height }) => [left, top + height / 2, width])(document.querySelector('#charts .u-over').getBoundingClientRect())";
     let place = browser.value(place).await;
-    for (kind, part) in
-        [("mouseMoved", 0.2), ("mousePressed", 0.2), ("mouseMoved", 0.4), ("mouseMoved", 0.6), ("mouseReleased", 0.6)]
-    {
-        let x = place[0].as_f64().zip(place[2].as_f64()).map(|(left, width)| left + part * width);
+    for (kind, part) in [
+        ("mouseMoved", 0.2),
+        ("mousePressed", 0.2),
+        ("mouseMoved", 0.4),
+        ("mouseMoved", 0.6),
+        ("mouseReleased", 0.6),
+    ] {
+        let x = place[0]
+            .as_f64()
+            .zip(place[2].as_f64())
+            .map(|(left, width)| left + part * width);
         let buttons = u8::from(kind != "mouseMoved" || part > 0.2);
         let mouse = json!({"type": kind, "x": x, "y": place[1], "button": "left", "buttons": buttons, "clickCount": 1});
         browser.devtools("Input.dispatchMouseEvent", mouse).await;
     }
-    browser.until(&format!("(([from, to]) => to - from < 30)({scales}[0])")).await;
+    browser
+        .until(&format!("(([from, to]) => to - from < 30)({scales}[0])"))
+        .await;
     let narrow = browser.value(scales).await;
     let at = browser.value(AT).await;
     browser.until(&format!("{AT} > {at}")).await;
@@ -165,6 +262,8 @@ async fn what_was_enlarged_stays_so_while_time_goes_on() {
     browser
         .value("document.querySelector('#charts .u-over').dispatchEvent(new MouseEvent('dblclick', { bubbles: true }))")
         .await;
-    browser.until(&format!("(([from, to]) => to - from >= 60)({scales}[0])")).await;
+    browser
+        .until(&format!("(([from, to]) => to - from >= 60)({scales}[0])"))
+        .await;
     browser.close(false).await;
 }

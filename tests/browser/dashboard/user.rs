@@ -19,9 +19,19 @@ in_a_browser![
 /// What the view shows, asked for by the endpoints of their own.
 async fn told(app: &TestApp, user_id: u64) -> Value {
     let actor = app.admin(&format!("/admin/v1/actors/{user_id}")).await;
-    let events = app.admin(&format!("/admin/v1/events?user_id={user_id}&limit=200")).await.ok();
-    let entries = app.admin(&format!("/admin/v1/actors/{user_id}/entries?limit=20")).await.ok();
-    let actor = if actor.status == 404 { Value::Null } else { actor.ok() };
+    let events = app
+        .admin(&format!("/admin/v1/events?user_id={user_id}&limit=200"))
+        .await
+        .ok();
+    let entries = app
+        .admin(&format!("/admin/v1/actors/{user_id}/entries?limit=20"))
+        .await
+        .ok();
+    let actor = if actor.status == 404 {
+        Value::Null
+    } else {
+        actor.ok()
+    };
     json!({"actor": actor, "events": events["events"], "entries": entries["entries"]})
 }
 
@@ -35,10 +45,15 @@ async fn every_figure_of_a_user_is_what_the_api_says() {
     sign_in(&browser, &app, &format!("#user/{USER}")).await;
     // Before and after more has happened while it is looked at.
     for round in 0..3 {
-        let answer = app.accepted("deposits", USER, &format!("more{round}"), "1234.5").await;
+        let answer = app
+            .accepted("deposits", USER, &format!("more{round}"), "1234.5")
+            .await;
         first.next_frame("balance_update").await;
-        first.send_json(json!({"type": "displayed", "version": answer["version"]})).await;
-        app.accepted("rewards", USER, &format!("reward{round}"), "0.000000001").await;
+        first
+            .send_json(json!({"type": "displayed", "version": answer["version"]}))
+            .await;
+        app.accepted("rewards", USER, &format!("reward{round}"), "0.000000001")
+            .await;
         // Of the actor, of each session, of what waits, of each entry, of each event.
         let at_least = 10 + 2 * 6 + 6 + (4 + 2 * round) * 8 + (7 + 4 * round) * 3;
         until_equal(&browser, "#user-found", at_least, || told(&app, USER)).await;
@@ -67,19 +82,25 @@ async fn every_figure_of_a_user_is_what_the_api_says() {
     let events = told(&app, USER).await["events"].clone();
     let points = "document.querySelector('#timeline .chart-body').chart.data.slice(1).map((row) => row.filter((at) => at !== null).length)";
     let of = |what: &str| {
-        let times = events.as_array().expect("a list").iter().filter(|event| event["what"] == what);
+        let times = events
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|event| event["what"] == what);
         times
             .map(|event| event["at"].as_str().expect("a time")[..23].to_owned())
             .collect::<std::collections::BTreeSet<_>>()
             .len()
     };
-    assert_eq!(browser.value(points).await, json!([of("entry"), of("push"), of("displayed")]));
+    assert_eq!(
+        browser.value(points).await,
+        json!([of("entry"), of("push"), of("displayed")])
+    );
     browser.close(false).await;
 }
 
 /// Seconds of `9:58`.
-const LEFT_S: &str =
-    "document.getElementById('countdown').textContent.split(':').reduce((sum, part) => sum * 60 + Number(part), 0)";
+const LEFT_S: &str = "document.getElementById('countdown').textContent.split(':').reduce((sum, part) => sum * 60 + Number(part), 0)";
 
 async fn a_change_that_waits_tells_which_rule_it_waits_for_and_until_when() {
     let app = slow().start().await;
@@ -88,32 +109,60 @@ async fn a_change_that_waits_tells_which_rule_it_waits_for_and_until_when() {
     let browser = Browser::start().await;
     sign_in(&browser, &app, &format!("#user/{USER}")).await;
     let rule = "document.querySelector('[data-field=\"actor.pending.waits_for\"]')";
-    browser.until(&format!("{rule}?.textContent.startsWith('debounce')")).await;
-    let due = app.admin(&format!("/admin/v1/actors/{USER}")).await.ok()["pending"]["next_push_at"].clone();
+    browser
+        .until(&format!("{rule}?.textContent.startsWith('debounce')"))
+        .await;
+    let due = app.admin(&format!("/admin/v1/actors/{USER}")).await.ok()["pending"]["next_push_at"]
+        .clone();
     // Never sooner than it will be, and by and by just that.
     let left = format!("[{LEFT_S}, (Date.parse({due}) - Date.now()) / 1000]");
     let seen = browser.value(&left).await;
-    assert!(seen[0].as_f64() >= seen[1].as_f64().map(|left| left - 1.0), "{seen}");
-    browser.until(&format!("(([shown, left]) => Math.abs(shown - left) < 2)({left})")).await;
+    assert!(
+        seen[0].as_f64() >= seen[1].as_f64().map(|left| left - 1.0),
+        "{seen}"
+    );
+    browser
+        .until(&format!(
+            "(([shown, left]) => Math.abs(shown - left) < 2)({left})"
+        ))
+        .await;
     let before = browser.value(LEFT_S).await;
-    assert!(before.as_f64().is_some_and(|left| left > 0.0 && left <= 600.0), "{before}");
+    assert!(
+        before
+            .as_f64()
+            .is_some_and(|left| left > 0.0 && left <= 600.0),
+        "{before}"
+    );
     browser.until(&format!("{LEFT_S} < {before}")).await;
 
     browser.click("[data-order=push]").await;
     browser.click("#confirm-yes").await;
     let push = ws.next_frame("balance_update").await;
-    assert_eq!((&push["version"], &push["mode"]), (&json!(1), &json!("paced")));
-    browser.until("document.getElementById('pending').textContent === 'Nothing waits to be pushed.'").await;
-    browser.until("document.querySelector('#happenings tbody').textContent.includes('push')").await;
+    assert_eq!(
+        (&push["version"], &push["mode"]),
+        (&json!(1), &json!("paced"))
+    );
+    browser
+        .until("document.getElementById('pending').textContent === 'Nothing waits to be pushed.'")
+        .await;
+    browser
+        .until("document.querySelector('#happenings tbody').textContent.includes('push')")
+        .await;
     until_equal(&browser, "#user-found", 20, || told(&app, USER)).await;
 
     // Now another rule: the interval since that push.
     app.accepted("rewards", USER, "r2", "2").await;
-    browser.until(&format!("{rule}?.textContent === 'the least interval between pushes'")).await;
+    browser
+        .until(&format!(
+            "{rule}?.textContent === 'the least interval between pushes'"
+        ))
+        .await;
     browser.until(&format!("{LEFT_S} > 600")).await;
     // And what every session knows already waits for no time.
     ws.refresh(json!(1)).await;
-    browser.until("document.getElementById('countdown')?.textContent === 'no time is set'").await;
+    browser
+        .until("document.getElementById('countdown')?.textContent === 'no time is set'")
+        .await;
     until_equal(&browser, "#user-found", 20, || told(&app, USER)).await;
     browser.close(false).await;
 }
@@ -125,23 +174,52 @@ async fn a_user_who_is_not_in_memory_has_a_past_and_can_be_loaded() {
     app.start_again().await;
     let browser = Browser::start().await;
     sign_in(&browser, &app, "#user").await;
-    browser.until("document.activeElement.id === 'user-id'").await;
-    browser.value(&format!("document.getElementById('user-id').value = '{USER}'")).await;
+    browser
+        .until("document.activeElement.id === 'user-id'")
+        .await;
+    browser
+        .value(&format!(
+            "document.getElementById('user-id').value = '{USER}'"
+        ))
+        .await;
     browser.click("#find-user button").await;
-    browser.until("document.querySelectorAll('#user-entries tbody tr').length === 2").await;
-    browser.until("document.getElementById('inside').textContent.startsWith('Not in memory')").await;
+    browser
+        .until("document.querySelectorAll('#user-entries tbody tr').length === 2")
+        .await;
+    browser
+        .until("document.getElementById('inside').textContent.startsWith('Not in memory')")
+        .await;
     until_equal(&browser, "#user-found", 16, || told(&app, USER)).await;
-    assert_eq!(app.admin(&format!("/admin/v1/actors/{USER}")).await.status, 404, "looking at it loads nothing");
+    assert_eq!(
+        app.admin(&format!("/admin/v1/actors/{USER}")).await.status,
+        404,
+        "looking at it loads nothing"
+    );
     browser.click("#activate").await;
-    browser.until("document.getElementById('activate').hidden").await;
+    browser
+        .until("document.getElementById('activate').hidden")
+        .await;
     until_equal(&browser, "#user-found", 26, || told(&app, USER)).await;
     // Taken out again, by another administrator.
-    app.admin_post(&format!("/admin/v1/actors/{USER}/retire")).await.ok();
-    browser.until("!document.getElementById('activate').hidden").await;
+    app.admin_post(&format!("/admin/v1/actors/{USER}/retire"))
+        .await
+        .ok();
+    browser
+        .until("!document.getElementById('activate').hidden")
+        .await;
     // Nothing is left of one user at the next.
     go(&browser, "#user/7").await;
-    browser.until("document.getElementById('user-entries').textContent === 'This user has no entries.'").await;
-    assert_eq!(browser.value("document.getElementById('user-id').value").await, "7");
+    browser
+        .until(
+            "document.getElementById('user-entries').textContent === 'This user has no entries.'",
+        )
+        .await;
+    assert_eq!(
+        browser
+            .value("document.getElementById('user-id').value")
+            .await,
+        "7"
+    );
     browser.close(false).await;
 }
 
@@ -149,17 +227,28 @@ async fn the_search_begins_with_who_is_in_memory() {
     let app = slow().start().await;
     let (_ws, _) = app.session(7).await;
     live_a_little(&app).await;
-    app.admin_post(&format!("/admin/v1/actors/{USER}/refresh")).await.ok();
+    app.admin_post(&format!("/admin/v1/actors/{USER}/refresh"))
+        .await
+        .ok();
     let browser = Browser::start().await;
     sign_in(&browser, &app, "#user").await;
-    let users = "[...document.querySelectorAll('#residents tbody a')].map((one) => one.textContent).join()";
-    browser.until(&format!("{users} === 'User 7,User {USER}'")).await;
+    let users =
+        "[...document.querySelectorAll('#residents tbody a')].map((one) => one.textContent).join()";
+    browser
+        .until(&format!("{users} === 'User 7,User {USER}'"))
+        .await;
     browser.value("(() => { const sort = document.getElementById('sort'); sort.value = 'entries'; sort.dispatchEvent(new Event('change')) })()").await;
-    browser.until(&format!("{users} === 'User {USER},User 7'")).await;
+    browser
+        .until(&format!("{users} === 'User {USER},User 7'"))
+        .await;
     let counts = "[...document.querySelectorAll('#residents tbody tr')].map((row) => [...row.cells].slice(1, 3).map((cell) => cell.textContent).join()).join(';')";
     assert_eq!(browser.value(counts).await, "0,2;1,0");
-    browser.until("document.getElementById('order-log').textContent.includes('admin-1Refresh')").await;
-    browser.click(&format!("#residents a[href='#user/{USER}']")).await;
+    browser
+        .until("document.getElementById('order-log').textContent.includes('admin-1Refresh')")
+        .await;
+    browser
+        .click(&format!("#residents a[href='#user/{USER}']"))
+        .await;
     until_equal(&browser, "#user-found", 26, || told(&app, USER)).await;
     browser.close(false).await;
 }
@@ -176,7 +265,9 @@ async fn a_user_is_looked_at_without_asking_again_and_again() {
     sign_in(&browser, &app, &format!("#user/{USER}")).await;
     let observed = "document.querySelector('#inside tr:last-child time').dateTime";
     browser.until(observed).await;
-    browser.until("document.querySelectorAll('#user-entries tbody tr').length === 2").await;
+    browser
+        .until("document.querySelectorAll('#user-entries tbody tr').length === 2")
+        .await;
     for _ in 0..3 {
         let at = browser.value(observed).await;
         browser.until(&format!("{observed} !== {at}")).await;
@@ -184,13 +275,21 @@ async fn a_user_is_looked_at_without_asking_again_and_again() {
     // The stream tells; what is in the ledger is read once for each stream, of which there is one unless it was cut.
     let asked = browser.value(ASKED).await;
     assert_eq!(asked["others"], json!(["v1/registry"]));
-    assert!(asked["entries"].as_u64() <= asked["streams"].as_u64(), "{asked}");
+    assert!(
+        asked["entries"].as_u64() <= asked["streams"].as_u64(),
+        "{asked}"
+    );
     // A new entry is read once.
     app.accepted("deposits", USER, "d2", "1").await;
-    browser.until("document.querySelectorAll('#user-entries tbody tr').length === 3").await;
+    browser
+        .until("document.querySelectorAll('#user-entries tbody tr').length === 3")
+        .await;
     let asked = browser.value(ASKED).await;
     assert_eq!(asked["others"], json!(["v1/registry"]));
-    assert!(asked["entries"].as_u64() <= asked["streams"].as_u64().map(|streams| streams + 1), "{asked}");
+    assert!(
+        asked["entries"].as_u64() <= asked["streams"].as_u64().map(|streams| streams + 1),
+        "{asked}"
+    );
     // What was selected stays selected while the rest is written again.
     browser
         .value("getSelection().selectAllChildren(document.querySelector('#user-entries tbody tr td:last-child'))")

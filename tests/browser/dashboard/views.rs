@@ -19,22 +19,34 @@ async fn conflicts_show_both_entries_and_what_differs() {
     let app = slow().start().await;
     let browser = Browser::start().await;
     sign_in(&browser, &app, "#conflicts").await;
-    browser.until("document.getElementById('conflict-list').textContent === 'There was none.'").await;
+    browser
+        .until("document.getElementById('conflict-list').textContent === 'There was none.'")
+        .await;
     live_a_little(&app).await;
     let first = json!({"event_id": "m1", "user_id": 7, "currency": "UNI", "amount": "3", "metadata": {"big": 9_007_199_254_740_993_i64, "html": "<b>&amp;"}});
     app.post("rewards", first.clone()).await.ok();
     let mut second = first;
-    second["metadata"] = json!({"big": 9_007_199_254_740_995_i64, "html": "<img src=x onerror=alert(1)>"});
+    second["metadata"] =
+        json!({"big": 9_007_199_254_740_995_i64, "html": "<img src=x onerror=alert(1)>"});
     second["user_id"] = json!(8);
-    app.post("rewards", second).await.problem(409, "idempotency_conflict");
+    app.post("rewards", second)
+        .await
+        .problem(409, "idempotency_conflict");
     browser.value("location.hash = '#overview'").await;
     go(&browser, "#conflicts").await;
-    browser.until("document.querySelectorAll('.conflict').length === 2").await;
+    browser
+        .until("document.querySelectorAll('.conflict').length === 2")
+        .await;
     let answer = app.admin("/admin/v1/conflicts").await.ok();
     let rows = "[...document.querySelectorAll('.conflict')].map((one) => [...one.querySelectorAll('tbody tr')].map((row) => \
                 [...row.cells].map((cell) => cell.textContent).concat([[...row.querySelectorAll('.differs')].length])))";
     let shown = browser.value(rows).await;
-    for (index, conflict) in answer["conflicts"].as_array().expect("a list").iter().enumerate() {
+    for (index, conflict) in answer["conflicts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .enumerate()
+    {
         for row in shown[index].as_array().expect("rows") {
             let name = row[0].as_str().expect("a field");
             let words = |value: &Value| match value {
@@ -43,16 +55,33 @@ async fn conflicts_show_both_entries_and_what_differs() {
                 other => other.to_string(),
             };
             let (known, refused) = (&conflict["first"][name], &conflict["second"][name]);
-            assert_eq!((&row[1], &row[2]), (&json!(words(known)), &json!(words(refused))), "{name}");
+            assert_eq!(
+                (&row[1], &row[2]),
+                (&json!(words(known)), &json!(words(refused))),
+                "{name}"
+            );
             let is_of_both = !["version", "balance_after", "committed_at"].contains(&name);
-            assert_eq!(row[3], if is_of_both && known != refused { 2 } else { 0 }, "{name}: {row}");
+            assert_eq!(
+                row[3],
+                if is_of_both && known != refused { 2 } else { 0 },
+                "{name}: {row}"
+            );
         }
         let fields = conflict["first"].as_object().expect("an entry").len();
-        assert!(shown[index].as_array().expect("rows").len() >= fields, "{shown}");
+        assert!(
+            shown[index].as_array().expect("rows").len() >= fields,
+            "{shown}"
+        );
     }
-    assert_eq!(browser.value("document.images.length").await, 0, "what was sent is shown, and does nothing");
+    assert_eq!(
+        browser.value("document.images.length").await,
+        0,
+        "what was sent is shown, and does nothing"
+    );
     browser.click(".conflict .user-link").await;
-    browser.until("!document.getElementById('view-user').hidden").await;
+    browser
+        .until("!document.getElementById('view-user').hidden")
+        .await;
     browser.close(false).await;
 }
 
@@ -71,11 +100,15 @@ async fn the_canarys_runs_are_shown_as_they_were_reported() {
     eventually("two runs are shown", async || {
         browser.value("location.hash = '#conflicts'").await;
         go(&browser, "#canary").await;
-        browser.until("document.getElementById('canary-schedule').textContent === 'Runs every 1 s.'").await;
+        browser
+            .until("document.getElementById('canary-schedule').textContent === 'Runs every 1 s.'")
+            .await;
         (browser.value(&format!("{runs}.length")).await.as_u64() >= Some(2)).then_some(())
     })
     .await;
-    browser.click("#canary-runs details:nth-of-type(2) summary").await;
+    browser
+        .click("#canary-runs details:nth-of-type(2) summary")
+        .await;
     browser.until(&format!("{runs}[1].open")).await;
     let shown = browser
         .value(&format!(
@@ -85,21 +118,50 @@ async fn the_canarys_runs_are_shown_as_they_were_reported() {
     let reported = app.admin("/admin/v1/canary").await.ok()["runs"].clone();
     for (index, run) in shown.as_array().expect("a list").iter().enumerate() {
         let same = |report: &&Value| report["started_at"] == run[0];
-        let report = reported.as_array().expect("a list").iter().find(same).expect("it is there");
-        assert_eq!(run[1], if report["ok"] == true { "all well" } else { "deviated" });
-        let figures = read(&browser.value(&all_in(&format!("#canary-runs details:nth-of-type({})", index + 1))).await);
+        let report = reported
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(same)
+            .expect("it is there");
+        assert_eq!(
+            run[1],
+            if report["ok"] == true {
+                "all well"
+            } else {
+                "deviated"
+            }
+        );
+        let figures = read(
+            &browser
+                .value(&all_in(&format!(
+                    "#canary-runs details:nth-of-type({})",
+                    index + 1
+                )))
+                .await,
+        );
         assert_eq!(differences(&figures, report), Vec::<String>::new());
         let steps = report["steps"].as_array().expect("a list").len();
         let of_steps = |figure: &&Figure| figure.path.ends_with(".seen");
         assert_eq!(figures.iter().filter(of_steps).count(), steps);
-        let first = figures.iter().find(|figure| figure.path == "amount").expect("an amount");
+        let first = figures
+            .iter()
+            .find(|figure| figure.path == "amount")
+            .expect("an amount");
         assert_eq!(at(report, &first.path), "0.100000000");
     }
     // The points of the chart are the same times.
-    let chart = browser.value("document.querySelector('#canary-chart .chart-body').chart.data").await;
+    let chart = browser
+        .value("document.querySelector('#canary-chart .chart-body').chart.data")
+        .await;
     let count = chart[0].as_array().expect("times").len();
     for (row, name) in ["answer_ms", "frame_ms", "push_ms"].into_iter().enumerate() {
-        let oldest = reported.as_array().expect("a list").iter().rev().take(count);
+        let oldest = reported
+            .as_array()
+            .expect("a list")
+            .iter()
+            .rev()
+            .take(count);
         let values: Vec<&Value> = oldest.map(|run| &run[name]).collect();
         assert_eq!(chart[row + 1], json!(values), "{name}");
     }
@@ -110,11 +172,18 @@ async fn a_cell_of_the_heat_map_tells_its_count() {
     let app = slow().start().await;
     let browser = Browser::start().await;
     sign_in(&browser, &app, "").await;
-    browser.until("document.querySelectorAll('.readout').length === 2").await;
-    assert_eq!(browser.text(".readout").await, "Point at a cell for its count.");
+    browser
+        .until("document.querySelectorAll('.readout').length === 2")
+        .await;
+    assert_eq!(
+        browser.text(".readout").await,
+        "Point at a cell for its count."
+    );
     let heat = "[...document.querySelectorAll('.chart-body')].find((one) => one.querySelector('.readout'))";
     let note = format!("{heat}.nextSibling.textContent");
-    browser.until(&format!("{note} === 'Nothing was committed lately.'")).await;
+    browser
+        .until(&format!("{note} === 'Nothing was committed lately.'"))
+        .await;
     app.batch(json!([
         {"kind": "reward", "event_id": "b1", "user_id": USER, "currency": "UNI", "amount": "1"},
         {"kind": "reward", "event_id": "b2", "user_id": USER, "currency": "UNI", "amount": "1"},
@@ -131,11 +200,29 @@ async fn a_cell_of_the_heat_map_tells_its_count() {
            const words = body.querySelector('.readout').textContent; if (!words.endsWith(': 0')) told.push(words); }} return told }})()"
     );
     let told = browser.value(&over).await;
-    let told: Vec<&str> = told.as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-    let counts: f64 =
-        told.iter().map(|words| words.rsplit(' ').next().expect("a count").parse::<f64>().expect("a number")).sum();
+    let told: Vec<&str> = told
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let counts: f64 = told
+        .iter()
+        .map(|words| {
+            words
+                .rsplit(' ')
+                .next()
+                .expect("a count")
+                .parse::<f64>()
+                .expect("a number")
+        })
+        .sum();
     let scrape = app.metrics().await;
-    assert_eq!(counts, scrape.value("balance_commit_seconds_count"), "{told:?}");
+    assert_eq!(
+        counts,
+        scrape.value("balance_commit_seconds_count"),
+        "{told:?}"
+    );
     for words in told {
         let bound = words.split(": ").nth(1).expect("a bound");
         assert!(bound.starts_with('≤') || bound.starts_with('>'), "{words}");
@@ -153,7 +240,9 @@ async fn a_list_that_can_not_be_read_says_why() {
     app.start_again().await;
     browser.value("location.hash = '#canary'").await;
     go(&browser, "#conflicts").await;
-    browser.until("document.getElementById('conflict-list').textContent === 'There was none.'").await;
+    browser
+        .until("document.getElementById('conflict-list').textContent === 'There was none.'")
+        .await;
     assert_eq!(browser.text("#list-error").await, "");
     browser.close(true).await;
 }

@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 use crate::linearizability::{History, Ledger, Operation, State, What, violations};
 use crate::support::{Database, StoredEntry, TestApp, on_both_databases};
 
-on_both_databases![money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_is_in_order];
+on_both_databases![
+    money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_is_in_order
+];
 
 /// How long the load goes on; `BANK_SECONDS` sets another time.
 const SECONDS: u64 = 20;
@@ -66,18 +68,42 @@ impl Bank {
 
 /// Notes a balance that was shown.
 fn note_read(seen: &mut History, shown: &Value, sent: u64, answered: u64) {
-    let user_id = shown["user_id"].as_u64().unwrap_or_else(|| panic!("a user in {shown}"));
-    let version = shown["version"].as_u64().unwrap_or_else(|| panic!("a version in {shown}"));
+    let user_id = shown["user_id"]
+        .as_u64()
+        .unwrap_or_else(|| panic!("a user in {shown}"));
+    let version = shown["version"]
+        .as_u64()
+        .unwrap_or_else(|| panic!("a version in {shown}"));
     let sent = if shown["stale"] == true { 0 } else { sent };
-    let what = What::Read { balances: ["TON", "UNI"].map(|currency| minor(&shown["balances"][currency])) };
-    seen.operations.push(Operation { user_id, version, what, sent, answered });
+    let what = What::Read {
+        balances: ["TON", "UNI"].map(|currency| minor(&shown["balances"][currency])),
+    };
+    seen.operations.push(Operation {
+        user_id,
+        version,
+        what,
+        sent,
+        answered,
+    });
 }
 
 /// Notes an entry that was acknowledged.
-fn note_write(seen: &mut History, user_id: u64, event_id: String, version: &Value, times: (u64, u64)) {
+fn note_write(
+    seen: &mut History,
+    user_id: u64,
+    event_id: String,
+    version: &Value,
+    times: (u64, u64),
+) {
     let version = version.as_u64().expect("a version");
     let what = What::Write { event_id };
-    seen.operations.push(Operation { user_id, version, what, sent: times.0, answered: times.1 });
+    seen.operations.push(Operation {
+        user_id,
+        version,
+        what,
+        sent: times.0,
+        answered: times.1,
+    });
 }
 
 fn users() -> impl Iterator<Item = u64> {
@@ -95,7 +121,9 @@ fn random_user(rng: &mut StdRng) -> u64 {
 
 /// `"1.000000000"` in the smallest unit.
 fn minor(amount: &Value) -> i64 {
-    let text = amount.as_str().unwrap_or_else(|| panic!("an amount, not {amount}"));
+    let text = amount
+        .as_str()
+        .unwrap_or_else(|| panic!("an amount, not {amount}"));
     let (whole, parts) = text.split_once('.').expect("a point");
     assert_eq!(parts.len(), 9, "{text}");
     format!("{whole}{parts}").parse().expect("digits")
@@ -117,14 +145,24 @@ async fn open(app: &TestApp, bank: &Bank) -> History {
     let mut seen = History::default();
     for (user_id, result) in users().zip(answer["results"].as_array().expect("results")) {
         assert_eq!(result["status"], "accepted", "{result}");
-        note_write(&mut seen, user_id, format!("open:{user_id}"), &result["version"], times);
+        note_write(
+            &mut seen,
+            user_id,
+            format!("open:{user_id}"),
+            &result["version"],
+            times,
+        );
     }
     seen
 }
 
-async fn money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_is_in_order(database: Database) {
+async fn money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_is_in_order(
+    database: Database,
+) {
     let (seed, seconds) = (crate::seed(), crate::size("BANK_SECONDS", SECONDS));
-    println!("again: BALANCE_TEST_SEED={seed} BANK_SECONDS={seconds} cargo test --test faults bank::");
+    println!(
+        "again: BALANCE_TEST_SEED={seed} BANK_SECONDS={seconds} cargo test --test faults bank::"
+    );
     let mut rng = StdRng::seed_from_u64(seed);
     let mut app = TestApp::on(database)
         .log("info")
@@ -142,15 +180,34 @@ async fn money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_
     let mut seen = open(&app, &bank).await;
     let start = Instant::now();
     let movers: Vec<_> = (0..MOVERS)
-        .map(|_| tokio::spawn(movers::run(bank.clone(), app.sender(), StdRng::from_rng(&mut rng))))
+        .map(|_| {
+            tokio::spawn(movers::run(
+                bank.clone(),
+                app.sender(),
+                StdRng::from_rng(&mut rng),
+            ))
+        })
         .collect();
     let mut readers: Vec<_> = (0..READERS)
-        .map(|_| tokio::spawn(readers::over_http(bank.clone(), app.visitor(), StdRng::from_rng(&mut rng))))
+        .map(|_| {
+            tokio::spawn(readers::over_http(
+                bank.clone(),
+                app.visitor(),
+                StdRng::from_rng(&mut rng),
+            ))
+        })
         .collect();
-    let watched = (0..SESSIONS_PER_HOT_USER).flat_map(|_| 1..=HOT_USERS).chain(cold_users(&mut rng));
+    let watched = (0..SESSIONS_PER_HOT_USER)
+        .flat_map(|_| 1..=HOT_USERS)
+        .chain(cold_users(&mut rng));
     for user_id in watched.collect::<Vec<_>>() {
         let rng = StdRng::from_rng(&mut rng);
-        readers.push(tokio::spawn(readers::over_a_session(bank.clone(), app.visitor(), user_id, rng)));
+        readers.push(tokio::spawn(readers::over_a_session(
+            bank.clone(),
+            app.visitor(),
+            user_id,
+            rng,
+        )));
     }
     let kills = (seconds / KILL_EVERY.as_secs()).saturating_sub(1).max(1);
     kill_again_and_again(&mut app, kills).await;
@@ -167,7 +224,9 @@ async fn money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_
 }
 
 fn cold_users(rng: &mut StdRng) -> Vec<u64> {
-    (0..SESSIONS_OF_COLD_USERS).map(|_| rng.random_range(HOT_USERS + 1..=HOT_USERS + COLD_USERS)).collect()
+    (0..SESSIONS_OF_COLD_USERS)
+        .map(|_| rng.random_range(HOT_USERS + 1..=HOT_USERS + COLD_USERS))
+        .collect()
 }
 
 /// Kills the service and starts it again, each time after a round under load; one more round follows.
@@ -182,7 +241,9 @@ async fn kill_again_and_again(app: &mut TestApp, kills: u64) {
 
 fn print_figures(database: &str, bank: &Bank, seen: &History, kills: u64, moved_for: Duration) {
     let operations = || seen.operations.iter();
-    let writes = operations().filter(|operation| matches!(operation.what, What::Write { .. })).count();
+    let writes = operations()
+        .filter(|operation| matches!(operation.what, What::Write { .. }))
+        .count();
     let unasked = operations().filter(|operation| operation.sent == 0).count();
     println!(
         "{database}: {} moves, {} of them refused, {kills} kills, {} repeats in {:.1} s; {writes} writes acknowledged, \
@@ -203,25 +264,52 @@ async fn check(app: &TestApp, seen: &History) {
     let entries = app.database.entries(None);
     assert_moves_are_whole(&entries);
     let ledger = states(&entries);
-    let total: i64 = ledger.values().map(|states| states.last().expect("an opening").balances[0]).sum();
-    assert_eq!(total, OPENING_MINOR * (HOT_USERS + COLD_USERS) as i64, "the total is conserved");
+    let total: i64 = ledger
+        .values()
+        .map(|states| states.last().expect("an opening").balances[0])
+        .sum();
+    assert_eq!(
+        total,
+        OPENING_MINOR * (HOT_USERS + COLD_USERS) as i64,
+        "the total is conserved"
+    );
     for user_id in users() {
-        let shown = app.backend(&format!("/internal/v1/users/{user_id}/balance")).await.ok();
+        let shown = app
+            .backend(&format!("/internal/v1/users/{user_id}/balance"))
+            .await
+            .ok();
         let states = &ledger[&user_id];
         let balance = states.last().expect("an opening").balances[0];
-        assert_eq!((&shown["version"], minor(&shown["balances"]["TON"])), (&json!(states.len()), balance), "{shown}");
+        assert_eq!(
+            (&shown["version"], minor(&shown["balances"]["TON"])),
+            (&json!(states.len()), balance),
+            "{shown}"
+        );
     }
     let found = violations(&ledger, seen);
-    assert!(found.is_empty(), "{} violations, the first ones: {:#?}", found.len(), &found[..found.len().min(20)]);
+    assert!(
+        found.is_empty(),
+        "{} violations, the first ones: {:#?}",
+        found.len(),
+        &found[..found.len().min(20)]
+    );
 }
 
 /// Every withdrawal has its deposit, of the same amount, and the other way round.
 fn assert_moves_are_whole(entries: &[StoredEntry]) {
     let mut open: BTreeMap<&str, i64> = BTreeMap::new();
     for entry in entries {
-        if let Some((number, _)) = entry.event_id.strip_prefix("move:").and_then(|rest| rest.split_once(':')) {
+        if let Some((number, _)) = entry
+            .event_id
+            .strip_prefix("move:")
+            .and_then(|rest| rest.split_once(':'))
+        {
             *open.entry(number).or_default() += entry.amount;
-            assert_eq!(entry.amount < 0, entry.event_id.ends_with(":out"), "{entry:?}");
+            assert_eq!(
+                entry.amount < 0,
+                entry.event_id.ends_with(":out"),
+                "{entry:?}"
+            );
         }
     }
     let torn: Vec<_> = open.iter().filter(|(_, sum)| **sum != 0).collect();
@@ -232,13 +320,18 @@ fn assert_moves_are_whole(entries: &[StoredEntry]) {
 fn states(entries: &[StoredEntry]) -> Ledger {
     let mut ledger = Ledger::new();
     for entry in entries {
-        let states = ledger.entry(u64::try_from(entry.user_id).expect("positive")).or_default();
+        let states = ledger
+            .entry(u64::try_from(entry.user_id).expect("positive"))
+            .or_default();
         let mut balances = states.last().map_or([0, 0], |state: &State| state.balances);
         assert_eq!(entry.version, states.len() as i64 + 1, "no gap: {entry:?}");
         assert_eq!(entry.currency, "TON", "{entry:?}");
         balances[0] += entry.amount;
         assert_eq!(entry.balance_after, balances[0], "{entry:?}");
-        states.push(State { event_id: entry.event_id.clone(), balances });
+        states.push(State {
+            event_id: entry.event_id.clone(),
+            balances,
+        });
     }
     ledger
 }

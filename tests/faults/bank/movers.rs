@@ -24,8 +24,27 @@ pub(super) async fn run(bank: Arc<Bank>, sender: Sender, mut rng: StdRng) -> His
         let to = another_user(from, &mut rng);
         let minor = rng.random_range(1..=MINOR_MAX);
         // A withdrawal that is refused ends the move.
-        if post(&bank, &sender, &mut seen, "withdrawals", &format!("move:{number}:out"), from, minor).await {
-            let is_in = post(&bank, &sender, &mut seen, "deposits", &format!("move:{number}:in"), to, minor).await;
+        if post(
+            &bank,
+            &sender,
+            &mut seen,
+            "withdrawals",
+            &format!("move:{number}:out"),
+            from,
+            minor,
+        )
+        .await
+        {
+            let is_in = post(
+                &bank,
+                &sender,
+                &mut seen,
+                "deposits",
+                &format!("move:{number}:in"),
+                to,
+                minor,
+            )
+            .await;
             assert!(is_in, "a deposit is never refused");
         }
     }
@@ -34,7 +53,11 @@ pub(super) async fn run(bank: Arc<Bank>, sender: Sender, mut rng: StdRng) -> His
 
 fn another_user(from: u64, rng: &mut StdRng) -> u64 {
     let to = random_user(rng);
-    if to == from { from % super::HOT_USERS + 1 } else { to }
+    if to == from {
+        from % super::HOT_USERS + 1
+    } else {
+        to
+    }
 }
 
 /// Sends an entry until it is answered, and notes the answer. Whether it was acknowledged.
@@ -50,16 +73,32 @@ async fn post(
     let body: Value = json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": amount(minor)});
     let (start, sent) = (Instant::now(), bank.now());
     while start.elapsed() < 3 * PATIENCE {
-        match sender.try_send(Signed::post(&format!("/internal/v1/{what}"), &body)).await {
+        match sender
+            .try_send(Signed::post(&format!("/internal/v1/{what}"), &body))
+            .await
+        {
             Ok(answer) if answer.status == 200 => {
                 let times = (sent, bank.now());
-                note_write(seen, user_id, event_id.to_owned(), &answer.ok()["version"], times);
+                note_write(
+                    seen,
+                    user_id,
+                    event_id.to_owned(),
+                    &answer.ok()["version"],
+                    times,
+                );
                 return true;
             }
             Ok(answer) if answer.status == 422 => {
                 let answered = bank.now();
-                let available = super::minor(&answer.problem(422, "insufficient_funds")["available"]);
-                seen.refusals.push(Refusal { user_id, asked: minor, available, sent, answered });
+                let available =
+                    super::minor(&answer.problem(422, "insufficient_funds")["available"]);
+                seen.refusals.push(Refusal {
+                    user_id,
+                    asked: minor,
+                    available,
+                    sent,
+                    answered,
+                });
                 return false;
             }
             Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),

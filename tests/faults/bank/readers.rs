@@ -22,12 +22,20 @@ pub(super) async fn over_http(bank: Arc<Bank>, visitor: Visitor, mut rng: StdRng
     let mut seen = History::default();
     while !bank.is_over() {
         let user_id = random_user(&mut rng);
-        let query = if rng.random_bool(0.5) { "?fresh=true" } else { "" };
+        let query = if rng.random_bool(0.5) {
+            "?fresh=true"
+        } else {
+            ""
+        };
         let sent = bank.now();
         let answer = if rng.random_bool(0.5) {
-            visitor.backend(&format!("/internal/v1/users/{user_id}/balance{query}")).await
+            visitor
+                .backend(&format!("/internal/v1/users/{user_id}/balance{query}"))
+                .await
         } else {
-            visitor.browser(&format!("/api/v1/balance{query}"), user_id).await
+            visitor
+                .browser(&format!("/api/v1/balance{query}"), user_id)
+                .await
         };
         let answered = bank.now();
         match answer {
@@ -50,7 +58,12 @@ pub(super) async fn over_http(bank: Arc<Bank>, visitor: Visitor, mut rng: StdRng
 }
 
 /// Listens to a user's sessions, one after another, and asks for a refresh now and then.
-pub(super) async fn over_a_session(bank: Arc<Bank>, visitor: Visitor, user_id: u64, mut rng: StdRng) -> History {
+pub(super) async fn over_a_session(
+    bank: Arc<Bank>,
+    visitor: Visitor,
+    user_id: u64,
+    mut rng: StdRng,
+) -> History {
     let mut seen = History::default();
     while !bank.is_over() {
         let sent = bank.now();
@@ -112,7 +125,8 @@ impl Page<'_> {
             _ => panic!("unexpected: {frame}"),
         };
         self.witness.see(frame);
-        self.versions.push(frame["version"].as_u64().expect("checked"));
+        self.versions
+            .push(frame["version"].as_u64().expect("checked"));
         note_read(seen, frame, sent, self.bank.now());
     }
 }

@@ -20,35 +20,57 @@ const CROWD: usize = 80;
 /// As documented: a connection whose last answer is not taken ends after 15 s; the rest is for a busy machine.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(15 + 15);
 
-async fn beyond_the_systems_file_limit_sessions_live_on_and_others_wait_for_a_few_seconds(database: Database) {
+async fn beyond_the_systems_file_limit_sessions_live_on_and_others_wait_for_a_few_seconds(
+    database: Database,
+) {
     let app = TestApp::on(database).log("info").start().await;
     let (mut ws, _) = app.session(1).await;
     app.accepted("deposits", 1, "before", "1").await;
     assert_eq!(ws.next_frame("balance_update").await["version"], 1);
     let files = app.open_files().expect("a system with /proc");
     let limit = format!("--nofile={0}:{0}", files + FILES_LEFT);
-    let status = Command::new("prlimit").args(["--pid", &app.process_id().to_string(), &limit]).status();
+    let status = Command::new("prlimit")
+        .args(["--pid", &app.process_id().to_string(), &limit])
+        .status();
     assert!(status.expect("prlimit runs").success());
 
     let connecting = (0..CROWD).map(|_| Raw::connect(app.public, None, None));
-    let mut crowd: Vec<Raw> = join_all(connecting).await.into_iter().map(|raw| raw.expect("it connects")).collect();
+    let mut crowd: Vec<Raw> = join_all(connecting)
+        .await
+        .into_iter()
+        .map(|raw| raw.expect("it connects"))
+        .collect();
     let start = Instant::now();
     // Each over a connection of its own, that has to be let in.
     for n in 2..=6 {
-        let answer = app.accepted("deposits", 1, &format!("beside:{n}"), "1").await;
+        let answer = app
+            .accepted("deposits", 1, &format!("beside:{n}"), "1")
+            .await;
         assert_eq!(answer["version"], n);
         assert_eq!(ws.next_frame("balance_update").await["version"], n);
         let (late, _) = app.session(2).await;
         late.close().await;
         println!("{n}: let in and served after {:.1?}", start.elapsed());
     }
-    let ended = join_all(crowd.iter_mut().map(|raw| raw.ends_within(Duration::from_secs(60)))).await;
-    assert!(ended.iter().all(|is_over| *is_over), "the whole crowd is sent away");
+    let ended = join_all(
+        crowd
+            .iter_mut()
+            .map(|raw| raw.ends_within(Duration::from_secs(60))),
+    )
+    .await;
+    assert!(
+        ended.iter().all(|is_over| *is_over),
+        "the whole crowd is sent away"
+    );
     println!("the crowd of {CROWD} is gone after {:.1?}", start.elapsed());
     ws.assert_quiet().await;
     let log = app.log();
     assert!(!log.contains("panicked"));
-    assert!(log.lines().count() < 1000, "{} lines in the log", log.lines().count());
+    assert!(
+        log.lines().count() < 1000,
+        "{} lines in the log",
+        log.lines().count()
+    );
     app.assert_ledger_holds();
 }
 
@@ -71,17 +93,29 @@ async fn answers_that_nobody_takes_are_given_up(database: Database) {
     );
     let mut unread = Vec::new();
     for _ in 0..10 {
-        let mut raw = Raw::connect(app.internal, None, Some(1)).await.expect("it connects");
+        let mut raw = Raw::connect(app.internal, None, Some(1))
+            .await
+            .expect("it connects");
         assert!(raw.send(request.as_bytes()).await);
         unread.push(raw);
     }
     let start = Instant::now();
-    eventually("they are being answered", async || (app.open_sockets() > sockets).then_some(())).await;
+    eventually("they are being answered", async || {
+        (app.open_sockets() > sockets).then_some(())
+    })
+    .await;
     while app.open_sockets() > sockets.map(|before| before + 2) {
-        assert!(start.elapsed() < GIVEN_UP_WITHIN, "still open: {:?}, before {sockets:?}", app.open_sockets());
+        assert!(
+            start.elapsed() < GIVEN_UP_WITHIN,
+            "still open: {:?}, before {sockets:?}",
+            app.open_sockets()
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    println!("answers of 4 MB that nobody takes are given up after {:.1?}", start.elapsed());
+    println!(
+        "answers of 4 MB that nobody takes are given up after {:.1?}",
+        start.elapsed()
+    );
     drop(unread);
     app.accepted("deposits", 1, "after", "1").await;
 }

@@ -30,7 +30,9 @@ const GROWTH_BYTES_MAX: u64 = 24 << 20;
 const BYSTANDER: u64 = 5;
 
 async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: Database) {
-    let seed = std::env::var("BALANCE_TEST_SEED").ok().map_or(20_250_804, |seed| seed.parse().expect("a number"));
+    let seed = std::env::var("BALANCE_TEST_SEED")
+        .ok()
+        .map_or(20_250_804, |seed| seed.parse().expect("a number"));
     let exchanges = size("HOSTILE_EXCHANGES", EXCHANGES);
     println!(
         "again: BALANCE_TEST_SEED={seed} HOSTILE_EXCHANGES={exchanges} cargo test --test faults hostile::exchanges"
@@ -38,7 +40,10 @@ async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: 
     let app = TestApp::on(database)
         .set("limits.ws_messages_per_s", 100_000)
         .set("limits.ws_messages_burst", 100_000)
-        .set("limits.body_bytes", i64::try_from(BODY_BYTES_MAX).expect("small"))
+        .set(
+            "limits.body_bytes",
+            i64::try_from(BODY_BYTES_MAX).expect("small"),
+        )
         .log("info")
         .start()
         .await;
@@ -50,7 +55,8 @@ async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: 
         let start = Instant::now();
         let is_over = AtomicBool::new(false);
         let bystander = bystander(&app, round, &is_over);
-        let peers = (0..PEERS).map(|peer| one_peer(&app, seed, peer, (exchanges / 2).div_ceil(PEERS)));
+        let peers =
+            (0..PEERS).map(|peer| one_peer(&app, seed, peer, (exchanges / 2).div_ceil(PEERS)));
         let hostile = async {
             futures_util::future::join_all(peers).await;
             is_over.store(true, Ordering::Relaxed);
@@ -66,12 +72,19 @@ async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: 
             memory[memory.len() - 1] >> 20
         );
     }
-    assert!(memory[1] <= memory[0] + GROWTH_BYTES_MAX, "memory grew: {memory:?}");
+    assert!(
+        memory[1] <= memory[0] + GROWTH_BYTES_MAX,
+        "memory grew: {memory:?}"
+    );
 
     assert_eq!(app.process_id(), process_id);
     assert!(!app.log().contains("panicked"), "a panic in the log");
     let registry = app.admin("/admin/v1/registry").await.ok();
-    assert_eq!((&registry["actors_rebuilt"], &registry["queue_single"]), (&json!(0), &json!(0)), "{registry}");
+    assert_eq!(
+        (&registry["actors_rebuilt"], &registry["queue_single"]),
+        (&json!(0), &json!(0)),
+        "{registry}"
+    );
     let entries = app.entries(OWNER).await;
     assert_eq!(entries.len(), 1, "{entries:?}");
     assert_eq!(entries[0]["event_id"], KNOWN_EVENT);
@@ -100,8 +113,14 @@ async fn one_peer(app: &TestApp, seed: u64, peer: usize, exchanges: usize) {
 }
 
 async fn connect(app: &TestApp, is_internal: bool, peer: usize) -> Raw {
-    let to = if is_internal { app.internal } else { app.public };
-    Raw::connect(to, Some(source(peer)), None).await.expect("it connects")
+    let to = if is_internal {
+        app.internal
+    } else {
+        app.public
+    };
+    Raw::connect(to, Some(source(peer)), None)
+        .await
+        .expect("it connects")
 }
 
 /// Carries one request out; the connection when it can be used again.
@@ -134,17 +153,30 @@ async fn exchange(raw: &mut Raw, request: &Request) -> Option<RawAnswer> {
 
 async fn judge(mut raw: Raw, request: &Request, answer: Option<RawAnswer>) -> Option<Raw> {
     let name = request.name;
-    let shown = || String::from_utf8_lossy(&request.writes.concat()).chars().take(2000).collect::<String>();
+    let shown = || {
+        String::from_utf8_lossy(&request.writes.concat())
+            .chars()
+            .take(2000)
+            .collect::<String>()
+    };
     match (request.fate, answer) {
         (Fate::Refused, None) => None,
         (Fate::Refused, Some(answer)) => {
-            assert!((400..500).contains(&answer.status), "{name}: {answer:?}\n{}", shown());
+            assert!(
+                (400..500).contains(&answer.status),
+                "{name}: {answer:?}\n{}",
+                shown()
+            );
             None
         }
         (Fate::OneReadThenRefused, Some(answer)) => {
             assert_eq!(answer.status, 200, "{name}: {answer:?}");
             if let Some(second) = raw.answer().await {
-                assert!((400..500).contains(&second.status), "{name}: {second:?}\n{}", shown());
+                assert!(
+                    (400..500).contains(&second.status),
+                    "{name}: {second:?}\n{}",
+                    shown()
+                );
             }
             None
         }
@@ -153,7 +185,12 @@ async fn judge(mut raw: Raw, request: &Request, answer: Option<RawAnswer>) -> Op
             (!answer.is_last()).then_some(raw)
         }
         (Fate::Problem(status, code), Some(answer)) => {
-            assert_eq!((answer.status, &*answer.code()), (status, code), "{name}: {answer:?}\n{}", shown());
+            assert_eq!(
+                (answer.status, &*answer.code()),
+                (status, code),
+                "{name}: {answer:?}\n{}",
+                shown()
+            );
             (!answer.is_last() && request.after == After::Listens).then_some(raw)
         }
         (fate, None) => panic!("{name}: no answer, expected {fate:?}\n{}", shown()),
@@ -166,7 +203,14 @@ async fn bystander(app: &TestApp, round: u32, is_over: &AtomicBool) -> (u32, Dur
     let (mut count, mut slowest) = (0, Duration::ZERO);
     while !is_over.load(Ordering::Relaxed) {
         let start = Instant::now();
-        let answer = app.accepted("deposits", BYSTANDER, &format!("bystander:{round}:{count}"), "0.001").await;
+        let answer = app
+            .accepted(
+                "deposits",
+                BYSTANDER,
+                &format!("bystander:{round}:{count}"),
+                "0.001",
+            )
+            .await;
         let update = ws.next_frame("balance_update").await;
         assert_eq!(update["version"], answer["version"]);
         slowest = slowest.max(start.elapsed());

@@ -36,7 +36,13 @@ pub struct Request {
 
 impl Request {
     fn new(name: &'static str, is_internal: bool, bytes: impl Into<Vec<u8>>, fate: Fate) -> Self {
-        Self { name, is_internal, writes: vec![bytes.into()], fate, after: After::Listens }
+        Self {
+            name,
+            is_internal,
+            writes: vec![bytes.into()],
+            fate,
+            after: After::Listens,
+        }
     }
 }
 
@@ -62,7 +68,11 @@ fn no_request(rng: &mut StdRng) -> Request {
     let mut text = match rng.random_range(0..5) {
         0 => bytes(rng, length),
         1 => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
-        2 => [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", &bytes(rng, 200)[..]].concat(),
+        2 => [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            &bytes(rng, 200)[..],
+        ]
+        .concat(),
         3 => format!("{} / HTTP/9.9\r\nHost: x\r\n\r\n", letters(rng, 5)).into_bytes(),
         _ => pick(
             rng,
@@ -82,7 +92,10 @@ fn no_request(rng: &mut StdRng) -> Request {
     };
     // Whatever the random part is, it is no request that ends well.
     text.extend(b"\r\n\x00\r\n\r\n");
-    ended(Request::new("no request", rng.random_bool(0.5), text, Fate::Refused), rng)
+    ended(
+        Request::new("no request", rng.random_bool(0.5), text, Fate::Refused),
+        rng,
+    )
 }
 
 fn bad_head(rng: &mut StdRng) -> Request {
@@ -103,7 +116,10 @@ fn bad_head(rng: &mut StdRng) -> Request {
         ],
     );
     let text = format!("GET /healthz HTTP/1.1\r\n{line}\r\n\r\n");
-    ended(Request::new("a bad head", rng.random_bool(0.5), text, Fate::Refused), rng)
+    ended(
+        Request::new("a bad head", rng.random_bool(0.5), text, Fate::Refused),
+        rng,
+    )
 }
 
 /// Lengths that contradict each other: what a proxy might read in another way must never be taken.
@@ -132,8 +148,14 @@ fn contradiction(rng: &mut StdRng) -> Request {
         ],
     );
     let body = "5\r\nhello\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
-    let text = format!("{}{headers}\r\n\r\n{body}", signed_head("deposits", b"hello", ""));
-    ended(Request::new("contradictory lengths", true, text, Fate::Refused), rng)
+    let text = format!(
+        "{}{headers}\r\n\r\n{body}",
+        signed_head("deposits", b"hello", "")
+    );
+    ended(
+        Request::new("contradictory lengths", true, text, Fate::Refused),
+        rng,
+    )
 }
 
 fn oversized(rng: &mut StdRng) -> Request {
@@ -147,7 +169,12 @@ fn oversized(rng: &mut StdRng) -> Request {
         1 => {
             let value = letters(rng, 140_000);
             let text = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Huge: {value}");
-            Request::new("a huge header without an end", is_internal, text, Fate::Refused)
+            Request::new(
+                "a huge header without an end",
+                is_internal,
+                text,
+                Fate::Refused,
+            )
         }
         2 => {
             let lines = "X-Many: x\r\n".repeat(rng.random_range(97..1000));
@@ -158,13 +185,24 @@ fn oversized(rng: &mut StdRng) -> Request {
             let body = letters(rng, BODY_BYTES_MAX + 1);
             let head = signed_head("rewards", body.as_bytes(), "");
             let text = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
-            Request::new("a body over the limit", true, text, Fate::Problem(413, "body_too_large"))
+            Request::new(
+                "a body over the limit",
+                true,
+                text,
+                Fate::Problem(413, "body_too_large"),
+            )
         }
         _ => {
             let length = rng.random_range(BODY_BYTES_MAX as u64 + 1..u64::MAX / 2);
-            let text = format!("{}Content-Length: {length}\r\n\r\nhello", signed_head("rewards", b"hello", ""));
+            let text = format!(
+                "{}Content-Length: {length}\r\n\r\nhello",
+                signed_head("rewards", b"hello", "")
+            );
             let request = Request::new("a length over the limit", true, text, Fate::Refused);
-            Request { after: After::SendsNoMore, ..request }
+            Request {
+                after: After::SendsNoMore,
+                ..request
+            }
         }
     }
 }
@@ -186,17 +224,36 @@ fn bad_chunks(rng: &mut StdRng) -> Request {
         ],
     );
     let head = signed_head("rewards", b"hello", "Transfer-Encoding: chunked\r\n");
-    let request = Request::new("bad chunks", true, format!("{head}\r\n{chunks}"), Fate::Refused);
-    Request { after: After::SendsNoMore, ..request }
+    let request = Request::new(
+        "bad chunks",
+        true,
+        format!("{head}\r\n{chunks}"),
+        Fate::Refused,
+    );
+    Request {
+        after: After::SendsNoMore,
+        ..request
+    }
 }
 
 fn short_body(rng: &mut StdRng) -> Request {
     let body = br#"{"event_id":"short","user_id":77,"currency":"TON","amount":"1"}"#;
     let sent = &body[..rng.random_range(0..body.len())];
     let head = signed_head("deposits", sent, "");
-    let text = [format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes(), sent].concat();
-    let after = if rng.random_bool(0.5) { After::Resets } else { After::SendsNoMore };
-    Request { after, ..Request::new("a body that breaks off", true, text, Fate::Refused) }
+    let text = [
+        format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes(),
+        sent,
+    ]
+    .concat();
+    let after = if rng.random_bool(0.5) {
+        After::Resets
+    } else {
+        After::SendsNoMore
+    };
+    Request {
+        after,
+        ..Request::new("a body that breaks off", true, text, Fate::Refused)
+    }
 }
 
 fn pipelined(rng: &mut StdRng) -> Request {
@@ -207,22 +264,51 @@ fn pipelined(rng: &mut StdRng) -> Request {
     }
     let junk = [b"\x00\x01 ", &bytes(rng, 100)[..], b"\r\n\r\n"].concat();
     let text = [read.as_bytes(), &junk].concat();
-    Request::new("junk behind a request", is_internal, text, Fate::OneReadThenRefused)
+    Request::new(
+        "junk behind a request",
+        is_internal,
+        text,
+        Fate::OneReadThenRefused,
+    )
 }
 
 fn bad_upgrade(rng: &mut StdRng) -> Request {
     let good = upgrade_request(&format!("Authorization: Bearer {}\r\n", token(1)));
     let (text, fate) = match rng.random_range(0..8) {
-        0 => (good.replace("GET", "POST"), Fate::Problem(405, "method_not_allowed")),
-        1 => (good.replace("Version: 13", "Version: 12"), Fate::Problem(426, "upgrade_required")),
-        2 => (good.replace("Sec-WebSocket-Version: 13\r\n", ""), Fate::Problem(426, "upgrade_required")),
-        3 => (good.replace("Sec-WebSocket-Key", "X-Key"), Fate::Problem(426, "upgrade_required")),
-        4 => (good.replace("Connection: Upgrade", "Connection: close"), Fate::Problem(426, "upgrade_required")),
-        5 => (good.replace("Upgrade: websocket", "Upgrade: h2c"), Fate::Problem(426, "upgrade_required")),
-        6 => (good.replace("dGhlIHNhbXBsZSBub25jZQ==", &letters(rng, 24)), Fate::Problem(426, "upgrade_required")),
+        0 => (
+            good.replace("GET", "POST"),
+            Fate::Problem(405, "method_not_allowed"),
+        ),
+        1 => (
+            good.replace("Version: 13", "Version: 12"),
+            Fate::Problem(426, "upgrade_required"),
+        ),
+        2 => (
+            good.replace("Sec-WebSocket-Version: 13\r\n", ""),
+            Fate::Problem(426, "upgrade_required"),
+        ),
+        3 => (
+            good.replace("Sec-WebSocket-Key", "X-Key"),
+            Fate::Problem(426, "upgrade_required"),
+        ),
+        4 => (
+            good.replace("Connection: Upgrade", "Connection: close"),
+            Fate::Problem(426, "upgrade_required"),
+        ),
+        5 => (
+            good.replace("Upgrade: websocket", "Upgrade: h2c"),
+            Fate::Problem(426, "upgrade_required"),
+        ),
+        6 => (
+            good.replace("dGhlIHNhbXBsZSBub25jZQ==", &letters(rng, 24)),
+            Fate::Problem(426, "upgrade_required"),
+        ),
         _ => {
             let foreign = "Origin: https://evil.example\r\nHost: localhost";
-            (good.replace("Host: localhost", foreign), Fate::Problem(403, "origin_not_allowed"))
+            (
+                good.replace("Host: localhost", foreign),
+                Fate::Problem(403, "origin_not_allowed"),
+            )
         }
     };
     Request::new("a bad upgrade", false, text, fate)
@@ -231,16 +317,49 @@ fn bad_upgrade(rng: &mut StdRng) -> Request {
 fn bad_query(rng: &mut StdRng) -> Request {
     let good = token(1);
     let (target, bearer, fate) = match rng.random_range(0..8) {
-        0 => ("/api/v1/balance?min_version=x", &*good, Fate::Problem(422, "invalid_field")),
-        1 => ("/api/v1/balance?fresh=%ff", &*good, Fate::Problem(422, "invalid_field")),
-        2 => ("/api/v1/entries?limit=0", &*good, Fate::Problem(422, "invalid_field")),
-        3 => ("/api/v1/entries?limit=99999999999999999999", &*good, Fate::Problem(422, "invalid_field")),
-        4 => ("/api/v1/entries?user_id=77", &*good, Fate::Problem(422, "invalid_field")),
-        5 => ("/api/v1/balance", "x.y.z", Fate::Problem(401, "unauthorized")),
-        6 => ("/internal/v1/users/77/balance", &*good, Fate::Problem(404, "not_found")),
-        _ => ("/api/v1/%ff%zz/../../etc/passwd", &*good, Fate::Problem(404, "not_found")),
+        0 => (
+            "/api/v1/balance?min_version=x",
+            &*good,
+            Fate::Problem(422, "invalid_field"),
+        ),
+        1 => (
+            "/api/v1/balance?fresh=%ff",
+            &*good,
+            Fate::Problem(422, "invalid_field"),
+        ),
+        2 => (
+            "/api/v1/entries?limit=0",
+            &*good,
+            Fate::Problem(422, "invalid_field"),
+        ),
+        3 => (
+            "/api/v1/entries?limit=99999999999999999999",
+            &*good,
+            Fate::Problem(422, "invalid_field"),
+        ),
+        4 => (
+            "/api/v1/entries?user_id=77",
+            &*good,
+            Fate::Problem(422, "invalid_field"),
+        ),
+        5 => (
+            "/api/v1/balance",
+            "x.y.z",
+            Fate::Problem(401, "unauthorized"),
+        ),
+        6 => (
+            "/internal/v1/users/77/balance",
+            &*good,
+            Fate::Problem(404, "not_found"),
+        ),
+        _ => (
+            "/api/v1/%ff%zz/../../etc/passwd",
+            &*good,
+            Fate::Problem(404, "not_found"),
+        ),
     };
-    let text = format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n\r\n");
+    let text =
+        format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n\r\n");
     Request::new("a bad target", false, text, fate)
 }
 
@@ -254,7 +373,12 @@ fn bad_signature(rng: &mut StdRng) -> Request {
         0 => ("other", now.to_string(), good, "invalid_signature"),
         1 => (&*id, (now + 1).to_string(), good, "invalid_signature"),
         2 => (&*id, now.to_string(), "v1,".to_owned(), "invalid_signature"),
-        3 => (&*id, now.to_string(), letters(rng, 4000), "invalid_signature"),
+        3 => (
+            &*id,
+            now.to_string(),
+            letters(rng, 4000),
+            "invalid_signature",
+        ),
         4 => (&*id, old, stale, "timestamp_out_of_range"),
         _ => ("", now.to_string(), good, "missing_signature"),
     };
@@ -272,16 +396,33 @@ fn signed_but_wrong(rng: &mut StdRng) -> Request {
     let path = format!("{}s", bad.kind);
     if rng.random_bool(0.05) {
         let head = signed_head(&path, &bad.body, "Content-Type: text/plain\r\n");
-        let text = [format!("{head}Content-Length: {}\r\n\r\n", bad.body.len()).as_bytes(), &bad.body].concat();
-        return Request::new("another type", true, text, Fate::Problem(415, "unsupported_media_type"));
+        let text = [
+            format!("{head}Content-Length: {}\r\n\r\n", bad.body.len()).as_bytes(),
+            &bad.body,
+        ]
+        .concat();
+        return Request::new(
+            "another type",
+            true,
+            text,
+            Fate::Problem(415, "unsupported_media_type"),
+        );
     }
     let head = signed_head(&path, &bad.body, "Content-Type: application/json\r\n");
     let mut text = format!("{head}Content-Length: {}\r\n\r\n", bad.body.len()).into_bytes();
     text.extend(&bad.body);
-    let mut request = Request::new("a bad entry", true, text, Fate::Problem(bad.status, bad.code));
+    let mut request = Request::new(
+        "a bad entry",
+        true,
+        text,
+        Fate::Problem(bad.status, bad.code),
+    );
     if rng.random_bool(0.1) {
         // In pieces, as a slow sender would.
-        request.writes = request.writes[0].chunks(1 + request.writes[0].len() / 9).map(<[u8]>::to_vec).collect();
+        request.writes = request.writes[0]
+            .chunks(1 + request.writes[0].len() / 9)
+            .map(<[u8]>::to_vec)
+            .collect();
     }
     request
 }
@@ -298,6 +439,10 @@ fn signed_head(path: &str, body: &[u8], more: &str) -> String {
 
 /// What is no request need not be whole: its sender ends its side, or leaves.
 fn ended(request: Request, rng: &mut StdRng) -> Request {
-    let after = if rng.random_bool(0.2) { After::Resets } else { After::SendsNoMore };
+    let after = if rng.random_bool(0.2) {
+        After::Resets
+    } else {
+        After::SendsNoMore
+    };
     Request { after, ..request }
 }

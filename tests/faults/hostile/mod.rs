@@ -26,5 +26,7 @@ fn source(n: usize) -> IpAddr {
 
 /// A size of a test, from its variable or the default.
 fn size(variable: &str, default: usize) -> usize {
-    std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
+    std::env::var(variable)
+        .ok()
+        .map_or(default, |text| text.parse().expect("a number"))
 }

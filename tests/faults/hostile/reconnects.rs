@@ -26,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn ten_thousand_sessions_drop_and_come_back_with_one_read_per_user(database: Database) {
     let sessions = size("HOSTILE_RECONNECTS", SESSIONS);
     let users = sessions.div_ceil(PER_USER);
-    println!("again: HOSTILE_RECONNECTS={sessions} cargo test --test faults hostile::reconnects -- --nocapture");
+    println!(
+        "again: HOSTILE_RECONNECTS={sessions} cargo test --test faults hostile::reconnects -- --nocapture"
+    );
     let mut app = TestApp::on(database)
         .set("server.shutdown_timeout_s", 60)
         .set("cache.max_entries", 5_000_000)
@@ -90,20 +92,37 @@ async fn open_all(app: &TestApp, sessions: usize, what: &str) -> Vec<Raw> {
     });
     let all: Vec<Raw> = join_all(opening).await.into_iter().flatten().collect();
     let took = start.elapsed();
-    println!("{} sessions {what} within {took:.1?}: {:.0} a second", all.len(), sessions as f64 / took.as_secs_f64());
+    println!(
+        "{} sessions {what} within {took:.1?}: {:.0} a second",
+        all.len(),
+        sessions as f64 / took.as_secs_f64()
+    );
     assert!(took < PATIENCE, "{what}: {took:?}");
     all
 }
 
 async fn open(app: &TestApp, n: usize, sessions: usize) -> Raw {
     let user_id = (n % sessions.div_ceil(PER_USER) + 1) as u64;
-    let mut raw = Raw::open_session(app.public, Some(source(256 * (n / PER_ADDRESS) + 1)), None, user_id)
-        .await
-        .expect("it opens");
+    let mut raw = Raw::open_session(
+        app.public,
+        Some(source(256 * (n / PER_ADDRESS) + 1)),
+        None,
+        user_id,
+    )
+    .await
+    .expect("it opens");
     let hello = raw.json().await.expect("hello");
-    assert_eq!((&hello["type"], &hello["user_id"]), (&json!("hello"), &json!(user_id)), "{hello}");
+    assert_eq!(
+        (&hello["type"], &hello["user_id"]),
+        (&json!("hello"), &json!(user_id)),
+        "{hello}"
+    );
     let snapshot = raw.json().await.expect("a snapshot");
-    assert_eq!((&snapshot["reason"], &snapshot["version"]), (&json!("snapshot"), &json!(1)), "{snapshot}");
+    assert_eq!(
+        (&snapshot["reason"], &snapshot["version"]),
+        (&json!("snapshot"), &json!(1)),
+        "{snapshot}"
+    );
     assert_eq!(snapshot["balances"]["TON"], format!("{user_id}.000000000"));
     raw
 }
@@ -130,11 +149,15 @@ async fn hear_of_the_end(sessions: Vec<Raw>) {
             }
         }
     });
-    tokio::time::timeout(PATIENCE, join_all(hearing)).await.expect("all are told in time");
+    tokio::time::timeout(PATIENCE, join_all(hearing))
+        .await
+        .expect("all are told in time");
 }
 
 async fn cache_misses(app: &TestApp) -> u64 {
-    app.admin("/admin/v1/registry").await.ok()["cache_misses"].as_u64().expect("a number")
+    app.admin("/admin/v1/registry").await.ok()["cache_misses"]
+        .as_u64()
+        .expect("a number")
 }
 
 /// The sessions that dropped are forgotten, by the registry and by the actors.

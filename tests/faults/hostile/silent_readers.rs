@@ -34,7 +34,9 @@ const SESSION_BYTES_MAX: u64 = 96 * 1024;
 
 async fn who_never_reads_is_cut_off_and_delays_nobody(database: Database) {
     let sessions = size("HOSTILE_SILENT", SESSIONS);
-    println!("again: HOSTILE_SILENT={sessions} cargo test --test faults hostile::silent_readers -- --nocapture");
+    println!(
+        "again: HOSTILE_SILENT={sessions} cargo test --test faults hostile::silent_readers -- --nocapture"
+    );
     let app = TestApp::on(database)
         .set("limits.write_timeout_ms", WRITE_TIMEOUT_MS.cast_signed())
         .log("info,balance_coordinator::coordinator=warn")
@@ -52,8 +54,15 @@ async fn who_never_reads_is_cut_off_and_delays_nobody(database: Database) {
     let start = Instant::now();
     deposits(&app, sessions, ROUNDS.1, ROUNDS.0).await;
     let grown = app.resident_bytes().unwrap_or(0).saturating_sub(before);
-    println!("{} silent sessions cost {} KiB each", sessions, (grown >> 10) / sessions as u64);
-    assert!(grown <= SESSION_BYTES_MAX * sessions as u64, "{grown} bytes more");
+    println!(
+        "{} silent sessions cost {} KiB each",
+        sessions,
+        (grown >> 10) / sessions as u64
+    );
+    assert!(
+        grown <= SESSION_BYTES_MAX * sessions as u64,
+        "{grown} bytes more"
+    );
     eventually("only the readers are left", async || {
         (app.admin("/admin/v1/registry").await.ok()["sessions"] == sessions).then_some(())
     })
@@ -62,7 +71,10 @@ async fn who_never_reads_is_cut_off_and_delays_nobody(database: Database) {
     println!(
         "the silent ones are gone {gone:.1?} after the first push to them; write_timeout_ms is {WRITE_TIMEOUT_MS}"
     );
-    assert!(gone < Duration::from_millis(WRITE_TIMEOUT_MS) + GONE_WITHIN + BETWEEN_ROUNDS * 24, "{gone:?}");
+    assert!(
+        gone < Duration::from_millis(WRITE_TIMEOUT_MS) + GONE_WITHIN + BETWEEN_ROUNDS * 24,
+        "{gone:?}"
+    );
     // It still has bytes to read that came before; the service does not wait for it.
     dribbler.abort();
     drop(silent);
@@ -86,7 +98,12 @@ async fn open(app: &TestApp, count: usize, receive_bytes: Option<u32>) -> Vec<Ra
             let user_id = (n / PER_USER + 1) as u64;
             Raw::open_session(app.public, Some(source(n / 1000)), receive_bytes, user_id)
         });
-        all.extend(join_all(opening).await.into_iter().map(|raw| raw.expect("it opens")));
+        all.extend(
+            join_all(opening)
+                .await
+                .into_iter()
+                .map(|raw| raw.expect("it opens")),
+        );
     }
     all
 }
@@ -114,18 +131,33 @@ async fn read_all(mut raw: Raw) -> (Raw, Vec<Duration>, Vec<Duration>) {
         witness.see(&frame);
         if frame["type"] == "balance_update" {
             let is_alone = witness.entries <= ROUNDS.0 as u64;
-            if is_alone { &mut latencies.0 } else { &mut latencies.1 }.push(since(&frame["first_committed_at"]));
+            if is_alone {
+                &mut latencies.0
+            } else {
+                &mut latencies.1
+            }
+            .push(since(&frame["first_committed_at"]));
         }
     }
-    assert_eq!(witness.version, witness.entries, "the newest state after every entry");
-    assert_eq!(witness.balances["TON"], format!("{}.000000000", (ROUNDS.0 + ROUNDS.1) / 2));
+    assert_eq!(
+        witness.version, witness.entries,
+        "the newest state after every entry"
+    );
+    assert_eq!(
+        witness.balances["TON"],
+        format!("{}.000000000", (ROUNDS.0 + ROUNDS.1) / 2)
+    );
     (raw, latencies.0, latencies.1)
 }
 
 fn since(timestamp: &Value) -> Duration {
-    let then = chrono::DateTime::parse_from_rfc3339(timestamp.as_str().expect("a timestamp")).expect("RFC 3339");
+    let then = chrono::DateTime::parse_from_rfc3339(timestamp.as_str().expect("a timestamp"))
+        .expect("RFC 3339");
     let then = Duration::from_micros(then.timestamp_micros().unsigned_abs());
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").saturating_sub(then)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .saturating_sub(then)
 }
 
 fn shown(what: &str, latencies: &mut [Duration]) -> Duration {
@@ -143,10 +175,19 @@ fn shown(what: &str, latencies: &mut [Duration]) -> Duration {
 async fn dribble(app: &TestApp) -> JoinHandle<()> {
     let user_id = 1_000_000;
     app.accepted("deposits", user_id, "dribbler", "1").await;
-    let mut raw = Raw::open_session(app.public, None, Some(RECEIVE_BYTES), user_id).await.expect("it opens");
+    let mut raw = Raw::open_session(app.public, None, Some(RECEIVE_BYTES), user_id)
+        .await
+        .expect("it opens");
     // Asks for more than its buffer takes.
     for _ in 0..30 {
-        assert!(raw.send(&crate::support::frame(0x81, br#"{"type":"refresh"}"#, [0; 4])).await);
+        assert!(
+            raw.send(&crate::support::frame(
+                0x81,
+                br#"{"type":"refresh"}"#,
+                [0; 4]
+            ))
+            .await
+        );
     }
     tokio::spawn(async move {
         while raw.dribble().await {

@@ -8,7 +8,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::{
-    Database, Raw, RawFrame, TestApp, WEBHOOK_SECRET, frame, now_s, on_sqlite, sign, upgrade_request,
+    Database, Raw, RawFrame, TestApp, WEBHOOK_SECRET, frame, now_s, on_sqlite, sign,
+    upgrade_request,
 };
 
 on_sqlite![who_is_silent_or_sends_a_byte_at_a_time_is_cut_off];
@@ -57,12 +58,42 @@ async fn who_is_silent_or_sends_a_byte_at_a_time_is_cut_off(database: Database) 
             gone_after_s,
             answer,
         };
-        all.push(slow("sends nothing", b"", b"", FIRST_HEAD_S, "HTTP/1.1 408"));
-        all.push(slow("sends a first head slowly", b"", b"x", FIRST_HEAD_S, "HTTP/1.1 408"));
-        all.push(slow("sends an endless header slowly", b"GET / HTTP/1.1\r\nX: ", b"x", FIRST_HEAD_S, "HTTP/1.1 408"));
+        all.push(slow(
+            "sends nothing",
+            b"",
+            b"",
+            FIRST_HEAD_S,
+            "HTTP/1.1 408",
+        ));
+        all.push(slow(
+            "sends a first head slowly",
+            b"",
+            b"x",
+            FIRST_HEAD_S,
+            "HTTP/1.1 408",
+        ));
+        all.push(slow(
+            "sends an endless header slowly",
+            b"GET / HTTP/1.1\r\nX: ",
+            b"x",
+            FIRST_HEAD_S,
+            "HTTP/1.1 408",
+        ));
         all.push(slow("asks once and stays", READ, b"", FIRST_HEAD_S, ""));
-        all.push(slow("asks once and sends a second head slowly", READ, b"x", LATER_HEAD_S, ""));
-        all.push(slow("is refused a session and sends a second head slowly", NO_HANDSHAKE, b"x", LATER_HEAD_S, ""));
+        all.push(slow(
+            "asks once and sends a second head slowly",
+            READ,
+            b"x",
+            LATER_HEAD_S,
+            "",
+        ));
+        all.push(slow(
+            "is refused a session and sends a second head slowly",
+            NO_HANDSHAKE,
+            b"x",
+            LATER_HEAD_S,
+            "",
+        ));
     }
     all.extend(slow_bodies(app.internal));
     let (requests, unsigned, signed) = tokio::join!(
@@ -73,7 +104,9 @@ async fn who_is_silent_or_sends_a_byte_at_a_time_is_cut_off(database: Database) 
     for line in requests {
         println!("{line}");
     }
-    println!("a session that never signs in: {unsigned:.1?}; one that sends a frame slowly: {signed:.1?}");
+    println!(
+        "a session that never signs in: {unsigned:.1?}; one that sends a frame slowly: {signed:.1?}"
+    );
     crate::support::eventually("their sockets are closed", async || {
         (app.open_sockets() <= sockets.map(|before| before + 8)).then_some(())
     })
@@ -83,7 +116,10 @@ async fn who_is_silent_or_sends_a_byte_at_a_time_is_cut_off(database: Database) 
 }
 
 fn slow_bodies(to: SocketAddr) -> Vec<Slow> {
-    let (length, chunked) = ("Content-Length: 100000\r\n", "Transfer-Encoding: chunked\r\n");
+    let (length, chunked) = (
+        "Content-Length: 100000\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    );
     let (chunk, too_slow) = (&b"1\r\n \r\n"[..], "\"code\":\"request_timeout\"");
     let slow = |what, more: &str, drips, gone_after_s, answer| Slow {
         what,
@@ -93,20 +129,42 @@ fn slow_bodies(to: SocketAddr) -> Vec<Slow> {
         gone_after_s,
         answer,
     };
-    let mut too_large = slow("sends chunks that nobody wants", chunked, chunk, LATER_HEAD_S, "body_too_large");
-    too_large.before.extend(format!("{:x}\r\n{}\r\n", (1 << 20) + 1, " ".repeat((1 << 20) + 1)).bytes());
+    let mut too_large = slow(
+        "sends chunks that nobody wants",
+        chunked,
+        chunk,
+        LATER_HEAD_S,
+        "body_too_large",
+    );
+    too_large
+        .before
+        .extend(format!("{:x}\r\n{}\r\n", (1 << 20) + 1, " ".repeat((1 << 20) + 1)).bytes());
     vec![
         slow("sends a body slowly", length, b" ", BODY_S, too_slow),
         slow("sends no body", length, b"", BODY_S, too_slow),
-        slow("waits to be asked for the body", &format!("{length}Expect: 100-continue\r\n"), b"", BODY_S, too_slow),
+        slow(
+            "waits to be asked for the body",
+            &format!("{length}Expect: 100-continue\r\n"),
+            b"",
+            BODY_S,
+            too_slow,
+        ),
         // What is left of a chunked body is read and dropped for a while.
-        slow("sends chunks slowly", chunked, chunk, BODY_S + LATER_HEAD_S, too_slow),
+        slow(
+            "sends chunks slowly",
+            chunked,
+            chunk,
+            BODY_S + LATER_HEAD_S,
+            too_slow,
+        ),
         too_large,
     ]
 }
 
 async fn be_slow(slow: Slow) -> String {
-    let mut raw = Raw::connect(slow.to, None, None).await.expect("it connects");
+    let mut raw = Raw::connect(slow.to, None, None)
+        .await
+        .expect("it connects");
     if !slow.before.is_empty() {
         assert!(raw.send(&slow.before).await);
     }
@@ -122,22 +180,38 @@ async fn be_slow(slow: Slow) -> String {
             raw.send_some(&[*byte]);
         }
         let limit = Duration::from_secs(slow.gone_after_s + MARGIN_S);
-        assert!(start.elapsed() < limit, "who {} is there after {limit:?}", slow.what);
+        assert!(
+            start.elapsed() < limit,
+            "who {} is there after {limit:?}",
+            slow.what
+        );
     }
     let took = start.elapsed();
     let answer = raw.take_received();
     // A reset may overtake the answer.
-    assert!(answer.is_empty() || answer.contains(slow.answer), "who {}: {answer}", slow.what);
-    format!("who {} is gone after {took:.1?}: {}", slow.what, answer.lines().next().unwrap_or_default())
+    assert!(
+        answer.is_empty() || answer.contains(slow.answer),
+        "who {}: {answer}",
+        slow.what
+    );
+    format!(
+        "who {} is gone after {took:.1?}: {}",
+        slow.what,
+        answer.lines().next().unwrap_or_default()
+    )
 }
 
 /// A session that sends a frame a byte at a time, of which the last never comes.
 async fn slow_session(app: &TestApp, user_id: Option<u64>, code: u16, reason: &str) -> Duration {
     let start = Instant::now();
     let mut raw = match user_id {
-        Some(user_id) => Raw::open_session(app.public, None, None, user_id).await.expect("it opens"),
+        Some(user_id) => Raw::open_session(app.public, None, None, user_id)
+            .await
+            .expect("it opens"),
         None => {
-            let mut raw = Raw::connect(app.public, None, None).await.expect("it connects");
+            let mut raw = Raw::connect(app.public, None, None)
+                .await
+                .expect("it connects");
             assert!(raw.send(upgrade_request("").as_bytes()).await);
             assert_eq!(raw.answer().await.expect("an answer").status, 101);
             raw
@@ -163,7 +237,8 @@ async fn slow_session(app: &TestApp, user_id: Option<u64>, code: u16, reason: &s
 }
 
 fn signed_head(more: &str) -> Vec<u8> {
-    let body = json!({"event_id": "slow", "user_id": 7, "currency": "TON", "amount": "1"}).to_string();
+    let body =
+        json!({"event_id": "slow", "user_id": 7, "currency": "TON", "amount": "1"}).to_string();
     let now = now_s().to_string();
     let signature = sign(WEBHOOK_SECRET, "slow", &now, body.as_bytes());
     format!(

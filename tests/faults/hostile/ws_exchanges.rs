@@ -19,9 +19,13 @@ pub async fn session(app: &TestApp, rng: &mut StdRng, peer: usize, left: usize) 
     let from = Some(source(peer));
     let is_signed_in = rng.random_bool(0.8);
     let mut raw = if is_signed_in {
-        Raw::open_session(app.public, from, None, user_id).await.expect("it opens")
+        Raw::open_session(app.public, from, None, user_id)
+            .await
+            .expect("it opens")
     } else {
-        let mut raw = Raw::connect(app.public, from, None).await.expect("it connects");
+        let mut raw = Raw::connect(app.public, from, None)
+            .await
+            .expect("it connects");
         assert!(raw.send(upgrade_request("").as_bytes()).await);
         assert_eq!(raw.answer().await.expect("an answer").status, 101);
         raw
@@ -73,8 +77,21 @@ async fn carry_out(mut raw: Raw, exchange: Exchange, session: &Session) -> Optio
         return None;
     }
     if session.is_signed_in && exchange.expected.is_empty() {
-        assert!(raw.send(&frame(0x81, br#"{"type":"ping","id":"there?"}"#, [1, 2, 3, 4])).await);
-        check(&mut raw, &Expected::Pong(Some("\"there?\"".to_owned())), session.user_id, exchange.name).await;
+        assert!(
+            raw.send(&frame(
+                0x81,
+                br#"{"type":"ping","id":"there?"}"#,
+                [1, 2, 3, 4]
+            ))
+            .await
+        );
+        check(
+            &mut raw,
+            &Expected::Pong(Some("\"there?\"".to_owned())),
+            session.user_id,
+            exchange.name,
+        )
+        .await;
     }
     Some(raw)
 }
@@ -92,18 +109,34 @@ async fn check(raw: &mut Raw, expected: &Expected, user_id: u64, name: &str) {
         }
         Expected::Pong(id) => {
             let frame = text(raw, name).await;
-            let id = id.as_ref().map_or(String::new(), |id| format!(r#","id":{id}"#));
+            let id = id
+                .as_ref()
+                .map_or(String::new(), |id| format!(r#","id":{id}"#));
             assert_eq!(frame, format!(r#"{{"type":"pong"{id}}}"#), "{name}");
         }
         Expected::Refreshed(id) => {
             let frame = parse(&text(raw, name).await, name);
-            let id: Value = id.as_ref().map_or(Value::Null, |id| serde_json::from_str(id).expect("JSON"));
-            assert_eq!((&frame["reason"], &frame["id"]), (&"refresh".into(), &id), "{name}: {frame}");
-            assert_eq!((&frame["user_id"], &frame["version"]), (&user_id.into(), &0.into()), "{name}: {frame}");
+            let id: Value = id
+                .as_ref()
+                .map_or(Value::Null, |id| serde_json::from_str(id).expect("JSON"));
+            assert_eq!(
+                (&frame["reason"], &frame["id"]),
+                (&"refresh".into(), &id),
+                "{name}: {frame}"
+            );
+            assert_eq!(
+                (&frame["user_id"], &frame["version"]),
+                (&user_id.into(), &0.into()),
+                "{name}: {frame}"
+            );
         }
         Expected::Greeting => {
             let hello = parse(&text(raw, name).await, name);
-            assert_eq!((&hello["type"], &hello["user_id"]), (&"hello".into(), &user_id.into()), "{name}: {hello}");
+            assert_eq!(
+                (&hello["type"], &hello["user_id"]),
+                (&"hello".into(), &user_id.into()),
+                "{name}: {hello}"
+            );
             let snapshot = parse(&text(raw, name).await, name);
             assert_eq!(snapshot["reason"], "snapshot", "{name}: {snapshot}");
             assert_eq!(
@@ -116,8 +149,13 @@ async fn check(raw: &mut Raw, expected: &Expected, user_id: u64, name: &str) {
             assert_eq!(raw.frame().await, RawFrame::Pong(payload.clone()), "{name}");
         }
         Expected::Closed(allowed) => {
-            let RawFrame::Close(code, reason) = raw.frame().await else { panic!("{name}: no close frame") };
-            assert!(allowed.contains(&(code, &*reason)), "{name}: {code} {reason}, allowed {allowed:?}");
+            let RawFrame::Close(code, reason) = raw.frame().await else {
+                panic!("{name}: no close frame")
+            };
+            assert!(
+                allowed.contains(&(code, &*reason)),
+                "{name}: {code} {reason}, allowed {allowed:?}"
+            );
             end(raw, name).await;
         }
         Expected::End => end(raw, name).await,

@@ -6,11 +6,18 @@ use rand::rngs::StdRng;
 use crate::support::frame;
 
 use super::ws_model::{
-    After, Exchange, Expected, MESSAGE_BYTES_MAX, Session, bytes, fragments, letters, masked, pick, text,
+    After, Exchange, Expected, MESSAGE_BYTES_MAX, Session, bytes, fragments, letters, masked, pick,
+    text,
 };
 
-const INVALID_UTF8: [&[u8]; 6] =
-    [b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"\xf0\x9f\x98"];
+const INVALID_UTF8: [&[u8]; 6] = [
+    b"\xff",
+    b"\xc3\x28",
+    b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
+    b"\xc0\xaf",
+    b"\xf0\x9f\x98",
+];
 
 /// Close codes that may not be on the wire.
 const BAD_CLOSE_CODES: [u16; 11] = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000];
@@ -60,8 +67,15 @@ fn interleaved(rng: &mut StdRng, session: &mut Session) -> Exchange {
 /// A character may be cut in two by fragments.
 fn split_character(rng: &mut StdRng, session: &mut Session) -> Exchange {
     let message = r#"{"type":"ping","id":"😀"}"#.as_bytes();
-    let cut = message.iter().position(|byte| !byte.is_ascii()).expect("not ASCII") + rng.random_range(1..4);
-    let writes = vec![masked(rng, 0x01, &message[..cut]), masked(rng, 0x80, &message[cut..])];
+    let cut = message
+        .iter()
+        .position(|byte| !byte.is_ascii())
+        .expect("not ASCII")
+        + rng.random_range(1..4);
+    let writes = vec![
+        masked(rng, 0x01, &message[..cut]),
+        masked(rng, 0x80, &message[cut..]),
+    ];
     let expected = session.answered(vec![Expected::Pong(Some("\"😀\"".to_owned()))]);
     Exchange::new("a character in two fragments", writes, expected)
 }
@@ -73,8 +87,15 @@ fn pings(rng: &mut StdRng) -> Exchange {
             bytes(rng, length)
         })
         .collect();
-    let writes = payloads.iter().map(|payload| masked(rng, 0x89, payload)).collect();
-    Exchange::new("pings", writes, payloads.into_iter().map(Expected::PongFrame).collect())
+    let writes = payloads
+        .iter()
+        .map(|payload| masked(rng, 0x89, payload))
+        .collect();
+    Exchange::new(
+        "pings",
+        writes,
+        payloads.into_iter().map(Expected::PongFrame).collect(),
+    )
 }
 
 fn empty_fragments(rng: &mut StdRng, session: &mut Session) -> Exchange {
@@ -84,12 +105,20 @@ fn empty_fragments(rng: &mut StdRng, session: &mut Session) -> Exchange {
     let mut all = masked(rng, 0x01, message.as_bytes());
     (0..count).for_each(|_| all.extend(masked(rng, 0x00, b"")));
     all.extend(masked(rng, 0x80, b""));
-    Exchange::new("fragments of nothing", vec![all], session.answered(vec![Expected::Pong(Some(id))]))
+    Exchange::new(
+        "fragments of nothing",
+        vec![all],
+        session.answered(vec![Expected::Pong(Some(id))]),
+    )
 }
 
 fn binary(rng: &mut StdRng) -> Exchange {
     let payload = bytes(rng, 50);
-    let writes = if rng.random_bool(0.5) { vec![masked(rng, 0x82, &payload)] } else { fragments(rng, 2, &payload, 3) };
+    let writes = if rng.random_bool(0.5) {
+        vec![masked(rng, 0x82, &payload)]
+    } else {
+        fragments(rng, 2, &payload, 3)
+    };
     Exchange::closed("binary", writes, 1003, "unsupported_data")
 }
 
@@ -108,7 +137,11 @@ fn bad_control(rng: &mut StdRng) -> Exchange {
     let opcode = pick(rng, &[&8, &9, &10]);
     let length = rng.random_range(126..2000);
     let long = bytes(rng, length);
-    let write = if rng.random_bool(0.5) { masked(rng, 0x80 | opcode, &long) } else { masked(rng, *opcode, b"") };
+    let write = if rng.random_bool(0.5) {
+        masked(rng, 0x80 | opcode, &long)
+    } else {
+        masked(rng, *opcode, b"")
+    };
     Exchange::broken("a control frame that is long or a fragment", vec![write])
 }
 
@@ -119,12 +152,19 @@ fn reserved(rng: &mut StdRng) -> Exchange {
     } else {
         0x80 | pick(rng, &[&3, &4, &5, &6, &7, &11, &12, &13, &14, &15])
     };
-    Exchange::broken("reserved bits or opcodes", vec![masked(rng, first, &payload)])
+    Exchange::broken(
+        "reserved bits or opcodes",
+        vec![masked(rng, first, &payload)],
+    )
 }
 
 fn unmasked(rng: &mut StdRng) -> Exchange {
     let payload = letters(rng, 30);
-    let frame = [&[pick(rng, &[&0x81, &0x82, &0x88, &0x89]).to_owned(), 30], payload.as_bytes()].concat();
+    let frame = [
+        &[pick(rng, &[&0x81, &0x82, &0x88, &0x89]).to_owned(), 30],
+        payload.as_bytes(),
+    ]
+    .concat();
     Exchange::broken("not masked", vec![frame])
 }
 
@@ -144,7 +184,12 @@ fn too_large(rng: &mut StdRng) -> Exchange {
     let length = MESSAGE_BYTES_MAX + rng.random_range(1..2000);
     let payload = letters(rng, length);
     let parts = rng.random_range(1..12);
-    Exchange::closed("too large", fragments(rng, 1, payload.as_bytes(), parts), 1009, "message_too_big")
+    Exchange::closed(
+        "too large",
+        fragments(rng, 1, payload.as_bytes(), parts),
+        1009,
+        "message_too_big",
+    )
 }
 
 /// The length alone is enough: nobody waits for the payload, nor keeps it.
@@ -155,7 +200,12 @@ fn says_too_large(rng: &mut StdRng) -> Exchange {
     frame.extend([0; 4]);
     let payload = rng.random_range(0..200);
     frame.extend(bytes(rng, payload));
-    Exchange::closed("says that it is too large", vec![frame], 1009, "message_too_big")
+    Exchange::closed(
+        "says that it is too large",
+        vec![frame],
+        1009,
+        "message_too_big",
+    )
 }
 
 /// A length of 64 bits is no length at all.
@@ -184,15 +234,31 @@ fn closes_badly(rng: &mut StdRng) -> Exchange {
         _ => [&1000_u16.to_be_bytes()[..], pick(rng, &INVALID_UTF8)].concat(),
     };
     let closed = Expected::Closed(vec![(1002, "protocol_error"), (1007, "invalid_utf8")]);
-    Exchange::new("closes with a bad frame", vec![masked(rng, 0x88, &payload)], vec![closed])
+    Exchange::new(
+        "closes with a bad frame",
+        vec![masked(rng, 0x88, &payload)],
+        vec![closed],
+    )
 }
 
 /// Ends in the middle of a frame or of a message.
 fn breaks_off(rng: &mut StdRng) -> Exchange {
     let payload = letters(rng, 300);
-    let mut whole = frame(pick(rng, &[&0x81, &0x01, &0x89, &0x82]).to_owned(), payload.as_bytes(), rng.random());
+    let mut whole = frame(
+        pick(rng, &[&0x81, &0x01, &0x89, &0x82]).to_owned(),
+        payload.as_bytes(),
+        rng.random(),
+    );
     whole.truncate(rng.random_range(1..whole.len()));
-    let after = if rng.random_bool(0.5) { After::Resets } else { After::SendsNoMore };
-    let expected = if after == After::Resets { Vec::new() } else { vec![Expected::End] };
+    let after = if rng.random_bool(0.5) {
+        After::Resets
+    } else {
+        After::SendsNoMore
+    };
+    let expected = if after == After::Resets {
+        Vec::new()
+    } else {
+        vec![Expected::End]
+    };
     Exchange::new("breaks off", vec![whole], expected).then(after)
 }

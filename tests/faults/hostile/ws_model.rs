@@ -49,7 +49,12 @@ pub struct Exchange {
 
 impl Exchange {
     pub fn new(name: &'static str, writes: Vec<Vec<u8>>, expected: Vec<Expected>) -> Self {
-        Self { name, writes, expected, after: After::Listens }
+        Self {
+            name,
+            writes,
+            expected,
+            after: After::Listens,
+        }
     }
 
     /// Ended by 1002.
@@ -57,7 +62,12 @@ impl Exchange {
         Self::closed(name, writes, 1002, "protocol_error")
     }
 
-    pub fn closed(name: &'static str, writes: Vec<Vec<u8>>, code: u16, reason: &'static str) -> Self {
+    pub fn closed(
+        name: &'static str,
+        writes: Vec<Vec<u8>>,
+        code: u16,
+        reason: &'static str,
+    ) -> Self {
         Self::new(name, writes, vec![Expected::Closed(vec![(code, reason)])])
     }
 
@@ -67,7 +77,11 @@ impl Exchange {
 
     /// Whether the session is over after it.
     pub fn is_last(&self) -> bool {
-        self.after != After::Listens || matches!(self.expected.last(), Some(Expected::Closed(_) | Expected::End))
+        self.after != After::Listens
+            || matches!(
+                self.expected.last(),
+                Some(Expected::Closed(_) | Expected::End)
+            )
     }
 }
 
@@ -81,21 +95,32 @@ pub struct Session {
 
 impl Session {
     pub fn new(user_id: u64, is_signed_in: bool) -> Self {
-        Self { user_id, is_signed_in, bad_messages: 0 }
+        Self {
+            user_id,
+            is_signed_in,
+            bad_messages: 0,
+        }
     }
 
     /// What a bad message gets.
     pub fn invalid(&mut self) -> Vec<Expected> {
         self.bad_messages += 1;
         match self.bad_messages {
-            BAD_MESSAGES_MAX => vec![Expected::Invalid, Expected::Closed(vec![(4500, "bad_messages")])],
+            BAD_MESSAGES_MAX => vec![
+                Expected::Invalid,
+                Expected::Closed(vec![(4500, "bad_messages")]),
+            ],
             _ => vec![Expected::Invalid],
         }
     }
 
     /// What a good message gets, which only somebody who has signed in may send.
     pub fn answered(&mut self, answer: Vec<Expected>) -> Vec<Expected> {
-        if self.is_signed_in { answer } else { self.invalid() }
+        if self.is_signed_in {
+            answer
+        } else {
+            self.invalid()
+        }
     }
 }
 
@@ -118,12 +143,16 @@ pub fn bytes(rng: &mut StdRng, count: usize) -> Vec<u8> {
 }
 
 pub fn letters(rng: &mut StdRng, count: usize) -> String {
-    (0..count).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect()
+    (0..count)
+        .map(|_| char::from(rng.random_range(b'a'..=b'z')))
+        .collect()
 }
 
 /// Cuts a payload into `parts` fragments of any sizes, as frames: text (or binary), continuations, the last with FIN.
 pub fn fragments(rng: &mut StdRng, opcode: u8, payload: &[u8], parts: usize) -> Vec<Vec<u8>> {
-    let mut cuts: Vec<usize> = (1..parts).map(|_| rng.random_range(0..=payload.len())).collect();
+    let mut cuts: Vec<usize> = (1..parts)
+        .map(|_| rng.random_range(0..=payload.len()))
+        .collect();
     cuts.extend([0, payload.len()]);
     cuts.sort_unstable();
     let count = cuts.len() - 1;

@@ -92,9 +92,15 @@ pub type Ledger = BTreeMap<u64, Vec<State>>;
 /// Everything that breaks a promise, one line each.
 pub fn violations(ledger: &Ledger, history: &History) -> Vec<String> {
     let mut found = Vec::new();
-    let mut by_user: BTreeMap<u64, Vec<&Operation>> = ledger.keys().map(|user_id| (*user_id, Vec::new())).collect();
+    let mut by_user: BTreeMap<u64, Vec<&Operation>> = ledger
+        .keys()
+        .map(|user_id| (*user_id, Vec::new()))
+        .collect();
     for operation in &history.operations {
-        by_user.entry(operation.user_id).or_default().push(operation);
+        by_user
+            .entry(operation.user_id)
+            .or_default()
+            .push(operation);
     }
     let mut refusals: BTreeMap<u64, Vec<&Refusal>> = BTreeMap::new();
     for refusal in &history.refusals {
@@ -102,19 +108,53 @@ pub fn violations(ledger: &Ledger, history: &History) -> Vec<String> {
     }
     for (user_id, operations) in &by_user {
         let states = ledger.get(user_id).map_or(&[][..], Vec::as_slice);
-        let writes = || operations.iter().copied().filter(|operation| matches!(operation.what, What::Write { .. }));
+        let writes = || {
+            operations
+                .iter()
+                .copied()
+                .filter(|operation| matches!(operation.what, What::Write { .. }))
+        };
         if writes().count() != states.len() {
-            found.push(format!("user {user_id}: {} entries, {} acknowledged", states.len(), writes().count()));
+            found.push(format!(
+                "user {user_id}: {} entries, {} acknowledged",
+                states.len(),
+                writes().count()
+            ));
         }
-        let answered = HighWater::of(operations.iter().map(|operation| (operation.answered, *operation)));
+        let answered = HighWater::of(
+            operations
+                .iter()
+                .map(|operation| (operation.answered, *operation)),
+        );
         let sent = HighWater::of(writes().map(|operation| (operation.sent, operation)));
-        found.extend(operations.iter().filter_map(|operation| wrong_state(states, operation)));
-        found.extend(operations.iter().filter_map(|operation| out_of_order(&answered, operation)));
+        found.extend(
+            operations
+                .iter()
+                .filter_map(|operation| wrong_state(states, operation)),
+        );
+        found.extend(
+            operations
+                .iter()
+                .filter_map(|operation| out_of_order(&answered, operation)),
+        );
         let refusals = refusals.remove(user_id).unwrap_or_default();
-        found.extend(refusals.into_iter().filter_map(|refusal| made_up(states, &answered, &sent, refusal)));
+        found.extend(
+            refusals
+                .into_iter()
+                .filter_map(|refusal| made_up(states, &answered, &sent, refusal)),
+        );
     }
-    found.extend(refusals.values().flatten().map(|refusal| format!("{refusal:?}: of nobody")));
-    let falls = history.sessions.iter().flat_map(|session| session.windows(2)).filter(|pair| pair[1] < pair[0]);
+    found.extend(
+        refusals
+            .values()
+            .flatten()
+            .map(|refusal| format!("{refusal:?}: of nobody")),
+    );
+    let falls = history
+        .sessions
+        .iter()
+        .flat_map(|session| session.windows(2))
+        .filter(|pair| pair[1] < pair[0]);
     found.extend(falls.map(|pair| format!("a session fell: {pair:?}")));
     found
 }
@@ -164,12 +204,23 @@ fn out_of_order(answered: &HighWater<'_>, operation: &Operation) -> Option<Strin
 }
 
 /// A refusal that no state explains, of those that may have been there between its sending and its answer.
-fn made_up(states: &[State], answered: &HighWater<'_>, sent: &HighWater<'_>, refusal: &Refusal) -> Option<String> {
-    let version = |operation: Option<&Operation>| operation.map_or(0, |operation| operation.version);
-    let (first, last) = (version(answered.before(refusal.sent)), version(sent.before(refusal.answered)));
+fn made_up(
+    states: &[State],
+    answered: &HighWater<'_>,
+    sent: &HighWater<'_>,
+    refusal: &Refusal,
+) -> Option<String> {
+    let version =
+        |operation: Option<&Operation>| operation.map_or(0, |operation| operation.version);
+    let (first, last) = (
+        version(answered.before(refusal.sent)),
+        version(sent.before(refusal.answered)),
+    );
     let balance = |version: u64| {
         let index = usize::try_from(version).ok()?.checked_sub(1);
-        index.map_or(Some(0), |index| states.get(index).map(|state| state.balances[0]))
+        index.map_or(Some(0), |index| {
+            states.get(index).map(|state| state.balances[0])
+        })
     };
     let explains = |version| balance(version) == Some(refusal.available);
     let holds = refusal.available < refusal.asked && (first..=last).any(explains);

@@ -3,17 +3,34 @@
 use super::*;
 
 fn write(version: u64, sent: u64, answered: u64) -> Operation {
-    Operation { user_id: 1, version, what: What::Write { event_id: format!("e{version}") }, sent, answered }
+    Operation {
+        user_id: 1,
+        version,
+        what: What::Write {
+            event_id: format!("e{version}"),
+        },
+        sent,
+        answered,
+    }
 }
 
 fn read(version: u64, sent: u64, answered: u64) -> Operation {
     let balances = [10 * version as i64, 0];
-    Operation { user_id: 1, version, what: What::Read { balances }, sent, answered }
+    Operation {
+        user_id: 1,
+        version,
+        what: What::Read { balances },
+        sent,
+        answered,
+    }
 }
 
 /// Three entries, each of ten.
 fn ledger() -> Ledger {
-    let state = |n: i64| State { event_id: format!("e{n}"), balances: [10 * n, 0] };
+    let state = |n: i64| State {
+        event_id: format!("e{n}"),
+        balances: [10 * n, 0],
+    };
     Ledger::from([(1, (1..=3).map(state).collect())])
 }
 
@@ -34,7 +51,13 @@ fn sound() -> Vec<Operation> {
 }
 
 fn all_of(ledger: &Ledger, operations: &[Operation]) -> Vec<String> {
-    violations(ledger, &History { operations: operations.to_vec(), ..History::default() })
+    violations(
+        ledger,
+        &History {
+            operations: operations.to_vec(),
+            ..History::default()
+        },
+    )
 }
 
 /// The only violation.
@@ -50,14 +73,31 @@ fn of_one_more(operation: Operation) -> String {
 }
 
 fn of_refusal(available: i64, asked: i64, sent: u64, answered: u64) -> Vec<String> {
-    let refusals = vec![Refusal { user_id: 1, asked, available, sent, answered }];
-    violations(&ledger(), &History { operations: sound(), refusals, sessions: Vec::new() })
+    let refusals = vec![Refusal {
+        user_id: 1,
+        asked,
+        available,
+        sent,
+        answered,
+    }];
+    violations(
+        &ledger(),
+        &History {
+            operations: sound(),
+            refusals,
+            sessions: Vec::new(),
+        },
+    )
 }
 
 #[test]
 fn a_sound_history_is_accepted() {
     let sessions = vec![vec![0, 1, 1, 3], vec![2, 3]];
-    let history = History { operations: sound(), refusals: Vec::new(), sessions };
+    let history = History {
+        operations: sound(),
+        refusals: Vec::new(),
+        sessions,
+    };
     assert_eq!(violations(&ledger(), &history), Vec::<String>::new());
 }
 
@@ -75,7 +115,13 @@ fn a_read_older_than_an_earlier_read_is_found() {
 
 #[test]
 fn a_read_older_than_an_earlier_push_is_found() {
-    assert!(of(&ledger(), &[sound(), vec![read(2, 0, 20), read(1, 21, 22)]].concat()).contains("sent: 21"));
+    assert!(
+        of(
+            &ledger(),
+            &[sound(), vec![read(2, 0, 20), read(1, 21, 22)]].concat()
+        )
+        .contains("sent: 21")
+    );
 }
 
 #[test]
@@ -90,7 +136,10 @@ fn a_version_that_never_existed_is_found() {
 
 #[test]
 fn balances_that_never_belonged_to_their_version_are_found() {
-    let torn = Operation { what: What::Read { balances: [20, 0] }, ..read(3, 61, 70) };
+    let torn = Operation {
+        what: What::Read { balances: [20, 0] },
+        ..read(3, 61, 70)
+    };
     assert!(of_one_more(torn).contains("that version is Some"));
 }
 
@@ -98,8 +147,15 @@ fn balances_that_never_belonged_to_their_version_are_found() {
 fn a_lost_write_is_found() {
     let mut shorter = ledger();
     shorter.get_mut(&1).expect("a user").pop();
-    let kept: Vec<Operation> = sound().into_iter().filter(|o| o.version < 3 || o.sent == 50).collect();
-    assert!(all_of(&shorter, &kept).iter().any(|line| line.contains("that version is None")));
+    let kept: Vec<Operation> = sound()
+        .into_iter()
+        .filter(|o| o.version < 3 || o.sent == 50)
+        .collect();
+    assert!(
+        all_of(&shorter, &kept)
+            .iter()
+            .any(|line| line.contains("that version is None"))
+    );
 }
 
 #[test]
@@ -112,7 +168,10 @@ fn a_write_that_took_anothers_version_is_found() {
 
 #[test]
 fn an_entry_that_nobody_was_answered_is_found() {
-    let kept: Vec<Operation> = sound().into_iter().filter(|operation| operation.sent != 50).collect();
+    let kept: Vec<Operation> = sound()
+        .into_iter()
+        .filter(|operation| operation.sent != 50)
+        .collect();
     assert!(of(&ledger(), &kept).contains("3 entries, 2 acknowledged"));
 }
 
@@ -125,7 +184,11 @@ fn writes_that_turn_real_time_around_are_found() {
 
 #[test]
 fn a_session_whose_version_falls_is_found() {
-    let history = History { operations: sound(), refusals: Vec::new(), sessions: vec![vec![1, 3, 2]] };
+    let history = History {
+        operations: sound(),
+        refusals: Vec::new(),
+        sessions: vec![vec![1, 3, 2]],
+    };
     assert_eq!(violations(&ledger(), &history), ["a session fell: [3, 2]"]);
 }
 
@@ -140,6 +203,10 @@ fn a_refusal_is_explained_by_a_balance_that_was_there_meanwhile_and_by_no_other(
         (15, 25, 55, 58),
         (20, 20, 55, 58),
     ] {
-        assert_eq!(of_refusal(available, asked, sent, answered).len(), 1, "{available} at {sent}");
+        assert_eq!(
+            of_refusal(available, asked, sent, answered).len(),
+            1,
+            "{available} at {sent}"
+        );
     }
 }

@@ -19,11 +19,16 @@ const CUTS: usize = 150;
 const ONE_OF: u32 = 3;
 
 async fn a_commit_that_is_cut_is_neither_lost_nor_doubled(_: Database) {
-    let cuts = std::env::var("BALANCE_TEST_COMMIT_CUTS").ok().map_or(CUTS, |cuts| cuts.parse().expect("a number"));
+    let cuts = std::env::var("BALANCE_TEST_COMMIT_CUTS")
+        .ok()
+        .map_or(CUTS, |cuts| cuts.parse().expect("a number"));
     let mut rng = StdRng::seed_from_u64(seed());
     // Late: before the service is back, while it waits for the locks, and after the server has ended the transaction.
     let late = [1, 30, 300, 1500].map(|ms| CommitFault::Late(Duration::from_millis(ms)));
-    let kinds = [&[CommitFault::Swallowed, CommitFault::AnswerLost][..], &late[..]];
+    let kinds = [
+        &[CommitFault::Swallowed, CommitFault::AnswerLost][..],
+        &late[..],
+    ];
     let mut plan = Vec::new();
     for _ in 0..cuts {
         plan.extend((0..rng.random_range(0..2 * ONE_OF - 1)).map(|_| None));

@@ -14,7 +14,10 @@ use crate::support::{Database, TestApp, TestDatabase, eventually, on_sqlite};
 
 use super::{Reads, Scene, settings};
 
-on_sqlite![a_full_file_system_refuses_entries_and_loses_none, a_file_that_may_not_grow_refuses_entries_and_loses_none,];
+on_sqlite![
+    a_full_file_system_refuses_entries_and_loses_none,
+    a_file_that_may_not_grow_refuses_entries_and_loses_none,
+];
 
 /// Room for the ledger of the test, and little more.
 const DISK_BYTES: u64 = 24 << 20;
@@ -95,12 +98,20 @@ impl Drop for Mounted {
 }
 
 fn succeeds(command: &[&str]) -> bool {
-    Command::new(command[0]).args(&command[1..]).output().is_ok_and(|output| output.status.success())
+    Command::new(command[0])
+        .args(&command[1..])
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 /// Sets the soft limit on the size of files that the running service may write.
 fn limit(app: &TestApp, bytes: &str) {
-    let done = succeeds(&["prlimit", "--pid", &app.pid().to_string(), &format!("--fsize={bytes}:")]);
+    let done = succeeds(&[
+        "prlimit",
+        "--pid",
+        &app.pid().to_string(),
+        &format!("--fsize={bytes}:"),
+    ]);
     assert!(done, "prlimit (of util-linux) can't limit the service");
 }
 
@@ -112,17 +123,24 @@ async fn run(room: Room) {
     };
     let database = TestDatabase::Sqlite(ledger.clone());
     let (url, dir) = (database.url(), tempfile::tempdir().expect("a directory"));
-    let app = settings(TestApp::on(Database::Sqlite)).start_with(dir, database, &url).await;
+    let app = settings(TestApp::on(Database::Sqlite))
+        .start_with(dir, database, &url)
+        .await;
     let mut scene = Scene::open(app).await;
     for _ in 0..2 {
         room.fill(&scene.app, &ledger);
         // What room there is in the log already can still be used.
         let refused = || scene.load.told.refused.lock().expect("no panic holds it")[0];
         let before = refused();
-        eventually("there is no room left", async || (refused() > before).then_some(())).await;
+        eventually("there is no room left", async || {
+            (refused() > before).then_some(())
+        })
+        .await;
         scene.during(Reads::GoOn).await;
         room.free(&scene.app);
-        scene.recovers("SQLite without room", Instant::now(), Reads::GoOn).await;
+        scene
+            .recovers("SQLite without room", Instant::now(), Reads::GoOn)
+            .await;
     }
     scene.close(None).await;
 }

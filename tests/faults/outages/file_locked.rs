@@ -15,7 +15,13 @@ async fn a_file_that_another_process_locks_refuses_entries_and_loses_none(databa
         let held = scene.app.database.hold(lock);
         scene.during(Reads::GoOn).await;
         drop(held);
-        scene.recovers(&format!("SQLite behind {lock}"), Instant::now(), Reads::GoOn).await;
+        scene
+            .recovers(
+                &format!("SQLite behind {lock}"),
+                Instant::now(),
+                Reads::GoOn,
+            )
+            .await;
     }
     scene.close(None).await;
 }

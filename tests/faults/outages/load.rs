@@ -65,7 +65,8 @@ impl Load {
         let told = Arc::new(Told::default());
         let mut others = Vec::new();
         for user_id in 1..=USERS {
-            app.accepted("deposits", user_id, &format!("first:{user_id}"), "1").await;
+            app.accepted("deposits", user_id, &format!("first:{user_id}"), "1")
+                .await;
             told.acknowledged
                 .lock()
                 .expect("no panic holds it")
@@ -75,15 +76,27 @@ impl Load {
         }
         for reader in 0..READERS {
             let request = |user_id| {
-                app.public_request(reqwest::Method::GET, "/api/v1/balance?fresh=true").bearer_auth(token(user_id))
+                app.public_request(reqwest::Method::GET, "/api/v1/balance?fresh=true")
+                    .bearer_auth(token(user_id))
             };
             let user_id = 1 + reader;
             others.push(tokio::spawn(read(request(user_id), told.clone())));
         }
         let senders = (0..SENDERS)
-            .map(|index| tokio::spawn(send(app.sender(), index, StdRng::seed_from_u64(seed + index), told.clone())))
+            .map(|index| {
+                tokio::spawn(send(
+                    app.sender(),
+                    index,
+                    StdRng::seed_from_u64(seed + index),
+                    told.clone(),
+                ))
+            })
             .collect();
-        Self { told, senders, others }
+        Self {
+            told,
+            senders,
+            others,
+        }
     }
 
     /// Ends it; every entry that was begun is acknowledged first.
@@ -99,7 +112,10 @@ impl Load {
              sessions {sessions}, readers {readers}",
             self.told.count()
         );
-        assert!(longest < TIMEOUT + ANSWER_MARGIN, "an answer took {longest:?}");
+        assert!(
+            longest < TIMEOUT + ANSWER_MARGIN,
+            "an answer took {longest:?}"
+        );
         self.told
     }
 }
@@ -109,7 +125,10 @@ pub async fn insist(sender: &Sender, request: &Signed, told: &Told) -> Value {
     let start = Instant::now();
     while start.elapsed() < 3 * PATIENCE {
         let asked = Instant::now();
-        let answer = sender.try_send(request.clone()).await.expect("the service is there");
+        let answer = sender
+            .try_send(request.clone())
+            .await
+            .expect("the service is there");
         told.note(asked);
         if answer.status == 200 {
             return answer.ok();
@@ -128,9 +147,12 @@ async fn send(sender: Sender, index: u64, mut rng: StdRng, told: Arc<Told>) {
         }
         let (user_id, amount) = (rng.random_range(1..=USERS), rng.random_range(1..1_000_u64));
         let event_id = format!("s{index}:{n}");
-        let body =
-            json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": format!("0.{amount:09}")});
-        let what = if rng.random_bool(0.5) { "deposits" } else { "rewards" };
+        let body = json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": format!("0.{amount:09}")});
+        let what = if rng.random_bool(0.5) {
+            "deposits"
+        } else {
+            "rewards"
+        };
         let request = Signed::post(&format!("/internal/v1/{what}"), &body);
         let answer = insist(&sender, &request, &told).await;
         if n % RESENT == 0 {
@@ -142,7 +164,10 @@ async fn send(sender: Sender, index: u64, mut rng: StdRng, told: Arc<Told>) {
         }
         let version = answer["version"].as_u64().expect("a version");
         let mut acknowledged = told.acknowledged.lock().expect("no panic holds it");
-        assert_eq!(acknowledged.insert(event_id, (user_id, version, amount)), None);
+        assert_eq!(
+            acknowledged.insert(event_id, (user_id, version, amount)),
+            None
+        );
     }
 }
 
@@ -150,14 +175,24 @@ async fn read(request: reqwest::RequestBuilder, told: Arc<Told>) {
     let mut version = 1;
     while !told.is_over() {
         let asked = Instant::now();
-        let response = request.try_clone().expect("no body").send().await.expect("the service is there");
-        let answer = crate::support::Answer::read(response).await.expect("a whole answer");
+        let response = request
+            .try_clone()
+            .expect("no body")
+            .send()
+            .await
+            .expect("the service is there");
+        let answer = crate::support::Answer::read(response)
+            .await
+            .expect("a whole answer");
         told.note(asked);
         if answer.status == 200 {
             let balance = answer.ok();
             let now = balance["version"].as_u64().expect("a version");
             assert!(now >= version, "an older version than {version}: {balance}");
-            assert_ne!(balance["balances"]["TON"], "0.000000000", "made up: {balance}");
+            assert_ne!(
+                balance["balances"]["TON"], "0.000000000",
+                "made up: {balance}"
+            );
             version = now;
             if balance["stale"] == true {
                 told.count_refusal(2);
@@ -181,7 +216,11 @@ async fn watch(mut ws: Ws, snapshot: Value, told: Arc<Told>) {
         let until = Instant::now() + REFRESH;
         loop {
             // The last one is waited for; it may be told of an outage only if there still is one.
-            let wait = if is_last { PATIENCE } else { until.saturating_duration_since(Instant::now()) };
+            let wait = if is_last {
+                PATIENCE
+            } else {
+                until.saturating_duration_since(Instant::now())
+            };
             let frame = match ws.next_within(wait).await {
                 Some(Event::Frame(frame)) => frame,
                 Some(ended) => panic!("the session ended: {ended:?}"),
@@ -190,8 +229,14 @@ async fn watch(mut ws: Ws, snapshot: Value, told: Arc<Told>) {
             };
             witness.see(&frame);
             let is_error = frame["type"] == "error";
-            assert!(!is_error || frame["code"] == "ledger_unavailable", "{frame}");
-            assert!(!is_error || frame["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{frame}");
+            assert!(
+                !is_error || frame["code"] == "ledger_unavailable",
+                "{frame}"
+            );
+            assert!(
+                !is_error || frame["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0),
+                "{frame}"
+            );
             if is_error || frame["stale"] == true {
                 told.count_refusal(1);
             }
@@ -203,7 +248,14 @@ async fn watch(mut ws: Ws, snapshot: Value, told: Arc<Told>) {
                 return;
             }
         }
-        let oldest = asked.values().map(Instant::elapsed).max().unwrap_or_default();
-        assert!(oldest < TIMEOUT + ANSWER_MARGIN, "a refresh is not answered for {oldest:?}");
+        let oldest = asked
+            .values()
+            .map(Instant::elapsed)
+            .max()
+            .unwrap_or_default();
+        assert!(
+            oldest < TIMEOUT + ANSWER_MARGIN,
+            "a refresh is not answered for {oldest:?}"
+        );
     }
 }

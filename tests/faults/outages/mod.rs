@@ -33,7 +33,9 @@ const QUIET: std::ops::RangeInclusive<u64> = 901..=904;
 const LOAD_MIN: usize = 60;
 
 fn seed() -> u64 {
-    let seed = std::env::var("BALANCE_TEST_SEED").ok().map_or(20_250_805, |seed| seed.parse().expect("a number"));
+    let seed = std::env::var("BALANCE_TEST_SEED")
+        .ok()
+        .map_or(20_250_805, |seed| seed.parse().expect("a number"));
     println!("again: BALANCE_TEST_SEED={seed} cargo test --test faults outages::");
     seed
 }
@@ -66,13 +68,18 @@ async fn app_on(cluster: &Cluster, proxy: Option<&Proxy>) -> TestApp {
     let direct = database.url();
     let url = proxy.map_or_else(|| direct.clone(), |proxy| proxy.url(&direct));
     let dir = tempfile::tempdir().expect("a directory");
-    settings(TestApp::on(crate::support::Database::Postgres)).start_with(dir, database, &url).await
+    settings(TestApp::on(crate::support::Database::Postgres))
+        .start_with(dir, database, &url)
+        .await
 }
 
 fn settings(builder: crate::support::Builder) -> crate::support::Builder {
     builder
         .log("info")
-        .set("database.timeout_ms", i64::try_from(TIMEOUT.as_millis()).expect("short"))
+        .set(
+            "database.timeout_ms",
+            i64::try_from(TIMEOUT.as_millis()).expect("short"),
+        )
         .set("database.pool_size", i64::try_from(POOL_SIZE).expect("few"))
 }
 
@@ -81,20 +88,29 @@ impl Scene {
     async fn open(app: TestApp) -> Self {
         let mut quiet = Vec::new();
         for user_id in QUIET {
-            app.accepted("deposits", user_id, &format!("quiet:{user_id}"), "7").await;
+            app.accepted("deposits", user_id, &format!("quiet:{user_id}"), "7")
+                .await;
             let (mut ws, _) = app.session(user_id).await;
             let last = ws.refresh(json!("before")).await;
             quiet.push(Quiet { user_id, ws, last });
         }
         let load = Load::start(&app, seed()).await;
-        let scene = Self { app, quiet, load, outages: 0 };
+        let scene = Self {
+            app,
+            quiet,
+            load,
+            outages: 0,
+        };
         scene.load_goes_on().await;
         scene
     }
 
     async fn load_goes_on(&self) {
         let before = self.load.told.count();
-        eventually("the load goes on", async || (self.load.told.count() >= before + LOAD_MIN).then_some(())).await;
+        eventually("the load goes on", async || {
+            (self.load.told.count() >= before + LOAD_MIN).then_some(())
+        })
+        .await;
     }
 
     /// While the ledger can't be written: what senders, sessions, readers and operators are told.
@@ -102,8 +118,16 @@ impl Scene {
         self.outages += 1;
         let (app, outage) = (&self.app, self.outages);
         let entry = json!({"event_id": format!("during:{outage}"), "user_id": 990, "currency": "TON", "amount": "1"});
-        let write = async { in_time("a write", app.post("deposits", entry)).await.problem(503, "ledger_unavailable") };
-        let sessions = futures_util::future::join_all(self.quiet.iter_mut().map(|quiet| quiet.refresh_during(reads)));
+        let write = async {
+            in_time("a write", app.post("deposits", entry))
+                .await
+                .problem(503, "ledger_unavailable")
+        };
+        let sessions = futures_util::future::join_all(
+            self.quiet
+                .iter_mut()
+                .map(|quiet| quiet.refresh_during(reads)),
+        );
         let read = async {
             let path = "/api/v1/balance?fresh=true";
             let (user, unknown) = (token(*QUIET.start()), token(980 + u64::from(outage)));
@@ -113,18 +137,34 @@ impl Scene {
         };
         let health = async {
             for addr in [app.public, app.internal] {
-                assert_eq!(in_time("/healthz", app.plain_get(addr, "/healthz")).await.status, 200);
+                assert_eq!(
+                    in_time("/healthz", app.plain_get(addr, "/healthz"))
+                        .await
+                        .status,
+                    200
+                );
                 let ready = in_time("/readyz", app.plain_get(addr, "/readyz")).await;
-                assert_eq!(ready.status, if reads == Reads::Away { 503 } else { 200 }, "{ready:?}");
+                assert_eq!(
+                    ready.status,
+                    if reads == Reads::Away { 503 } else { 200 },
+                    "{ready:?}"
+                );
             }
         };
         let (_, _, (known, unknown), ()) = tokio::join!(write, sessions, read, health);
         let known = known.ok();
         let expected = &self.quiet[0].last;
-        assert_eq!((&known["version"], &known["balances"]), (&expected["version"], &expected["balances"]), "{known}");
+        assert_eq!(
+            (&known["version"], &known["balances"]),
+            (&expected["version"], &expected["balances"]),
+            "{known}"
+        );
         assert_eq!(known["stale"], reads == Reads::Away, "{known}");
         if reads == Reads::Away {
-            assert_eq!(known["as_of"], expected["as_of"], "the age is told as it is");
+            assert_eq!(
+                known["as_of"], expected["as_of"],
+                "the age is told as it is"
+            );
             unknown.problem(503, "ledger_unavailable");
         } else {
             assert_eq!(unknown.ok()["version"], 0);
@@ -137,15 +177,30 @@ impl Scene {
         let recovered = async {
             for quiet in self.quiet.iter_mut().filter(|_| reads == Reads::Away) {
                 let balance = quiet.ws.next_frame("balance").await;
-                let told = (&balance["reason"], &balance["stale"], &balance["version"], &balance["balances"]);
-                assert_eq!(told, (&json!("recovered"), &json!(false), &quiet.last["version"], &quiet.last["balances"]));
+                let told = (
+                    &balance["reason"],
+                    &balance["stale"],
+                    &balance["version"],
+                    &balance["balances"],
+                );
+                assert_eq!(
+                    told,
+                    (
+                        &json!("recovered"),
+                        &json!(false),
+                        &quiet.last["version"],
+                        &quiet.last["balances"]
+                    )
+                );
                 quiet.last = balance;
             }
             since.elapsed()
         };
         let ready = async {
-            eventually("ready", async || (app.plain_get(app.public, "/readyz").await.status == 200).then_some(()))
-                .await;
+            eventually("ready", async || {
+                (app.plain_get(app.public, "/readyz").await.status == 200).then_some(())
+            })
+            .await;
             since.elapsed()
         };
         let outage = self.outages;
@@ -154,14 +209,22 @@ impl Scene {
             for user_id in [990, 991] {
                 let event_id = format!("after:{outage}:{user_id}");
                 let entry = json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": "1"});
-                let post = async || (app.post("deposits", entry.clone()).await.status == 200).then_some(());
+                let post = async || {
+                    (app.post("deposits", entry.clone()).await.status == 200).then_some(())
+                };
                 eventually("a write is taken", post).await;
             }
             since.elapsed()
         };
         let (recovered, ready, written) = tokio::join!(recovered, ready, written);
-        println!("{what}: sessions recovered {recovered:?}, ready {ready:?}, written {written:?} after its return");
-        for (what, took) in [("recovered", recovered), ("ready", ready), ("a write", written)] {
+        println!(
+            "{what}: sessions recovered {recovered:?}, ready {ready:?}, written {written:?} after its return"
+        );
+        for (what, took) in [
+            ("recovered", recovered),
+            ("ready", ready),
+            ("a write", written),
+        ] {
             assert!(took < RECOVERY + RECOVERY_MARGIN, "{what} took {took:?}");
         }
         self.load_goes_on().await;
@@ -169,7 +232,12 @@ impl Scene {
 
     /// Ends the load, and audits what is left.
     async fn close(self, cluster: Option<&Cluster>) {
-        let Self { app, mut quiet, load, .. } = self;
+        let Self {
+            app,
+            mut quiet,
+            load,
+            ..
+        } = self;
         let told = load.finish().await;
         let acknowledged = told.acknowledged.lock().expect("no panic holds it").clone();
         let mut stored = std::collections::BTreeMap::new();
@@ -181,15 +249,31 @@ impl Scene {
                 let amount = minor(&entry["amount"]);
                 sum += amount;
                 let version = entry["version"].as_u64().expect("a version");
-                assert_eq!(stored.insert(event_id, (user_id, version, amount)), None, "twice: {entry}");
+                assert_eq!(
+                    stored.insert(event_id, (user_id, version, amount)),
+                    None,
+                    "twice: {entry}"
+                );
             }
-            let balance = app.backend(&format!("/internal/v1/users/{user_id}/balance?fresh=true")).await.ok();
-            assert_eq!((&balance["version"], minor(&balance["balances"]["TON"])), (&json!(entries.len()), sum));
+            let balance = app
+                .backend(&format!("/internal/v1/users/{user_id}/balance?fresh=true"))
+                .await
+                .ok();
+            assert_eq!(
+                (&balance["version"], minor(&balance["balances"]["TON"])),
+                (&json!(entries.len()), sum)
+            );
         }
-        assert!(stored == acknowledged, "each acknowledged entry is there once, with the version that was answered");
+        assert!(
+            stored == acknowledged,
+            "each acknowledged entry is there once, with the version that was answered"
+        );
         for quiet in &mut quiet {
             let balance = quiet.ws.refresh(json!("after")).await;
-            assert_eq!((&balance["stale"], &balance["balances"]), (&json!(false), &quiet.last["balances"]));
+            assert_eq!(
+                (&balance["stale"], &balance["balances"]),
+                (&json!(false), &quiet.last["balances"])
+            );
         }
         nothing_is_left_behind(&app).await;
         if let Some(cluster) = cluster {
@@ -203,10 +287,18 @@ impl Quiet {
     async fn refresh_during(&mut self, reads: Reads) {
         let balance = in_time("a refresh", self.ws.refresh(json!("during"))).await;
         let last = &self.last;
-        assert_eq!((&balance["version"], &balance["balances"]), (&last["version"], &last["balances"]), "{balance}");
+        assert_eq!(
+            (&balance["version"], &balance["balances"]),
+            (&last["version"], &last["balances"]),
+            "{balance}"
+        );
         assert_eq!(balance["stale"], reads == Reads::Away, "{balance}");
         if reads == Reads::Away {
-            assert_eq!(balance["as_of"], last["as_of"], "user {}: the age is told as it is", self.user_id);
+            assert_eq!(
+                balance["as_of"], last["as_of"],
+                "user {}: the age is told as it is",
+                self.user_id
+            );
         } else {
             self.last = balance;
         }
@@ -217,7 +309,11 @@ impl Quiet {
 async fn in_time<T>(what: &str, answer: impl Future<Output = T>) -> T {
     let start = Instant::now();
     let answer = answer.await;
-    assert!(start.elapsed() < TIMEOUT + ANSWER_MARGIN, "{what} took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < TIMEOUT + ANSWER_MARGIN,
+        "{what} took {:?}",
+        start.elapsed()
+    );
     answer
 }
 
@@ -225,8 +321,12 @@ async fn all_entries(app: &TestApp, user_id: u64) -> Vec<Value> {
     let (mut all, mut before) = (Vec::new(), i64::MAX);
     // Bounded by the entries: each page is not empty.
     loop {
-        let path = format!("/internal/v1/users/{user_id}/entries?limit=1000&before_version={before}");
-        let page = app.backend(&path).await.ok()["entries"].as_array().expect("a list").clone();
+        let path =
+            format!("/internal/v1/users/{user_id}/entries?limit=1000&before_version={before}");
+        let page = app.backend(&path).await.ok()["entries"]
+            .as_array()
+            .expect("a list")
+            .clone();
         let Some(last) = page.last() else { return all };
         before = last["version"].as_i64().expect("a version");
         all.extend(page);
@@ -235,7 +335,12 @@ async fn all_entries(app: &TestApp, user_id: u64) -> Vec<Value> {
 
 /// Nine decimals, not negative.
 fn minor(amount: &Value) -> u64 {
-    amount.as_str().expect("text").replace('.', "").parse().expect("digits")
+    amount
+        .as_str()
+        .expect("text")
+        .replace('.', "")
+        .parse()
+        .expect("digits")
 }
 
 /// No actor waits for anything, nothing is queued, and as many reads at once as there are connections are answered.
@@ -243,7 +348,9 @@ async fn nothing_is_left_behind(app: &TestApp) {
     for user_id in (1..=USERS).chain(QUIET) {
         eventually("nothing is under way in an actor", async || {
             let actor = app.admin(&format!("/admin/v1/actors/{user_id}")).await.ok();
-            (actor["in_flight"] == 0 && actor["counters"]["is_stale"] == false && actor["mailbox"]["queued"] == 0)
+            (actor["in_flight"] == 0
+                && actor["counters"]["is_stale"] == false
+                && actor["mailbox"]["queued"] == 0)
                 .then_some(())
         })
         .await;
@@ -273,8 +380,11 @@ fn connections_of(app: &TestApp) -> i64 {
         count: i64,
     }
     let mut connection = PgConnection::establish(&app.database.url()).expect("the server answers");
-    let query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'balance-coordinator'";
-    let row: Row = diesel::sql_query(query).get_result(&mut connection).expect("it answers");
+    let query =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'balance-coordinator'";
+    let row: Row = diesel::sql_query(query)
+        .get_result(&mut connection)
+        .expect("it answers");
     row.count
 }
 

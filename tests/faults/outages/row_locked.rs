@@ -27,9 +27,13 @@ const HELD: Duration = Duration::from_millis(5000);
 async fn start(database: Database) -> TestApp {
     let builder = settings(TestApp::on(database)).set("database.writers", 1);
     let lock_timeout_ms = i64::try_from(LOCK_TIMEOUT.as_millis()).expect("short");
-    let app = builder.set("database.lock_timeout_ms", lock_timeout_ms).start().await;
+    let app = builder
+        .set("database.lock_timeout_ms", lock_timeout_ms)
+        .start()
+        .await;
     for user_id in NEIGHBOURS.chain([LOCKED]) {
-        app.accepted("deposits", user_id, &format!("first:{user_id}"), "1").await;
+        app.accepted("deposits", user_id, &format!("first:{user_id}"), "1")
+            .await;
     }
     app
 }
@@ -41,8 +45,14 @@ async fn a_locked_account_holds_up_its_own_user_alone(database: Database) {
 
 async fn locked_rows_of_any_kind_hold_up_their_own_user_alone(database: Database) {
     let app = start(database).await;
-    hold_and_look(&app, LOCKED, &format!("UPDATE balances SET amount = amount WHERE user_id = {LOCKED}")).await;
-    let new = "INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) VALUES (3, 0, 0, 0)";
+    hold_and_look(
+        &app,
+        LOCKED,
+        &format!("UPDATE balances SET amount = amount WHERE user_id = {LOCKED}"),
+    )
+    .await;
+    let new =
+        "INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) VALUES (3, 0, 0, 0)";
     hold_and_look(&app, 3, new).await;
 }
 
@@ -52,7 +62,10 @@ async fn hold_and_look(app: &TestApp, locked: u64, lock: &str) {
     let is_over = AtomicBool::new(false);
     let path = "/internal/v1/deposits";
     let entry = |event_id: String, user_id: u64| {
-        Signed::post(path, &json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": "1"}))
+        Signed::post(
+            path,
+            &json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": "1"}),
+        )
     };
     let own = (0..3).map(|n| {
         let request = entry(format!("{lock}:{n}"), locked);
@@ -60,10 +73,17 @@ async fn hold_and_look(app: &TestApp, locked: u64, lock: &str) {
             // The lock is held for longer than a request may take.
             let asked = Instant::now();
             let answer = app.send(request.clone()).await;
-            assert!(asked.elapsed() < TIMEOUT + ANSWER_MARGIN, "{:?}", asked.elapsed());
+            assert!(
+                asked.elapsed() < TIMEOUT + ANSWER_MARGIN,
+                "{:?}",
+                asked.elapsed()
+            );
             answer.problem(503, "ledger_unavailable");
             let answer = app.sender().insist(request).await;
-            (answer["version"].as_u64().expect("a version"), Instant::now())
+            (
+                answer["version"].as_u64().expect("a version"),
+                Instant::now(),
+            )
         }
     });
     let is_over = &is_over;
@@ -71,7 +91,9 @@ async fn hold_and_look(app: &TestApp, locked: u64, lock: &str) {
         let (mut longest, mut count) = (Duration::ZERO, 0_u32);
         while !is_over.load(Ordering::Relaxed) {
             let asked = Instant::now();
-            app.send(entry(format!("{lock}:{user_id}:{count}"), user_id)).await.ok();
+            app.send(entry(format!("{lock}:{user_id}:{count}"), user_id))
+                .await
+                .ok();
             longest = longest.max(asked.elapsed());
             count += 1;
         }
@@ -86,13 +108,24 @@ async fn hold_and_look(app: &TestApp, locked: u64, lock: &str) {
     let own = futures_util::future::join_all(own);
     let neighbours = futures_util::future::join_all(neighbours);
     let (own, neighbours, released) = tokio::join!(own, neighbours, release);
-    let longest = neighbours.iter().map(|(longest, _)| *longest).max().expect("some");
+    let longest = neighbours
+        .iter()
+        .map(|(longest, _)| *longest)
+        .max()
+        .expect("some");
     let count: u32 = neighbours.iter().map(|(_, count)| count).sum();
-    let freed = own.iter().map(|(_, at)| at.saturating_duration_since(released)).max().expect("some");
+    let freed = own
+        .iter()
+        .map(|(_, at)| at.saturating_duration_since(released))
+        .max()
+        .expect("some");
     println!(
         "{lock}: {count} of the neighbours in {HELD:?}, the longest {longest:?}; its own {freed:?} after the lock"
     );
-    assert!(longest < LOCK_TIMEOUT + ANSWER_MARGIN, "a neighbour waited {longest:?}");
+    assert!(
+        longest < LOCK_TIMEOUT + ANSWER_MARGIN,
+        "a neighbour waited {longest:?}"
+    );
     // Paid once, not with each transaction: then there would be a handful.
     assert!(count > 100, "the neighbours have {count} entries");
     let mut versions: Vec<u64> = own.iter().map(|(version, _)| *version).collect();
@@ -104,7 +137,9 @@ async fn hold_and_look(app: &TestApp, locked: u64, lock: &str) {
 
 async fn a_batch_with_a_locked_user_stores_the_rest(database: Database) {
     let app = start(database).await;
-    let held = app.database.hold(&format!("SELECT * FROM accounts WHERE user_id = {LOCKED} FOR UPDATE"));
+    let held = app.database.hold(&format!(
+        "SELECT * FROM accounts WHERE user_id = {LOCKED} FOR UPDATE"
+    ));
     let item = |user_id: u64| json!({"kind": "reward", "event_id": format!("b:{user_id}"), "user_id": user_id, "currency": "TON", "amount": "1"});
     let items: Vec<_> = NEIGHBOURS.chain([LOCKED]).map(item).collect();
     // It is answered as a whole, and says that some of it may be there.
@@ -112,9 +147,13 @@ async fn a_batch_with_a_locked_user_stores_the_rest(database: Database) {
     let answer = app.batch(json!(items)).await;
     assert!(asked.elapsed() < TIMEOUT + ANSWER_MARGIN);
     answer.problem(503, "ledger_unavailable");
-    let atomic =
-        Signed::post("/internal/v1/batch?atomic=true", &json!({"entries": [item(31), item(LOCKED), item(32)]}));
-    app.send(atomic.clone()).await.problem(503, "ledger_unavailable");
+    let atomic = Signed::post(
+        "/internal/v1/batch?atomic=true",
+        &json!({"entries": [item(31), item(LOCKED), item(32)]}),
+    );
+    app.send(atomic.clone())
+        .await
+        .problem(503, "ledger_unavailable");
     // An atomic batch keeps nobody waiting but itself.
     app.accepted("deposits", 31, "alone", "1").await;
     for user_id in NEIGHBOURS {
@@ -129,7 +168,11 @@ async fn a_batch_with_a_locked_user_stores_the_rest(database: Database) {
     .await;
     assert_eq!(answer.ok()["rejected"], 0);
     let answer = app.sender().insist(atomic).await;
-    assert_eq!((&answer["rejected"], &answer["results"][2]["version"]), (&json!(0), &json!(1)), "{answer}");
+    assert_eq!(
+        (&answer["rejected"], &answer["results"][2]["version"]),
+        (&json!(0), &json!(1)),
+        "{answer}"
+    );
     assert_eq!(app.entries(LOCKED).await.len(), 2);
     app.assert_ledger_holds();
 }
@@ -137,15 +180,26 @@ async fn a_batch_with_a_locked_user_stores_the_rest(database: Database) {
 async fn a_locked_user_is_linked_later_and_is_waited_for_but_briefly(database: Database) {
     const ATTEMPTS: u32 = 20;
     let app = start(database).await;
-    let held = app.database.hold(&format!("SELECT * FROM accounts WHERE user_id = {LOCKED} FOR UPDATE"));
-    let link =
-        || Signed::new(reqwest::Method::PUT, &format!("/internal/v1/users/{LOCKED}")).body(r#"{"telegram_id":777}"#);
+    let held = app.database.hold(&format!(
+        "SELECT * FROM accounts WHERE user_id = {LOCKED} FOR UPDATE"
+    ));
+    let link = || {
+        Signed::new(
+            reqwest::Method::PUT,
+            &format!("/internal/v1/users/{LOCKED}"),
+        )
+        .body(r#"{"telegram_id":777}"#)
+    };
     let asked = Instant::now();
     for _ in 0..ATTEMPTS {
         app.send(link()).await.problem(503, "ledger_unavailable");
     }
     // The entries of others wait behind each: none may take as long as the lock of an entry is waited for.
-    assert!(asked.elapsed() < ATTEMPTS * LOCK_TIMEOUT, "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < ATTEMPTS * LOCK_TIMEOUT,
+        "{:?}",
+        asked.elapsed()
+    );
     app.accepted("deposits", 11, "beside", "1").await;
     drop(held);
     let linked = eventually("it is linked", async || {

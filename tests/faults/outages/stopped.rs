@@ -18,7 +18,13 @@ async fn a_stopped_server_is_told_as_it_is_and_everything_goes_on_when_it_is_bac
         cluster.stop(mode);
         scene.during(Reads::Away).await;
         cluster.start_again();
-        scene.recovers(&format!("PostgreSQL stopped ({mode})"), Instant::now(), Reads::Away).await;
+        scene
+            .recovers(
+                &format!("PostgreSQL stopped ({mode})"),
+                Instant::now(),
+                Reads::Away,
+            )
+            .await;
     }
     scene.close(Some(&cluster)).await;
 }
@@ -31,6 +37,8 @@ async fn a_paused_server_hangs_nobody_beyond_the_timeout(_: Database) {
     // Twice: now even the connections that were made meanwhile hang.
     scene.during(Reads::Away).await;
     drop(paused);
-    scene.recovers("PostgreSQL paused", Instant::now(), Reads::Away).await;
+    scene
+        .recovers("PostgreSQL paused", Instant::now(), Reads::Away)
+        .await;
     scene.close(Some(&cluster)).await;
 }

@@ -11,12 +11,18 @@ on_both_databases![
     memory_that_differs_from_the_ledger_is_found_until_it_is_read_again,
     an_index_that_was_dropped_is_found,
 ];
-on_sqlite![an_audit_that_is_off_checks_nothing, a_user_that_can_not_be_checked_keeps_nobody_else_from_it];
+on_sqlite![
+    an_audit_that_is_off_checks_nothing,
+    a_user_that_can_not_be_checked_keeps_nobody_else_from_it
+];
 
 const USERS: u64 = 12;
 
 async fn fast(database: Database) -> TestApp {
-    TestApp::on(database).set("audit.users_per_s", 100_000).start().await
+    TestApp::on(database)
+        .set("audit.users_per_s", 100_000)
+        .start()
+        .await
 }
 
 async fn state(app: &TestApp) -> Value {
@@ -41,11 +47,17 @@ fn checked(state: &Value) -> u64 {
 /// Some entries of every user at once.
 async fn wave(app: &TestApp, wave: u64) {
     let posting = (1..=USERS).map(|user_id| async move {
-        for (n, what) in ["deposits", "deposits", "withdrawals", "rewards"].into_iter().enumerate() {
-            app.accepted(what, user_id, &format!("{user_id}.{wave}.{n}"), "0.5").await;
+        for (n, what) in ["deposits", "deposits", "withdrawals", "rewards"]
+            .into_iter()
+            .enumerate()
+        {
+            app.accepted(what, user_id, &format!("{user_id}.{wave}.{n}"), "0.5")
+                .await;
         }
         if wave % 4 == user_id % 4 {
-            app.admin_post(&format!("/admin/v1/actors/{user_id}/refresh")).await.ok();
+            app.admin_post(&format!("/admin/v1/actors/{user_id}/refresh"))
+                .await
+                .ok();
         }
     });
     futures_util::future::join_all(posting).await;
@@ -67,20 +79,29 @@ async fn entries_that_are_written_meanwhile_are_no_violation(database: Database)
         wave(&app, waves).await;
     }
     let state = rounds(&app, 2).await;
-    assert_eq!((&state["violations_total"], &state["violations"]), (&json!(0), &json!([])), "{state}");
+    assert_eq!(
+        (&state["violations_total"], &state["violations"]),
+        (&json!(0), &json!([])),
+        "{state}"
+    );
     assert_eq!(state["last_round"]["users"], USERS, "{state}");
     let metrics = app.metrics().await;
     assert_eq!(metrics.value("balance_drift_total"), 0.0);
     assert!(metrics.value("balance_audit_users_total") >= 20.0 * USERS as f64);
-    assert!(!app.log().contains("audit:"), "nothing was found, and nothing failed");
+    assert!(
+        !app.log().contains("audit:"),
+        "nothing was found, and nothing failed"
+    );
     app.assert_ledger_holds();
 }
 
 async fn what_is_wrong_in_the_ledger_is_found_and_left_as_it_is(database: Database) {
     let app = fast(database).await;
     for user_id in 1..=4 {
-        app.accepted("deposits", user_id, &format!("a{user_id}"), "1").await;
-        app.accepted("deposits", user_id, &format!("b{user_id}"), "1").await;
+        app.accepted("deposits", user_id, &format!("a{user_id}"), "1")
+            .await;
+        app.accepted("deposits", user_id, &format!("b{user_id}"), "1")
+            .await;
     }
     rounds(&app, 1).await;
     app.database.sql(
@@ -89,7 +110,10 @@ async fn what_is_wrong_in_the_ledger_is_found_and_left_as_it_is(database: Databa
          INSERT INTO balances (user_id, currency, amount) VALUES (99, 'UNI', 4);",
     );
     let wanted = [
-        (1, "balance 3000000000 minor units, but the entries sum to 2000000000"),
+        (
+            1,
+            "balance 3000000000 minor units, but the entries sum to 2000000000",
+        ),
         (2, "version 5, but there are 2 entries"),
         (3, "version 2 says 7 minor units"),
         (99, "balance 4 minor units without any entry"),
@@ -98,11 +122,15 @@ async fn what_is_wrong_in_the_ledger_is_found_and_left_as_it_is(database: Databa
         let state = state(&app).await;
         let shown = state["violations"].as_array().expect("a list").clone();
         let is_shown = |user_id: u64, text: &str| {
-            let is_it =
-                |v: &Value| v["user_id"] == user_id && v["violation"].as_str().is_some_and(|v| v.contains(text));
+            let is_it = |v: &Value| {
+                v["user_id"] == user_id && v["violation"].as_str().is_some_and(|v| v.contains(text))
+            };
             shown.iter().any(is_it)
         };
-        wanted.iter().all(|(user_id, text)| is_shown(*user_id, text)).then_some(state)
+        wanted
+            .iter()
+            .all(|(user_id, text)| is_shown(*user_id, text))
+            .then_some(state)
     })
     .await;
     for violation in found["violations"].as_array().expect("a list") {
@@ -111,10 +139,18 @@ async fn what_is_wrong_in_the_ledger_is_found_and_left_as_it_is(database: Databa
         assert_ne!(violation["user_id"], 4, "user 4 is in order: {violation}");
     }
     assert!(app.metrics().await.value("balance_drift_total") >= 4.0);
-    assert!(app.log().contains("audit: user 2: version 5"), "operators see it in the log");
+    assert!(
+        app.log().contains("audit: user 2: version 5"),
+        "operators see it in the log"
+    );
     let still = app.command("verify");
     assert_eq!(still.status.code(), Some(1), "nothing was mended");
-    assert!(rounds(&app, 1).await["violations"].as_array().is_some_and(|list| list.len() <= 100), "bounded");
+    assert!(
+        rounds(&app, 1).await["violations"]
+            .as_array()
+            .is_some_and(|list| list.len() <= 100),
+        "bounded"
+    );
 }
 
 async fn memory_that_differs_from_the_ledger_is_found_until_it_is_read_again(database: Database) {
@@ -133,12 +169,19 @@ async fn memory_that_differs_from_the_ledger_is_found_until_it_is_read_again(dat
     })
     .await;
     let line = state["violations"][0]["violation"].as_str().expect("words");
-    assert!(line.contains("memory has 2000000000 minor units at version 2, the ledger 3000000000"), "{line}");
+    assert!(
+        line.contains("memory has 2000000000 minor units at version 2, the ledger 3000000000"),
+        "{line}"
+    );
     app.admin_post("/admin/v1/actors/1/refresh").await.ok();
     rounds(&app, 1).await;
     let before = app.metrics().await.value("balance_drift_total");
     rounds(&app, 2).await;
-    assert_eq!(app.metrics().await.value("balance_drift_total"), before, "it was read again");
+    assert_eq!(
+        app.metrics().await.value("balance_drift_total"),
+        before,
+        "it was read again"
+    );
 }
 
 async fn an_index_that_was_dropped_is_found(database: Database) {
@@ -153,31 +196,52 @@ async fn an_index_that_was_dropped_is_found(database: Database) {
     .await;
     assert_eq!(state["violations"][0]["user_id"], Value::Null);
     assert!(
-        state["violations"][0]["violation"].as_str().is_some_and(|text| text.contains("entries_tx_hash")),
+        state["violations"][0]["violation"]
+            .as_str()
+            .is_some_and(|text| text.contains("entries_tx_hash")),
         "{state}"
     );
 }
 
 async fn an_audit_that_is_off_checks_nothing(database: Database) {
-    let app = TestApp::on(database).set("audit.users_per_s", 0).start().await;
+    let app = TestApp::on(database)
+        .set("audit.users_per_s", 0)
+        .start()
+        .await;
     app.accepted("deposits", 1, "a", "1").await;
     let state = state(&app).await;
-    assert_eq!((&state["users_per_s"], &state["round"], &state["users_total"]), (&json!(0), &json!(0), &json!(0)));
-    assert_eq!((&state["last_round"], &state["last_error"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (
+            &state["users_per_s"],
+            &state["round"],
+            &state["users_total"]
+        ),
+        (&json!(0), &json!(0), &json!(0))
+    );
+    assert_eq!(
+        (&state["last_round"], &state["last_error"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 async fn a_user_that_can_not_be_checked_keeps_nobody_else_from_it(database: Database) {
     let app = fast(database).await;
     for user_id in 1..=3 {
-        app.accepted("deposits", user_id, &format!("d{user_id}"), "1").await;
+        app.accepted("deposits", user_id, &format!("d{user_id}"), "1")
+            .await;
     }
     // No text, so the row can't be read.
-    app.database.sql("UPDATE entries SET currency = CAST(x'ff' AS TEXT) WHERE user_id = 2");
+    app.database
+        .sql("UPDATE entries SET currency = CAST(x'ff' AS TEXT) WHERE user_id = 2");
     let state = eventually("a round without that user is over", async || {
         let state = state(&app).await;
         (state["last_round"]["users"] == 2 && !state["last_error"].is_null()).then_some(state)
     })
     .await;
     assert_timestamp(&state["last_error"]["at"]);
-    assert!(app.log().contains("audit: user 2 could not be checked"), "{}", app.log());
+    assert!(
+        app.log().contains("audit: user 2 could not be checked"),
+        "{}",
+        app.log()
+    );
 }

@@ -23,22 +23,46 @@ impl Bench {
         let dir = tempfile::tempdir().expect("a directory");
         let mut service = start_dev(dir.path());
         let (public, _) = service.addresses().await;
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        Self { _dir: dir, _service: service, public, http }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .expect("a client");
+        Self {
+            _dir: dir,
+            _service: service,
+            public,
+            http,
+        }
     }
 
     async fn post(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
-        let mut request = self.http.post(format!("http://{}{path}", self.public)).json(body);
+        let mut request = self
+            .http
+            .post(format!("http://{}{path}", self.public))
+            .json(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Answer::read(request.send().await.expect("an answer")).await.expect("whole")
+        Answer::read(request.send().await.expect("an answer"))
+            .await
+            .expect("whole")
     }
 
     /// Sends an entry; what the door says of it.
     async fn send(&self, entry: Value) -> Value {
         let sent = self.post("/dev/v1/entries", &entry, &[]).await.ok();
-        assert_keys(&sent, &["status", "answer", "entry", "sent_at", "answered_at", "took_us"]);
+        assert_keys(
+            &sent,
+            &[
+                "status",
+                "answer",
+                "entry",
+                "sent_at",
+                "answered_at",
+                "took_us",
+            ],
+        );
         assert_timestamp(&sent["sent_at"]);
         assert_timestamp(&sent["answered_at"]);
         assert!(sent["took_us"].as_u64().is_some_and(|us| us > 0), "{sent}");
@@ -54,26 +78,55 @@ fn deposit() -> Value {
 async fn the_bench_sends_each_kind_through_the_signed_webhooks() {
     let bench = Bench::start().await;
     let first = bench.send(deposit()).await;
-    assert_eq!((&first["status"], &first["answer"]["version"]), (&json!(200), &json!(1)), "{first}");
+    assert_eq!(
+        (&first["status"], &first["answer"]["version"]),
+        (&json!(200), &json!(1)),
+        "{first}"
+    );
     assert_eq!(first["answer"]["event_id"], first["entry"]["event_id"]);
     assert_timestamp(&first["answer"]["committed_at"]);
     // The same again, by the entry as it was sent.
-    let again = bench.send(with(&first["entry"], json!({"kind": "deposit"}))).await;
-    assert_eq!((&again["answer"]["duplicate"], &again["answer"]["version"]), (&json!(true), &json!(1)));
+    let again = bench
+        .send(with(&first["entry"], json!({"kind": "deposit"})))
+        .await;
+    assert_eq!(
+        (&again["answer"]["duplicate"], &again["answer"]["version"]),
+        (&json!(true), &json!(1))
+    );
     // A new one each time without an event id.
     assert_eq!(bench.send(deposit()).await["answer"]["version"], 2);
-    let tick =
-        json!({"kind": "reward", "currency": "UNI", "amount": "12.5", "source": "farming", "event_id": "tick:1"});
+    let tick = json!({"kind": "reward", "currency": "UNI", "amount": "12.5", "source": "farming", "event_id": "tick:1"});
     let reward = bench.send(with(&deposit(), tick)).await;
-    assert_eq!((&reward["status"], &reward["answer"]["event_id"]), (&json!(200), &json!("tick:1")), "{reward}");
-    let withdrawal = bench.send(with(&deposit(), json!({"kind": "withdrawal"}))).await;
-    assert_eq!(withdrawal["answer"]["balances"]["TON"], "0.100000000", "{withdrawal}");
-    let adjustment = bench.send(with(&deposit(), json!({"kind": "adjustment", "amount": "-0.05"}))).await;
-    assert_eq!(adjustment["answer"]["balances"]["TON"], "0.050000000", "{adjustment}");
+    assert_eq!(
+        (&reward["status"], &reward["answer"]["event_id"]),
+        (&json!(200), &json!("tick:1")),
+        "{reward}"
+    );
+    let withdrawal = bench
+        .send(with(&deposit(), json!({"kind": "withdrawal"})))
+        .await;
+    assert_eq!(
+        withdrawal["answer"]["balances"]["TON"], "0.100000000",
+        "{withdrawal}"
+    );
+    let adjustment = bench
+        .send(with(
+            &deposit(),
+            json!({"kind": "adjustment", "amount": "-0.05"}),
+        ))
+        .await;
+    assert_eq!(
+        adjustment["answer"]["balances"]["TON"], "0.050000000",
+        "{adjustment}"
+    );
 
     // What the webhook refuses is told as it refuses it.
     for (change, status, code) in [
-        (json!({"kind": "withdrawal", "amount": "100"}), 422, "insufficient_funds"),
+        (
+            json!({"kind": "withdrawal", "amount": "100"}),
+            422,
+            "insufficient_funds",
+        ),
         (json!({"amount": 0.1}), 422, "invalid_amount"),
         (json!({"currency": "DOGE"}), 422, "unknown_currency"),
         (json!({"reason": "none"}), 422, "unknown_field"),
@@ -81,21 +134,50 @@ async fn the_bench_sends_each_kind_through_the_signed_webhooks() {
         (json!({"event_id": "tick:1"}), 409, "idempotency_conflict"),
     ] {
         let refused = bench.send(with(&deposit(), change)).await;
-        assert_eq!((&refused["status"], &refused["answer"]["code"]), (&json!(status), &json!(code)), "{refused}");
+        assert_eq!(
+            (&refused["status"], &refused["answer"]["code"]),
+            (&json!(status), &json!(code)),
+            "{refused}"
+        );
     }
     for kind in [json!(null), json!("refund"), json!(1)] {
-        let answer = bench.post("/dev/v1/entries", &with(&deposit(), json!({"kind": kind})), &[]).await;
+        let answer = bench
+            .post(
+                "/dev/v1/entries",
+                &with(&deposit(), json!({"kind": kind})),
+                &[],
+            )
+            .await;
         assert_eq!(answer.problem(422, "invalid_field")["field"], "kind");
     }
-    bench.post("/dev/v1/entries", &json!([deposit()]), &[]).await.problem(400, "invalid_json");
+    bench
+        .post("/dev/v1/entries", &json!([deposit()]), &[])
+        .await
+        .problem(400, "invalid_json");
     let large = with(&deposit(), json!({"metadata": {"x": "x".repeat(10_000)}}));
-    bench.post("/dev/v1/entries", &large, &[]).await.problem(413, "body_too_large");
+    bench
+        .post("/dev/v1/entries", &large, &[])
+        .await
+        .problem(413, "body_too_large");
 
     // And a page that signed in here sees it.
-    let token = bench.post("/dev/v1/token", &json!({"user_id": 184}), &[]).await.ok()["token"].clone();
-    let balance = bench.http.get(format!("http://{}/api/v1/balance", bench.public));
-    let balance = balance.bearer_auth(token.as_str().expect("a token")).send().await.expect("an answer");
-    assert_eq!(Answer::read(balance).await.expect("whole").ok()["version"], 5);
+    let token = bench
+        .post("/dev/v1/token", &json!({"user_id": 184}), &[])
+        .await
+        .ok()["token"]
+        .clone();
+    let balance = bench
+        .http
+        .get(format!("http://{}/api/v1/balance", bench.public));
+    let balance = balance
+        .bearer_auth(token.as_str().expect("a token"))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(
+        Answer::read(balance).await.expect("whole").ok()["version"],
+        5
+    );
 }
 
 #[tokio::test]
@@ -123,8 +205,17 @@ async fn the_bench_is_for_pages_of_this_machine_alone() {
             answer.problem(403, "origin_not_allowed");
         }
     }
-    for (host, origin) in [(&own, format!("http://{own}")), (&named, format!("http://{named}"))] {
-        let answer = bench.post("/dev/v1/entries", &deposit(), &[("host", host), ("origin", &origin)]).await;
+    for (host, origin) in [
+        (&own, format!("http://{own}")),
+        (&named, format!("http://{named}")),
+    ] {
+        let answer = bench
+            .post(
+                "/dev/v1/entries",
+                &deposit(),
+                &[("host", host), ("origin", &origin)],
+            )
+            .await;
         assert_eq!(answer.ok()["status"], 200);
     }
     // Only the last two came in.
@@ -133,12 +224,30 @@ async fn the_bench_is_for_pages_of_this_machine_alone() {
 }
 
 async fn without_development_there_is_no_bench_even_with_right_names(database: Database) {
-    let app = TestApp::on(database).set("server.allowed_origins", vec!["*"]).start().await;
+    let app = TestApp::on(database)
+        .set("server.allowed_origins", vec!["*"])
+        .start()
+        .await;
     for listener in [app.public, app.internal] {
-        for path in ["/dev/v1/entries", "/dev/v1/token", "/dev/v1", "/demo/demo.js"] {
-            let request = app.http.post(format!("http://{listener}{path}")).json(&deposit());
-            let answer = request.header("origin", format!("http://{listener}")).send().await.expect("an answer");
-            Answer::read(answer).await.expect("whole").problem(404, "not_found");
+        for path in [
+            "/dev/v1/entries",
+            "/dev/v1/token",
+            "/dev/v1",
+            "/demo/demo.js",
+        ] {
+            let request = app
+                .http
+                .post(format!("http://{listener}{path}"))
+                .json(&deposit());
+            let answer = request
+                .header("origin", format!("http://{listener}"))
+                .send()
+                .await
+                .expect("an answer");
+            Answer::read(answer)
+                .await
+                .expect("whole")
+                .problem(404, "not_found");
         }
     }
     assert!(app.entries(184).await.is_empty());

@@ -81,7 +81,14 @@ pub const CLAIM_WAYS: [(&str, Make); 7] = [
         spoiled(user, json!({"sub": sub}))
     }),
     ("an issue time that is none", |rng, user| {
-        let all = [json!("now"), json!(now_s() as f64 + 0.5), json!([]), json!(true), json!(u64::MAX), json!({})];
+        let all = [
+            json!("now"),
+            json!(now_s() as f64 + 0.5),
+            json!([]),
+            json!(true),
+            json!(u64::MAX),
+            json!({}),
+        ];
         spoiled(user, json!({"iat": all.choose(rng).expect("some")}))
     }),
     ("claims that are no object", |rng, user| {
@@ -106,27 +113,50 @@ pub const CLAIM_WAYS: [(&str, Make); 7] = [
     ("a claim or a header twice", |rng, user| {
         let at = now_s() + 60;
         let (header, claims) = match rng.random_range(0..4) {
-            0 => (r#"{"alg":"HS256"}"#, format!(r#"{{"sub":"{user}","sub":"{}","exp":{at}}}"#, user + 1)),
-            1 => (r#"{"alg":"HS256"}"#, format!(r#"{{"sub":"{user}","exp":1,"exp":{at}}}"#)),
-            2 => (r#"{"alg":"none","alg":"HS256"}"#, format!(r#"{{"sub":"{user}","exp":{at}}}"#)),
-            _ => (r#"{"alg":"HS256","alg":"none"}"#, format!(r#"{{"sub":"{user}","exp":{at}}}"#)),
+            0 => (
+                r#"{"alg":"HS256"}"#,
+                format!(r#"{{"sub":"{user}","sub":"{}","exp":{at}}}"#, user + 1),
+            ),
+            1 => (
+                r#"{"alg":"HS256"}"#,
+                format!(r#"{{"sub":"{user}","exp":1,"exp":{at}}}"#),
+            ),
+            2 => (
+                r#"{"alg":"none","alg":"HS256"}"#,
+                format!(r#"{{"sub":"{user}","exp":{at}}}"#),
+            ),
+            _ => (
+                r#"{"alg":"HS256","alg":"none"}"#,
+                format!(r#"{{"sub":"{user}","exp":{at}}}"#),
+            ),
         };
         mint_bytes(header.as_bytes(), claims.as_bytes())
     }),
     ("claims that are no UTF-8", |rng, user| {
         let mut claims = format!(r#"{{"sub":"{user}","exp":{}}}"#, now_s() + 60).into_bytes();
-        claims.insert(rng.random_range(0..claims.len()), rng.random_range(0x80..=0xff));
+        claims.insert(
+            rng.random_range(0..claims.len()),
+            rng.random_range(0x80..=0xff),
+        );
         mint_bytes(br#"{"alg":"HS256"}"#, &claims)
     }),
 ];
 
 fn spoiled(user: u64, more: Value) -> String {
-    mint(&json!({"alg": "HS256", "typ": "JWT"}), &with(&claims(user, 60), more), SESSION_SECRET)
+    mint(
+        &json!({"alg": "HS256", "typ": "JWT"}),
+        &with(&claims(user, 60), more),
+        SESSION_SECRET,
+    )
 }
 
 /// Rightly signed, whatever it is.
 fn mint_bytes(header: &[u8], claims: &[u8]) -> String {
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let signed = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(header),
+        URL_SAFE_NO_PAD.encode(claims)
+    );
     let signature = URL_SAFE_NO_PAD.encode(mac(SESSION_SECRET.as_bytes(), signed.as_bytes()));
     format!("{signed}.{signature}")
 }

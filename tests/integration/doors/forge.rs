@@ -25,14 +25,20 @@ const SHOWN: usize = 10;
 
 /// The dice, and how to throw them again.
 pub fn dice() -> StdRng {
-    let seed = std::env::var("BALANCE_TEST_SEED").ok().map_or(20_250_804, |seed| seed.parse().expect("a number"));
-    println!("seed {seed}: BALANCE_TEST_SEED={seed} cargo test --test integration doors -- --nocapture");
+    let seed = std::env::var("BALANCE_TEST_SEED")
+        .ok()
+        .map_or(20_250_804, |seed| seed.parse().expect("a number"));
+    println!(
+        "seed {seed}: BALANCE_TEST_SEED={seed} cargo test --test integration doors -- --nocapture"
+    );
     StdRng::seed_from_u64(seed)
 }
 
 /// How many forgeries of each kind are sent.
 pub fn forgeries() -> usize {
-    std::env::var("BALANCE_TEST_FORGERIES").ok().map_or(FORGERIES, |count| count.parse().expect("a number"))
+    std::env::var("BALANCE_TEST_FORGERIES")
+        .ok()
+        .map_or(FORGERIES, |count| count.parse().expect("a number"))
 }
 
 /// A request as it is sent.
@@ -56,11 +62,20 @@ pub struct Forged {
 
 /// Sends one request.
 pub async fn send(app: &TestApp, to: SocketAddr, wire: &Wire) -> Answer {
-    let mut request = app.http.request(wire.method.clone(), format!("http://{to}{}", wire.path));
+    let mut request = app
+        .http
+        .request(wire.method.clone(), format!("http://{to}{}", wire.path));
     for (name, value) in &wire.headers {
-        request = request.header(*name, HeaderValue::from_bytes(value).unwrap_or_else(|_| panic!("{wire:?}")));
+        request = request.header(
+            *name,
+            HeaderValue::from_bytes(value).unwrap_or_else(|_| panic!("{wire:?}")),
+        );
     }
-    let sent = request.body(wire.body.clone()).send().await.unwrap_or_else(|error| panic!("{error:?}: {wire:?}"));
+    let sent = request
+        .body(wire.body.clone())
+        .send()
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}: {wire:?}"));
     Answer::read(sent).await.expect("a whole answer")
 }
 
@@ -70,17 +85,36 @@ pub async fn storm(app: &TestApp, to: SocketAddr, forged: Vec<Forged>) {
     let start = std::time::Instant::now();
     let all = forged.len();
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    forged.iter().for_each(|one| *kinds.entry(one.what).or_default() += 1);
+    forged
+        .iter()
+        .for_each(|one| *kinds.entry(one.what).or_default() += 1);
     let sending = futures_util::stream::iter(forged).map(|one| async move {
         let answer = send(app, to, &one.wire).await;
         let refusal: serde_json::Value = serde_json::from_str(&answer.text).unwrap_or_default();
-        let is_refused = answer.status == 401 && refusal["code"] == one.code && refusal["status"] == 401;
+        let is_refused =
+            answer.status == 401 && refusal["code"] == one.code && refusal["status"] == 401;
         (!is_refused).then(|| format!("{one:?}\n  was answered {} {}", answer.status, answer.text))
     });
-    let wrong: Vec<String> = sending.buffer_unordered(CONNECTIONS).filter_map(|wrong| async { wrong }).collect().await;
-    let shown = wrong.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
-    assert!(wrong.is_empty(), "{} of {all} were not refused as they must be:\n{shown}", wrong.len());
-    println!("{all} forgeries refused in {:?}: {kinds:?}", start.elapsed());
+    let wrong: Vec<String> = sending
+        .buffer_unordered(CONNECTIONS)
+        .filter_map(|wrong| async { wrong })
+        .collect()
+        .await;
+    let shown = wrong
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(
+        wrong.is_empty(),
+        "{} of {all} were not refused as they must be:\n{shown}",
+        wrong.len()
+    );
+    println!(
+        "{all} forgeries refused in {:?}: {kinds:?}",
+        start.elapsed()
+    );
 }
 
 /// HMAC-SHA256.

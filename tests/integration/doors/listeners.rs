@@ -7,7 +7,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::routes::{BOTH, DEVELOPMENT, INTERNAL, PUBLIC, TELEGRAM};
-use crate::support::{ADMIN_TOKEN, Answer, Database, PATIENCE, TestApp, WEBHOOK_SECRET, now_s, on_sqlite, sign, token};
+use crate::support::{
+    ADMIN_TOKEN, Answer, Database, PATIENCE, TestApp, WEBHOOK_SECRET, now_s, on_sqlite, sign, token,
+};
 
 on_sqlite![
     nothing_internal_exists_on_the_public_listener,
@@ -21,11 +23,21 @@ on_sqlite![
 const BODY: &str = r#"{"event_id":"e","user_id":7,"currency":"TON","amount":"1"}"#;
 
 /// Sends a request as it stands, with every right credential there is, and reads the status and the body.
-async fn raw(to: SocketAddr, method: &str, target: &str, bearer: &str, more: &str) -> (u16, String) {
+async fn raw(
+    to: SocketAddr,
+    method: &str,
+    target: &str,
+    bearer: &str,
+    more: &str,
+) -> (u16, String) {
     let body = if method == "GET" { "" } else { BODY };
     let (id, at) = ("msg_1", now_s().to_string());
     let signature = sign(WEBHOOK_SECRET, id, &at, body.as_bytes());
-    let host = if more.starts_with("Host: ") { String::new() } else { format!("Host: {to}\r\n") };
+    let host = if more.starts_with("Host: ") {
+        String::new()
+    } else {
+        format!("Host: {to}\r\n")
+    };
     let length = body.len();
     let request = format!(
         "{method} {target} HTTP/1.1\r\n{host}{more}Authorization: Bearer {bearer}\r\nwebhook-id: {id}\r\n\
@@ -40,9 +52,14 @@ async fn raw(to: SocketAddr, method: &str, target: &str, bearer: &str, more: &st
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     };
-    let answer = timeout(PATIENCE, exchange).await.expect("an answer in time");
+    let answer = timeout(PATIENCE, exchange)
+        .await
+        .expect("an answer in time");
     let status = answer.get(9..12).and_then(|status| status.parse().ok());
-    (status.unwrap_or_else(|| panic!("{method} {target}: {answer:?}")), answer)
+    (
+        status.unwrap_or_else(|| panic!("{method} {target}: {answer:?}")),
+        answer,
+    )
 }
 
 async fn nothing_internal_exists_on_the_public_listener(database: Database) {
@@ -52,12 +69,22 @@ async fn nothing_internal_exists_on_the_public_listener(database: Database) {
             for method in ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"] {
                 let (status, answer) = raw(app.public, method, path, bearer, "").await;
                 assert_eq!(status, 404, "{method} {path}: {answer}");
-                assert!(method == "HEAD" || answer.contains("\"not_found\""), "{method} {path}: {answer}");
+                assert!(
+                    method == "HEAD" || answer.contains("\"not_found\""),
+                    "{method} {path}: {answer}"
+                );
             }
             // The same request is understood where it belongs.
-            let path = if *path == "/admin/v1/live" { "/admin/v1/live?snapshots=1" } else { path };
+            let path = if *path == "/admin/v1/live" {
+                "/admin/v1/live?snapshots=1"
+            } else {
+                path
+            };
             let (status, answer) = raw(app.internal, listed, path, ADMIN_TOKEN, "").await;
-            assert!(status != 404 || answer.contains("not resident"), "{listed} {path}: {answer}");
+            assert!(
+                status != 404 || answer.contains("not resident"),
+                "{listed} {path}: {answer}"
+            );
             assert!(status != 401 && status != 405, "{listed} {path}: {answer}");
         }
     }
@@ -73,7 +100,10 @@ async fn nothing_public_exists_on_the_internal_listener(database: Database) {
             assert_eq!(status, 404, "{method} {path}: {answer}");
         }
         let (status, answer) = raw(app.public, listed, path, &token(7), "").await;
-        assert!(status == 200 || answer.contains("upgrade_required"), "{path}: {answer}");
+        assert!(
+            status == 200 || answer.contains("upgrade_required"),
+            "{path}: {answer}"
+        );
     }
 }
 
@@ -86,7 +116,10 @@ async fn health_is_on_both_listeners_and_the_demo_on_neither(database: Database)
         for (_, path) in DEVELOPMENT.iter().chain(TELEGRAM) {
             for method in ["GET", "POST"] {
                 let (status, answer) = raw(listener, method, path, &token(7), "").await;
-                assert_eq!(status, 404, "neither --dev nor Telegram: {method} {path}: {answer}");
+                assert_eq!(
+                    status, 404,
+                    "neither --dev nor Telegram: {method} {path}: {answer}"
+                );
             }
         }
     }
@@ -133,7 +166,11 @@ fn spellings(path: &str, internal: SocketAddr) -> Vec<String> {
 async fn no_spelling_of_a_path_leads_to_the_other_listener(database: Database) {
     let app = TestApp::start(database).await;
     let internal = app.internal;
-    let paths = [("POST", "/internal/v1/deposits"), ("GET", "/admin/v1/registry"), ("POST", "/internal/v1/tokens")];
+    let paths = [
+        ("POST", "/internal/v1/deposits"),
+        ("GET", "/admin/v1/registry"),
+        ("POST", "/internal/v1/tokens"),
+    ];
     let mut asked = 0;
     for (method, path) in paths {
         for target in spellings(path, internal) {
@@ -144,9 +181,14 @@ async fn no_spelling_of_a_path_leads_to_the_other_listener(database: Database) {
         for more in [
             format!("Host: {internal}\r\n"),
             format!("X-Forwarded-Host: {internal}\r\n"),
-            format!("X-Forwarded-Port: {}\r\nX-Forwarded-For: 127.0.0.1\r\n", internal.port()),
+            format!(
+                "X-Forwarded-Port: {}\r\nX-Forwarded-For: 127.0.0.1\r\n",
+                internal.port()
+            ),
             format!("Forwarded: for=127.0.0.1;host={internal};proto=http\r\n"),
-            format!("X-Original-URL: {path}\r\nX-Rewrite-URL: {path}\r\nX-Forwarded-Prefix: /internal\r\n"),
+            format!(
+                "X-Original-URL: {path}\r\nX-Rewrite-URL: {path}\r\nX-Forwarded-Prefix: /internal\r\n"
+            ),
         ] {
             for target in [path, "/", "/api/v1"] {
                 let (status, answer) = raw(app.public, method, target, ADMIN_TOKEN, &more).await;
@@ -154,7 +196,14 @@ async fn no_spelling_of_a_path_leads_to_the_other_listener(database: Database) {
                 asked += 1;
             }
         }
-        let (status, answer) = raw(app.public, "CONNECT", &internal.to_string(), ADMIN_TOKEN, "").await;
+        let (status, answer) = raw(
+            app.public,
+            "CONNECT",
+            &internal.to_string(),
+            ADMIN_TOKEN,
+            "",
+        )
+        .await;
         assert!((400..500).contains(&status), "CONNECT: {answer}");
     }
     assert!(asked > 100, "{asked} ways were tried");
@@ -163,14 +212,26 @@ async fn no_spelling_of_a_path_leads_to_the_other_listener(database: Database) {
 
 async fn a_wrong_method_is_told_which_ones_there_are(database: Database) {
     let app = TestApp::start(database).await;
-    for (listener, routes) in [(app.public, [BOTH, PUBLIC]), (app.internal, [BOTH, INTERNAL])] {
+    for (listener, routes) in [
+        (app.public, [BOTH, PUBLIC]),
+        (app.internal, [BOTH, INTERNAL]),
+    ] {
         for (method, path) in routes.concat() {
-            let answer = app.http.delete(format!("http://{listener}{path}")).send().await.expect("an answer");
+            let answer = app
+                .http
+                .delete(format!("http://{listener}{path}"))
+                .send()
+                .await
+                .expect("an answer");
             let answer = Answer::read(answer).await.expect("whole");
             answer.problem(405, "method_not_allowed");
             let allowed: Vec<&str> = answer.header("allow").split(", ").collect();
             assert!(allowed.contains(&method), "{method} {path}: {allowed:?}");
-            let listed = routes.concat().iter().filter(|(_, other)| *other == path).count();
+            let listed = routes
+                .concat()
+                .iter()
+                .filter(|(_, other)| *other == path)
+                .count();
             assert_eq!(allowed.len(), listed, "{path}: {allowed:?}");
         }
     }

@@ -18,8 +18,12 @@ pub const PUBLIC: &[(&str, &str)] = &[
 pub const TELEGRAM: &[(&str, &str)] = &[("POST", "/api/v1/sessions")];
 
 /// Of the public listener alone, and only with `--dev`.
-pub const DEVELOPMENT: &[(&str, &str)] =
-    &[("GET", "/"), ("GET", "/demo/demo.js"), ("POST", "/dev/v1/token"), ("POST", "/dev/v1/entries")];
+pub const DEVELOPMENT: &[(&str, &str)] = &[
+    ("GET", "/"),
+    ("GET", "/demo/demo.js"),
+    ("POST", "/dev/v1/token"),
+    ("POST", "/dev/v1/entries"),
+];
 
 /// Of the internal listener alone. `7` stands for a user.
 pub const INTERNAL: &[(&str, &str)] = &[
@@ -57,10 +61,16 @@ pub const INTERNAL: &[(&str, &str)] = &[
 fn written(code: &str) -> Vec<(String, String)> {
     let of = |rest: &str| {
         let (path, rest) = rest.split_once('"').expect("a literal path");
-        let path = path.replace("{user_id}", "7").replace("{file}", "balance-client.js").replace("{name}", "demo.js");
+        let path = path
+            .replace("{user_id}", "7")
+            .replace("{file}", "balance-client.js")
+            .replace("{name}", "demo.js");
         let path = path.replace("{asset}", "admin.js");
         let method = |rest: &str| rest.split_once("()").expect("a method").0.to_uppercase();
-        rest.split(".route(").skip(1).map(|rest| (method(rest), path.clone())).collect::<Vec<_>>()
+        rest.split(".route(")
+            .skip(1)
+            .map(|rest| (method(rest), path.clone()))
+            .collect::<Vec<_>>()
     };
     code.split("resource(\"").skip(1).flat_map(of).collect()
 }
@@ -70,13 +80,23 @@ fn no_route_of_the_service_is_missing_in_this_list() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/router.rs");
     let text = std::fs::read_to_string(file).expect("the router");
     let between = |from: &str, to: &str| {
-        let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("{from} in the router"));
-        rest.split_once(to).unwrap_or_else(|| panic!("{to} in the router")).0.to_owned()
+        let (_, rest) = text
+            .split_once(from)
+            .unwrap_or_else(|| panic!("{from} in the router"));
+        rest.split_once(to)
+            .unwrap_or_else(|| panic!("{to} in the router"))
+            .0
+            .to_owned()
     };
     let public = between("pub fn public(", "\n}\n");
-    let (public, rest) = public.split_once("if state.is_dev() {").expect("development has a block");
+    let (public, rest) = public
+        .split_once("if state.is_dev() {")
+        .expect("development has a block");
     let (development, end) = rest.split_once("\n    }\n").expect("the block ends");
-    assert!(!end.contains("resource("), "routes behind the block of development:\n{end}");
+    assert!(
+        !end.contains("resource("),
+        "routes behind the block of development:\n{end}"
+    );
     let internal = between("pub fn internal(", "\n}\n");
     let health = between("\nfn health(", "\n}\n");
     let telegram = between("\nfn telegram(", "\n}\n");
@@ -89,13 +109,29 @@ fn no_route_of_the_service_is_missing_in_this_list() {
         ("health", &health, BOTH),
     ] {
         let found = written(code);
-        assert_eq!(found.len(), code.matches(".route(").count(), "a route that is not read in {what}");
+        assert_eq!(
+            found.len(),
+            code.matches(".route(").count(),
+            "a route that is not read in {what}"
+        );
         assert_eq!(found.len(), list.len(), "{what}: the router has {found:#?}");
         for (method, path) in found {
-            let is_listed = list.iter().any(|(known, whole)| *known == method && whole.ends_with(&path));
-            assert!(is_listed, "{method} {path} of the {what} listener is not in this list");
+            let is_listed = list
+                .iter()
+                .any(|(known, whole)| *known == method && whole.ends_with(&path));
+            assert!(
+                is_listed,
+                "{method} {path} of the {what} listener is not in this list"
+            );
         }
     }
-    let routes: usize = [PUBLIC, TELEGRAM, DEVELOPMENT, INTERNAL, BOTH].iter().map(|list| list.len()).sum();
-    assert_eq!(text.matches(".route(").count(), routes, "a route outside these functions");
+    let routes: usize = [PUBLIC, TELEGRAM, DEVELOPMENT, INTERNAL, BOTH]
+        .iter()
+        .map(|list| list.len())
+        .sum();
+    assert_eq!(
+        text.matches(".route(").count(),
+        routes,
+        "a route outside these functions"
+    );
 }

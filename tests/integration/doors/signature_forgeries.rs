@@ -25,28 +25,66 @@ type Make = fn(&mut StdRng, &Original) -> (Wire, &'static str);
 
 /// Every way, with its name.
 const WAYS: [(&str, Make); 30] = [
-    ("a bit of the MAC", |rng, o| (o.wire(encoded(&flipped(rng, &right(o)))), WRONG)),
+    ("a bit of the MAC", |rng, o| {
+        (o.wire(encoded(&flipped(rng, &right(o)))), WRONG)
+    }),
     ("a character of the signature", |rng, o| {
         let bare = bare(o);
-        (o.wire(format!("v1,{}", respelled(rng, &bare, ALPHABET))), WRONG)
+        (
+            o.wire(format!("v1,{}", respelled(rng, &bare, ALPHABET))),
+            WRONG,
+        )
     }),
-    ("stray bits behind the MAC", |rng, o| (o.wire(format!("v1,{}", with_stray_bits(rng, &bare(o), ALPHABET))), WRONG)),
+    ("stray bits behind the MAC", |rng, o| {
+        (
+            o.wire(format!("v1,{}", with_stray_bits(rng, &bare(o), ALPHABET))),
+            WRONG,
+        )
+    }),
     ("a character of the id", |rng, o| {
-        let changed = Original { id: respelled(rng, &o.id, "abcdefghijklmnopqrstuvwxyz0123456789._-:"), ..o.clone() };
+        let changed = Original {
+            id: respelled(rng, &o.id, "abcdefghijklmnopqrstuvwxyz0123456789._-:"),
+            ..o.clone()
+        };
         (changed.wire(o.signature()), WRONG)
     }),
     ("another second", |rng, o| {
         let at: i64 = o.timestamp.parse().expect("digits");
         let timestamp = (at - rng.random_range(1..200)).to_string();
-        (Original { timestamp, ..o.clone() }.wire(o.signature()), WRONG)
+        (
+            Original {
+                timestamp,
+                ..o.clone()
+            }
+            .wire(o.signature()),
+            WRONG,
+        )
     }),
     ("a bit of the body", |rng, o| {
-        (with_body(o, |body| if body.is_empty() { vec![b' '] } else { flipped(rng, body) }), WRONG)
+        (
+            with_body(o, |body| {
+                if body.is_empty() {
+                    vec![b' ']
+                } else {
+                    flipped(rng, body)
+                }
+            }),
+            WRONG,
+        )
     }),
     ("a longer or shorter body", |rng, o| {
         let is_longer = o.body.is_empty() || rng.random_bool(0.5);
         let end = *[&b" "[..], b"\n", b"\0", b"}"].choose(rng).expect("some");
-        (with_body(o, |body| if is_longer { [body, end].concat() } else { body[..body.len() - 1].to_vec() }), WRONG)
+        (
+            with_body(o, |body| {
+                if is_longer {
+                    [body, end].concat()
+                } else {
+                    body[..body.len() - 1].to_vec()
+                }
+            }),
+            WRONG,
+        )
     }),
     ("the parts in another order", reordered),
     ("a random secret", |rng, o| {
@@ -57,7 +95,9 @@ const WAYS: [(&str, Make); 30] = [
     ("the secret's text", |rng, o| {
         let text = WEBHOOK_SECRET.trim_start_matches("whsec_");
         let unpadded = text.trim_end_matches('=');
-        let key = *[text, unpadded, WEBHOOK_SECRET, "whsec_", ""].choose(rng).expect("some");
+        let key = *[text, unpadded, WEBHOOK_SECRET, "whsec_", ""]
+            .choose(rng)
+            .expect("some");
         (o.wire(encoded(&mac(key.as_bytes(), &o.signed()))), WRONG)
     }),
     ("a part of the secret, or more than it", |rng, o| {
@@ -70,16 +110,35 @@ const WAYS: [(&str, Make); 30] = [
         }
         (o.wire(encoded(&mac(&key, &o.signed()))), WRONG)
     }),
-    ("another secret of ours", |_, o| (o.wire(encoded(&mac(SESSION_SECRET.as_bytes(), &o.signed()))), WRONG)),
+    ("another secret of ours", |_, o| {
+        (
+            o.wire(encoded(&mac(SESSION_SECRET.as_bytes(), &o.signed()))),
+            WRONG,
+        )
+    }),
     ("another version", |rng, o| {
         let tags = [
-            "v0,", "v1a,", "v2,", "V1,", "v01,", "v1:", "v1;", "v1=", "v1,,", "v1, ", "v1 ,", " ,", ",", "", "sha256=",
+            "v0,", "v1a,", "v2,", "V1,", "v01,", "v1:", "v1;", "v1=", "v1,,", "v1, ", "v1 ,", " ,",
+            ",", "", "sha256=",
         ];
-        (o.wire(format!("{}{}", tags.choose(rng).expect("some"), bare(o))), WRONG)
+        (
+            o.wire(format!("{}{}", tags.choose(rng).expect("some"), bare(o))),
+            WRONG,
+        )
     }),
     ("hex", |rng, o| {
         let hex = hex::encode(right(o));
-        (o.wire(format!("v1,{}", if rng.random_bool(0.5) { hex.to_uppercase() } else { hex })), WRONG)
+        (
+            o.wire(format!(
+                "v1,{}",
+                if rng.random_bool(0.5) {
+                    hex.to_uppercase()
+                } else {
+                    hex
+                }
+            )),
+            WRONG,
+        )
     }),
     ("base64url", |rng, o| {
         let o = &with_id(rng, o, |bare| bare.contains(['+', '/']));
@@ -87,14 +146,22 @@ const WAYS: [(&str, Make); 30] = [
     }),
     ("other padding", |rng, o| {
         let unpadded = bare(o).trim_end_matches('=').to_owned();
-        let tail = *["", "==", "===", "=A", "A", "AA", "AAA", "=\u{7e}", "%3D"].choose(rng).expect("some");
+        let tail = *["", "==", "===", "=A", "A", "AA", "AAA", "=\u{7e}", "%3D"]
+            .choose(rng)
+            .expect("some");
         (o.wire(format!("v1,{unpadded}{tail}")), WRONG)
     }),
-    ("a part of the MAC", |rng, o| (o.wire(encoded(&right(o)[..rng.random_range(0..32)])), WRONG)),
+    ("a part of the MAC", |rng, o| {
+        (o.wire(encoded(&right(o)[..rng.random_range(0..32)])), WRONG)
+    }),
     ("more than the MAC", |rng, o| {
         let tail: Vec<u8> = (0..rng.random_range(1..40)).map(|_| rng.random()).collect();
         let right = right(o);
-        let both = if rng.random_bool(0.5) { [right, tail].concat() } else { [tail, right].concat() };
+        let both = if rng.random_bool(0.5) {
+            [right, tail].concat()
+        } else {
+            [tail, right].concat()
+        };
         (o.wire(encoded(&both)), WRONG)
     }),
     ("the signature of something else", |rng, o| {
@@ -106,16 +173,23 @@ const WAYS: [(&str, Make); 30] = [
         }
         (o.wire(other.signature()), WRONG)
     }),
-    ("sixteen wrong ones", |rng, o| (o.wire(wrong_ones(rng, 16).join(" ")), WRONG)),
+    ("sixteen wrong ones", |rng, o| {
+        (o.wire(wrong_ones(rng, 16).join(" ")), WRONG)
+    }),
     ("the right one as the seventeenth", |rng, o| {
         let list = [wrong_ones(rng, 16), vec![o.signature()], wrong_ones(rng, 3)].concat();
         (o.wire(list.join(" ")), WRONG)
     }),
     ("a list that is none", |rng, o| {
-        let between = *[",", ";", "\t", "|", ", ", " \t"].choose(rng).expect("some");
+        let between = *[",", ";", "\t", "|", ", ", " \t"]
+            .choose(rng)
+            .expect("some");
         let (wrong, right) = (wrong_ones(rng, 1).remove(0), o.signature());
-        let spoiled =
-            if between == ", " { format!("{wrong}{between}\"{right}\"") } else { format!("{wrong}{between}{right}") };
+        let spoiled = if between == ", " {
+            format!("{wrong}{between}\"{right}\"")
+        } else {
+            format!("{wrong}{between}{right}")
+        };
         (o.wire(spoiled), WRONG)
     }),
     ("another algorithm", |rng, o| {
@@ -134,13 +208,24 @@ const WAYS: [(&str, Make); 30] = [
     }),
     ("a very long header", |rng, o| {
         let long = "A".repeat(rng.random_range(8_000..32_000));
-        (o.wire(if rng.random_bool(0.5) { format!("v1,{long}") } else { format!("v1,{long}{}", bare(o)) }), WRONG)
+        (
+            o.wire(if rng.random_bool(0.5) {
+                format!("v1,{long}")
+            } else {
+                format!("v1,{long}{}", bare(o))
+            }),
+            WRONG,
+        )
     }),
     ("a header twice", |rng, o| {
         let mut wire = o.wire(o.signature());
         let index = rng.random_range(0..3);
         let name = wire.headers[index].0;
-        let value = if rng.random_bool(0.3) { wire.headers[index].1.clone() } else { b"v1,AAAA".to_vec() };
+        let value = if rng.random_bool(0.3) {
+            wire.headers[index].1.clone()
+        } else {
+            b"v1,AAAA".to_vec()
+        };
         wire.headers.insert(rng.random_range(0..=3), (name, value));
         (wire, WRONG)
     }),
@@ -156,15 +241,23 @@ const WAYS: [(&str, Make); 30] = [
     }),
     ("a header that is no text", |rng, o| {
         let mut wire = o.wire(o.signature());
-        wire.headers[rng.random_range(0..3)].1.push(rng.random_range(0x80..=0xff));
+        wire.headers[rng.random_range(0..3)]
+            .1
+            .push(rng.random_range(0x80..=0xff));
         (wire, MISSING)
     }),
     ("too old or too new", |rng, o| {
         let far = 10_i64.pow(rng.random_range(1..10)) + 400;
-        let at = if rng.random_bool(0.5) { now_s() + far } else { (now_s() - far).max(1) };
+        let at = if rng.random_bool(0.5) {
+            now_s() + far
+        } else {
+            (now_s() - far).max(1)
+        };
         (signed_at(o, at.to_string()), TIME)
     }),
-    ("no Unix seconds", |rng, o| (signed_at(o, no_seconds(rng)), TIME)),
+    ("no Unix seconds", |rng, o| {
+        (signed_at(o, no_seconds(rng)), TIME)
+    }),
     ("a dot that moved", moved_dot),
 ];
 
@@ -179,7 +272,9 @@ pub fn forge(rng: &mut StdRng, kind: usize, original: &Original) -> Forged {
 }
 
 fn key() -> Vec<u8> {
-    STANDARD.decode(WEBHOOK_SECRET.trim_start_matches("whsec_")).expect("base64")
+    STANDARD
+        .decode(WEBHOOK_SECRET.trim_start_matches("whsec_"))
+        .expect("base64")
 }
 
 fn right(original: &Original) -> Vec<u8> {
@@ -195,7 +290,9 @@ fn encoded(mac: &[u8]) -> String {
 }
 
 fn wrong_ones(rng: &mut StdRng, count: usize) -> Vec<String> {
-    (0..count).map(|_| encoded(&rng.random::<[u8; 32]>())).collect()
+    (0..count)
+        .map(|_| encoded(&rng.random::<[u8; 32]>()))
+        .collect()
 }
 
 fn with_body(original: &Original, change: impl FnOnce(&[u8]) -> Vec<u8>) -> Wire {
@@ -206,22 +303,39 @@ fn with_body(original: &Original, change: impl FnOnce(&[u8]) -> Vec<u8>) -> Wire
 
 /// The original under an id whose signature is as it should be for the trick.
 fn with_id(rng: &mut StdRng, original: &Original, fits: impl Fn(&str) -> bool) -> Original {
-    let mut tries = (0..1000).map(|_| Original { id: format!("msg_{:x}", rng.random::<u64>()), ..original.clone() });
+    let mut tries = (0..1000).map(|_| Original {
+        id: format!("msg_{:x}", rng.random::<u64>()),
+        ..original.clone()
+    });
     tries.find(|one| fits(&bare(one))).expect("most have it")
 }
 
 fn reordered(rng: &mut StdRng, original: &Original) -> (Wire, &'static str) {
-    let mut parts = [original.id.as_str(), original.timestamp.as_str(), original.body.as_str()];
+    let mut parts = [
+        original.id.as_str(),
+        original.timestamp.as_str(),
+        original.body.as_str(),
+    ];
     let is_shuffled = rng.random_bool(0.7);
     while is_shuffled && parts[0] == original.id && parts[1] == original.timestamp {
         parts.shuffle(rng);
     }
-    let between = if is_shuffled { "." } else { *["", ":", "..", "\n", ","].choose(rng).expect("some") };
-    (original.wire(encoded(&mac(&key(), parts.join(between).as_bytes()))), WRONG)
+    let between = if is_shuffled {
+        "."
+    } else {
+        *["", ":", "..", "\n", ","].choose(rng).expect("some")
+    };
+    (
+        original.wire(encoded(&mac(&key(), parts.join(between).as_bytes()))),
+        WRONG,
+    )
 }
 
 fn signed_at(original: &Original, timestamp: String) -> Wire {
-    let at = Original { timestamp, ..original.clone() };
+    let at = Original {
+        timestamp,
+        ..original.clone()
+    };
     at.wire(at.signature())
 }
 
@@ -259,10 +373,20 @@ fn moved_dot(_: &mut StdRng, original: &Original) -> (Wire, &'static str) {
     let longer_id = format!("{}.{}", original.id, original.timestamp);
     let Some((timestamp, body)) = original.body.split_once('.') else {
         // Nothing to cut: the middle part is empty, which is no header.
-        let moved = Original { id: longer_id, timestamp: " ".to_owned(), body: String::new(), ..original.clone() };
+        let moved = Original {
+            id: longer_id,
+            timestamp: " ".to_owned(),
+            body: String::new(),
+            ..original.clone()
+        };
         return (moved.wire(original.signature()), MISSING);
     };
     let (timestamp, body) = (timestamp.to_owned(), body.to_owned());
-    let moved = Original { id: longer_id, timestamp, body, ..original.clone() };
+    let moved = Original {
+        id: longer_id,
+        timestamp,
+        body,
+        ..original.clone()
+    };
     (moved.wire(original.signature()), TIME)
 }

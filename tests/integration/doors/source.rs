@@ -11,38 +11,68 @@ const MAY_EXPOSE: [(&str, &str); 12] = [
     ("http/telegram.rs", "makes the key of an HMAC"),
     ("http/admin/mod.rs", "compares in constant time"),
     ("canary/mod.rs", "makes the key of an HMAC"),
-    ("diagnosis/service.rs", "asks the service with the operator's own tokens"),
+    (
+        "diagnosis/service.rs",
+        "asks the service with the operator's own tokens",
+    ),
     ("http/metrics.rs", "compares in constant time"),
-    ("http/dev.rs", "makes the key of an HMAC, for the bench of development"),
+    (
+        "http/dev.rs",
+        "makes the key of an HMAC, for the bench of development",
+    ),
     ("cli/serve.rs", "prints the banner of development"),
     ("cli/sign.rs", "makes the key of an HMAC"),
 ];
 
 fn code_of<'a>(all: &'a [Source], path: &str) -> &'a str {
-    &all.iter().find(|source| source.path == path).unwrap_or_else(|| panic!("{path}")).code
+    &all.iter()
+        .find(|source| source.path == path)
+        .unwrap_or_else(|| panic!("{path}"))
+        .code
 }
 
 #[test]
 fn the_bytes_of_a_secret_leave_it_in_few_places_and_are_never_compared_there() {
     let mut used = Vec::new();
     for Source { path, code } in sources() {
-        let exposing: Vec<&str> =
-            code.lines().filter(|line| line.contains("expose()") || line.contains("secret.as_bytes()")).collect();
+        let exposing: Vec<&str> = code
+            .lines()
+            .filter(|line| line.contains("expose()") || line.contains("secret.as_bytes()"))
+            .collect();
         if exposing.is_empty() {
             continue;
         }
-        assert!(MAY_EXPOSE.iter().any(|(may, _)| *may == path), "{path} has the bytes of a secret: {exposing:#?}");
+        assert!(
+            MAY_EXPOSE.iter().any(|(may, _)| *may == path),
+            "{path} has the bytes of a secret: {exposing:#?}"
+        );
         used.push(path.clone());
         for line in exposing {
             // How long a secret is, is looked at once, at start.
             let line = line.replace(".contains(&secret.expose().len())", "");
-            let compares = ["==", "!=", ".eq(", ".ne(", ".cmp(", "matches!", "starts_with", "ends_with", "contains("];
+            let compares = [
+                "==",
+                "!=",
+                ".eq(",
+                ".ne(",
+                ".cmp(",
+                "matches!",
+                "starts_with",
+                "ends_with",
+                "contains(",
+            ];
             let found: Vec<&&str> = compares.iter().filter(|way| line.contains(**way)).collect();
-            assert!(found.is_empty(), "{path} compares a secret by {found:?}: {line}");
+            assert!(
+                found.is_empty(),
+                "{path} compares a secret by {found:?}: {line}"
+            );
         }
     }
     for (path, why) in MAY_EXPOSE {
-        assert!(path == "config/secret.rs" || used.iter().any(|used| used == path), "{path} no longer {why}");
+        assert!(
+            path == "config/secret.rs" || used.iter().any(|used| used == path),
+            "{path} no longer {why}"
+        );
     }
 }
 
@@ -51,12 +81,27 @@ fn a_secret_has_no_comparison_of_its_own() {
     let all = sources();
     let code = |path| code_of(&all, path);
     let secrets = code("config/secret.rs");
-    for name in ["pub struct Secret(", "pub struct WebhookSecret {", "pub struct AdminToken {"] {
-        let (before, _) = secrets.split_once(name).unwrap_or_else(|| panic!("{name} in config/secret.rs"));
-        let derived = before.rsplit("#[derive(").next().expect("it derives something");
-        assert!(!derived.contains("PartialEq") && !derived.contains("Hash"), "{name}: {derived}");
+    for name in [
+        "pub struct Secret(",
+        "pub struct WebhookSecret {",
+        "pub struct AdminToken {",
+    ] {
+        let (before, _) = secrets
+            .split_once(name)
+            .unwrap_or_else(|| panic!("{name} in config/secret.rs"));
+        let derived = before
+            .rsplit("#[derive(")
+            .next()
+            .expect("it derives something");
+        assert!(
+            !derived.contains("PartialEq") && !derived.contains("Hash"),
+            "{name}: {derived}"
+        );
     }
-    assert!(!secrets.contains("PartialEq for") && !secrets.contains("Deref for"), "secrets have no ==");
+    assert!(
+        !secrets.contains("PartialEq for") && !secrets.contains("Deref for"),
+        "secrets have no =="
+    );
 }
 
 #[test]
@@ -65,13 +110,34 @@ fn each_door_compares_in_constant_time() {
     let code = |path| code_of(&all, path);
     let signature = code("http/signature.rs");
     // `finalize` gives bytes away, and only `sign`, which makes signatures, may have them.
-    assert_eq!((signature.matches("verify_slice(").count(), signature.matches("finalize()").count()), (1, 1));
+    assert_eq!(
+        (
+            signature.matches("verify_slice(").count(),
+            signature.matches("finalize()").count()
+        ),
+        (1, 1)
+    );
     let admin = code("http/admin/mod.rs");
-    assert_eq!((admin.matches("ct_eq(").count(), admin.matches("expose()").count()), (1, 1));
+    assert_eq!(
+        (
+            admin.matches("ct_eq(").count(),
+            admin.matches("expose()").count()
+        ),
+        (1, 1)
+    );
     // Every token is looked at, whichever fits.
-    assert!(admin.contains(".fold(None,"), "the first token that fits must not end the search");
+    assert!(
+        admin.contains(".fold(None,"),
+        "the first token that fits must not end the search"
+    );
     let metrics = code("http/metrics.rs");
-    assert_eq!((metrics.matches("ct_eq(").count(), metrics.matches("expose()").count()), (1, 1));
+    assert_eq!(
+        (
+            metrics.matches("ct_eq(").count(),
+            metrics.matches("expose()").count()
+        ),
+        (1, 1)
+    );
     // The library's own verification, which is `verify_slice` again; nothing else looks at a token's signature.
     let tokens = code("http/session_token.rs");
     assert_eq!(tokens.matches("decode::<Claims>(").count(), 1);
@@ -81,9 +147,23 @@ fn each_door_compares_in_constant_time() {
     };
     // Init data's: `finalize` makes the key, and nothing that is compared.
     let telegram = code("http/telegram.rs");
-    assert_eq!((telegram.matches("verify_slice(").count(), telegram.matches("finalize()").count()), (1, 1));
+    assert_eq!(
+        (
+            telegram.matches("verify_slice(").count(),
+            telegram.matches("finalize()").count()
+        ),
+        (1, 1)
+    );
     let mut with_macs = with_mac("Hmac");
     with_macs.sort_unstable();
-    assert_eq!(with_macs, ["http/signature.rs", "http/telegram.rs"], "no other MAC is compared anywhere");
-    assert_eq!(with_mac("jsonwebtoken"), ["http/session_token.rs"], "no other token is read anywhere");
+    assert_eq!(
+        with_macs,
+        ["http/signature.rs", "http/telegram.rs"],
+        "no other MAC is compared anywhere"
+    );
+    assert_eq!(
+        with_mac("jsonwebtoken"),
+        ["http/session_token.rs"],
+        "no other token is read anywhere"
+    );
 }

@@ -21,30 +21,55 @@ pub type Make = fn(&mut StdRng, u64) -> String;
 
 /// The ways with header, signature and the whole, each with its name.
 const WAYS: [(&str, Make); 23] = [
-    ("a character of the header", |rng, user| respelled_part(rng, user, 0)),
-    ("a character of the claims", |rng, user| respelled_part(rng, user, 1)),
-    ("a character of the signature", |rng, user| respelled_part(rng, user, 2)),
+    ("a character of the header", |rng, user| {
+        respelled_part(rng, user, 0)
+    }),
+    ("a character of the claims", |rng, user| {
+        respelled_part(rng, user, 1)
+    }),
+    ("a character of the signature", |rng, user| {
+        respelled_part(rng, user, 2)
+    }),
     ("stray bits behind the signature", |rng, user| {
         let token = good(user);
         let [a, b, c] = parts(&token);
         format!("{a}.{b}.{}", with_stray_bits(rng, c, ALPHABET))
     }),
     ("no algorithm", |rng, user| {
-        let alg = *["none", "None", "NONE", "nOnE", ""].choose(rng).expect("some");
-        let token = mint(&json!({"alg": alg, "typ": "JWT"}), &claims(user, 60), SESSION_SECRET);
-        if rng.random_bool(0.7) { format!("{}.", signed_part(&token)) } else { token }
+        let alg = *["none", "None", "NONE", "nOnE", ""]
+            .choose(rng)
+            .expect("some");
+        let token = mint(
+            &json!({"alg": alg, "typ": "JWT"}),
+            &claims(user, 60),
+            SESSION_SECRET,
+        );
+        if rng.random_bool(0.7) {
+            format!("{}.", signed_part(&token))
+        } else {
+            token
+        }
     }),
     ("HS384 or HS512", |rng, user| {
         let is_384 = rng.random_bool(0.5);
-        let token = mint(&json!({"alg": if is_384 { "HS384" } else { "HS512" }}), &claims(user, 60), SESSION_SECRET);
+        let token = mint(
+            &json!({"alg": if is_384 { "HS384" } else { "HS512" }}),
+            &claims(user, 60),
+            SESSION_SECRET,
+        );
         if rng.random_bool(0.3) {
             return token;
         }
         let signed = signed_part(&token);
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(longer_mac(is_384, signed.as_bytes())))
+        format!(
+            "{signed}.{}",
+            URL_SAFE_NO_PAD.encode(longer_mac(is_384, signed.as_bytes()))
+        )
     }),
     ("an algorithm of key pairs", |rng, user| {
-        let alg = *["RS256", "RS512", "ES256", "ES384", "PS256", "EdDSA"].choose(rng).expect("some");
+        let alg = *["RS256", "RS512", "ES256", "ES384", "PS256", "EdDSA"]
+            .choose(rng)
+            .expect("some");
         mint(&json!({"alg": alg}), &claims(user, 60), SESSION_SECRET)
     }),
     ("an algorithm that is none", |rng, user| {
@@ -58,7 +83,11 @@ const WAYS: [(&str, Make); 23] = [
             json!(["HS256"]),
         ];
         let alg = algs.choose(rng).expect("some").clone();
-        let header = if rng.random_bool(0.1) { json!({"typ": "JWT"}) } else { json!({"alg": alg}) };
+        let header = if rng.random_bool(0.1) {
+            json!({"typ": "JWT"})
+        } else {
+            json!({"alg": alg})
+        };
         mint(&header, &claims(user, 60), SESSION_SECRET)
     }),
     ("a key of its own in the header", |rng, user| {
@@ -73,12 +102,21 @@ const WAYS: [(&str, Make); 23] = [
             json!({"kid": own}),
             json!({"x5c": [STANDARD.encode(own)]}),
         ];
-        let header = with(&json!({"alg": "HS256", "typ": "JWT"}), more.choose(rng).expect("some").clone());
+        let header = with(
+            &json!({"alg": "HS256", "typ": "JWT"}),
+            more.choose(rng).expect("some").clone(),
+        );
         let key = if rng.random_bool(0.8) { own } else { "" };
         mint(&header, &claims(user, 60), key)
     }),
     ("what must be understood and is not", |rng, user| {
-        let crit = [json!(["exp"]), json!(["b64"]), json!([]), json!("exp"), json!(["a", "b"])];
+        let crit = [
+            json!(["exp"]),
+            json!(["b64"]),
+            json!([]),
+            json!("exp"),
+            json!(["a", "b"]),
+        ];
         mint(
             &json!({"alg": "HS256", "crit": crit.choose(rng).expect("some"), "b64": false}),
             &claims(user, 60),
@@ -122,17 +160,36 @@ const WAYS: [(&str, Make); 23] = [
         by_key(user, keys.choose(rng).expect("some").as_bytes())
     }),
     ("no signature", |rng, user| {
-        format!("{}{}", signed_part(&good(user)), if rng.random_bool(0.5) { "." } else { "" })
+        format!(
+            "{}{}",
+            signed_part(&good(user)),
+            if rng.random_bool(0.5) { "." } else { "" }
+        )
     }),
     ("the signature of another token", |rng, user| {
-        let other =
-            mint(&json!({"alg": "HS256", "typ": "JWT"}), &claims(user + 1, rng.random_range(61..1000)), SESSION_SECRET);
-        format!("{}.{}", signed_part(&good(user)), other.rsplit('.').next().expect("a part"))
+        let other = mint(
+            &json!({"alg": "HS256", "typ": "JWT"}),
+            &claims(user + 1, rng.random_range(61..1000)),
+            SESSION_SECRET,
+        );
+        format!(
+            "{}.{}",
+            signed_part(&good(user)),
+            other.rsplit('.').next().expect("a part")
+        )
     }),
     ("parts in another order", |rng, user| {
         let token = good(user);
         let [a, b, c] = parts(&token);
-        let orders = [[a, c, b], [b, a, c], [b, c, a], [c, a, b], [c, b, a], [a, a, c], [b, b, c]];
+        let orders = [
+            [a, c, b],
+            [b, a, c],
+            [b, c, a],
+            [c, a, b],
+            [c, b, a],
+            [a, a, c],
+            [b, b, c],
+        ];
         orders.choose(rng).expect("some").join(".")
     }),
     ("too few or too many parts", |rng, user| {
@@ -155,8 +212,19 @@ const WAYS: [(&str, Make); 23] = [
     }),
     ("padding, or the other alphabet", |rng, user| {
         let token = (0..1000)
-            .map(|n| mint(&json!({"alg": "HS256"}), &claims(user, 60 + n), SESSION_SECRET))
-            .find(|token| token.rsplit('.').next().is_some_and(|signature| signature.contains(['-', '_'])))
+            .map(|n| {
+                mint(
+                    &json!({"alg": "HS256"}),
+                    &claims(user, 60 + n),
+                    SESSION_SECRET,
+                )
+            })
+            .find(|token| {
+                token
+                    .rsplit('.')
+                    .next()
+                    .is_some_and(|signature| signature.contains(['-', '_']))
+            })
             .expect("most have one");
         let [a, b, c] = parts(&token);
         let bytes = URL_SAFE_NO_PAD.decode(c).expect("base64url");
@@ -173,7 +241,11 @@ const WAYS: [(&str, Make); 23] = [
         let index = rng.random_range(1..token.len() - 1);
         token.insert_str(
             index,
-            ["%20", "%2e", " ", "\"", "=", ",", ";", "\t", "+", "/", ".", "AAAA"].choose(rng).expect("some"),
+            [
+                "%20", "%2e", " ", "\"", "=", ",", ";", "\t", "+", "/", ".", "AAAA",
+            ]
+            .choose(rng)
+            .expect("some"),
         );
         token
     }),
@@ -192,11 +264,24 @@ const WAYS: [(&str, Make); 23] = [
         }
     }),
     ("another credential", |rng, _| {
-        let signature = format!("v1,{}", STANDARD.encode(mac(SESSION_SECRET.as_bytes(), b"id.1.{}")));
-        [ADMIN_TOKEN, SESSION_SECRET, WEBHOOK_SECRET, &WEBHOOK_SECRET[6..], &signature, "null", "undefined", "1", "184"]
-            .choose(rng)
-            .map(|text| (*text).to_owned())
-            .expect("some")
+        let signature = format!(
+            "v1,{}",
+            STANDARD.encode(mac(SESSION_SECRET.as_bytes(), b"id.1.{}"))
+        );
+        [
+            ADMIN_TOKEN,
+            SESSION_SECRET,
+            WEBHOOK_SECRET,
+            &WEBHOOK_SECRET[6..],
+            &signature,
+            "null",
+            "undefined",
+            "1",
+            "184",
+        ]
+        .choose(rng)
+        .map(|text| (*text).to_owned())
+        .expect("some")
     }),
     ("a very long one", |rng, user| {
         let long = "A".repeat(rng.random_range(2_000..20_000));
@@ -204,7 +289,11 @@ const WAYS: [(&str, Make); 23] = [
         match rng.random_range(0..3) {
             0 => format!("{a}.{b}.{long}"),
             1 => format!("{a}.{long}.{c}"),
-            _ => mint(&json!({"alg": "HS256"}), &with(&claims(user, 60), json!({"sub": long})), SESSION_SECRET),
+            _ => mint(
+                &json!({"alg": "HS256"}),
+                &with(&claims(user, 60), json!({"sub": long})),
+                SESSION_SECRET,
+            ),
         }
     }),
 ];
@@ -230,9 +319,13 @@ const RIGHTLY_SIGNED: [&str; 13] = [
 pub fn assert_forged(what: &str, token: &str) {
     let is_signed = token.rsplit_once('.').is_some_and(|(signed, signature)| {
         signed.matches('.').count() == 1
-            && signature == URL_SAFE_NO_PAD.encode(mac(SESSION_SECRET.as_bytes(), signed.as_bytes()))
+            && signature
+                == URL_SAFE_NO_PAD.encode(mac(SESSION_SECRET.as_bytes(), signed.as_bytes()))
     });
-    assert!(!is_signed || RIGHTLY_SIGNED.contains(&what), "{what} is no forgery: {token}");
+    assert!(
+        !is_signed || RIGHTLY_SIGNED.contains(&what),
+        "{what} is no forgery: {token}"
+    );
 }
 
 /// How many ways there are.
@@ -240,18 +333,29 @@ pub const KINDS: usize = WAYS.len() + CLAIM_WAYS.len();
 
 /// Forges a token of a user in one of the ways.
 pub fn forge(rng: &mut StdRng, kind: usize, user: u64) -> (&'static str, String) {
-    let (what, make) = if kind < WAYS.len() { WAYS[kind] } else { CLAIM_WAYS[kind - WAYS.len()] };
+    let (what, make) = if kind < WAYS.len() {
+        WAYS[kind]
+    } else {
+        CLAIM_WAYS[kind - WAYS.len()]
+    };
     (what, make(rng, user))
 }
 
 fn good(user: u64) -> String {
-    mint(&json!({"alg": "HS256", "typ": "JWT"}), &claims(user, 60), SESSION_SECRET)
+    mint(
+        &json!({"alg": "HS256", "typ": "JWT"}),
+        &claims(user, 60),
+        SESSION_SECRET,
+    )
 }
 
 fn by_key(user: u64, key: &[u8]) -> String {
     let token = good(user);
     let signed = signed_part(&token);
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac(key, signed.as_bytes())))
+    format!(
+        "{signed}.{}",
+        URL_SAFE_NO_PAD.encode(mac(key, signed.as_bytes()))
+    )
 }
 
 /// Header and claims, without the signature.

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::forge::{Forged, Wire, dice, forgeries, send, storm};
 use super::token_forgeries::{KINDS, assert_forged, forge};
 use crate::support::{
-    ADMIN_TOKEN, Answer, Database, SESSION_SECRET, TestApp, WEBHOOK_SECRET, Ws, claims, mint, now_s, on_sqlite, token,
+    ADMIN_TOKEN, Answer, Database, SESSION_SECRET, TestApp, WEBHOOK_SECRET, Ws, claims, mint,
+    now_s, on_sqlite, token,
 };
 use crate::with;
 
@@ -31,8 +32,16 @@ const SESSION_ROUNDS: usize = 15;
 const MESSAGE_TOKEN_MAX: usize = 3_000;
 
 fn get(path: &str, headers: &[(&'static str, &str)]) -> Wire {
-    let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes().to_vec())).collect();
-    Wire { method: Method::GET, path: path.to_owned(), headers, body: Vec::new() }
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_bytes().to_vec()))
+        .collect();
+    Wire {
+        method: Method::GET,
+        path: path.to_owned(),
+        headers,
+        body: Vec::new(),
+    }
 }
 
 async fn ten_thousand_forged_tokens_open_nothing(database: Database) {
@@ -43,7 +52,11 @@ async fn ten_thousand_forged_tokens_open_nothing(database: Database) {
         let user = rng.random_range(1..=USERS);
         let (what, token) = forge(&mut rng, n % KINDS, user);
         assert_forged(what, &token);
-        let path = if rng.random_bool(0.5) { "/api/v1/balance" } else { "/api/v1/entries" };
+        let path = if rng.random_bool(0.5) {
+            "/api/v1/balance"
+        } else {
+            "/api/v1/entries"
+        };
         forged.push(Forged {
             what,
             wire: get(path, &[("authorization", &format!("Bearer {token}"))]),
@@ -54,16 +67,30 @@ async fn ten_thousand_forged_tokens_open_nothing(database: Database) {
     // Nobody's actor was woken, and the good ones still get in.
     assert_eq!(app.admin("/admin/v1/registry").await.ok()["actors"], 0);
     for user in 1..=USERS {
-        assert_eq!(app.browser("/api/v1/balance", &token(user), &[]).await.ok()["user_id"], user);
+        assert_eq!(
+            app.browser("/api/v1/balance", &token(user), &[]).await.ok()["user_id"],
+            user
+        );
     }
 }
 
 /// Opens a session with a token that must be refused, in one of the three ways.
 async fn refused_session(app: &TestApp, way: usize, token: &str) -> Ws {
-    let fits_a_list = token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let fits_a_list = token
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     match way {
-        0 if HeaderValue::from_str(token).is_ok() => app.ws(&[("authorization", &format!("Bearer {token}"))]).await,
-        1 if fits_a_list => app.ws(&[("sec-websocket-protocol", &format!("balance.v1, bearer.{token}"))]).await,
+        0 if HeaderValue::from_str(token).is_ok() => {
+            app.ws(&[("authorization", &format!("Bearer {token}"))])
+                .await
+        }
+        1 if fits_a_list => {
+            app.ws(&[(
+                "sec-websocket-protocol",
+                &format!("balance.v1, bearer.{token}"),
+            )])
+            .await
+        }
         _ => {
             let mut ws = app.ws(&[]).await;
             ws.send_json(json!({"type": "auth", "token": token})).await;
@@ -103,8 +130,16 @@ async fn nothing_but_subject_and_expiry_is_trusted_or_asked_for(database: Databa
         json!({"aud": "somebody else", "iss": "https://evil.example", "jti": 7}),
         json!({"user_id": 2, "admin": true, "scope": ["*"]}),
     ] {
-        let good = mint(&json!({"alg": "HS256"}), &with(&claims(1, 60), more.clone()), SESSION_SECRET);
-        assert_eq!(app.browser("/api/v1/balance", &good, &[]).await.ok()["user_id"], 1, "{more}");
+        let good = mint(
+            &json!({"alg": "HS256"}),
+            &with(&claims(1, 60), more.clone()),
+            SESSION_SECRET,
+        );
+        assert_eq!(
+            app.browser("/api/v1/balance", &good, &[]).await.ok()["user_id"],
+            1,
+            "{more}"
+        );
     }
     for header in [
         json!({"alg": "HS256", "typ": "at+jwt"}),
@@ -112,7 +147,11 @@ async fn nothing_but_subject_and_expiry_is_trusted_or_asked_for(database: Databa
         json!({"alg": "HS256", "jku": "http://127.0.0.1:9/", "sub": "2"}),
     ] {
         let good = mint(&header, &claims(1, 60), SESSION_SECRET);
-        assert_eq!(app.browser("/api/v1/balance", &good, &[]).await.ok()["user_id"], 1, "{header}");
+        assert_eq!(
+            app.browser("/api/v1/balance", &good, &[]).await.ok()["user_id"],
+            1,
+            "{header}"
+        );
     }
 }
 
@@ -121,8 +160,15 @@ async fn a_token_has_one_way_to_be_sent(database: Database) {
     let token = token(1);
     // The scheme is of any case, and a space may be more than one (RFC 9110, 11.4).
     for good in ["Bearer ", "bearer ", "BEARER ", "Bearer  "] {
-        let wire = get("/api/v1/balance", &[("authorization", &format!("{good}{token}"))]);
-        assert_eq!(send(&app, app.public, &wire).await.ok()["user_id"], 1, "{good:?}");
+        let wire = get(
+            "/api/v1/balance",
+            &[("authorization", &format!("{good}{token}"))],
+        );
+        assert_eq!(
+            send(&app, app.public, &wire).await.ok()["user_id"],
+            1,
+            "{good:?}"
+        );
     }
     for bad in [
         "",
@@ -140,43 +186,81 @@ async fn a_token_has_one_way_to_be_sent(database: Database) {
         "Bearer \"",
         "X Bearer ",
     ] {
-        let wire = get("/api/v1/balance", &[("authorization", &format!("{bad}{token}"))]);
-        send(&app, app.public, &wire).await.problem(401, "unauthorized");
+        let wire = get(
+            "/api/v1/balance",
+            &[("authorization", &format!("{bad}{token}"))],
+        );
+        send(&app, app.public, &wire)
+            .await
+            .problem(401, "unauthorized");
     }
     let bearer = format!("Bearer {token}");
     for headers in [
-        &[("authorization", bearer.as_str()), ("authorization", "Bearer x")][..],
+        &[
+            ("authorization", bearer.as_str()),
+            ("authorization", "Bearer x"),
+        ][..],
         &[("authorization", "Bearer x"), ("authorization", &bearer)],
         &[("authorization", &bearer), ("authorization", &bearer)],
         &[("authorization", &format!("{bearer}, Basic eDp5"))],
         &[("x-authorization", &bearer)],
         &[("proxy-authorization", &bearer)],
         &[("cookie", &format!("token={token}; authorization={bearer}"))],
-        &[("sec-websocket-protocol", &format!("balance.v1, bearer.{token}"))],
+        &[(
+            "sec-websocket-protocol",
+            &format!("balance.v1, bearer.{token}"),
+        )],
     ] {
-        send(&app, app.public, &get("/api/v1/balance", headers)).await.problem(401, "unauthorized");
-    }
-    for query in ["token", "access_token", "authorization", "jwt"] {
-        send(&app, app.public, &get(&format!("/api/v1/balance?{query}={token}"), &[]))
+        send(&app, app.public, &get("/api/v1/balance", headers))
             .await
             .problem(401, "unauthorized");
+    }
+    for query in ["token", "access_token", "authorization", "jwt"] {
+        send(
+            &app,
+            app.public,
+            &get(&format!("/api/v1/balance?{query}={token}"), &[]),
+        )
+        .await
+        .problem(401, "unauthorized");
     }
 }
 
 async fn no_other_credential_is_an_administrators(database: Database) {
     let app = TestApp::start(database).await;
-    let admin =
-        mint(&json!({"alg": "HS256"}), &with(&claims(1, 60), json!({"admin": true, "sub": "admin-1"})), SESSION_SECRET);
+    let admin = mint(
+        &json!({"alg": "HS256"}),
+        &with(&claims(1, 60), json!({"admin": true, "sub": "admin-1"})),
+        SESSION_SECRET,
+    );
     let shorter = &ADMIN_TOKEN[..ADMIN_TOKEN.len() - 1];
     let longer = format!("{ADMIN_TOKEN}x");
     let upper = ADMIN_TOKEN.to_uppercase();
     // Fewer than an address may fail with.
-    for bad in [&token(1), &admin, SESSION_SECRET, WEBHOOK_SECRET, shorter, &longer, &upper, "admin-1", "", "*"] {
-        let wire = get("/admin/v1/registry", &[("authorization", &format!("Bearer {bad}"))]);
-        send(&app, app.internal, &wire).await.problem(401, "unauthorized");
+    for bad in [
+        &token(1),
+        &admin,
+        SESSION_SECRET,
+        WEBHOOK_SECRET,
+        shorter,
+        &longer,
+        &upper,
+        "admin-1",
+        "",
+        "*",
+    ] {
+        let wire = get(
+            "/admin/v1/registry",
+            &[("authorization", &format!("Bearer {bad}"))],
+        );
+        send(&app, app.internal, &wire)
+            .await
+            .problem(401, "unauthorized");
     }
     app.admin("/admin/v1/registry").await.ok();
-    app.browser("/api/v1/balance", ADMIN_TOKEN, &[]).await.problem(401, "unauthorized");
+    app.browser("/api/v1/balance", ADMIN_TOKEN, &[])
+        .await
+        .problem(401, "unauthorized");
 }
 
 async fn headers_and_parameters_that_sound_like_a_back_door_change_nothing(database: Database) {
@@ -199,18 +283,59 @@ async fn headers_and_parameters_that_sound_like_a_back_door_change_nothing(datab
     ] {
         let without = send(&app, app.public, &get("/api/v1/balance", &[(name, value)])).await;
         without.problem(401, "unauthorized");
-        let with =
-            send(&app, app.public, &get("/api/v1/balance", &[("authorization", &bearer), (name, value)])).await.ok();
-        assert_eq!((&with["user_id"], &with["version"]), (&json!(1), &json!(0)), "{name}");
-        let unsigned = app.http.post(format!("http://{}/internal/v1/deposits", app.internal)).header(name, value);
-        let answer = unsigned.json(&crate::entry("forged", 2, "TON", "1")).send().await.expect("an answer");
-        Answer::read(answer).await.expect("whole").problem(401, "missing_signature");
-        send(&app, app.internal, &get("/admin/v1/registry", &[(name, value)])).await.problem(401, "unauthorized");
+        let with = send(
+            &app,
+            app.public,
+            &get(
+                "/api/v1/balance",
+                &[("authorization", &bearer), (name, value)],
+            ),
+        )
+        .await
+        .ok();
+        assert_eq!(
+            (&with["user_id"], &with["version"]),
+            (&json!(1), &json!(0)),
+            "{name}"
+        );
+        let unsigned = app
+            .http
+            .post(format!("http://{}/internal/v1/deposits", app.internal))
+            .header(name, value);
+        let answer = unsigned
+            .json(&crate::entry("forged", 2, "TON", "1"))
+            .send()
+            .await
+            .expect("an answer");
+        Answer::read(answer)
+            .await
+            .expect("whole")
+            .problem(401, "missing_signature");
+        send(
+            &app,
+            app.internal,
+            &get("/admin/v1/registry", &[(name, value)]),
+        )
+        .await
+        .problem(401, "unauthorized");
     }
     for query in ["user_id=2", "debug=1", "admin=true", "sub=2", "id=2"] {
-        send(&app, app.public, &get(&format!("/api/v1/balance?{query}"), &[])).await.problem(401, "unauthorized");
-        let asked =
-            send(&app, app.public, &get(&format!("/api/v1/balance?{query}"), &[("authorization", &bearer)])).await;
+        send(
+            &app,
+            app.public,
+            &get(&format!("/api/v1/balance?{query}"), &[]),
+        )
+        .await
+        .problem(401, "unauthorized");
+        let asked = send(
+            &app,
+            app.public,
+            &get(
+                &format!("/api/v1/balance?{query}"),
+                &[("authorization", &bearer)],
+            ),
+        )
+        .await;
         asked.problem(422, "invalid_field");
     }
     assert_eq!(app.entries(2).await.len(), 1);

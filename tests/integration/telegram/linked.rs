@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::{assert_admitted, assert_refused, auth, link, read, sign_in, telegram, upgrade};
-use crate::support::{Database, Event, InitData, Signed, eventually, on_both_databases, on_postgres, token};
+use crate::support::{
+    Database, Event, InitData, Signed, eventually, on_both_databases, on_postgres, token,
+};
 
 on_both_databases![
     only_a_linked_id_signs_in_and_as_the_user_it_is_linked_to,
@@ -39,63 +41,100 @@ async fn only_a_linked_id_signs_in_and_as_the_user_it_is_linked_to(database: Dat
 }
 
 async fn a_session_is_extended_by_the_init_data_of_its_user_alone(database: Database) {
-    let app = telegram(database, "linked").set("auth.session_ttl_s", 3).start().await;
+    let app = telegram(database, "linked")
+        .set("auth.session_ttl_s", 3)
+        .start()
+        .await;
     link(&app, 5, 777).await;
     link(&app, 6, 778).await;
     let mut ws = auth(&app, &InitData::of(777).text()).await;
     ws.next_frame("hello").await;
     ws.next_frame("balance").await;
-    ws.send_json(json!({"type": "auth", "token": token(5)})).await;
+    ws.send_json(json!({"type": "auth", "token": token(5)}))
+        .await;
     ws.assert_quiet().await;
     let mut witness = auth(&app, &InitData::of(777).text()).await;
     witness.assert_closed(4501, "token_expired").await;
     ws.assert_quiet().await;
-    ws.send_json(json!({"type": "auth", "init_data": InitData::of(778).text()})).await;
+    ws.send_json(json!({"type": "auth", "init_data": InitData::of(778).text()}))
+        .await;
     ws.assert_closed(4501, "unauthenticated").await;
     // And of one that is not linked at all.
     let mut ws = auth(&app, &InitData::of(777).text()).await;
     ws.next_frame("hello").await;
-    ws.send_json(json!({"type": "auth", "init_data": InitData::of(779).text()})).await;
+    ws.send_json(json!({"type": "auth", "init_data": InitData::of(779).text()}))
+        .await;
     ws.assert_closed(4501, "unauthenticated").await;
 }
 
 async fn where_users_are_made_first_a_telegram_id_alone_makes_none(database: Database) {
-    let app = telegram(database, "user_id").set("accounts.auto_create", false).start().await;
+    let app = telegram(database, "user_id")
+        .set("accounts.auto_create", false)
+        .start()
+        .await;
     assert_refused(&app, &InitData::of(184).text(), "unauthenticated").await;
-    app.send(Signed::new(reqwest::Method::PUT, "/internal/v1/users/184").body("{}")).await.ok();
+    app.send(Signed::new(reqwest::Method::PUT, "/internal/v1/users/184").body("{}"))
+        .await
+        .ok();
     assert_admitted(&app, &InitData::of(184), 184).await;
-    app.backend("/internal/v1/users/185/balance").await.problem(404, "unknown_user");
+    app.backend("/internal/v1/users/185/balance")
+        .await
+        .problem(404, "unknown_user");
 }
 
 async fn while_the_ledger_is_away_nobody_is_told_that_they_are_wrong(database: Database) {
-    let app = telegram(database, "linked").set("database.timeout_ms", 1000).start().await;
+    let app = telegram(database, "linked")
+        .set("database.timeout_ms", 1000)
+        .start()
+        .await;
     link(&app, 5, 777).await;
     let good = InitData::of(777).text();
     let mut open = auth(&app, &good).await;
     open.next_frame("hello").await;
     app.database.cut();
-    sign_in(&app, &good).await.problem(503, "ledger_unavailable");
+    sign_in(&app, &good)
+        .await
+        .problem(503, "ledger_unavailable");
     read(&app, &good).await.problem(503, "ledger_unavailable");
-    auth(&app, &good).await.assert_closed(1013, "overloaded").await;
-    upgrade(&app, &good).await.assert_closed(1013, "overloaded").await;
-    open.send_json(json!({"type": "auth", "init_data": good})).await;
+    auth(&app, &good)
+        .await
+        .assert_closed(1013, "overloaded")
+        .await;
+    upgrade(&app, &good)
+        .await
+        .assert_closed(1013, "overloaded")
+        .await;
+    open.send_json(json!({"type": "auth", "init_data": good}))
+        .await;
     open.assert_closed(1013, "overloaded").await;
     // What is wrong without any ledger stays wrong.
-    assert_refused(&app, &InitData::of(777).by("1:other").text(), "unauthenticated").await;
+    assert_refused(
+        &app,
+        &InitData::of(777).by("1:other").text(),
+        "unauthenticated",
+    )
+    .await;
     app.database.mend();
-    eventually("they are let in again", async || (sign_in(&app, &good).await.status == 200).then_some(())).await;
+    eventually("they are let in again", async || {
+        (sign_in(&app, &good).await.status == 200).then_some(())
+    })
+    .await;
     assert_admitted(&app, &InitData::of(777), 5).await;
 }
 
 async fn what_a_session_says_while_it_is_looked_up_is_heard_afterwards(database: Database) {
-    let app = telegram(database, "linked").set("database.timeout_ms", 30_000).start().await;
+    let app = telegram(database, "linked")
+        .set("database.timeout_ms", 30_000)
+        .start()
+        .await;
     link(&app, 5, 777).await;
     let held = app.database.hold(LOCK);
     let mut ws = app.ws(&[]).await;
     // Answered, so the session lives; the next answer can only come after the lookup.
     ws.send_json(json!({"type": "auth"})).await;
     assert_eq!(ws.next_frame("error").await["code"], "invalid_message");
-    ws.send_json(json!({"type": "auth", "init_data": InitData::of(777).text()})).await;
+    ws.send_json(json!({"type": "auth", "init_data": InitData::of(777).text()}))
+        .await;
     for id in 1..=3 {
         ws.send_json(json!({"type": "ping", "id": id})).await;
     }
@@ -129,19 +168,24 @@ async fn a_session_that_is_looked_up_goes_when_the_service_stops(database: Datab
 }
 
 async fn an_open_session_goes_on_while_its_extension_is_looked_up(database: Database) {
-    let app = telegram(database, "linked").set("limits.auth_timeout_ms", 1000).start().await;
+    let app = telegram(database, "linked")
+        .set("limits.auth_timeout_ms", 1000)
+        .start()
+        .await;
     link(&app, 5, 777).await;
     let (mut ws, _) = app.session(5).await;
     let held = app.database.hold(LOCK);
     for _ in 0..3 {
-        ws.send_json(json!({"type": "auth", "init_data": InitData::of(777).text()})).await;
+        ws.send_json(json!({"type": "auth", "init_data": InitData::of(777).text()}))
+            .await;
     }
     ws.assert_quiet().await;
     // It is given time, and not for ever.
     ws.assert_closed(1013, "overloaded").await;
     drop(held);
     let (mut ws, _) = app.session(5).await;
-    ws.send_json(json!({"type": "auth", "init_data": InitData::of(777).text()})).await;
+    ws.send_json(json!({"type": "auth", "init_data": InitData::of(777).text()}))
+        .await;
     ws.assert_quiet().await;
     assert_eq!(ws.refresh(json!(1)).await["user_id"], 5);
 }

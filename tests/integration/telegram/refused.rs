@@ -42,27 +42,65 @@ async fn bad_init_data_is_refused_at_every_door(database: Database) {
     }
     // Too old is told apart: the page has to be opened anew.
     let old = InitData::of(184).aged(3602).text();
-    auth(&app, &old).await.assert_closed(4501, "token_expired").await;
-    upgrade(&app, &old).await.assert_closed(4501, "token_expired").await;
-    auth(&app, "").await.assert_closed(4501, "unauthenticated").await;
+    auth(&app, &old)
+        .await
+        .assert_closed(4501, "token_expired")
+        .await;
+    upgrade(&app, &old)
+        .await
+        .assert_closed(4501, "token_expired")
+        .await;
+    auth(&app, "")
+        .await
+        .assert_closed(4501, "unauthenticated")
+        .await;
     // Nobody was made by any of it, and the right one still works.
     assert_eq!(sign_in(&app, &good).await.ok()["user_id"], 184);
 }
 
 async fn a_request_for_a_session_is_an_object_with_init_data(database: Database) {
     let app = telegram(database, "user_id").start().await;
-    post(&app, json!({"init_data": ""})).await.problem(401, "unauthorized");
-    assert_eq!(post(&app, json!({})).await.problem(422, "invalid_field")["field"], "init_data");
-    post(&app, json!({"init_data": null})).await.problem(422, "invalid_field");
-    post(&app, json!({"init_data": "x", "user_id": 1})).await.problem(422, "unknown_field");
+    post(&app, json!({"init_data": ""}))
+        .await
+        .problem(401, "unauthorized");
+    assert_eq!(
+        post(&app, json!({})).await.problem(422, "invalid_field")["field"],
+        "init_data"
+    );
+    post(&app, json!({"init_data": null}))
+        .await
+        .problem(422, "invalid_field");
+    post(&app, json!({"init_data": "x", "user_id": 1}))
+        .await
+        .problem(422, "unknown_field");
     post(&app, json!(["x"])).await.problem(400, "invalid_json");
-    post(&app, json!({"init_data": "x".repeat(8193)})).await.problem(401, "unauthorized");
-    post(&app, json!({"init_data": "x".repeat(20_000)})).await.problem(413, "body_too_large");
+    post(&app, json!({"init_data": "x".repeat(8193)}))
+        .await
+        .problem(401, "unauthorized");
+    post(&app, json!({"init_data": "x".repeat(20_000)}))
+        .await
+        .problem(413, "body_too_large");
     let path = format!("http://{}/api/v1/sessions", app.public);
-    let form = app.http.post(&path).header("content-type", "text/plain").body("{}");
+    let form = app
+        .http
+        .post(&path)
+        .header("content-type", "text/plain")
+        .body("{}");
     assert_eq!(form.send().await.expect("an answer").status(), 415);
-    assert_eq!(app.http.get(&path).send().await.expect("an answer").status(), 405);
-    let foreign = app.http.post(&path).header("origin", "https://evil.example").json(&json!({"init_data": "x"}));
+    assert_eq!(
+        app.http
+            .get(&path)
+            .send()
+            .await
+            .expect("an answer")
+            .status(),
+        405
+    );
+    let foreign = app
+        .http
+        .post(&path)
+        .header("origin", "https://evil.example")
+        .json(&json!({"init_data": "x"}));
     assert_eq!(foreign.send().await.expect("an answer").status(), 403);
 }
 
@@ -71,7 +109,11 @@ async fn failures_turn_to_429_and_hold_no_right_sign_in_up(database: Database) {
     let (bad, good) = (InitData::of(1).by("1:other").text(), InitData::of(1).text());
     let mut failures = 0;
     let limited = loop {
-        let answer = if failures % 2 == 0 { sign_in(&app, &bad).await } else { read(&app, &bad).await };
+        let answer = if failures % 2 == 0 {
+            sign_in(&app, &bad).await
+        } else {
+            read(&app, &bad).await
+        };
         if answer.status == 429 {
             break answer;
         }
@@ -95,9 +137,13 @@ async fn sign_ins_of_one_address_are_bounded(database: Database) {
             break;
         }
     }
-    let (let_in, limited): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+    let (let_in, limited): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status == 200);
     assert!(let_in.len() >= 500, "{} were let in", let_in.len());
-    limited.first().expect("some are limited").problem(429, "rate_limited");
+    limited
+        .first()
+        .expect("some are limited")
+        .problem(429, "rate_limited");
     assert!(limited.iter().all(|answer| answer.status == 429));
 }
 
@@ -110,7 +156,11 @@ async fn without_the_bots_token_telegrams_own_signature_counts(database: Databas
         .await;
     // Telegram's signature holds, and was made long ago; what is changed in any way is not even old.
     assert_refused(&app, signed, "token_expired").await;
-    for (from, to) in [("279058397", "1"), ("signature=z", "signature=A"), ("chat_type=private", "chat_type=group")] {
+    for (from, to) in [
+        ("279058397", "1"),
+        ("signature=z", "signature=A"),
+        ("chat_type=private", "chat_type=group"),
+    ] {
         assert_refused(&app, &signed.replace(from, to), "unauthenticated").await;
     }
     // A hash alone is none.
@@ -122,17 +172,28 @@ async fn without_a_bot_there_is_no_such_door(database: Database) {
     let good = InitData::of(1).text();
     sign_in(&app, &good).await.problem(404, "not_found");
     read(&app, &good).await.problem(401, "unauthorized");
-    auth(&app, &good).await.assert_closed(4501, "unauthenticated").await;
-    upgrade(&app, &good).await.assert_closed(4501, "unauthenticated").await;
+    auth(&app, &good)
+        .await
+        .assert_closed(4501, "unauthenticated")
+        .await;
+    upgrade(&app, &good)
+        .await
+        .assert_closed(4501, "unauthenticated")
+        .await;
 }
 
 async fn a_start_without_an_identity_is_refused_by_its_key(database: Database) {
-    for (key, value) in [("auth.telegram_bot_token", BOT_TOKEN.into()), ("auth.telegram_bot_id", toml::Value::from(7))]
-    {
+    for (key, value) in [
+        ("auth.telegram_bot_token", BOT_TOKEN.into()),
+        ("auth.telegram_bot_id", toml::Value::from(7)),
+    ] {
         let (dir, _database) = TestApp::on(database).set(key, value).prepare();
         let output = run_program(dir.path(), &["serve", "--config", "config.toml"], &[], b"");
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{error}");
-        assert!(error.contains("auth.telegram_identity: must be set") && !error.contains(BOT_TOKEN), "{error}");
+        assert!(
+            error.contains("auth.telegram_identity: must be set") && !error.contains(BOT_TOKEN),
+            "{error}"
+        );
     }
 }

@@ -18,20 +18,44 @@ pub struct Item {
 
 impl Item {
     pub fn of(entry: &NewEntry) -> Self {
-        let NewEntry { user_id, kind, currency, amount, .. } = entry;
-        Self { user: user_id.get(), kind: *kind, currency: *currency, minor: amount.minor() }
+        let NewEntry {
+            user_id,
+            kind,
+            currency,
+            amount,
+            ..
+        } = entry;
+        Self {
+            user: user_id.get(),
+            kind: *kind,
+            currency: *currency,
+            minor: amount.minor(),
+        }
     }
 
     fn of_record(first: &Recorded) -> Self {
-        let Recorded { user_id, kind, currency, amount, .. } = first;
-        Self { user: user_id.get(), kind: *kind, currency: *currency, minor: amount.minor() }
+        let Recorded {
+            user_id,
+            kind,
+            currency,
+            amount,
+            ..
+        } = first;
+        Self {
+            user: user_id.get(),
+            kind: *kind,
+            currency: *currency,
+            minor: amount.minor(),
+        }
     }
 }
 
 impl Oracle {
     /// An entry is being sent, the first time or again.
     pub fn sends(&mut self, entry: &NewEntry) {
-        self.sent.entry(entry.event_id.as_str().to_owned()).or_insert_with(|| Item::of(entry));
+        self.sent
+            .entry(entry.event_id.as_str().to_owned())
+            .or_insert_with(|| Item::of(entry));
     }
 
     /// Acknowledged events, with what they are.
@@ -49,13 +73,21 @@ impl Oracle {
         asked_us: u64,
     ) -> Result<bool, String> {
         let event = entry.event_id.as_str();
-        let EntryOutcome::Decided { outcome, .. } = outcome else { return Ok(false) };
+        let EntryOutcome::Decided { outcome, .. } = outcome else {
+            return Ok(false);
+        };
         match outcome {
             Outcome::Accepted { version, balances } => {
                 if self.books.find(event) != Some((entry.user_id.get(), *version)) {
-                    return Err(format!("{event} is acknowledged with version {version}, but it is not in the ledger"));
+                    return Err(format!(
+                        "{event} is acknowledged with version {version}, but it is not in the ledger"
+                    ));
                 }
-                let account = Account { exists: true, version: *version, balances: balances.clone() };
+                let account = Account {
+                    exists: true,
+                    version: *version,
+                    balances: balances.clone(),
+                };
                 self.check_state(entry.user_id.get(), &account)?;
                 if !self.accepted.insert(event.to_owned()) {
                     return Err(format!("{event} is accepted twice"));
@@ -81,29 +113,54 @@ impl Oracle {
                 let states = self.books.version_at(user, asked_us.saturating_sub(1))..=now;
                 let existed = |version| {
                     let balances = self.books.balances_at(user, version);
-                    balances.is_some_and(|balances| balances[entry.currency.index()] == available.minor())
+                    balances.is_some_and(|balances| {
+                        balances[entry.currency.index()] == available.minor()
+                    })
                 };
-                if available.minor() + entry.amount.minor() >= 0 || !states.into_iter().any(existed) {
-                    return Err(format!("{event} is refused for want of funds, with {available:?} there"));
+                if available.minor() + entry.amount.minor() >= 0 || !states.into_iter().any(existed)
+                {
+                    return Err(format!(
+                        "{event} is refused for want of funds, with {available:?} there"
+                    ));
                 }
             }
-            Outcome::UnknownUser | Outcome::AmountOverflow => return Err(format!("{event}: {outcome:?}")),
+            Outcome::UnknownUser | Outcome::AmountOverflow => {
+                return Err(format!("{event}: {outcome:?}"));
+            }
         }
         Ok(true)
     }
 
     /// Nobody is left without an answer, unless the actor died or the process ended meanwhile.
-    pub fn must_answer(&self, user: i64, is_answered: bool, asked_us: u64, now_us: u64) -> Result<(), String> {
+    pub fn must_answer(
+        &self,
+        user: i64,
+        is_answered: bool,
+        asked_us: u64,
+        now_us: u64,
+    ) -> Result<(), String> {
         if is_answered || self.was_replaced(user, asked_us, now_us) {
             return Ok(());
         }
-        Err(format!("who asked the actor of user {user} at {asked_us} us is left without an answer"))
+        Err(format!(
+            "who asked the actor of user {user} at {asked_us} us is left without an answer"
+        ))
     }
 
     /// A reader that asked at `asked_us` has its answer.
-    pub fn read(&mut self, view: &BalanceView, is_fresh: bool, asked_us: u64, now_us: u64) -> Result<(), String> {
+    pub fn read(
+        &mut self,
+        view: &BalanceView,
+        is_fresh: bool,
+        asked_us: u64,
+        now_us: u64,
+    ) -> Result<(), String> {
         let user = view.user_id.get();
-        let account = Account { exists: view.exists, version: view.version, balances: view.balances.clone() };
+        let account = Account {
+            exists: view.exists,
+            version: view.version,
+            balances: view.balances.clone(),
+        };
         self.check_state(user, &account)?;
         let as_of_us = u64::try_from(view.as_of_us - WALL_START_US).unwrap_or(0);
         if view.is_stale {
@@ -111,10 +168,16 @@ impl Oracle {
         }
         let may_be_old = self.may_remember_old(user, asked_us);
         if now_us.saturating_sub(as_of_us) > TTL_US + TIMEOUT_US + SLACK_US && !may_be_old {
-            return Err(format!("a balance of user {user} that was last known at {as_of_us} us is called fresh"));
+            return Err(format!(
+                "a balance of user {user} that was last known at {as_of_us} us is called fresh"
+            ));
         }
         let (books, before_us) = (&self.books, asked_us.saturating_sub(1));
-        let least = if is_fresh { books.version_at(user, before_us) } else { books.heard_version(user, before_us) };
+        let least = if is_fresh {
+            books.version_at(user, before_us)
+        } else {
+            books.heard_version(user, before_us)
+        };
         if view.version < least && !may_be_old {
             let version = view.version;
             return Err(format!(
@@ -126,19 +189,34 @@ impl Oracle {
 
     /// Version and balances belong together, and were the ledger's.
     fn check_state(&self, user: i64, account: &Account) -> Result<(), String> {
-        let Account { version, balances, .. } = account;
+        let Account {
+            version, balances, ..
+        } = account;
         let currencies = balance_coordinator::domain::Currencies::default();
-        let told: Vec<i64> = currencies.iter().map(|(id, _)| balances.get(id).minor()).collect();
+        let told: Vec<i64> = currencies
+            .iter()
+            .map(|(id, _)| balances.get(id).minor())
+            .collect();
         match self.books.balances_at(user, *version) {
             Some(known) if known[..] == told[..] => Ok(()),
-            known => Err(format!("user {user} at version {version} is told as {told:?}, the ledger says {known:?}")),
+            known => Err(format!(
+                "user {user} at version {version} is told as {told:?}, the ledger says {known:?}"
+            )),
         }
     }
 
     /// A balance is called stale only when there is a reason, and its age is true.
-    pub(super) fn check_stale(&self, user: i64, as_of_us: u64, asked_us: u64, now_us: u64) -> Result<(), String> {
+    pub(super) fn check_stale(
+        &self,
+        user: i64,
+        as_of_us: u64,
+        asked_us: u64,
+        now_us: u64,
+    ) -> Result<(), String> {
         if self.was_well(asked_us.saturating_sub(2 * TIMEOUT_US), now_us) {
-            return Err(format!("a balance of user {user} is called stale while the ledger is there"));
+            return Err(format!(
+                "a balance of user {user} is called stale while the ledger is there"
+            ));
         }
         let contact_us = self.contacts.get(&user).copied().unwrap_or(0);
         if as_of_us > contact_us {

@@ -14,12 +14,18 @@ pub(super) const CODES: [&str; 2] = ["TON", "UNI"];
 
 /// Microseconds since the run began, of a timestamp in a frame.
 pub(super) fn moment(frame: &Value, field: &str) -> Result<u64, String> {
-    let wall_us = frame[field].as_str().and_then(parse_rfc3339).ok_or_else(|| format!("{field} in {frame}"))?;
-    u64::try_from(wall_us - WALL_START_US).map_err(|_| format!("{field} before the beginning in {frame}"))
+    let wall_us = frame[field]
+        .as_str()
+        .and_then(parse_rfc3339)
+        .ok_or_else(|| format!("{field} in {frame}"))?;
+    u64::try_from(wall_us - WALL_START_US)
+        .map_err(|_| format!("{field} before the beginning in {frame}"))
 }
 
 fn integer(frame: &Value, field: &str) -> Result<i64, String> {
-    frame[field].as_i64().ok_or_else(|| format!("no {field} in {frame}"))
+    frame[field]
+        .as_i64()
+        .ok_or_else(|| format!("no {field} in {frame}"))
 }
 
 impl Oracle {
@@ -36,15 +42,28 @@ impl Oracle {
             "hello" => {
                 self.sessions[index].is_greeted = true;
                 let is_right = frame["user_id"] == user && frame["epoch"] == "simulation";
-                if is_right { Ok(()) } else { wrong("the greeting of another") }
+                if is_right {
+                    Ok(())
+                } else {
+                    wrong("the greeting of another")
+                }
             }
-            "balance" => self.balance(index, frame, now_us).or_else(|what| wrong(&what)),
-            "balance_update" => self.update(index, frame, now_us).or_else(|what| wrong(&what)),
-            "pong" => match self.sessions[index].pings.remove(&frame["id"].as_u64().unwrap_or(0)) {
+            "balance" => self
+                .balance(index, frame, now_us)
+                .or_else(|what| wrong(&what)),
+            "balance_update" => self
+                .update(index, frame, now_us)
+                .or_else(|what| wrong(&what)),
+            "pong" => match self.sessions[index]
+                .pings
+                .remove(&frame["id"].as_u64().unwrap_or(0))
+            {
                 true => Ok(()),
                 false => wrong("a pong that nobody asked for"),
             },
-            "error" => self.error(index, frame, now_us).or_else(|what| wrong(&what)),
+            "error" => self
+                .error(index, frame, now_us)
+                .or_else(|what| wrong(&what)),
             _ => wrong("a frame of an unknown type"),
         }
     }
@@ -53,9 +72,13 @@ impl Oracle {
         let was_well = self.was_well(now_us.saturating_sub(3 * TIMEOUT_US), now_us);
         let session = &mut self.sessions[index];
         match frame["code"].as_str() {
-            Some("ledger_unavailable") if was_well && session.is_prompt() => Err("the ledger is there".into()),
+            Some("ledger_unavailable") if was_well && session.is_prompt() => {
+                Err("the ledger is there".into())
+            }
             Some("ledger_unavailable") => {
-                frame["retry_after_ms"].as_u64().ok_or("no retry_after_ms")?;
+                frame["retry_after_ms"]
+                    .as_u64()
+                    .ok_or("no retry_after_ms")?;
                 session.answered(frame, now_us)?;
                 session.is_owed_since_us.get_or_insert(now_us);
                 Ok(())
@@ -77,10 +100,16 @@ impl Oracle {
         if version < session.version {
             return Err(format!("older than version {}", session.version));
         }
-        let known = self.books.balances_at(session.user, version).ok_or("a version that never was")?;
+        let known = self
+            .books
+            .balances_at(session.user, version)
+            .ok_or("a version that never was")?;
         for (code, minor) in CODES.iter().zip(known) {
             if frame["balances"][code] != shown(minor) {
-                return Err(format!("the ledger has {} {code} at version {version}", shown(minor)));
+                return Err(format!(
+                    "the ledger has {} {code} at version {version}",
+                    shown(minor)
+                ));
             }
         }
         Ok(version)
@@ -89,12 +118,17 @@ impl Oracle {
     fn balance(&mut self, index: usize, frame: &Value, now_us: u64) -> Result<(), String> {
         let session = &self.sessions[index];
         // What a slow reader reads now may have been said long ago.
-        let (user, is_prompt) = (session.user, session.has_been_prompt_for(2 * TIMEOUT_US, now_us));
+        let (user, is_prompt) = (
+            session.user,
+            session.has_been_prompt_for(2 * TIMEOUT_US, now_us),
+        );
         let version = self.state(session, frame)?;
         let as_of_us = moment(frame, "as_of")?;
         let asked_us = match frame["reason"].as_str() {
             Some("snapshot") => session.opened_us,
-            Some("refresh") => session.asked_us(frame).ok_or("a refresh that nobody asked for")?,
+            Some("refresh") => session
+                .asked_us(frame)
+                .ok_or("a refresh that nobody asked for")?,
             Some("recovered") => now_us.saturating_sub(2 * TIMEOUT_US),
             _ => return Err("no reason".into()),
         };
@@ -110,16 +144,27 @@ impl Oracle {
             let is_refresh = frame["reason"] == "refresh";
             let books = &self.books;
             let before_us = asked_us.saturating_sub(1);
-            let least =
-                if is_refresh { books.version_at(user, before_us) } else { books.heard_version(user, before_us) };
+            let least = if is_refresh {
+                books.version_at(user, before_us)
+            } else {
+                books.heard_version(user, before_us)
+            };
             if version < least && !may_be_old {
-                return Err(format!("asked at {asked_us} us, when version {least} was there"));
+                return Err(format!(
+                    "asked at {asked_us} us, when version {least} was there"
+                ));
             }
         }
-        let next_heard_us = self.books.of(user).get(version as usize).and_then(|commit| commit.heard_us);
+        let next_heard_us = self
+            .books
+            .of(user)
+            .get(version as usize)
+            .and_then(|commit| commit.heard_us);
         let is_overtaken = next_heard_us.is_some_and(|heard_us| heard_us < as_of_us);
         if as_of_us > now_us || is_overtaken && !self.may_remember_old(user, as_of_us) {
-            return Err(format!("as of a time when the next version had been heard of at {next_heard_us:?}"));
+            return Err(format!(
+                "as of a time when the next version had been heard of at {next_heard_us:?}"
+            ));
         }
         let session = &mut self.sessions[index];
         session.answered(frame, now_us)?;
@@ -144,22 +189,33 @@ impl Oracle {
         }
         let entries = integer(frame, "entries")?;
         let base = version - entries;
-        let (before, after) = match (self.books.balances_at(user, base), self.books.balances_at(user, version)) {
+        let (before, after) = match (
+            self.books.balances_at(user, base),
+            self.books.balances_at(user, version),
+        ) {
             (Some(before), Some(after)) if entries > 0 => (before, after),
             _ => return Err("so many entries never were".into()),
         };
         for (index, code) in CODES.iter().enumerate() {
             let change = after[index] - before[index];
             let told = frame["changes"].get(code);
-            if told.and_then(Value::as_str).map(str::to_owned) != (change != 0).then(|| shown(change)) {
-                return Err(format!("{code} changed by {} since version {base}", shown(change)));
+            if told.and_then(Value::as_str).map(str::to_owned)
+                != (change != 0).then(|| shown(change))
+            {
+                return Err(format!(
+                    "{code} changed by {} since version {base}",
+                    shown(change)
+                ));
             }
         }
         let push = Push::read(frame, base, version)?;
         if push.pushed_us > now_us {
             return Err("pushed in the future".into());
         }
-        let first = self.pushes.entry((user, push.pushed_us)).or_insert_with(|| push.clone());
+        let first = self
+            .pushes
+            .entry((user, push.pushed_us))
+            .or_insert_with(|| push.clone());
         if *first != push {
             return Err(format!("another session was told of this push: {first:?}"));
         }

@@ -62,7 +62,10 @@ impl Oracle {
 
     /// Whether the ledger was as it should be all the time between two times.
     fn was_well(&self, from_us: u64, to_us: u64) -> bool {
-        !self.unwell.iter().any(|(begin, end)| *begin <= to_us && end.is_none_or(|end| end >= from_us))
+        !self
+            .unwell
+            .iter()
+            .any(|(begin, end)| *begin <= to_us && end.is_none_or(|end| end >= from_us))
     }
 
     /// The actor of a user was made to die.
@@ -84,7 +87,11 @@ impl Oracle {
     /// When the user's actor was last made to die before a time.
     fn last_death(&self, user: i64, before_us: u64) -> u64 {
         let deaths = self.deaths.get(&user).into_iter().flatten();
-        deaths.copied().filter(|at_us| *at_us <= before_us).max().unwrap_or(0)
+        deaths
+            .copied()
+            .filter(|at_us| *at_us <= before_us)
+            .max()
+            .unwrap_or(0)
     }
 
     /// The ledger served an old state of a user.
@@ -95,7 +102,9 @@ impl Oracle {
     /// Whether an old state of a user may still be in memory: it is trusted for its time to live.
     fn may_remember_old(&self, user: i64, since_us: u64) -> bool {
         let memory_us = TTL_US + SWEEP_US + 2 * TIMEOUT_US;
-        self.old_reads.get(&user).is_some_and(|times| times.iter().any(|at_us| at_us + memory_us >= since_us))
+        self.old_reads
+            .get(&user)
+            .is_some_and(|times| times.iter().any(|at_us| at_us + memory_us >= since_us))
     }
 
     /// The coordinator had an answer of the ledger about a user.

@@ -30,7 +30,10 @@ impl Push {
                 Some("paced") => false,
                 _ => return Err("no mode".into()),
             },
-            sources: sources.iter().map(|source| source.as_str().unwrap_or_default().to_owned()).collect(),
+            sources: sources
+                .iter()
+                .map(|source| source.as_str().unwrap_or_default().to_owned())
+                .collect(),
             first_committed_us: moment(frame, "first_committed_at")?,
             committed_us: moment(frame, "committed_at")?,
         })
@@ -48,9 +51,17 @@ impl Oracle {
         let mut found = Vec::new();
         let mut last: Option<(i64, &Push)> = None;
         for ((user, _), push) in &self.pushes {
-            let before = last.filter(|(last_user, _)| last_user == user).map(|(_, push)| push);
-            let result = self.check_content(*user, push).and_then(|()| self.check_gap(*user, before, push));
-            found.extend(result.err().map(|what| format!("user {user}: {what}: {push:?}")));
+            let before = last
+                .filter(|(last_user, _)| last_user == user)
+                .map(|(_, push)| push);
+            let result = self
+                .check_content(*user, push)
+                .and_then(|()| self.check_gap(*user, before, push));
+            found.extend(
+                result
+                    .err()
+                    .map(|what| format!("user {user}: {what}: {push:?}")),
+            );
             last = Some((*user, push));
         }
         found
@@ -61,16 +72,27 @@ impl Oracle {
         if push.is_direct && !commits.iter().any(|commit| is_direct(commit.kind)) {
             return Err("a direct push without a direct change".into());
         }
-        if push.sources.iter().any(|source| !commits.iter().any(|commit| commit.source == *source)) {
+        if push
+            .sources
+            .iter()
+            .any(|source| !commits.iter().any(|commit| commit.source == *source))
+        {
             return Err("a source that did not change anything".into());
         }
         if !(push.first_committed_us <= push.committed_us && push.committed_us <= push.pushed_us) {
             return Err("committed after it was pushed".into());
         }
-        let (Some(first), Some(last)) = (commits.first(), commits.last()) else { return Err("an empty push".into()) };
-        let settled_us = (last.committed_us + DEBOUNCE_US).min(first.committed_us + MIN_INTERVAL_US);
+        let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
+            return Err("an empty push".into());
+        };
+        let settled_us =
+            (last.committed_us + DEBOUNCE_US).min(first.committed_us + MIN_INTERVAL_US);
         // What was found by a read does not tell when it was committed.
-        let is_told = commits.iter().all(|commit| commit.heard_us.is_some_and(|heard_us| heard_us <= push.pushed_us));
+        let is_told = commits.iter().all(|commit| {
+            commit
+                .heard_us
+                .is_some_and(|heard_us| heard_us <= push.pushed_us)
+        });
         if is_told && !push.is_direct && push.pushed_us + SLACK_US < settled_us {
             return Err(format!("paced, but sent before {settled_us} us"));
         }
@@ -79,16 +101,27 @@ impl Oracle {
 
     fn check_gap(&self, user: i64, before: Option<&Push>, push: &Push) -> Result<(), String> {
         let Some(before) = before else { return Ok(()) };
-        if self.was_replaced(user, before.pushed_us.saturating_sub(SLACK_US), push.pushed_us) {
+        if self.was_replaced(
+            user,
+            before.pushed_us.saturating_sub(SLACK_US),
+            push.pushed_us,
+        ) {
             return Ok(());
         }
         let gap_us = push.pushed_us - before.pushed_us;
-        let least_us = if push.is_direct { DIRECT_INTERVAL_US } else { MIN_INTERVAL_US };
+        let least_us = if push.is_direct {
+            DIRECT_INTERVAL_US
+        } else {
+            MIN_INTERVAL_US
+        };
         if gap_us < least_us {
             return Err(format!("{gap_us} us after the last push"));
         }
         if push.base < before.version && !self.may_remember_old(user, before.pushed_us) {
-            return Err(format!("it counts again what the push of version {} has counted", before.version));
+            return Err(format!(
+                "it counts again what the push of version {} has counted",
+                before.version
+            ));
         }
         Ok(())
     }

@@ -46,7 +46,12 @@ struct Refresh {
 
 impl SessionRecord {
     pub fn open(user: i64, now_us: u64) -> Self {
-        Self { user, opened_us: now_us, prompt: vec![(now_us, None)], ..Self::default() }
+        Self {
+            user,
+            opened_us: now_us,
+            prompt: vec![(now_us, None)],
+            ..Self::default()
+        }
     }
 
     /// The connection is gone.
@@ -68,14 +73,18 @@ impl SessionRecord {
     pub fn set_prompt(&mut self, is_prompt: bool, now_us: u64) {
         match (self.prompt.last_mut(), is_prompt) {
             (Some((_, end @ None)), false) => *end = Some(now_us),
-            (Some((_, Some(_))) | None, true) if self.closed_us.is_none() => self.prompt.push((now_us, None)),
+            (Some((_, Some(_))) | None, true) if self.closed_us.is_none() => {
+                self.prompt.push((now_us, None))
+            }
             _ => {}
         }
     }
 
     /// Whether it has been reading what it is sent for so long.
     pub fn has_been_prompt_for(&self, how_long_us: u64, now_us: u64) -> bool {
-        self.prompt.last().is_some_and(|(begin, end)| end.is_none() && begin + how_long_us <= now_us)
+        self.prompt
+            .last()
+            .is_some_and(|(begin, end)| end.is_none() && begin + how_long_us <= now_us)
     }
 
     pub fn is_prompt(&self) -> bool {
@@ -84,7 +93,13 @@ impl SessionRecord {
 
     /// It asks for a balance.
     pub fn asks(&mut self, id: u64, now_us: u64) {
-        self.refreshes.insert(id, Refresh { asked_us: now_us, answered_us: None });
+        self.refreshes.insert(
+            id,
+            Refresh {
+                asked_us: now_us,
+                answered_us: None,
+            },
+        );
     }
 
     pub(super) fn asked_us(&self, frame: &Value) -> Option<u64> {
@@ -94,8 +109,13 @@ impl SessionRecord {
 
     pub(super) fn answered(&mut self, frame: &Value, now_us: u64) -> Result<(), String> {
         self.first_answer_us.get_or_insert(now_us);
-        let Some(id) = frame.get("id") else { return Ok(()) };
-        let refresh = id.as_u64().and_then(|id| self.refreshes.get_mut(&id)).ok_or("an answer to nobody")?;
+        let Some(id) = frame.get("id") else {
+            return Ok(());
+        };
+        let refresh = id
+            .as_u64()
+            .and_then(|id| self.refreshes.get_mut(&id))
+            .ok_or("an answer to nobody")?;
         match refresh.answered_us.replace(now_us) {
             None => Ok(()),
             Some(_) => Err("a second answer to the same refresh".into()),
@@ -112,16 +132,26 @@ impl SessionRecord {
 
     fn was_prompt(&self, from_us: u64, to_us: u64) -> bool {
         self.closed_us.is_none_or(|closed_us| closed_us > to_us)
-            && self.prompt.iter().any(|(begin, end)| *begin <= from_us && end.is_none_or(|end| end > to_us))
+            && self
+                .prompt
+                .iter()
+                .any(|(begin, end)| *begin <= from_us && end.is_none_or(|end| end > to_us))
     }
 
     fn version_by(&self, at_us: u64) -> i64 {
-        self.seen.iter().filter(|(seen_us, ..)| *seen_us <= at_us).map(|(_, version, _)| *version).max().unwrap_or(0)
+        self.seen
+            .iter()
+            .filter(|(seen_us, ..)| *seen_us <= at_us)
+            .map(|(_, version, _)| *version)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Whether its actor, alive since `since_us`, had sent it a balance before a time.
     fn was_primed(&self, since_us: u64, before_us: u64) -> bool {
-        self.seen.iter().any(|(at_us, _, is_balance)| *is_balance && *at_us > since_us && *at_us < before_us)
+        self.seen
+            .iter()
+            .any(|(at_us, _, is_balance)| *is_balance && *at_us > since_us && *at_us < before_us)
     }
 }
 
@@ -149,7 +179,10 @@ impl Oracle {
             && session.was_prompt(session.opened_us, by_us)
             && !self.was_replaced(session.user, session.opened_us, by_us);
         if is_due && session.first_answer_us.is_none_or(|at_us| at_us > by_us) {
-            return Err(format!("opened at {} us, first answer at {:?}", session.opened_us, session.first_answer_us));
+            return Err(format!(
+                "opened at {} us, first answer at {:?}",
+                session.opened_us, session.first_answer_us
+            ));
         }
         Ok(())
     }
@@ -162,7 +195,10 @@ impl Oracle {
                 && session.was_prompt(refresh.asked_us, by_us)
                 && !self.was_replaced(session.user, refresh.asked_us, by_us);
             if is_due && refresh.answered_us.is_none_or(|at_us| at_us > by_us) {
-                return Err(format!("refresh {id} of {} us answered at {:?}", refresh.asked_us, refresh.answered_us));
+                return Err(format!(
+                    "refresh {id} of {} us answered at {:?}",
+                    refresh.asked_us, refresh.answered_us
+                ));
             }
         }
         Ok(())
@@ -171,8 +207,17 @@ impl Oracle {
     /// Every change that the coordinator heard of is on the session within the bound of its kind.
     fn check_changes(&self, session: &SessionRecord, now_us: u64) -> Result<(), String> {
         for (version, commit) in (1..).zip(self.books.of(session.user)) {
-            let Some(heard_us) = commit.heard_us.filter(|heard_us| *heard_us > session.opened_us) else { continue };
-            let bound_us = if is_direct(commit.kind) { DIRECT_INTERVAL_US } else { MIN_INTERVAL_US };
+            let Some(heard_us) = commit
+                .heard_us
+                .filter(|heard_us| *heard_us > session.opened_us)
+            else {
+                continue;
+            };
+            let bound_us = if is_direct(commit.kind) {
+                DIRECT_INTERVAL_US
+            } else {
+                MIN_INTERVAL_US
+            };
             let by_us = heard_us + bound_us + SLACK_US;
             let is_due = by_us < now_us
                 && session.was_prompt(heard_us, by_us)
@@ -180,7 +225,9 @@ impl Oracle {
                 && !self.was_replaced(session.user, heard_us.saturating_sub(SLACK_US), by_us);
             if is_due && session.version_by(by_us) < version {
                 let event = &commit.event;
-                return Err(format!("{event} (version {version}) heard at {heard_us} us is not there by {by_us} us"));
+                return Err(format!(
+                    "{event} (version {version}) heard at {heard_us} us is not there by {by_us} us"
+                ));
             }
         }
         Ok(())
@@ -199,7 +246,9 @@ impl Oracle {
             let least = self.books.heard_version(session.user, heard_us);
             let may_be_old = self.may_remember_old(session.user, heard_us);
             if is_due && !may_be_old && session.version_by(by_us) < least {
-                return Err(format!("it reads again since {resumed_us} us and lacks version {least}"));
+                return Err(format!(
+                    "it reads again since {resumed_us} us and lacks version {least}"
+                ));
             }
         }
         Ok(())
@@ -207,8 +256,15 @@ impl Oracle {
 
     /// At a time when the ledger has been well for long enough: who still waits for a fresh balance?
     pub fn check_recovery(&self, now_us: u64) -> Result<(), String> {
-        for (index, session) in self.sessions.iter().enumerate().filter(|(_, session)| session.is_open()) {
-            let Some(since_us) = session.is_owed_since_us else { continue };
+        for (index, session) in self
+            .sessions
+            .iter()
+            .enumerate()
+            .filter(|(_, session)| session.is_open())
+        {
+            let Some(since_us) = session.is_owed_since_us else {
+                continue;
+            };
             let from_us = now_us.saturating_sub(RECOVERY_US);
             let is_due = since_us < from_us
                 && self.was_well(from_us, now_us)
@@ -216,7 +272,9 @@ impl Oracle {
                 && !self.was_replaced(session.user, from_us, now_us);
             if is_due {
                 let user = session.user;
-                return Err(format!("session {index} of user {user} is owed a fresh balance since {since_us} us"));
+                return Err(format!(
+                    "session {index} of user {user} is owed a fresh balance since {since_us} us"
+                ));
             }
         }
         Ok(())
@@ -225,18 +283,31 @@ impl Oracle {
     /// When all is quiet: every session shows what the ledger says, and everything acknowledged is there.
     pub(super) fn check_convergence(&self) -> Vec<String> {
         let mut found = Vec::new();
-        for (index, session) in self.sessions.iter().enumerate().filter(|(_, session)| session.is_open()) {
+        for (index, session) in self
+            .sessions
+            .iter()
+            .enumerate()
+            .filter(|(_, session)| session.is_open())
+        {
             let version = self.books.version(session.user);
             if session.version != version {
                 let (user, shown) = (session.user, session.version);
-                found.push(format!("session {index} of user {user} ends with version {shown} of {version}"));
+                found.push(format!(
+                    "session {index} of user {user} ends with version {shown} of {version}"
+                ));
             }
             if let Some(since_us) = session.is_owed_since_us {
-                found.push(format!("session {index} still shows a stale balance, since {since_us} us"));
+                found.push(format!(
+                    "session {index} still shows a stale balance, since {since_us} us"
+                ));
             }
         }
         for (event, item) in self.acknowledged() {
-            if self.books.find(&event).is_none_or(|(user, _)| user != item.user) {
+            if self
+                .books
+                .find(&event)
+                .is_none_or(|(user, _)| user != item.user)
+            {
                 found.push(format!("{event} was acknowledged and is not in the ledger"));
             }
         }

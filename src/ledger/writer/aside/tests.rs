@@ -12,7 +12,9 @@ use crate::ledger::batch::{Keys, Loaded, Plan};
 use crate::ledger::store::{Basis, Patience, PutUser, PutUserOutcome, Store, StoreError};
 use crate::ledger::testing::{MemoryStore, entry};
 use crate::ledger::writer::{Command, Writer, WriterOptions};
-use crate::ledger::{AdminAction, Admission, Answers, EntryOutcome, Lane, PostError, Posted, Posting};
+use crate::ledger::{
+    AdminAction, Admission, Answers, EntryOutcome, Lane, PostError, Posted, Posting,
+};
 
 /// What somebody else does.
 #[derive(Debug, Default)]
@@ -35,13 +37,21 @@ struct LockedStore {
 impl Store for LockedStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         let mut others = self.others.lock().expect("free");
-        let users: Vec<_> = keys.users.iter().copied().filter(|user| others.locked.contains(&user.get())).collect();
+        let users: Vec<_> = keys
+            .users
+            .iter()
+            .copied()
+            .filter(|user| others.locked.contains(&user.get()))
+            .collect();
         if users.is_empty() {
             return self.inner.begin(keys, basis);
         }
         others.usual_waits += usize::from(self.patience == Patience::Usual);
         let users = if others.is_told { users } else { Vec::new() };
-        Err(StoreError::Locked { users, reason: "planned".into() })
+        Err(StoreError::Locked {
+            users,
+            reason: "planned".into(),
+        })
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
@@ -79,9 +89,17 @@ struct Rig {
 }
 
 fn rig(locked: &[i64], is_told: bool) -> Rig {
-    let others = Others { locked: locked.iter().copied().collect(), is_told, usual_waits: 0 };
+    let others = Others {
+        locked: locked.iter().copied().collect(),
+        is_told,
+        usual_waits: 0,
+    };
     let inner = MemoryStore::default();
-    let store = LockedStore { inner, others: Arc::new(Mutex::new(others)), patience: Patience::Usual };
+    let store = LockedStore {
+        inner,
+        others: Arc::new(Mutex::new(others)),
+        patience: Patience::Usual,
+    };
     let (orphans, _) = mpsc::channel(1);
     let options = WriterOptions {
         clock: Clock::system(),
@@ -98,11 +116,23 @@ type Answer = oneshot::Receiver<Posted>;
 impl Rig {
     fn post(&self, events: &[(i64, &str)], is_atomic: bool, wait: Duration) -> Answer {
         let (reply, answer) = oneshot::channel();
-        let entries = events.iter().map(|(user, event)| entry(*user, event, 5)).collect();
+        let entries = events
+            .iter()
+            .map(|(user, event)| entry(*user, event, 5))
+            .collect();
         let deadline = Clock::system().deadline(wait);
-        let permit = Admission::new(10).try_acquire(Lane::Single, 1).expect("room");
+        let permit = Admission::new(10)
+            .try_acquire(Lane::Single, 1)
+            .expect("room");
         let lane = if is_atomic { Lane::Bulk } else { Lane::Single };
-        self.writer.send(Command::Post(Posting { entries, is_atomic, lane, deadline, permit, reply }));
+        self.writer.send(Command::Post(Posting {
+            entries,
+            is_atomic,
+            lane,
+            deadline,
+            permit,
+            reply,
+        }));
         answer
     }
 
@@ -117,11 +147,20 @@ impl Rig {
 
 fn versions(answer: Answer) -> Vec<Result<i64, PostError>> {
     let one = |outcome| match outcome {
-        EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. } => Ok(version),
+        EntryOutcome::Decided {
+            outcome: Outcome::Accepted { version, .. },
+            ..
+        } => Ok(version),
         EntryOutcome::Failed(error) => Err(error),
         other => panic!("not accepted: {other:?}"),
     };
-    answer.blocking_recv().expect("every posting is answered").outcomes.into_iter().map(one).collect()
+    answer
+        .blocking_recv()
+        .expect("every posting is answered")
+        .outcomes
+        .into_iter()
+        .map(one)
+        .collect()
 }
 
 #[test]
@@ -131,20 +170,31 @@ fn others_go_on_while_a_user_is_held_and_the_wait_is_paid_once() {
         let held = rig.store.inner.tables.lock().expect("free");
         let first = rig.single(9, "first");
         let own: Vec<_> = (0..3).map(|n| rig.single(2, &format!("own{n}"))).collect();
-        let others: Vec<_> = (10..40).map(|user| rig.single(user, &format!("e{user}"))).collect();
+        let others: Vec<_> = (10..40)
+            .map(|user| rig.single(user, &format!("e{user}")))
+            .collect();
         drop(held);
         assert_eq!(versions(first), [Ok(1)]);
-        others.into_iter().for_each(|answer| assert_eq!(versions(answer), [Ok(1)], "told: {is_told}"));
+        others
+            .into_iter()
+            .for_each(|answer| assert_eq!(versions(answer), [Ok(1)], "told: {is_told}"));
         // More of the same user, and of others, long after the lock was met.
         for n in 0..20 {
             let later = rig.single(2, &format!("later{n}"));
             assert_eq!(versions(rig.single(50 + n, &format!("other{n}"))), [Ok(1)]);
             drop(later);
         }
-        assert!(rig.store.others.lock().expect("free").usual_waits <= 2, "it is paid again and again");
+        assert!(
+            rig.store.others.lock().expect("free").usual_waits <= 2,
+            "it is paid again and again"
+        );
         rig.release();
         let own: Vec<_> = own.into_iter().flat_map(versions).collect();
-        assert_eq!(own, [Ok(1), Ok(2), Ok(3)], "in the order in which they came");
+        assert_eq!(
+            own,
+            [Ok(1), Ok(2), Ok(3)],
+            "in the order in which they came"
+        );
         assert_eq!(versions(rig.single(2, "last")), [Ok(24)]);
         rig.writer.stop();
     }
@@ -167,7 +217,11 @@ fn a_held_posting_is_given_up_at_its_deadline_and_the_next_one_pays_nothing() {
 fn an_atomic_batch_that_is_held_keeps_only_itself_waiting() {
     for is_told in [true, false] {
         let rig = rig(&[2], is_told);
-        let batch = rig.post(&[(1, "a"), (2, "b"), (3, "c")], true, Duration::from_secs(60));
+        let batch = rig.post(
+            &[(1, "a"), (2, "b"), (3, "c")],
+            true,
+            Duration::from_secs(60),
+        );
         assert_eq!(versions(rig.single(1, "alone")), [Ok(1)], "told: {is_told}");
         rig.release();
         assert_eq!(versions(batch), [Ok(2), Ok(1), Ok(1)]);
@@ -179,9 +233,14 @@ fn an_atomic_batch_that_is_held_keeps_only_itself_waiting() {
 fn everything_locked_is_an_outage_that_ends_by_itself() {
     let everybody: Vec<i64> = (1..=600).collect();
     let rig = rig(&everybody, false);
-    let answers: Vec<_> = everybody.iter().map(|user| rig.single(*user, &format!("e{user}"))).collect();
+    let answers: Vec<_> = everybody
+        .iter()
+        .map(|user| rig.single(*user, &format!("e{user}")))
+        .collect();
     rig.release();
-    answers.into_iter().for_each(|answer| assert_eq!(versions(answer), [Ok(1)]));
+    answers
+        .into_iter()
+        .for_each(|answer| assert_eq!(versions(answer), [Ok(1)]));
     rig.writer.stop();
 }
 
@@ -192,6 +251,9 @@ fn stopping_waits_for_what_is_held_and_aborting_gives_it_up() {
     let begin = Instant::now();
     rig.writer.abort();
     rig.writer.stop();
-    assert!(begin.elapsed() < Duration::from_secs(30), "before its deadline");
+    assert!(
+        begin.elapsed() < Duration::from_secs(30),
+        "before its deadline"
+    );
     assert_eq!(versions(answer), [Err(PostError::Unavailable)]);
 }

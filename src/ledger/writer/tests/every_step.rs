@@ -52,7 +52,11 @@ fn exhaust(tables: fn() -> Tables, scenario: &Scenario, failures_max: usize) {
         let traces = each_at_once(&plans, |plan| Run::of(tables(), plan.clone()).all(scenario));
         println!("{} runs with {failures} failures, all sound", plans.len());
         let can_commit_later = matches!(tables(), Tables::Memory(_));
-        plans = plans.iter().zip(traces).flat_map(|(plan, trace)| one_more(plan, &trace, can_commit_later)).collect();
+        plans = plans
+            .iter()
+            .zip(traces)
+            .flat_map(|(plan, trace)| one_more(plan, &trace, can_commit_later))
+            .collect();
         assert!(plans.len() > 50, "the steps are counted");
     }
 }
@@ -61,7 +65,9 @@ fn one_more(plan: &[Failure], trace: &[Step], can_commit_later: bool) -> Vec<Vec
     let first = plan.last().map_or(0, |last| last.at + 1);
     let steps = trace.iter().enumerate().skip(first);
     let failures = steps.flat_map(|(at, step)| Failure::every(at, *step, can_commit_later));
-    failures.map(|failure| [plan, &[failure]].concat()).collect()
+    failures
+        .map(|failure| [plan, &[failure]].concat())
+        .collect()
 }
 
 fn each_at_once<T: Sync, R: Send>(items: &[T], run: impl Fn(&T) -> R + Sync) -> Vec<R> {
@@ -74,12 +80,19 @@ fn each_at_once<T: Sync, R: Send>(items: &[T], run: impl Fn(&T) -> R + Sync) -> 
                     && let Some(item) = items.get(index)
                 {
                     let result = run(item);
-                    results.lock().expect("no panic holds it").insert(index, result);
+                    results
+                        .lock()
+                        .expect("no panic holds it")
+                        .insert(index, result);
                 }
             });
         }
     });
-    results.into_inner().expect("no panic holds it").into_values().collect()
+    results
+        .into_inner()
+        .expect("no panic holds it")
+        .into_values()
+        .collect()
 }
 
 /// One run of a scenario with planned failures.
@@ -100,9 +113,22 @@ impl Run {
         let (orphans, unheard) = mpsc::channel(16);
         let clock = Clock::system();
         let rules = Rules { auto_create: true };
-        let options = WriterOptions { clock, rules, counts: Default::default(), answers: Answers::new(orphans) };
+        let options = WriterOptions {
+            clock,
+            rules,
+            counts: Default::default(),
+            answers: Answers::new(orphans),
+        };
         let writer = Writer::start("test".into(), Box::new(store), options).expect("a thread");
-        Self { tables, plan, steps, writer, clock, orphans: unheard, accepted: BTreeMap::new() }
+        Self {
+            tables,
+            plan,
+            steps,
+            writer,
+            clock,
+            orphans: unheard,
+            accepted: BTreeMap::new(),
+        }
     }
 
     /// Sends every stage until it is settled, then everything once more. Answers the steps that it took.
@@ -119,15 +145,28 @@ impl Run {
         }
         let trace = self.steps.so_far();
         let planned = self.plan.last().map_or(0, |last| last.at + 1);
-        assert!(planned <= trace.len(), "{:?}: not every failure was met", self.plan);
+        assert!(
+            planned <= trace.len(),
+            "{:?}: not every failure was met",
+            self.plan
+        );
         self.assert_ends_as_expected(scenario);
         let before = self.tables.stored();
         for stage in &scenario.stages {
             assert_eq!(self.send(stage).len(), 0, "{:?}", self.plan);
         }
-        assert_eq!(self.tables.stored(), before, "{:?}: sending again changes nothing", self.plan);
+        assert_eq!(
+            self.tables.stored(),
+            before,
+            "{:?}: sending again changes nothing",
+            self.plan
+        );
         self.writer.stop();
-        assert!(self.orphans.try_recv().is_err(), "{:?}: somebody waited for every answer", self.plan);
+        assert!(
+            self.orphans.try_recv().is_err(),
+            "{:?}: somebody waited for every answer",
+            self.plan
+        );
         trace
     }
 
@@ -145,25 +184,52 @@ impl Run {
             }
         }
         self.steps.open();
-        let answers: Vec<Posted> =
-            answers.into_iter().map(|answer| answer.blocking_recv().expect("every posting is answered")).collect();
+        let answers: Vec<Posted> = answers
+            .into_iter()
+            .map(|answer| answer.blocking_recv().expect("every posting is answered"))
+            .collect();
         let stored = self.tables.stored();
         for posted in &answers {
             self.note_accepted(posted);
         }
-        answers.iter().for_each(|posted| self.check(posted, &stored));
+        answers
+            .iter()
+            .for_each(|posted| self.check(posted, &stored));
         self.assert_sound(&stored);
-        let is_open = |posted: &Posted| posted.outcomes.iter().any(|o| matches!(o, EntryOutcome::Failed(_)));
-        sendings.iter().zip(answers).filter(|(_, posted)| is_open(posted)).map(|(sent, _)| sent.clone()).collect()
+        let is_open = |posted: &Posted| {
+            posted
+                .outcomes
+                .iter()
+                .any(|o| matches!(o, EntryOutcome::Failed(_)))
+        };
+        sendings
+            .iter()
+            .zip(answers)
+            .filter(|(_, posted)| is_open(posted))
+            .map(|(sent, _)| sent.clone())
+            .collect()
     }
 
     fn note_accepted(&mut self, posted: &Posted) {
-        assert_eq!(posted.entries.len(), posted.outcomes.len(), "{:?}", self.plan);
+        assert_eq!(
+            posted.entries.len(),
+            posted.outcomes.len(),
+            "{:?}",
+            self.plan
+        );
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
-            if let EntryOutcome::Decided { outcome: Outcome::Accepted { version, balances }, .. } = outcome {
+            if let EntryOutcome::Decided {
+                outcome: Outcome::Accepted { version, balances },
+                ..
+            } = outcome
+            {
                 let told = (*version, balances.get(entry.currency).minor());
                 let earlier = self.accepted.insert(entry.event_id.to_string(), told);
-                assert_eq!(earlier, None, "{:?}: {} was accepted twice", self.plan, entry.event_id);
+                assert_eq!(
+                    earlier, None,
+                    "{:?}: {} was accepted twice",
+                    self.plan, entry.event_id
+                );
             }
         }
     }
@@ -172,51 +238,103 @@ impl Run {
     fn check(&self, posted: &Posted, stored: &BTreeMap<String, Stored>) {
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
             let found = stored.get(entry.event_id.as_str());
-            let EntryOutcome::Decided { outcome, .. } = outcome else { continue };
+            let EntryOutcome::Decided { outcome, .. } = outcome else {
+                continue;
+            };
             let holds = match outcome {
-                Outcome::Accepted { version, .. } => found.is_some_and(|found| is_same(found, entry, *version)),
-                Outcome::Duplicate(first) => stored.values().any(|found| is_same(found, entry, first.version)),
-                Outcome::Conflict(_) => found.is_some_and(|found| found.minor != entry.amount.minor()),
+                Outcome::Accepted { version, .. } => {
+                    found.is_some_and(|found| is_same(found, entry, *version))
+                }
+                Outcome::Duplicate(first) => stored
+                    .values()
+                    .any(|found| is_same(found, entry, first.version)),
+                Outcome::Conflict(_) => {
+                    found.is_some_and(|found| found.minor != entry.amount.minor())
+                }
                 Outcome::InsufficientFunds { available } => {
                     found.is_none() && available.minor() + entry.amount.minor() < 0
                 }
                 Outcome::UnknownUser | Outcome::AmountOverflow => false,
             };
-            assert!(holds, "{:?}: {} was answered {outcome:?}, stored is {found:?}", self.plan, entry.event_id);
+            assert!(
+                holds,
+                "{:?}: {} was answered {outcome:?}, stored is {found:?}",
+                self.plan, entry.event_id
+            );
         }
     }
 
     /// Exactly what was accepted is stored (so nothing refused is), and each user's versions and balances add up.
     fn assert_sound(&self, stored: &BTreeMap<String, Stored>) {
-        let told: Vec<_> = self.accepted.iter().map(|(event, (version, _))| (event, *version)).collect();
-        let kept: Vec<_> = stored.iter().map(|(event, found)| (event, found.version)).collect();
-        assert_eq!(kept, told, "{:?}: stored and accepted are the same", self.plan);
+        let told: Vec<_> = self
+            .accepted
+            .iter()
+            .map(|(event, (version, _))| (event, *version))
+            .collect();
+        let kept: Vec<_> = stored
+            .iter()
+            .map(|(event, found)| (event, found.version))
+            .collect();
+        assert_eq!(
+            kept, told,
+            "{:?}: stored and accepted are the same",
+            self.plan
+        );
         for user in scenario::users() {
-            let mut of_user: Vec<_> = stored.iter().filter(|(_, found)| found.user == user.get()).collect();
+            let mut of_user: Vec<_> = stored
+                .iter()
+                .filter(|(_, found)| found.user == user.get())
+                .collect();
             of_user.sort_by_key(|(_, found)| found.version);
             let mut sum = 0;
             for (number, (event, found)) in (1..).zip(of_user) {
                 sum += found.minor;
                 let (version, balance) = self.accepted[event];
-                assert_eq!((version, balance), (number, sum), "{:?}: {event} of user {user}", self.plan);
+                assert_eq!(
+                    (version, balance),
+                    (number, sum),
+                    "{:?}: {event} of user {user}",
+                    self.plan
+                );
             }
             let kept = self.tables.kept_balance(user);
-            assert!(kept.is_none_or(|kept| kept == sum), "{:?}: user {user} has {kept:?}, not {sum}", self.plan);
+            assert!(
+                kept.is_none_or(|kept| kept == sum),
+                "{:?}: user {user} has {kept:?}, not {sum}",
+                self.plan
+            );
         }
     }
 
     fn assert_ends_as_expected(&self, scenario: &Scenario) {
         let stored = self.tables.stored();
-        let amounts: BTreeMap<String, i64> = stored.iter().map(|(event, found)| (event.clone(), found.minor)).collect();
+        let amounts: BTreeMap<String, i64> = stored
+            .iter()
+            .map(|(event, found)| (event.clone(), found.minor))
+            .collect();
         assert_eq!(amounts, scenario.stored, "{:?}", self.plan);
         for (user, expected) in &scenario.balances {
-            let sum: i64 = stored.values().filter(|found| found.user == *user).map(|found| found.minor).sum();
+            let sum: i64 = stored
+                .values()
+                .filter(|found| found.user == *user)
+                .map(|found| found.minor)
+                .sum();
             assert_eq!(sum, *expected, "{:?}: user {user}", self.plan);
         }
-        assert_eq!(self.tables.audited(), Vec::<String>::new(), "{:?}", self.plan);
+        assert_eq!(
+            self.tables.audited(),
+            Vec::<String>::new(),
+            "{:?}",
+            self.plan
+        );
     }
 }
 
 fn is_same(found: &Stored, entry: &NewEntry, version: i64) -> bool {
-    *found == Stored { user: entry.user_id.get(), version, minor: entry.amount.minor() }
+    *found
+        == Stored {
+            user: entry.user_id.get(),
+            version,
+            minor: entry.amount.minor(),
+        }
 }

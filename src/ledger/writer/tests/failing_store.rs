@@ -63,12 +63,22 @@ impl Failure {
     /// Every way in which this step can fail. Only a database at the other end of a connection commits later.
     pub(super) fn every(at: usize, step: Step, can_commit_later: bool) -> Vec<Self> {
         let each = |all: &[Carried], says: &[Says]| {
-            let ways = all.iter().flat_map(|carried| says.iter().map(|says| (*carried, *says)));
-            ways.map(|(carried, says)| Self { at, step, carried, says }).collect()
+            let ways = all
+                .iter()
+                .flat_map(|carried| says.iter().map(|says| (*carried, *says)));
+            ways.map(|(carried, says)| Self {
+                at,
+                step,
+                carried,
+                says,
+            })
+            .collect()
         };
         match step {
             Step::Begin | Step::Write => each(&[Carried::No, Carried::Out], &Says::ALL),
-            Step::Commit if can_commit_later => each(&[Carried::No, Carried::Out, Carried::Later], &Says::ALL),
+            Step::Commit if can_commit_later => {
+                each(&[Carried::No, Carried::Out, Carried::Later], &Says::ALL)
+            }
             Step::Commit => each(&[Carried::No, Carried::Out], &Says::ALL),
             Step::Reconnect => each(&[Carried::No, Carried::Out], &[Says::Lost]),
             // It answers nothing: a store that can't roll back throws its connection away.
@@ -109,7 +119,10 @@ impl Steps {
     /// Waits until a `begin` waits. Not for so long: the machine may stand still in the midst of it.
     pub(super) fn await_arrival(&self) {
         let gate = self.0.gate.lock().expect("no panic holds it");
-        let waited = self.0.turned.wait_while(gate, |gate| !gate.has_arrived && !gate.is_left);
+        let waited = self
+            .0
+            .turned
+            .wait_while(gate, |gate| !gate.has_arrived && !gate.is_left);
         let has_arrived = waited.expect("no panic holds it").has_arrived;
         assert!(has_arrived, "the writer has ended: did it panic?");
     }
@@ -145,16 +158,33 @@ impl FailingStore {
     ) -> (Self, Steps) {
         let shared = Arc::<Shared>::default();
         let steps = Steps(shared.clone());
-        (Self { inner, plan, shared, commit_later: Box::new(commit_later), is_gone: false }, steps)
+        (
+            Self {
+                inner,
+                plan,
+                shared,
+                commit_later: Box::new(commit_later),
+                is_gone: false,
+            },
+            steps,
+        )
     }
 
     /// Counts a step, and says how it has to fail.
     fn count(&self, step: Step) -> Option<Failure> {
         let mut steps = self.shared.steps.lock().expect("no panic holds it");
-        let failure = self.plan.iter().find(|failure| failure.at == steps.len()).copied();
+        let failure = self
+            .plan
+            .iter()
+            .find(|failure| failure.at == steps.len())
+            .copied();
         steps.push(step);
         if let Some(failure) = failure {
-            assert_eq!(failure.step, step, "the same scenario takes the same steps: {:?}", self.plan);
+            assert_eq!(
+                failure.step, step,
+                "the same scenario takes the same steps: {:?}",
+                self.plan
+            );
         }
         failure
     }
@@ -169,13 +199,18 @@ impl FailingStore {
         if self.is_gone {
             return Err(StoreError::Lost("nobody has reconnected".into()));
         }
-        let Some(Failure { carried, says, .. }) = failure else { return carry_out(&mut *self.inner) };
+        let Some(Failure { carried, says, .. }) = failure else {
+            return carry_out(&mut *self.inner);
+        };
         if carried == Carried::Later {
             (self.commit_later)();
         }
         if carried != Carried::No {
             let answer = carry_out(&mut *self.inner);
-            assert!(answer.is_ok() || carried == Carried::Later || step == Step::Write, "{step:?} works by itself");
+            assert!(
+                answer.is_ok() || carried == Carried::Later || step == Step::Write,
+                "{step:?} works by itself"
+            );
         }
         self.is_gone = says == Says::Lost;
         Err(says.error())
@@ -185,7 +220,12 @@ impl FailingStore {
         let mut gate = self.shared.gate.lock().expect("no panic holds it");
         gate.has_arrived = true;
         self.shared.turned.notify_all();
-        drop(self.shared.turned.wait_while(gate, |gate| gate.is_closed).expect("no panic holds it"));
+        drop(
+            self.shared
+                .turned
+                .wait_while(gate, |gate| gate.is_closed)
+                .expect("no panic holds it"),
+        );
     }
 }
 
@@ -212,7 +252,9 @@ impl Store for FailingStore {
 
     fn rollback(&mut self) {
         if self.count(Step::Rollback).is_some() {
-            self.inner.reconnect().expect("a connection is there to be had");
+            self.inner
+                .reconnect()
+                .expect("a connection is there to be had");
         } else {
             self.inner.rollback();
         }

@@ -32,13 +32,25 @@ fn rig(faults: &[Fault]) -> Rig {
     let (orphans, unheard) = mpsc::channel(16);
     let clock = Clock::system();
     let rules = Rules { auto_create: true };
-    let options = WriterOptions { clock, rules, counts: Default::default(), answers: Answers::new(orphans) };
+    let options = WriterOptions {
+        clock,
+        rules,
+        counts: Default::default(),
+        answers: Answers::new(orphans),
+    };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
-    Rig { writer, store, clock, orphans: unheard }
+    Rig {
+        writer,
+        store,
+        clock,
+        orphans: unheard,
+    }
 }
 
 fn permit() -> Permit {
-    Admission::new(10_000).try_acquire(Lane::Single, 1).expect("room")
+    Admission::new(10_000)
+        .try_acquire(Lane::Single, 1)
+        .expect("room")
 }
 
 impl Rig {
@@ -46,7 +58,14 @@ impl Rig {
         let (reply, answer) = oneshot::channel();
         let entries = events.iter().map(|event| entry(1, event, 5)).collect();
         let deadline = self.clock.deadline(wait);
-        let posting = Posting { entries, is_atomic: false, lane, deadline, permit: permit(), reply };
+        let posting = Posting {
+            entries,
+            is_atomic: false,
+            lane,
+            deadline,
+            permit: permit(),
+            reply,
+        };
         self.writer.send(Command::Post(posting));
         answer
     }
@@ -63,11 +82,20 @@ impl Rig {
 
 fn outcomes(answer: oneshot::Receiver<Posted>) -> Vec<Result<i64, PostError>> {
     let one = |outcome| match outcome {
-        EntryOutcome::Decided { outcome: Outcome::Accepted { version, .. }, .. } => Ok(version),
+        EntryOutcome::Decided {
+            outcome: Outcome::Accepted { version, .. },
+            ..
+        } => Ok(version),
         EntryOutcome::Failed(error) => Err(error),
         other => panic!("not accepted: {other:?}"),
     };
-    answer.blocking_recv().expect("every posting is answered").outcomes.into_iter().map(one).collect()
+    answer
+        .blocking_recv()
+        .expect("every posting is answered")
+        .outcomes
+        .into_iter()
+        .map(one)
+        .collect()
 }
 
 fn version(answer: oneshot::Receiver<Posted>) -> Result<i64, PostError> {
@@ -83,12 +111,21 @@ fn what_queues_during_a_transaction_goes_together_single_ones_first() {
     let singles = [rig.single("s1"), rig.single("s2")];
     drop(held);
     assert_eq!(version(first), Ok(1));
-    singles.into_iter().chain([bulk]).for_each(|answer| assert!(version(answer).is_ok()));
+    singles
+        .into_iter()
+        .chain([bulk])
+        .for_each(|answer| assert!(version(answer).is_ok()));
     rig.writer.stop();
     let log = rig.store.tables.lock().expect("free").log.concat();
     let place = |event: &str| log.iter().position(|logged| logged == event).expect(event);
-    assert!(place("s1") < place("s2") && place("s2") < place("b1") && place("b1") < place("b2"), "{log:?}");
-    assert!(rig.store.tables.lock().expect("free").commits <= 2, "group commit");
+    assert!(
+        place("s1") < place("s2") && place("s2") < place("b1") && place("b1") < place("b2"),
+        "{log:?}"
+    );
+    assert!(
+        rig.store.tables.lock().expect("free").commits <= 2,
+        "group commit"
+    );
 }
 
 #[test]
@@ -97,13 +134,22 @@ fn few_entries_of_batches_go_beside_a_single_one() {
     let held = rig.hold();
     let first = rig.single("first");
     let names: Vec<String> = (0..200).map(|n| format!("b{n}")).collect();
-    let bulk: Vec<_> = names.iter().map(|name| rig.post(Lane::Bulk, &[name], Duration::from_secs(60))).collect();
+    let bulk: Vec<_> = names
+        .iter()
+        .map(|name| rig.post(Lane::Bulk, &[name], Duration::from_secs(60)))
+        .collect();
     let single = rig.single("single");
     drop(held);
-    [first, single].into_iter().chain(bulk).for_each(|answer| assert!(version(answer).is_ok()));
+    [first, single]
+        .into_iter()
+        .chain(bulk)
+        .for_each(|answer| assert!(version(answer).is_ok()));
     rig.writer.stop();
     let log = rig.store.tables.lock().expect("free").log.clone();
-    let beside = log.iter().find(|commit| commit.iter().any(|event| event == "single")).expect("it is committed");
+    let beside = log
+        .iter()
+        .find(|commit| commit.iter().any(|event| event == "single"))
+        .expect("it is committed");
     let of_batches = beside.iter().filter(|event| event.starts_with('b')).count();
     assert_eq!(of_batches, BULK_BESIDE_SINGLES.0, "{log:?}");
 }
@@ -112,7 +158,10 @@ fn few_entries_of_batches_go_beside_a_single_one() {
 fn as_many_entries_of_batches_go_beside_single_ones_within_bounds() {
     let store = MemoryStore::default();
     let (min, max) = BULK_BESIDE_SINGLES;
-    assert_eq!([1, min + 1, max + 1].map(|singles| store.bulk_beside(singles)), [min, min + 1, max]);
+    assert_eq!(
+        [1, min + 1, max + 1].map(|singles| store.bulk_beside(singles)),
+        [min, min + 1, max]
+    );
 }
 
 #[test]
@@ -124,14 +173,24 @@ fn few_entries_of_batches_go_where_a_single_one_may_come() {
         let begun_us = rig.clock.monotonic_us();
         let single = rig.single("single");
         let names: Vec<String> = (0..200).map(|n| format!("b{n}")).collect();
-        let bulk: Vec<_> = names.iter().map(|name| rig.post(Lane::Bulk, &[name], Duration::from_secs(60))).collect();
+        let bulk: Vec<_> = names
+            .iter()
+            .map(|name| rig.post(Lane::Bulk, &[name], Duration::from_secs(60)))
+            .collect();
         drop(held);
-        [single].into_iter().chain(bulk).for_each(|answer| assert!(version(answer).is_ok()));
+        [single]
+            .into_iter()
+            .chain(bulk)
+            .for_each(|answer| assert!(version(answer).is_ok()));
         let took_us = rig.clock.monotonic_us() - begun_us;
         rig.writer.stop();
         if took_us < SINGLES_LATELY_MS * 1000 {
             let log = rig.store.tables.lock().expect("free").log.clone();
-            let largest = log.iter().filter(|commit| commit.iter().all(|event| event != "single")).map(Vec::len).max();
+            let largest = log
+                .iter()
+                .filter(|commit| commit.iter().all(|event| event != "single"))
+                .map(Vec::len)
+                .max();
             assert_eq!(largest, Some(BULK_BEFORE_SINGLES.1), "{log:?}");
             return;
         }
@@ -141,10 +200,19 @@ fn few_entries_of_batches_go_where_a_single_one_may_come() {
 
 #[test]
 fn passing_trouble_is_not_seen_by_the_sender() {
-    for fault in [Fault::LostAtBegin, Fault::BusyAtWrite, Fault::RacedAtWrite, Fault::LostBeforeCommit] {
+    for fault in [
+        Fault::LostAtBegin,
+        Fault::BusyAtWrite,
+        Fault::RacedAtWrite,
+        Fault::LostBeforeCommit,
+    ] {
         let rig = rig(&[fault, fault]);
         assert_eq!(version(rig.single("e")), Ok(1), "{fault:?}");
-        assert_eq!(rig.store.tables.lock().expect("free").commits, 1, "{fault:?}");
+        assert_eq!(
+            rig.store.tables.lock().expect("free").commits,
+            1,
+            "{fault:?}"
+        );
         rig.writer.stop();
     }
 }
@@ -174,8 +242,15 @@ fn a_poisoned_entry_fails_alone_and_the_order_is_kept() {
     let answers: Vec<_> = (0..10).map(|n| rig.single(&format!("e{n}"))).collect();
     drop(held);
     let told: Vec<_> = answers.into_iter().map(version).collect();
-    let expected: Vec<_> =
-        (0..10).map(|n| if n == 5 { Err(PostError::Refused) } else { Ok(n + 1 - i64::from(n > 5)) }).collect();
+    let expected: Vec<_> = (0..10)
+        .map(|n| {
+            if n == 5 {
+                Err(PostError::Refused)
+            } else {
+                Ok(n + 1 - i64::from(n > 5))
+            }
+        })
+        .collect();
     assert_eq!(told, expected);
     rig.writer.stop();
 }
@@ -189,7 +264,10 @@ fn a_poisoned_entry_fails_alone_inside_its_own_posting_too() {
     let several = rig.post(Lane::Single, &["a", "b", "c", "d"], Duration::from_secs(60));
     drop(held);
     assert_eq!(version(other), Ok(1));
-    assert_eq!(outcomes(several), [Ok(2), Err(PostError::Refused), Ok(3), Ok(4)]);
+    assert_eq!(
+        outcomes(several),
+        [Ok(2), Err(PostError::Refused), Ok(3), Ok(4)]
+    );
     rig.writer.stop();
 }
 
@@ -221,7 +299,9 @@ fn stopping_finishes_what_is_queued_and_refuses_what_comes_later() {
     let answers: Vec<_> = (0..20).map(|n| rig.single(&format!("e{n}"))).collect();
     drop(held);
     rig.writer.stop();
-    answers.into_iter().for_each(|answer| assert!(version(answer).is_ok()));
+    answers
+        .into_iter()
+        .for_each(|answer| assert!(version(answer).is_ok()));
     assert_eq!(version(rig.single("later")), Err(PostError::ShuttingDown));
 }
 
@@ -240,7 +320,14 @@ fn what_is_longer_than_the_room_beside_singles_goes_alone_and_in_one_piece() {
         let (reply, _) = oneshot::channel();
         let entries = (0..count).map(|n| entry(1, &format!("e{n}"), 1)).collect();
         let deadline = Clock::system().deadline(Duration::from_secs(60));
-        Posting { entries, is_atomic, lane: Lane::Bulk, deadline, permit: permit(), reply }
+        Posting {
+            entries,
+            is_atomic,
+            lane: Lane::Bulk,
+            deadline,
+            permit: permit(),
+            reply,
+        }
     };
     for (length, is_atomic) in [(3000, true), (256, false)] {
         let mut lane = VecDeque::from([batch(length, is_atomic), batch(10, false)]);
@@ -263,7 +350,10 @@ fn everything_is_read_for_a_while_after_a_known_event_id() {
     );
     assert_eq!(bases(2), [Basis::Expected, Basis::Read]);
     for number in 1..READS_AFTER_SURPRISE {
-        assert_eq!(version(rig.single(&format!("c{number}"))), Ok(2 + i64::from(number)));
+        assert_eq!(
+            version(rig.single(&format!("c{number}"))),
+            Ok(2 + i64::from(number))
+        );
     }
     assert!(bases(4).iter().all(|basis| *basis == Basis::Read));
     assert!(version(rig.single("d")).is_ok());
@@ -280,9 +370,16 @@ fn a_known_entry_is_a_duplicate_though_the_database_would_refuse_it_now() {
         matches!(&again[..], [EntryOutcome::Decided { outcome: Outcome::Duplicate(first), .. }] if first.version == 1),
         "{again:?}"
     );
-    assert_eq!(rig.hold().bases, [Basis::Expected, Basis::Expected, Basis::Read]);
+    assert_eq!(
+        rig.hold().bases,
+        [Basis::Expected, Basis::Expected, Basis::Read]
+    );
     assert_eq!(version(rig.single("b")), Ok(2));
-    assert_eq!(rig.hold().bases.last(), Some(&Basis::Expected), "nobody else has to be read for that");
+    assert_eq!(
+        rig.hold().bases.last(),
+        Some(&Basis::Expected),
+        "nobody else has to be read for that"
+    );
 }
 
 #[test]
@@ -290,8 +387,18 @@ fn what_is_not_accepted_is_decided_on_what_was_read() {
     let rig = rig(&[]);
     let withdraw = |event: &str, minor| {
         let (reply, answer) = oneshot::channel();
-        let (entries, deadline) = (vec![entry(1, event, minor)], rig.clock.deadline(Duration::from_secs(60)));
-        let posting = Posting { entries, is_atomic: false, lane: Lane::Single, deadline, permit: permit(), reply };
+        let (entries, deadline) = (
+            vec![entry(1, event, minor)],
+            rig.clock.deadline(Duration::from_secs(60)),
+        );
+        let posting = Posting {
+            entries,
+            is_atomic: false,
+            lane: Lane::Single,
+            deadline,
+            permit: permit(),
+            reply,
+        };
         rig.writer.send(Command::Post(posting));
         answer.blocking_recv().expect("answered").outcomes.remove(0)
     };
@@ -300,8 +407,14 @@ fn what_is_not_accepted_is_decided_on_what_was_read() {
         EntryOutcome::Decided { outcome, .. } => outcome,
         other => panic!("not decided: {other:?}"),
     };
-    assert!(matches!(decided(withdraw("w", -5)), Outcome::Accepted { version: 2, .. }));
+    assert!(matches!(
+        decided(withdraw("w", -5)),
+        Outcome::Accepted { version: 2, .. }
+    ));
     // By its account alone it would be refused.
     assert!(matches!(decided(withdraw("w", -5)), Outcome::Duplicate(first) if first.version == 2));
-    assert!(matches!(decided(withdraw("x", -5)), Outcome::InsufficientFunds { .. }));
+    assert!(matches!(
+        decided(withdraw("x", -5)),
+        Outcome::InsufficientFunds { .. }
+    ));
 }

@@ -34,32 +34,75 @@ impl Sending {
         &self,
         deadline: crate::clock::Deadline,
         permit: crate::ledger::Permit,
-    ) -> (Posting, tokio::sync::oneshot::Receiver<crate::ledger::Posted>) {
+    ) -> (
+        Posting,
+        tokio::sync::oneshot::Receiver<crate::ledger::Posted>,
+    ) {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let Self { entries, lane, is_atomic } = self.clone();
-        (Posting { entries, is_atomic, lane, deadline, permit, reply }, answer)
+        let Self {
+            entries,
+            lane,
+            is_atomic,
+        } = self.clone();
+        (
+            Posting {
+                entries,
+                is_atomic,
+                lane,
+                deadline,
+                permit,
+                reply,
+            },
+            answer,
+        )
     }
 }
 
 fn single(user: i64, event: &str, minor: i64) -> Sending {
-    Sending { entries: vec![entry(user, event, minor)], lane: Lane::Single, is_atomic: false }
+    Sending {
+        entries: vec![entry(user, event, minor)],
+        lane: Lane::Single,
+        is_atomic: false,
+    }
 }
 
 fn bulk(user: i64, events: &[(&str, i64)]) -> Sending {
-    let entries = events.iter().map(|(event, minor)| entry(user, event, *minor)).collect();
-    Sending { entries, lane: Lane::Bulk, is_atomic: false }
+    let entries = events
+        .iter()
+        .map(|(event, minor)| entry(user, event, *minor))
+        .collect();
+    Sending {
+        entries,
+        lane: Lane::Bulk,
+        is_atomic: false,
+    }
 }
 
 fn atomic(entries: [(i64, &str, i64); 2]) -> Sending {
-    let entries = entries.into_iter().map(|(user, event, minor)| entry(user, event, minor)).collect();
-    Sending { entries, lane: Lane::Bulk, is_atomic: true }
+    let entries = entries
+        .into_iter()
+        .map(|(user, event, minor)| entry(user, event, minor))
+        .collect();
+    Sending {
+        entries,
+        lane: Lane::Bulk,
+        is_atomic: true,
+    }
 }
 
 /// A deposit with a hash, the same one for every event id.
 fn deposit(user: i64, event: &str, minor: i64) -> Sending {
     let tx_hash = TxHash::from_slice(&[7; 32]);
-    let entry = NewEntry { kind: Kind::Deposit, tx_hash, ..entry(user, event, minor) };
-    Sending { entries: vec![entry], lane: Lane::Single, is_atomic: false }
+    let entry = NewEntry {
+        kind: Kind::Deposit,
+        tx_hash,
+        ..entry(user, event, minor)
+    };
+    Sending {
+        entries: vec![entry],
+        lane: Lane::Single,
+        is_atomic: false,
+    }
 }
 
 /// Every kind of posting with every kind of answer.
@@ -97,22 +140,44 @@ pub(super) fn everything() -> Scenario {
         ("x2", 30),
         ("w2", -20),
     ];
-    Scenario { stages, stored: owned(&stored), balances: BTreeMap::from([(1, 79), (2, 67)]) }
+    Scenario {
+        stages,
+        stored: owned(&stored),
+        balances: BTreeMap::from([(1, 79), (2, 67)]),
+    }
 }
 
 /// The least in which a single, a group, an atomic batch and a duplicate meet: short enough for every pair of failures.
 pub(super) fn the_least() -> Scenario {
     let stages = vec![
         vec![single(1, "opening", 100)],
-        vec![single(1, "w1", -10), bulk(2, &[("b1", 1), ("b2", 2)]), single(1, "opening", 100)],
+        vec![
+            single(1, "w1", -10),
+            bulk(2, &[("b1", 1), ("b2", 2)]),
+            single(1, "opening", 100),
+        ],
         vec![atomic([(1, "x1", -30), (2, "x2", 30)])],
     ];
-    let stored = [("opening", 100), ("w1", -10), ("b1", 1), ("b2", 2), ("x1", -30), ("x2", 30)];
-    Scenario { stages, stored: owned(&stored), balances: BTreeMap::from([(1, 60), (2, 33)]) }
+    let stored = [
+        ("opening", 100),
+        ("w1", -10),
+        ("b1", 1),
+        ("b2", 2),
+        ("x1", -30),
+        ("x2", 30),
+    ];
+    Scenario {
+        stages,
+        stored: owned(&stored),
+        balances: BTreeMap::from([(1, 60), (2, 33)]),
+    }
 }
 
 fn owned(stored: &[(&str, i64)]) -> BTreeMap<String, i64> {
-    stored.iter().map(|(event, minor)| ((*event).to_owned(), *minor)).collect()
+    stored
+        .iter()
+        .map(|(event, minor)| ((*event).to_owned(), *minor))
+        .collect()
 }
 
 /// Both users of every scenario.

@@ -21,7 +21,10 @@ const LOCK_MS: u64 = 600_000;
 /// Where a run keeps its ledger.
 pub(super) enum Tables {
     Memory(MemoryStore),
-    Sqlite { path: PathBuf, _dir: tempfile::TempDir },
+    Sqlite {
+        path: PathBuf,
+        _dir: tempfile::TempDir,
+    },
 }
 
 /// An entry as it is stored.
@@ -54,15 +57,27 @@ impl Tables {
         match self {
             Self::Memory(store) => {
                 let tables = store.tables.clone();
-                let later = move || tables.lock().expect("free").faults.push_front(Fault::LostWhileCommitting);
+                let later = move || {
+                    tables
+                        .lock()
+                        .expect("free")
+                        .faults
+                        .push_front(Fault::LostWhileCommitting)
+                };
                 FailingStore::new(Box::new(store.clone()), plan, later)
             }
             Self::Sqlite { path, .. } => {
                 // A lock of SQLite's own (its log is begun anew, say) is waited for, however slow the machine is.
                 let (timeout_ms, lock_timeout_ms) = (LOCK_MS, LOCK_MS);
-                let options = StoreOptions { currencies: Currencies::default(), timeout_ms, lock_timeout_ms };
+                let options = StoreOptions {
+                    currencies: Currencies::default(),
+                    timeout_ms,
+                    lock_timeout_ms,
+                };
                 let store = SqliteStore::new(path.clone(), options);
-                FailingStore::new(Box::new(store), plan, || unreachable!("a local COMMIT is not on its way"))
+                FailingStore::new(Box::new(store), plan, || {
+                    unreachable!("a local COMMIT is not on its way")
+                })
             }
         }
     }
@@ -72,31 +87,67 @@ impl Tables {
         match self {
             Self::Memory(store) => {
                 let tables = store.tables.lock().expect("free");
-                let of = |r: &Recorded| Stored { user: r.user_id.get(), version: r.version, minor: r.amount.minor() };
-                tables.loaded.events.iter().map(|(event, recorded)| (event.to_string(), of(recorded))).collect()
+                let of = |r: &Recorded| Stored {
+                    user: r.user_id.get(),
+                    version: r.version,
+                    minor: r.amount.minor(),
+                };
+                tables
+                    .loaded
+                    .events
+                    .iter()
+                    .map(|(event, recorded)| (event.to_string(), of(recorded)))
+                    .collect()
             }
             Self::Sqlite { path, .. } => {
                 let mut connection = sqlite::connect(path, LOCK_MS).expect("it opens");
-                let columns = (entries::event_id, entries::user_id, entries::version, entries::amount);
-                let rows: Vec<(String, i64, i64, i64)> =
-                    entries::table.select(columns).load(&mut connection).expect("rows");
-                rows.into_iter().map(|(event, user, version, minor)| (event, Stored { user, version, minor })).collect()
+                let columns = (
+                    entries::event_id,
+                    entries::user_id,
+                    entries::version,
+                    entries::amount,
+                );
+                let rows: Vec<(String, i64, i64, i64)> = entries::table
+                    .select(columns)
+                    .load(&mut connection)
+                    .expect("rows");
+                rows.into_iter()
+                    .map(|(event, user, version, minor)| {
+                        (
+                            event,
+                            Stored {
+                                user,
+                                version,
+                                minor,
+                            },
+                        )
+                    })
+                    .collect()
             }
         }
     }
 
     /// The balance of a user as it is kept beside the entries.
     pub(super) fn kept_balance(&self, user: UserId) -> Option<i64> {
-        let Self::Memory(store) = self else { return None };
+        let Self::Memory(store) = self else {
+            return None;
+        };
         let tables = store.tables.lock().expect("free");
         let uni = Currencies::default().find("UNI").expect("a default");
-        tables.loaded.accounts.get(&user).map(|account| account.balances.get(uni).minor())
+        tables
+            .loaded
+            .accounts
+            .get(&user)
+            .map(|account| account.balances.get(uni).minor())
     }
 
     pub(super) fn audited(&self) -> Vec<String> {
         let mut violations = Vec::new();
         if let Self::Sqlite { path, .. } = self {
-            audit::verify(&DatabaseUrl::Sqlite(path.clone()), &mut |line| violations.push(line)).expect("it reads");
+            audit::verify(&DatabaseUrl::Sqlite(path.clone()), &mut |line| {
+                violations.push(line)
+            })
+            .expect("it reads");
         }
         violations
     }
