@@ -1,4 +1,5 @@
-//! From the registry to an actor and back, and from an entry to a session's frame, over a ledger that answers inline.
+//! Measures the way from the registry to an actor and back, and from an entry to a session's frame,
+//! over a ledger that answers inline.
 //!
 //! `cargo bench --bench coordinator`
 

@@ -1,6 +1,6 @@
-//! The pure parts: the posting rule, batches, pacing, and reading what is sent.
+//! Measures the pure parts: the posting rule, batches, pacing, and parsing of input.
 //!
-//! `cargo bench --bench parts`; for what does not depend on the machine see `benches/guard`.
+//! `cargo bench --bench parts`; `benches/guard` has figures that do not depend on the machine.
 
 #[allow(dead_code, reason = "each bench uses a part of the rig")]
 mod rig;

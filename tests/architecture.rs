@@ -1,4 +1,4 @@
-//! The rules of the house that a compiler does not check.
+//! The rules for the source that the compiler does not check.
 
 #[path = "support/imports.rs"]
 mod imports;
@@ -22,7 +22,7 @@ fn layer(path: &str) -> &str {
         .trim_end_matches(".rs")
 }
 
-/// Files whose code holds one of `needles`, but those that may.
+/// Files whose code contains one of `needles`, except allowed ones.
 fn offenders(needles: &[&str], may: impl Fn(&str) -> bool) -> Vec<String> {
     let holds = |source: &Source| {
         needles
@@ -166,7 +166,7 @@ fn an_import_circle_would_be_found() {
     assert_eq!(found.len(), 3, "b, c and d are on circles: {found:?}");
 }
 
-/// Endpoints of one kind are a door. What doors share is in `extract` or beside them.
+/// The doors are the folders of endpoints. Code that they share is in `extract` or beside them.
 #[test]
 fn the_doors_do_not_import_each_other() {
     let doors = ["entries", "users", "session", "admin"];
@@ -197,7 +197,7 @@ fn an_actor_does_not_know_the_registry() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// A folder is found by its name, so `mod.rs` may stand anywhere.
+/// Except `mod.rs`, which is identified by its folder.
 #[test]
 fn no_two_files_of_one_part_share_a_name() {
     let mut places: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();

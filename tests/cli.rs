@@ -1,6 +1,6 @@
-//! The program from outside: what it prints, and how it ends when it is used wrongly.
+//! The program as a process: its output, and its exit codes on wrong usage.
 //!
-//! Every run has an environment of its own and a directory of its own.
+//! Every run has its own environment and directory.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Runs the program in `dir` with these variables alone and `input` on standard input.
+/// Runs the program in `dir` with only these variables and `input` on standard input.
 fn run_in(dir: &Path, arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_balance-coordinator"))
         .args(arguments)
@@ -20,7 +20,7 @@ fn run_in(dir: &Path, arguments: &[&str], variables: &[(&str, &str)], input: &[u
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    // A program that refuses its arguments may end before it reads.
+    // Ignore errors: a program that refuses its arguments may exit before it reads.
     let _ = child.stdin.take().expect("piped").write_all(input);
     child.wait_with_output().expect("the program ends")
 }
@@ -36,8 +36,8 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn sign_prints_the_signature_of_the_exact_bytes() {
-    // The first is the example that the Standard Webhooks libraries are tested with; the others were made by
-    // `openssl dgst -sha256 -mac HMAC`.
+    // The first is the example from the tests of the Standard Webhooks libraries; the others were
+    // made by `openssl dgst -sha256 -mac HMAC`.
     for (id, timestamp, body, signature) in [
         (
             "msg_p5jXN8AQM9LWM0D4loKWxJek",

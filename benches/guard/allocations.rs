@@ -1,9 +1,9 @@
-//! An allocator that counts.
+//! A counting allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// Counts, and lets the system do it.
+/// Counts calls and passes them to the system's allocator.
 struct Counting;
 
 #[global_allocator]

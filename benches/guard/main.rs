@@ -70,7 +70,7 @@ fn measure() -> Result<Figures> {
     Ok(figures)
 }
 
-/// Of the whole program under callgrind.
+/// Instructions of the whole program under callgrind.
 fn instructions(scenario: &Scenario, count: u64) -> Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])

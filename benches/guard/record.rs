@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Result;
 
-/// How much worse a figure may be than its record: compilers and libraries change, too.
+/// How much worse than its record a figure may be, to allow for other compilers and libraries.
 pub const ROOM: f64 = 0.10;
 
 /// By name of the scenario, or of what is counted.
@@ -37,13 +37,13 @@ pub fn write(figures: &Figures) -> Result<()> {
     Ok(())
 }
 
-/// What, of what, recorded and found.
+/// Figure, subject, recorded value, found value.
 pub type Pair<'a> = (&'static str, &'a str, f64, f64);
 
 /// Each found figure beside its record.
 ///
 /// # Errors
-/// When one of the two has a figure that the other has not.
+/// When only one of the two has a figure.
 pub fn pairs<'a>(recorded: &Figures, found: &'a Figures) -> Result<Vec<Pair<'a>>> {
     let mut pairs = Vec::new();
     for (what, old, new) in [

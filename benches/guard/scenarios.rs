@@ -1,4 +1,5 @@
-//! What is counted. A scenario does one thing so many times; what it does besides is the same however often.
+//! The scenarios to count. A scenario repeats one operation; its set-up does not depend on the
+//! number of repetitions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,20 +23,20 @@ const BODY: &str = r#"{"event_id":"farm:184:2025-08-04T10:05Z","user_id":184,"cu
 const RULES: Rules = Rules { auto_create: true };
 /// Entries of a transaction.
 const BATCH: usize = 1000;
-/// Users whose actors or sessions are made resident to weigh them.
+/// Users whose actors or sessions are created to measure their memory.
 const WEIGHED: i64 = 2000;
 
-/// One of them.
+/// One scenario.
 pub struct Scenario {
     pub name: &'static str,
-    /// How often in the short and in the long run.
+    /// Repetitions in the short and in the long run.
     counts: [u64; 2],
-    /// Does it so many times.
+    /// Runs it the given number of times.
     pub run: fn(u64),
 }
 
 impl Scenario {
-    /// The difference between the long and the short run, for one time.
+    /// The difference between the long and the short run, per repetition.
     pub fn each(&self, measure: impl Fn(u64) -> Result<u64>) -> Result<f64> {
         let [short, long] = self.counts;
         let (short_total, long_total) = (measure(short)?, measure(long)?);
@@ -43,7 +44,7 @@ impl Scenario {
     }
 }
 
-/// All of them.
+/// All scenarios.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "doors",
@@ -72,7 +73,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// A webhook at the door: its signature, and its body.
+/// A webhook's signature and body.
 fn doors(count: u64) {
     let (currencies, key) = (
         Currencies::default(),
@@ -154,7 +155,7 @@ fn sqlite(count: u64) {
     let admission = Admission::new(BATCH);
     for batch in 0..count / BATCH as u64 {
         let users = 1..=i64::try_from(BATCH).expect("a small number");
-        // Whole postings are one transaction each; event ids come in no order.
+        // Each posting is one transaction; event ids are in random order.
         let entries = users
             .map(|user| rig::entry(user, &event(batch, user), Kind::Reward, 1))
             .collect();

@@ -1,5 +1,6 @@
-//! The coordinator on one thread, over a ledger that answers inline, and sessions over bytes: what benches and the guard
-//! drive. Nothing here waits for a disk, a socket or another thread.
+//! The coordinator on one thread, over a ledger that answers inline, with sessions over byte
+//! channels, for the benches and the guard. Nothing here waits for a disk, a socket or another
+//! thread.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -38,7 +39,7 @@ struct InlineLedger {
 
 impl InlineLedger {
     fn apply(&self, entry: &NewEntry) -> EntryOutcome {
-        let mut accounts = self.accounts.lock().expect("nobody panics with it");
+        let mut accounts = self.accounts.lock().expect("no holder panics");
         let account = accounts
             .entry(entry.user_id)
             .or_insert_with(|| Account::unknown(2));
@@ -64,12 +65,12 @@ impl Ledger for InlineLedger {
     fn post(&self, posting: Posting) {
         let Posting { entries, reply, .. } = posting;
         let outcomes = entries.iter().map(|entry| self.apply(entry)).collect();
-        // A rig whose bench is over hears nothing.
+        // The receiver may be gone: the bench is over.
         let _ = reply.send(Posted { entries, outcomes });
     }
 
     fn account(&self, user: UserId) -> Pending<Account> {
-        let accounts = self.accounts.lock().expect("nobody panics with it");
+        let accounts = self.accounts.lock().expect("no holder panics");
         let account = accounts
             .get(&user)
             .cloned()
@@ -86,7 +87,7 @@ impl Ledger for InlineLedger {
     }
 }
 
-/// What a session sends, as bytes of the WebSocket.
+/// Everything that a session sends, as WebSocket bytes.
 pub type Outgoing = Pin<Box<dyn Stream<Item = Result<Bytes, actix_web::Error>>>>;
 
 /// An open session; it ends when dropped.
@@ -106,7 +107,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Starts it on this thread's system. Pushes wait for nothing.
+    /// Starts it on this thread's system, with pushes that do not wait.
     pub fn start() -> Self {
         let clock = Clock::system();
         let (_orphans, unheard) = mpsc::channel::<Orphan>(1);
@@ -287,7 +288,7 @@ pub fn account(version: i64) -> Account {
     }
 }
 
-/// So many entries of different users, and their accounts.
+/// `count` entries of different users, and their accounts.
 pub fn batch(count: usize) -> (Vec<NewEntry>, HashMap<UserId, Account>) {
     let count = i64::try_from(count).expect("a small number");
     let entries: Vec<NewEntry> = (1..=count)
@@ -307,7 +308,7 @@ pub fn batch(count: usize) -> (Vec<NewEntry>, HashMap<UserId, Account>) {
     (entries, accounts)
 }
 
-/// Runs something on an actix system of its own.
+/// Runs a future on an actix system of its own.
 pub fn on_system<T>(work: impl Future<Output = T>) -> T {
     actix_rt::System::new().block_on(work)
 }

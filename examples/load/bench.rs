@@ -1,4 +1,4 @@
-//! What every gate uses: options, the service, its clients, and the report.
+//! Shared by all gates: options, the service, its clients, and the report.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use crate::report::Report;
 use crate::system::database::Database;
 use crate::system::service::{Launch, Service};
 
-/// How long sessions may take to open or to be told something that is due.
+/// The longest wait for sessions to open or to receive what is due.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Users whose balance is compared with what was acknowledged.
@@ -29,9 +29,9 @@ const SAMPLE: usize = 200;
 
 /// One run of the bench.
 pub struct Bench {
-    /// As given.
+    /// The options as given.
     pub options: Common,
-    /// What was found.
+    /// The results.
     pub report: Report,
     /// Signs requests.
     pub signer: Signer,
@@ -89,12 +89,12 @@ impl Bench {
         })
     }
 
-    /// A size: as given, or that of the gate, or a small one.
+    /// A size: as given, else the gate's, or a small one with `--quick`.
     pub fn size<T: Copy>(&self, given: Option<T>, gate: T, quick: T) -> T {
         given.unwrap_or(if self.options.quick { quick } else { gate })
     }
 
-    /// A new ledger on each database that there is.
+    /// A new ledger on each available database.
     pub fn databases(&self) -> Result<Vec<Database>> {
         let mut all = vec![self.sqlite()?];
         all.extend(
@@ -131,7 +131,7 @@ impl Bench {
         }
     }
 
-    /// The service on a database, or the running one that was named.
+    /// The service on a database, or the running service named by the options.
     pub fn service(&self, name: &str, database: &Database) -> Result<Service> {
         match (self.options.url, self.options.internal_url) {
             (Some(public), Some(internal)) => {
@@ -164,7 +164,8 @@ impl Bench {
         }))
     }
 
-    /// Entries that are the same in every run, unless the ledger of a running service may have them already.
+    /// The same entries in every run, except for a running service, whose ledger may have them
+    /// already.
     pub fn workload(&self, seed: u64, users: Users) -> Workload {
         let salt = if self.options.url.is_some() {
             now_us().unsigned_abs()
@@ -174,7 +175,7 @@ impl Bench {
         Workload::new(seed ^ salt, users)
     }
 
-    /// A bar for so many steps.
+    /// A progress bar.
     pub fn bar(&self, name: &str, steps: usize) -> ProgressBar {
         let style =
             ProgressStyle::with_template("{prefix:>12} [{bar:30}] {pos}/{len} {elapsed} {msg}");
@@ -210,7 +211,8 @@ impl Bench {
         );
     }
 
-    /// Sends deposits one by one and checks that each is acknowledged. `on_send` hears of each as it goes out.
+    /// Sends deposits one by one and checks that each is acknowledged. Calls `on_send` as each goes
+    /// out.
     pub fn post_singles(
         &mut self,
         address: SocketAddr,

@@ -1,13 +1,13 @@
-//! The load bench: figures that can be trusted, each beside a baseline of the same run.
+//! The load bench: each figure is measured beside a baseline of the same run.
 //!
 //! ```text
 //! cargo build --release
 //! cargo run --release --example load -- all --out load.json --report load-plots
 //! ```
 //!
-//! It starts the service as a child process on free ports and a new ledger, loads it from this process, checks what it
-//! measures (sums, versions, no missing frame, `verify`), and says how each figure stands to its gate. What the figures
-//! mean is in `docs/performance.md`; start reading at [`gates`].
+//! It starts the service as a child process on free ports and a new ledger, loads it from this
+//! process, checks the results (sums, versions, no missing frame, `verify`), and compares each
+//! figure with its gate. `docs/performance.md` explains the figures; start reading at [`gates`].
 
 mod baselines;
 mod bench;
@@ -25,7 +25,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use options::{Arguments, Command};
 
-/// Anything that can go wrong; a bench has nobody to tell errors apart.
+/// Any error; the bench does not distinguish them.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
@@ -51,7 +51,7 @@ fn run(arguments: Arguments) -> Result<bool> {
     }
 }
 
-/// As many open files as this process, and those that it starts, may have.
+/// The number of open files allowed to this process and its children.
 fn raise_file_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(

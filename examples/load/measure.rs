@@ -5,7 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-/// The longest latency that is told apart, in microseconds.
+/// The longest latency that is recorded, in microseconds.
 const LATENCY_US_MAX: u64 = 120_000_000;
 
 /// An empty histogram of latencies in microseconds, three digits.
@@ -13,7 +13,7 @@ pub fn latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("valid bounds")
 }
 
-/// Notes one.
+/// Records a latency.
 pub fn record(histogram: &mut Histogram<u64>, latency: Duration) {
     histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
 }
@@ -23,7 +23,7 @@ pub fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1000.0
 }
 
-/// What is told of a histogram.
+/// Summary of a histogram.
 pub fn summary(histogram: &Histogram<u64>) -> Value {
     json!({
         "count": histogram.len(),
@@ -35,7 +35,7 @@ pub fn summary(histogram: &Histogram<u64>) -> Value {
     })
 }
 
-/// Points of a curve: how many of a hundred were as fast, in milliseconds.
+/// Points of a curve: percentiles and their latency in milliseconds.
 pub fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     [
         0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0,

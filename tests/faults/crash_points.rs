@@ -1,9 +1,11 @@
-//! SIGKILL at random moments under load: into transactions, between a commit and its answer, into start-up and recovery.
+//! SIGKILL at random moments under load: during transactions, between a commit and its answer,
+//! during start-up and recovery.
 //!
-//! A round lets the senders go, kills the service after a random number of answers and a random part of a few
-//! milliseconds more, sometimes kills it again while it starts, starts it, and then checks: `verify` finds nothing, and each entry
-//! that was acknowledged is there, once, with the version that was answered. In the end the whole ledger is compared
-//! with everything that was answered. The senders never stop meanwhile; they send again what has no final answer.
+//! A round starts the senders, kills the service after a random number of answers and a random time
+//! of a few milliseconds, sometimes kills it again while it starts, restarts it, and then checks:
+//! `verify` finds nothing, and each acknowledged entry is stored once, with the answered version.
+//! At the end the whole ledger is compared with all answers. The senders never stop; they repeat
+//! requests without a final answer.
 
 use std::time::{Duration, Instant};
 
@@ -15,19 +17,19 @@ use crate::support::{Database, TestApp, on_both_databases};
 
 on_both_databases![no_acknowledged_entry_is_lost_or_doubled_by_kills_at_random_moments];
 
-/// Kills with a check behind each; `CRASH_KILLS` sets another number.
+/// Kills, each followed by a check; `CRASH_KILLS` overrides the number.
 const KILLS_ON_SQLITE: u64 = 100;
 const KILLS_ON_POSTGRES: u64 = 30;
 /// The most requests that are answered between the last check and the next kill.
 const REQUESTS_MAX: usize = 30;
-/// The longest from the last of these answers to the kill.
+/// The longest time from the last of these answers to the kill.
 const KILL_DELAY_US_MAX: u64 = 4000;
-/// The longest from a start to the kill of it; a start takes about that long, so most fall into it.
+/// The longest time from a start to its kill; a start takes about as long, so most kills hit it.
 const START_DELAY_US_MAX: u64 = 30_000;
-/// How many of the rounds kill the service once more while it starts.
+/// Share of rounds that kill the service again while it starts.
 const START_KILLS: f64 = 0.3;
 
-/// What the kills met.
+/// What the kills interrupted.
 #[derive(Debug, Default)]
 struct Figures {
     kills: u64,
@@ -79,7 +81,7 @@ async fn no_acknowledged_entry_is_lost_or_doubled_by_kills_at_random_moments(dat
     assert_ledger_is(&app, &record).await;
 }
 
-/// Kills the service, perhaps again while it starts, and has it ready afterwards.
+/// Kills the service, sometimes again while it starts, and waits until it is ready.
 async fn kill(app: &mut TestApp, rng: &mut StdRng, figures: &mut Figures) {
     pass(Duration::from_micros(
         rng.random_range(0..=KILL_DELAY_US_MAX),
@@ -102,7 +104,7 @@ async fn kill(app: &mut TestApp, rng: &mut StdRng, figures: &mut Figures) {
     figures.down += down.elapsed();
 }
 
-/// Lets a time pass more exactly than a timer does, and the other tasks go on.
+/// Waits more exactly than a timer, while other tasks run.
 async fn pass(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {

@@ -1,4 +1,5 @@
-//! A database server that goes away and comes back under load: whatever was acknowledged is in the ledger exactly once.
+//! A database server that stops and returns under load: every acknowledged entry is stored exactly
+//! once.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ on_postgres![no_acknowledged_entry_is_lost_or_doubled_when_the_database_goes_awa
 const ROUNDS: usize = 8;
 /// The most requests that are answered before the database goes away again.
 const REQUESTS_MAX: usize = 100;
-/// The longest that it is away.
+/// The longest outage.
 const AWAY_MS_MAX: u64 = 2000;
 /// Half of the outages are longer, so that some senders are answered 503.
 const TIMEOUT_MS: i64 = 1000;

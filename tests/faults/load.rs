@@ -1,5 +1,5 @@
-//! Senders that do not stop: single webhooks of every kind, batches and atomic batches, each sent until it has a final
-//! answer. What was answered is on record, to be compared with the ledger.
+//! Continuous senders: single webhooks of every kind, batches and atomic batches, each sent until
+//! it has a final answer. The answers are recorded, to be compared with the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ pub const SENDERS: usize = 12;
 pub const USERS: u64 = 12;
 /// The most items of a batch.
 const BATCH_ITEMS_MAX: usize = 12;
-/// There are fewer debits than credits, but larger ones: balances stay low, and some are refused.
+/// Debits are fewer than credits but larger, so balances stay low and some debits are refused.
 const DEBIT_MINOR_MAX: i64 = 2_400_000_000;
 const CREDIT_MINOR_MAX: i64 = 1_000_000_000;
 
@@ -27,7 +27,7 @@ const CREDIT_MINOR_MAX: i64 = 1_000_000_000;
 #[derive(Debug, Clone)]
 struct Item {
     kind: &'static str,
-    /// None for a deposit that is known by its hash alone.
+    /// None for a deposit with a hash only.
     event_id: Option<String>,
     hash: Option<TonHash>,
     user_id: u64,
@@ -63,14 +63,14 @@ impl Item {
         }
     }
 
-    /// The event id that the ledger knows it by.
+    /// The event id in the ledger.
     fn key(&self) -> String {
         self.event_id
             .clone()
             .unwrap_or_else(|| format!("ton:{}", self.hash.expect("one of both").hex()))
     }
 
-    /// What is sent; each attempt spells the hash in another way.
+    /// The body to send; each attempt spells the hash differently.
     fn body(&self, attempt: usize) -> Value {
         let minor = if self.kind == "withdrawal" {
             -self.minor
@@ -99,7 +99,7 @@ impl Item {
     }
 }
 
-/// What a sender sends next.
+/// The next request of a sender.
 #[derive(Debug)]
 struct Request {
     items: Vec<Item>,
@@ -157,22 +157,22 @@ impl Acknowledged {
     }
 }
 
-/// What was answered so far.
+/// The answers so far.
 #[derive(Debug, Default)]
 pub struct Record {
     pub acknowledged: BTreeMap<String, Acknowledged>,
-    /// Those that were acknowledged since the last look.
+    /// Entries acknowledged since the last check.
     since: Vec<String>,
-    /// Refused for want of funds: must not be stored.
+    /// Refused for insufficient funds; must not be stored.
     pub refused: BTreeSet<String>,
-    /// Acknowledged entries that an earlier attempt had stored already.
+    /// Acknowledged entries that an earlier attempt had already stored.
     pub duplicates: u64,
-    /// Requests that had to be sent again, each time counted.
+    /// Repetitions of requests.
     pub repeats: u64,
 }
 
 impl Record {
-    /// Notes a final answer: 200, or 422 for want of funds.
+    /// Records a final answer: 200, or 422 for insufficient funds.
     fn note(&mut self, request: &Request, answer: &Answer) {
         let is_batch = request.items.len() > 1;
         if answer.status != 200 {
@@ -219,19 +219,19 @@ pub struct Load {
     pub record: Arc<Mutex<Record>>,
     /// Requests that may be sent.
     allowed: Arc<Semaphore>,
-    /// Requests that were answered and not waited for yet.
+    /// Answered requests not yet waited for.
     answered: Arc<Semaphore>,
     is_over: Arc<AtomicBool>,
     senders: Vec<JoinHandle<()>>,
 }
 
 impl Load {
-    /// Starts the senders; they send nothing until they may.
+    /// Starts the senders; they send nothing until allowed.
     pub fn start(app: &TestApp, seed: u64) -> Self {
         Self::over(&[app], seed)
     }
 
-    /// Likewise, the senders in turn to several services.
+    /// The same, with senders alternating between several services.
     pub fn over(apps: &[&TestApp], seed: u64) -> Self {
         let mut load = Self {
             record: Arc::default(),
@@ -262,7 +262,8 @@ impl Load {
         load
     }
 
-    /// Lets so many requests and one per sender go, and waits until that many are answered: all senders are at it then.
+    /// Allows `requests` requests and one more per sender, and waits until `requests` are answered,
+    /// so that all senders are active.
     pub async fn go_on(&self, requests: usize) {
         self.answered.forget_permits(Semaphore::MAX_PERMITS);
         self.allowed.forget_permits(Semaphore::MAX_PERMITS);
@@ -275,7 +276,8 @@ impl Load {
             .forget();
     }
 
-    /// Asserts that each entry acknowledged since the last time is in the ledger, once, as it was acknowledged.
+    /// Asserts that each entry acknowledged since the last check is in the ledger once, as
+    /// acknowledged.
     pub fn assert_acknowledged_are_there(&self, app: &TestApp) {
         let (since, expected) = {
             let mut record = self.record.lock().expect("no panic holds it");
@@ -304,7 +306,7 @@ impl Load {
         }
     }
 
-    /// Has every sender finish what it sends, and gives the record.
+    /// Lets every sender finish its request, and returns the record.
     pub async fn finish(self) -> Record {
         self.is_over.store(true, Ordering::Relaxed);
         self.allowed.add_permits(SENDERS);
@@ -316,7 +318,7 @@ impl Load {
     }
 }
 
-/// Sends until there is a final answer, whatever happens to the service meanwhile.
+/// Sends until there is a final answer, also when the service is killed meanwhile.
 async fn send(sender: &Sender, request: &Request, record: &Mutex<Record>) {
     let start = Instant::now();
     for attempt in 0.. {
@@ -337,7 +339,8 @@ async fn send(sender: &Sender, request: &Request, record: &Mutex<Record>) {
     }
 }
 
-/// Asserts that the ledger holds what is on record, each entry once and nothing else, and that balances are its sums.
+/// Asserts that the ledger has exactly the recorded entries, each once, and that balances are their
+/// sums.
 pub async fn assert_ledger_is(app: &TestApp, record: &Record) {
     let stored = app.database.entries(None);
     assert_eq!(

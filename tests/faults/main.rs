@@ -1,8 +1,8 @@
-//! Faults: SIGKILL at any moment, a database that goes away in every way or refuses single entries, and money that is
-//! moved and read through all of it, and hostile peers.
+//! Faults: SIGKILL at any moment, database outages of every kind, refused entries, a bank under
+//! load, and hostile peers.
 //!
-//! Every run prints its seed; `BALANCE_TEST_SEED=<seed> cargo test --test faults` runs the same loads and kills again
-//! (the machine's own timing is not part of the seed).
+//! Every run prints its seed; `BALANCE_TEST_SEED=<seed> cargo test --test faults` repeats the loads
+//! and kills (the machine's timing is not part of the seed).
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -22,7 +22,7 @@ fn seed() -> u64 {
     size("BALANCE_TEST_SEED", 20_250_804)
 }
 
-/// A number that a longer run by hand sets by a variable.
+/// A number that a variable overrides for longer runs by hand.
 fn size(variable: &str, default: u64) -> u64 {
     std::env::var(variable)
         .ok()

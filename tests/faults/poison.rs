@@ -35,7 +35,7 @@ async fn an_entry_that_the_database_refuses_fails_alone(database: Database) {
         (&answer["accepted"], &answer["rejected"]),
         (&json!(59), &json!(1))
     );
-    // Among single webhooks that come at the same time.
+    // Among concurrent single webhooks.
     let singles = (0..30).map(|n| {
         let event_id = if n == 15 {
             "poisoned".to_owned()

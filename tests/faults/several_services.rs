@@ -1,4 +1,4 @@
-//! Several services over one ledger: each has to find out what the other one has written.
+//! Several services on one ledger: each must notice the other's writes.
 
 use serde_json::json;
 
@@ -6,17 +6,17 @@ use crate::load::{Load, USERS, assert_ledger_is};
 use crate::support::{Database, TestApp, TestDatabase, on_postgres};
 
 on_postgres![
-    an_account_that_another_service_has_moved_is_decided_on_as_it_is,
+    an_account_changed_by_another_service_is_decided_on_its_current_state,
     two_services_that_post_to_the_same_users_neither_lose_nor_double_nor_overdraw,
 ];
 
 /// Requests that are answered before the load ends.
 const REQUESTS: usize = 600;
 
-/// A service beside another one, over its database.
+/// A second service on the first one's database.
 async fn beside(first: &TestApp) -> TestApp {
     let dir = tempfile::tempdir().expect("a directory");
-    // The database belongs to the first one.
+    // The first service owns the database.
     let none = TestDatabase::Sqlite(dir.path().join("none.db"));
     TestApp::on(Database::Postgres)
         .log("info")
@@ -24,13 +24,13 @@ async fn beside(first: &TestApp) -> TestApp {
         .await
 }
 
-async fn an_account_that_another_service_has_moved_is_decided_on_as_it_is(database: Database) {
+async fn an_account_changed_by_another_service_is_decided_on_its_current_state(database: Database) {
     let first = TestApp::on(database).log("info").start().await;
     let second = beside(&first).await;
     let told = first.accepted("deposits", 1, "a", "5").await;
     assert_eq!(told["version"], 1, "{told}");
     second.accepted("withdrawals", 1, "b", "5").await;
-    // The first one remembers five.
+    // The first service's cache has version five.
     let body = json!({"event_id": "c", "user_id": 1, "currency": "TON", "amount": "5"});
     first
         .post("withdrawals", body)
@@ -43,7 +43,7 @@ async fn an_account_that_another_service_has_moved_is_decided_on_as_it_is(databa
         (&json!(4), &json!("3.000000000")),
         "{told}"
     );
-    // What the other one has written is known here, too.
+    // The other service's entries are known here as well.
     let body = json!({"event_id": "d", "user_id": 1, "currency": "TON", "amount": "2"});
     assert_eq!(first.post("deposits", body).await.ok()["duplicate"], true);
     first.assert_ledger_holds();

@@ -1,4 +1,4 @@
-//! Many entries in one request.
+//! Batches.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ on_both_databases![
     an_atomic_batch_without_a_bad_item_is_a_batch,
     a_batch_of_many_users_is_answered_in_request_order,
 ];
-on_sqlite![what_is_no_batch_is_refused];
+on_sqlite![a_malformed_batch_is_refused];
 
 fn item(kind: &str, event_id: &str, user_id: u64, amount: &str) -> Value {
     with(
@@ -301,7 +301,7 @@ async fn a_batch_of_many_users_is_answered_in_request_order(database: Database) 
     app.assert_ledger_holds();
 }
 
-async fn what_is_no_batch_is_refused(database: Database) {
+async fn a_malformed_batch_is_refused(database: Database) {
     let app = TestApp::on(database)
         .set("limits.batch_entries", 3)
         .start()

@@ -14,7 +14,7 @@ on_both_databases![
 ];
 on_sqlite![
     foreign_origins_are_refused,
-    allowed_origins_are_let_in_and_told_so,
+    allowed_origins_are_accepted_with_cors_headers,
     telegram_sign_in_is_off_unless_configured
 ];
 
@@ -81,7 +81,8 @@ async fn a_read_waits_for_the_version_it_names(database: Database) {
     let token = token(1);
     let waiting = app.browser("/api/v1/balance?min_version=2", &token, &[]);
     let acting = async {
-        // The reader is waiting when its actor says so; were it late, it would find the version at once.
+        // The actor's counter shows that the reader is waiting; a late reader would find the
+        // version at once.
         for _ in 0..200 {
             let actor = app.admin("/admin/v1/actors/1").await;
             if actor.status == 200 && actor.json()["counters"]["version_waiters"] == 1 {
@@ -173,7 +174,7 @@ async fn preflight(app: &TestApp, origin: &str) -> Answer {
         .expect("a whole answer")
 }
 
-async fn allowed_origins_are_let_in_and_told_so(database: Database) {
+async fn allowed_origins_are_accepted_with_cors_headers(database: Database) {
     let friend = "https://app.example.org";
     let app = TestApp::on(database)
         .set("server.allowed_origins", vec![friend])
@@ -209,7 +210,7 @@ async fn allowed_origins_are_let_in_and_told_so(database: Database) {
     )
     .await
     .problem(403, "origin_not_allowed");
-    // A refusal of an allowed origin can be read by its page, too.
+    // Pages of an allowed origin can read refusals as well.
     let refused = app
         .browser("/api/v1/balance", "no token", &[("origin", friend)])
         .await;

@@ -1,4 +1,4 @@
-//! The canary: a service in order passes, and what is wrong is seen.
+//! The canary: a healthy service passes, and deviations are found.
 
 use std::ffi::OsString;
 use std::process::Output;
@@ -11,18 +11,18 @@ use crate::support::{
 use crate::{assert_timestamp, balances};
 
 on_both_databases![
-    a_service_in_order_passes_and_is_left_as_it_was,
-    somebody_else_who_writes_is_seen
+    a_healthy_service_passes_and_is_unchanged,
+    a_foreign_entry_is_found
 ];
 on_sqlite![
-    a_balance_that_jumps_is_seen,
+    a_jumping_balance_is_found,
     a_service_that_is_not_there_fails,
-    what_can_not_be_tested_is_refused,
+    an_impossible_canary_is_refused,
     the_service_tests_itself_as_often_as_it_is_told,
     a_browser_that_is_not_there_is_named,
-    interrupted_it_takes_back_what_it_has_deposited,
-    interrupted_again_it_ends_and_says_what_is_left,
-    a_service_that_stops_takes_back_what_its_own_canary_has_deposited,
+    an_interrupted_canary_withdraws_its_deposit,
+    a_canary_interrupted_twice_ends_and_names_its_deposit,
+    a_stopping_service_withdraws_its_canarys_deposit,
 ];
 
 const USER: u64 = 900;
@@ -53,7 +53,7 @@ fn report(app: &TestApp, output: &Output) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
-async fn a_service_in_order_passes_and_is_left_as_it_was(database: Database) {
+async fn a_healthy_service_passes_and_is_unchanged(database: Database) {
     let app = TestApp::start(database).await;
     app.accepted("deposits", USER, "before", "2").await;
     let output = canary(
@@ -117,8 +117,8 @@ async fn a_service_in_order_passes_and_is_left_as_it_was(database: Database) {
     app.assert_ledger_holds();
 }
 
-/// Until both of its sessions have been told of the deposit.
-async fn both_sessions_are_told(app: &TestApp) {
+/// Waits until both of its sessions have received the deposit.
+async fn both_sessions_have_the_deposit(app: &TestApp) {
     eventually("it watches", async || {
         let sessions = app.admin("/admin/v1/sessions").await.ok()["sessions"].clone();
         let told = sessions
@@ -132,13 +132,13 @@ async fn both_sessions_are_told(app: &TestApp) {
     .await;
 }
 
-/// Runs it and does something as soon as it watches.
+/// Runs it and calls `then` as soon as it watches.
 async fn while_it_watches(app: &TestApp, act: impl AsyncFnOnce()) -> (Output, Value) {
     let output = std::thread::scope(|scope| {
         let running = scope.spawn(|| canary(app, &["--watch", "5s", "--out", "report.json"]));
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
-                both_sessions_are_told(app).await;
+                both_sessions_have_the_deposit(app).await;
                 act().await;
             });
         });
@@ -152,7 +152,7 @@ fn deviations(report: &Value) -> String {
     report["deviations"].to_string()
 }
 
-async fn somebody_else_who_writes_is_seen(database: Database) {
+async fn a_foreign_entry_is_found(database: Database) {
     let app = TestApp::start(database).await;
     let (output, report) = while_it_watches(&app, async || {
         app.accepted("deposits", USER, "else", "1").await;
@@ -178,7 +178,7 @@ async fn somebody_else_who_writes_is_seen(database: Database) {
     );
 }
 
-async fn a_balance_that_jumps_is_seen(database: Database) {
+async fn a_jumping_balance_is_found(database: Database) {
     let app = TestApp::start(database).await;
     let (output, report) = while_it_watches(&app, async || {
         app.database.sql(
@@ -198,7 +198,7 @@ async fn a_service_that_is_not_there_fails(database: Database) {
     assert!(deviations(&report(&app, &output)).contains("GET http://127.0.0.1:"));
 }
 
-async fn what_can_not_be_tested_is_refused(database: Database) {
+async fn an_impossible_canary_is_refused(database: Database) {
     let app = TestApp::start(database).await;
     for more in [
         &["--amount", "0"][..],
@@ -258,7 +258,7 @@ async fn a_browser_that_is_not_there_is_named(database: Database) {
         said.contains("there is no Chromium at /nowhere/chromium"),
         "{said}"
     );
-    // A browser that ends at once: what it said is told, and nothing was deposited.
+    // A browser that exits at once: its output is reported, and nothing was deposited.
     std::fs::write(
         app.dir.path().join("broken"),
         "#!/bin/sh\necho no display >&2\nexit 3\n",
@@ -286,7 +286,7 @@ async fn a_browser_that_is_not_there_is_named(database: Database) {
     assert_eq!(app.entries(USER).await, Vec::<Value>::new());
 }
 
-/// Starts one that watches for an hour, and waits until it does.
+/// Starts a canary that watches for an hour, and waits until it watches.
 async fn started(app: &TestApp) -> Process {
     let (url, internal_url) = (
         format!("http://{}", app.public),
@@ -311,7 +311,7 @@ async fn started(app: &TestApp) -> Process {
         &[],
         &app.dir.path().join("canary.log"),
     );
-    both_sessions_are_told(app).await;
+    both_sessions_have_the_deposit(app).await;
     running
 }
 
@@ -320,7 +320,7 @@ fn written_report(app: &TestApp) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-async fn interrupted_it_takes_back_what_it_has_deposited(database: Database) {
+async fn an_interrupted_canary_withdraws_its_deposit(database: Database) {
     for signal in ["INT", "TERM"] {
         let app = TestApp::start(database).await;
         let mut running = started(&app).await;
@@ -339,16 +339,16 @@ async fn interrupted_it_takes_back_what_it_has_deposited(database: Database) {
     }
 }
 
-async fn interrupted_again_it_ends_and_says_what_is_left(database: Database) {
+async fn a_canary_interrupted_twice_ends_and_names_its_deposit(database: Database) {
     let app = TestApp::start(database).await;
     let mut running = started(&app).await;
-    // The service hangs, so nothing can be taken back.
+    // The service hangs, so the deposit can't be withdrawn.
     app.signal("STOP");
     let pid = running.pid();
     eventually("it gives up", async || {
         running.signal("INT");
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // A child that has ended stays there until somebody waits for it.
+        // An ended child remains as a zombie until its parent waits for it.
         stat.contains(") Z ").then_some(())
     })
     .await;
@@ -367,14 +367,14 @@ async fn interrupted_again_it_ends_and_says_what_is_left(database: Database) {
     assert!(said.contains(&deposit.replace(":in", ":out")), "{said}");
 }
 
-async fn a_service_that_stops_takes_back_what_its_own_canary_has_deposited(database: Database) {
+async fn a_stopping_service_withdraws_its_canarys_deposit(database: Database) {
     let mut app = TestApp::on(database)
         .set("canary.every_s", 1)
         .set("canary.user_id", 900)
         .set("canary.watch_s", 3600)
         .start()
         .await;
-    both_sessions_are_told(&app).await;
+    both_sessions_have_the_deposit(&app).await;
     assert_eq!(app.stop().await.code(), Some(0));
     let amounts: Vec<i64> = app
         .database

@@ -1,4 +1,4 @@
-//! `/client`: the browser library as browsers and their caches get it, and which pages may load it.
+//! `/client`: the browser library's files, their caching, and which pages may load them.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -7,9 +7,9 @@ use crate::support::{Answer, Database, TestApp, on_sqlite, token};
 
 on_sqlite![
     a_file_of_the_library_is_a_module_that_is_asked_for_each_time,
-    an_url_that_names_the_content_is_kept_for_ever,
+    a_url_with_the_contents_hash_is_cached_for_ever,
     pages_of_allowed_origins_load_the_library_and_others_do_not,
-    what_may_be_read_says_that_it_depends_on_the_origin,
+    readable_answers_vary_by_origin,
 ];
 
 const MODULE: &str = "/client/balance-client.js";
@@ -89,7 +89,7 @@ async fn a_file_of_the_library_is_a_module_that_is_asked_for_each_time(database:
         .problem(405, "method_not_allowed");
 }
 
-async fn an_url_that_names_the_content_is_kept_for_ever(database: Database) {
+async fn a_url_with_the_contents_hash_is_cached_for_ever(database: Database) {
     let app = TestApp::start(database).await;
     let etag = get(&app, MODULE, &[]).await.header("etag").to_owned();
     let hash = etag.trim_matches('"');
@@ -98,7 +98,7 @@ async fn an_url_that_names_the_content_is_kept_for_ever(database: Database) {
         (named.status, named.header("cache-control")),
         (200, "public, max-age=31536000, immutable")
     );
-    // A name of other content gets the content that there is, and not for ever.
+    // A hash of other content gets the current content, without long caching.
     let other = get(&app, &format!("{MODULE}?v=0{hash}"), &[]).await;
     assert_eq!(
         (other.status, other.header("cache-control")),
@@ -144,8 +144,8 @@ async fn pages_of_allowed_origins_load_the_library_and_others_do_not(database: D
     }
 }
 
-/// Else a cache would give a page what was meant for another.
-async fn what_may_be_read_says_that_it_depends_on_the_origin(database: Database) {
+/// Otherwise a cache could mix answers for different origins.
+async fn readable_answers_vary_by_origin(database: Database) {
     let friend = "https://app.example.org";
     let app = TestApp::on(database)
         .set("server.allowed_origins", vec![friend])
@@ -168,7 +168,7 @@ async fn what_may_be_read_says_that_it_depends_on_the_origin(database: Database)
             );
         }
     }
-    // A page may read when to come back, and which version it has.
+    // A page may read `Retry-After` and `ETag`.
     let balance = get(
         &app,
         "/api/v1/balance",

@@ -1,4 +1,4 @@
-//! The other commands, the start and the end of the service.
+//! The other commands, and the start and end of the service.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::support::{
 
 on_both_databases![
     migrations_can_be_applied_before_the_start,
-    a_ledger_that_was_tampered_with_is_found_out,
+    tampering_with_the_ledger_is_found,
     the_epoch_and_all_balances_outlive_a_restart,
 ];
 on_sqlite![
@@ -52,7 +52,7 @@ async fn migrations_can_be_applied_before_the_start(database: Database) {
     drop(database);
 }
 
-async fn a_ledger_that_was_tampered_with_is_found_out(database: Database) {
+async fn tampering_with_the_ledger_is_found(database: Database) {
     let app = TestApp::start(database).await;
     for user_id in 1..=6 {
         for n in 1..=3 {
@@ -150,7 +150,7 @@ async fn development_mode_works_in_an_empty_directory(_: Database) {
         banner.contains(&format!("http://{public}/")) && banner.contains(&internal.to_string()),
         "{banner}"
     );
-    // Pasted twice, it makes two deposits, or one when both fall into the same second and number.
+    // Pasted twice, it makes two deposits, or one when both have the same second and random number.
     let snippet = banner.split_once("TS=$(date +%s)").expect("the snippet").1;
     let script = format!("TS=$(date +%s){snippet}");
     for _ in 0..2 {

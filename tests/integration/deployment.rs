@@ -1,4 +1,4 @@
-//! What operators deploy beside the service speaks of metrics that are there.
+//! Alert rules and dashboard use only existing metrics.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use crate::support::{Database, Scrape, TestApp, eventually, on_sqlite};
 on_sqlite![
     rules_and_dashboard_ask_only_for_metrics_that_are_there,
     rules_and_dashboard_ask_only_for_labels_that_are_there,
-    promtool_finds_nothing_to_say_about_the_metrics,
+    promtool_accepts_the_metrics,
 ];
 
 fn read(path: &str) -> String {
@@ -113,7 +113,7 @@ fn selected(expr: &str) -> Vec<(String, String)> {
     for (at, _) in expr.match_indices('{') {
         let name = expr[..at].rsplit(|c| !word(c)).next().expect("a part");
         let inside = expr[at + 1..].split('}').next().expect("a part");
-        // No value of ours has a comma or an equals sign in it.
+        // Our label values contain no comma and no equals sign.
         let labels = inside
             .split(',')
             .map(|matcher| matcher.trim().split(['=', '!']).next().expect("a part"));
@@ -136,7 +136,7 @@ fn grouped(expr: &str) -> Vec<String> {
 
 async fn rules_and_dashboard_ask_only_for_labels_that_are_there(database: Database) {
     let (app, _) = scrape(database).await;
-    // What has a label for each way to go wrong has none before.
+    // Series with a label per failure are missing until the first failure.
     let unsigned = app
         .http
         .post(format!("http://{}/internal/v1/deposits", app.internal))
@@ -210,7 +210,7 @@ async fn rules_and_dashboard_ask_only_for_labels_that_are_there(database: Databa
     }
 }
 
-async fn promtool_finds_nothing_to_say_about_the_metrics(database: Database) {
+async fn promtool_accepts_the_metrics(database: Database) {
     let (app, _) = scrape(database).await;
     let text = app.metrics_answer(None).await.text;
     let mut command = Command::new("promtool");
@@ -220,7 +220,7 @@ async fn promtool_finds_nothing_to_say_about_the_metrics(database: Database) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let Ok(mut promtool) = command.spawn() else {
-        // Not captured by the test runner, so that nobody takes it for done.
+        // Written past the test runner's capture, so that the skip is visible.
         let _ = writeln!(
             std::io::stderr(),
             "SKIPPED: needs promtool (Debian's package prometheus)"
@@ -240,7 +240,7 @@ async fn promtool_finds_nothing_to_say_about_the_metrics(database: Database) {
 }
 
 #[test]
-fn what_to_do_is_told_for_each_alert() {
+fn every_alert_is_in_the_operations_document() {
     let (rules, told) = (
         read("deploy/prometheus/alerts.yaml"),
         read("docs/operations.md"),

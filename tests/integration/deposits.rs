@@ -8,18 +8,18 @@ use crate::{assert_keys, assert_timestamp, balances, entry, with};
 on_both_databases![
     an_accepted_entry_is_answered_in_its_exact_shape,
     every_kind_has_its_sign_and_the_versions_count_all_of_them,
-    the_same_event_again_is_answered_as_it_was_then,
+    a_duplicate_is_answered_as_the_first_time,
     the_same_event_with_other_content_is_a_conflict,
     one_hash_in_five_spellings_is_one_deposit,
     five_spellings_at_once_are_one_deposit,
-    a_rush_to_users_nobody_knew_is_taken,
+    a_rush_of_new_users_is_accepted,
     a_deposit_with_both_is_known_by_both,
     an_event_of_one_deposit_with_the_hash_of_another_is_a_conflict,
-    what_was_refused_for_want_of_funds_may_succeed_later,
+    an_entry_refused_for_insufficient_funds_may_succeed_later,
     an_adjustment_never_goes_below_zero,
     a_balance_stops_at_the_storable_range,
-    users_that_do_not_exist_are_refused_where_they_are_not_made,
-    a_user_who_was_made_is_read_at_once,
+    unknown_users_are_refused_without_auto_create,
+    a_created_user_is_readable_at_once,
 ];
 
 async fn an_accepted_entry_is_answered_in_its_exact_shape(database: Database) {
@@ -98,7 +98,7 @@ async fn every_kind_has_its_sign_and_the_versions_count_all_of_them(database: Da
     app.assert_ledger_holds();
 }
 
-async fn the_same_event_again_is_answered_as_it_was_then(database: Database) {
+async fn a_duplicate_is_answered_as_the_first_time(database: Database) {
     let app = TestApp::start(database).await;
     let body = with(
         &entry("first", 1, "TON", "1.5"),
@@ -107,7 +107,8 @@ async fn the_same_event_again_is_answered_as_it_was_then(database: Database) {
     let first = app.post("deposits", body.clone()).await.ok();
     app.accepted("deposits", 1, "second", "2").await;
     app.accepted("withdrawals", 1, "third", "0.5").await;
-    // Only user, kind, currency and amount make the content; another spelling of the amount is the same amount.
+    // Only user, kind, currency and amount are compared; another spelling of the amount is the same
+    // amount.
     let other_words = with(
         &body,
         json!({"amount": "01.50", "source": "b", "metadata": null}),
@@ -177,7 +178,7 @@ async fn one_hash_in_five_spellings_is_one_deposit(database: Database) {
         (&json!(hash.hex()), &json!("46000000000001"))
     );
     assert_eq!(entries[0]["account"], format!("-1:{}", "3".repeat(64)));
-    // A known hash with a new event id is a duplicate, too; with another amount it is a conflict.
+    // A known hash with a new event id is also a duplicate; with another amount it is a conflict.
     let named = with(
         &deposit(&first_spelling),
         json!({"event_id": "named later"}),
@@ -213,7 +214,7 @@ async fn five_spellings_at_once_are_one_deposit(database: Database) {
     assert_eq!(app.entries(1).await.len(), 1);
 }
 
-async fn a_rush_to_users_nobody_knew_is_taken(database: Database) {
+async fn a_rush_of_new_users_is_accepted(database: Database) {
     let app = TestApp::start(database).await;
     for user_id in 1..=10 {
         let rush = (0..100).map(|n| {
@@ -298,7 +299,7 @@ async fn an_event_of_one_deposit_with_the_hash_of_another_is_a_conflict(database
     app.assert_ledger_holds();
 }
 
-async fn what_was_refused_for_want_of_funds_may_succeed_later(database: Database) {
+async fn an_entry_refused_for_insufficient_funds_may_succeed_later(database: Database) {
     let app = TestApp::start(database).await;
     let withdrawal = entry("w", 1, "TON", "5");
     let problem = app
@@ -360,7 +361,7 @@ async fn a_balance_stops_at_the_storable_range(database: Database) {
     app.assert_ledger_holds();
 }
 
-async fn users_that_do_not_exist_are_refused_where_they_are_not_made(database: Database) {
+async fn unknown_users_are_refused_without_auto_create(database: Database) {
     let app = TestApp::on(database)
         .set("accounts.auto_create", false)
         .start()
@@ -382,7 +383,7 @@ async fn users_that_do_not_exist_are_refused_where_they_are_not_made(database: D
     app.assert_ledger_holds();
 }
 
-async fn a_user_who_was_made_is_read_at_once(database: Database) {
+async fn a_created_user_is_readable_at_once(database: Database) {
     let app = TestApp::on(database)
         .set("accounts.auto_create", false)
         .start()

@@ -1,4 +1,4 @@
-//! The diagnosis: it finds what is risky or wrong, names the evidence, and touches nothing.
+//! The diagnosis: it finds risks and errors, names the evidence, and changes nothing.
 
 use std::process::Output;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::support::{
 };
 
 on_both_databases![
-    a_service_in_order_is_described_and_left_as_it_is,
-    what_is_wrong_is_found_with_its_evidence
+    a_healthy_service_is_described_and_unchanged,
+    problems_are_found_with_their_evidence
 ];
 on_sqlite![
     risky_settings_are_found_without_a_service,
     fragments_of_a_log_are_counted,
     no_secret_is_in_the_report,
-    what_can_not_be_read_fails,
+    unreadable_input_fails,
     a_wrong_token_is_one_finding,
-    one_that_answers_without_end_is_a_finding_and_ends_nothing,
-    what_somebody_else_says_is_cut_short,
+    an_endless_answer_is_a_finding_and_the_report_goes_on,
+    foreign_text_is_cut_short,
 ];
 
 fn diagnose(app: &TestApp, more: &[&str], input: &[u8]) -> Output {
@@ -57,7 +57,7 @@ fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// The findings whose words hold this text.
+/// The findings that contain this text.
 fn with<'a>(report: &'a Value, text: &str) -> Vec<&'a Value> {
     report["findings"]
         .as_array()
@@ -82,7 +82,7 @@ fn assert_found(report: &Value, severity: &str, evidence: &str) {
     }
 }
 
-async fn a_service_in_order_is_described_and_left_as_it_is(database: Database) {
+async fn a_healthy_service_is_described_and_unchanged(database: Database) {
     let app = TestApp::on(database)
         .set("audit.users_per_s", 0)
         .start()
@@ -158,7 +158,7 @@ async fn a_service_in_order_is_described_and_left_as_it_is(database: Database) {
     assert_eq!(app.admin("/admin/v1/log").await.ok(), json!({"log": []}));
 }
 
-async fn what_is_wrong_is_found_with_its_evidence(database: Database) {
+async fn problems_are_found_with_their_evidence(database: Database) {
     let app = TestApp::on(database)
         .set("audit.users_per_s", 100_000)
         .start()
@@ -327,7 +327,7 @@ async fn no_secret_is_in_the_report(database: Database) {
     }
 }
 
-async fn what_can_not_be_read_fails(database: Database) {
+async fn unreadable_input_fails(database: Database) {
     let app = TestApp::start(database).await;
     let output = diagnose(&app, &["--log", "no-such.log"], b"");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -369,7 +369,7 @@ async fn a_wrong_token_is_one_finding(database: Database) {
     assert_eq!(with(&report, ": 401").len(), 1, "{:#}", report["findings"]);
 }
 
-/// Stands where the service should be: answers each connection with a head and then a piece again and again, so many times.
+/// A fake service: answers each connection with a head and then a piece, repeated `times` times.
 async fn stranger(
     head: &'static str,
     piece: Vec<u8>,
@@ -383,7 +383,7 @@ async fn stranger(
             let _ = stream.read(&mut [0; 4096]).await;
             let _ = stream.write_all(head.as_bytes()).await;
             for _ in 0..times {
-                // The other side may have enough.
+                // Ignore errors: the peer may have closed.
                 if stream.write_all(&piece).await.is_err() {
                     break;
                 }
@@ -413,17 +413,17 @@ async fn report_on(url: &str, app: &TestApp) -> Value {
     json_of(&running.await.expect("it ends"))
 }
 
-async fn one_that_answers_without_end_is_a_finding_and_ends_nothing(database: Database) {
+async fn an_endless_answer_is_a_finding_and_the_report_goes_on(database: Database) {
     let app = TestApp::start(database).await;
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
     let (url, serving) = stranger(head, b"x".to_vec(), 600, Duration::from_millis(100)).await;
     let report = report_on(&url, &app).await;
     serving.abort();
-    // Once: who does not answer is not asked for the rest.
+    // One finding: a service that does not answer is not asked again.
     assert_found(&report, "high", "no whole answer within");
 }
 
-async fn what_somebody_else_says_is_cut_short(database: Database) {
+async fn foreign_text_is_cut_short(database: Database) {
     let app = TestApp::start(database).await;
     let head = "HTTP/1.1 500 No\r\ncontent-length: 4000000\r\nconnection: close\r\n\r\n";
     let piece = b"| # `\x1b[2J\n".repeat(40_000);

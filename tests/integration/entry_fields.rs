@@ -1,4 +1,4 @@
-//! The fields of an entry: which there are, what they may hold, and that they are kept.
+//! The fields of an entry: their names, allowed values, and storage.
 
 use serde_json::{Value, json};
 
@@ -6,18 +6,18 @@ use crate::support::{Database, Signed, TestApp, on_both_databases, on_sqlite};
 use crate::{assert_timestamp, entry, with};
 
 on_both_databases![
-    what_is_optional_is_kept_and_shown,
+    optional_fields_are_stored_and_returned,
     bodies_at_their_limits_are_kept
 ];
 on_sqlite![
     a_field_that_is_missing_or_wrong_is_named,
     unknown_fields_are_refused,
     unknown_currencies_are_refused,
-    what_is_no_hash_is_refused,
-    what_is_no_json_object_is_refused,
+    a_malformed_hash_is_refused,
+    a_body_that_is_no_json_object_is_refused,
 ];
 
-async fn what_is_optional_is_kept_and_shown(database: Database) {
+async fn optional_fields_are_stored_and_returned(database: Database) {
     let app = TestApp::start(database).await;
     let metadata = json!({"rate": "0.01", "nested": {"list": [1, 2.5, null, "ü"]}});
     let more = json!({"source": "farming:v2_a.b-c", "occurred_at": "2025-08-04T12:05:00.25+02:00", "metadata": metadata});
@@ -155,7 +155,7 @@ async fn unknown_currencies_are_refused(database: Database) {
     }
 }
 
-async fn what_is_no_hash_is_refused(database: Database) {
+async fn a_malformed_hash_is_refused(database: Database) {
     let app = TestApp::start(database).await;
     let hex = "ab".repeat(32);
     for bad in [
@@ -175,7 +175,7 @@ async fn what_is_no_hash_is_refused(database: Database) {
     assert!(app.entries(1).await.is_empty());
 }
 
-async fn what_is_no_json_object_is_refused(database: Database) {
+async fn a_body_that_is_no_json_object_is_refused(database: Database) {
     let app = TestApp::start(database).await;
     let deep = "[".repeat(10_000);
     for body in [

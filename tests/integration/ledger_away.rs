@@ -8,8 +8,8 @@ use crate::support::{Database, TestApp, eventually, on_postgres, token};
 on_postgres![
     a_refresh_while_the_ledger_is_away_shows_the_last_known_balance_as_stale,
     a_session_of_an_unknown_user_is_told_that_the_ledger_is_away,
-    entries_are_refused_while_the_ledger_is_away_and_taken_again,
-    reads_never_make_a_balance_up,
+    entries_are_refused_while_the_ledger_is_away_and_accepted_again,
+    reads_never_invent_a_balance,
 ];
 
 async fn start(database: Database) -> TestApp {
@@ -34,7 +34,7 @@ async fn a_refresh_while_the_ledger_is_away_shows_the_last_known_balance_as_stal
             "{balance}"
         );
         assert_eq!(balance["balances"], balances("1.000000000", "0.000000000"));
-        // Its age is told as it is: since the ledger was last asked.
+        // Its age is the true one: since the ledger was last read.
         assert_eq!(balance["as_of"], snapshot["as_of"], "{balance}");
     }
     app.database.mend();
@@ -72,7 +72,7 @@ async fn a_session_of_an_unknown_user_is_told_that_the_ledger_is_away(database: 
     );
 }
 
-async fn entries_are_refused_while_the_ledger_is_away_and_taken_again(database: Database) {
+async fn entries_are_refused_while_the_ledger_is_away_and_accepted_again(database: Database) {
     let app = start(database).await;
     app.accepted("deposits", 1, "before", "1").await;
     app.database.cut();
@@ -99,7 +99,7 @@ async fn entries_are_refused_while_the_ledger_is_away_and_taken_again(database: 
     app.assert_ledger_holds();
 }
 
-async fn reads_never_make_a_balance_up(database: Database) {
+async fn reads_never_invent_a_balance(database: Database) {
     let app = start(database).await;
     app.accepted("deposits", 1, "d", "1").await;
     app.database.cut();

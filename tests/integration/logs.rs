@@ -1,4 +1,4 @@
-//! What operators count in the log, and what must never be in it.
+//! The log lines that operators count, and what must never be logged.
 
 use serde_json::json;
 

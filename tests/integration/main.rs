@@ -1,4 +1,5 @@
-//! The service from outside: HTTP and WebSocket only, against the real program, on both databases.
+//! The service as a black box: HTTP and WebSocket only, against the real program, on both
+//! databases.
 //!
 //! `cargo test --test integration <part of a name>` runs some of it. PostgreSQL is named by
 //! `BALANCE_TEST_POSTGRES_URL`.
@@ -68,7 +69,7 @@ fn assert_keys(object: &Value, keys: &[&str]) {
     assert_eq!(found, keys, "{object}");
 }
 
-/// Asserts the one form of timestamps: RFC 3339 in UTC with microseconds.
+/// Asserts the form of timestamps: RFC 3339 in UTC with microseconds.
 #[track_caller]
 fn assert_timestamp(value: &Value) {
     let text = value

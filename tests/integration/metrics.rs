@@ -1,4 +1,4 @@
-//! `/metrics`: what is counted, under which names and labels, and who may see it.
+//! `/metrics`: counts, names, labels, and access.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 on_both_databases![
-    entries_and_commits_are_counted_once_and_by_what_became_of_them,
+    entries_and_commits_are_counted_once_and_by_outcome,
     pushes_are_measured_from_the_commit_to_the_frame_and_to_the_page,
 ];
 
@@ -16,7 +16,7 @@ on_sqlite![
     every_metric_is_there_with_its_type_and_labels,
     sessions_are_counted_by_how_they_end,
     refusals_are_counted_by_their_code,
-    paths_that_are_none_make_one_series,
+    unknown_paths_make_one_series,
     the_administration_shows_the_same_numbers,
     only_the_internal_listener_has_metrics_and_a_token_guards_them,
 ];
@@ -123,7 +123,7 @@ async fn every_metric_is_there_with_its_type_and_labels(database: Database) {
     );
 }
 
-async fn entries_and_commits_are_counted_once_and_by_what_became_of_them(database: Database) {
+async fn entries_and_commits_are_counted_once_and_by_outcome(database: Database) {
     let app = TestApp::start(database).await;
     let first = app.accepted("deposits", 1, "d1", "1").await;
     app.post("deposits", entry("d1", 1, "TON", "1")).await.ok();
@@ -178,7 +178,8 @@ async fn entries_and_commits_are_counted_once_and_by_what_became_of_them(databas
     );
     let commits = scrape.value("balance_commit_seconds_count");
     assert_eq!(commits, scrape.value("balance_commit_batch_entries_count"));
-    // Two deposits and withdrawals, the batch of one user in one or two, and the conflict, which is kept.
+    // Two deposits and withdrawals, the batch of one user in one or two transactions, and the
+    // stored conflict.
     assert!((4.0..=5.0).contains(&commits), "{commits}");
     assert_eq!(
         scrape.value("balance_ledger_queue_entries{lane=\"single\"}"),
@@ -226,7 +227,8 @@ async fn pushes_are_measured_from_the_commit_to_the_frame_and_to_the_page(databa
     }
     let (mut late, snapshot) = app.session(1).await;
     assert_eq!(snapshot["version"], 3);
-    // Again, a skipped one, one that was never sent; and a page that had version 3 from its snapshot.
+    // Reports that do not count: a repeated version, a skipped one, one never sent, and version 3
+    // of a page that had it from its snapshot.
     for version in [2, 2, 1, 3, 99] {
         display(&mut one, version).await;
     }
@@ -392,7 +394,7 @@ async fn refusals_are_counted_by_their_code(database: Database) {
     }
 }
 
-async fn paths_that_are_none_make_one_series(database: Database) {
+async fn unknown_paths_make_one_series(database: Database) {
     let app = TestApp::start(database).await;
     for n in 0..1000 {
         let path = [

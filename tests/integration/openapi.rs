@@ -1,4 +1,4 @@
-//! The OpenAPI document: it has every endpoint and no other, and what is really answered fits it.
+//! The OpenAPI document: it has exactly the service's endpoints, and real answers match it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,14 +9,17 @@ use crate::doors::routes::{BOTH, INTERNAL, PUBLIC, TELEGRAM};
 use crate::entry;
 use crate::support::{Answer, Database, TestApp, on_sqlite, token};
 
-on_sqlite![it_is_served_to_back_ends_alone, what_is_answered_fits_it];
+on_sqlite![
+    the_document_is_on_the_internal_listener_only,
+    answers_match_the_document
+];
 
 fn document() -> Value {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
     serde_json::from_str(&std::fs::read_to_string(file).expect("the document")).expect("JSON")
 }
 
-/// Why a value does not fit a schema; of JSON Schema, as much as the document uses.
+/// Why a value does not match a schema; supports the part of JSON Schema that the document uses.
 fn misfit(document: &Value, schema: &Value, value: &Value) -> Option<String> {
     if let Some(name) = schema["$ref"].as_str() {
         let pointer = name.trim_start_matches('#');
@@ -99,7 +102,7 @@ fn it_has_every_route_and_no_other() {
     assert_eq!(described, routes);
 }
 
-async fn it_is_served_to_back_ends_alone(database: Database) {
+async fn the_document_is_on_the_internal_listener_only(database: Database) {
     let app = TestApp::start(database).await;
     assert_eq!(
         app.plain_get(app.internal, "/openapi.json").await.ok(),
@@ -143,7 +146,7 @@ fn assert_described(document: &Value, method: &str, path: &str, answer: &Answer)
     }
 }
 
-async fn what_is_answered_fits_it(database: Database) {
+async fn answers_match_the_document(database: Database) {
     let app = TestApp::on(database)
         .set("audit.users_per_s", 100_000)
         .set("canary.every_s", 1)

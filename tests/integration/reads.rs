@@ -1,4 +1,4 @@
-//! Reads of backends, and the users they make.
+//! Reads by back ends, and users that they create.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::{assert_timestamp, balances, entry};
 
 on_both_databases![
     a_user_without_entries_has_version_0_and_a_zero_of_each_currency,
-    a_balance_is_told_with_its_version,
+    a_balance_is_answered_with_its_version,
     entries_are_paged_newest_first,
     a_fresh_read_sees_what_was_changed_behind_the_service,
     a_telegram_id_is_linked_to_one_user_only,
@@ -32,7 +32,7 @@ async fn a_user_without_entries_has_version_0_and_a_zero_of_each_currency(databa
     );
 }
 
-async fn a_balance_is_told_with_its_version(database: Database) {
+async fn a_balance_is_answered_with_its_version(database: Database) {
     let app = TestApp::start(database).await;
     app.accepted("deposits", 1, "d", "0.1").await;
     for query in ["", "?fresh=true", "?fresh=false"] {
@@ -113,7 +113,7 @@ async fn a_fresh_read_sees_what_was_changed_behind_the_service(database: Databas
         (&fresh["version"], &fresh["balances"]["TON"]),
         (&json!(2), &json!("1.500000000"))
     );
-    // And from now on everybody sees it.
+    // From now on every reader sees it.
     let now = app.backend("/internal/v1/users/1/balance").await.ok();
     assert_eq!(
         (&now["version"], &now["balances"]),

@@ -1,4 +1,4 @@
-//! Refusals that have nothing to do with an entry's content: size, type, place, load.
+//! Refusals independent of an entry's content: size, type, path, load.
 
 use serde_json::json;
 
@@ -11,12 +11,12 @@ on_sqlite![
     unknown_paths_are_problems_too,
     the_internal_endpoints_are_not_on_the_public_listener,
     health_is_told_on_both_listeners,
-    batches_that_never_end_have_bounded_room,
-    while_it_stops_the_service_says_so,
+    unfinished_batches_have_bounded_memory,
+    a_stopping_service_reports_it,
 ];
 on_both_databases![
     beyond_its_queue_the_service_is_overloaded_and_loses_nothing,
-    what_was_taken_before_the_end_is_answered_and_kept,
+    entries_accepted_before_the_stop_are_answered_and_stored,
 ];
 
 async fn a_body_that_is_too_large_is_refused(database: Database) {
@@ -154,8 +154,8 @@ async fn beyond_its_queue_the_service_is_overloaded_and_loses_nothing(database: 
     app.assert_ledger_holds();
 }
 
-async fn batches_that_never_end_have_bounded_room(database: Database) {
-    // Eight of them have the 64 MiB that there are.
+async fn unfinished_batches_have_bounded_memory(database: Database) {
+    // Eight of them use up the 64 MiB.
     const LENGTH: u32 = 8 << 20;
     let app = TestApp::on(database)
         .set("limits.batch_body_bytes", LENGTH)
@@ -170,7 +170,7 @@ async fn batches_that_never_end_have_bounded_room(database: Database) {
             .await
             .expect("it connects");
         assert!(raw.send(head.as_bytes()).await);
-        // One that is refused need not take the rest.
+        // The service need not read the rest of a refused body.
         raw.send(" ".repeat(LENGTH as usize - 1).as_bytes()).await;
         raw
     });
@@ -188,7 +188,7 @@ async fn batches_that_never_end_have_bounded_room(database: Database) {
     .await;
     let mut item = entry("e", 1, "TON", "1");
     item["kind"] = json!("deposit");
-    // A short one needs none of it.
+    // A short body needs no space.
     app.batch(json!([item])).await.ok();
     let long = vec![item; 1000];
     drop(peers);
@@ -198,9 +198,9 @@ async fn batches_that_never_end_have_bounded_room(database: Database) {
     .await;
 }
 
-async fn while_it_stops_the_service_says_so(database: Database) {
+async fn a_stopping_service_reports_it(database: Database) {
     let mut app = TestApp::start(database).await;
-    // Somebody who waits for a version keeps the service from ending at once.
+    // A reader that waits for a version keeps the service from exiting at once.
     let waiting = app.backend("/internal/v1/users/1/balance?min_version=1");
     let stopping = async {
         eventually("the reader waits", async || {
@@ -227,7 +227,7 @@ async fn while_it_stops_the_service_says_so(database: Database) {
     assert_eq!(app.wait().await.code(), Some(0));
 }
 
-async fn what_was_taken_before_the_end_is_answered_and_kept(database: Database) {
+async fn entries_accepted_before_the_stop_are_answered_and_stored(database: Database) {
     let mut app = TestApp::start(database).await;
     let lock = app.database.lock_writes();
     let waiting = (0..8_u64).map(|n| {
@@ -238,7 +238,7 @@ async fn what_was_taken_before_the_end_is_answered_and_kept(database: Database) 
     });
     let all = futures_util::future::join_all(waiting);
     let end = async {
-        // All eight have come in when the actor of user 1 has them, or when the ledger's queue has.
+        // All eight have arrived when they are in the actor of user 1 or in the ledger's queue.
         eventually("the deposits are in the service", async || {
             let registry = app.admin("/admin/v1/registry").await.ok();
             (registry["actors"] == 1).then_some(())

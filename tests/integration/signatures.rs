@@ -6,7 +6,7 @@ use crate::entry;
 use crate::support::{Answer, Database, Signed, TestApp, WEBHOOK_SECRET, now_s, on_sqlite};
 
 on_sqlite![
-    nothing_gets_in_without_all_three_headers,
+    nothing_is_accepted_without_all_three_headers,
     a_signature_of_anything_else_is_refused,
     any_configured_secret_verifies,
     one_right_signature_among_several_is_enough,
@@ -22,7 +22,7 @@ fn deposit(event_id: &str) -> Signed {
     Signed::post("/internal/v1/deposits", &entry(event_id, 1, "TON", "1"))
 }
 
-async fn nothing_gets_in_without_all_three_headers(database: Database) {
+async fn nothing_is_accepted_without_all_three_headers(database: Database) {
     let app = TestApp::start(database).await;
     for header in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
         app.send(deposit("e").without(header))
@@ -131,7 +131,7 @@ async fn the_signature_comes_first_then_the_timestamp_then_the_body(database: Da
     assert!(app.entries(1).await.is_empty());
 }
 
-/// Sends with a timestamp that is `offset_s` away from now, by a clock that did not tick meanwhile.
+/// Sends with a timestamp `offset_s` away from now, again if the second changed meanwhile.
 async fn at_offset(app: &TestApp, offset_s: i64) -> Answer {
     for _ in 0..100 {
         let before = now_s();

@@ -1,13 +1,13 @@
-//! A standard error that nobody reads, and what it may not hold up.
+//! An unread standard error must not block the service.
 
 use crate::support::{Database, TestApp, Ws, on_sqlite};
 
 on_sqlite![
-    a_log_that_nobody_reads_holds_up_neither_webhooks_nor_pushes,
-    the_service_stops_in_time_though_nobody_reads_its_log,
+    an_unread_log_delays_neither_webhooks_nor_pushes,
+    the_service_stops_in_time_with_an_unread_log,
 ];
 
-/// What a pipe holds by default, in bytes.
+/// Default capacity of a pipe, in bytes.
 const PIPE_BYTES: usize = 65_536;
 
 const DEPOSITS: i64 = 900;
@@ -22,8 +22,8 @@ async fn start() -> (TestApp, Ws) {
     (app, ws)
 }
 
-/// Fills the pipe and more; each deposit is answered and pushed meanwhile.
-async fn deposit_while_nobody_reads(app: &mut TestApp, ws: &mut Ws) {
+/// Logs more than the pipe holds; each deposit is answered and pushed meanwhile.
+async fn deposit_while_the_log_is_unread(app: &mut TestApp, ws: &mut Ws) {
     app.log_reader().leave_off();
     for version in 1..=DEPOSITS {
         app.accepted("deposits", 1, &format!("d{version}"), "0.1")
@@ -32,10 +32,10 @@ async fn deposit_while_nobody_reads(app: &mut TestApp, ws: &mut Ws) {
     }
 }
 
-async fn a_log_that_nobody_reads_holds_up_neither_webhooks_nor_pushes(_: Database) {
+async fn an_unread_log_delays_neither_webhooks_nor_pushes(_: Database) {
     let (mut app, mut ws) = start().await;
     let before = app.log().len();
-    deposit_while_nobody_reads(&mut app, &mut ws).await;
+    deposit_while_the_log_is_unread(&mut app, &mut ws).await;
     app.log_reader().go_on();
     assert_eq!(app.stop().await.code(), Some(0));
     app.log_reader().finish();
@@ -62,9 +62,9 @@ async fn a_log_that_nobody_reads_holds_up_neither_webhooks_nor_pushes(_: Databas
     );
 }
 
-async fn the_service_stops_in_time_though_nobody_reads_its_log(_: Database) {
+async fn the_service_stops_in_time_with_an_unread_log(_: Database) {
     let (mut app, mut ws) = start().await;
-    deposit_while_nobody_reads(&mut app, &mut ws).await;
+    deposit_while_the_log_is_unread(&mut app, &mut ws).await;
     assert_eq!(app.stop().await.code(), Some(0));
     app.log_reader().finish();
     assert!(!app.log().contains("] stopped"), "it was given up");

@@ -1,4 +1,4 @@
-//! Session tokens: what makes one good, and where they come from.
+//! Session tokens: what makes one valid, and how they are issued.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ on_sqlite![
     every_configured_secret_verifies_and_the_first_signs,
     a_token_made_by_the_service_works_until_it_expires,
     a_token_from_the_command_line_works,
-    what_is_no_token_request_is_refused,
+    a_malformed_token_request_is_refused,
 ];
 
 const OLD_SECRET: &str = "an-older-session-secret-of-at-least-32-bytes";
@@ -131,7 +131,7 @@ async fn a_token_made_by_the_service_works_until_it_expires(database: Database) 
         app.browser("/api/v1/balance", token, &[]).await.ok()["user_id"],
         184
     );
-    // Without a lifetime it is the configured one.
+    // Without a lifetime, the configured one applies.
     app.post("tokens", json!({"user_id": 184})).await.ok();
 
     let short = app
@@ -170,7 +170,7 @@ async fn a_token_from_the_command_line_works(database: Database) {
     );
 }
 
-async fn what_is_no_token_request_is_refused(database: Database) {
+async fn a_malformed_token_request_is_refused(database: Database) {
     let app = TestApp::start(database).await;
     for (body, field) in [
         (json!({}), "user_id"),

@@ -1,4 +1,4 @@
-//! How a session begins, and who may begin one.
+//! How a session begins, and which credentials it needs.
 
 use serde_json::{Value, json};
 
@@ -12,13 +12,13 @@ on_both_databases![a_session_begins_with_hello_and_a_snapshot_unasked];
 on_sqlite![
     all_three_ways_to_sign_in_lead_to_the_same_session,
     a_bad_token_is_closed_by_4501,
-    who_says_nothing_is_closed_by_4501,
+    a_session_that_does_not_sign_in_is_closed_by_4501,
     a_session_ends_when_its_token_expires,
     a_fresh_token_extends_a_session_without_an_answer,
     a_token_of_another_user_ends_the_session,
     a_foreign_origin_is_refused_at_the_door,
     nothing_is_answered_before_authentication,
-    what_is_no_upgrade_is_refused,
+    a_request_that_is_no_upgrade_is_refused,
 ];
 
 async fn a_session_begins_with_hello_and_a_snapshot_unasked(database: Database) {
@@ -73,7 +73,7 @@ async fn a_session_begins_with_hello_and_a_snapshot_unasked(database: Database) 
     );
     assert_timestamp(&snapshot["as_of"]);
     ws.assert_quiet().await;
-    // Again on every connection, also of a user without entries, and each has an id of its own.
+    // On every connection, also for a user without entries; each session has its own id.
     let mut again = app.ws_of(184).await;
     assert_ne!(
         again.next_frame("hello").await["session_id"],
@@ -116,7 +116,7 @@ async fn a_bad_token_is_closed_by_4501(database: Database) {
     let forged = mint(
         &json!({"alg": "HS256"}),
         &claims(1, 60),
-        "a secret that nobody has configured, ever",
+        "a secret that is configured nowhere",
     );
     for bad in [expired, forged, "nonsense".to_owned()] {
         let mut ws = app.ws(&[("authorization", &format!("Bearer {bad}"))]).await;
@@ -143,7 +143,7 @@ async fn a_bad_token_is_closed_by_4501(database: Database) {
     ws.assert_closed(4501, "unauthenticated").await;
 }
 
-async fn who_says_nothing_is_closed_by_4501(database: Database) {
+async fn a_session_that_does_not_sign_in_is_closed_by_4501(database: Database) {
     let app = TestApp::on(database)
         .set("limits.auth_timeout_ms", 200)
         .start()
@@ -152,11 +152,11 @@ async fn who_says_nothing_is_closed_by_4501(database: Database) {
         .await
         .assert_closed(4501, "unauthenticated")
         .await;
-    // Saying something else is no authentication.
+    // Another message does not authenticate.
     let mut ws = app.ws(&[]).await;
     ws.send_json(json!({"type": "ping", "id": 1})).await;
     assert_eq!(ws.closed().await.0, 4501);
-    // Who signed in in time stays.
+    // A session that signed in in time stays open.
     let (mut ws, _) = app.session(1).await;
     tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     ws.assert_quiet().await;
@@ -197,7 +197,7 @@ async fn a_fresh_token_extends_a_session_without_an_answer(database: Database) {
     ws.send_json(json!({"type": "auth", "token": token(1)}))
         .await;
     ws.assert_quiet().await;
-    // Another session with the same short token shows when that time is over.
+    // A second session with the same short token shows when its time has passed.
     let mut witness = app
         .ws(&[("authorization", &format!("Bearer {short}"))])
         .await;
@@ -256,7 +256,7 @@ async fn nothing_is_answered_before_authentication(database: Database) {
         .await;
     for _ in 0..10 {
         match ws.next().await {
-            // It may be told that this was no message for now, but no balance of anybody.
+            // It may receive an error for the message, but no balance.
             Event::Frame(frame) if frame["type"] == "error" => {}
             Event::Frame(frame) => {
                 assert_eq!(frame["type"], "hello", "{frame}");
@@ -270,7 +270,7 @@ async fn nothing_is_answered_before_authentication(database: Database) {
     panic!("no hello");
 }
 
-async fn what_is_no_upgrade_is_refused(database: Database) {
+async fn a_request_that_is_no_upgrade_is_refused(database: Database) {
     let app = TestApp::start(database).await;
     let answer = app.browser("/ws", &token(1), &[]).await;
     assert!((400..500).contains(&answer.status), "{answer:?}");

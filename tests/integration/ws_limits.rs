@@ -1,4 +1,4 @@
-//! The limits of sessions: rate, number, silence.
+//! The limits of sessions: message rate, number, silence.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::{Database, Event, TestApp, on_sqlite, token};
 
 on_sqlite![
-    who_sends_too_fast_is_told_once_and_closed_by_4429,
+    a_session_that_sends_too_fast_is_warned_once_and_closed_by_4429,
     within_its_burst_a_session_may_send_as_it_likes,
     the_seventeenth_session_closes_the_oldest,
-    beyond_all_sessions_the_door_is_closed_and_opens_again,
+    beyond_the_session_limit_upgrades_are_refused_until_one_ends,
     a_silent_peer_is_closed_by_4408,
     a_peer_that_answers_pings_stays,
-    a_peer_that_stops_reading_costs_bounded_memory_and_nobody_else_anything,
+    a_peer_that_stops_reading_costs_bounded_memory_and_delays_no_other,
     a_peer_that_asks_and_never_reads_is_cut_off,
     a_stopping_server_closes_sessions_by_1001,
     an_administrator_closes_a_users_sessions_by_4510,
 ];
 
-async fn who_sends_too_fast_is_told_once_and_closed_by_4429(database: Database) {
+async fn a_session_that_sends_too_fast_is_warned_once_and_closed_by_4429(database: Database) {
     let app = TestApp::on(database)
         .set("limits.ws_messages_burst", 5)
         .set("limits.ws_messages_per_s", 1)
@@ -89,7 +89,7 @@ async fn the_seventeenth_session_closes_the_oldest(database: Database) {
     stranger.assert_quiet().await;
 }
 
-async fn beyond_all_sessions_the_door_is_closed_and_opens_again(database: Database) {
+async fn beyond_the_session_limit_upgrades_are_refused_until_one_ends(database: Database) {
     let app = TestApp::on(database)
         .set("limits.sessions", 3)
         .start()
@@ -119,7 +119,7 @@ async fn a_silent_peer_is_closed_by_4408(database: Database) {
         .start()
         .await;
     let mut peer = app.silent_peer(1).await;
-    // It is pinged, and says nothing.
+    // It receives pings and does not answer.
     let mut pings = 0;
     for _ in 0..1000 {
         match peer.next().await {
@@ -144,16 +144,14 @@ async fn a_peer_that_answers_pings_stays(database: Database) {
         .start()
         .await;
     let (mut ws, _) = app.session(1).await;
-    // Reading answers the pings; five seconds are more than the silence allowed.
+    // Reading answers the pings; five seconds exceed the allowed silence.
     for _ in 0..50 {
         assert!(ws.next_within(Duration::from_millis(100)).await.is_none());
     }
     ws.assert_quiet().await;
 }
 
-async fn a_peer_that_stops_reading_costs_bounded_memory_and_nobody_else_anything(
-    database: Database,
-) {
+async fn a_peer_that_stops_reading_costs_bounded_memory_and_delays_no_other(database: Database) {
     let app = TestApp::on(database)
         .set("pacing.direct_interval_ms", 0)
         .set("limits.write_timeout_ms", 1000)
@@ -178,7 +176,7 @@ async fn a_peer_that_stops_reading_costs_bounded_memory_and_nobody_else_anything
     }
     let grown = app.resident_bytes().unwrap_or(0).saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes more");
-    // The deaf one is cut off, the reader stays.
+    // The session that does not read is cut off, the other one stays.
     crate::support::eventually("only the reader is left", async || {
         // Reading answers the pings.
         let frame = reader.next_within(Duration::from_millis(50)).await;
@@ -200,7 +198,8 @@ async fn a_peer_that_asks_and_never_reads_is_cut_off(database: Database) {
     let before = app.resident_bytes().unwrap_or(0);
     let mut deaf = app.silent_peer(1).await;
     let ping = format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(4000));
-    // 80 MB of answers, far more than any buffer of a kernel: at some point its messages are not taken any more.
+    // 80 MB of answers, more than the kernel's buffers: at some point the server stops reading its
+    // messages.
     let sent = deaf.send_until_refused(ping.as_bytes(), 20_000).await;
     let grown = app.resident_bytes().unwrap_or(0).saturating_sub(before);
     assert!(grown < 32 << 20, "{grown} bytes more after {sent} messages");

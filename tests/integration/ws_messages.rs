@@ -1,4 +1,4 @@
-//! What a session may say, and what it is answered.
+//! The messages of a session and their answers.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -13,7 +13,7 @@ on_both_databases![
     many_refreshes_at_once_are_all_answered
 ];
 on_sqlite![
-    ids_come_back_as_they_were,
+    ids_are_returned_unchanged,
     the_fifth_bad_message_ends_the_session,
     binary_frames_end_the_session,
     messages_that_are_too_large_end_the_session,
@@ -21,7 +21,7 @@ on_sqlite![
     fragmented_messages_are_whole_messages,
     a_close_is_answered,
     a_displayed_version_is_seen_by_the_administrator,
-    nothing_that_a_session_sends_names_another_user,
+    no_message_can_name_another_user,
 ];
 
 async fn a_refresh_is_answered_from_the_ledger_whatever_the_cache_holds(database: Database) {
@@ -45,7 +45,7 @@ async fn a_refresh_is_answered_from_the_ledger_whatever_the_cache_holds(database
         (&balance["version"], &balance["balances"]["TON"]),
         (&json!(2), &json!("1.500000000"))
     );
-    // Without an id none comes back.
+    // Without an id, the answer has none.
     ws.send_json(json!({"type": "refresh"})).await;
     let balance = ws.next_frame("balance").await;
     assert_keys(
@@ -76,7 +76,7 @@ async fn many_refreshes_at_once_are_all_answered(database: Database) {
     assert_eq!(answered, (0..30).collect::<Vec<_>>());
 }
 
-async fn ids_come_back_as_they_were(database: Database) {
+async fn ids_are_returned_unchanged(database: Database) {
     let app = TestApp::start(database).await;
     let (mut ws, _) = app.session(1).await;
     for id in [
@@ -114,7 +114,7 @@ async fn the_fifth_bad_message_ends_the_session(database: Database) {
                 .is_some_and(|text| !text.is_empty()),
             "{error}"
         );
-        // Good ones between do not start the count again.
+        // Good messages between do not reset the count.
         ws.assert_quiet().await;
     }
     ws.send_text(r#"{"type":"refresh","id":{}}"#).await;
@@ -159,7 +159,7 @@ async fn messages_that_are_too_large_end_the_session(database: Database) {
     ws.next_frame("pong").await;
     ws.send_text(&padded(4097)).await;
     ws.assert_closed(1009, "message_too_big").await;
-    // Also when it comes in pieces that are small enough, or is far larger.
+    // Also when it arrives in small fragments, or is much larger.
     let (mut ws, _) = app.session(1).await;
     let text = padded(6000).into_bytes();
     ws.send(Message::Frame(Frame::message(
@@ -196,7 +196,7 @@ async fn text_that_is_not_utf8_ends_the_session(database: Database) {
 async fn fragmented_messages_are_whole_messages(database: Database) {
     let app = TestApp::start(database).await;
     let (mut ws, _) = app.session(1).await;
-    // Split inside of a character, with a control frame between.
+    // Split inside a character, with a control frame between.
     let text = r#"{"type":"ping","id":"ü"}"#.as_bytes();
     let inside = text
         .iter()
@@ -250,7 +250,7 @@ async fn a_displayed_version_is_seen_by_the_administrator(database: Database) {
     assert_eq!(actor["sessions"][0]["last_version"], 1, "{actor}");
 }
 
-async fn nothing_that_a_session_sends_names_another_user(database: Database) {
+async fn no_message_can_name_another_user(database: Database) {
     let app = TestApp::start(database).await;
     app.accepted("deposits", 2, "theirs", "5").await;
     let (mut ws, _) = app.session(1).await;

@@ -1,4 +1,4 @@
-//! What sessions are told after commits, and when.
+//! Pushes after commits, and their times.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ on_both_databases![
     a_direct_change_is_pushed_with_all_that_changed,
     paced_changes_are_summed_up_in_one_push,
     a_direct_change_takes_the_waiting_paced_ones_along,
-    what_a_refresh_has_shown_is_not_pushed_but_still_counted,
+    a_change_shown_by_a_refresh_is_not_pushed_but_counted,
     every_session_hears_every_change_in_rising_versions,
 ];
 on_sqlite![
-    nothing_is_lost_of_what_comes_too_soon,
+    no_change_that_comes_too_soon_is_lost,
     paced_pushes_keep_their_distance,
     a_change_waits_for_the_debounce_and_is_never_left_unsent,
     a_session_that_attaches_starts_from_its_snapshot,
-    duplicates_and_refusals_notify_nobody,
+    duplicates_and_refusals_are_not_pushed,
     the_configuration_says_which_kinds_are_direct,
 ];
 
-/// Paced pushes that come after the test, direct ones at once.
+/// Pacing so long that paced pushes come after the test; direct ones come at once.
 fn slow_pacing(database: Database) -> Builder {
     TestApp::on(database)
         .set("pacing.debounce_ms", 600_000)
@@ -163,7 +163,7 @@ async fn a_direct_change_takes_the_waiting_paced_ones_along(database: Database) 
     );
 }
 
-async fn what_a_refresh_has_shown_is_not_pushed_but_still_counted(database: Database) {
+async fn a_change_shown_by_a_refresh_is_not_pushed_but_counted(database: Database) {
     let app = slow_pacing(database).start().await;
     let (mut ws, _) = app.session(1).await;
     app.accepted("rewards", 1, "r", "1").await;
@@ -176,7 +176,7 @@ async fn what_a_refresh_has_shown_is_not_pushed_but_still_counted(database: Data
     );
     assert_eq!(update["changes"], json!({"TON": "5.000000000"}));
 
-    // And with a pacing that would have pushed it long ago.
+    // The same with a pacing that would already have pushed it.
     let app = TestApp::on(database)
         .set("pacing.debounce_ms", 300)
         .set("pacing.min_interval_ms", 500)
@@ -188,7 +188,7 @@ async fn what_a_refresh_has_shown_is_not_pushed_but_still_counted(database: Data
     witness.see(&ws.refresh(json!("a")).await);
     tokio::time::sleep(Duration::from_millis(1200)).await;
     ws.send_json(json!({"type": "ping", "id": 0})).await;
-    // A machine too slow to refresh within the debounce has pushed version 1 first; never after.
+    // On a slow machine version 1 may be pushed before the refresh, but never after it.
     ws.next_frame("pong").await;
     app.accepted("deposits", 1, "d", "4").await;
     witness.see(&ws.next_frame("balance_update").await);
@@ -237,13 +237,13 @@ async fn every_session_hears_every_change_in_rising_versions(database: Database)
     for witness in witnesses.iter().skip(1).step_by(2) {
         assert_eq!(
             witness.entries, ENTRIES,
-            "who never refreshes is told of every entry by pushes: {witness:?}"
+            "a session without refreshes receives every entry by pushes: {witness:?}"
         );
     }
     app.assert_ledger_holds();
 }
 
-/// Reads updates until this version; each with what it says.
+/// Reads updates until this version and returns them.
 async fn updates_until(ws: &mut Ws, version: u64) -> Vec<Value> {
     let mut updates = Vec::new();
     let mut witness = Witness::default();
@@ -260,7 +260,7 @@ async fn updates_until(ws: &mut Ws, version: u64) -> Vec<Value> {
     updates
 }
 
-async fn nothing_is_lost_of_what_comes_too_soon(database: Database) {
+async fn no_change_that_comes_too_soon_is_lost(database: Database) {
     let app = TestApp::on(database)
         .set("pacing.direct_interval_ms", 300)
         .start()
@@ -276,7 +276,7 @@ async fn nothing_is_lost_of_what_comes_too_soon(database: Database) {
     );
     for pair in updates.windows(2) {
         let gap_us = us(&pair[1]["pushed_at"]) - us(&pair[0]["pushed_at"]);
-        // The clock of the wall is not the one that paces.
+        // Pacing does not use the wall clock, so allow a difference.
         assert!(gap_us >= 250_000, "{gap_us} µs between {pair:?}");
     }
 }
@@ -310,7 +310,7 @@ async fn a_change_waits_for_the_debounce_and_is_never_left_unsent(database: Data
     let update = ws.next_frame("balance_update").await;
     let waited_us = us(&update["pushed_at"]) - us(&update["committed_at"]);
     assert!(waited_us >= 290_000, "{waited_us} µs");
-    // The next one comes too soon for the interval: it waits, and is sent.
+    // The next change comes too soon for the interval: it waits, then is pushed.
     app.accepted("rewards", 1, "r2", "1").await;
     let second = ws.next_frame("balance_update").await;
     assert_eq!(
@@ -323,8 +323,9 @@ async fn a_change_waits_for_the_debounce_and_is_never_left_unsent(database: Data
 
 async fn a_session_that_attaches_starts_from_its_snapshot(database: Database) {
     let app = slow_pacing(database).start().await;
-    app.accepted("rewards", 1, "nobody there", "1").await;
-    app.accepted("deposits", 1, "nobody there either", "1")
+    app.accepted("rewards", 1, "without a session, paced", "1")
+        .await;
+    app.accepted("deposits", 1, "without a session, direct", "1")
         .await;
     let (mut early, snapshot) = app.session(1).await;
     assert_eq!(snapshot["version"], 2);
@@ -339,11 +340,11 @@ async fn a_session_that_attaches_starts_from_its_snapshot(database: Database) {
         (&json!(4), &json!(2))
     );
     assert_eq!(update["changes"], json!({"TON": "2.000000000"}));
-    // Everybody of a user is told the same.
+    // All sessions of a user receive the same.
     assert_eq!(late.next_frame("balance_update").await, update);
 }
 
-async fn duplicates_and_refusals_notify_nobody(database: Database) {
+async fn duplicates_and_refusals_are_not_pushed(database: Database) {
     let app = TestApp::on(database)
         .set("pacing.direct_interval_ms", 0)
         .start()

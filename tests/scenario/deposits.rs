@@ -11,7 +11,7 @@ use crate::support::{TestApp, TonHash};
 pub const DEPOSITS: u64 = 50;
 /// How often each is sent.
 const TIMES: usize = 10;
-/// What each is worth.
+/// The amount of each.
 pub const DEPOSIT: &str = "1.5";
 
 pub async fn rush(app: &TestApp, report: &mut Report) {

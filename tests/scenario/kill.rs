@@ -1,4 +1,4 @@
-//! (d) SIGKILL in the middle of another such run; the sender repeats what was not acknowledged.
+//! (d) SIGKILL during another such run; the sender repeats unacknowledged requests.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -85,7 +85,7 @@ pub async fn in_the_middle(app: &mut TestApp, report: &mut Report) {
     assert_every_entry_once(app, report).await;
 }
 
-/// How many entries of an answer were in the ledger already.
+/// The number of duplicates in an answer.
 fn already_stored(answer: &Value) -> usize {
     let of_batch = answer["duplicates"]
         .as_u64()

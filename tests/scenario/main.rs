@@ -1,5 +1,5 @@
-//! The service's day in one run, against the real program:
-//! a tick of rewards twice, a rush of deposits in every spelling, two hundred open pages, and a kill in the middle.
+//! A whole scenario against the real program: a tick of rewards twice, many deposits in every
+//! spelling of their hashes, two hundred open pages, and a SIGKILL during the run.
 //!
 //! `BALANCE_COORDINATOR_BIN=target/release/balance-coordinator cargo test --test scenario -- --nocapture` runs it
 //! against the released program and shows the report.
@@ -41,7 +41,7 @@ async fn a_day_of_the_service(database: Database) {
     report.print();
 }
 
-/// What is printed at the end, also when the test runner shows only failures' output.
+/// The report, printed even when the test runner shows only the output of failures.
 struct Report(String);
 
 impl Report {
@@ -57,7 +57,7 @@ impl Report {
 
     fn print(&self) {
         use std::io::Write as _;
-        // Past the capture of the test runner; a report that nobody can read is no failure.
+        // Past the test runner's capture; ignore write errors.
         let _ = write!(std::io::stdout(), "{}", self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! (c) 200 open sessions that end with the ledger's balance, by rising versions only.
+//! (c) 200 open sessions end with the ledger's balance, and their versions only rise.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::deposits::{DEPOSIT, DEPOSITS};
 use crate::rewards::REWARDS_PER_USER;
 use crate::support::{Event, TestApp, Witness, eventually};
 
-/// Sessions, of as many users: all who get a deposit, and others.
+/// Sessions, each of its own user: those that get a deposit, and others.
 pub const SESSIONS: u64 = 200;
 
 /// A page that watches until its user's last entry.

@@ -11,12 +11,12 @@ use crate::support::TestApp;
 pub const USERS: u64 = 1000;
 /// Rewards of each user in one tick.
 pub const REWARDS_PER_USER: u64 = 5;
-/// What each of them is worth.
+/// The amount of each.
 pub const REWARD: &str = "0.0125";
 /// Entries of one request.
 const BATCH: usize = 1000;
 
-/// All rewards of a tick; farmers come in turn, as a farming job would go through them.
+/// All rewards of a tick, in the order of a farming job that goes through its users.
 pub fn tick(name: &str) -> Vec<Value> {
     let one = |round: u64, user_id: u64| {
         json!({"kind": "reward", "event_id": format!("farm:{user_id}:{name}:{round}"), "user_id": user_id,

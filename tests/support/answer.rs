@@ -1,4 +1,4 @@
-//! An answer of the service, and the two things that every test asks of it.
+//! An answer of the service, with checks for success and refusal.
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -15,7 +15,7 @@ impl Answer {
     /// Reads a response to its end.
     ///
     /// # Errors
-    /// When the connection breaks before.
+    /// When the connection breaks first.
     pub async fn read(response: reqwest::Response) -> Result<Self, reqwest::Error> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(Self {
@@ -25,7 +25,7 @@ impl Answer {
         })
     }
 
-    /// A header as text; empty when it is not there.
+    /// A header as text; empty when it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)

@@ -1,4 +1,4 @@
-//! The service, started for one test on a database of its own.
+//! The service, started for one test on its own database.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ pub const SESSION_SECRET: &str = "test-session-secret-of-at-least-32-bytes";
 /// The administrator of every test app.
 pub const ADMIN_TOKEN: &str = "test-admin-token";
 
-/// A running service. It and its database are gone when this is dropped.
+/// A running service. Dropping this stops it and removes its database.
 pub struct TestApp {
     // Dropped in this order: the process before its database, the database before its directory.
     process: Process,
@@ -71,7 +71,7 @@ impl Builder {
         self.start_with(dir, database, &url).await
     }
 
-    /// Starts it on a database of the test's own, which the service reaches by this URL, and waits until it is ready.
+    /// Starts it on the test's own database at this URL, and waits until it is ready.
     pub async fn start_with(
         mut self,
         dir: tempfile::TempDir,
@@ -101,7 +101,7 @@ impl Builder {
         }
     }
 
-    /// Makes directory, database and configuration, but starts nothing.
+    /// Creates directory, database and configuration without starting the service.
     pub fn prepare(mut self) -> (tempfile::TempDir, TestDatabase) {
         let dir = tempfile::tempdir().expect("a directory");
         let database = self.database.create(dir.path());
@@ -130,17 +130,17 @@ impl TestApp {
             .set("auth.admin_tokens", vec![ADMIN_TOKEN])
     }
 
-    /// A started one.
+    /// A started app.
     pub async fn start(database: Database) -> Self {
         Self::on(database).start().await
     }
 
-    /// What the running process has logged.
+    /// The running process's log.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// Who reads its log, when that goes through a pipe.
+    /// The reader of its log, when that is a pipe.
     pub fn log_reader(&mut self) -> &mut LogReader {
         self.process.log_reader()
     }
@@ -155,7 +155,7 @@ impl TestApp {
         self.process.signal(name);
     }
 
-    /// SIGKILL; the database and the ports stay its own.
+    /// SIGKILL; keeps the database and the ports.
     pub fn kill(&mut self) {
         self.process.kill();
     }

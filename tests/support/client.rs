@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{ADMIN_TOKEN, Answer, TestApp, WEBHOOK_SECRET, now_s, sign};
 
-/// A signed request, any part of which a test can spoil.
+/// A signed request; tests can damage any part.
 #[derive(Debug, Clone)]
 pub struct Signed {
     method: Method,
@@ -16,7 +16,7 @@ pub struct Signed {
     id: String,
     timestamp: String,
     secret: String,
-    /// Sent instead of the right one.
+    /// Replaces the valid value.
     signature: Option<String>,
     content_type: Option<String>,
     omitted: Vec<&'static str>,
@@ -100,13 +100,13 @@ impl Signed {
         self
     }
 
-    /// The right signature.
+    /// The valid signature.
     pub fn right_signature(&self) -> String {
         sign(&self.secret, &self.id, &self.timestamp, &self.body)
     }
 }
 
-/// A sender of webhooks: knows where the service is, and not whether it runs.
+/// A sender of webhooks; the service need not be running.
 #[derive(Debug, Clone)]
 pub struct Sender {
     http: reqwest::Client,
@@ -114,10 +114,10 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends a signed request; an error when no whole answer came.
+    /// Sends a signed request; an error without a complete answer.
     ///
     /// # Errors
-    /// When the service is not there, or goes away before it has answered.
+    /// When the service is not running, or ends before it has answered.
     pub async fn try_send(&self, request: Signed) -> Result<Answer, reqwest::Error> {
         let signature = request
             .signature
@@ -143,10 +143,10 @@ impl Sender {
         Answer::read(sent.body(request.body).send().await?).await
     }
 
-    /// Sends until it is acknowledged, whatever happens to the service meanwhile.
+    /// Sends until it is acknowledged, also when the service is killed meanwhile.
     ///
     /// # Panics
-    /// When it is refused for good, or never acknowledged.
+    /// When it is refused finally, or never acknowledged.
     pub async fn insist(&self, request: Signed) -> Value {
         let start = std::time::Instant::now();
         while start.elapsed() < 3 * super::PATIENCE {
@@ -162,7 +162,7 @@ impl Sender {
 }
 
 impl TestApp {
-    /// A sender of its own.
+    /// A separate sender.
     pub fn sender(&self) -> Sender {
         Sender {
             http: self.http.clone(),
@@ -170,10 +170,10 @@ impl TestApp {
         }
     }
 
-    /// Sends a signed request; an error when no whole answer came.
+    /// Sends a signed request; an error without a complete answer.
     ///
     /// # Errors
-    /// When the service goes away before it has answered.
+    /// When the service ends before it has answered.
     pub async fn try_send(&self, request: Signed) -> Result<Answer, reqwest::Error> {
         self.sender().try_send(request).await
     }

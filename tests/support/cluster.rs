@@ -1,4 +1,4 @@
-//! A PostgreSQL server of one test's own, that can be stopped, paused, and started again.
+//! A test's own PostgreSQL server, which can be stopped, paused and started again.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,13 +9,13 @@ use diesel::prelude::*;
 
 use super::TestDatabase;
 
-/// A running cluster; gone when this is dropped.
+/// A running cluster, removed on drop.
 pub struct Cluster {
     dir: tempfile::TempDir,
     url: String,
 }
 
-/// All of a server's processes stand still until this is dropped.
+/// Pauses all processes of a server until dropped.
 pub struct Paused {
     pids: Vec<u32>,
 }
@@ -58,12 +58,12 @@ impl Cluster {
         control(&["halt", text(self.dir.path()), mode]);
     }
 
-    /// Starts it again on the same port; it takes connections when this returns.
+    /// Starts it again on the same port; it accepts connections when this returns.
     pub fn start_again(&self) {
         control(&["resume", text(self.dir.path())]);
     }
 
-    /// SIGSTOP to every process of the server: connections stay open, and nothing is answered.
+    /// Sends SIGSTOP to every process of the server: connections stay open without answers.
     pub fn pause(&self) -> Paused {
         let pid_file = self.dir.path().join("data/postmaster.pid");
         let first = std::fs::read_to_string(pid_file).expect("it runs");
@@ -72,7 +72,7 @@ impl Cluster {
             .next()
             .and_then(|pid| pid.parse().ok())
             .expect("a process id");
-        // The parent first, so that no child is born that nobody stops.
+        // The parent first, so that it cannot start another child.
         let mut paused = Paused {
             pids: vec![postmaster],
         };
@@ -109,7 +109,7 @@ fn command(arguments: &[&str]) -> Command {
 
 /// Runs `.ci/postgres` and answers what it printed.
 fn control(arguments: &[&str]) -> String {
-    // The server inherits standard error, and would keep a pipe open for ever: a file has no such end.
+    // The server inherits standard error and would keep a pipe open, so use a file.
     let errors = tempfile::NamedTempFile::new().expect("a file");
     let output = command(arguments)
         .stdout(Stdio::piped())
@@ -126,7 +126,7 @@ fn control(arguments: &[&str]) -> String {
 
 fn signal(name: &str, pids: &[u32]) {
     for pid in pids {
-        // A child may have ended by itself meanwhile.
+        // Ignore errors: a child may already have ended.
         let _ = Command::new("sh")
             .args(["-c", &format!("kill -{name} {pid} 2>/dev/null")])
             .status();
@@ -137,7 +137,7 @@ fn children_of(parent: u32) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").expect("/proc tells which processes a server has");
     all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .filter(|pid| {
-            // `pid (name) state ppid …`, and a name may hold anything.
+            // `pid (name) state ppid …`; a name may contain any characters.
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             let ppid = stat
                 .rsplit_once(')')

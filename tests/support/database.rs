@@ -1,4 +1,4 @@
-//! A database of its own for each app, and what a test does to it behind the service's back.
+//! A database per app, and direct changes that tests make to it.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ pub enum Database {
 }
 
 impl Database {
-    /// Whether there is a PostgreSQL server to test on. Says so when there is none.
+    /// Whether there is a PostgreSQL server to test on. Reports when there is none.
     ///
     /// # Panics
-    /// When there is none under CI, where nothing may be skipped.
+    /// When there is none under CI, where no test may be skipped.
     pub fn has_postgres() -> bool {
         if server_url().is_some() {
             return true;
@@ -29,7 +29,7 @@ impl Database {
         let notice =
             "SKIPPED: needs PostgreSQL; start one and set BALANCE_TEST_POSTGRES_URL (see README)";
         assert!(std::env::var_os("CI").is_none(), "{notice}");
-        // Past the capture of the test runner, so that a skipped test is always seen.
+        // Past the test runner's capture, so that a skip is visible.
         let _ = writeln!(std::io::stderr(), "{notice}");
         false
     }
@@ -63,7 +63,7 @@ fn server_url() -> Option<String> {
         .filter(|url| !url.is_empty())
 }
 
-/// An entry as the database holds it, read behind the service's back.
+/// An entry as stored, read directly from the database.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct StoredEntry {
     #[diesel(sql_type = diesel::sql_types::Text)]
@@ -117,7 +117,7 @@ impl TestDatabase {
         ))
     }
 
-    /// Keeps every other writer out until the answer is dropped; readers go on.
+    /// Blocks all other writers until the result is dropped; readers continue.
     pub fn lock_writes(&self) -> HeldLock {
         self.hold(match self {
             Self::Sqlite(_) => "BEGIN IMMEDIATE",
@@ -125,7 +125,7 @@ impl TestDatabase {
         })
     }
 
-    /// Keeps what a statement locks, in a transaction that is open until the answer is dropped.
+    /// Holds a statement's locks in a transaction that is open until the result is dropped.
     pub fn hold(&self, statement: &str) -> HeldLock {
         let mut connection = self.connection();
         if matches!(self, Self::Postgres { .. }) {
@@ -208,7 +208,8 @@ impl Drop for TestDatabase {
         let Self::Postgres { name, server } = self else {
             return;
         };
-        // What is left behind is dropped with the throw-away cluster; a panic here would hide the test's own.
+        // Ignore errors: the temporary cluster is removed anyway, and a panic here would hide the
+        // test's own.
         if let Ok(mut connection) = PgConnection::establish(server) {
             let _ =
                 connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
@@ -239,7 +240,7 @@ impl Handle {
     }
 }
 
-/// An open transaction that keeps other writers out; dropping it lets them in.
+/// An open transaction that blocks other writers until dropped.
 pub struct HeldLock {
     _connection: Handle,
 }

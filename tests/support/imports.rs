@@ -1,4 +1,4 @@
-//! Which file of the program imports which other one.
+//! The import graph of the program's files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +60,7 @@ fn flatten(text: &str, base: &[String], paths: &mut Vec<Vec<String>>) -> usize {
                 }
                 let taken = flatten(&text[at..], &segments, paths);
                 at += taken.max(1);
-                // What an alias is called does not matter.
+                // The name of an alias does not matter.
                 at += text[at..].find([',', '}']).unwrap_or(0);
             }
             return at + 1;
@@ -80,7 +80,8 @@ fn flatten(text: &str, base: &[String], paths: &mut Vec<Vec<String>>) -> usize {
     }
 }
 
-/// The graph of all files. A file of a folder that names the folder's own `mod.rs` adds to what that declares: no arrow.
+/// The graph of all files. A file that names its own folder's `mod.rs` extends that module, which
+/// is not an import.
 pub fn imports(sources: &[Source]) -> Imports {
     let files: BTreeMap<Vec<String>, &str> = sources
         .iter()
@@ -110,7 +111,7 @@ fn is_own(path: &str, other: &str) -> bool {
     other == path || other.strip_suffix("/mod.rs") == Some(folder)
 }
 
-/// A way from a file back to itself, for each file that has one inside `folder`; the shortest first.
+/// Import circles inside `folder`, one per file on a circle, the shortest first.
 pub fn circles(imports: &Imports, folder: &str) -> Vec<Vec<String>> {
     let inside = |file: &&String| file.starts_with(folder);
     let mut found: Vec<Vec<String>> = imports

@@ -1,4 +1,4 @@
-//! Reads a program's standard error from a pipe into a file, and can leave off.
+//! Reads a program's standard error from a pipe into a file, and can pause.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -36,12 +36,12 @@ impl LogReader {
         }
     }
 
-    /// Takes nothing more, but for one last piece.
+    /// Pauses after at most one more piece.
     pub fn leave_off(&self) {
         self.set(false);
     }
 
-    /// Goes on.
+    /// Resumes.
     pub fn go_on(&self) {
         self.set(true);
     }
@@ -62,7 +62,7 @@ impl LogReader {
 
 impl Drop for LogReader {
     fn drop(&mut self) {
-        // Its program ends before it, or with it; then so does the thread.
+        // The thread ends with the program.
         self.go_on();
     }
 }

@@ -1,7 +1,7 @@
-//! What the black-box tests share: the program as a child process, its databases, and its clients.
+//! Shared by the black-box tests: the program as a child process, its databases, and its clients.
 //!
-//! Nothing here uses the library under test: signatures, tokens and hashes are made independently. Start reading at
-//! [`TestApp`]. Each test binary uses a part of it.
+//! Nothing here uses the library under test: signatures, tokens and hashes are made independently.
+//! Start reading at [`TestApp`]. Each test binary uses a part of this module.
 #![allow(dead_code, unused_imports, unused_macros)]
 
 mod answer;
@@ -42,7 +42,7 @@ pub use visitor::Visitor;
 pub use witness::Witness;
 pub use ws::{Event, Ws};
 
-/// The longest that a test waits for anything that must come.
+/// The longest wait for an expected event.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Makes `sqlite::name` and `postgres::name` of each `async fn name(database: Database)`.
@@ -65,7 +65,7 @@ macro_rules! on_both_databases {
     };
 }
 
-/// Makes tests on SQLite alone, of what no database has a part in.
+/// Makes tests on SQLite only, for behaviour independent of the database.
 macro_rules! on_sqlite {
     ($($name:ident),+ $(,)?) => {
         mod on_sqlite {
@@ -77,7 +77,7 @@ macro_rules! on_sqlite {
     };
 }
 
-/// Makes tests of what only a database server can do: go away and come back.
+/// Makes tests on PostgreSQL only, for outages of a database server.
 macro_rules! on_postgres {
     ($($name:ident),+ $(,)?) => {
         mod on_postgres {
@@ -96,7 +96,7 @@ pub(crate) use {on_both_databases, on_postgres, on_sqlite};
 /// Waits until `done` gives something, asking every few milliseconds and for a bounded time.
 ///
 /// # Panics
-/// When it never does.
+/// When it does not happen in time.
 pub async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
     let start = std::time::Instant::now();
     while start.elapsed() < PATIENCE {

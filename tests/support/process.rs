@@ -1,4 +1,4 @@
-//! The program under test as a child process: started, signalled and ended by its own process id.
+//! The program under test as a child process, signalled by its process id.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -17,7 +17,7 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 pub struct Process {
     child: Child,
     log: PathBuf,
-    /// Where this process's part of the log begins.
+    /// Start of this process's part of the log.
     log_start: u64,
     /// Reads its standard error, when that is a pipe.
     reader: Option<LogReader>,
@@ -76,7 +76,7 @@ impl Process {
         command.spawn().expect("the program starts")
     }
 
-    /// Who reads its log; only of a piped one.
+    /// The reader of its log, when that is a pipe.
     pub fn log_reader(&mut self) -> &mut LogReader {
         self.reader.as_mut().expect("its standard error is a pipe")
     }
@@ -134,7 +134,7 @@ impl Process {
 
     /// SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) {
-        // It may have ended by itself.
+        // Ignore errors: it may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -160,7 +160,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Files and sockets that it has open; `None` where /proc is not there.
+    /// Its open files and sockets; `None` without /proc.
     pub fn open_files(&self) -> Option<usize> {
         Some(
             fs::read_dir(format!("/proc/{}/fd", self.child.id()))
@@ -169,7 +169,7 @@ impl Process {
         )
     }
 
-    /// Sockets that it has open, listeners and all; `None` where /proc is not there.
+    /// Its open sockets, listeners included; `None` without /proc.
     pub fn open_sockets(&self) -> Option<usize> {
         let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?;
         let is_socket = |file: &fs::DirEntry| {
@@ -179,7 +179,7 @@ impl Process {
         Some(files.flatten().filter(is_socket).count())
     }
 
-    /// Resident memory in bytes; `None` where /proc is not there.
+    /// Resident memory in bytes; `None` without /proc.
     pub fn resident_bytes(&self) -> Option<u64> {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;
         statm
@@ -216,7 +216,7 @@ fn open_log(log: &Path) -> (File, u64) {
     (file, log_start)
 }
 
-/// The program and an environment that holds nothing of the test's own.
+/// The program, with an environment without the test's variables.
 fn program(dir: &Path, variables: &[(String, String)]) -> Command {
     let path = match std::env::var_os("BALANCE_COORDINATOR_BIN") {
         Some(path) => {
@@ -249,7 +249,7 @@ pub fn run_program(
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    // A program that refuses its arguments may end before it reads.
+    // Ignore errors: a program that refuses its arguments may exit before it reads.
     let _ = child.stdin.take().expect("piped").write_all(input);
     child.wait_with_output().expect("the program ends")
 }

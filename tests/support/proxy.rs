@@ -1,5 +1,5 @@
-//! A TCP proxy of one test's own between the service and PostgreSQL. It knows where the messages of the protocol begin, so
-//! that it can cut a connection exactly in the middle of a COMMIT.
+//! A test's own TCP proxy between the service and PostgreSQL. It parses message boundaries, so that
+//! it can cut a connection during a COMMIT.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,26 +12,26 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What becomes of everything.
+/// What the proxy does with all traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Pass,
     /// Connections are cut, and new ones refused.
     Refuse,
-    /// Connections stay open, new ones are taken, and nothing passes until the mode changes.
+    /// Connections stay open, new ones are accepted, and nothing passes until the mode changes.
     BlackHole,
-    /// Everything passes late: so much to the server, so much to the client.
+    /// Everything passes with a delay, one per direction.
     Delay(Duration, Duration),
 }
 
-/// What becomes of one COMMIT; its connection is cut in any case.
+/// What the proxy does with one COMMIT; it always cuts the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitFault {
     /// It never reaches the server.
     Swallowed,
-    /// It is carried out, and the answer is lost.
+    /// It is executed, and the answer is lost.
     AnswerLost,
-    /// It reaches the server so much later than the client has lost its connection.
+    /// It reaches the server this long after the client has lost its connection.
     Late(Duration),
 }
 
@@ -50,7 +50,7 @@ struct Shared {
     /// The next COMMITs: `None` passes.
     commits: Mutex<VecDeque<Option<CommitFault>>>,
     cut: AtomicU32,
-    /// Held ones that the server has carried out after all.
+    /// Delayed COMMITs that the server has executed.
     late_and_done: AtomicU32,
 }
 
@@ -71,12 +71,12 @@ impl Proxy {
         Self { addr, shared, task }
     }
 
-    /// A database URL that leads through it.
+    /// A database URL that goes through the proxy.
     pub fn url(&self, direct: &str) -> String {
         let (scheme, rest) = direct.split_once("://").expect("a URL");
         let (user, place) = rest.split_once('@').expect("a user");
         let (_, database) = place.split_once('/').expect("a database");
-        // In clear, so that the messages can be told from each other.
+        // Without TLS, so that messages can be parsed.
         format!(
             "{scheme}://{user}@{}/{database}?sslmode=disable&gssencmode=disable",
             self.addr
@@ -87,17 +87,17 @@ impl Proxy {
         self.shared.mode.send_replace(mode);
     }
 
-    /// Cuts all connections that there are.
+    /// Cuts all connections.
     pub fn sever(&self) {
         self.shared.severed.send_modify(|count| *count += 1);
     }
 
-    /// Plans what becomes of the next COMMITs, in order.
+    /// Plans the next COMMITs, in order.
     pub fn plan_commits(&self, plan: impl IntoIterator<Item = Option<CommitFault>>) {
         *self.shared.commits.lock().expect("no panic holds it") = plan.into_iter().collect();
     }
 
-    /// How many COMMITs were cut, how many of the late ones were carried out, and how many are planned still.
+    /// The numbers of cut COMMITs, of late ones that were executed, and of those still planned.
     pub fn commits_cut(&self) -> (u32, u32, usize) {
         let planned = self.shared.commits.lock().expect("no panic holds it").len();
         (

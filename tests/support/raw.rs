@@ -1,4 +1,4 @@
-//! A peer by hand over TCP, of HTTP and of WebSockets: it sends any bytes, and ends as rudely as it likes.
+//! A raw TCP peer for HTTP and WebSocket: it sends any bytes and can end in any way.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ use super::{PATIENCE, token};
 /// The longest head and body of an answer that is read here.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// A connection and what came over it that was not looked at yet.
+/// A connection and its unread bytes.
 #[derive(Debug)]
 pub struct Raw {
     stream: TcpStream,
@@ -28,7 +28,7 @@ pub struct RawAnswer {
     pub body: String,
 }
 
-/// What a WebSocket brings.
+/// What a WebSocket receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RawFrame {
     Text(String),
@@ -120,7 +120,7 @@ impl Raw {
         Ok(raw)
     }
 
-    /// Sends; whether it was taken.
+    /// Sends; returns whether it was accepted.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         matches!(
             timeout(PATIENCE, self.stream.write_all(bytes)).await,
@@ -128,20 +128,20 @@ impl Raw {
         )
     }
 
-    /// Sends what is taken at once, and answers how much that was.
+    /// Sends what is accepted at once; returns the number of bytes.
     pub fn send_some(&mut self, bytes: &[u8]) -> usize {
         self.stream.try_write(bytes).unwrap_or(0)
     }
 
-    /// Sends nothing more, but still reads.
+    /// Ends the sending direction, but still reads.
     pub async fn finish(&mut self) {
-        // The other side may be gone already.
+        // Ignore errors: the peer may already be gone.
         let _ = self.stream.shutdown().await;
     }
 
     /// Ends the connection by a reset.
     pub fn reset(self) {
-        // Without it, it ends in the orderly way, which is as good an end.
+        // Ignore errors: the connection then ends in the orderly way.
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
@@ -167,32 +167,32 @@ impl Raw {
         String::from_utf8_lossy(&self.received[..self.received.len().min(500)]).into_owned()
     }
 
-    /// Waits until the other side ends the connection; what came before.
+    /// Waits until the peer ends the connection; returns what was received.
     pub async fn until_end(&mut self) -> Vec<u8> {
         while self.more().await {}
         std::mem::take(&mut self.received)
     }
 
-    /// Reads for so long; whether the connection ended meanwhile.
+    /// Reads for this time; returns whether the connection ended.
     pub async fn ends_within(&mut self, patience: Duration) -> bool {
         timeout(patience, async { while self.more().await {} })
             .await
             .is_ok()
     }
 
-    /// What came and was not looked at yet.
+    /// The unread bytes.
     pub fn take_received(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.received)).into_owned()
     }
 
-    /// Takes exactly one byte that came, if one comes in time.
+    /// Reads exactly one byte, if it comes in time.
     pub async fn dribble(&mut self) -> bool {
         timeout(PATIENCE, self.stream.read_u8())
             .await
             .is_ok_and(|byte| byte.is_ok())
     }
 
-    /// The next HTTP answer; `None` when the connection ends before it is whole.
+    /// The next HTTP answer; `None` when the connection ends first.
     pub async fn answer(&mut self) -> Option<RawAnswer> {
         let head_end = loop {
             if let Some(at) = self
@@ -250,7 +250,7 @@ impl Raw {
         }
     }
 
-    /// The next text frame as JSON; other frames before it are passed over.
+    /// The next text frame as JSON; skips other frames.
     pub async fn json(&mut self) -> Option<serde_json::Value> {
         loop {
             match self.frame().await {
@@ -259,7 +259,7 @@ impl Raw {
                 }
                 RawFrame::End | RawFrame::Close(..) => return None,
                 RawFrame::Ping(payload) => {
-                    // When it is not taken any more, the next read finds the end.
+                    // Ignore errors: the next read finds the end.
                     let _ = self.send(&frame(0x8a, &payload, [0; 4])).await;
                 }
                 RawFrame::Pong(_) => {}
@@ -288,7 +288,7 @@ impl Raw {
 }
 
 impl RawAnswer {
-    /// The `code` of a problem document; empty when it is none.
+    /// The `code` of a problem document; empty for other bodies.
     pub fn code(&self) -> String {
         let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
         body["code"].as_str().unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! What `/metrics` says, read strictly.
+//! Parses `/metrics` strictly.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,11 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Reads Prometheus' text format: each sample belongs to a metric with a type and a help text, and is there once.
+    /// Parses Prometheus' text format: each sample belongs to a metric with type and help text, and
+    /// occurs once.
     ///
     /// # Panics
-    /// When it is anything else.
+    /// When the text is malformed.
     pub fn parse(text: &str) -> Self {
         let (mut types, mut helped, mut samples) =
             (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
@@ -87,7 +88,7 @@ fn family(series: &str, types: &BTreeMap<String, String>) -> String {
 }
 
 impl TestApp {
-    /// Asks for `/metrics`, perhaps with a token.
+    /// Reads `/metrics`, with a token if given.
     pub async fn metrics_answer(&self, token: Option<&str>) -> Answer {
         let mut request = self.http.get(format!("http://{}/metrics", self.internal));
         if let Some(token) = token {
@@ -98,7 +99,7 @@ impl TestApp {
             .expect("a whole answer")
     }
 
-    /// What is counted now.
+    /// The current metrics.
     pub async fn metrics(&self) -> Scrape {
         let answer = self.metrics_answer(None).await;
         assert_eq!(answer.status, 200);

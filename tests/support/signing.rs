@@ -33,7 +33,7 @@ pub fn now_s() -> i64 {
     i64::try_from(since.as_secs()).expect("before the end of time")
 }
 
-/// The claims of a good token, for tests that spoil them.
+/// The claims of a valid token, for tests that change them.
 pub fn claims(user_id: u64, ttl_s: i64) -> Value {
     json!({"sub": user_id.to_string(), "iat": now_s(), "exp": now_s() + ttl_s})
 }
@@ -46,7 +46,7 @@ pub fn mint(header: &Value, claims: &Value, secret: &str) -> String {
     format!("{signed}.{signature}")
 }
 
-/// A good session token of a user.
+/// A valid session token of a user.
 pub fn token(user_id: u64) -> String {
     mint(
         &json!({"alg": "HS256", "typ": "JWT"}),

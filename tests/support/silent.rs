@@ -1,4 +1,4 @@
-//! A WebSocket peer by hand over TCP, that sends any bytes and answers nothing by itself.
+//! A raw WebSocket peer over TCP that sends any bytes and answers no pings.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -47,8 +47,8 @@ impl SilentPeer {
         self.stream.write_all(&frame).await.expect("sent");
     }
 
-    /// Sends the same text again and again and reads nothing, until it is not taken within a second or the connection
-    /// ends; how many were sent.
+    /// Sends the same text repeatedly without reading, until a send takes a second or the
+    /// connection ends; returns the number sent.
     pub async fn send_until_refused(&mut self, text: &[u8], times: usize) -> usize {
         let length = u16::try_from(text.len())
             .expect("below 64 KiB")
@@ -86,7 +86,7 @@ impl SilentPeer {
         Some((opcode, payload))
     }
 
-    /// The code and reason of the close frame; everything before it is passed over, pings unanswered.
+    /// The code and reason of the close frame; skips everything before it, and answers no pings.
     pub async fn closed(&mut self) -> (u16, String) {
         for _ in 0..10_000 {
             match self.next().await {

@@ -1,4 +1,4 @@
-//! Init data as Telegram would give it to a Mini App, made from the documentation's text.
+//! Init data as Telegram gives it to a Mini App, made from Telegram's documentation.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::signing::hmac_sha256;
 /// The bot of every test app that has one.
 pub const BOT_TOKEN: &str = "7000000001:AAE-a-token-of-no-bot-for-tests-only";
 
-/// Init data, any part of which a test can spoil.
+/// Init data; tests can damage any part.
 #[derive(Debug, Clone)]
 pub struct InitData {
     bot_token: String,

@@ -1,4 +1,4 @@
-//! A reader that knows where the service is, and not whether it runs.
+//! A reader of a service that may not be running.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ pub struct Visitor {
 }
 
 impl TestApp {
-    /// A reader of its own.
+    /// A separate reader.
     pub fn visitor(&self) -> Visitor {
         Visitor {
             http: self.http.clone(),
@@ -27,7 +27,7 @@ impl Visitor {
     /// A back end's signed GET.
     ///
     /// # Errors
-    /// When the service is not there, or goes away before it has answered.
+    /// When the service is not running, or ends before it has answered.
     pub async fn backend(&self, path: &str) -> Result<Answer, reqwest::Error> {
         self.backend.try_send(Signed::get(path)).await
     }
@@ -35,7 +35,7 @@ impl Visitor {
     /// A browser's GET as a user.
     ///
     /// # Errors
-    /// When the service is not there, or goes away before it has answered.
+    /// When the service is not running, or ends before it has answered.
     pub async fn browser(&self, path: &str, user_id: u64) -> Result<Answer, reqwest::Error> {
         let request = self
             .http
@@ -44,10 +44,10 @@ impl Visitor {
         Answer::read(request.send().await?).await
     }
 
-    /// A session of a user, of which nothing was read yet; `None` when the service is not there.
+    /// An unread session of a user; `None` when the service is not running.
     ///
     /// # Panics
-    /// When it is refused for another reason than that the service stops.
+    /// When it is refused for a reason other than a stopping service.
     pub async fn session(&self, user_id: u64) -> Option<Ws> {
         let bearer = format!("Bearer {}", token(user_id));
         let headers = [

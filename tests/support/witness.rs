@@ -1,8 +1,8 @@
-//! Checks, frame by frame, what every session is promised.
+//! Checks the guarantees to a session, frame by frame.
 
 use serde_json::Value;
 
-/// What one session was sent so far.
+/// What one session has received.
 #[derive(Debug, Default)]
 pub struct Witness {
     epoch: Option<String>,
@@ -16,17 +16,17 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// One that begins with a snapshot.
+    /// A witness of a session that begins with a snapshot.
     pub fn of(snapshot: &Value) -> Self {
         let mut witness = Self::default();
         witness.see(snapshot);
         witness
     }
 
-    /// Takes note of a frame.
+    /// Checks and records a frame.
     ///
     /// # Panics
-    /// When it breaks a promise.
+    /// When it violates a guarantee.
     pub fn see(&mut self, frame: &Value) {
         let is_update = frame["type"] == "balance_update";
         if !is_update && frame["type"] != "balance" {

@@ -1,4 +1,4 @@
-//! A WebSocket client that waits for what must come, and no longer than it must.
+//! A WebSocket client that waits for expected frames, with a time limit.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::{Answer, PATIENCE, TestApp, token};
 
-/// What a session hears.
+/// What a session receives.
 #[derive(Debug, Clone)]
 pub enum Event {
     Frame(Value),
@@ -34,7 +34,7 @@ pub struct Ws {
 }
 
 impl TestApp {
-    /// Opens `/ws` with these headers; the refusal when there is one.
+    /// Opens `/ws` with these headers, or returns the refusal.
     pub async fn try_ws(&self, headers: &[(&'static str, &str)]) -> Result<Ws, Answer> {
         match Ws::dial(self.public, headers).await {
             Ok(opened) => opened,
@@ -49,7 +49,7 @@ impl TestApp {
             .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
     }
 
-    /// Opens `/ws` for a user by a bearer token; nothing has been read of it.
+    /// Opens `/ws` for a user by a bearer token, without reading.
     pub async fn ws_of(&self, user_id: u64) -> Ws {
         self.ws(&[
             ("authorization", &format!("Bearer {}", token(user_id))),
@@ -69,10 +69,10 @@ impl TestApp {
 }
 
 impl Ws {
-    /// Opens `/ws` of a service that may not be there; the refusal when there is one.
+    /// Opens `/ws` of a service that may not be running, or returns the refusal.
     ///
     /// # Errors
-    /// When the service is not there, or goes away before it has answered.
+    /// When the service is not running, or ends before it has answered.
     pub async fn dial(
         public: SocketAddr,
         headers: &[(&'static str, &str)],
@@ -111,7 +111,7 @@ impl Ws {
         }
     }
 
-    /// The next frame or the end; pings and pongs are answered and passed over.
+    /// The next frame or the end; answers pings, skips pings and pongs.
     pub async fn next_within(&mut self, patience: Duration) -> Option<Event> {
         let read = async {
             loop {
@@ -157,7 +157,7 @@ impl Ws {
         }
     }
 
-    /// The close code and reason; frames before it are passed over.
+    /// The close code and reason; skips frames before it.
     pub async fn closed(&mut self) -> (u16, String) {
         for _ in 0..10_000 {
             match self.next().await {
@@ -184,7 +184,7 @@ impl Ws {
         self.stream.send(message).await.expect("sent");
     }
 
-    /// Sends one of several; whether the peer still took it.
+    /// Sends one of several texts; returns whether the peer accepted it.
     pub async fn try_send(&mut self, message: Message) -> bool {
         self.stream.send(message).await.is_ok()
     }
@@ -194,7 +194,7 @@ impl Ws {
         self.send_text(&message.to_string()).await;
     }
 
-    /// Asks for a refresh and answers the very next frame, which must be the answer.
+    /// Sends a refresh and returns the next frame, which must be the answer.
     pub async fn refresh(&mut self, id: Value) -> Value {
         self.send_json(json!({"type": "refresh", "id": id})).await;
         let balance = self.next_frame("balance").await;
@@ -206,7 +206,7 @@ impl Ws {
         balance
     }
 
-    /// Asserts that nothing was sent before now: a ping is answered by the very next frame.
+    /// Asserts that no frame is pending: the next frame must answer a ping.
     pub async fn assert_quiet(&mut self) {
         self.send_json(json!({"type": "ping", "id": "quiet?"}))
             .await;

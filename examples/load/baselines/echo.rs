@@ -1,5 +1,6 @@
-//! `load echo-server`: a bare `actix-web-actors` session. It answers each text with a frame as large as a push, in which
-//! the text stands as the commit time, so that the client reads both alike. Nothing else: no users, no ledger, no log.
+//! `load echo-server`: a bare `actix-web-actors` session. It answers each text with a frame as
+//! large as a push that has the text as its commit time, so that the client parses both alike. It
+//! has no users, no ledger and no log.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the service is compared with, in the same run on the same machine.
+//! The baselines, measured in the same run on the same machine.
 //!
 //! | baseline | what it is |
 //! | --- | --- |

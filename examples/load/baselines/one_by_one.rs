@@ -24,7 +24,7 @@ use crate::Result;
 use crate::client::clock::now_us;
 use crate::client::entries::Entry;
 
-/// SQLite has one writer: more connections would only wait for each other, badly.
+/// SQLite has one writer; more connections would wait for each other's locks.
 const SQLITE_CONNECTIONS: u32 = 1;
 const POSTGRES_CONNECTIONS: u32 = 16;
 
@@ -45,7 +45,7 @@ struct Body {
     amount: String,
 }
 
-/// What the user has after it: version and TON.
+/// The user's version and TON after the entry.
 type After = (i64, i64);
 
 #[derive(Clone)]
@@ -192,7 +192,7 @@ struct Hub(Mutex<HashMap<i64, Vec<Recipient<Frame>>>>);
 
 impl Hub {
     fn push(&self, user: i64, frame: &Frame) {
-        let mut sockets = self.0.lock().expect("nobody panics with it");
+        let mut sockets = self.0.lock().expect("no holder panics");
         if let Some(mine) = sockets.get_mut(&user) {
             mine.retain(|socket| socket.try_send(frame.clone()).is_ok());
         }
@@ -235,7 +235,7 @@ async fn session(
         ws::WsResponseBuilder::new(Socket, &request, payload).start_with_addr()?;
     hub.0
         .lock()
-        .expect("nobody panics with it")
+        .expect("no holder panics")
         .entry(*user)
         .or_default()
         .push(socket.recipient());

@@ -22,7 +22,7 @@ const UPDATE_ACCOUNTS: &str = "UPDATE accounts SET version = new.v, updated_at_u
 const UPSERT_BALANCES: &str = "INSERT INTO balances (user_id, currency, amount) \
      SELECT u, 'TON', a FROM UNNEST($1, $2) AS new (u, a) ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount";
 
-/// A connection that writes, and knows without asking what its users have.
+/// A connection that writes, with its users' balances in memory.
 pub struct RawPostgres {
     connection: PgConnection,
     columns: Vec<String>,

@@ -13,7 +13,7 @@ use crate::client::clock::now_us;
 use crate::client::entries::{Books, Entry};
 use crate::measure::{latencies, record};
 
-/// What the service sets, too, and what makes a commit durable.
+/// The service's own pragmas that make a commit durable.
 const PRAGMAS: &str =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;";
 
@@ -24,7 +24,7 @@ const UPDATE_ACCOUNT: &str =
 const UPSERT_BALANCE: &str = "INSERT INTO balances (user_id, currency, amount) VALUES (?1, 'TON', ?2) \
      ON CONFLICT (user_id, currency) DO UPDATE SET amount = excluded.amount";
 
-/// A connection that writes, and knows without asking what every user has.
+/// A connection that writes, with all balances in memory.
 pub struct RawSqlite {
     connection: Connection,
     columns: Vec<String>,
@@ -34,7 +34,7 @@ pub struct RawSqlite {
 }
 
 impl RawSqlite {
-    /// Opens a migrated file; `pragmas` are set after those of durability.
+    /// Opens a migrated file; sets `pragmas` after those for durability.
     pub fn open(file: &Path, pragmas: &str, books: Books) -> Result<Self> {
         let connection = Connection::open(file)?;
         connection.execute_batch(PRAGMAS)?;
@@ -85,7 +85,7 @@ impl RawSqlite {
             touched.push((entry.user, version == 1));
         }
         drop(statement);
-        // In the order of users, a new one first of its own.
+        // Ordered by user; a new user's account is inserted first.
         touched.sort_unstable_by_key(|(user, is_new)| (*user, !is_new));
         touched.dedup_by_key(|(user, _)| *user);
         let mut insert_account = connection.prepare_cached(INSERT_ACCOUNT)?;
@@ -126,7 +126,7 @@ pub fn run_single(raw: &mut RawSqlite, kind: &str, entries: &[Entry]) -> Result<
     Ok(histogram)
 }
 
-/// The columns of `entries` that a writer gives; its number makes itself.
+/// The columns of `entries` that a writer sets; the id is generated.
 pub fn columns(connection: &Connection) -> Result<Vec<String>> {
     let mut statement = connection
         .prepare("SELECT name FROM pragma_table_info('entries') WHERE name <> 'id' ORDER BY cid")?;

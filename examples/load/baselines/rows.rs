@@ -1,5 +1,5 @@
-//! The rows that the service would write. Columns are taken from the database, so that the baselines follow its schema; a
-//! column that nobody here knows has to be taught to [`value`].
+//! The rows that the service would write. Columns are read from the database, so that the baselines
+//! follow its schema; a new column has to be added to [`value`].
 
 use sha2::{Digest as _, Sha256};
 
@@ -28,7 +28,7 @@ pub enum Value<'a> {
 /// The value of a column of `entries`.
 ///
 /// # Errors
-/// For a column that the service has and the bench does not know.
+/// For a column that the bench does not know.
 pub fn value<'a>(column: &str, posted: &Posted<'a>) -> Result<Value<'a>> {
     Ok(match column {
         "user_id" => Value::Int(posted.entry.user),

@@ -1,5 +1,5 @@
-//! A ledger with a past, made fast: rows as the service would have written them, without its durability and without its
-//! indexes until the end. `verify` says whether they are right.
+//! Seeds a long ledger quickly: writes the service's rows without durability and creates the
+//! indexes at the end. `verify` checks the result.
 
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
@@ -12,13 +12,13 @@ use crate::client::clock::now_us;
 use crate::client::entries::{Books, Entry};
 use crate::system::database::Database;
 
-/// What every entry is worth, in the smallest unit.
+/// The amount of every entry, in the smallest unit.
 const MINOR: i64 = 1_000;
 
-/// Event ids of the past are not those of any workload.
+/// Prefix that keeps these event ids apart from those of workloads.
 const SEED: u64 = 0x0070_6173_7400;
 
-/// Gives users 1 to n so many entries each, the first of all before the second of all, as ticks would.
+/// Gives users 1 to n the same number of entries, in rounds over all users, as ticks would.
 pub fn fill(database: &Database, users: usize, each: usize) -> Result<Books> {
     database.migrate()?;
     let mut connection = Connection::open(database.file()?)?;

@@ -22,7 +22,7 @@ pub fn listen() -> Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Says where it listens, as the service does.
+/// Logs the address, in the service's format.
 pub fn announce(address: SocketAddr) {
     eprintln!("listening on http://{address} (public) and http://{address} (internal)");
 }

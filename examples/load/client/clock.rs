@@ -12,13 +12,13 @@ pub fn now_us() -> i64 {
     i64::try_from(since.as_micros()).expect("before the end of time")
 }
 
-/// How long a timestamp of a frame is: `2025-08-04T10:05:00.123456Z`.
+/// Length of a timestamp in a frame: `2025-08-04T10:05:00.123456Z`.
 pub const STAMP_LEN: usize = 27;
 
-/// Where the minutes end in it.
+/// Where the minutes end in a timestamp.
 const MINUTE_LEN: usize = 16;
 
-/// Reads timestamps of frames; most are of the same minute as the one before.
+/// Parses timestamps of frames; caches the minute, because most are of the same one.
 #[derive(Debug, Default)]
 pub struct Stamps {
     minute: [u8; MINUTE_LEN],

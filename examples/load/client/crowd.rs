@@ -1,4 +1,5 @@
-//! Many WebSockets on one thread: opens them, reads what they are told, measures, and lets them speak (to the echo).
+//! Many WebSockets on one thread: opens them, reads their frames, measures, and sends texts (to the
+//! echo server).
 
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
@@ -21,7 +22,7 @@ const OPENING_MAX: usize = 256;
 const READ_BYTES: usize = 64 * 1024;
 const TICKER: Token = Token(usize::MAX);
 
-/// Who connects where.
+/// The sessions to open, and where.
 pub struct Guests {
     /// The public listener.
     pub address: SocketAddr,
@@ -33,11 +34,11 @@ struct Shared {
     measures: Mutex<Measures>,
     expected: Expected,
     is_over: AtomicBool,
-    /// How often the sessions speak, in turn; per second, 0: never.
+    /// Texts per second that the sessions send in turn; 0: none.
     speeches_per_s: AtomicI64,
 }
 
-/// The way to a running crowd.
+/// A handle to a running crowd.
 pub struct Crowd {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<Result<()>>>,
@@ -90,12 +91,13 @@ impl Crowd {
         &self.shared.expected
     }
 
-    /// From now on sessions speak in turn, so many times a second in all; each tells when it was meant to.
+    /// From now on sessions send texts in turn, at this total rate per second; each text is the
+    /// time it was meant to be sent.
     pub fn speak(&self, per_s: i64) {
         self.shared.speeches_per_s.store(per_s, Ordering::Relaxed);
     }
 
-    /// Waits until something holds of the measures.
+    /// Waits until a condition holds for the measures.
     ///
     /// # Errors
     /// When it does not within `patience`, or the crowd has ended.
@@ -138,7 +140,7 @@ impl Drop for Crowd {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic of it was told by its thread.
+            // Its thread has already reported a panic.
             let _ = thread.join();
         }
     }
@@ -190,7 +192,7 @@ impl Room {
             self.poll
                 .poll(&mut events, Some(Duration::from_millis(20)))?;
             let shared = self.shared.clone();
-            let mut measures = shared.measures.lock().expect("nobody panics with it");
+            let mut measures = shared.measures.lock().expect("no holder panics");
             let mut desk = Desk {
                 measures: &mut measures,
                 stamps: &mut stamps,
@@ -232,7 +234,7 @@ impl Room {
         }
         let was_opening = session.stage != Stage::Open;
         if session.stage == Stage::Connecting && session.greet(&self.guests.handshakes[index]) {
-            // It is needed once.
+            // Sent once.
             self.guests.handshakes[index] = Vec::new();
         }
         let is_refused = matches!(session.stream.take_error(), Ok(Some(_)) | Err(_));
@@ -242,7 +244,7 @@ impl Room {
         if is_refused || !session.read(index, desk) {
             session.stage = Stage::Closed;
             desk.measures.closed += 1;
-            // It stays registered until it is dropped; the kernel tells nothing more of it.
+            // It stays registered until it is dropped; the kernel reports no more events for it.
             let _ = session.stream.shutdown(std::net::Shutdown::Both);
         }
         self.opening -= usize::from(was_opening && session.stage != Stage::Handshake);

@@ -1,4 +1,5 @@
-//! What is sent: entries of random users with random event ids, and what the ledger has to hold after them.
+//! The workload: entries of random users with random event ids, and the balances that the ledger
+//! must have afterwards.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
@@ -14,7 +15,7 @@ const MINOR_MAX: i64 = 1_000_000;
 pub struct Entry {
     /// Random, 40 characters.
     pub event_id: String,
-    /// Whose.
+    /// The user.
     pub user: i64,
     /// In the smallest unit.
     pub minor: i64,
@@ -40,7 +41,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The same seed, the same entries.
+    /// The same seed gives the same entries.
     pub fn new(seed: u64, users: Users) -> Self {
         Self {
             rng: StdRng::seed_from_u64(seed),
@@ -69,7 +70,7 @@ impl Workload {
         }
     }
 
-    /// So many of them.
+    /// The next `count` entries.
     pub fn entries(&mut self, count: usize) -> Vec<Entry> {
         (0..count).map(|_| self.entry()).collect()
     }
@@ -103,7 +104,7 @@ pub fn batch_body(kind: &str, entries: &[Entry]) -> Vec<u8> {
     format!(r#"{{"entries":[{}]}}"#, items.join(",")).into_bytes()
 }
 
-/// What the ledger has to hold of each user: version and TON.
+/// The version and TON that the ledger must have for each user.
 #[derive(Debug, Clone, Default)]
 pub struct Books {
     users: Vec<(i64, i64)>,

@@ -1,11 +1,12 @@
-//! What a frame says, read with as little work as possible: the client shares the machine with the service.
+//! Parses frames with as little work as possible, because the client shares the machine with the
+//! service.
 
 use super::clock::{STAMP_LEN, Stamps};
 
-/// How far the numbers of a frame are from its start at most.
+/// The largest distance of a frame's numbers from its start.
 const HEAD_BYTES: usize = 256;
 
-/// A frame of the WebSocket that came whole.
+/// A complete WebSocket frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Raw<'a> {
     Text(&'a [u8]),
@@ -14,7 +15,7 @@ pub enum Raw<'a> {
     Other,
 }
 
-/// The first frame of these bytes and how many it takes; `None` when it is not whole yet.
+/// The first frame of these bytes and its length; `None` when it is incomplete.
 pub fn next(bytes: &[u8]) -> Option<(Raw<'_>, usize)> {
     let (opcode, short) = (bytes.first()? & 0x0f, usize::from(bytes.get(1)? & 0x7f));
     let (head, len) = match short {
@@ -48,7 +49,7 @@ pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What a text frame is to the bench.
+/// The kinds of text frame that the bench knows.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Told {
     /// A `balance`: snapshot, refresh or recovery.
@@ -69,7 +70,7 @@ pub struct Push {
     pub pushed_us: i64,
 }
 
-/// Reads a text frame; `None` when it is not what the protocol says.
+/// Parses a text frame; `None` when it violates the protocol.
 pub fn read(text: &[u8], stamps: &mut Stamps) -> Option<Told> {
     if text.starts_with(br#"{"type":"balance_update""#) {
         let tail = |name: &[u8]| {

@@ -17,10 +17,10 @@ use crate::Result;
 use crate::measure::{latencies, record};
 use crate::system::ticker::Ticker;
 
-/// How long a run waits for anything at all to happen.
+/// How long a run waits for any event.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// How often a request that is answered 503 is sent again, as the protocol asks for, and how long after.
+/// How often a request answered 503 is sent again, and after which time.
 const ATTEMPTS_MAX: u32 = 100;
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -29,8 +29,8 @@ const SILENT_FOR_LONG: u16 = 408;
 
 const READ_BYTES: usize = 16 * 1024;
 
-/// The most that is written at once: some kernels let nobody else have the processor until a write is done, and with a whole
-/// batch that is milliseconds.
+/// The most bytes in one write: some kernels do not preempt a write, and one of a whole batch takes
+/// milliseconds.
 const WRITE_BYTES: usize = 64 * 1024;
 
 const TICKER: Token = Token(usize::MAX);
@@ -40,7 +40,7 @@ const TICKER: Token = Token(usize::MAX);
 pub enum Pace {
     /// The next one as soon as one is answered.
     AsAnswered,
-    /// So many a second, whatever the answers do.
+    /// At this rate per second, independent of the answers.
     PerSecond(f64),
 }
 
@@ -53,7 +53,7 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// From the first request to the last answer.
@@ -103,7 +103,7 @@ struct Run<'a> {
     poll: Poll,
     connections: Vec<Connection>,
     idle: Vec<usize>,
-    /// Answered 503, to be sent again from then on.
+    /// Answered 503; to be sent again after this time.
     again: VecDeque<(Instant, Pending)>,
     outcome: Outcome,
     on_answer: &'a mut dyn FnMut(&Answer<'_>),
@@ -112,7 +112,7 @@ struct Run<'a> {
 /// Sends all requests and waits for all answers.
 ///
 /// # Errors
-/// When the service can't be reached, or is silent for long.
+/// When the service can't be reached, or does not answer for long.
 pub fn run(
     address: SocketAddr,
     connections: usize,
@@ -261,8 +261,8 @@ impl Run<'_> {
         }
     }
 
-    /// The service ends a connection that was silent for long; what was under way goes over another one. Entries have
-    /// event ids, so sending them again is safe.
+    /// The service closes idle connections; a request under way is repeated on another one. Entries
+    /// have event ids, so sending them again is safe.
     fn replace(&mut self, index: usize) -> Result<()> {
         let new = self.connect(index)?;
         let old = std::mem::replace(&mut self.connections[index], new);
@@ -309,8 +309,8 @@ impl Run<'_> {
         if connection.read.len() < head + body_len {
             return Ok(());
         }
-        // Whoever opens a connection and is silent for long is told so, and then the connection ends. A request that crossed
-        // this on its way was not looked at.
+        // The service ends an idle new connection with this answer. It has not processed a request
+        // that crossed it.
         if status == SILENT_FOR_LONG && body_len == 0 {
             return self.replace(index);
         }

@@ -1,4 +1,4 @@
-//! Entries on their way: in batches, and one by one.
+//! Posts entries, in batches and one by one.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,15 @@ use super::http::{self, Outcome, Pace};
 use super::signing::Signer;
 use crate::Result;
 
-/// Where the counts of an answer are.
+/// Position of the counts in an answer.
 const HEAD_BYTES: usize = 96;
 
-/// How requests are sent: over so many connections, at a pace.
+/// How requests are sent: the number of connections, and the rate.
 pub type Way = (usize, Pace);
 
-/// Requests with entries in batches. Making and signing one of 10,000 takes milliseconds of a processor that is the
-/// service's, too: so it is done before anything is measured. They are good for as long as a signature is.
+/// Requests with entries in batches. Creating and signing one of 10,000 takes milliseconds of a
+/// processor shared with the service, so it is done before the measurement. They are valid as long
+/// as their signature is.
 pub fn batch_requests(
     signer: &Signer,
     kind: &str,
@@ -36,7 +37,7 @@ fn batch_request(signer: &Signer, kind: &str, entries: &[Entry]) -> Vec<u8> {
     )
 }
 
-/// Sends entries in batches. Also how many were accepted.
+/// Sends entries in batches. Also returns how many were accepted.
 pub fn batches(
     signer: &Signer,
     address: SocketAddr,
@@ -51,7 +52,7 @@ pub fn batches(
             batch_requests(signer, kind, entries, batch).into_iter(),
             way,
         ),
-        // There is time between them, and a run may outlast a signature.
+        // Signed when sent: a run may outlast a signature.
         Pace::PerSecond(_) => send_batches(
             address,
             entries
@@ -62,7 +63,7 @@ pub fn batches(
     }
 }
 
-/// Sends batches that are made. Also how many of their entries were accepted.
+/// Sends prepared batches. Also returns how many of their entries were accepted.
 pub fn send_batches(
     address: SocketAddr,
     requests: impl Iterator<Item = Vec<u8>>,
@@ -75,7 +76,7 @@ pub fn send_batches(
     Ok((outcome, accepted))
 }
 
-/// Sends deposits one by one. `on_send` hears of each as it goes out.
+/// Sends deposits one by one. Calls `on_send` as each goes out.
 pub fn singles<'a>(
     signer: &Signer,
     address: SocketAddr,

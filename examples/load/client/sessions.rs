@@ -1,4 +1,4 @@
-//! One WebSocket of the crowd: handshake, frames in, pongs out, with hardly any memory of its own.
+//! One WebSocket of the crowd: handshake, frames in, pongs out, with very little memory.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,10 +11,10 @@ use super::frames::{self, Push, Raw, Told};
 use super::told::{Expected, Measures};
 use crate::Result;
 
-/// Source addresses of the loopback, so that there are ports enough, also right after a restart.
+/// Loopback source addresses, so that there are enough ports, also right after a restart.
 const SOURCES: usize = 16;
 
-/// Where a session is.
+/// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Connecting,
@@ -33,7 +33,7 @@ pub struct Session {
     rest: Vec<u8>,
 }
 
-/// What sessions use together while their events are handled.
+/// Shared by sessions while their events are handled.
 pub struct Desk<'a> {
     pub measures: &'a mut Measures,
     pub stamps: &'a mut Stamps,
@@ -42,7 +42,7 @@ pub struct Desk<'a> {
 }
 
 impl Session {
-    /// Begins to connect.
+    /// Starts to connect.
     pub fn begin(address: SocketAddr, index: usize) -> Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
@@ -67,19 +67,19 @@ impl Session {
         })
     }
 
-    /// Sends the handshake once it is connected. Whether it went out.
+    /// Sends the handshake once it is connected. Returns whether it was sent.
     pub fn greet(&mut self, request: &[u8]) -> bool {
         if self.stage != Stage::Connecting || self.stream.peer_addr().is_err() {
             return false;
         }
         self.stage = Stage::Handshake;
-        // A fresh socket takes a few hundred bytes at once.
+        // A new socket accepts a few hundred bytes at once.
         self.stream
             .write(request)
             .is_ok_and(|count| count == request.len())
     }
 
-    /// Sends a text frame; what a full socket does not take is lost and counted.
+    /// Sends a text frame; one that a full socket does not accept is dropped and counted.
     pub fn say(&mut self, text: &[u8]) -> bool {
         let frame = frames::masked(1, text);
         self.stage == Stage::Open
@@ -89,7 +89,7 @@ impl Session {
                 .is_ok_and(|count| count == frame.len())
     }
 
-    /// Reads what is there. `false` when the connection is over.
+    /// Reads available bytes. `false` when the connection has ended.
     pub fn read(&mut self, index: usize, desk: &mut Desk<'_>) -> bool {
         loop {
             match self.stream.read(desk.scratch) {

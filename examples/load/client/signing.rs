@@ -1,4 +1,5 @@
-//! Signed requests as bytes, and session tokens. It uses the crate's own functions: the bench measures, tests prove.
+//! Signed requests as bytes, and session tokens, made by the crate's own functions; tests check
+//! those independently.
 
 use balance_coordinator::config::Secret;
 use balance_coordinator::credentials::session_token::SessionKeys;
@@ -10,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::Result;
 use crate::client::clock::now_us;
 
-/// How long a token of the bench is good, in seconds.
+/// Lifetime of a token of the bench, in seconds.
 const TOKEN_TTL_S: u64 = 24 * 3600;
 
 /// The secrets of the service under load.
@@ -74,7 +75,7 @@ impl Tokens {
         Self(SessionKeys::new(&[Secret::new(&secrets.session)]))
     }
 
-    /// A good token of a user.
+    /// A valid token of a user.
     pub fn of(&self, user: i64) -> Result<String> {
         Ok(self
             .0

@@ -1,4 +1,4 @@
-//! What the sessions of a crowd were told, and what they expect.
+//! What the sessions of a crowd received, and what they expect.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -6,7 +6,8 @@ use hdrhistogram::Histogram;
 
 use crate::measure::latencies;
 
-/// What all sessions of a crowd were told since the last [`Crowd::begin`]; latencies in microseconds.
+/// What all sessions of a crowd received since the last [`Crowd::begin`]; latencies in
+/// microseconds.
 #[derive(Debug)]
 pub struct Measures {
     pub opened: u64,
@@ -60,7 +61,7 @@ impl Measures {
     }
 }
 
-/// What sessions have to know to tell early from late.
+/// What sessions need to detect early and late pushes.
 #[derive(Debug)]
 pub struct Expected {
     pub debounce_us: i64,
@@ -86,7 +87,7 @@ impl Expected {
         self.sent_us[index].load(Ordering::Relaxed)
     }
 
-    /// Notes it.
+    /// Records it.
     pub fn will_send(&self, index: usize, at_us: i64) {
         self.sent_us[index].store(at_us, Ordering::Relaxed);
     }

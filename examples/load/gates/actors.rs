@@ -1,4 +1,5 @@
-//! What a resident actor without a session costs: balances of many users are asked for, and stay in memory.
+//! The memory of a resident actor without a session: balances of many users are read and stay in
+//! memory.
 
 use std::time::Duration;
 

@@ -21,14 +21,14 @@ const IN_FLIGHT: usize = 4;
 /// As many as the service has by default on PostgreSQL.
 const POSTGRES_WRITERS: usize = 2;
 
-/// Whatever writes raw rows.
+/// A writer of raw rows.
 pub enum Raw {
     Sqlite(Box<raw_sqlite::RawSqlite>),
     Postgres(Vec<raw_postgres::RawPostgres>),
 }
 
 impl Raw {
-    /// On a migrated ledger that holds `books`.
+    /// On a migrated ledger that contains `books`.
     pub fn open(database: &Database, pragmas: &str, books: Books) -> Result<Self> {
         Ok(match database {
             Database::Sqlite { .. } => Self::Sqlite(Box::new(raw_sqlite::RawSqlite::open(
@@ -109,7 +109,7 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     )
     .beside("raw", median(&raw_rates))
     .gate(Gate::AtLeast(0.7));
-    // Each round has its own raw beside it.
+    // Each round has its own raw baseline.
     figure.ratio = Some(median(&ratios));
     bench.report.figures.push(figure);
     let per_1000 = cpu_s / (entries * rounds) as f64 * 1000.0;

@@ -1,9 +1,10 @@
-//! How soon a session sees a deposit: 2,000 direct deposits a second over 5,000 sessions, each user in turn, so that no
-//! push waits for the pacing of the one before. Echo answers as many frames of the same size a second to as many sessions.
+//! How soon a session sees a deposit: 2,000 direct deposits a second over 5,000 sessions, each user
+//! in turn, so that no push waits for its pacing. Echo answers as many frames of the same size to
+//! as many sessions.
 //!
-//! A frame's `committed_at` is when its transaction was decided, before the wait for the disk; `pushed_at` is when the
-//! actor, having heard of the finished commit, made the frame. So what follows a commit is told twice: push → frame beside
-//! echo, and all of decision → frame beside a bare commit and echo, which leaves no room to hide a wait between them.
+//! A frame's `committed_at` is when its transaction was decided, before the wait for the disk;
+//! `pushed_at` is when the actor made the frame after the commit. Two figures cover what follows a
+//! commit: push → frame beside echo, and decision → frame beside a bare commit plus echo.
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const RUN: &str = "frames";
 const RATE: usize = 2_000;
 /// Connections that webhooks are sent over.
 const CONNECTIONS: usize = 64;
-/// What a webhook may take on its way to the frame beyond a bare commit and a bare frame, in milliseconds.
+/// Allowed latency from webhook to frame beyond a bare commit and a bare frame, in milliseconds.
 const ALLOWANCE_MS: f64 = 2.0;
 
 pub fn run(bench: &mut Bench) -> Result<()> {
@@ -94,7 +95,7 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     Ok(())
 }
 
-/// Lets echo's sessions speak for a round and waits for all answers.
+/// Sends texts on echo's sessions for a round and waits for all answers.
 fn speak(crowd: &Crowd, rate: usize, seconds: u64, round: usize) -> Result<()> {
     let expected = (rate * usize::try_from(seconds)? * round) as u64;
     crowd.speak(i64::try_from(rate)?);
@@ -165,7 +166,8 @@ fn tell(
         single_ms,
         "ms",
     ));
-    // As webhooks see it: a disk that halts for a moment keeps everything that is meant to be sent meanwhile.
+    // At the rate of webhooks, so that a disk that halts delays everything meant to be sent
+    // meanwhile.
     let every_us = 1_000_000 / RATE as u64;
     let meant_ms = ms(&single.clone_correct(every_us), 0.99);
     figures.push(Figure::new(

@@ -1,5 +1,5 @@
-//! A hot user: 10,000 entries a second to one, beside the same spread over 1,000 users. The one has a session, whose frames
-//! have to keep to the pacing.
+//! A hot user: 10,000 entries a second to one user, beside the same over 1,000 users. The user has
+//! a session, whose frames must obey the pacing.
 
 use crate::Result;
 use crate::bench::{Bench, PATIENCE};
@@ -16,9 +16,9 @@ const BATCH: usize = 100;
 const LARGE_BATCH: usize = 2_000;
 const IN_FLIGHT: usize = 4;
 const CONNECTIONS: usize = 32;
-/// What noise may make of "no slower".
+/// Allowed noise for "no slower".
 const NO_SLOWER: f64 = 0.95;
-/// How late a frame may be of when its pacing lets it go, in milliseconds: as in `paced`.
+/// How late a frame may be, in milliseconds, as in `paced`.
 const LATENESS_MS: f64 = 50.0;
 
 pub fn run(bench: &mut Bench) -> Result<()> {

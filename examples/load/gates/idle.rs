@@ -1,4 +1,5 @@
-//! What an idle session costs, everything included: 19,500 users, each with one session that has had its snapshot.
+//! The memory of an idle session, everything included: 19,500 users, each with one session that has
+//! its snapshot.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::system::proc;
 
 const RUN: &str = "idle";
 const KIB: f64 = 1024.0;
-/// What the last handshakes need to settle.
+/// Time for the last handshakes to settle.
 const SETTLE: Duration = Duration::from_secs(3);
 
 pub fn run(bench: &mut Bench) -> Result<()> {
@@ -66,7 +67,7 @@ fn memory_of(
     sessions: usize,
     has_snapshots: bool,
 ) -> Result<Each> {
-    // The first ones warm up what every process has once.
+    // The first sessions warm up what a process allocates once.
     let warm = bench.crowd(address, sessions.min(50))?;
     warm.wait("the first sessions", PATIENCE, |m| {
         m.opened == sessions.min(50) as u64

@@ -1,5 +1,5 @@
-//! One file for each gate: how it is measured, and what it is compared with. Rounds of the service and of its baseline
-//! take turns, so that a machine that drifts drifts for both.
+//! One file per gate: how it is measured and compared. Rounds of the service and of its baseline
+//! alternate, so that drift of the machine affects both.
 
 mod actors;
 mod batch;
@@ -41,7 +41,8 @@ const ALL: &[(Command, Gate)] = &[
     (Command::Paced, paced::run),
 ];
 
-/// Runs what was asked for and tells it. Whether everything holds; of a quick run only the checks count.
+/// Runs the selected gates and prints the report. Returns whether everything holds; in a quick run
+/// only the checks count.
 pub fn run(command: &Command, options: Common) -> Result<bool> {
     let mut bench = Bench::new(options)?;
     facts(&mut bench)?;
@@ -57,7 +58,8 @@ pub fn run(command: &Command, options: Common) -> Result<bool> {
     Ok(bench.report.is_good(!bench.options.quick))
 }
 
-/// One gate. What was found so far is on record before the next begins; one that could not be measured stops no other.
+/// Runs one gate. Results are recorded before the next one begins; a gate that fails to run does
+/// not stop the others.
 fn run_one(bench: &mut Bench, of: &Command, gate: Gate) -> Result<()> {
     let (start, before, stolen_before_s) = (
         Instant::now(),

@@ -1,4 +1,4 @@
-//! Paced pushes to 19,500 sessions, one reward for each user in 5 s: how late they are of when their pacing makes them due.
+//! Paced pushes to 19,500 sessions, one reward per user in 5 s: their lateness.
 
 use crate::Result;
 use crate::bench::{Bench, PATIENCE};

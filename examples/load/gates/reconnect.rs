@@ -1,5 +1,5 @@
-//! 19,500 sessions come back after a restart. A session of the service counts when it has its snapshot, one of echo as
-//! soon as its handshake is answered.
+//! 19,500 sessions reconnect after a restart. A session of the service counts when it has its
+//! snapshot, one of echo as soon as its handshake is answered.
 
 use crate::Result;
 use crate::baselines::seed;

@@ -12,7 +12,7 @@ use crate::system::proc;
 const RUN: &str = "singles";
 const USERS: usize = 10_000;
 const IN_FLIGHT: usize = 256;
-/// The usual design is slower: its rounds are shorter by this.
+/// Factor by which rounds of the slower usual design are shorter.
 const ONE_BY_ONE_SHARE: usize = 8;
 
 pub fn run(bench: &mut Bench) -> Result<()> {

@@ -1,4 +1,4 @@
-//! A ledger of 10,000,000 entries: how soon the service is ready on it, and how fast `verify` is through it.
+//! A ledger of 10,000,000 entries: the time from start to ready, and the speed of `verify`.
 
 use crate::Result;
 use crate::baselines::seed;

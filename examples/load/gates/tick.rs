@@ -1,6 +1,7 @@
-//! A tick of 1,000,000 rewards for 1,000,000 users through `/internal/v1/batch`, with 5,000 sessions open and deposits
-//! meanwhile: how fast it is done beside raw, what memory it takes, and how long the deposits wait. In several rounds,
-//! each on a new ledger: a disk that halts for a moment spoils one of them.
+//! A tick of 1,000,000 rewards for 1,000,000 users through `/internal/v1/batch`, with 5,000
+//! sessions open and deposits meanwhile: its speed beside raw, its memory, and the wait of the
+//! deposits. There are several rounds, each on a new ledger, because a disk that halts spoils only
+//! one.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,7 +46,7 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     let tick = Workload::new(5, Users::InTurn(rewards)).entries(rewards);
     let mut all = Vec::new();
     for _ in 0..rounds {
-        // A ledger of its own for each: a tick of its users is the first that they hear of.
+        // Each round has its own ledger: a tick is the first event of its users.
         all.push(round(bench, &bench.like(database)?, &tick, sessions, &bar)?);
     }
     bar.finish();

@@ -1,7 +1,7 @@
-//! What an entry costs in a ledger that knows 1,000,000 users, beside one of 1,000, with the same traffic: the same number of
-//! users is active in both, and both have as many entries, since the index of random event ids is dearer the longer it is,
-//! whoever the entries belong to. That price is told by itself, beside a ledger that has hardly begun. A last ledger has
-//! entries for any of 1,000,000 users. Raw, on copies of them all, shows how much of it is the database's own.
+//! The cost of an entry in a ledger that knows 1,000,000 users, beside one of 1,000. Both have the
+//! same number of active users and of entries, because the index of random event ids costs more the
+//! longer it is. That cost is measured separately, beside a nearly empty ledger. A last ledger has
+//! entries for any of 1,000,000 users. Raw, on copies of all, shows the database's share.
 
 use super::batch::Raw;
 use crate::Result;
@@ -19,9 +19,9 @@ const FEW: usize = 1_000;
 const BATCH: usize = 5_000;
 const IN_FLIGHT: usize = 4;
 
-/// A ledger of so many users: through the service, and a copy of it through raw.
+/// A ledger of a number of users: through the service, and a copy through raw.
 struct Side {
-    // Dropped in this order: whoever uses a database before it.
+    // Dropped in this order: the users of a database before the database.
     service: Service,
     raw: Raw,
     _databases: [Database; 2],

@@ -1,4 +1,4 @@
-//! What was found: figures with their baselines, ratios and gates; as a table, as JSON and as plots.
+//! The report: figures with baselines, ratios and gates, as a table, as JSON and as plots.
 
 pub mod plots;
 
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use crate::Result;
 use crate::measure::{curve, summary};
 
-/// Failed checks that are told at once; all are in the JSON.
+/// Failed checks that are printed; the JSON has all.
 const TOLD_MAX: usize = 10;
 
-/// What a figure has to be.
+/// The bound of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "rule", content = "value")]
 pub enum Gate {
@@ -23,26 +23,26 @@ pub enum Gate {
     AtLeast(f64),
     /// At most.
     AtMost(f64),
-    /// It is told, and that is all.
+    /// No bound; the figure is only reported.
     None,
 }
 
 /// One figure.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
-    /// Which gate's run it is of.
+    /// The gate that measured it.
     pub run: &'static str,
-    /// What it is.
+    /// Its name.
     pub what: String,
-    /// How much.
+    /// The value.
     pub value: f64,
-    /// Of what.
+    /// The unit.
     pub unit: &'static str,
-    /// What it is compared with, and how much that is.
+    /// The baseline's name and value.
     pub baseline: Option<(String, f64)>,
-    /// The figure by its baseline.
+    /// The ratio to the baseline.
     pub ratio: Option<f64>,
-    /// What has to hold, of the ratio if there is one.
+    /// The gate, for the ratio if there is one.
     pub gate: Gate,
 }
 
@@ -111,7 +111,7 @@ impl std::fmt::Display for Figure {
     }
 }
 
-/// Everything that was found.
+/// All results.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Facts of the run: machine, commit, sizes.
@@ -120,16 +120,16 @@ pub struct Report {
     pub figures: Vec<Figure>,
     /// Latencies by name, in microseconds.
     pub latencies: Vec<(String, Histogram<u64>)>,
-    /// What did not hold of what was measured: then no figure means anything.
+    /// Failed checks; then no figure means anything.
     pub failed_checks: Vec<String>,
     /// Checks that were made.
     pub checks: u64,
-    /// Requests that were answered 503 and sent again: the machine, or the service, could not keep up.
+    /// Requests answered 503 and sent again, because the machine or the service could not keep up.
     pub unavailable: u64,
 }
 
 impl Report {
-    /// Notes a check of what is measured.
+    /// Records a check.
     pub fn check(&mut self, what: impl FnOnce() -> String, holds: bool) {
         self.checks += 1;
         if !holds {
@@ -198,7 +198,7 @@ impl Report {
     }
 }
 
-/// As many digits as mean something.
+/// Formats the significant digits.
 pub fn shown(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "–".into(),

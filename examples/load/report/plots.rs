@@ -1,4 +1,4 @@
-//! The same as pictures.
+//! The report as plots.
 
 use std::path::Path;
 
@@ -42,7 +42,7 @@ pub fn draw(report: &Report, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How far each figure is on the good side of its gate: 1 is the gate itself, more is better.
+/// Each figure relative to its gate: 1 is the gate itself, more is better.
 fn gates(figures: &[&Figure], file: &Path) -> Result<()> {
     let margin = |figure: &Figure| {
         let value = figure.ratio.unwrap_or(figure.value);

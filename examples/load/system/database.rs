@@ -1,4 +1,4 @@
-//! A ledger's database of its own for each measurement, gone with it.
+//! A database per measurement, removed with it.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use diesel::prelude::*;
 
 use crate::Result;
 
-/// Where a ledger is kept.
+/// The database of a ledger.
 #[derive(Debug)]
 pub enum Database {
     /// A file in a directory of its own.
@@ -86,7 +86,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // What can't be removed is left behind: a figure is no worse for it.
+        // Ignore errors: left-over files do not affect figures.
         match self {
             Self::Sqlite { dir } => _ = std::fs::remove_dir_all(dir),
             Self::Postgres { server, name } => {
@@ -99,10 +99,10 @@ impl Drop for Database {
     }
 }
 
-/// What a PostgreSQL server does for durability, for the report.
+/// A PostgreSQL server's durability settings, for the report.
 ///
 /// # Errors
-/// When it does not answer.
+/// When the server does not answer.
 pub fn postgres_durability(server: &str) -> Result<String> {
     #[derive(QueryableByName)]
     struct Row {

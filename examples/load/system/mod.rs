@@ -1,4 +1,4 @@
-//! The service as a process, its database, and what the kernel tells of it.
+//! The service as a process, its database, and the kernel's figures about it.
 
 pub mod database;
 pub mod proc;

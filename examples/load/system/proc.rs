@@ -1,4 +1,4 @@
-//! What /proc tells of a process: processor time and memory.
+//! Reads a process's processor time and memory from /proc.
 
 use std::fs;
 
@@ -12,10 +12,10 @@ const PAGE_BYTES: u64 = 4096;
 /// Processor time a process has used, its threads included, in seconds.
 ///
 /// # Errors
-/// When it is gone.
+/// When the process has ended.
 pub fn cpu_s(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, in parentheses, may hold anything.
+    // The name, in parentheses, may contain any characters.
     let (_, rest) = stat.rsplit_once(')').ok_or("no stat")?;
     let field = |index: usize| {
         rest.split_whitespace()
@@ -26,10 +26,10 @@ pub fn cpu_s(pid: u32) -> Result<f64> {
     Ok((user + system) / TICKS_PER_S)
 }
 
-/// Proportional set size in bytes: its own pages, and its share of those it has together with others.
+/// Proportional set size in bytes: its own pages, and its share of shared ones.
 ///
 /// # Errors
-/// When it is gone.
+/// When the process has ended.
 pub fn pss_bytes(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = rollup
@@ -40,10 +40,10 @@ pub fn pss_bytes(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
-/// Resident set size in bytes: cheaper to ask for.
+/// Resident set size in bytes; cheaper to read.
 ///
 /// # Errors
-/// When it is gone.
+/// When the process has ended.
 pub fn rss_bytes(pid: u32) -> Result<u64> {
     let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
     let pages: u64 = statm.split_whitespace().nth(1).ok_or("no statm")?.parse()?;
@@ -69,7 +69,7 @@ pub fn socket_bytes() -> Result<u64> {
     Ok(pages.parse::<u64>()? * PAGE_BYTES)
 }
 
-/// What the kernel keeps of slabs in bytes: socket objects among other things.
+/// The kernel's slabs in bytes; they include socket objects.
 ///
 /// # Errors
 /// Where there is no /proc/meminfo.

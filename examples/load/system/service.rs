@@ -1,4 +1,4 @@
-//! Processes under load: the service itself, and the servers that it is compared with. Each is stopped by its id.
+//! Processes under load: the service and the baseline servers. Each is stopped by its process id.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ const START_MAX: Duration = Duration::from_secs(600);
 /// The longest that a stop may take.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
-/// A child process whose log says where it listens.
+/// A child process that logs its addresses.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -46,7 +46,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits until its log has what `find` looks for.
+    /// Waits until `find` finds something in its log.
     pub fn wait_for<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         let start = Instant::now();
         loop {
@@ -93,7 +93,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Ignore errors: it may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -107,7 +107,7 @@ pub struct Service {
     pub public: SocketAddr,
     /// The listener for back ends.
     pub internal: SocketAddr,
-    /// From the start of the process to its being ready.
+    /// Time from the start of the process to ready.
     pub ready_in: Duration,
     secrets: Secrets,
     bin: PathBuf,
@@ -226,10 +226,10 @@ impl Service {
         Ok(serde_json::from_slice(&body)?)
     }
 
-    /// `balance-coordinator verify` on its ledger: what it printed, and how long it took.
+    /// Runs `balance-coordinator verify` on its ledger; returns its output and duration.
     ///
     /// # Errors
-    /// When the ledger does not hold.
+    /// When `verify` finds a violation.
     pub fn verify(&self) -> Result<(String, Duration)> {
         let start = Instant::now();
         let output = Command::new(&self.bin)

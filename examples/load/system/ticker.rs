@@ -1,4 +1,4 @@
-//! A timer of the kernel that an event loop can wait for, finer than the milliseconds of `epoll_wait`.
+//! A kernel timer for the event loop, finer than the milliseconds of `epoll_wait`.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -23,9 +23,9 @@ impl Ticker {
         )?))
     }
 
-    /// Sets it anew.
+    /// Sets it again.
     pub fn wake_in(&self, wait: Duration) -> Result<()> {
-        // Zero would switch it off.
+        // Zero would disarm the timer.
         let wait = wait.max(Duration::from_nanos(1));
         let it_value = Timespec {
             tv_sec: wait.as_secs().try_into()?,
@@ -42,7 +42,7 @@ impl Ticker {
         Ok(())
     }
 
-    /// Takes its signal, so that it does not wake again.
+    /// Consumes its signal, so that it does not wake the loop again.
     pub fn clear(&self) -> Result<()> {
         let mut count = [0; 8];
         match rustix::io::read(&self.0, &mut count) {

@@ -1,8 +1,10 @@
-//! Money that is moved between users and read, over HTTP and over WebSockets, while the service is killed again and again.
+//! Money is moved between users and read, over HTTP and WebSockets, while the service is killed
+//! repeatedly.
 //!
-//! Each move is a withdrawal, `move:<n>:out`, and when that was accepted a deposit, `move:<n>:in`; both are sent until they
-//! are answered. In the end every move is whole, so the total over all users is what it was at the opening, and
-//! everything that anybody was shown is held to [`crate::linearizability`].
+//! Each move is a withdrawal, `move:<n>:out`, and once that is accepted a deposit, `move:<n>:in`;
+//! both are sent until they are answered. In the end every move is complete, so the total over all
+//! users is unchanged, and every balance that a client received is checked by
+//! [`crate::linearizability`].
 
 mod movers;
 mod readers;
@@ -23,36 +25,36 @@ on_both_databases![
     money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_is_in_order
 ];
 
-/// How long the load goes on; `BANK_SECONDS` sets another time.
+/// Duration of the load; `BANK_SECONDS` overrides it.
 const SECONDS: u64 = 20;
-/// The load goes on for so long between two kills.
+/// Time between two kills.
 const KILL_EVERY: Duration = Duration::from_secs(5);
 const HOT_USERS: u64 = 8;
 const COLD_USERS: u64 = 1000;
-/// How many of the choices of a user fall on the hot ones.
+/// Share of choices that fall on hot users.
 const HOT_CHOICES: f64 = 0.7;
 const MOVERS: usize = 32;
 const READERS: usize = 8;
 /// Sessions of each hot user, and of as many cold users in all.
 const SESSIONS_PER_HOT_USER: u64 = 2;
 const SESSIONS_OF_COLD_USERS: u64 = 8;
-/// Few, and for a second each: the actors of cold users retire and are made again all the time.
+/// Small and short, so that the actors of cold users retire and are created again all the time.
 const CACHE_ENTRIES_MAX: i64 = 100;
-/// Of TON, for every user: a few moves empty it, so some are refused.
+/// TON of every user: a few moves exhaust it, so some are refused.
 const OPENING_MINOR: i64 = 100_000_000_000;
 
-/// What all clients share.
+/// Shared by all clients.
 #[derive(Debug)]
 struct Bank {
     start: Instant,
     is_over: AtomicBool,
     moves: AtomicU64,
-    /// Requests and sessions that got no answer or a 503, and were tried again.
+    /// Requests and sessions without an answer or with a 503, which were repeated.
     repeats: AtomicU64,
 }
 
 impl Bank {
-    /// Nanoseconds on the one clock of this test; never 0.
+    /// Nanoseconds on the test's clock; never 0.
     fn now(&self) -> u64 {
         1 + u64::try_from(self.start.elapsed().as_nanos()).expect("a short test")
     }
@@ -66,7 +68,7 @@ impl Bank {
     }
 }
 
-/// Notes a balance that was shown.
+/// Records a balance that a client received.
 fn note_read(seen: &mut History, shown: &Value, sent: u64, answered: u64) {
     let user_id = shown["user_id"]
         .as_u64()
@@ -87,7 +89,7 @@ fn note_read(seen: &mut History, shown: &Value, sent: u64, answered: u64) {
     });
 }
 
-/// Notes an entry that was acknowledged.
+/// Records an acknowledged entry.
 fn note_write(
     seen: &mut History,
     user_id: u64,
@@ -110,7 +112,7 @@ fn users() -> impl Iterator<Item = u64> {
     1..=HOT_USERS + COLD_USERS
 }
 
-/// A hot one more often than not.
+/// Usually a hot user.
 fn random_user(rng: &mut StdRng) -> u64 {
     if rng.random_bool(HOT_CHOICES) {
         rng.random_range(1..=HOT_USERS)
@@ -229,7 +231,7 @@ fn cold_users(rng: &mut StdRng) -> Vec<u64> {
         .collect()
 }
 
-/// Kills the service and starts it again, each time after a round under load; one more round follows.
+/// Kills and restarts the service after each round under load; a final round follows.
 async fn kill_again_and_again(app: &mut TestApp, kills: u64) {
     for _ in 0..kills {
         tokio::time::sleep(KILL_EVERY).await;
@@ -258,7 +260,7 @@ fn print_figures(database: &str, bank: &Bank, seen: &History, kills: u64, moved_
     );
 }
 
-/// Holds everything that was seen to the ledger.
+/// Compares everything that clients received with the ledger.
 async fn check(app: &TestApp, seen: &History) {
     app.assert_ledger_holds();
     let entries = app.database.entries(None);
@@ -295,7 +297,7 @@ async fn check(app: &TestApp, seen: &History) {
     );
 }
 
-/// Every withdrawal has its deposit, of the same amount, and the other way round.
+/// Every withdrawal has its deposit of the same amount, and vice versa.
 fn assert_moves_are_whole(entries: &[StoredEntry]) {
     let mut open: BTreeMap<&str, i64> = BTreeMap::new();
     for entry in entries {

@@ -1,4 +1,4 @@
-//! Those who move money: a withdrawal, and when it was accepted the deposit that belongs to it.
+//! The movers: each posts a withdrawal and, once it is accepted, the matching deposit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use crate::support::{PATIENCE, Sender, Signed};
 /// The largest amount of a move.
 const MINOR_MAX: i64 = 60_000_000_000;
 
-/// Moves until it is over; the last move is finished.
+/// Moves until the end of the test; completes the last move.
 pub(super) async fn run(bank: Arc<Bank>, sender: Sender, mut rng: StdRng) -> History {
     let mut seen = History::default();
     while !bank.is_over() {
@@ -60,7 +60,8 @@ fn another_user(from: u64, rng: &mut StdRng) -> u64 {
     }
 }
 
-/// Sends an entry until it is answered, and notes the answer. Whether it was acknowledged.
+/// Sends an entry until it is answered, and records the answer. Returns whether it was
+/// acknowledged.
 async fn post(
     bank: &Bank,
     sender: &Sender,

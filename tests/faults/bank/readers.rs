@@ -1,4 +1,5 @@
-//! Those who look: back ends and browsers over HTTP, and pages with a WebSocket that they open again when it breaks.
+//! The readers: back ends and browsers over HTTP, and pages that reopen their WebSocket when it
+//! breaks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use super::{Bank, note_read, random_user};
 use crate::linearizability::History;
 use crate::support::{Event, Visitor, Witness, Ws};
 
-/// How long a session listens before it looks whether something else is to be done.
+/// How long a session reads before it checks for other work.
 const LISTENING: Duration = Duration::from_millis(200);
-/// Before the service is tried again.
+/// Pause before the next attempt.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Reads over and over, in every way that HTTP offers.
+/// Reads repeatedly, in every way that HTTP offers.
 pub(super) async fn over_http(bank: Arc<Bank>, visitor: Visitor, mut rng: StdRng) -> History {
     let mut seen = History::default();
     while !bank.is_over() {
@@ -57,7 +58,7 @@ pub(super) async fn over_http(bank: Arc<Bank>, visitor: Visitor, mut rng: StdRng
     seen
 }
 
-/// Listens to a user's sessions, one after another, and asks for a refresh now and then.
+/// Reads a user's sessions, one after another, and sometimes sends a refresh.
 pub(super) async fn over_a_session(
     bank: Arc<Bank>,
     visitor: Visitor,
@@ -85,14 +86,14 @@ pub(super) async fn over_a_session(
     seen
 }
 
-/// One session, until its connection ends or everything is over.
+/// One session, until its connection or the test ends.
 struct Page<'a> {
     bank: &'a Bank,
     witness: Witness,
     versions: Vec<u64>,
-    /// When the snapshot was asked for that has not come yet.
+    /// When the pending snapshot was requested.
     snapshot: Option<u64>,
-    /// When the refresh was asked for that is not answered yet.
+    /// When the pending refresh was requested.
     refresh: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Crowds that want nothing: connections up to the system's limit of open files, and answers that nobody takes.
+//! Crowds of idle connections up to the limit of open files, and answers that are not read.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,14 +10,15 @@ use crate::support::{Database, Raw, TestApp, WEBHOOK_SECRET, eventually, now_s, 
 
 on_sqlite![
     beyond_the_systems_file_limit_sessions_live_on_and_others_wait_for_a_few_seconds,
-    answers_that_nobody_takes_are_given_up,
+    unread_answers_are_given_up,
 ];
 
-/// Files that the service may open beside those it has.
+/// Files that the service may open in addition.
 const FILES_LEFT: usize = 60;
-/// Connections that want nothing.
+/// Idle connections.
 const CROWD: usize = 80;
-/// As documented: a connection whose last answer is not taken ends after 15 s; the rest is for a busy machine.
+/// As documented, a connection whose last answer is not read ends after 15 s; the rest is for a
+/// busy machine.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(15 + 15);
 
 async fn beyond_the_systems_file_limit_sessions_live_on_and_others_wait_for_a_few_seconds(
@@ -41,7 +42,7 @@ async fn beyond_the_systems_file_limit_sessions_live_on_and_others_wait_for_a_fe
         .map(|raw| raw.expect("it connects"))
         .collect();
     let start = Instant::now();
-    // Each over a connection of its own, that has to be let in.
+    // Each over its own new connection.
     for n in 2..=6 {
         let answer = app
             .accepted("deposits", 1, &format!("beside:{n}"), "1")
@@ -74,7 +75,7 @@ async fn beyond_the_systems_file_limit_sessions_live_on_and_others_wait_for_a_fe
     app.assert_ledger_holds();
 }
 
-async fn answers_that_nobody_takes_are_given_up(database: Database) {
+async fn unread_answers_are_given_up(database: Database) {
     let app = TestApp::on(database).log("info").start().await;
     let text = "x".repeat(4000);
     let items: Vec<Value> = (0..1000)
@@ -113,7 +114,7 @@ async fn answers_that_nobody_takes_are_given_up(database: Database) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     println!(
-        "answers of 4 MB that nobody takes are given up after {:.1?}",
+        "unread answers of 4 MB are given up after {:.1?}",
         start.elapsed()
     );
     drop(unread);

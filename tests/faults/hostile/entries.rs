@@ -1,4 +1,4 @@
-//! Entries that are wrong in one place and signed rightly, each with the refusal that the contract fixes.
+//! Validly signed entries with one error each, and the refusal that the contract fixes.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -15,9 +15,9 @@ pub struct BadEntry {
     pub code: &'static str,
 }
 
-/// An event that is in the ledger: a deposit of 1 TON to [`OWNER`].
+/// A stored event: a deposit of 1 TON to [`OWNER`].
 pub const KNOWN_EVENT: &str = "hostile:known";
-/// Whose it is.
+/// The user of that deposit.
 pub const OWNER: u64 = 77;
 
 const KINDS: [&str; 4] = ["deposit", "reward", "withdrawal", "adjustment"];
@@ -32,7 +32,7 @@ fn good(rng: &mut StdRng, kind: &str) -> Map<String, Value> {
     entry.as_object().expect("an object").clone()
 }
 
-/// One that is refused.
+/// A refused entry.
 pub fn bad_entry(rng: &mut StdRng) -> BadEntry {
     let kind = *pick(rng, &[&KINDS[0], &KINDS[1], &KINDS[2], &KINDS[3]]);
     if rng.random_bool(0.15) {

@@ -1,4 +1,5 @@
-//! A hundred thousand hostile exchanges, in two equal rounds, beside a user who must not notice.
+//! A hundred thousand hostile exchanges, in two equal rounds, beside a user that must not be
+//! affected.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -23,10 +24,10 @@ const EXCHANGES: usize = 100_000;
 const PEERS: usize = 48;
 /// The share of WebSocket exchanges.
 const WS_SHARE: f64 = 0.55;
-/// What the second round may add to the memory that the first one left: an allocator gives pages back when it likes, and
-/// a leak of 1 KiB per exchange would be more.
+/// Allowed growth of memory in the second round. The allocator returns pages at its own time; a
+/// leak of 1 KiB per exchange would exceed this.
 const GROWTH_BYTES_MAX: u64 = 24 << 20;
-/// The user who must not notice.
+/// The user that must not be affected.
 const BYSTANDER: u64 = 5;
 
 async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: Database) {
@@ -91,7 +92,7 @@ async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: 
     app.assert_ledger_holds();
 }
 
-/// One of the peers: its exchanges are decided by the seed alone.
+/// One of the peers; the seed determines its exchanges.
 async fn one_peer(app: &TestApp, seed: u64, peer: usize, exchanges: usize) {
     let mut rng = StdRng::seed_from_u64(seed ^ (peer as u64) << 32);
     let mut done = 0;
@@ -123,10 +124,11 @@ async fn connect(app: &TestApp, is_internal: bool, peer: usize) -> Raw {
         .expect("it connects")
 }
 
-/// Carries one request out; the connection when it can be used again.
+/// Sends one request; returns the connection when it can be reused.
 async fn ask(app: &TestApp, mut raw: Raw, request: Request, peer: usize) -> Option<Raw> {
     let Some(first) = exchange(&mut raw, &request).await else {
-        // A kept connection may have been closed for its age, as the protocol allows; a new one must answer.
+        // A kept connection may have been closed for idleness, as the protocol allows; a new one
+        // must answer.
         if request.after == After::Resets {
             return None;
         }
@@ -197,7 +199,8 @@ async fn judge(mut raw: Raw, request: &Request, answer: Option<RawAnswer>) -> Op
     }
 }
 
-/// Deposits to one user all the while, each of which that user's session must show; how many, and the slowest.
+/// Posts deposits to one user, each of which that user's session must receive; returns the number
+/// and the slowest.
 async fn bystander(app: &TestApp, round: u32, is_over: &AtomicBool) -> (u32, Duration) {
     let (mut ws, _) = app.session(BYSTANDER).await;
     let (mut count, mut slowest) = (0, Duration::ZERO);
@@ -221,7 +224,7 @@ async fn bystander(app: &TestApp, round: u32, is_over: &AtomicBool) -> (u32, Dur
     (count, slowest)
 }
 
-/// No session is left, and no socket but those of the test's own client.
+/// Asserts that no session is left, and no socket except those of the test's own client.
 async fn everything_is_closed(app: &TestApp, sockets: Option<usize>) {
     eventually("no session and no socket is left", async || {
         let registry = app.admin("/admin/v1/registry").await.ok();

@@ -1,4 +1,4 @@
-//! Hostile HTTP: requests that are none, that contradict themselves, that break off, or that are refused for what they say.
+//! Hostile HTTP: malformed, contradictory, truncated or refused requests.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -11,14 +11,14 @@ use super::ws_model::{After, bytes, letters, pick};
 /// The largest body of an entry in these tests.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// What must come of a request.
+/// The expected result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// A problem document with this status and code.
     Problem(u16, &'static str),
-    /// 4xx, or the connection ends without an answer; it is not used again.
+    /// 4xx, or the connection ends without an answer; it is not reused.
     Refused,
-    /// One answer of 200 to a harmless read, and then as above.
+    /// One answer of 200 to a harmless read, then as above.
     OneReadThenRefused,
     /// One answer of 200 to a harmless read.
     Read,
@@ -90,7 +90,7 @@ fn no_request(rng: &mut StdRng) -> Request {
         .as_bytes()
         .to_vec(),
     };
-    // Whatever the random part is, it is no request that ends well.
+    // With any random part, the request is invalid.
     text.extend(b"\r\n\x00\r\n\r\n");
     ended(
         Request::new("no request", rng.random_bool(0.5), text, Fate::Refused),
@@ -122,7 +122,7 @@ fn bad_head(rng: &mut StdRng) -> Request {
     )
 }
 
-/// Lengths that contradict each other: what a proxy might read in another way must never be taken.
+/// Contradictory lengths: a request that a proxy might parse differently must never be accepted.
 fn contradiction(rng: &mut StdRng) -> Request {
     let headers = pick(
         rng,
@@ -427,7 +427,7 @@ fn signed_but_wrong(rng: &mut StdRng) -> Request {
     request
 }
 
-/// A POST whose signature is right for `body`, up to the headers that follow.
+/// A POST with a valid signature for `body`, up to the headers that follow.
 fn signed_head(path: &str, body: &[u8], more: &str) -> String {
     let now = now_s().to_string();
     let signature = sign(WEBHOOK_SECRET, "hostile", &now, body);
@@ -437,7 +437,7 @@ fn signed_head(path: &str, body: &[u8], more: &str) -> String {
     )
 }
 
-/// What is no request need not be whole: its sender ends its side, or leaves.
+/// An invalid request may be incomplete: its sender ends its side, or disconnects.
 fn ended(request: Request, rng: &mut StdRng) -> Request {
     let after = if rng.random_bool(0.2) {
         After::Resets

@@ -1,5 +1,5 @@
-//! Hostile peers: malformed, fragmented, oversized, half-open and slow exchanges; peers that never read; whole populations
-//! that drop and come back.
+//! Hostile peers: malformed, fragmented, oversized, half-open and slow exchanges; peers that never
+//! read; mass disconnects and reconnects.
 //!
 //! `HOSTILE_EXCHANGES=1000000 BALANCE_TEST_SEED=7 cargo test --test faults hostile:: -- --nocapture` is the long run.
 
@@ -18,13 +18,13 @@ mod ws_model;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// A source address of its own for each of many peers: a pair of addresses has only so many ports.
+/// A source address per peer, because a pair of addresses has a limited number of ports.
 fn source(n: usize) -> IpAddr {
     let [high, low] = u16::try_from(n % 60_000).expect("below 2^16").to_be_bytes();
     Ipv4Addr::new(127, 1, high, low.max(1)).into()
 }
 
-/// A size of a test, from its variable or the default.
+/// The size of a test, from its variable or the default.
 fn size(variable: &str, default: usize) -> usize {
     std::env::var(variable)
         .ok()

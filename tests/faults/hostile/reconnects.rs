@@ -1,4 +1,4 @@
-//! A whole population that drops at once and comes back within seconds, and that comes back after a restart: every session
+//! All sessions drop at once and reconnect within seconds, and again after a restart: every session
 //! gets its snapshot, and the ledger is read once per user at most.
 
 use std::time::{Duration, Instant};
@@ -12,15 +12,16 @@ use super::{size, source};
 
 on_sqlite![ten_thousand_sessions_drop_and_come_back_with_one_read_per_user];
 
-/// Sessions, unless `HOSTILE_RECONNECTS` says otherwise: one process here and the service may have 20,000 files each.
+/// Sessions, unless `HOSTILE_RECONNECTS` is set; this process and the service may have 20,000 files
+/// each.
 const SESSIONS: usize = 10_000;
-/// Of each user.
+/// Sessions per user.
 const PER_USER: usize = 4;
 /// Connecting at the same time.
 const AT_ONCE: usize = 400;
-/// Sessions from one address: a pair of addresses has only so many ports.
+/// Sessions from one address, because a pair of addresses has a limited number of ports.
 const PER_ADDRESS: usize = 2000;
-/// The longest that all of them together may take to be told, here or there.
+/// The longest time for all of them to receive their balance.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn ten_thousand_sessions_drop_and_come_back_with_one_read_per_user(database: Database) {
@@ -76,7 +77,7 @@ async fn deposit_to_all(app: &TestApp, users: usize) {
     }
 }
 
-/// Opens all of them, each of which must be greeted with its user's balance.
+/// Opens all sessions; each must receive its user's balance.
 async fn open_all(app: &TestApp, sessions: usize, what: &str) -> Vec<Raw> {
     let start = Instant::now();
     let next = std::sync::atomic::AtomicUsize::new(0);
@@ -127,7 +128,7 @@ async fn open(app: &TestApp, n: usize, sessions: usize) -> Raw {
     raw
 }
 
-/// Every second one by a reset, the others by an end that says nothing.
+/// Every second one by a reset, the others without a close frame.
 fn drop_all(sessions: Vec<Raw>) {
     for (n, raw) in sessions.into_iter().enumerate() {
         if n % 2 == 0 {
@@ -160,7 +161,7 @@ async fn cache_misses(app: &TestApp) -> u64 {
         .expect("a number")
 }
 
-/// The sessions that dropped are forgotten, by the registry and by the actors.
+/// Asserts that registry and actors have removed the dropped sessions.
 async fn nobody_is_left_over(app: &TestApp, sessions: usize) {
     crate::support::eventually("only the open sessions are left", async || {
         (app.admin("/admin/v1/registry").await.ok()["sessions"] == sessions).then_some(())

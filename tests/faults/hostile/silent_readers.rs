@@ -1,4 +1,5 @@
-//! A thousand sessions that never read beside a thousand that do, and one that reads a byte a second.
+//! A thousand sessions that never read, beside a thousand that read, and one that reads a byte a
+//! second.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,29 +11,31 @@ use crate::support::{Database, Raw, TestApp, Witness, eventually, on_sqlite};
 
 use super::{size, source};
 
-on_sqlite![who_never_reads_is_cut_off_and_delays_nobody];
+on_sqlite![a_session_that_never_reads_is_cut_off_and_delays_no_other];
 
-/// Sessions that read, and as many that never do, unless `HOSTILE_SILENT` says otherwise.
+/// Sessions that read, and as many that never read, unless `HOSTILE_SILENT` is set.
 const SESSIONS: usize = 1000;
-/// Of each user, of either sort: together as many as one user may have.
+/// Sessions per user of each sort; together the limit per user.
 const PER_USER: usize = 8;
-/// Rounds of a deposit to every user: before the silent ones come, and beside them.
+/// Rounds of a deposit to every user: before the silent sessions open, and beside them.
 const ROUNDS: (usize, usize) = (12, 24);
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(200);
 /// `limits.write_timeout_ms`
 const WRITE_TIMEOUT_MS: u64 = 3000;
-/// The kernel looks at a stalled connection at growing intervals, and the machine is busy: what it may be late.
+/// Allowed delay: the kernel checks a stalled connection at growing intervals, and the machine may
+/// be busy.
 const GONE_WITHIN: Duration = Duration::from_secs(15);
-/// A direct push is due 100 ms after the one before at the latest; the rest is for a machine that does all of this at
-/// the same time. Measured are some ten milliseconds.
+/// A direct push is due at most 100 ms after the one before; the rest is for a busy machine.
+/// Measured: some ten milliseconds.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
-/// The receive buffer of who never reads: the kernel makes the smallest of it that it has, about 2 KiB.
+/// The receive buffer of a session that never reads; the kernel raises it to its minimum, about 2
+/// KiB.
 const RECEIVE_BYTES: u32 = 1;
-/// What a silent session may cost of the process's memory: an actor, an outbox of 16 frames, the connection's buffers of
-/// at most 32 KiB each way. The kernel's own buffers are bounded by the kernel.
+/// Allowed memory per silent session: an actor, an outbox of 16 frames, the connection's buffers of
+/// at most 32 KiB each way. The kernel bounds its own buffers.
 const SESSION_BYTES_MAX: u64 = 96 * 1024;
 
-async fn who_never_reads_is_cut_off_and_delays_nobody(database: Database) {
+async fn a_session_that_never_reads_is_cut_off_and_delays_no_other(database: Database) {
     let sessions = size("HOSTILE_SILENT", SESSIONS);
     println!(
         "again: HOSTILE_SILENT={sessions} cargo test --test faults hostile::silent_readers -- --nocapture"
@@ -75,7 +78,7 @@ async fn who_never_reads_is_cut_off_and_delays_nobody(database: Database) {
         gone < Duration::from_millis(WRITE_TIMEOUT_MS) + GONE_WITHIN + BETWEEN_ROUNDS * 24,
         "{gone:?}"
     );
-    // It still has bytes to read that came before; the service does not wait for it.
+    // It still has earlier bytes to read; the service does not wait for that.
     dribbler.abort();
     drop(silent);
 
@@ -108,7 +111,7 @@ async fn open(app: &TestApp, count: usize, receive_bytes: Option<u32>) -> Vec<Ra
     all
 }
 
-/// So many rounds of a deposit to every user.
+/// Posts rounds of a deposit to every user.
 async fn deposits(app: &TestApp, sessions: usize, rounds: usize, first: usize) {
     for round in first..first + rounds {
         let items: Vec<Value> = (1..=sessions.div_ceil(PER_USER))
@@ -122,7 +125,8 @@ async fn deposits(app: &TestApp, sessions: usize, rounds: usize, first: usize) {
     }
 }
 
-/// Reads until all deposits of both phases were shown; how long after its commit each was, and the session.
+/// Reads until all deposits of both phases have arrived; returns the delay of each after its
+/// commit, and the session.
 async fn read_all(mut raw: Raw) -> (Raw, Vec<Duration>, Vec<Duration>) {
     let mut witness = Witness::default();
     let mut latencies = (Vec::new(), Vec::new());
@@ -171,14 +175,14 @@ fn shown(what: &str, latencies: &mut [Duration]) -> Duration {
     most
 }
 
-/// Reads a byte a second, which no more makes room for a frame than reading nothing.
+/// Reads a byte a second, which frees no room for a frame either.
 async fn dribble(app: &TestApp) -> JoinHandle<()> {
     let user_id = 1_000_000;
     app.accepted("deposits", user_id, "dribbler", "1").await;
     let mut raw = Raw::open_session(app.public, None, Some(RECEIVE_BYTES), user_id)
         .await
         .expect("it opens");
-    // Asks for more than its buffer takes.
+    // Requests more than its buffer holds.
     for _ in 0..30 {
         assert!(
             raw.send(&crate::support::frame(

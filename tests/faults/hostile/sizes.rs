@@ -1,4 +1,4 @@
-//! The sizes and rates of what a peer may say, where they are not those of the exchanges.
+//! Limits on sizes and rates that the generated exchanges do not cover.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ on_sqlite![
     a_frame_is_refused_by_its_header_and_what_follows_costs_no_memory,
     frames_that_say_nothing_count_as_messages,
     the_answers_to_pings_do_not_count_as_messages,
-    what_strangers_send_is_no_error_in_the_log,
+    hostile_input_is_no_error_in_the_log,
 ];
 
 /// As documented.
@@ -55,7 +55,7 @@ async fn heads_and_urls_have_limits_and_what_is_below_them_is_answered(database:
     ] {
         for to in [app.public, app.internal] {
             let mut raw = Raw::connect(to, None, None).await.expect("it connects");
-            // What is too long may be refused before it is all sent.
+            // Oversized input may be refused before it is completely sent.
             let _ = raw.send(text.as_bytes()).await;
             let answer = raw.answer().await;
             println!("{what}: {:?}", answer.as_ref().map(|answer| answer.status));
@@ -65,7 +65,7 @@ async fn heads_and_urls_have_limits_and_what_is_below_them_is_answered(database:
                     [400, 414, 431].contains(&answer.status),
                     "{what}: {answer:?}"
                 ),
-                // The refusal may be lost when the rest is still under way.
+                // The refusal may be lost while the rest is still being sent.
                 None => assert!(!is_answered, "{what}: no answer"),
             }
         }
@@ -95,7 +95,7 @@ async fn a_frame_is_refused_by_its_header_and_what_follows_costs_no_memory(datab
     );
     let megabyte = vec![0; 1 << 20];
     let mut sent = 0;
-    // It may be taken for as long as the connection takes to end.
+    // Bytes may be accepted until the connection has ended.
     while sent < 256 && raw.send(&megabyte).await {
         sent += 1;
     }
@@ -130,7 +130,7 @@ async fn frames_that_say_nothing_count_as_messages(database: Database) {
             raw.json().await.expect("a snapshot"),
         );
         assert!(raw.send(first).await);
-        // Sixty within far less than the second that twenty take.
+        // Sixty in much less than a second, where twenty are allowed.
         for _ in 0..60 {
             if !raw.send(again).await {
                 break;
@@ -172,7 +172,7 @@ async fn the_answers_to_pings_do_not_count_as_messages(database: Database) {
     }
 }
 
-async fn what_strangers_send_is_no_error_in_the_log(database: Database) {
+async fn hostile_input_is_no_error_in_the_log(database: Database) {
     let app = TestApp::on(database).log("info").start().await;
     for text in [
         "\u{0}\r\n\r\n",

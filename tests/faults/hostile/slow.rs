@@ -1,5 +1,5 @@
-//! Peers that take their time: each is cut off after a bounded time. What is waited for takes real seconds, so all are
-//! tried side by side.
+//! Slow peers: each is cut off after a bounded time. That takes real seconds, so all run side by
+//! side.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,35 +12,35 @@ use crate::support::{
     upgrade_request,
 };
 
-on_sqlite![who_is_silent_or_sends_a_byte_at_a_time_is_cut_off];
+on_sqlite![a_silent_or_slow_peer_is_cut_off];
 
-/// As documented: the head of a first request, of a later one, and a body, in seconds.
+/// Documented limits in seconds: the head of a first request, of a later one, and a body.
 const FIRST_HEAD_S: u64 = 5;
 const LATER_HEAD_S: u64 = 15;
 const BODY_S: u64 = 30;
-/// What a busy machine may add.
+/// Allowance for a busy machine.
 const MARGIN_S: u64 = 10;
-/// Between two bytes of somebody slow.
+/// Time between two bytes of a slow peer.
 const PAUSE: Duration = Duration::from_millis(250);
 
 const READ: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 /// A session without a handshake.
 const NO_HANDSHAKE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Somebody slow.
+/// A slow peer.
 struct Slow {
     what: &'static str,
     to: SocketAddr,
-    /// Sent at once; a whole request is answered before it goes on.
+    /// Sent at once; a complete request is answered before the slow part.
     before: Vec<u8>,
-    /// Sent a byte at a time, again and again; nothing when empty.
+    /// Sent a byte at a time, repeatedly; nothing when empty.
     drips: &'static [u8],
     gone_after_s: u64,
-    /// What is in the answer, if there is one.
+    /// Expected text of the answer, if there is one.
     answer: &'static str,
 }
 
-async fn who_is_silent_or_sends_a_byte_at_a_time_is_cut_off(database: Database) {
+async fn a_silent_or_slow_peer_is_cut_off(database: Database) {
     let app = TestApp::on(database)
         .set("limits.auth_timeout_ms", 2000)
         .set("limits.heartbeat_ms", 1000)
@@ -130,7 +130,7 @@ fn slow_bodies(to: SocketAddr) -> Vec<Slow> {
         answer,
     };
     let mut too_large = slow(
-        "sends chunks that nobody wants",
+        "sends unwanted chunks",
         chunked,
         chunk,
         LATER_HEAD_S,
@@ -149,7 +149,7 @@ fn slow_bodies(to: SocketAddr) -> Vec<Slow> {
             BODY_S,
             too_slow,
         ),
-        // What is left of a chunked body is read and dropped for a while.
+        // The rest of a chunked body is read and discarded for a while.
         slow(
             "sends chunks slowly",
             chunked,
@@ -176,13 +176,13 @@ async fn be_slow(slow: Slow) -> String {
     let mut drips = slow.drips.iter().cycle();
     while !raw.ends_within(PAUSE).await {
         if let Some(byte) = drips.next() {
-            // When it is not taken, the end is near.
+            // Ignore errors: the connection is ending.
             raw.send_some(&[*byte]);
         }
         let limit = Duration::from_secs(slow.gone_after_s + MARGIN_S);
         assert!(
             start.elapsed() < limit,
-            "who {} is there after {limit:?}",
+            "a peer that {} is connected after {limit:?}",
             slow.what
         );
     }
@@ -191,17 +191,17 @@ async fn be_slow(slow: Slow) -> String {
     // A reset may overtake the answer.
     assert!(
         answer.is_empty() || answer.contains(slow.answer),
-        "who {}: {answer}",
+        "a peer that {}: {answer}",
         slow.what
     );
     format!(
-        "who {} is gone after {took:.1?}: {}",
+        "a peer that {} is gone after {took:.1?}: {}",
         slow.what,
         answer.lines().next().unwrap_or_default()
     )
 }
 
-/// A session that sends a frame a byte at a time, of which the last never comes.
+/// A session that sends a frame a byte at a time and never completes it.
 async fn slow_session(app: &TestApp, user_id: Option<u64>, code: u16, reason: &str) -> Duration {
     let start = Instant::now();
     let mut raw = match user_id {

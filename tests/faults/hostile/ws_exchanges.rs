@@ -1,4 +1,4 @@
-//! Carries generated WebSocket exchanges out and checks what comes, session after session.
+//! Runs generated WebSocket exchanges and checks the answers, session after session.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -13,7 +13,7 @@ use super::{ws_frames, ws_messages};
 /// The most exchanges of one session.
 const PER_SESSION_MAX: usize = 40;
 
-/// Opens one session and has `left` exchanges at most with it; how many there were.
+/// Opens one session and runs at most `left` exchanges; returns how many.
 pub async fn session(app: &TestApp, rng: &mut StdRng, peer: usize, left: usize) -> usize {
     let user_id = 1000 + peer as u64 * 10;
     let from = Some(source(peer));
@@ -41,7 +41,7 @@ pub async fn session(app: &TestApp, rng: &mut StdRng, peer: usize, left: usize) 
         } else {
             ws_messages::exchange(rng, &mut session)
         };
-        // The end of an exchange without an answer shows by the next answer.
+        // An exchange without an answer is verified by the next answer.
         let is_last = exchange.is_last();
         raw = match carry_out(raw, exchange, &session).await {
             Some(raw) => raw,
@@ -53,10 +53,10 @@ pub async fn session(app: &TestApp, rng: &mut StdRng, peer: usize, left: usize) 
     left.min(PER_SESSION_MAX)
 }
 
-/// Carries one exchange out; the connection when it goes on.
+/// Runs one exchange; returns the connection when it stays open.
 async fn carry_out(mut raw: Raw, exchange: Exchange, session: &Session) -> Option<Raw> {
     for piece in &exchange.writes {
-        // The other side may have heard enough.
+        // Ignore errors: the peer may have closed.
         if !raw.send(piece).await {
             break;
         }
@@ -162,7 +162,7 @@ async fn check(raw: &mut Raw, expected: &Expected, user_id: u64, name: &str) {
     }
 }
 
-/// Nothing but the end is left to come. Without our own end, the server would wait a second for it.
+/// Only the end is left. Without our own close, the server would wait a second for it.
 async fn end(raw: &mut Raw, name: &str) {
     raw.finish().await;
     for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! Hostile WebSocket frames: what breaks RFC 6455, and what is allowed but rude.
+//! Hostile WebSocket frames: violations of RFC 6455, and unusual but valid frames.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -192,7 +192,7 @@ fn too_large(rng: &mut StdRng) -> Exchange {
     )
 }
 
-/// The length alone is enough: nobody waits for the payload, nor keeps it.
+/// The header suffices: the service neither waits for the payload nor stores it.
 fn says_too_large(rng: &mut StdRng) -> Exchange {
     let length = rng.random_range(MESSAGE_BYTES_MAX as u64 + 1..1 << 62);
     let mut frame = vec![0x81, 0x80 | 127];
@@ -208,7 +208,7 @@ fn says_too_large(rng: &mut StdRng) -> Exchange {
     )
 }
 
-/// A length of 64 bits is no length at all.
+/// A length with the highest bit set is invalid.
 fn says_impossible(rng: &mut StdRng) -> Exchange {
     let mut frame = vec![0x81, 0x80 | 127, 0xff];
     frame.extend(bytes(rng, 11));

@@ -1,4 +1,4 @@
-//! Hostile WebSocket messages: well-framed, but of the wrong content.
+//! Hostile WebSocket messages: valid frames with wrong content.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -100,7 +100,7 @@ fn unknown_type(rng: &mut StdRng, session: &mut Session) -> Exchange {
     )
 }
 
-/// Nesting where it means nothing is passed over; where an id should be, or without an end, it is a bad message.
+/// Nesting in unknown fields is ignored; as an id, or unterminated, it is a bad message.
 fn deep(rng: &mut StdRng, session: &mut Session) -> Exchange {
     let depth = rng.random_range(1..1900);
     let (open, close) = ("[".repeat(depth), "]".repeat(depth));
@@ -149,7 +149,7 @@ fn refresh(rng: &mut StdRng, session: &mut Session) -> Exchange {
     let message = format!(r#"{{"type":"refresh","id":{id},"user_id":1,"version":99999999}}"#);
     let expected = session.answered(vec![Expected::Refreshed(Some(id))]);
     Exchange::new(
-        "a refresh that names somebody else",
+        "a refresh that names another user",
         vec![text(rng, &message)],
         expected,
     )
@@ -169,7 +169,7 @@ fn displayed(rng: &mut StdRng, session: &mut Session) -> Exchange {
     )
 }
 
-/// The first time it signs in, later times it changes nothing; for another user it is the end.
+/// The first one signs in, later ones change nothing; one for another user ends the session.
 fn sign_in_again(rng: &mut StdRng, session: &mut Session) -> Exchange {
     let auth = |user_id| json!({"type": "auth", "token": token(user_id)}).to_string();
     if session.is_signed_in && rng.random_bool(0.5) {

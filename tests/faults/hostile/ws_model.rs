@@ -1,4 +1,5 @@
-//! What a WebSocket session has to answer, by the contract alone: the pieces that generated exchanges are made of.
+//! The required answers of a WebSocket session, by the contract only: the building blocks of
+//! generated exchanges.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -11,7 +12,7 @@ const BAD_MESSAGES_MAX: u8 = 5;
 /// The largest message that a session may send in these tests: the default.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// One thing that must come, in this order.
+/// An expected event, in order.
 #[derive(Debug, Clone)]
 pub enum Expected {
     /// `error invalid_message`
@@ -26,11 +27,11 @@ pub enum Expected {
     PongFrame(Vec<u8>),
     /// A close frame with one of these codes and reasons, and the end.
     Closed(Vec<(u16, &'static str)>),
-    /// The end of the connection, whatever is said before.
+    /// The end of the connection, with anything before it.
     End,
 }
 
-/// How the peer goes on after it has sent.
+/// What the peer does after sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     Listens,
@@ -38,7 +39,7 @@ pub enum After {
     Resets,
 }
 
-/// One exchange: what is written, a piece at a time, and what must come.
+/// One exchange: the pieces to write, and the expected events.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     pub name: &'static str,
@@ -85,7 +86,7 @@ impl Exchange {
     }
 }
 
-/// What the contract remembers of a session.
+/// The state of a session, by the contract.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub user_id: u64,
@@ -102,7 +103,7 @@ impl Session {
         }
     }
 
-    /// What a bad message gets.
+    /// The answer to a bad message.
     pub fn invalid(&mut self) -> Vec<Expected> {
         self.bad_messages += 1;
         match self.bad_messages {
@@ -114,7 +115,7 @@ impl Session {
         }
     }
 
-    /// What a good message gets, which only somebody who has signed in may send.
+    /// The answer to a good message, which only a signed-in session may send.
     pub fn answered(&mut self, answer: Vec<Expected>) -> Vec<Expected> {
         if self.is_signed_in {
             answer

@@ -1,23 +1,27 @@
-//! Whether what clients saw could have happened on one machine that does one thing at a time.
+//! Checks whether the clients' observations are linearizable.
 //!
-//! Each user is an object of its own. Its states are known afterwards: the n-th entry of the ledger makes version n.
-//! Each operation has a version, the one that a write was answered or that a read was shown, and an interval on one
-//! monotonic clock: from before it was first sent until after its answer was read. It took effect somewhere in between.
+//! Each user is a separate object. Its states are known afterwards: the n-th entry of the ledger
+//! makes version n. Each operation has a version, the one in its answer, and an interval on one
+//! monotonic clock: from before it was first sent until after its answer was read. It took effect
+//! within that interval.
 //!
-//! So the order of a user's operations is given: by version, a write before the reads of its version. Such an order
-//! explains a history exactly when it never turns real time around: **when A was answered before B was sent, the
-//! version of B is not below that of A, and above it when B is a write.** That one rule is checked, for all pairs. It
-//! finds a stale read (below what was answered earlier), a read of what nobody had sent yet (the write, sent later,
-//! would have to be above it), and a write that came in behind a later one. It is exact only because every write is
-//! sent until it is answered: an entry that nobody was answered is a violation by itself.
+//! So the order of a user's operations is given: by version, a write before the reads of its
+//! version. This order explains a history exactly when it agrees with real time: **when A was
+//! answered before B was sent, the version of B is not below that of A, and above it when B is a
+//! write.** This rule is checked for all pairs. It finds stale reads (below an earlier answer),
+//! reads of entries not sent yet (the later write would have to be above them), and writes ordered
+//! behind later ones. It is exact only because every write is sent until it is answered: an entry
+//! without an answer is itself a violation.
 //!
-//! All reads over HTTP are held to it, `fresh` ones and those from memory: while one process alone writes, its memory
-//! is never behind an answer. So are the snapshot of a session, sent when the connection was asked for, and its
-//! refreshes. What comes unasked (a push) was sent at no time, so it may be late; but nothing that is asked for after it
-//! may be older, and within its session versions never fall. An answer that is marked stale is treated like a push.
+//! The rule applies to all reads over HTTP, `fresh` ones and those from memory, because the memory
+//! of the only writing process is never behind an answer. It applies to a session's snapshot, sent
+//! when the connection was requested, and to its refreshes. A push has no time of sending, so it
+//! may be late; but later requests may not return anything older, and within a session versions
+//! never fall. An answer marked stale is treated like a push.
 //!
-//! Apart from the order, a write must be in the ledger under its version, a read must show the very balances of its
-//! version, and what a refused withdrawal was told is available must have been the balance at some moment meanwhile.
+//! In addition, a write must be in the ledger under its version, a read must have exactly the
+//! balances of its version, and the `available` of a refused withdrawal must have been the balance
+//! at some moment of its interval.
 
 mod planted;
 
@@ -26,7 +30,7 @@ use std::collections::BTreeMap;
 /// TON and UNI, in the smallest unit.
 pub type Balances = [i64; 2];
 
-/// What a client did or was shown.
+/// An observation of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// An acknowledged entry.
@@ -44,7 +48,7 @@ pub struct Operation {
     pub user_id: u64,
     pub version: u64,
     pub what: What,
-    /// 0 for what came unasked.
+    /// 0 for a push.
     pub sent: u64,
     pub answered: u64,
 }
@@ -59,10 +63,10 @@ pub struct Refusal {
     pub answered: u64,
 }
 
-/// The versions that one session was shown, in the order in which they came.
+/// The versions that one session received, in order.
 pub type Session = Vec<u64>;
 
-/// Everything that clients did and saw.
+/// All observations of clients.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     pub operations: Vec<Operation>,
@@ -71,7 +75,7 @@ pub struct History {
 }
 
 impl History {
-    /// Takes what another client did and saw.
+    /// Adds another client's observations.
     pub fn join(&mut self, other: Self) {
         self.operations.extend(other.operations);
         self.refusals.extend(other.refusals);
@@ -86,10 +90,10 @@ pub struct State {
     pub balances: Balances,
 }
 
-/// The states of each user, the n-th one made version n.
+/// The states of each user; the n-th is version n.
 pub type Ledger = BTreeMap<u64, Vec<State>>;
 
-/// Everything that breaks a promise, one line each.
+/// All violations, one line each.
 pub fn violations(ledger: &Ledger, history: &History) -> Vec<String> {
     let mut found = Vec::new();
     let mut by_user: BTreeMap<u64, Vec<&Operation>> = ledger
@@ -148,7 +152,7 @@ pub fn violations(ledger: &Ledger, history: &History) -> Vec<String> {
         refusals
             .values()
             .flatten()
-            .map(|refusal| format!("{refusal:?}: of nobody")),
+            .map(|refusal| format!("{refusal:?}: of an unknown user")),
     );
     let falls = history
         .sessions
@@ -159,7 +163,7 @@ pub fn violations(ledger: &Ledger, history: &History) -> Vec<String> {
     found
 }
 
-/// The operation of the highest version up to any moment.
+/// The operation with the highest version up to a moment.
 struct HighWater<'a>(Vec<(u64, &'a Operation)>);
 
 impl<'a> HighWater<'a> {
@@ -181,7 +185,7 @@ impl<'a> HighWater<'a> {
     }
 }
 
-/// An operation whose version is not what the ledger says.
+/// An operation whose version differs from the ledger.
 fn wrong_state(states: &[State], operation: &Operation) -> Option<String> {
     let index = usize::try_from(operation.version).ok()?.checked_sub(1);
     let state = index.and_then(|index| states.get(index));
@@ -193,7 +197,7 @@ fn wrong_state(states: &[State], operation: &Operation) -> Option<String> {
     (!holds).then(|| format!("{operation:?}: that version is {state:?}"))
 }
 
-/// An operation that turns real time around.
+/// An operation ordered against real time.
 fn out_of_order(answered: &HighWater<'_>, operation: &Operation) -> Option<String> {
     let highest = answered.before(operation.sent)?;
     let holds = match operation.what {
@@ -203,7 +207,7 @@ fn out_of_order(answered: &HighWater<'_>, operation: &Operation) -> Option<Strin
     (!holds).then(|| format!("{operation:?} was sent after the answer to {highest:?}"))
 }
 
-/// A refusal that no state explains, of those that may have been there between its sending and its answer.
+/// A refusal that no state between its sending and its answer explains.
 fn made_up(
     states: &[State],
     answered: &HighWater<'_>,

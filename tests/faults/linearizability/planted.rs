@@ -109,7 +109,7 @@ fn a_stale_read_is_found() {
 
 #[test]
 fn a_read_older_than_an_earlier_read_is_found() {
-    // The write of version 2 was still under way, but somebody had been shown it.
+    // The write of version 2 was still under way, but a read had returned it.
     assert!(of_one_more(read(1, 21, 22)).contains("was sent after the answer to"));
 }
 
@@ -125,7 +125,7 @@ fn a_read_older_than_an_earlier_push_is_found() {
 }
 
 #[test]
-fn a_read_of_what_nobody_had_sent_yet_is_found() {
+fn a_read_of_an_entry_not_sent_yet_is_found() {
     assert!(of_one_more(read(3, 31, 46)).contains("was sent after the answer to"));
 }
 
@@ -167,7 +167,7 @@ fn a_write_that_took_anothers_version_is_found() {
 }
 
 #[test]
-fn an_entry_that_nobody_was_answered_is_found() {
+fn an_entry_without_an_answer_is_found() {
     let kept: Vec<Operation> = sound()
         .into_iter()
         .filter(|operation| operation.sent != 50)
@@ -176,7 +176,7 @@ fn an_entry_that_nobody_was_answered_is_found() {
 }
 
 #[test]
-fn writes_that_turn_real_time_around_are_found() {
+fn writes_ordered_against_real_time_are_found() {
     // e2 was answered before e1 was sent.
     let operations = [write(2, 1, 2), write(1, 3, 4), write(3, 5, 6)];
     assert!(of(&ledger(), &operations).contains("was sent after the answer to"));
@@ -193,11 +193,11 @@ fn a_session_whose_version_falls_is_found() {
 }
 
 #[test]
-fn a_refusal_is_explained_by_a_balance_that_was_there_meanwhile_and_by_no_other() {
+fn a_refusal_needs_a_balance_within_its_interval() {
     assert_eq!(of_refusal(0, 5, 1, 9), Vec::<String>::new());
     assert_eq!(of_refusal(20, 25, 55, 58), Vec::<String>::new());
     for (available, asked, sent, answered) in [
-        // Not there any more; not there yet; never there; enough.
+        // No longer the balance; not yet the balance; never the balance; sufficient.
         (20, 25, 61, 70),
         (30, 35, 31, 49),
         (15, 25, 55, 58),

@@ -1,4 +1,5 @@
-//! The network between the service and PostgreSQL: nothing passes while connections stay open, nothing is taken, all is slow.
+//! The network between the service and PostgreSQL: it swallows all traffic, refuses connections, or
+//! is slow.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,12 @@ use crate::support::{Cluster, Database, Mode, Proxy, TestApp, eventually, on_pos
 use super::{Reads, Scene, app_on, connections_of};
 
 on_postgres![
-    a_black_hole_before_the_server_hangs_nobody_and_ends_without_a_trace,
+    a_black_hole_before_the_server_hangs_no_request_and_leaves_no_trace,
     refused_connections_are_an_outage_and_a_slow_network_is_none,
     a_refresh_during_a_hanging_read_waits_for_no_second_one,
 ];
 
-async fn a_black_hole_before_the_server_hangs_nobody_and_ends_without_a_trace(_: Database) {
+async fn a_black_hole_before_the_server_hangs_no_request_and_leaves_no_trace(_: Database) {
     let cluster = Cluster::start();
     let proxy = Proxy::start(cluster.addr()).await;
     let mut scene = Scene::open(app_on(&cluster, Some(&proxy)).await).await;
@@ -23,7 +24,7 @@ async fn a_black_hole_before_the_server_hangs_nobody_and_ends_without_a_trace(_:
         scene.during(Reads::Away).await;
         scene.during(Reads::Away).await;
         if round == 1 {
-            // The connections of before are dead when the network is back.
+            // The earlier connections are dead when the network is back.
             proxy.sever();
         }
         proxy.set(Mode::Pass);
@@ -52,7 +53,7 @@ async fn refused_connections_are_an_outage_and_a_slow_network_is_none(_: Databas
             Reads::Away,
         )
         .await;
-    // Slow, but within the time-out: nobody is told anything.
+    // Slow, but within the time-out: sessions receive nothing about it.
     let refused = *scene.load.told.refused.lock().expect("no panic holds it");
     for delays in [(5, 20), (20, 5)] {
         proxy.set(Mode::Delay(
@@ -70,7 +71,7 @@ async fn refused_connections_are_an_outage_and_a_slow_network_is_none(_: Databas
     scene.close(Some(&cluster)).await;
 }
 
-/// Both are answered when the first read is given up: within one time-out, not two.
+/// Both are answered when the first read times out: within one time-out, not two.
 async fn a_refresh_during_a_hanging_read_waits_for_no_second_one(database: Database) {
     const TIMEOUT: Duration = Duration::from_secs(6);
     let cluster = Cluster::start();
@@ -83,14 +84,14 @@ async fn a_refresh_during_a_hanging_read_waits_for_no_second_one(database: Datab
     let builder = TestApp::on(database)
         .set("database.timeout_ms", 6000)
         .set("database.pool_size", 2);
-    // It has a connection of its own.
+    // It has its own connection.
     let builder = builder.set("audit.users_per_s", 0);
     let app = builder
         .set("database.writers", 1)
         .start_with(dir, of_ledger, &url)
         .await;
     app.accepted("deposits", 1, "d", "1").await;
-    // Both reads are to hang in connections that are there already.
+    // Both reads must hang on existing connections.
     eventually("the pool is full", async || {
         let reads =
             [1, 2].map(|user_id| format!("/internal/v1/users/{user_id}/balance?fresh=true"));

@@ -1,5 +1,5 @@
-//! Connections cut in the middle of COMMIT: swallowed before the server, carried out with the answer lost, and delivered
-//! after the service has given the connection up.
+//! Connections cut during COMMIT: swallowed before the server, executed with the answer lost, or
+//! delivered after the service has closed the connection.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use super::{Scene, app_on, seed};
 
 on_postgres![a_commit_that_is_cut_is_neither_lost_nor_doubled];
 
-/// COMMITs that are cut; `BALANCE_TEST_COMMIT_CUTS` for a longer run.
+/// COMMITs to cut; `BALANCE_TEST_COMMIT_CUTS` overrides the number.
 const CUTS: usize = 150;
-/// Of so many COMMITs one is cut.
+/// One in this many COMMITs is cut.
 const ONE_OF: u32 = 3;
 
 async fn a_commit_that_is_cut_is_neither_lost_nor_doubled(_: Database) {
@@ -23,7 +23,8 @@ async fn a_commit_that_is_cut_is_neither_lost_nor_doubled(_: Database) {
         .ok()
         .map_or(CUTS, |cuts| cuts.parse().expect("a number"));
     let mut rng = StdRng::seed_from_u64(seed());
-    // Late: before the service is back, while it waits for the locks, and after the server has ended the transaction.
+    // Delays: before the service reconnects, while it waits for the locks, and after the server has
+    // ended the transaction.
     let late = [1, 30, 300, 1500].map(|ms| CommitFault::Late(Duration::from_millis(ms)));
     let kinds = [
         &[CommitFault::Swallowed, CommitFault::AnswerLost][..],
@@ -40,7 +41,7 @@ async fn a_commit_that_is_cut_is_neither_lost_nor_doubled(_: Database) {
     let scene = Scene::open(app_on(&cluster, Some(&proxy)).await).await;
     proxy.plan_commits(plan);
     let mut left = usize::MAX;
-    // Bounded: each round ends only when some of the plan is done.
+    // Bounded: each round executes some of the plan.
     while left > 0 {
         left = eventually("more COMMITs are cut", async || {
             let (_, _, now) = proxy.commits_cut();

@@ -1,9 +1,9 @@
-//! SQLite without room: the write-ahead log can't grow. Reads go on, entries are refused, and everything goes on when there
-//! is room again.
+//! SQLite on a full disk: the write-ahead log can't grow. Reads work, entries are refused, and
+//! writes resume when there is space.
 //!
-//! Two ways, both honest: a small file system that is really full (a tmpfs; mounting needs rights), and a limit on the size
-//! of files that the system sets on the running service (needs none). Where nothing may be mounted, the first test says so
-//! and takes the second way.
+//! Two ways: a small file system that is really full (a tmpfs; mounting needs rights), and a file
+//! size limit on the running service. Where mounting is not allowed, the first test reports that
+//! and uses the limit.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ on_sqlite![
     a_file_that_may_not_grow_refuses_entries_and_loses_none,
 ];
 
-/// Room for the ledger of the test, and little more.
+/// Space for the test's ledger and little more.
 const DISK_BYTES: u64 = 24 << 20;
 
 async fn a_full_file_system_refuses_entries_and_loses_none(_: Database) {
@@ -52,12 +52,12 @@ impl Room {
             }
         }
         let notice = "no rights to mount a small file system here: a limit on the size of files stands in for it";
-        // Past the capture of the test runner, so that it is always seen.
+        // Past the test runner's capture, so that it is visible.
         let _ = writeln!(std::io::stderr(), "{notice}");
         None
     }
 
-    /// Takes all room away.
+    /// Fills the file system.
     fn fill(&self, app: &TestApp, ledger: &Path) {
         match self {
             Self::Mounted(mounted) => {
@@ -67,14 +67,15 @@ impl Room {
                 }
             }
             Self::Limited => {
-                // The log may be the longer one, but it can only begin anew when the file has taken what is in it.
+                // The log may be longer than the file, but it can restart only after a checkpoint
+                // into the file.
                 let length = std::fs::metadata(ledger).expect("a ledger").len();
                 limit(app, &length.to_string());
             }
         }
     }
 
-    /// Gives it back.
+    /// Frees the space.
     fn free(&self, app: &TestApp) {
         match self {
             Self::Mounted(mounted) => std::fs::remove_file(mounted.filler()).expect("removed"),
@@ -129,7 +130,7 @@ async fn run(room: Room) {
     let mut scene = Scene::open(app).await;
     for _ in 0..2 {
         room.fill(&scene.app, &ledger);
-        // What room there is in the log already can still be used.
+        // Space already allocated to the log can still be used.
         let refused = || scene.load.told.refused.lock().expect("no panic holds it")[0];
         let before = refused();
         eventually("there is no room left", async || {

@@ -1,4 +1,5 @@
-//! An SQLite file whose write lock another process holds: reads go on, entries are refused until it lets go.
+//! An SQLite file whose write lock another process holds: reads work, entries are refused until it
+//! is released.
 
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ on_sqlite![a_file_that_another_process_locks_refuses_entries_and_loses_none];
 async fn a_file_that_another_process_locks_refuses_entries_and_loses_none(database: Database) {
     let mut scene = Scene::open(settings(TestApp::on(database)).start().await).await;
     for lock in ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"] {
-        // This process is another one than the service.
+        // This process is not the service.
         let held = scene.app.database.hold(lock);
         scene.during(Reads::GoOn).await;
         drop(held);

@@ -1,4 +1,5 @@
-//! A load that goes on through an outage: senders that insist, sessions that refresh, readers. Each checks what it is told.
+//! A load through an outage: senders that repeat requests, sessions that refresh, readers. Each
+//! checks its answers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,16 +15,16 @@ use crate::support::{Event, PATIENCE, Sender, Signed, TestApp, Witness, Ws, toke
 
 use super::{ANSWER_MARGIN, TIMEOUT};
 
-/// Users of the load: 1 to this.
+/// Users of the load: 1 to this number.
 pub const USERS: u64 = 8;
 const SENDERS: u64 = 6;
 const READERS: u64 = 3;
-/// Of so many acknowledged entries one is sent again.
+/// One in this many acknowledged entries is sent again.
 const RESENT: u64 = 4;
 /// How often a session refreshes; below its message rate.
 const REFRESH: Duration = Duration::from_millis(300);
 
-/// What the load has been told so far.
+/// The answers to the load so far.
 #[derive(Default)]
 pub struct Told {
     /// Each acknowledged event: its user, version and amount in the smallest unit.
@@ -60,7 +61,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Begins.
+    /// Starts the load.
     pub async fn start(app: &TestApp, seed: u64) -> Self {
         let told = Arc::new(Told::default());
         let mut others = Vec::new();
@@ -99,7 +100,7 @@ impl Load {
         }
     }
 
-    /// Ends it; every entry that was begun is acknowledged first.
+    /// Ends the load, after every started entry is acknowledged.
     pub async fn finish(self) -> Arc<Told> {
         self.told.is_over.store(true, Ordering::Relaxed);
         for task in self.senders.into_iter().chain(self.others) {
@@ -120,7 +121,7 @@ impl Load {
     }
 }
 
-/// Sends until it is acknowledged; each refusal is one that the protocol knows, and in time.
+/// Sends until acknowledged; each refusal must be one of the protocol, and in time.
 pub async fn insist(sender: &Sender, request: &Signed, told: &Told) -> Value {
     let start = Instant::now();
     while start.elapsed() < 3 * PATIENCE {
@@ -205,7 +206,8 @@ async fn read(request: reqwest::RequestBuilder, told: Arc<Told>) {
     }
 }
 
-/// A session through the outage: it stays open, every refresh is answered in time, and at the end it has the truth.
+/// A session through the outage: it stays open, every refresh is answered in time, and its last
+/// balance is the ledger's.
 async fn watch(mut ws: Ws, snapshot: Value, told: Arc<Told>) {
     let mut witness = Witness::of(&snapshot);
     let mut asked: HashMap<u64, Instant> = HashMap::new();
@@ -215,7 +217,7 @@ async fn watch(mut ws: Ws, snapshot: Value, told: Arc<Told>) {
         ws.send_json(json!({"type": "refresh", "id": id})).await;
         let until = Instant::now() + REFRESH;
         loop {
-            // The last one is waited for; it may be told of an outage only if there still is one.
+            // Waits for the last answer; it may be stale only during an outage.
             let wait = if is_last {
                 PATIENCE
             } else {

@@ -1,5 +1,5 @@
-//! Outages of the database, one file per kind. All go through the same scene: a load and quiet sessions before, during and
-//! after; what each may be told meanwhile; and how soon everything is as before.
+//! Outages of the database, one file per kind. All follow one scenario: a load and quiet sessions
+//! before, during and after; the allowed answers meanwhile; and the time until recovery.
 
 mod black_hole;
 mod commit_cut;
@@ -19,11 +19,11 @@ use load::{Load, USERS};
 
 /// `database.timeout_ms` of these tests.
 const TIMEOUT: Duration = Duration::from_millis(2000);
-/// What a busy machine may add to any answer.
+/// Allowance for a busy machine, per answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(2500);
-/// The promise: so soon after the database's return everything goes on, unasked.
+/// The guarantee: everything resumes within this time after the database's return.
 const RECOVERY: Duration = Duration::from_secs(2);
-/// What a busy machine may add to it.
+/// Allowance for a busy machine.
 const RECOVERY_MARGIN: Duration = Duration::from_secs(3);
 const POOL_SIZE: usize = 4;
 const WRITERS: i64 = 2;
@@ -47,11 +47,11 @@ enum Reads {
     GoOn,
 }
 
-/// A user who only looks on.
+/// A user with a session and no entries.
 struct Quiet {
     user_id: u64,
     ws: Ws,
-    /// The last balance it was told while all was well.
+    /// The last balance received before the outage.
     last: Value,
 }
 
@@ -62,7 +62,7 @@ struct Scene {
     outages: u32,
 }
 
-/// The service on a server of the test's own, directly or by way of a proxy.
+/// The service on the test's own server, directly or through a proxy.
 async fn app_on(cluster: &Cluster, proxy: Option<&Proxy>) -> TestApp {
     let database = cluster.create_database();
     let direct = database.url();
@@ -84,7 +84,7 @@ fn settings(builder: crate::support::Builder) -> crate::support::Builder {
 }
 
 impl Scene {
-    /// Begins the load and the quiet sessions.
+    /// Starts the load and the quiet sessions.
     async fn open(app: TestApp) -> Self {
         let mut quiet = Vec::new();
         for user_id in QUIET {
@@ -113,7 +113,8 @@ impl Scene {
         .await;
     }
 
-    /// While the ledger can't be written: what senders, sessions, readers and operators are told.
+    /// Checks the answers to senders, sessions, readers and operators while the ledger can't be
+    /// written.
     async fn during(&mut self, reads: Reads) {
         self.outages += 1;
         let (app, outage) = (&self.app, self.outages);
@@ -171,7 +172,7 @@ impl Scene {
         }
     }
 
-    /// The database is back since `since`: everything is as before within 2 s, unasked.
+    /// The database is back since `since`: checks that everything resumes within 2 s.
     async fn recovers(&mut self, what: &str, since: Instant, reads: Reads) {
         let app = &self.app;
         let recovered = async {
@@ -230,7 +231,7 @@ impl Scene {
         self.load_goes_on().await;
     }
 
-    /// Ends the load, and audits what is left.
+    /// Ends the load and audits the ledger.
     async fn close(self, cluster: Option<&Cluster>) {
         let Self {
             app,
@@ -319,7 +320,7 @@ async fn in_time<T>(what: &str, answer: impl Future<Output = T>) -> T {
 
 async fn all_entries(app: &TestApp, user_id: u64) -> Vec<Value> {
     let (mut all, mut before) = (Vec::new(), i64::MAX);
-    // Bounded by the entries: each page is not empty.
+    // Bounded: each page has at least one entry.
     loop {
         let path =
             format!("/internal/v1/users/{user_id}/entries?limit=1000&before_version={before}");
@@ -343,7 +344,8 @@ fn minor(amount: &Value) -> u64 {
         .expect("digits")
 }
 
-/// No actor waits for anything, nothing is queued, and as many reads at once as there are connections are answered.
+/// Checks that no actor waits, nothing is queued, and as many concurrent reads as connections are
+/// answered.
 async fn nothing_is_left_behind(app: &TestApp) {
     for user_id in (1..=USERS).chain(QUIET) {
         eventually("nothing is under way in an actor", async || {
@@ -372,7 +374,7 @@ async fn nothing_is_left_behind(app: &TestApp) {
     }
 }
 
-/// How many connections of ours the server has.
+/// The number of the service's connections on the server.
 fn connections_of(app: &TestApp) -> i64 {
     #[derive(QueryableByName)]
     struct Row {
@@ -388,7 +390,7 @@ fn connections_of(app: &TestApp) -> i64 {
     row.count
 }
 
-/// The server has no connection of ours beyond those of the writers, the pool and the audit.
+/// Checks that the service's only connections are those of the writers, the pool and the audit.
 async fn connections_are_ours(app: &TestApp, cluster: &Cluster) {
     let bound = WRITERS + i64::try_from(POOL_SIZE).expect("few") + 1;
     let what = format!("no connection leaks on {}", cluster.addr());

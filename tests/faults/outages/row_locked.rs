@@ -1,5 +1,5 @@
-//! One user's trouble: another session of PostgreSQL holds rows of one user locked. That user waits; the others, who share
-//! the writer, are held up by one `database.lock_timeout_ms` at the most, and not again with each transaction.
+//! Another PostgreSQL session locks rows of one user. That user waits; the other users of the
+//! writer are delayed by at most one `database.lock_timeout_ms`, not by one per transaction.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use crate::support::{Database, Signed, TestApp, eventually, on_postgres};
 use super::{ANSWER_MARGIN, TIMEOUT, settings};
 
 on_postgres![
-    a_locked_account_holds_up_its_own_user_alone,
-    locked_rows_of_any_kind_hold_up_their_own_user_alone,
+    a_locked_account_delays_only_its_own_user,
+    locked_rows_of_any_kind_delay_only_their_own_user,
     a_batch_with_a_locked_user_stores_the_rest,
-    a_locked_user_is_linked_later_and_is_waited_for_but_briefly,
+    a_locked_user_is_linked_later_after_a_brief_wait,
 ];
 
 const LOCK_TIMEOUT: Duration = Duration::from_millis(600);
 const LOCKED: u64 = 2;
 const NEIGHBOURS: std::ops::RangeInclusive<u64> = 11..=18;
-/// How long the lock is held, from the locked user's first entry on: several times each time-out.
+/// How long the lock is held after the locked user's first entry: several times each time-out.
 const HELD: Duration = Duration::from_millis(5000);
 
 /// All users share one writer.
@@ -38,12 +38,12 @@ async fn start(database: Database) -> TestApp {
     app
 }
 
-async fn a_locked_account_holds_up_its_own_user_alone(database: Database) {
+async fn a_locked_account_delays_only_its_own_user(database: Database) {
     let lock = format!("SELECT * FROM accounts WHERE user_id = {LOCKED} FOR UPDATE");
     hold_and_look(&start(database).await, LOCKED, &lock).await;
 }
 
-async fn locked_rows_of_any_kind_hold_up_their_own_user_alone(database: Database) {
+async fn locked_rows_of_any_kind_delay_only_their_own_user(database: Database) {
     let app = start(database).await;
     hold_and_look(
         &app,
@@ -56,7 +56,7 @@ async fn locked_rows_of_any_kind_hold_up_their_own_user_alone(database: Database
     hold_and_look(&app, 3, new).await;
 }
 
-/// Holds a lock while everybody sends.
+/// Holds a lock while all users send.
 async fn hold_and_look(app: &TestApp, locked: u64, lock: &str) {
     let held = app.database.hold(lock);
     let is_over = AtomicBool::new(false);
@@ -126,7 +126,7 @@ async fn hold_and_look(app: &TestApp, locked: u64, lock: &str) {
         longest < LOCK_TIMEOUT + ANSWER_MARGIN,
         "a neighbour waited {longest:?}"
     );
-    // Paid once, not with each transaction: then there would be a handful.
+    // The delay occurs once, not per transaction.
     assert!(count > 100, "the neighbours have {count} entries");
     let mut versions: Vec<u64> = own.iter().map(|(version, _)| *version).collect();
     versions.sort_unstable();
@@ -142,7 +142,7 @@ async fn a_batch_with_a_locked_user_stores_the_rest(database: Database) {
     ));
     let item = |user_id: u64| json!({"kind": "reward", "event_id": format!("b:{user_id}"), "user_id": user_id, "currency": "TON", "amount": "1"});
     let items: Vec<_> = NEIGHBOURS.chain([LOCKED]).map(item).collect();
-    // It is answered as a whole, and says that some of it may be there.
+    // The batch is answered 503 as a whole: part of it may be stored.
     let asked = Instant::now();
     let answer = app.batch(json!(items)).await;
     assert!(asked.elapsed() < TIMEOUT + ANSWER_MARGIN);
@@ -154,7 +154,7 @@ async fn a_batch_with_a_locked_user_stores_the_rest(database: Database) {
     app.send(atomic.clone())
         .await
         .problem(503, "ledger_unavailable");
-    // An atomic batch keeps nobody waiting but itself.
+    // An atomic batch delays only itself.
     app.accepted("deposits", 31, "alone", "1").await;
     for user_id in NEIGHBOURS {
         assert_eq!(app.entries(user_id).await.len(), 2);
@@ -177,7 +177,7 @@ async fn a_batch_with_a_locked_user_stores_the_rest(database: Database) {
     app.assert_ledger_holds();
 }
 
-async fn a_locked_user_is_linked_later_and_is_waited_for_but_briefly(database: Database) {
+async fn a_locked_user_is_linked_later_after_a_brief_wait(database: Database) {
     const ATTEMPTS: u32 = 20;
     let app = start(database).await;
     let held = app.database.hold(&format!(
@@ -194,7 +194,8 @@ async fn a_locked_user_is_linked_later_and_is_waited_for_but_briefly(database: D
     for _ in 0..ATTEMPTS {
         app.send(link()).await.problem(503, "ledger_unavailable");
     }
-    // The entries of others wait behind each: none may take as long as the lock of an entry is waited for.
+    // Other users' entries wait behind each order, so none may take as long as an entry's lock
+    // time-out.
     assert!(
         asked.elapsed() < ATTEMPTS * LOCK_TIMEOUT,
         "{:?}",

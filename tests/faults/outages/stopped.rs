@@ -1,4 +1,4 @@
-//! PostgreSQL stopped (in order, and by a crash) and started again; and paused, so that statements hang.
+//! PostgreSQL stopped (orderly, and by a crash) and restarted; and paused, so that statements hang.
 
 use std::time::Instant;
 
@@ -7,11 +7,11 @@ use crate::support::{Cluster, Database, on_postgres};
 use super::{Reads, Scene, app_on};
 
 on_postgres![
-    a_stopped_server_is_told_as_it_is_and_everything_goes_on_when_it_is_back,
-    a_paused_server_hangs_nobody_beyond_the_timeout,
+    a_stopped_server_is_reported_and_everything_resumes_on_its_return,
+    a_paused_server_delays_no_answer_beyond_the_timeout,
 ];
 
-async fn a_stopped_server_is_told_as_it_is_and_everything_goes_on_when_it_is_back(_: Database) {
+async fn a_stopped_server_is_reported_and_everything_resumes_on_its_return(_: Database) {
     let cluster = Cluster::start();
     let mut scene = Scene::open(app_on(&cluster, None).await).await;
     for mode in ["fast", "immediate"] {
@@ -29,12 +29,12 @@ async fn a_stopped_server_is_told_as_it_is_and_everything_goes_on_when_it_is_bac
     scene.close(Some(&cluster)).await;
 }
 
-async fn a_paused_server_hangs_nobody_beyond_the_timeout(_: Database) {
+async fn a_paused_server_delays_no_answer_beyond_the_timeout(_: Database) {
     let cluster = Cluster::start();
     let mut scene = Scene::open(app_on(&cluster, None).await).await;
     let paused = cluster.pause();
     scene.during(Reads::Away).await;
-    // Twice: now even the connections that were made meanwhile hang.
+    // Twice: now the connections made meanwhile hang as well.
     scene.during(Reads::Away).await;
     drop(paused);
     scene

@@ -1,4 +1,4 @@
-//! The orders of administrators: what they do, and that each is written down first.
+//! Administrators' orders: their effects, and that each is logged first.
 
 use serde_json::{Value, json};
 
@@ -10,16 +10,16 @@ on_both_databases![
     a_refresh_asks_the_ledger_and_tells_the_sessions,
 ];
 on_sqlite![
-    a_push_sends_what_waits_at_once,
-    an_actor_that_retires_is_gone_and_loses_nothing,
+    a_push_order_sends_pending_changes_at_once,
+    a_retired_actor_loses_nothing,
     sessions_come_back_to_the_actor_after_the_one_that_retired,
     an_order_without_a_token_is_neither_done_nor_logged,
 ];
-on_postgres![what_can_not_be_logged_is_not_done];
+on_postgres![an_order_that_cannot_be_logged_is_not_carried_out];
 
 const ACTIONS: [&str; 4] = ["refresh", "push", "retire", "disconnect"];
 
-/// Pushes of rewards that come only when somebody orders them.
+/// Pacing so long that rewards are pushed only on order.
 async fn slow(database: Database) -> TestApp {
     TestApp::on(database)
         .set("pacing.debounce_ms", 600_000)
@@ -65,7 +65,7 @@ async fn every_order_is_logged_with_the_name_of_its_token(database: Database) {
         let answer = order(&app, token, 7 + n as u64, action).await;
         assert_eq!(answer.status / 100, 2, "{answer:?}");
     }
-    // It is durable.
+    // The entry is durable.
     app.kill();
     app.start_again().await;
     let rows = log(&app).await;
@@ -117,7 +117,7 @@ async fn a_refresh_asks_the_ledger_and_tells_the_sessions(database: Database) {
     assert_eq!(ws.next_frame("balance_update").await["version"], 2);
 }
 
-async fn a_push_sends_what_waits_at_once(database: Database) {
+async fn a_push_order_sends_pending_changes_at_once(database: Database) {
     let app = slow(database).await;
     let (mut ws, _) = app.session(1).await;
     app.accepted("rewards", 1, "r", "2").await;
@@ -138,12 +138,12 @@ async fn a_push_sends_what_waits_at_once(database: Database) {
     assert_eq!(
         app.admin_post("/admin/v1/actors/2/push").await.ok(),
         json!({"pushed": false}),
-        "nobody is there"
+        "no session is open"
     );
     ws.assert_quiet().await;
 }
 
-async fn an_actor_that_retires_is_gone_and_loses_nothing(database: Database) {
+async fn a_retired_actor_loses_nothing(database: Database) {
     let app = slow(database).await;
     app.accepted("deposits", 1, "d", "1").await;
     assert_eq!(
@@ -199,7 +199,7 @@ async fn an_order_without_a_token_is_neither_done_nor_logged(database: Database)
     assert_eq!(log(&app).await, Vec::<Value>::new());
 }
 
-async fn what_can_not_be_logged_is_not_done(database: Database) {
+async fn an_order_that_cannot_be_logged_is_not_carried_out(database: Database) {
     let app = TestApp::on(database)
         .set("database.timeout_ms", 1000)
         .start()

@@ -1,4 +1,4 @@
-//! The continuous audit: it finds what is wrong, and nothing else.
+//! The continuous audit: it finds violations, and nothing else.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use crate::{assert_keys, assert_timestamp};
 
 on_both_databases![
     entries_that_are_written_meanwhile_are_no_violation,
-    what_is_wrong_in_the_ledger_is_found_and_left_as_it_is,
+    violations_in_the_ledger_are_found_and_left_unchanged,
     memory_that_differs_from_the_ledger_is_found_until_it_is_read_again,
     an_index_that_was_dropped_is_found,
 ];
 on_sqlite![
     an_audit_that_is_off_checks_nothing,
-    a_user_that_can_not_be_checked_keeps_nobody_else_from_it
+    a_user_that_cannot_be_checked_does_not_stop_the_audit
 ];
 
 const USERS: u64 = 12;
@@ -29,7 +29,7 @@ async fn state(app: &TestApp) -> Value {
     app.admin("/admin/v1/audit").await.ok()
 }
 
-/// Waits until so many rounds more are over.
+/// Waits for a number of further rounds.
 async fn rounds(app: &TestApp, count: u64) -> Value {
     let of = |state: &Value| state["round"].as_u64().expect("a number");
     let until = of(&state(app).await) + count;
@@ -44,7 +44,7 @@ fn checked(state: &Value) -> u64 {
     state["users_total"].as_u64().expect("a number")
 }
 
-/// Some entries of every user at once.
+/// Posts several entries of every user at once.
 async fn wave(app: &TestApp, wave: u64) {
     let posting = (1..=USERS).map(|user_id| async move {
         for (n, what) in ["deposits", "deposits", "withdrawals", "rewards"]
@@ -72,7 +72,7 @@ async fn entries_that_are_written_meanwhile_are_no_violation(database: Database)
     wave(&app, 0).await;
     let before = checked(&rounds(&app, 1).await);
     let mut waves = 0;
-    // Until each user was checked many times while it was written.
+    // Until each user was checked many times during writes.
     while checked(&state(&app).await) < before + 20 * USERS {
         waves += 1;
         assert!(waves < 1000, "the audit stands still");
@@ -95,7 +95,7 @@ async fn entries_that_are_written_meanwhile_are_no_violation(database: Database)
     app.assert_ledger_holds();
 }
 
-async fn what_is_wrong_in_the_ledger_is_found_and_left_as_it_is(database: Database) {
+async fn violations_in_the_ledger_are_found_and_left_unchanged(database: Database) {
     let app = fast(database).await;
     for user_id in 1..=4 {
         app.accepted("deposits", user_id, &format!("a{user_id}"), "1")
@@ -157,7 +157,7 @@ async fn memory_that_differs_from_the_ledger_is_found_until_it_is_read_again(dat
     let app = fast(database).await;
     app.accepted("deposits", 1, "a", "1").await;
     app.accepted("deposits", 1, "b", "1").await;
-    // The ledger holds in itself, and the version is the same.
+    // The ledger is consistent, and the version is unchanged.
     app.database.sql(
         "UPDATE entries SET amount = 2000000000, balance_after = 3000000000 WHERE user_id = 1 AND version = 2; \
          UPDATE balances SET amount = 3000000000 WHERE user_id = 1;",
@@ -224,13 +224,13 @@ async fn an_audit_that_is_off_checks_nothing(database: Database) {
     );
 }
 
-async fn a_user_that_can_not_be_checked_keeps_nobody_else_from_it(database: Database) {
+async fn a_user_that_cannot_be_checked_does_not_stop_the_audit(database: Database) {
     let app = fast(database).await;
     for user_id in 1..=3 {
         app.accepted("deposits", user_id, &format!("d{user_id}"), "1")
             .await;
     }
-    // No text, so the row can't be read.
+    // Not a text, so the row can't be read.
     app.database
         .sql("UPDATE entries SET currency = CAST(x'ff' AS TEXT) WHERE user_id = 2");
     let state = eventually("a round without that user is over", async || {

@@ -1,4 +1,4 @@
-//! The operators' dashboard: its files, and the stream that feeds it.
+//! The operators' dashboard: its files and its event stream.
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -11,9 +11,9 @@ on_both_databases![the_first_event_has_the_registrys_numbers];
 on_sqlite![
     the_dashboard_is_on_the_internal_listener_alone_and_loads_nothing_from_elsewhere,
     a_stream_needs_an_administrators_token_and_has_a_length,
-    a_stream_tells_of_one_user_beside_the_rest_and_of_each_event_once,
+    a_stream_shows_one_users_events_each_once,
     a_stream_is_no_idle_connection,
-    listeners_are_limited_and_leave_their_places,
+    listeners_are_limited_and_free_their_places,
     a_stopping_service_does_not_wait_for_listeners,
 ];
 
@@ -29,7 +29,7 @@ async fn open(app: &TestApp, query: &str, bearer: &str) -> Response {
         .expect("an answer")
 }
 
-/// The next event: its name and data.
+/// Reads the next event: name and data.
 async fn next(stream: &mut Response, buffer: &mut String) -> Option<(String, Value)> {
     while !buffer.contains("\n\n") {
         let chunk = stream.chunk().await.expect("the stream goes on or ends")?;
@@ -203,7 +203,7 @@ async fn a_stream_needs_an_administrators_token_and_has_a_length(database: Datab
         .problem(404, "not_found");
 }
 
-async fn a_stream_tells_of_one_user_beside_the_rest_and_of_each_event_once(database: Database) {
+async fn a_stream_shows_one_users_events_each_once(database: Database) {
     let app = TestApp::on(database)
         .set("pacing.direct_interval_ms", 0)
         .start()
@@ -223,7 +223,7 @@ async fn a_stream_tells_of_one_user_beside_the_rest_and_of_each_event_once(datab
     assert_eq!(
         (&first["actor"], &first["events"]),
         (&Value::Null, &json!([])),
-        "looking at nobody loads nobody"
+        "watching no user loads no actor"
     );
 
     let (mut ws, _) = app.session(1).await;
@@ -283,7 +283,7 @@ async fn a_stream_is_no_idle_connection(database: Database) {
     assert_eq!(next(&mut stream, &mut buffer).await, None);
 }
 
-async fn listeners_are_limited_and_leave_their_places(database: Database) {
+async fn listeners_are_limited_and_free_their_places(database: Database) {
     let app = TestApp::start(database).await;
     let mut listeners = Vec::new();
     for _ in 0..LISTENERS_MAX {

@@ -1,17 +1,17 @@
-//! The latest entries and pushes, as an administrator sees them.
+//! `GET /admin/v1/events`: the latest entries and pushes.
 
 use serde_json::{Value, json};
 
 use crate::support::{Database, TestApp, eventually, on_both_databases, on_sqlite};
 use crate::{assert_keys, assert_timestamp};
 
-on_both_databases![the_way_of_a_change_is_seen_from_commit_to_page];
+on_both_databases![a_change_is_traced_from_commit_to_page];
 on_sqlite![
     entries_of_every_way_are_events,
     events_are_numbered_and_asked_for_by_user_and_number
 ];
 
-async fn the_way_of_a_change_is_seen_from_commit_to_page(database: Database) {
+async fn a_change_is_traced_from_commit_to_page(database: Database) {
     let app = TestApp::start(database).await;
     let (mut ws, _) = app.session(1).await;
     app.accepted("deposits", 1, "d", "1.5").await;

@@ -1,4 +1,4 @@
-//! What an administrator sees.
+//! The administration's views of registry, actors and conflicts.
 
 mod actions;
 mod audit;

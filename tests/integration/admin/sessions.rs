@@ -1,4 +1,4 @@
-//! Every open session, as an administrator sees it, page by page.
+//! `GET /admin/v1/sessions`: every open session, page by page.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::{assert_keys, assert_timestamp};
 
 on_sqlite![
     sessions_are_listed_page_by_page,
-    what_a_session_was_sent_and_shows_is_listed
+    sent_and_displayed_versions_are_listed
 ];
 
 const KEYS: [&str; 8] = [
@@ -69,13 +69,13 @@ async fn sessions_are_listed_page_by_page(database: Database) {
     for ws in open {
         ws.close().await;
     }
-    eventually("nobody is left", async || {
+    eventually("no session is left", async || {
         users(&list("").await).is_empty().then_some(())
     })
     .await;
 }
 
-async fn what_a_session_was_sent_and_shows_is_listed(database: Database) {
+async fn sent_and_displayed_versions_are_listed(database: Database) {
     let app = TestApp::start(database).await;
     let (mut ws, _) = app.session(1).await;
     app.accepted("deposits", 1, "d", "1").await;

@@ -1,4 +1,4 @@
-//! The bench of `--dev`: entries through the true signed webhooks, for pages of this machine alone.
+//! The bench of `--dev`: entries through the real signed webhooks, only for pages of this machine.
 
 use std::net::SocketAddr;
 
@@ -49,7 +49,7 @@ impl Bench {
             .expect("whole")
     }
 
-    /// Sends an entry; what the door says of it.
+    /// Sends an entry and returns the answer.
     async fn send(&self, entry: Value) -> Value {
         let sent = self.post("/dev/v1/entries", &entry, &[]).await.ok();
         assert_keys(
@@ -85,7 +85,7 @@ async fn the_bench_sends_each_kind_through_the_signed_webhooks() {
     );
     assert_eq!(first["answer"]["event_id"], first["entry"]["event_id"]);
     assert_timestamp(&first["answer"]["committed_at"]);
-    // The same again, by the entry as it was sent.
+    // Repeats the event with the returned entry.
     let again = bench
         .send(with(&first["entry"], json!({"kind": "deposit"})))
         .await;
@@ -93,7 +93,7 @@ async fn the_bench_sends_each_kind_through_the_signed_webhooks() {
         (&again["answer"]["duplicate"], &again["answer"]["version"]),
         (&json!(true), &json!(1))
     );
-    // A new one each time without an event id.
+    // Without an event id, each is a new event.
     assert_eq!(bench.send(deposit()).await["answer"]["version"], 2);
     let tick = json!({"kind": "reward", "currency": "UNI", "amount": "12.5", "source": "farming", "event_id": "tick:1"});
     let reward = bench.send(with(&deposit(), tick)).await;
@@ -120,7 +120,7 @@ async fn the_bench_sends_each_kind_through_the_signed_webhooks() {
         "{adjustment}"
     );
 
-    // What the webhook refuses is told as it refuses it.
+    // The webhook's refusals are passed on unchanged.
     for (change, status, code) in [
         (
             json!({"kind": "withdrawal", "amount": "100"}),
@@ -160,7 +160,7 @@ async fn the_bench_sends_each_kind_through_the_signed_webhooks() {
         .await
         .problem(413, "body_too_large");
 
-    // And a page that signed in here sees it.
+    // A page signed in here sees the deposit.
     let token = bench
         .post("/dev/v1/token", &json!({"user_id": 184}), &[])
         .await
@@ -194,7 +194,7 @@ async fn the_bench_is_for_pages_of_this_machine_alone() {
         (own.as_str(), Some("https://evil.example")),
         (&own, Some("null")),
         (&own, Some("http://localhost.evil.example")),
-        // Another program of this machine, that nobody has allowed.
+        // A page of another program on this machine, not in `allowed_origins`.
         (&own, Some("http://127.0.0.1:1")),
         (&named, Some("https://evil.example")),
     ] {
@@ -218,7 +218,7 @@ async fn the_bench_is_for_pages_of_this_machine_alone() {
             .await;
         assert_eq!(answer.ok()["status"], 200);
     }
-    // Only the last two came in.
+    // Only the last two were accepted.
     let next = bench.send(deposit()).await;
     assert_eq!(next["answer"]["version"], 3);
 }

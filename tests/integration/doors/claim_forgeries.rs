@@ -1,4 +1,4 @@
-//! The ways to forge a session token that is signed rightly: by what its claims say.
+//! Forgeries of session tokens with a valid signature: by their claims.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use super::token_forgeries::Make;
 use crate::support::{SESSION_SECRET, claims, mint, now_s};
 use crate::with;
 
-/// Every way, with its name.
+/// Every forgery, with its name.
 pub const CLAIM_WAYS: [(&str, Make); 7] = [
     ("expired", |rng, user| {
         let ago = 10_i64.pow(rng.random_range(0..10)) * rng.random_range(1..5) - 1;
@@ -150,7 +150,7 @@ fn spoiled(user: u64, more: Value) -> String {
     )
 }
 
-/// Rightly signed, whatever it is.
+/// A validly signed token with any claims.
 fn mint_bytes(header: &[u8], claims: &[u8]) -> String {
     let signed = format!(
         "{}.{}",

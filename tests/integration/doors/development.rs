@@ -1,4 +1,4 @@
-//! `--dev`: loopback only and said so, and its demo nowhere else.
+//! `--dev`: loopback only, and the demo only there.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::support::{Answer, PATIENCE, Process, run_program};
 
-/// An address of this machine or of all its interfaces that others could reach; 192.0.2.0/24 and 2001:db8::/32 are for
-/// documentation and nobody's.
+/// Addresses that other machines could reach; 192.0.2.0/24 and 2001:db8::/32 are reserved for
+/// documentation.
 const ELSEWHERE: [&str; 6] = [
     "0.0.0.0:0",
     "[::]:0",
@@ -119,7 +119,7 @@ async fn development_listens_on_loopback_says_so_and_has_the_demo() {
             .await
             .expect("whole")
     };
-    // A website whose name was made to point here, or that simply asks, signs in nobody.
+    // A website that resolves to this machine, or sends requests to it, gets no token.
     sign_in("evil.example", None)
         .await
         .problem(403, "origin_not_allowed");
@@ -148,7 +148,7 @@ async fn development_listens_on_loopback_says_so_and_has_the_demo() {
         .json(&json!({"user_id": 7}));
     assert_eq!(elsewhere.send().await.expect("an answer").status(), 404);
 
-    // The banner goes to standard output; the log has none of its secrets.
+    // The banner goes to standard output; the log contains none of its secrets.
     let secrets = std::fs::read_to_string(dir.path().join("balance.dev.toml")).expect("made");
     let log = service.log();
     for secret in secrets.lines().filter_map(|line| line.split('"').nth(1)) {

@@ -1,4 +1,4 @@
-//! What both storms of forgeries share: the seed, the requests, and sending very many of them.
+//! Shared by the tests with forgeries: the seed, the requests, and sending many of them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ const CONNECTIONS: usize = 64;
 /// Wrong answers that are shown.
 const SHOWN: usize = 10;
 
-/// The dice, and how to throw them again.
+/// A random generator, and how to repeat its run.
 pub fn dice() -> StdRng {
     let seed = std::env::var("BALANCE_TEST_SEED")
         .ok()
@@ -53,7 +53,7 @@ pub struct Wire {
 /// A request that must be refused.
 #[derive(Debug, Clone)]
 pub struct Forged {
-    /// What was done to it.
+    /// The name of the forgery.
     pub what: &'static str,
     pub wire: Wire,
     /// The refusal's code.
@@ -79,8 +79,8 @@ pub async fn send(app: &TestApp, to: SocketAddr, wire: &Wire) -> Answer {
     Answer::read(sent).await.expect("a whole answer")
 }
 
-/// Sends all of them over kept connections; each must be refused with 401 and its code. Prints how many of each there
-/// were.
+/// Sends all over kept connections; each must be refused with 401 and its code. Prints the count of
+/// each.
 pub async fn storm(app: &TestApp, to: SocketAddr, forged: Vec<Forged>) {
     let start = std::time::Instant::now();
     let all = forged.len();
@@ -124,7 +124,7 @@ pub fn mac(key: &[u8], message: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// The bytes with one bit turned.
+/// The bytes with one bit flipped.
 pub fn flipped(rng: &mut StdRng, bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let index = rng.random_range(0..bytes.len());
@@ -141,8 +141,8 @@ pub fn respelled(rng: &mut StdRng, text: &str, alphabet: &str) -> String {
     chars.into_iter().collect()
 }
 
-/// The last character of a base64 text (before its padding) with bits set that no byte uses: another text, the same bytes
-/// for a careless reader.
+/// The last character of a base64 text (before its padding) with unused bits set: another text that
+/// a lenient decoder reads as the same bytes.
 pub fn with_stray_bits(rng: &mut StdRng, text: &str, alphabet: &str) -> String {
     let (bare, padding) = text.split_at(text.trim_end_matches('=').len());
     let unused = match bare.len() % 4 {

@@ -1,4 +1,5 @@
-//! What belongs to one listener does not exist on the other, whoever asks and however the path is spelled.
+//! Endpoints of one listener do not exist on the other, with any credentials and any spelling of
+//! the path.
 
 use std::net::SocketAddr;
 
@@ -16,13 +17,13 @@ on_sqlite![
     nothing_public_exists_on_the_internal_listener,
     no_spelling_of_a_path_leads_to_the_other_listener,
     health_is_on_both_listeners_and_the_demo_on_neither,
-    a_wrong_method_is_told_which_ones_there_are,
+    a_wrong_method_is_answered_with_the_allowed_ones,
 ];
 
-/// A body that each signed endpoint but a batch could take.
+/// A body that is valid for each signed endpoint except a batch.
 const BODY: &str = r#"{"event_id":"e","user_id":7,"currency":"TON","amount":"1"}"#;
 
-/// Sends a request as it stands, with every right credential there is, and reads the status and the body.
+/// Sends a request unchanged, with all valid credentials, and reads status and body.
 async fn raw(
     to: SocketAddr,
     method: &str,
@@ -48,7 +49,7 @@ async fn raw(
         let mut stream = TcpStream::connect(to).await.expect("it connects");
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = Vec::new();
-        // A refusal of the request line itself may end by a reset.
+        // A refusal of the request line may end with a reset.
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     };
@@ -74,7 +75,7 @@ async fn nothing_internal_exists_on_the_public_listener(database: Database) {
                     "{method} {path}: {answer}"
                 );
             }
-            // The same request is understood where it belongs.
+            // The same request is accepted on its own listener.
             let path = if *path == "/admin/v1/live" {
                 "/admin/v1/live?snapshots=1"
             } else {
@@ -88,7 +89,8 @@ async fn nothing_internal_exists_on_the_public_listener(database: Database) {
             assert!(status != 401 && status != 405, "{listed} {path}: {answer}");
         }
     }
-    // A deposit; the other kinds share its event id and are conflicts, and all of them came by the internal listener.
+    // A deposit; the other kinds share its event id and are conflicts. All came through the
+    // internal listener.
     assert_eq!(app.entries(7).await.len(), 1);
 }
 
@@ -125,7 +127,7 @@ async fn health_is_on_both_listeners_and_the_demo_on_neither(database: Database)
     }
 }
 
-/// Spellings of a path that something on the way might take for the plain one.
+/// Spellings of a path that a proxy might normalise to the plain one.
 fn spellings(path: &str, internal: SocketAddr) -> Vec<String> {
     let rest = path.trim_start_matches('/');
     let (first, behind) = rest.split_once('/').expect("more than one part");
@@ -210,7 +212,7 @@ async fn no_spelling_of_a_path_leads_to_the_other_listener(database: Database) {
     assert!(app.entries(7).await.is_empty());
 }
 
-async fn a_wrong_method_is_told_which_ones_there_are(database: Database) {
+async fn a_wrong_method_is_answered_with_the_allowed_ones(database: Database) {
     let app = TestApp::start(database).await;
     for (listener, routes) in [
         (app.public, [BOTH, PUBLIC]),

@@ -1,7 +1,9 @@
-//! Every door under forged credentials, from outside: whoever is not let in changes nothing, and hears nothing.
+//! Every endpoint under forged credentials, from outside: a refused request changes nothing and
+//! learns nothing.
 //!
-//! The forgeries are made from a seed that is printed; `BALANCE_TEST_SEED=<seed> cargo test --test integration doors`
-//! makes the same ones again, and `BALANCE_TEST_FORGERIES=<n>` makes more of them.
+//! The seed of the forgeries is printed;
+//! `BALANCE_TEST_SEED=<seed> cargo test --test integration doors` repeats them, and
+//! `BALANCE_TEST_FORGERIES=<n>` makes more.
 
 mod bench;
 mod claim_forgeries;

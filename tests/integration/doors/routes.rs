@@ -1,11 +1,12 @@
-//! Every path and method of the service, by listener; a test over the source makes sure that none is missing here.
+//! Every path and method of the service, by listener; a test over the source checks that the lists
+//! are complete.
 
 use std::path::Path;
 
-/// Of both listeners.
+/// On both listeners.
 pub const BOTH: &[(&str, &str)] = &[("GET", "/healthz"), ("GET", "/readyz")];
 
-/// Of the public listener alone.
+/// On the public listener only.
 pub const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/api/v1/balance"),
     ("GET", "/api/v1/entries"),
@@ -14,10 +15,10 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("HEAD", "/client/balance-client.js"),
 ];
 
-/// Of the public listener alone, and only with sign-in by Telegram.
+/// On the public listener only, with sign-in by Telegram.
 pub const TELEGRAM: &[(&str, &str)] = &[("POST", "/api/v1/sessions")];
 
-/// Of the public listener alone, and only with `--dev`.
+/// On the public listener only, with `--dev`.
 pub const DEVELOPMENT: &[(&str, &str)] = &[
     ("GET", "/"),
     ("GET", "/demo/demo.js"),
@@ -25,7 +26,7 @@ pub const DEVELOPMENT: &[(&str, &str)] = &[
     ("POST", "/dev/v1/entries"),
 ];
 
-/// Of the internal listener alone. `7` stands for a user.
+/// On the internal listener only. `7` stands for a user.
 pub const INTERNAL: &[(&str, &str)] = &[
     ("POST", "/internal/v1/deposits"),
     ("POST", "/internal/v1/rewards"),
@@ -57,7 +58,7 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("GET", "/openapi.json"),
 ];
 
-/// Every route in a text of the router: its method, and the path as far as it is written there.
+/// Every route in the source of the router: method and path.
 fn written(code: &str) -> Vec<(String, String)> {
     let of = |rest: &str| {
         let (path, rest) = rest.split_once('"').expect("a literal path");

@@ -1,4 +1,5 @@
-//! No secret, token, signature or password is in the log, at any level of any crate, whatever comes through the doors.
+//! The log contains no secret, token, signature or password, at any level of any crate, whatever
+//! the requests.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -15,10 +16,10 @@ on_both_databases![nothing_secret_is_logged_by_any_crate_at_any_level];
 /// A password that needs escapes in a URL, and its escaped form.
 const PASSWORD: (&str, &str) = ("geheim@db/pass", "geheim%40db%2Fpass");
 
-/// What Prometheus shows.
+/// Prometheus' token.
 const METRICS_TOKEN: &str = "geheim-metrics-token";
 
-/// Everything that must not be found, by name.
+/// Everything that must not be in the log, by name.
 #[derive(Default)]
 struct Hidden(Vec<(String, String)>);
 
@@ -65,7 +66,7 @@ impl Hidden {
             .split('&')
             .map(|pair| pair.split_once('=').expect("a pair").1)
         {
-            // A time is no secret, and in every line.
+            // A time is not a secret, and every line has one.
             if !part.bytes().all(|b| b.is_ascii_digit()) {
                 self.0.push((format!("a part of {name}"), part.to_owned()));
             }
@@ -162,7 +163,7 @@ async fn browsers(app: &TestApp, hidden: &mut Hidden) {
     let forged = mint(
         &json!({"alg": "HS256"}),
         &claims(1, 77),
-        "a secret that nobody has configured, ever",
+        "a secret that is configured nowhere",
     );
     for (name, token) in [
         ("a token", &good),
@@ -195,7 +196,8 @@ async fn browsers(app: &TestApp, hidden: &mut Hidden) {
                 .map(|(name, value)| (*name, value.as_str()))
                 .collect();
             let mut ws = app.ws(&headers).await;
-            // Signs in, or signs in once more; too large, binary and broken messages with it close the session.
+            // Signs in and extends the session; oversized, binary and broken messages with the
+            // token close it.
             ws.send_json(json!({"type": "auth", "token": token})).await;
             ws.try_send(tokio_tungstenite::tungstenite::Message::text(format!(
                 "{{\"type\":\"auth\",\"token\":\"{token}\""
@@ -210,7 +212,7 @@ async fn browsers(app: &TestApp, hidden: &mut Hidden) {
     }
 }
 
-/// Good init data, old, spoiled and of another bot, by every door.
+/// Init data that is valid, old, damaged or of another bot, at every endpoint.
 async fn mini_apps(app: &TestApp, hidden: &mut Hidden) {
     let good = InitData::of(7);
     let link =
@@ -320,7 +322,7 @@ async fn nothing_secret_is_logged_by_any_crate_at_any_level(database: Database) 
         log.lines().count()
     );
 
-    // A start that fails says why, and shows nothing either.
+    // A failing start reports its reason and shows no secret either.
     let trace = ("RUST_LOG".to_owned(), "trace".to_owned());
     for (name, value) in [
         (

@@ -1,4 +1,4 @@
-//! The ways to forge a webhook signature, one function of the dice and an original each.
+//! Forgeries of webhook signatures; each is a function of a random generator and an original.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -14,16 +14,16 @@ use crate::support::{SESSION_SECRET, WEBHOOK_SECRET, now_s};
 
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// The code of everything whose signature does not fit.
+/// The code for a signature that does not match.
 const WRONG: &str = "invalid_signature";
-/// Of a header that is not there or is no text.
+/// The code for a header that is missing or not text.
 const MISSING: &str = "missing_signature";
-/// Of a right signature over a time that is not near.
+/// The code for a valid signature with a timestamp out of range.
 const TIME: &str = "timestamp_out_of_range";
 
 type Make = fn(&mut StdRng, &Original) -> (Wire, &'static str);
 
-/// Every way, with its name.
+/// Every forgery, with its name.
 const WAYS: [(&str, Make); 30] = [
     ("a bit of the MAC", |rng, o| {
         (o.wire(encoded(&flipped(rng, &right(o)))), WRONG)
@@ -102,7 +102,7 @@ const WAYS: [(&str, Make); 30] = [
     }),
     ("a part of the secret, or more than it", |rng, o| {
         let mut key = key();
-        // A zero at the end would be the same key: HMAC fills keys with zeros.
+        // Not a zero at the end: HMAC pads keys with zeros, so it would be the same key.
         if rng.random_bool(0.2) {
             key.push(rng.random_range(1..=255))
         } else {
@@ -261,10 +261,10 @@ const WAYS: [(&str, Make); 30] = [
     ("a dot that moved", moved_dot),
 ];
 
-/// How many ways there are.
+/// The number of forgeries.
 pub const KINDS: usize = WAYS.len();
 
-/// Forges an original in one of the ways.
+/// Forges an original with the given forgery.
 pub fn forge(rng: &mut StdRng, kind: usize, original: &Original) -> Forged {
     let (what, make) = WAYS[kind];
     let (wire, code) = make(rng, original);
@@ -301,7 +301,7 @@ fn with_body(original: &Original, change: impl FnOnce(&[u8]) -> Vec<u8>) -> Wire
     wire
 }
 
-/// The original under an id whose signature is as it should be for the trick.
+/// The original under an id whose signature has the property that the forgery needs.
 fn with_id(rng: &mut StdRng, original: &Original, fits: impl Fn(&str) -> bool) -> Original {
     let mut tries = (0..1000).map(|_| Original {
         id: format!("msg_{:x}", rng.random::<u64>()),
@@ -367,12 +367,12 @@ fn no_seconds(rng: &mut StdRng) -> String {
     all.choose(rng).expect("some").clone()
 }
 
-/// The signed bytes stay the same, and are cut at other dots: what is signed says where it is cut only as long as the
-/// middle part has to be a number.
+/// The signed bytes are the same, split at other dots. Only the rule that the middle part is a
+/// number makes the split unique.
 fn moved_dot(_: &mut StdRng, original: &Original) -> (Wire, &'static str) {
     let longer_id = format!("{}.{}", original.id, original.timestamp);
     let Some((timestamp, body)) = original.body.split_once('.') else {
-        // Nothing to cut: the middle part is empty, which is no header.
+        // No such split: the middle part would be an empty header.
         let moved = Original {
             id: longer_id,
             timestamp: " ".to_owned(),

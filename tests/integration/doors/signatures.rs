@@ -1,4 +1,4 @@
-//! Ten thousand forged webhooks: none gets in, and the untouched original still does.
+//! Ten thousand forged webhooks: none is accepted, and the unchanged original still is.
 
 use futures_util::future::join_all;
 use rand::Rng as _;
@@ -19,10 +19,10 @@ on_sqlite![
     no_other_credential_signs_a_webhook,
 ];
 
-/// The users whom the originals name.
+/// The users named by the originals.
 const USERS: u64 = 9;
 
-/// A webhook before anybody touched it.
+/// A valid webhook.
 #[derive(Debug, Clone)]
 pub struct Original {
     pub method: Method,
@@ -38,7 +38,7 @@ impl Original {
         format!("{}.{}.{}", self.id, self.timestamp, self.body).into_bytes()
     }
 
-    /// The right signature.
+    /// The valid signature.
     pub fn signature(&self) -> String {
         sign(
             WEBHOOK_SECRET,
@@ -48,7 +48,7 @@ impl Original {
         )
     }
 
-    /// With this signature, right or not.
+    /// With this signature, valid or not.
     pub fn wire(&self, signature: impl Into<Vec<u8>>) -> Wire {
         let mut headers = vec![
             ("webhook-id", self.id.clone().into_bytes()),
@@ -67,7 +67,7 @@ impl Original {
     }
 }
 
-/// A good request for any of the nine doors that take a signature.
+/// A valid request for any of the nine signed endpoints.
 fn original(rng: &mut StdRng, n: usize) -> Original {
     let user_id = rng.random_range(1..=USERS);
     let entry = json!({"event_id": format!("e{n}"), "user_id": user_id, "currency": "TON", "amount": "0.5"});
@@ -122,7 +122,8 @@ fn original(rng: &mut StdRng, n: usize) -> Original {
     }
 }
 
-/// By the letter of the convention, whether any of the first 16 signatures is right and the time is near.
+/// Whether, by the letter of the convention, one of the first 16 signatures is valid and the time
+/// is in range.
 fn is_good(wire: &Wire) -> bool {
     let all = |name: &str| {
         wire.headers
@@ -150,7 +151,7 @@ fn is_good(wire: &Wire) -> bool {
 }
 
 async fn ten_thousand_forged_webhooks_are_refused_and_store_nothing(database: Database) {
-    // Nobody exists, so that a user who was made would be seen.
+    // No user exists, so that a created one would be noticed.
     let app = TestApp::on(database)
         .set("accounts.auto_create", false)
         .start()
@@ -190,7 +191,7 @@ async fn ten_thousand_forged_webhooks_are_refused_and_store_nothing(database: Da
         0
     );
 
-    // Untouched, each of them gets in.
+    // Unchanged, each is accepted.
     for user_id in 1..=USERS {
         app.send(Signed::new(Method::PUT, &format!("/internal/v1/users/{user_id}")).body("{}"))
             .await
@@ -212,7 +213,7 @@ async fn a_head_beyond_what_the_server_reads_is_refused(database: Database) {
     let request = Signed::post("/internal/v1/deposits", &crate::entry("e", 1, "TON", "1"));
     let right = request.right_signature();
     let long = format!("{right} {}", "v1,A".repeat(100_000));
-    // The server closes while the head is still being sent, so there may be no answer at all.
+    // The server closes while the head is still being sent, so there may be no answer.
     if let Ok(answer) = app.try_send(request.clone().signature(long)).await {
         assert_eq!(answer.status, 431, "{answer:?}");
     }

@@ -1,8 +1,8 @@
-//! What no request can show: that secrets are compared in constant time, by reading the source.
+//! Secrets are compared in constant time. No request can show that, so the test reads the source.
 
 use crate::support::{Source, sources};
 
-/// Where the bytes of a secret may be had, and why.
+/// Where code may read the bytes of a secret, and why.
 const MAY_EXPOSE: [(&str, &str); 12] = [
     ("config/secret.rs", "defines it"),
     ("config/check.rs", "checks length and characters at start"),
@@ -32,7 +32,7 @@ fn code_of<'a>(all: &'a [Source], path: &str) -> &'a str {
 }
 
 #[test]
-fn the_bytes_of_a_secret_leave_it_in_few_places_and_are_never_compared_there() {
+fn secret_bytes_are_read_in_few_places_and_never_compared_there() {
     let mut used = Vec::new();
     for Source { path, code } in sources() {
         let exposing: Vec<&str> = code
@@ -48,7 +48,7 @@ fn the_bytes_of_a_secret_leave_it_in_few_places_and_are_never_compared_there() {
         );
         used.push(path.clone());
         for line in exposing {
-            // How long a secret is, is looked at once, at start.
+            // The length of a secret is checked once, at start.
             let line = line.replace(".contains(&secret.expose().len())", "");
             let compares = [
                 "==",
@@ -105,11 +105,11 @@ fn a_secret_has_no_comparison_of_its_own() {
 }
 
 #[test]
-fn each_door_compares_in_constant_time() {
+fn every_secret_is_compared_in_constant_time() {
     let all = sources();
     let code = |path| code_of(&all, path);
     let signature = code("http/signature.rs");
-    // `finalize` gives bytes away, and only `sign`, which makes signatures, may have them.
+    // `finalize` returns bytes; only `sign`, which makes signatures, may use it.
     assert_eq!(
         (
             signature.matches("verify_slice(").count(),
@@ -125,7 +125,7 @@ fn each_door_compares_in_constant_time() {
         ),
         (1, 1)
     );
-    // Every token is looked at, whichever fits.
+    // Every token is compared, whichever matches.
     assert!(
         admin.contains(".fold(None,"),
         "the first token that fits must not end the search"
@@ -138,14 +138,15 @@ fn each_door_compares_in_constant_time() {
         ),
         (1, 1)
     );
-    // The library's own verification, which is `verify_slice` again; nothing else looks at a token's signature.
+    // The library's own verification, which also uses `verify_slice`; nothing else checks a token's
+    // signature.
     let tokens = code("http/session_token.rs");
     assert_eq!(tokens.matches("decode::<Claims>(").count(), 1);
     let with_mac = |needle: &str| {
         let found = all.iter().filter(|source| source.code.contains(needle));
         found.map(|source| source.path.as_str()).collect::<Vec<_>>()
     };
-    // Init data's: `finalize` makes the key, and nothing that is compared.
+    // Init data: `finalize` makes the key, not a value that is compared.
     let telegram = code("http/telegram.rs");
     assert_eq!(
         (

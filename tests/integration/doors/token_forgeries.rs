@@ -1,4 +1,5 @@
-//! The ways to forge a session token, one function of the dice and the claims of a good one each.
+//! Forgeries of session tokens; each is a function of a random generator and a valid token's
+//! claims.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -16,10 +17,10 @@ use crate::with;
 
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// A way to forge a token of a user.
+/// A forgery of a user's token.
 pub type Make = fn(&mut StdRng, u64) -> String;
 
-/// The ways with header, signature and the whole, each with its name.
+/// Forgeries of header, signature and the whole token, with their names.
 const WAYS: [(&str, Make); 23] = [
     ("a character of the header", |rng, user| {
         respelled_part(rng, user, 0)
@@ -142,7 +143,7 @@ const WAYS: [(&str, Make); 23] = [
     }),
     ("a part of the key, or more than it", |rng, user| {
         let mut key = SESSION_SECRET.as_bytes().to_vec();
-        // A zero at the end would be the same key: HMAC fills keys with zeros.
+        // Not a zero at the end: HMAC pads keys with zeros, so it would be the same key.
         if rng.random_bool(0.2) {
             key.push(rng.random_range(1..=255))
         } else {
@@ -298,7 +299,7 @@ const WAYS: [(&str, Make); 23] = [
     }),
 ];
 
-/// The ways whose signature is right, so that the refusal is for what was signed.
+/// Forgeries with a valid signature, refused for their content.
 const RIGHTLY_SIGNED: [&str; 13] = [
     "no algorithm",
     "HS384 or HS512",
@@ -315,7 +316,7 @@ const RIGHTLY_SIGNED: [&str; 13] = [
     "a very long one",
 ];
 
-/// Asserts that a forgery is one: what is signed rightly, letter by letter, must be one of the ways that sign rightly.
+/// Asserts that a validly signed token comes only from a forgery that signs validly.
 pub fn assert_forged(what: &str, token: &str) {
     let is_signed = token.rsplit_once('.').is_some_and(|(signed, signature)| {
         signed.matches('.').count() == 1
@@ -328,10 +329,10 @@ pub fn assert_forged(what: &str, token: &str) {
     );
 }
 
-/// How many ways there are.
+/// The number of forgeries.
 pub const KINDS: usize = WAYS.len() + CLAIM_WAYS.len();
 
-/// Forges a token of a user in one of the ways.
+/// Forges a user's token with the given forgery.
 pub fn forge(rng: &mut StdRng, kind: usize, user: u64) -> (&'static str, String) {
     let (what, make) = if kind < WAYS.len() {
         WAYS[kind]

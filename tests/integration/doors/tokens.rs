@@ -1,4 +1,5 @@
-//! Ten thousand forged session tokens, by HTTP and a sample by WebSocket: none opens a balance, and the good one still does.
+//! Ten thousand forged session tokens over HTTP, and a sample over WebSocket: none is accepted, and
+//! the valid one still is.
 
 use rand::Rng as _;
 use reqwest::Method;
@@ -25,7 +26,7 @@ on_sqlite![
 /// The users whose tokens are forged.
 const USERS: u64 = 9;
 
-/// Rounds through all the ways, for the sample by WebSocket.
+/// Rounds through all forgeries, for the WebSocket sample.
 const SESSION_ROUNDS: usize = 15;
 
 /// The longest token that fits a message of a session.
@@ -64,7 +65,7 @@ async fn ten_thousand_forged_tokens_open_nothing(database: Database) {
         });
     }
     storm(&app, app.public, forged).await;
-    // Nobody's actor was woken, and the good ones still get in.
+    // No actor was created, and valid tokens are still accepted.
     assert_eq!(app.admin("/admin/v1/registry").await.ok()["actors"], 0);
     for user in 1..=USERS {
         assert_eq!(
@@ -107,7 +108,7 @@ async fn a_sample_of_forged_tokens_opens_no_session_either(database: Database) {
         if token.len() > MESSAGE_TOKEN_MAX {
             continue;
         }
-        // Each way of forging goes through each of the three doors.
+        // Each forgery is tried in each of the three ways to sign in.
         let mut ws = refused_session(&app, n / KINDS % 3, &token).await;
         let (code, reason) = ws.closed().await;
         assert_eq!(code, 4501, "{what}: {token}");
@@ -158,7 +159,7 @@ async fn nothing_but_subject_and_expiry_is_trusted_or_asked_for(database: Databa
 async fn a_token_has_one_way_to_be_sent(database: Database) {
     let app = TestApp::start(database).await;
     let token = token(1);
-    // The scheme is of any case, and a space may be more than one (RFC 9110, 11.4).
+    // The scheme has any case, and several spaces are allowed (RFC 9110, 11.4).
     for good in ["Bearer ", "bearer ", "BEARER ", "Bearer  "] {
         let wire = get(
             "/api/v1/balance",
@@ -236,7 +237,7 @@ async fn no_other_credential_is_an_administrators(database: Database) {
     let shorter = &ADMIN_TOKEN[..ADMIN_TOKEN.len() - 1];
     let longer = format!("{ADMIN_TOKEN}x");
     let upper = ADMIN_TOKEN.to_uppercase();
-    // Fewer than an address may fail with.
+    // Fewer failures than the limit per address.
     for bad in [
         &token(1),
         &admin,

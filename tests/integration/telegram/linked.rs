@@ -1,4 +1,4 @@
-//! Where the ledger says who a Telegram id is: links, users that have to be made first, and a ledger that is away.
+//! Sign-in with `linked`: links, users that must be created first, and a ledger that is away.
 
 use serde_json::json;
 
@@ -9,29 +9,30 @@ use crate::support::{
 
 on_both_databases![
     only_a_linked_id_signs_in_and_as_the_user_it_is_linked_to,
-    a_session_is_extended_by_the_init_data_of_its_user_alone,
-    where_users_are_made_first_a_telegram_id_alone_makes_none,
+    a_session_is_extended_only_by_its_own_users_init_data,
+    without_auto_create_a_telegram_id_creates_no_user,
 ];
 on_postgres![
-    while_the_ledger_is_away_nobody_is_told_that_they_are_wrong,
-    what_a_session_says_while_it_is_looked_up_is_heard_afterwards,
-    a_session_that_is_looked_up_goes_when_the_service_stops,
+    while_the_ledger_is_away_no_sign_in_is_refused_as_wrong,
+    messages_during_a_lookup_are_handled_afterwards,
+    a_session_in_lookup_ends_when_the_service_stops,
     an_open_session_goes_on_while_its_extension_is_looked_up,
 ];
 
-/// Nobody can read who is linked while this is held.
+/// Blocks all reads of links until dropped.
 const LOCK: &str = "LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE";
 
 async fn only_a_linked_id_signs_in_and_as_the_user_it_is_linked_to(database: Database) {
     let app = telegram(database, "linked").start().await;
     app.accepted("deposits", 5, "d", "1").await;
     app.accepted("deposits", 777, "d2", "2").await;
-    // There is a user with that very number, and it is somebody else.
+    // A user with the same number exists, but is not the linked one.
     assert_refused(&app, &InitData::of(777).text(), "unauthenticated").await;
     link(&app, 5, 777).await;
     assert_admitted(&app, &InitData::of(777), 5).await;
     assert_refused(&app, &InitData::of(5).text(), "unauthenticated").await;
-    // A user has one Telegram id: another takes the place of the first, and that may be linked to somebody else.
+    // A user has one Telegram id: another replaces it, and the first may then be linked to another
+    // user.
     link(&app, 5, 778).await;
     assert_admitted(&app, &InitData::of(778), 5).await;
     assert_refused(&app, &InitData::of(777).text(), "unauthenticated").await;
@@ -40,7 +41,7 @@ async fn only_a_linked_id_signs_in_and_as_the_user_it_is_linked_to(database: Dat
     app.assert_ledger_holds();
 }
 
-async fn a_session_is_extended_by_the_init_data_of_its_user_alone(database: Database) {
+async fn a_session_is_extended_only_by_its_own_users_init_data(database: Database) {
     let app = telegram(database, "linked")
         .set("auth.session_ttl_s", 3)
         .start()
@@ -59,7 +60,7 @@ async fn a_session_is_extended_by_the_init_data_of_its_user_alone(database: Data
     ws.send_json(json!({"type": "auth", "init_data": InitData::of(778).text()}))
         .await;
     ws.assert_closed(4501, "unauthenticated").await;
-    // And of one that is not linked at all.
+    // Also for one that is not linked at all.
     let mut ws = auth(&app, &InitData::of(777).text()).await;
     ws.next_frame("hello").await;
     ws.send_json(json!({"type": "auth", "init_data": InitData::of(779).text()}))
@@ -67,7 +68,7 @@ async fn a_session_is_extended_by_the_init_data_of_its_user_alone(database: Data
     ws.assert_closed(4501, "unauthenticated").await;
 }
 
-async fn where_users_are_made_first_a_telegram_id_alone_makes_none(database: Database) {
+async fn without_auto_create_a_telegram_id_creates_no_user(database: Database) {
     let app = telegram(database, "user_id")
         .set("accounts.auto_create", false)
         .start()
@@ -82,7 +83,7 @@ async fn where_users_are_made_first_a_telegram_id_alone_makes_none(database: Dat
         .problem(404, "unknown_user");
 }
 
-async fn while_the_ledger_is_away_nobody_is_told_that_they_are_wrong(database: Database) {
+async fn while_the_ledger_is_away_no_sign_in_is_refused_as_wrong(database: Database) {
     let app = telegram(database, "linked")
         .set("database.timeout_ms", 1000)
         .start()
@@ -107,7 +108,7 @@ async fn while_the_ledger_is_away_nobody_is_told_that_they_are_wrong(database: D
     open.send_json(json!({"type": "auth", "init_data": good}))
         .await;
     open.assert_closed(1013, "overloaded").await;
-    // What is wrong without any ledger stays wrong.
+    // Invalid init data is refused without the ledger.
     assert_refused(
         &app,
         &InitData::of(777).by("1:other").text(),
@@ -122,7 +123,7 @@ async fn while_the_ledger_is_away_nobody_is_told_that_they_are_wrong(database: D
     assert_admitted(&app, &InitData::of(777), 5).await;
 }
 
-async fn what_a_session_says_while_it_is_looked_up_is_heard_afterwards(database: Database) {
+async fn messages_during_a_lookup_are_handled_afterwards(database: Database) {
     let app = telegram(database, "linked")
         .set("database.timeout_ms", 30_000)
         .start()
@@ -130,7 +131,7 @@ async fn what_a_session_says_while_it_is_looked_up_is_heard_afterwards(database:
     link(&app, 5, 777).await;
     let held = app.database.hold(LOCK);
     let mut ws = app.ws(&[]).await;
-    // Answered, so the session lives; the next answer can only come after the lookup.
+    // An answer shows that the session is open; the next answer can only come after the lookup.
     ws.send_json(json!({"type": "auth"})).await;
     assert_eq!(ws.next_frame("error").await["code"], "invalid_message");
     ws.send_json(json!({"type": "auth", "init_data": InitData::of(777).text()}))
@@ -155,7 +156,7 @@ async fn what_a_session_says_while_it_is_looked_up_is_heard_afterwards(database:
     assert_eq!(pongs, [1, 2, 3]);
 }
 
-async fn a_session_that_is_looked_up_goes_when_the_service_stops(database: Database) {
+async fn a_session_in_lookup_ends_when_the_service_stops(database: Database) {
     let builder = telegram(database, "linked").set("database.timeout_ms", 30_000);
     let mut app = builder.set("limits.auth_timeout_ms", 30_000).start().await;
     link(&app, 5, 777).await;
@@ -180,7 +181,7 @@ async fn an_open_session_goes_on_while_its_extension_is_looked_up(database: Data
             .await;
     }
     ws.assert_quiet().await;
-    // It is given time, and not for ever.
+    // The lookup has a time limit.
     ws.assert_closed(1013, "overloaded").await;
     drop(held);
     let (mut ws, _) = app.session(5).await;

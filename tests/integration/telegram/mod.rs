@@ -61,7 +61,7 @@ async fn link(app: &TestApp, user_id: u64, telegram_id: u64) {
         .ok();
 }
 
-/// Asserts that every door admits this init data as this user.
+/// Asserts that every endpoint accepts this init data as this user.
 async fn assert_admitted(app: &TestApp, init_data: &InitData, user_id: u64) {
     let text = init_data.text();
     assert_eq!(sign_in(app, &text).await.ok()["user_id"], user_id);
@@ -72,7 +72,7 @@ async fn assert_admitted(app: &TestApp, init_data: &InitData, user_id: u64) {
     }
 }
 
-/// Asserts that every door refuses this init data.
+/// Asserts that every endpoint refuses this init data.
 async fn assert_refused(app: &TestApp, init_data: &str, reason: &str) {
     sign_in(app, init_data).await.problem(401, "unauthorized");
     read(app, init_data).await.problem(401, "unauthorized");

@@ -1,4 +1,5 @@
-//! What signs nobody in: spoiled, old and foreign init data, too many tries, and a service that knows no bot.
+//! Refused sign-ins: damaged, old and foreign init data, too many attempts, and a service without a
+//! bot.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -7,12 +8,12 @@ use super::{assert_refused, auth, post, read, sign_in, telegram, upgrade};
 use crate::support::{BOT_TOKEN, Database, InitData, TestApp, on_sqlite, run_program};
 
 on_sqlite![
-    bad_init_data_is_refused_at_every_door,
+    bad_init_data_is_refused_at_every_endpoint,
     a_request_for_a_session_is_an_object_with_init_data,
     failures_turn_to_429_and_hold_no_right_sign_in_up,
     sign_ins_of_one_address_are_bounded,
     without_the_bots_token_telegrams_own_signature_counts,
-    without_a_bot_there_is_no_such_door,
+    without_a_bot_there_is_no_such_endpoint,
     a_start_without_an_identity_is_refused_by_its_key,
 ];
 
@@ -27,7 +28,7 @@ const SIGNED: (i64, &str) = (
      &signature=zL-ucjNyREiHDE8aihFwpfR9aggP2xiAo3NSpfe-p7IbCisNlDKlo7Kb6G4D0Ao2mBrSgEk4maLSdv6MLIlADQ",
 );
 
-async fn bad_init_data_is_refused_at_every_door(database: Database) {
+async fn bad_init_data_is_refused_at_every_endpoint(database: Database) {
     let app = telegram(database, "user_id").start().await;
     let good = InitData::of(184).text();
     for bad in [
@@ -40,7 +41,7 @@ async fn bad_init_data_is_refused_at_every_door(database: Database) {
     ] {
         assert_refused(&app, &bad, "unauthenticated").await;
     }
-    // Too old is told apart: the page has to be opened anew.
+    // Expired init data has its own reason: the app has to be opened again.
     let old = InitData::of(184).aged(3602).text();
     auth(&app, &old)
         .await
@@ -54,7 +55,7 @@ async fn bad_init_data_is_refused_at_every_door(database: Database) {
         .await
         .assert_closed(4501, "unauthenticated")
         .await;
-    // Nobody was made by any of it, and the right one still works.
+    // No user was created, and valid init data is still accepted.
     assert_eq!(sign_in(&app, &good).await.ok()["user_id"], 184);
 }
 
@@ -154,7 +155,7 @@ async fn without_the_bots_token_telegrams_own_signature_counts(database: Databas
         .set("auth.telegram_identity", "user_id")
         .start()
         .await;
-    // Telegram's signature holds, and was made long ago; what is changed in any way is not even old.
+    // Telegram's signature is valid but old; any changed copy is refused as invalid, not as old.
     assert_refused(&app, signed, "token_expired").await;
     for (from, to) in [
         ("279058397", "1"),
@@ -163,11 +164,11 @@ async fn without_the_bots_token_telegrams_own_signature_counts(database: Databas
     ] {
         assert_refused(&app, &signed.replace(from, to), "unauthenticated").await;
     }
-    // A hash alone is none.
+    // A hash is not a signature.
     assert_refused(&app, &InitData::of(1).text(), "unauthenticated").await;
 }
 
-async fn without_a_bot_there_is_no_such_door(database: Database) {
+async fn without_a_bot_there_is_no_such_endpoint(database: Database) {
     let app = TestApp::start(database).await;
     let good = InitData::of(1).text();
     sign_in(&app, &good).await.problem(404, "not_found");

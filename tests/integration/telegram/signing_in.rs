@@ -1,4 +1,4 @@
-//! Where the Telegram id is the user id: tokens, headers, sessions, and how long they last.
+//! Sign-in with `user_id`: tokens, headers, sessions, and their lifetimes.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::{
 };
 use crate::{assert_keys, assert_timestamp};
 
-on_both_databases![every_door_admits_a_mini_app_as_the_user_with_its_telegram_id];
+on_both_databases![every_endpoint_accepts_a_mini_app_as_the_user_with_its_telegram_id];
 on_sqlite![
     init_data_is_exchanged_for_a_session_token,
     a_session_by_init_data_ends_when_its_time_is_over,
@@ -21,7 +21,7 @@ async fn start(database: Database) -> TestApp {
     telegram(database, "user_id").start().await
 }
 
-async fn every_door_admits_a_mini_app_as_the_user_with_its_telegram_id(database: Database) {
+async fn every_endpoint_accepts_a_mini_app_as_the_user_with_its_telegram_id(database: Database) {
     let app = start(database).await;
     app.accepted("deposits", 184, "d", "0.1").await;
     assert_admitted(&app, &InitData::of(184), 184).await;
@@ -35,7 +35,7 @@ async fn every_door_admits_a_mini_app_as_the_user_with_its_telegram_id(database:
         9_007_199_254_740_991,
     )
     .await;
-    // Of a minute before the end of its time, and by a clock that is a little ahead of ours.
+    // One minute before it expires, and with a clock slightly ahead of ours.
     assert_admitted(&app, &InitData::of(185).aged(3540), 185).await;
     assert_admitted(&app, &InitData::of(186).aged(-5), 186).await;
 }
@@ -82,7 +82,7 @@ async fn a_session_by_init_data_ends_when_its_time_is_over(database: Database) {
     ws.next_frame("hello").await;
     ws.assert_closed(4501, "token_expired").await;
     assert!(now_s() > before_s, "not before its time");
-    // The same init data, still young enough, opens the next one.
+    // The same init data, not yet expired, opens another session.
     auth(&app, &init_data).await.next_frame("hello").await;
 }
 
@@ -97,7 +97,7 @@ async fn fresh_init_data_extends_a_session_and_that_of_another_ends_it(database:
     ws.send_json(json!({"type": "auth", "init_data": InitData::of(1).text()}))
         .await;
     ws.assert_quiet().await;
-    // Another session with the same short token shows when that time is over.
+    // A second session with the same short token shows when its time has passed.
     let mut witness = app
         .ws(&[("authorization", &format!("Bearer {short}"))])
         .await;
@@ -125,7 +125,7 @@ async fn the_scheme_of_init_data_has_any_case_and_one_header(database: Database)
     );
     assert_eq!(get(&[format!("Bearer {init_data}")]).await, 401);
     assert_eq!(get(&[format!("tma {}", token(1))]).await, 401);
-    // An administrator's door and the internal listener take none.
+    // The administration and the internal listener accept none.
     let admin = app
         .http
         .get(format!("http://{}/admin/v1/registry", app.internal));
