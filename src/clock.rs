@@ -65,12 +65,12 @@ impl Clock {
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// Whether it lies behind.
+    /// Whether it has passed.
     pub fn has_passed(&self) -> bool {
         Instant::now() >= self.0
     }
 
-    /// How long it is still ahead; zero when it has passed.
+    /// The time until then; zero when it has passed.
     pub fn remaining(&self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }

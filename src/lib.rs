@@ -24,12 +24,14 @@
 //! | [`credentials`] | webhook signatures, session tokens, Telegram's init data |
 //! | [`http`] | listeners, webhooks, reads, WebSocket sessions, administration |
 //! | [`canary`] | the controlled test of a running service |
+//! | [`platform`] | what depends on the operating system |
 //! | [`diagnosis`] | one report on a running service, its settings and its log |
 //! | [`app`] | composing, starting and stopping in order |
 //! | [`cli`] | one file per command |
 //! | [`config`], [`limits`], [`clock`], [`client`], [`telemetry`] | settings, caps, time, log and counters |
 //!
-//! Imports go one way: `domain ← config ← credentials` and `domain ← ledger ← coordinator ← http ← app ← cli`; a test enforces it.
+//! Imports go one way: `domain ← config ← credentials` and `domain ← ledger ← coordinator ← http ← app ← cli`; a test
+//! enforces it.
 
 pub mod app;
 pub mod background;
@@ -46,6 +48,7 @@ pub mod http;
 pub mod ledger;
 pub mod limits;
 pub mod planted;
+pub mod platform;
 pub mod telemetry;
 
 #[cfg(test)]

@@ -2,76 +2,79 @@
 
 use std::time::Duration;
 
-/// The most entries in one transaction of a writer. The first posting of each lane goes in whatever its length: an atomic
-/// batch is never torn, and nobody starves.
+/// The most entries in one transaction of a writer. The first posting of each lane is taken whatever its length, so
+/// that an atomic batch is never split and every posting gets its turn.
 pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 
-/// The most entries of batches in a transaction without single webhooks while such are coming in: what a deposit waits
-/// behind. The more of them within these bounds, the longer a commit takes. One posting may be longer.
+/// The most entries of batches in a transaction without single webhooks while single webhooks keep coming: a deposit
+/// waits behind them. Within these bounds it grows with the time that a commit takes. One posting may be longer.
 pub const BULK_BEFORE_SINGLES: (usize, usize) = (16, 40);
 
-/// The most entries of batches in a transaction with single webhooks: as many as there are of those, within these bounds.
+/// The most entries of batches in a transaction with single webhooks: as many as there are single ones, within these
+/// bounds.
 pub const BULK_BESIDE_SINGLES: (usize, usize) = (8, 32);
 
-/// Both on PostgreSQL, where a transaction costs several round trips however short it is.
+/// The upper bound of both on PostgreSQL, where a transaction costs several round trips however short it is.
 pub const POSTGRES_BULK_BESIDE_SINGLES_MAX: usize = 256;
 
 /// How long after a single webhook the next one is expected, in milliseconds.
 pub const SINGLES_LATELY_MS: u64 = 100;
 
-/// Entries of a batch that are worked on at once, before others have their turn.
+/// Entries of a batch that are worked on at once before other requests get their turn.
 pub const BATCH_SLICE_ENTRIES: usize = 16;
 
-/// The longest body of a batch that is read where it comes in, in bytes; a longer one is read by a thread that stands back.
+/// The longest body of a batch that is parsed on the worker that received it, in bytes; a longer one is parsed on a
+/// background thread.
 pub const BATCH_SHORT_BYTES: usize = 16 << 10;
 
 /// How much of a batch's answer is written at once, in bytes.
 pub const ANSWER_PIECE_BYTES: usize = 32 << 10;
 
-/// Bodies of batches that are here and not read yet: so many of the longest length (`limits.batch_body_bytes`) together,
-/// and in any case so many bytes.
+/// Bodies of batches that are received and not parsed yet: together at most this many of the longest length
+/// (`limits.batch_body_bytes`), but at least [`BATCH_BODIES_BYTES`].
 pub const BATCH_BODIES_MAX: usize = 8;
 /// See [`BATCH_BODIES_MAX`].
 pub const BATCH_BODIES_BYTES: usize = 64 << 20;
 
-/// Batches that are read or answered at once; more wait for their turn.
+/// Batches that are parsed or answered at once; more wait for their turn.
 pub const BATCHES_AT_WORK_MAX: usize = 4;
 
-/// How many transactions read all that they are decided on, after one that met a known event id or another's change.
+/// How many transactions read all accounts and keys first, after one that met a known event id or a change by another
+/// process.
 pub const READS_AFTER_SURPRISE: u32 = 64;
 
-/// Accounts that a writer on PostgreSQL remembers as it has left them.
+/// Accounts whose last written state a writer on PostgreSQL remembers.
 pub const REMEMBERED_ACCOUNTS_MAX: usize = 65_536;
 
-/// How many times a transaction is run again because another node was faster, before the entry is refused.
+/// How many times a transaction is run again after another node's commit came first, before the entry is refused.
 pub const RACES_MAX: u32 = 8;
 
-/// The longest that a lock is waited for once it is known that somebody holds one, in milliseconds.
+/// The longest wait for a lock once it is known that another program holds one, in milliseconds.
 pub const LOCK_BRIEF_MS: u64 = 10;
 
-/// Attempts that may wait so for one batch while it is narrowed down to what is locked. With `LOCK_BRIEF_MS`, or a 64th of
-/// `database.lock_timeout_ms` when that is less, they stay within half of that setting.
+/// Attempts of one batch that may wait so long while the locked entries are searched for. With `LOCK_BRIEF_MS`, or a
+/// 64th of `database.lock_timeout_ms` when that is less, they stay within half of that setting.
 pub const LOCK_ATTEMPTS_MAX: u32 = 24;
 
-/// Users that a writer remembers as held by somebody else.
+/// Users that a writer remembers as locked by another program.
 pub const HELD_USERS_MAX: usize = 65_536;
 
-/// First and longest wait between attempts to reach the database again, in milliseconds.
+/// The first and the longest wait between attempts to reach the database again, in milliseconds.
 pub const RETRY_MS: (u64, u64) = (10, 500);
 
-/// How many postings of one user and lane an actor has under way; what comes in meanwhile goes together.
+/// Postings of one user and lane that an actor has under way; entries that come meanwhile are posted together.
 pub const POSTINGS_IN_FLIGHT_MAX: usize = 2;
 
 /// The most entries of one user in one posting.
 pub const POSTING_ENTRIES_MAX: usize = 256;
 
-/// Users to be made and administrators' orders to be logged that may wait for one writer.
+/// Orders (users to create, administrators' actions to log) that may wait for one writer.
 pub const ORDERS_MAX: usize = 1024;
 
 /// Reads that may wait for the read pool.
 pub const READ_QUEUE_MAX: usize = 65_536;
 
-/// Committed postings that nobody waits for, on their way to the registry.
+/// Committed postings without a receiver, on their way to the registry.
 pub const ORPHANS_MAX: usize = 4096;
 
 /// Messages waiting for the registry.
@@ -80,7 +83,7 @@ pub const REGISTRY_MAILBOX_MAX: usize = 32_768;
 /// Messages waiting for one balance actor.
 pub const ACTOR_MAILBOX_MAX: usize = 4096;
 
-/// Frames waiting for one session: beyond it the session is lagging, and its changes are summed up.
+/// Frames waiting for one session; beyond it the session is lagging, and its changes are combined.
 pub const SESSION_MAILBOX_MAX: usize = 16;
 
 /// Readers that wait for a version of one user.
@@ -89,10 +92,10 @@ pub const VERSION_WAITERS_MAX: usize = 64;
 /// Refreshes and reads that wait for one read of the ledger.
 pub const READ_WAITERS_MAX: usize = 1024;
 
-/// What is kept back of `database.timeout_ms` to answer after a read has failed, at most, in milliseconds.
+/// The most of `database.timeout_ms` that is kept for answering after a read has failed, in milliseconds.
 const ANSWER_MARGIN_MS: u64 = 100;
 
-/// How long a read may take for its asker to be answered within `timeout` (`database.timeout_ms`).
+/// How long a read may take so that it is answered within `timeout` (`database.timeout_ms`).
 pub fn answer_within(timeout: Duration) -> Duration {
     timeout - (timeout / 10).min(Duration::from_millis(ANSWER_MARGIN_MS))
 }
@@ -106,22 +109,22 @@ pub const ACTOR_EVENTS_MAX: usize = 16;
 /// The latest entries and pushes of all users that are remembered for administrators, of about 100 bytes each.
 pub const RECENT_EVENTS_MAX: usize = 4096;
 
-/// How long an actor that is inspected may take to answer, in milliseconds; then it is shown from outside.
+/// How long an inspected actor may take to answer, in milliseconds; after that the registry's view of it is shown.
 pub const INSPECTION_MS: u64 = 1000;
 
-/// The latest pushes to one session that are remembered until its page tells that it shows them.
+/// The latest pushes to one session that are remembered until its page reports that it shows them.
 pub const PUSHES_REMEMBERED_MAX: usize = 8;
 
 /// How long after a full session mailbox the next attempt is made, in milliseconds.
 pub const LAGGING_RETRY_MS: u64 = 100;
 
-/// How often the database is asked whether it is back while somebody was told a stale balance, in milliseconds.
+/// How often the database is probed while a session has a stale balance, in milliseconds.
 pub const RECOVERY_PROBE_MS: u64 = 250;
 
-/// From when on such a question is taken to hang, and asked again, in milliseconds.
+/// After this time a probe counts as hanging and is repeated, in milliseconds.
 pub const RECOVERY_PROBE_HANGS_MS: u64 = 500;
 
-/// From when on a read is taken to hang once the ledger is known to be back, in milliseconds.
+/// After this time a read counts as hanging once the ledger is known to be back, in milliseconds.
 pub const READ_HANGS_MS: u64 = 500;
 
 /// How long a client may take to send the head of a connection's first request, in milliseconds.
@@ -133,14 +136,14 @@ pub const REQUEST_BODY_MS: u64 = 30_000;
 /// How long a connection is kept for a next request, in milliseconds.
 pub const KEEP_ALIVE_MS: u64 = 5000;
 
-/// How long a connection may be without a request under way, in milliseconds: time to take the last answer, to stay
-/// silent, and to send the next head.
+/// How long a connection may have no request under way, in milliseconds: time to read the last answer, to stay idle,
+/// and to send the next head.
 pub const CONNECTION_IDLE_MS: u64 = 15_000;
 
-/// How long a connection that was told its end may take to end, in milliseconds.
+/// How long a connection may take to close after its last answer, in milliseconds.
 pub const LINGER_MS: u64 = 1000;
 
-/// Connections of one worker thread that are no sessions; more wait to be accepted.
+/// Connections of one worker thread without those of sessions; more wait to be accepted.
 pub const WORKER_CONNECTIONS_MAX: usize = 25_600;
 
 /// Bad messages of one session; the last closes it.
@@ -149,7 +152,7 @@ pub const BAD_MESSAGES_MAX: u8 = 5;
 /// Signatures in one `webhook-signature` header.
 pub const SIGNATURES_MAX: usize = 16;
 
-/// The most bytes of Telegram's init data; some hundred are usual.
+/// The most bytes of Telegram's init data; a few hundred are usual.
 pub const INIT_DATA_BYTES_MAX: usize = 8192;
 
 /// Fields of Telegram's init data; about ten exist.
@@ -164,7 +167,7 @@ pub const HISTORY_ENTRIES_MAX: i64 = 1000;
 /// The most rows in one answer of an administrative list.
 pub const ADMIN_ROWS_MAX: usize = 1000;
 
-/// Bytes of log lines that may wait to be written, and how many more those of warnings and errors may take.
+/// Bytes of log lines that may wait to be written, and how many more warnings and errors may take.
 pub const LOG_BUFFER_BYTES: usize = 4 << 20;
 /// See [`LOG_BUFFER_BYTES`].
 pub const LOG_RESERVE_BYTES: usize = 256 << 10;
@@ -175,34 +178,34 @@ pub const AUDIT_PAGE_ENTRIES: i64 = 50_000;
 /// How often the live stream of the dashboard sends a snapshot, in milliseconds.
 pub const LIVE_INTERVAL_MS: u64 = 1000;
 
-/// How long a snapshot of it is shared by its listeners, in milliseconds.
+/// How long its listeners share one snapshot, in milliseconds.
 pub const LIVE_FRESH_MS: u64 = 900;
 
-/// How many may listen to it at once.
+/// How many listeners it has at most.
 pub const LIVE_LISTENERS_MAX: u64 = 32;
 
-/// The most snapshots of one stream; who wants more comes back.
+/// The most snapshots of one stream; the page then connects again.
 pub const LIVE_SNAPSHOTS_MAX: u32 = 3600;
 
-/// The latest that happened to a user of which a listener is told at once.
+/// The most events of a user that a listener gets at once.
 pub const LIVE_EVENTS_MAX: usize = 200;
 
-/// The latest violations that a snapshot has.
+/// The latest violations that a snapshot shows.
 pub const LIVE_VIOLATIONS_MAX: usize = 5;
 
 /// Runs of the canary that are remembered for administrators.
 pub const CANARY_RUNS_MAX: usize = 50;
 
-/// Violations of one user that the continuous audit tells in words.
+/// Violations of one user that the continuous audit describes in words.
 pub const AUDIT_LINES_MAX: usize = 16;
 
 /// Violations that the continuous audit remembers.
 pub const AUDIT_VIOLATIONS_MAX: usize = 100;
 
-/// How long the continuous audit rests when there is nobody to check, or the ledger does not answer, in milliseconds.
+/// How long the continuous audit pauses when there is no user to check, or the ledger does not answer, in milliseconds.
 pub const AUDIT_REST_MS: u64 = 1000;
 
-/// How often the check of one user is tried, before the others have their turn and it waits for the next round.
+/// How many times the check of one user is tried; after that it waits for the next round.
 pub const AUDIT_ATTEMPTS_MAX: u32 = 3;
 
 /// The longest that the check of one user may take, in milliseconds.

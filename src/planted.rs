@@ -3,7 +3,7 @@
 //! Without the feature `simulation`, which no release has, nothing is ever planted and every question here is compiled
 //! away.
 
-/// A mistake that the code could make; each is one that such systems have made.
+/// A mistake that the code could make; such systems have made each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
     /// A paced change soon after a push is dropped instead of kept for the next one.
@@ -18,13 +18,13 @@ pub enum Plant {
     VersionSentAgain,
     /// A session is pushed to before its snapshot.
     PushedBeforeSnapshot,
-    /// Nobody is told when the ledger is back.
+    /// No session is told when the ledger is back.
     NeverRecovered,
     /// The last known balance is shown as if it were fresh.
     StaleUnmarked,
     /// A push counts its changes from an older push than the last one.
     ChangesCountedTwice,
-    /// A commit whose actor died is told to nobody.
+    /// A commit whose actor died is dropped.
     OrphanForgotten,
     /// A refresh is answered from memory.
     RefreshFromMemory,
@@ -32,7 +32,7 @@ pub enum Plant {
     GapForgotten,
     /// A push that does not fit into a session's outbox is dropped.
     LaggingForgotten,
-    /// The last state of a burst waits for a timer that nobody sets.
+    /// The last state of a burst waits for a timer that is never set.
     TimerNotSet,
     /// The sessions of an actor that died are not told to attach again.
     SessionsLeftBehind,
@@ -70,7 +70,7 @@ pub fn plant(fault: Option<Plant>) {
     PLANTED.set(fault);
 }
 
-/// Whether the code at hand shall make this mistake.
+/// Whether the calling code has to make this mistake.
 #[inline(always)]
 pub(crate) fn is_planted(fault: Plant) -> bool {
     #[cfg(feature = "simulation")]

@@ -1,7 +1,7 @@
-//! What the property tests of the parsers share: dice that are the same in each run, spoiled input, and a second reader of
+//! What the property tests of the parsers share: a fixed seed, corrupted input, and a second reader of
 //! JSON objects.
 //!
-//! `BALANCE_TEST_SEED` throws other dice, `BALANCE_TEST_CASES` throws them more often; a failure prints both.
+//! `BALANCE_TEST_SEED` sets another seed, `BALANCE_TEST_CASES` the number of cases; a failure prints both.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,10 +13,10 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Cases of one property; `BALANCE_TEST_CASES` is the number of a long run by hand.
+/// The cases of one property, unless `BALANCE_TEST_CASES` says otherwise.
 const CASES: u32 = 20_000;
 
-/// The seed of every run but those that name another.
+/// The seed of a run that names no other.
 const SEED: u64 = 20_250_804;
 
 /// Changes of one input.
@@ -71,7 +71,7 @@ enum Change {
     Swap(usize, usize),
 }
 
-/// What parsers trip over.
+/// Pieces that parsers often get wrong.
 const TRAPS: &[&str] = &[
     "\0",
     " ",
@@ -174,7 +174,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// What a strategy makes, with none to a few changes.
+/// The values of a strategy, with none to a few changes.
 pub(crate) fn spoiled(good: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     (good, prop::collection::vec(change(), 0..=CHANGES_MAX)).prop_map(|(mut bytes, changes)| {
         changes.iter().for_each(|change| change.apply(&mut bytes));
@@ -182,7 +182,7 @@ pub(crate) fn spoiled(good: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Val
     })
 }
 
-/// The same for texts; what is no UTF-8 any more is read with replacement characters.
+/// The same for texts; invalid UTF-8 becomes replacement characters.
 pub(crate) fn spoiled_text(good: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     spoiled(good.prop_map(String::into_bytes))
         .prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

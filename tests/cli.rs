@@ -8,8 +8,17 @@ use std::process::{Command, Output, Stdio};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Runs the program in `dir` with only these variables and `input` on standard input.
+/// Lets the program serve although it was built with the feature `simulation`, as all tests are.
+const SIMULATION_MAY_SERVE: (&str, &str) = ("SIMULATION_BUILD_MAY_SERVE", "1");
+
+/// Runs the program in `dir` with these variables and `input` on standard input; `serve` is allowed.
 fn run_in(dir: &Path, arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Output {
+    let variables = [variables, &[SIMULATION_MAY_SERVE]].concat();
+    run_bare(dir, arguments, &variables, input)
+}
+
+/// Runs the program in `dir` with these variables alone and `input` on standard input.
+fn run_bare(dir: &Path, arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_balance-coordinator"))
         .args(arguments)
         .current_dir(dir)
@@ -246,4 +255,29 @@ fn help_and_version_end_with_0() {
         assert_eq!(output.status.code(), Some(0));
         assert!(text(&output.stdout).contains(part));
     }
+}
+
+/// The program of this test has the feature. `.ci/run` shows that the released one has not, and serves.
+#[test]
+fn a_program_built_for_tests_says_so_and_refuses_to_serve() {
+    let output = run(&["--version"], &[], b"");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        text(&output.stdout),
+        format!("balance-coordinator {version} (simulation)\n")
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    for variables in [&[][..], &[("SIMULATION_BUILD_MAY_SERVE", "")]] {
+        for arguments in [&["serve"][..], &["serve", "--dev"]] {
+            let output = run_bare(dir.path(), arguments, variables, b"");
+            let error = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{error}");
+            assert!(
+                error.contains("built with the feature simulation"),
+                "{error}"
+            );
+        }
+    }
+    let made = dir.path().read_dir().expect("it lists").count();
+    assert_eq!(made, 0, "nothing is written before it refuses");
 }

@@ -1,4 +1,4 @@
-//! A Chromium of the canary's own: found, started without a window and with an empty profile, and ended by its process id.
+//! A Chromium for the canary: found, started without a window and with an empty profile, and killed by its process id.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -7,28 +7,28 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use procfs::process::Process;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
+use crate::platform;
 
-/// What it is called, where nobody says.
+/// The names that are looked for on the search path when none is given.
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// The longest that it may take to start.
 const START_MS: u64 = 60_000;
 
-/// The longest that it may take to end when it was asked to.
+/// The longest that it may take to end when it was told to.
 const END_MS: u64 = 5000;
 
-/// Between two looks whether it has.
+/// The time between two checks whether it has ended.
 const POLL_MS: u64 = 50;
 
-/// The most bytes of what it said that a failure tells.
+/// The most bytes of its output that an error shows.
 const SAID_BYTES_MAX: usize = 500;
 
-/// Finds it: what was named, the variable `CHROMIUM`, or what the search path has.
+/// Finds it: the given path, the variable `CHROMIUM`, or one of the usual names on the search path.
 ///
 /// # Errors
 /// Why there is none, in words.
@@ -66,7 +66,7 @@ fn in_search_path(name: &Path) -> Option<PathBuf> {
 /// A running one.
 pub(super) struct Chromium {
     process: Child,
-    /// Where its DevTools are: `ws://127.0.0.1:…`.
+    /// The address of its DevTools: `ws://127.0.0.1:…`.
     pub devtools: String,
     profile: TempDir,
 }
@@ -86,7 +86,7 @@ impl Chromium {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            // What a terminal sends to those who run in it must not reach it: it is ended when the run is.
+            // A Ctrl-C in the terminal must not end it before the run has ended.
             .process_group(0)
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
@@ -113,7 +113,7 @@ impl Chromium {
         }
     }
 
-    /// It writes the port, and the path, into its profile.
+    /// It writes the port and the path into its profile.
     fn find_devtools(&self) -> Option<String> {
         let text = fs::read_to_string(self.profile.path().join("DevToolsActivePort")).ok()?;
         let (port, path) = text.split_once('\n')?;
@@ -159,11 +159,8 @@ fn arguments(profile: &Path) -> Vec<OsString> {
     ];
     let mut arguments: Vec<OsString> = quiet.iter().map(OsString::from).collect();
     arguments.push(data);
-    // Chromium refuses to run as root otherwise. It opens the service's own pages alone.
-    if Process::myself()
-        .and_then(|process| process.uid())
-        .is_ok_and(|uid| uid == 0)
-    {
+    // Chromium refuses to run as root otherwise. It opens only the service's own pages.
+    if platform::is_root() {
         arguments.push("--no-sandbox".into());
     }
     arguments.push("about:blank".into());
@@ -184,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_that_is_named_but_not_there_is_told_by_its_name() {
+    fn a_given_path_without_a_program_is_named_in_the_error() {
         for name in ["/nowhere/chromium", "no-such-chromium"] {
             assert_eq!(
                 find(Some(Path::new(name))),

@@ -1,4 +1,4 @@
-//! The way to the service: HTTP with tokens and signatures.
+//! Requests to the service: HTTP with tokens and signatures.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// An answer, or why there is none, in words.
 pub(super) type Answered = Result<(u16, Value), String>;
 
-/// Speaks to one service.
+/// A client of one service.
 pub(super) struct Service<'a> {
     pub options: &'a Options,
     pub http: Client,

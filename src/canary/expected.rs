@@ -1,11 +1,11 @@
-//! What everybody has to show, and how what is shown differs from it.
+//! The state that every answer and every page must show, and how an answer differs from it.
 
 use serde_json::Value;
 
 use crate::canary::Options;
 use crate::domain::Amount;
 
-/// Which state everybody has to show.
+/// The state that every answer must show.
 #[derive(Debug, Clone)]
 pub(super) struct Expected {
     pub epoch: String,
@@ -26,7 +26,7 @@ impl Expected {
         })
     }
 
-    /// The state behind an entry that leaves so much more than there was before all of them.
+    /// The state after an entry: the balance before the run plus `more`, at the version in `answer`.
     pub(super) fn after(
         &self,
         answer: &Value,
@@ -67,7 +67,7 @@ impl Expected {
                 Some(format!("older: version {version} after {}", self.version))
             }
             Some(version) if version > self.version => Some(format!(
-                "version {version} instead of {}: somebody else writes to this user",
+                "version {version} instead of {}: another program writes to this user",
                 self.version
             )),
             Some(_) if shown["balances"] != self.balances => Some(format!(
@@ -86,7 +86,7 @@ impl std::fmt::Display for Expected {
     }
 }
 
-/// An amount as it is shown, which may be zero.
+/// A shown amount, which may be zero.
 fn shown_amount(text: &str, decimals: u8) -> Option<Amount> {
     let is_zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
     if is_zero {

@@ -1,11 +1,12 @@
 //! The canary: a controlled test of a running service with a user of its own and the smallest deposit.
 //!
-//! It looks at the balance, sends the deposit, times it from the webhook to the frame on two sessions, watches that the
-//! balance then stays what it is on both and over HTTP, connects again as a page that reloads, and takes the deposit back by
-//! a withdrawal; in a Chromium of its own, too, when it is given one. It speaks HTTP and WebSocket like everybody else and
-//! knows no other way in. Every wait is bounded; what was deposited is taken back whatever else went wrong, an interruption
+//! It reads the balance, sends the deposit, times it from the webhook to the frame on two sessions, checks for a while
+//! that the balance does not change on both and over HTTP, connects again as a page that reloads, and takes the deposit
+//! back by a withdrawal. With a Chromium, it does the same in a page. It uses HTTP and WebSocket like any client, and
+//! no other way in. Every wait is bounded. The deposit is taken back whatever else goes wrong, an interruption
 //! included. Start reading at [`run`].
 
+mod checks;
 mod chromium;
 mod client;
 mod exercise;
@@ -30,16 +31,16 @@ pub use chromium::find as find_chromium;
 pub use exercise::run;
 pub use report::{CanaryReport, Step};
 
-/// The longest that anything that must come is waited for, in milliseconds; a paced push has its own interval more.
+/// The longest wait for an answer or a frame, in milliseconds; for a paced push, its interval is added.
 const PATIENCE_MS: u64 = 10_000;
 
-/// Between two reads over HTTP while it watches, in milliseconds.
+/// The time between two reads over HTTP while it watches, in milliseconds.
 const READ_EVERY_MS: u64 = 1000;
 
-/// How often an entry without an outcome is sent again.
+/// How many times an entry is sent until it has an outcome.
 const SENDS_MAX: u32 = 5;
 
-/// How often a run was interrupted so far.
+/// How many times a run was interrupted so far.
 pub type Interrupts = watch::Receiver<u32>;
 
 /// What is tested, and with what.
@@ -49,13 +50,13 @@ pub struct Options {
     pub url: String,
     /// Where back ends find it.
     pub internal_url: String,
-    /// A user that nobody else writes to.
+    /// A user that nothing else writes to.
     pub user_id: UserId,
-    /// Of what is deposited.
+    /// The currency of the deposit.
     pub currency: String,
-    /// Its digits after the point.
+    /// The digits after its point.
     pub decimals: u8,
-    /// How much; more than zero.
+    /// The amount of the deposit; more than zero.
     pub amount: Amount,
     /// How long the balance is watched.
     pub watch: Duration,
@@ -75,7 +76,7 @@ pub enum OptionsError {
     /// There is no such currency.
     #[error("the currency {0} does not exist")]
     Currency(String),
-    /// The amount is none.
+    /// The amount is zero or can't be read.
     #[error("the amount must be more than zero, with at most {0} digits after the point")]
     Amount(u8),
     /// A secret is missing.
@@ -84,7 +85,7 @@ pub enum OptionsError {
 }
 
 impl Options {
-    /// What the settings say, for a user and an amount.
+    /// Takes the rest from the settings.
     ///
     /// # Errors
     /// [`OptionsError`].

@@ -1,7 +1,8 @@
-//! A page in a Chromium, by its DevTools: it shows the balance through the browser library, and tells when it is painted.
+//! A page in a Chromium, driven by DevTools: it shows the balance through the browser library, and reports when the
+//! balance is painted.
 //!
-//! It is a document of the service's own origin, one of the library's files, in which `page.js` puts the balances. So no origin has to be
-//! allowed, and what is timed is what users have: the library, the browser's WebSocket, its layout and its frames.
+//! Its document is one of the library's files on the service's own origin, and `page.js` puts the balances into it. So
+//! no other origin has to be allowed, and the measured way is that of users: library, WebSocket, layout, frames.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,10 +15,10 @@ use crate::canary::socket::{FRAMES_MAX, Heard, Socket};
 
 const SCRIPT: &str = include_str!("page.js");
 
-/// The longest that the browser may take for anything, in milliseconds: a machine that is busy starts one slowly.
+/// The longest that the browser may take for one step, in milliseconds: on a busy machine it starts slowly.
 const BROWSER_MS: u64 = 60_000;
 
-/// What the page calls to tell.
+/// The function that the page calls to report.
 const BINDING: &str = "canaryPainted";
 
 /// A browser with one page.
@@ -27,7 +28,7 @@ pub(super) struct Page {
     /// The page's session of DevTools, when there is one.
     session: Option<String>,
     calls: u64,
-    /// What the page has told and nobody has looked at.
+    /// What the page has reported and the run has not read yet.
     painted: VecDeque<Heard>,
 }
 
@@ -60,7 +61,7 @@ impl Page {
         for (method, parameters) in [
             ("Page.enable", json!({})),
             ("Runtime.enable", json!({})),
-            // A proxy's policy for this file says nothing of pages.
+            // A proxy's content policy for this file is not one for pages.
             ("Page.setBypassCSP", json!({"enabled": true})),
             ("Runtime.addBinding", json!({"name": BINDING})),
         ] {
@@ -70,7 +71,7 @@ impl Page {
         Ok(page)
     }
 
-    /// Loads the page anew.
+    /// Reloads the page.
     pub(super) async fn show(&mut self, service: &Service<'_>) -> Result<(), String> {
         let url = format!("{}/client/balance-client.js", service.options.url);
         let navigated = self.call("Page.navigate", json!({"url": url})).await?;
@@ -100,11 +101,11 @@ impl Page {
             }
         }
         Err(format!(
-            "the browser tells much, but not that it has loaded {url}"
+            "the browser sent many events, but not that it has loaded {url}"
         ))
     }
 
-    /// A command and its answer; what the page tells meanwhile is kept.
+    /// Sends a command and waits for its answer; reports of the page meanwhile are kept.
     async fn call(&mut self, method: &str, parameters: Value) -> Result<Value, String> {
         self.calls += 1;
         let id = self.calls;
@@ -133,7 +134,7 @@ impl Page {
         ))
     }
 
-    /// The next that is painted, if anything is in time: what is shown (as a balance) and when.
+    /// The next painted balance and its time, if one is painted in time.
     pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Heard>, String> {
         for _ in 0..FRAMES_MAX {
             if let Some(painted) = self.painted.pop_front() {
@@ -144,7 +145,7 @@ impl Page {
                 None => return Ok(None),
             }
         }
-        Err("the browser tells much, but nothing of the page".to_owned())
+        Err("the browser sent many events, but none of the page".to_owned())
     }
 
     /// Waits until this version, or a later one, is painted.
@@ -160,20 +161,20 @@ impl Page {
             }
         }
         Err(format!(
-            "the page is painted without end, but not with version {version}"
+            "the page was painted many times, but never with version {version}"
         ))
     }
 
     /// Ends the browser.
     pub(super) async fn close(mut self, service: &Service<'_>) {
         self.session = None;
-        // One that does not answer is ended all the same.
+        // A browser that does not answer is killed below.
         let _ = self.call("Browser.close", json!({})).await;
         self.chromium.ended(service.clock).await;
     }
 }
 
-/// What the page tells by this message, if it does.
+/// What the page reports by this message, if it is a report.
 fn told(heard: Heard) -> Option<Heard> {
     let Heard { at_us, frame } = heard;
     let is_told = frame["method"] == "Runtime.bindingCalled" && frame["params"]["name"] == BINDING;

@@ -1,4 +1,4 @@
-//! What a run has found: for a terminal, for people (Markdown) and for programs (JSON).
+//! What a run has found: for people (Markdown) and for programs (JSON).
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use crate::canary::Options;
 /// One step.
 #[derive(Debug, Clone, Serialize)]
 pub struct Step {
-    /// Which.
+    /// Its name.
     pub name: &'static str,
-    /// How long it took, where that means anything.
+    /// How long it took, for the steps that are timed.
     pub ms: Option<f64>,
     /// What was seen.
     pub seen: String,
@@ -28,11 +28,11 @@ pub struct CanaryReport {
     pub url: String,
     /// The canary's user.
     pub user_id: i64,
-    /// Of the deposit.
+    /// The currency of the deposit.
     pub currency: String,
-    /// Of the deposit.
+    /// The amount of the deposit.
     pub amount: String,
-    /// Nothing deviated.
+    /// Whether nothing deviated.
     pub ok: bool,
     /// From sending the webhook to its answer, which comes after the commit.
     pub answer_ms: Option<f64>,
@@ -40,11 +40,11 @@ pub struct CanaryReport {
     pub frame_ms: Option<f64>,
     /// From the commit to the push, by the service's own clock.
     pub push_ms: Option<f64>,
-    /// From sending the webhook to a page in a browser having told that it is painted; only where there is a browser.
+    /// From sending the webhook until the page in the browser reports that it is painted; only with a browser.
     pub painted_ms: Option<f64>,
     /// What was done, in order.
     pub steps: Vec<Step>,
-    /// What was not as it has to be.
+    /// What was wrong.
     pub deviations: Vec<String>,
 }
 

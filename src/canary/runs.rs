@@ -1,4 +1,4 @@
-//! The latest runs of the canary, as they reported, for administrators.
+//! The reports of the latest runs of the canary, for administrators.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -9,7 +9,7 @@ use crate::canary::runs::CanaryRuns;
 use crate::canary::{Interrupts, Options, run};
 use crate::telemetry::counters::Counters;
 
-/// What can happen begins with zero, so that the first time shows.
+/// Every label begins at zero, so that its first event shows as a change.
 pub fn prepare(counters: &Counters) {
     for outcome in ["ok", "deviation"] {
         counters.canary_runs.with_label_values(&[outcome]);
@@ -19,7 +19,7 @@ pub fn prepare(counters: &Counters) {
     }
 }
 
-/// Tests the service every so often, until it is interrupted. The first run begins after one interval.
+/// Runs the canary once per interval, until it is interrupted. The first run begins after one interval.
 pub async fn run_every(
     interval: Duration,
     options: Options,
@@ -28,7 +28,7 @@ pub async fn run_every(
     counters: Arc<Counters>,
 ) {
     loop {
-        // Interrupted, or nobody is there any more who could.
+        // Interrupted, or the sender of interrupts is gone.
         if timeout(interval, interrupts.wait_for(|times| *times > 0))
             .await
             .is_ok()

@@ -1,4 +1,4 @@
-//! A page of the canary's user as the service knows it: a session.
+//! A session of the canary's user.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) struct Session {
     socket: Socket,
     /// `hello.pacing.min_interval_ms`
     pub min_interval_ms: u64,
-    /// The first balance it was sent.
+    /// The first balance that the service sent.
     pub snapshot: Value,
 }
 
@@ -60,7 +60,7 @@ impl Session {
         version: i64,
         mut other: impl FnMut(&Heard),
     ) -> Result<Heard, String> {
-        // Each is a new version, or an answer that nobody asked for.
+        // Bounded: each frame is a new version, or an answer without a question.
         for _ in 0..FRAMES_MAX {
             let patience = Duration::from_millis(PATIENCE_MS + self.min_interval_ms);
             let heard = self.next(patience).await?;

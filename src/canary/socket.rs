@@ -16,7 +16,7 @@ use crate::clock::Clock;
 /// The most bytes of a frame.
 const FRAME_BYTES_MAX: usize = 1 << 20;
 
-/// Frames that may wait to be looked at.
+/// Frames that may wait to be read.
 pub(super) const FRAMES_MAX: usize = 1024;
 
 /// Frames that may wait to be sent.
@@ -29,7 +29,7 @@ pub(super) struct Heard {
     pub frame: Value,
 }
 
-/// A connection; dropped, it closes in the orderly way.
+/// A connection; dropping it sends a close frame.
 pub(super) struct Socket {
     name: &'static str,
     frames: mpsc::Receiver<Result<Heard, String>>,
@@ -88,7 +88,7 @@ async fn carry(
             message = to_send.recv() => {
                 let is_last = message.is_none();
                 let message = message.unwrap_or_else(|| Message::Close(Some(CloseCode::Normal.into())));
-                // A connection that can't be written any more ends, which is heard next.
+                // A connection that can't be written to has ended.
                 let is_sent = framed.send(message).await.is_ok();
                 if is_last || !is_sent { return } else { continue }
             }
@@ -110,7 +110,7 @@ async fn carry(
             None => return,
         };
         let is_over = heard.is_err();
-        // Full: nobody has looked for a thousand frames, and the run ends as one that heard too much.
+        // Full: the run has not read a thousand frames. The channel closes, and the run ends with an error.
         if frames.try_send(heard).is_err() || is_over {
             return;
         }

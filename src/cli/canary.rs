@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::canary;
 use crate::canary::{CanaryReport, Interrupts, Options};
 use crate::cli::{CliError, ConfigOption, print_line};
 use crate::domain::UserId;
+use crate::platform::StopSignals;
 
-/// How often the bar moves, in milliseconds.
+/// The time between two steps of the spinner, in milliseconds.
 const TICK_MS: u64 = 100;
 
 /// The longest watch, in seconds: a day.
@@ -28,13 +28,13 @@ pub(super) struct Canary {
     /// Where back ends find it [default: http:// and server.internal_addr]
     #[arg(long, value_name = "URL", value_parser = base_url)]
     internal_url: Option<String>,
-    /// The canary: a user that nobody else writes to
+    /// The canary: a user that nothing else writes to
     #[arg(long, value_name = "ID", value_parser = UserId::parse)]
     user: UserId,
-    /// What is deposited, and taken back at the end
+    /// The amount that is deposited, and taken back at the end
     #[arg(long, value_name = "AMOUNT", default_value = "0.1")]
     amount: String,
-    /// Of which currency
+    /// The currency of the deposit
     #[arg(long, value_name = "CODE", default_value = "TON")]
     currency: String,
     /// How long the balance is watched, such as 30s, 5m or 1h
@@ -101,19 +101,13 @@ impl Canary {
     }
 }
 
-/// Counts SIGINT and SIGTERM: by the first the run takes back what it has deposited, by the second it ends.
+/// Counts SIGINT and SIGTERM: at the first the run takes its deposit back, at the second it ends at once.
 fn interrupts() -> std::io::Result<Interrupts> {
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
+    let mut signals = StopSignals::listen()?;
     let (counting, counted) = watch::channel(0);
     actix::spawn(async move {
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            signals.next().await;
             counting.send_modify(|times| *times += 1);
         }
     });

@@ -20,9 +20,16 @@ use crate::app::AppError;
 use crate::config::{ConfigError, Settings, Sources, environment};
 use crate::ledger::LedgerError;
 
+/// What `--version` prints. A build with planted faults says so.
+const VERSION: &str = if cfg!(feature = "simulation") {
+    concat!(env!("CARGO_PKG_VERSION"), " (simulation)")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// Signed webhooks in, a durable ledger, live browser sessions out.
 #[derive(Debug, Parser)]
-#[command(name = "balance-coordinator", version, arg_required_else_help = true)]
+#[command(name = "balance-coordinator", version = VERSION, arg_required_else_help = true)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -38,7 +45,7 @@ enum Command {
     Verify(verify::Verify),
     /// Test a running service with a small deposit; exit code 1 when anything deviates
     Canary(canary::Canary),
-    /// Report on a running service, its settings and its log, without touching anything
+    /// Report on a running service, its settings and its log, without changing anything
     Diagnose(diagnose::Diagnose),
     /// Print a session token
     Token(token::Token),
@@ -65,7 +72,7 @@ impl ConfigOption {
     }
 }
 
-/// Why a command failed.
+/// Why a command failed; the text is the last line on standard error.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The configuration cannot be used.
@@ -74,16 +81,21 @@ pub enum CliError {
     /// The arguments cannot be used, in a way that the argument parser could not see.
     #[error("{0}")]
     Usage(String),
+    /// A program that was built for tests is asked to serve.
+    #[error(
+        "this program was built with the feature simulation, by cargo test or cargo bench, and is no release; build it again: cargo build --release"
+    )]
+    SimulationBuild,
     /// The ledger failed.
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerError),
     /// The service failed.
     #[error(transparent)]
     App(#[from] AppError),
-    /// The ledger breaks its invariants in so many places; each was printed.
+    /// The ledger breaks its invariants; each violation was printed.
     #[error("the ledger does not hold: {0} violations")]
     Violations(u64),
-    /// The canary has found so many deviations; each was printed.
+    /// The canary has found deviations; each was printed.
     #[error("the canary found {0} deviations")]
     Deviations(usize),
     /// Standard input or output failed.
@@ -92,10 +104,10 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// 2 when the caller has to change the command or the configuration, else 1.
+    /// 2 when the caller has to change the command, the configuration or the program, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Usage(_) => 2,
+            Self::Config(_) | Self::Usage(_) | Self::SimulationBuild => 2,
             Self::Ledger(_)
             | Self::App(_)
             | Self::Violations(_)

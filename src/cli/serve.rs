@@ -1,7 +1,7 @@
 //! `serve`: runs the service until it is told to stop.
 //!
 //! Owns the banner of development mode, the only place where secrets are printed: to standard output, never to the
-//! log.
+//! log. Refuses to serve with a build for tests.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,10 @@ use crate::config::dev::{DEV_FILE, ensure_dev_file};
 use crate::config::{Settings, Sources, environment};
 use crate::domain::Currencies;
 
+/// Set to 1 by tests alone. All of them run a program with the feature `simulation`.
+#[cfg(feature = "simulation")]
+const SIMULATION_MAY_SERVE: &str = "SIMULATION_BUILD_MAY_SERVE";
+
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// Development: secrets made once and kept in ./balance.dev.toml, the demo page on, loopback only
@@ -25,6 +29,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), CliError> {
+        refuse_simulation()?;
         let dev_file = if self.dev {
             Some(ensure_dev_file(Path::new("."))?)
         } else {
@@ -55,8 +60,17 @@ impl Serve {
     }
 }
 
+/// `cargo test --release` and `cargo bench` leave a program with the feature `simulation` where a release is expected.
+fn refuse_simulation() -> Result<(), CliError> {
+    #[cfg(feature = "simulation")]
+    if std::env::var_os(SIMULATION_MAY_SERVE).is_none_or(|value| value != "1") {
+        return Err(CliError::SimulationBuild);
+    }
+    Ok(())
+}
+
 /// What a developer needs to begin: the addresses, the admin token, and a deposit to paste into a shell. It holds
-/// secrets. `settings` have all that `serve` demands.
+/// secrets. `settings` must have every secret that `serve` demands.
 pub fn dev_banner(
     settings: &Settings,
     public_addr: SocketAddr,
@@ -102,7 +116,7 @@ The first deposit, {amount} {currency} for user 184; paste it as often as you li
     )
 }
 
-/// 0.1 TON where there is TON; else something that fits the first currency.
+/// 0.1 TON where TON exists; else an amount that fits the first currency.
 fn first_deposit(currencies: &Currencies) -> (&str, &'static str) {
     let ton = currencies
         .iter()
@@ -137,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_banner_has_all_that_a_developer_needs() {
+    fn the_banner_has_what_a_developer_needs() {
         let dir = tempfile::tempdir().expect("a directory");
         let settings = settings(dir.path());
         let banner = dev_banner(

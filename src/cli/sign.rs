@@ -1,7 +1,7 @@
 //! `sign`: the signature of a webhook, for shell scripts.
 //!
-//! Reads no configuration. The secret is checked here and not by the argument parser, whose messages repeat what
-//! they refuse.
+//! Reads no configuration. The secret is checked here and not by the argument parser, because its messages repeat
+//! the refused text.
 
 use std::io::{self, Read as _};
 
@@ -65,7 +65,7 @@ impl Sign {
     }
 }
 
-/// Standard input to its end, no larger than any body that a service would take.
+/// Standard input to its end, no larger than the largest body that a service accepts.
 fn read_body() -> Result<Vec<u8>, CliError> {
     let mut body = Vec::new();
     io::stdin()

@@ -10,10 +10,10 @@ use crate::domain::UserId;
 
 #[derive(Debug, Args)]
 pub(super) struct Token {
-    /// Whose balance the token shows
+    /// The user that the token is for
     #[arg(long, value_name = "ID", value_parser = UserId::parse)]
     user: UserId,
-    /// How long it is good, in seconds [default: auth.session_ttl_s]
+    /// How long it is valid, in seconds [default: auth.session_ttl_s]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=SESSION_TTL_S_MAX))]
     ttl_s: Option<u64>,
     #[command(flatten)]
@@ -26,7 +26,7 @@ impl Token {
         settings.require_session_secret()?;
         let keys = SessionKeys::new(&settings.auth.session_secrets);
         let ttl_s = self.ttl_s.unwrap_or(settings.auth.session_ttl_s);
-        let now_s = Clock::system().now_us().div_euclid(1_000_000);
+        let now_s = Clock::system().now_s();
         print_line(&keys.issue(self.user, ttl_s, now_s).token)?;
         Ok(())
     }

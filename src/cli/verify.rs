@@ -12,8 +12,8 @@ pub(super) struct Verify {
 }
 
 impl Verify {
-    /// Prints every violation as it is found; the audit goes on when standard output is gone, since the exit code
-    /// is an answer, too.
+    /// Prints every violation as it is found; the audit goes on when standard output is closed, because the exit
+    /// code is an answer, too.
     pub(super) fn run(self) -> Result<(), CliError> {
         let settings = self.config.load()?;
         let mut printed = Ok(());

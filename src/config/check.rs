@@ -1,87 +1,32 @@
-//! The bounds of every value: what sizes memory or waits has a cap, and zero is refused where it makes no sense.
+//! Checks every value: numbers by their bounds (`bounds.rs`), and all else by the rules that are here.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 
+use crate::config::bounds::ranges;
 use crate::config::error::ConfigError;
 use crate::config::secret::{SECRET_CHARS_MAX, Secret};
-use crate::config::settings::{Auth, Limits, Server, Settings};
+use crate::config::settings::{Auth, Server, Settings};
 use crate::domain::Amount;
 
-use super::settings::WORKERS_MAX;
-
-/// How long stopping may take, in seconds.
-const SHUTDOWN_TIMEOUT_S_MAX: u64 = 600;
 /// Browser origins.
 const ALLOWED_ORIGINS_MAX: usize = 256;
 /// Characters of one origin.
 const ORIGIN_CHARS_MAX: usize = 256;
-/// Connections for reads.
-const POOL_CONNECTIONS_MAX: usize = 256;
-/// Ledger writers, each with a thread and a connection.
-const WRITERS_MAX: usize = 64;
-/// Longest wait for the ledger, in milliseconds.
-const LEDGER_TIMEOUT_MS_MAX: u64 = 60_000;
-/// Longest pause of pacing, in milliseconds: an hour.
-const PACING_MS_MAX: u64 = 3_600_000;
-/// Longest trust in a cached balance, in seconds: a day.
-const CACHE_AGE_S_MAX: u64 = 86_400;
-/// Resident balance actors without a session, of about 1 KiB each.
-const CACHE_ENTRIES_MAX: usize = 5_000_000;
-/// Longest time between two sweeps, in seconds: an hour.
-const CACHE_SWEEP_S_MAX: u64 = 3_600;
 /// Secrets of one kind; each costs a verification per request.
 const SECRETS_MAX: usize = 16;
-/// Fewest bytes of a session secret: as many as HS256 puts out.
+/// Fewest bytes of a session secret: the length of HS256's output.
 const SESSION_SECRET_BYTES_MIN: usize = 32;
 /// Administrators.
 const ADMIN_TOKENS_MAX: usize = 64;
 /// Characters of an administrator's name.
 const ADMIN_NAME_CHARS_MAX: usize = 64;
-/// Oldest sign-in by Telegram, in seconds: a week.
-const TELEGRAM_AGE_S_MAX: u64 = 604_800;
-/// Largest id of a Telegram bot: 2^53 − 1, like that of any user there.
-const TELEGRAM_BOT_ID_MAX: u64 = (1 << 53) - 1;
-/// Longest life of a session token, in seconds: a year.
-pub const SESSION_TTL_S_MAX: u64 = 31_536_000;
-/// Widest tolerance of a webhook's timestamp, in seconds: a day.
-const WEBHOOK_TOLERANCE_S_MAX: u64 = 86_400;
-/// Largest user id: 2^53 − 1.
-const USER_ID_MAX: u64 = (1 << 53) - 1;
-/// Longest time between two runs of the canary, and longest watch, in seconds: a day.
-const CANARY_S_MAX: u64 = 86_400;
-/// Users that are checked each second.
-const AUDIT_USERS_PER_S_MAX: u64 = 100_000;
-/// Sessions of one user.
-const SESSIONS_PER_USER_MAX: usize = 1_024;
-/// Sessions of one process.
-const SESSIONS_MAX: usize = 1_000_000;
-/// Bytes of one message of a browser; the fewest still hold a ping.
-const WS_MESSAGE_BYTES: RangeInclusive<u64> = 64..=1 << 20;
-/// Messages of one browser, per second and at once.
-const WS_MESSAGES_MAX: u32 = 100_000;
-/// Longest wait for a peer, in milliseconds: an hour.
-const PEER_TIMEOUT_MS_MAX: u64 = 3_600_000;
-/// Shortest heartbeat, in milliseconds.
-const HEARTBEAT_MS_MIN: u64 = 10;
-/// Bytes of the body of a single entry.
-const BODY_BYTES_MAX: usize = 16 << 20;
-/// Bytes of the body of a batch, and so of anything that is ever signed.
-pub const SIGNED_BODY_BYTES_MAX: usize = 256 << 20;
-/// Entries of one batch.
-const BATCH_ENTRIES_MAX: usize = 100_000;
-/// Entries that wait for the ledger, of some hundred bytes each.
-const QUEUE_ENTRIES_MAX: usize = 4 << 20;
 
 /// Checks every value.
 ///
 /// # Errors
 /// [`ConfigError::Invalid`] for the first that is impossible, by its full key.
 pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
-    let all = core_ranges(settings)
-        .into_iter()
-        .chain(limit_ranges(&settings.limits));
-    for (key, value, range) in all {
+    for (key, value, range) in ranges(settings) {
         if !range.contains(&value) {
             let reason = format!("must be {} to {}, is {value}", range.start(), range.end());
             return Err(ConfigError::invalid(key, reason));
@@ -98,195 +43,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     check_auth(&settings.auth)
 }
 
-/// A key, its value and what is possible.
-pub(super) type Range = (&'static str, u64, RangeInclusive<u64>);
-
-/// The numbers of all sections but `limits`, and how many they may be.
-pub(super) fn core_ranges(settings: &Settings) -> Vec<Range> {
-    let Settings {
-        server,
-        database,
-        pacing,
-        cache,
-        client_cache,
-        auth,
-        audit,
-        canary,
-        ..
-    } = settings;
-    vec![
-        (
-            "server.workers",
-            server.workers as u64,
-            1..=WORKERS_MAX as u64,
-        ),
-        (
-            "server.shutdown_timeout_s",
-            server.shutdown_timeout_s,
-            1..=SHUTDOWN_TIMEOUT_S_MAX,
-        ),
-        (
-            "database.pool_size",
-            database.pool_size as u64,
-            1..=POOL_CONNECTIONS_MAX as u64,
-        ),
-        (
-            "database.writers",
-            database.writers as u64,
-            1..=WRITERS_MAX as u64,
-        ),
-        (
-            "database.timeout_ms",
-            database.timeout_ms,
-            1..=LEDGER_TIMEOUT_MS_MAX,
-        ),
-        (
-            "database.lock_timeout_ms",
-            database.lock_timeout_ms,
-            1..=LEDGER_TIMEOUT_MS_MAX,
-        ),
-        ("pacing.debounce_ms", pacing.debounce_ms, 0..=PACING_MS_MAX),
-        (
-            "pacing.min_interval_ms",
-            pacing.min_interval_ms,
-            0..=PACING_MS_MAX,
-        ),
-        (
-            "pacing.direct_interval_ms",
-            pacing.direct_interval_ms,
-            0..=PACING_MS_MAX,
-        ),
-        ("cache.ttl_s", cache.ttl_s, 0..=CACHE_AGE_S_MAX),
-        (
-            "cache.max_entries",
-            cache.max_entries as u64,
-            1..=CACHE_ENTRIES_MAX as u64,
-        ),
-        ("cache.sweep_s", cache.sweep_s, 1..=CACHE_SWEEP_S_MAX),
-        (
-            "client_cache.ttl_s",
-            client_cache.ttl_s,
-            0..=CACHE_AGE_S_MAX,
-        ),
-        (
-            "client_cache.stale_while_revalidate_s",
-            client_cache.stale_while_revalidate_s,
-            0..=CACHE_AGE_S_MAX,
-        ),
-        (
-            "client_cache.min_age_s",
-            client_cache.min_age_s,
-            0..=CACHE_AGE_S_MAX,
-        ),
-        (
-            "auth.telegram_bot_id",
-            auth.telegram_bot_id.unwrap_or(1),
-            1..=TELEGRAM_BOT_ID_MAX,
-        ),
-        (
-            "auth.telegram_max_age_s",
-            auth.telegram_max_age_s,
-            1..=TELEGRAM_AGE_S_MAX,
-        ),
-        (
-            "auth.session_ttl_s",
-            auth.session_ttl_s,
-            1..=SESSION_TTL_S_MAX,
-        ),
-        (
-            "auth.webhook_tolerance_s",
-            auth.webhook_tolerance_s,
-            1..=WEBHOOK_TOLERANCE_S_MAX,
-        ),
-        ("canary.every_s", canary.every_s, 0..=CANARY_S_MAX),
-        (
-            "canary.user_id",
-            canary.user_id.unwrap_or(1),
-            1..=USER_ID_MAX,
-        ),
-        ("canary.watch_s", canary.watch_s, 0..=CANARY_S_MAX),
-        (
-            "audit.users_per_s",
-            audit.users_per_s,
-            0..=AUDIT_USERS_PER_S_MAX,
-        ),
-    ]
-}
-
-/// The numbers of `limits`, and how many they may be.
-pub(super) fn limit_ranges(limits: &Limits) -> Vec<Range> {
-    vec![
-        (
-            "limits.sessions_per_user",
-            limits.sessions_per_user as u64,
-            1..=SESSIONS_PER_USER_MAX as u64,
-        ),
-        (
-            "limits.sessions",
-            limits.sessions as u64,
-            1..=SESSIONS_MAX as u64,
-        ),
-        (
-            "limits.ws_message_bytes",
-            limits.ws_message_bytes as u64,
-            WS_MESSAGE_BYTES,
-        ),
-        (
-            "limits.ws_messages_per_s",
-            limits.ws_messages_per_s.into(),
-            1..=WS_MESSAGES_MAX.into(),
-        ),
-        (
-            "limits.ws_messages_burst",
-            limits.ws_messages_burst.into(),
-            1..=WS_MESSAGES_MAX.into(),
-        ),
-        (
-            "limits.auth_timeout_ms",
-            limits.auth_timeout_ms,
-            1..=PEER_TIMEOUT_MS_MAX,
-        ),
-        (
-            "limits.heartbeat_ms",
-            limits.heartbeat_ms,
-            HEARTBEAT_MS_MIN..=PEER_TIMEOUT_MS_MAX,
-        ),
-        (
-            "limits.idle_timeout_ms",
-            limits.idle_timeout_ms,
-            HEARTBEAT_MS_MIN..=PEER_TIMEOUT_MS_MAX,
-        ),
-        (
-            "limits.write_timeout_ms",
-            limits.write_timeout_ms,
-            1..=PEER_TIMEOUT_MS_MAX,
-        ),
-        (
-            "limits.body_bytes",
-            limits.body_bytes as u64,
-            1..=BODY_BYTES_MAX as u64,
-        ),
-        (
-            "limits.batch_body_bytes",
-            limits.batch_body_bytes as u64,
-            1..=SIGNED_BODY_BYTES_MAX as u64,
-        ),
-        (
-            "limits.batch_entries",
-            limits.batch_entries as u64,
-            1..=BATCH_ENTRIES_MAX as u64,
-        ),
-        (
-            "limits.queue_entries",
-            limits.queue_entries as u64,
-            1..=QUEUE_ENTRIES_MAX as u64,
-        ),
-    ]
-}
-
 fn check_canary(settings: &Settings) -> Result<(), ConfigError> {
     let canary = &settings.canary;
-    // Both are shown as they are, so they are nothing else even while nobody uses them.
+    // Pages show both as they are, so both are checked even while the canary is off.
     if !canary
         .currency
         .bytes()

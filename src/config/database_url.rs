@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::secret::MASK;
 
-/// The address of the ledger's database. `Debug`, `Display` and `Serialize` mask what is secret in it.
+/// The address of the ledger's database. `Debug`, `Display` and `Serialize` mask its secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// A file, `sqlite://path`; a relative path starts at the working directory.
@@ -22,15 +22,15 @@ pub enum DatabaseUrlError {
     /// Neither SQLite nor PostgreSQL.
     #[error("must start with sqlite://, postgres:// or postgresql://")]
     Scheme,
-    /// Nothing after `sqlite://`, or a database that lives in one connection only.
+    /// Nothing after `sqlite://`, or a database that exists only within one connection.
     #[error("must name a file after sqlite://")]
     File,
-    /// A user name or password that cannot be told from the rest, and so could not be masked.
+    /// A user name or password whose end is ambiguous, so that it could not be masked.
     #[error(
         "has an @ in a wrong place: write @, / and ? in a user name or password as %40, %2F and %3F"
     )]
     Ambiguous,
-    /// What libpq would refuse with a message that repeats it, password and all.
+    /// A form that libpq would refuse with a message that repeats the whole URL, password included.
     #[error(
         "must be postgres://user:password@host:port/database?name=value with % only before two hex digits"
     )]
@@ -105,7 +105,8 @@ impl<'de> Deserialize<'de> for DatabaseUrl {
     }
 }
 
-/// Whether libpq can take the URL apart: `authority` is `[user[:password]@]host[:port][,…]`, `behind` is what follows it.
+/// Whether libpq can take the URL apart: `authority` is `[user[:password]@]host[:port][,…]`, `behind` is what follows
+/// it.
 fn has_form(authority: &str, behind: &str) -> bool {
     let hosts = authority
         .split_once('@')
@@ -147,7 +148,7 @@ fn is_host(text: &str) -> bool {
             .is_some_and(|digits| digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 
-/// The URL with its password, and whatever parameter may hold one, masked.
+/// The URL, with its password and every parameter that may hold one masked.
 fn masked(url: &str) -> String {
     let (head, parameters) = url
         .split_once('?')

@@ -17,7 +17,7 @@ use crate::config::settings::Server;
 /// The name of the development file.
 pub const DEV_FILE: &str = "balance.dev.toml";
 
-/// For its owner only.
+/// Only the owner may read and write it.
 const MODE: u32 = 0o600;
 
 /// Random bytes of each secret.

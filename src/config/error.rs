@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// A configuration that cannot be used. Always final: somebody has to change it, so trying again is useless.
+/// A configuration that cannot be used. Always final: the operator has to change it, so trying again is useless.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is missing, unreadable, too large or not UTF-8.

@@ -1,6 +1,6 @@
 //! Every configuration key and the type it takes: the list that files and environment variables are read by.
 //!
-//! A key that is not here does not exist. Bounds are in `check.rs`, defaults in `settings.rs`.
+//! A key that is not here does not exist. Bounds are in `bounds.rs`, defaults in `settings.rs`.
 
 /// The type of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

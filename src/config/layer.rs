@@ -1,7 +1,7 @@
 //! One layer of configuration, checked by key and type before it is laid over another.
 //!
 //! A file is strict: an integer is an integer, not `"5"` and not `5.0`. An environment variable is text and is read by
-//! its key's type. Whatever survives here holds only strings, integers, booleans, lists and tables.
+//! its key's type. The result holds only strings, integers, booleans, lists and tables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::config::keys;
 use crate::config::keys::{CURRENCIES, Shape};
 use crate::domain::Currencies;
 
-/// What the names of all environment variables of this service start with.
+/// The prefix of this service's environment variables.
 const PREFIX: &str = "BALANCE_";
 
 /// The values of one source.
@@ -23,7 +23,7 @@ const PREFIX: &str = "BALANCE_";
 pub(super) struct Layer(Map<String, Value>);
 
 impl fmt::Debug for Layer {
-    /// Without the values, since some are secrets.
+    /// Without the values, because some are secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.keys()).finish()
     }
@@ -63,7 +63,7 @@ impl Layer {
         .map(Self)
     }
 
-    /// Reads the variables that start with `BALANCE_`; all others are not ours.
+    /// Reads the variables that start with `BALANCE_`, and ignores all others.
     pub(super) fn from_environment(
         variables: &BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
@@ -114,7 +114,7 @@ impl Layer {
     }
 }
 
-/// Walks a TOML document, knowing where it is.
+/// Walks a TOML document, with the path of the current table for errors.
 struct FileReader<'a> {
     origin: &'a str,
     path: Vec<String>,
@@ -196,7 +196,7 @@ fn path_of(name: &str) -> Vec<String> {
         .and_then(|rest| rest.strip_suffix("__DECIMALS"));
     match code {
         Some(code) => [CURRENCIES, code, "decimals"].map(str::to_owned).into(),
-        // Not in capitals: keep it as it is, so that it is unknown instead of a second spelling.
+        // Not in capitals: kept as it is, so that it is an unknown key and not a second spelling.
         None if name.contains(|c: char| c.is_ascii_lowercase()) => vec![name.to_owned()],
         None => name
             .to_ascii_lowercase()
@@ -224,8 +224,9 @@ fn integer(read: Result<i64, ParseIntError>) -> Option<Value> {
     read.ok().filter(|number| *number >= 0).map(Value::from)
 }
 
-/// Kubernetes tells every pod about its neighbours: beside a Service `balance-web` it sets `BALANCE_WEB_SERVICE_HOST`,
-/// `BALANCE_WEB_PORT=tcp://…` and more like these. They are no configuration of ours, and no key of ours looks so.
+/// Kubernetes sets variables for each Service in every pod: for one called `balance-web` `BALANCE_WEB_SERVICE_HOST`,
+/// `BALANCE_WEB_PORT=tcp://…` and more like these. They are not configuration, and no key of this service looks like
+/// them.
 fn is_service_link(name: &str, text: &str) -> bool {
     let is_url =
         text.starts_with("tcp://") || text.starts_with("udp://") || text.starts_with("sctp://");

@@ -28,7 +28,7 @@ pub struct Sources {
     pub dev_file: Option<PathBuf>,
     /// The file that the operator named.
     pub file: Option<PathBuf>,
-    /// Environment variables by name; those that do not start with `BALANCE_` are ignored.
+    /// Environment variables by name; names that do not start with `BALANCE_` are ignored.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -67,7 +67,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Checks that all that `serve` cannot do without is there.
+    /// Checks that every secret that `serve` needs is set.
     ///
     /// # Errors
     /// [`ConfigError::MissingSecrets`] with every missing key.
@@ -95,7 +95,7 @@ impl Settings {
             .expect("settings are tables of strings, booleans and integers below 2^63")
     }
 
-    /// What is possible but hardly meant, one sentence each: for the log.
+    /// Valid settings that are probably mistakes, one sentence each: for the log.
     pub fn warnings(&self) -> Vec<&'static str> {
         let Limits {
             heartbeat_ms,
@@ -144,7 +144,7 @@ impl Settings {
             }
         }
         let currencies = raw.currencies.into_iter().map(|(code, currency)| {
-            // Whatever does not fit is above the most decimals, too, and is refused as such.
+            // A number that does not fit is above the most decimals, too, and is refused for that.
             (code, u8::try_from(currency.decimals).unwrap_or(u8::MAX))
         });
         Ok(Self {
@@ -197,8 +197,7 @@ struct RawDatabase {
     lock_timeout_ms: Option<u64>,
 }
 
-/// How long locks of others may delay neighbours when nothing is set, in milliseconds; half of `database.timeout_ms` when
-/// that is less.
+/// The default of `database.lock_timeout_ms`; half of `database.timeout_ms` when that is less.
 const LOCK_TIMEOUT_MS: u64 = 1_000;
 
 impl Default for RawDatabase {
@@ -240,7 +239,7 @@ impl RawDatabase {
     }
 }
 
-/// What serde says, without the text that it repeats of an unknown name: a secret may have been put at the wrong key.
+/// serde's message without the unknown name that it repeats: that may be a secret at the wrong key.
 fn reason(message: &str) -> String {
     match message.split_once(", expected ") {
         Some((unknown, expected)) if unknown.starts_with("unknown variant") => {
@@ -269,7 +268,7 @@ fn missing(wanted: &[(&'static str, bool)]) -> Result<(), ConfigError> {
     }
 }
 
-/// Lays the sources over each other. Every layer is checked before, so that a wrong one cannot hide below a right one.
+/// Lays the sources over each other. Every layer is checked first, so that a wrong value cannot hide below a right one.
 fn merge(sources: &Sources) -> Result<serde_json::Value, ConfigError> {
     let mut files = Vec::new();
     for path in [&sources.dev_file, &sources.file].into_iter().flatten() {

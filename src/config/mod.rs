@@ -1,12 +1,13 @@
-//! Typed, checked settings: what an operator may say, and nothing else.
+//! Typed, checked settings: everything that an operator can set.
 //!
 //! Owns every configuration key, its default, its bounds, and the layering: defaults, then the development file (only
 //! in development), then the configuration file, then the environment. Refuses unknown keys and impossible values by
-//! their full key, and never shows the value of a secret. Reads the process environment in one place,
-//! [`environment`]; everything else is a function of [`Sources`]. Runs once, on the main thread, before anything starts.
+//! their full key, and never shows the value of a secret. Reads the process environment in one place, [`environment`];
+//! everything else is a function of [`Sources`]. Runs once, on the main thread, before anything starts.
 //!
-//! Start reading at [`Settings::load`]; the keys are listed in `keys.rs`, their bounds in `check.rs`.
+//! Start reading at [`Settings::load`]; the keys are listed in `keys.rs`, their bounds in `bounds.rs`.
 
+mod bounds;
 mod check;
 mod database_url;
 pub mod dev;
@@ -20,7 +21,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use check::{SESSION_TTL_S_MAX, SIGNED_BODY_BYTES_MAX};
+pub use bounds::{SESSION_TTL_S_MAX, SIGNED_BODY_BYTES_MAX};
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::ConfigError;
 pub use load::{Sources, environment};

@@ -1,6 +1,6 @@
 //! Secrets that cannot be printed by accident.
 //!
-//! `Debug`, `Display` and `Serialize` of everything here show [`MASK`]; whoever needs the text has to say so by
+//! `Debug`, `Display` and `Serialize` of everything here show [`MASK`]; code that needs the text has to say so by
 //! `expose`. The errors made here never contain the text either.
 
 use std::fmt;
@@ -29,7 +29,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A text that must not be shown. It has no `==`, which would tell by its time how much of a guess is right.
+/// A text that must not be shown. It has no `==`, because the time of a comparison would tell how much of a guess is
+/// right.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -87,11 +88,11 @@ impl WebhookSecret {
     }
 }
 
-/// A bearer token of an administrator, and who it belongs to.
+/// A bearer token of an administrator, and the administrator's name.
 #[derive(Debug, Clone, Serialize)]
 pub struct AdminToken {
-    /// Who, for logs: 1–64 printable ASCII characters, different from all others. Plain tokens are called `admin-1`,
-    /// `admin-2`, … by their place in the list.
+    /// The name, for logs: 1–64 printable ASCII characters, different from all others. Plain tokens are called
+    /// `admin-1`, `admin-2`, … by their place in the list.
     pub name: String,
     /// The token.
     pub token: Secret,
@@ -134,7 +135,7 @@ impl<'de> Deserialize<'de> for WebhookSecret {
 }
 
 impl<'de> Deserialize<'de> for AdminToken {
-    /// A plain string gets an empty name here; its place in the list, known to the caller only, makes the real one.
+    /// A plain string gets an empty name here; the caller, which knows its place in the list, replaces it.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AdminTokenVisitor)
     }

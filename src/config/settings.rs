@@ -1,6 +1,6 @@
 //! The settings, section by section; field names are the keys. The `Default` of a section is its defaults.
 //!
-//! Durations are integers with their unit in the name. All values are checked before anybody sees them.
+//! Durations are integers with their unit in the name. All values are checked before other parts get them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ pub struct Settings {
     pub client_cache: ClientCache,
     /// Secrets, tokens and their lifetimes.
     pub auth: Auth,
-    /// Caps that an operator may move.
+    /// Caps that an operator may change.
     pub limits: Limits,
     /// The currencies that exist.
     #[serde(serialize_with = "currencies_by_code")]
@@ -66,9 +66,9 @@ pub struct Database {
     pub writers: usize,
     /// Whether `serve` applies migrations first.
     pub migrate_on_start: bool,
-    /// Within this, in milliseconds, everything is answered while the ledger is away.
+    /// The longest, in milliseconds, until a request is answered while the ledger is unavailable.
     pub timeout_ms: u64,
-    /// The longest, in milliseconds, that locks which somebody else holds delay the entries that do not need them.
+    /// The longest, in milliseconds, that locks of other programs delay the entries that do not need them.
     pub lock_timeout_ms: u64,
 }
 
@@ -118,9 +118,9 @@ pub struct Auth {
     pub webhook_secrets: Vec<WebhookSecret>,
     /// The first signs session tokens, any verifies; the key is the UTF-8 text, at least 32 bytes.
     pub session_secrets: Vec<Secret>,
-    /// Who may use the administration.
+    /// The administrators.
     pub admin_tokens: Vec<AdminToken>,
-    /// Asked for by `/metrics` when set.
+    /// The token that `/metrics` asks for, when set.
     pub metrics_token: Option<Secret>,
     /// Turns on sign-in by Telegram Mini App; then `telegram_identity` is set, too.
     pub telegram_bot_token: Option<Secret>,
@@ -146,7 +146,7 @@ pub enum TelegramIdentity {
     Linked,
 }
 
-/// `[limits]`: caps that an operator may move.
+/// `[limits]`: caps that an operator may change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -200,11 +200,11 @@ pub struct Audit {
 pub struct Canary {
     /// Seconds between two runs; 0: none.
     pub every_s: u64,
-    /// A user that nobody else writes to; set when it runs.
+    /// A user that nothing else writes to; must be set when the canary runs.
     pub user_id: Option<u64>,
-    /// What is deposited.
+    /// The currency of the deposit.
     pub currency: String,
-    /// How much.
+    /// The amount of the deposit.
     pub amount: String,
     /// Seconds for which the balance is watched.
     pub watch_s: u64,

@@ -1,4 +1,5 @@
-//! Counts of the log's fragments over time, from a log of any size: one line at a time, and so many minutes and hours.
+//! Counts fragments of the log over time. Memory does not grow with the log: one line at a time, and a bounded number
+//! of minutes and hours.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
@@ -15,16 +16,16 @@ pub(super) const FRAGMENTS: [&str; 5] = [
     "[BalanceCache] Cache miss",
 ];
 
-/// Of a line, more is not looked at.
+/// The part of a line that is searched.
 const LINE_BYTES_MAX: usize = 16 << 10;
 
-/// Of a line, this far a time is looked for.
+/// The part of a line in which a time is looked for.
 const TIME_WITHIN_BYTES: usize = 64;
 
-/// Minutes that are told apart, the latest: two weeks.
+/// The latest minutes are counted apart: two weeks of them.
 const MINUTES_MAX: usize = 20_160;
 
-/// Hours that are told apart, the latest: eleven years.
+/// The latest hours are counted apart: eleven years of them.
 const HOURS_MAX: usize = 100_000;
 
 /// How many of the busiest hours are shown.

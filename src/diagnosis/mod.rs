@@ -1,15 +1,16 @@
-//! The diagnosis: one report that answers an operator's questions, and touches nothing.
+//! The diagnosis: one report that answers an operator's questions, and changes nothing.
 //!
-//! It looks at the settings, at the running service by the doors that administrators and Prometheus use (reading alone, with
-//! a bound on each wait and each answer), and at a log. What it can't reach is a finding, not a failure. Start reading at
+//! It reads the settings, the running service through the endpoints for administrators and Prometheus (with a bound on
+//! each wait and each answer), and a log. A service that does not answer is a finding, not a failure. Start reading at
 //! [`diagnose`].
 
+mod facts;
+mod findings;
 mod log_counts;
 mod render;
 mod risks;
 mod samples;
 mod service;
-mod state;
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -46,22 +47,22 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Balances are wrong or late, or strangers can get in: now.
+    /// Balances are wrong or late, or strangers can get in: act now.
     High,
-    /// It will hurt: soon.
+    /// It will cause trouble: act soon.
     Medium,
     /// Could be better.
     Low,
 }
 
-/// Something that somebody should do something about.
+/// A problem that an operator should look at.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// What.
+    /// What is wrong.
     pub what: String,
-    /// How one can see it.
+    /// Where it shows.
     pub evidence: String,
     /// What to do next.
     pub next_step: String,
@@ -83,7 +84,7 @@ impl Finding {
 pub struct Diagnosis {
     /// When it was made, RFC 3339.
     pub at: String,
-    /// The program that made it.
+    /// The version of the program that made it.
     pub version: &'static str,
     /// The worst first.
     pub findings: Vec<Finding>,
@@ -95,7 +96,7 @@ pub struct Diagnosis {
     pub configuration: String,
 }
 
-/// Looks at everything. Fails only when the log can't be read.
+/// Makes the report.
 ///
 /// # Errors
 /// When the log can't be read.
@@ -120,8 +121,8 @@ pub async fn diagnose(options: &Options) -> io::Result<Diagnosis> {
     let clock = Clock::system();
     let mut findings = risks::of_settings(&options.settings, options.config_file.as_deref());
     let seen = Seen::look(options).await;
-    let facts = state::facts(&seen, clock.now_us());
-    findings.extend(state::findings(&seen, clock.now_us()));
+    let facts = facts::facts(&seen, clock.now_us());
+    findings.extend(findings::findings(&seen, clock.now_us()));
     findings.sort_by_key(|finding| finding.severity);
     Ok(Diagnosis {
         at: clock::rfc3339(clock.now_us()),

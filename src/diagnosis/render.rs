@@ -1,4 +1,4 @@
-//! The report as a page for people.
+//! The report as Markdown.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ impl Diagnosis {
             self.at, self.version
         );
         if self.findings.is_empty() {
-            page.push_str("Nothing that somebody should do something about.\n");
+            page.push_str("No findings.\n");
         }
         for finding in &self.findings {
             let severity = format!("{:?}", finding.severity).to_lowercase();
@@ -88,7 +88,7 @@ fn log_page(page: &mut String, log: &LogReport) {
     }
 }
 
-/// An object as rows; whatever else as it is.
+/// An object as rows; another value as it is.
 fn table(page: &mut String, fact: &Value) {
     match fact {
         Value::Object(members) if !members.is_empty() => {

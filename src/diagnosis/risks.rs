@@ -1,4 +1,4 @@
-//! What is risky in the settings themselves.
+//! Risks in the settings themselves.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -22,9 +22,9 @@ pub(super) fn of_settings(settings: &Settings, file: Option<&Path>) -> Vec<Findi
         let (key, why) = text.split_once(": ").unwrap_or((text, ""));
         Finding::new(
             Low,
-            "A setting is hardly meant so",
+            "A setting is probably a mistake",
             format!("{key}: {why}"),
-            "Change it, or know why it is so.",
+            "Change it, unless there is a reason for it.",
         )
     }));
     found
@@ -101,12 +101,12 @@ fn listeners(settings: &Settings) -> Vec<Finding> {
             High,
             "Webhooks and administration can be reached from other networks",
             format!("server.internal_addr {}", server.internal_addr),
-            "Listen on loopback or on a private address, or keep others away by a firewall.",
+            "Listen on loopback or on a private address, or block other networks by a firewall.",
         ));
         if settings.auth.metrics_token.is_none() {
             found.push(Finding::new(
                 Low,
-                "Metrics are there for whoever asks",
+                "Anyone who reaches the internal listener can read the metrics",
                 "auth.metrics_token is not set, and the internal listener is not on a private address",
                 "Set auth.metrics_token.",
             ));
@@ -144,7 +144,7 @@ fn secrets(settings: &Settings, file: Option<&Path>) -> Vec<Finding> {
     if unnamed > 0 {
         found.push(Finding::new(
             Low,
-            "The admin log can't tell who gave an order",
+            "The admin log can't name the administrator",
             format!(
                 "{unnamed} of {} in auth.admin_tokens have no name",
                 auth.admin_tokens.len()
@@ -168,7 +168,7 @@ fn secrets(settings: &Settings, file: Option<&Path>) -> Vec<Finding> {
     if auth.webhook_tolerance_s > TOLERANCE_S_USUAL {
         found.push(Finding::new(
             Low,
-            "An old webhook can be sent again for long",
+            "An old webhook can be sent again for a long time",
             format!("auth.webhook_tolerance_s {}", auth.webhook_tolerance_s),
             "Event ids make that harmless; 300 is enough for clocks that are kept.",
         ));
@@ -194,7 +194,7 @@ fn ledger(settings: &Settings) -> Vec<Finding> {
         if !is_local && !url.contains("sslmode=verify-full") {
             found.push(Finding::new(
                 Medium,
-                "The connection to the database may be read or taken over on its way",
+                "The connection to the database may be read or changed on the network",
                 format!(
                     "database.url {} has no sslmode=verify-full",
                     settings.database.url
@@ -206,7 +206,7 @@ fn ledger(settings: &Settings) -> Vec<Finding> {
     if settings.audit.users_per_s == 0 {
         found.push(Finding::new(
             Low,
-            "Nobody checks the ledger while the service runs",
+            "The ledger is not checked while the service runs",
             "audit.users_per_s 0",
             "Set it, or run balance-coordinator verify every day.",
         ));

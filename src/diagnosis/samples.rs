@@ -1,4 +1,4 @@
-//! What `/metrics` says, as far as the diagnosis asks.
+//! Reads `/metrics`, as far as the diagnosis needs it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(super) struct Samples(Vec<(String, BTreeMap<String, String>, f64)>);
 
 impl Samples {
-    /// Reads Prometheus' text format; what does not fit is passed over.
+    /// Reads Prometheus' text format; lines that do not fit are skipped.
     pub(super) fn parse(text: &str) -> Self {
         let sample = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;

@@ -1,4 +1,4 @@
-//! What the running service says when it is asked: reads alone, each bounded in time and size.
+//! The answers of the running service: only reads, each bounded in time and size.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ const PATIENCE_MS: u64 = 10_000;
 /// The most bytes of an answer: a thousand conflicts with their metadata.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 
-/// How the addresses of administrators begin; they share one token.
+/// The prefix of administrators' addresses; they share one token.
 const ADMIN: &str = "/admin/";
 
 /// The token is not the right one.
 const UNAUTHORIZED: u16 = 401;
 
-/// The answers; what did not come is null, with the reason in `missing`.
+/// The answers; a missing one is null, with the reason in `missing`.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub health: Value,
@@ -38,7 +38,8 @@ pub(super) struct Seen {
 
 struct Asker {
     http: Client,
-    /// How addresses begin where nothing else is asked: whoever did not answer, and the doors that did not open.
+    /// Prefixes of addresses that are not asked again: services that did not answer, and endpoints that refused the
+    /// token.
     silent: Vec<String>,
     missing: Vec<String>,
 }

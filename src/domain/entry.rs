@@ -52,7 +52,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Who sent an entry: 1–64 of `a-z`, `0-9`, `_`, `.`, `:`, `-`.
+/// The sender of an entry: 1–64 of `a-z`, `0-9`, `_`, `.`, `:`, `-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source(Name);
 
@@ -123,7 +123,7 @@ pub fn check_metadata(json: &str) -> Result<(), MetadataError> {
 pub struct NewEntry {
     /// The idempotency key.
     pub event_id: EventId,
-    /// Whose balance changes.
+    /// The user whose balance changes.
     pub user_id: UserId,
     /// What it is.
     pub kind: Kind,
@@ -131,11 +131,11 @@ pub struct NewEntry {
     pub currency: CurrencyId,
     /// The signed change.
     pub amount: Amount,
-    /// Who sent it.
+    /// The sender.
     pub source: Source,
     /// The transaction behind a deposit; a second key.
     pub tx_hash: Option<TxHash>,
-    /// What is kept but never decides anything; boxed, because most entries have none of it.
+    /// Kept, but never part of a decision; boxed, because most entries have none of it.
     pub details: Option<Box<Details>>,
 }
 

@@ -1,5 +1,5 @@
-//! The rule that decides what becomes of an entry. Pure: the ledger writer feeds it what the tables say,
-//! inside the transaction, and writes down what it answers.
+//! The rule that decides the outcome of an entry. Pure: inside its transaction, the ledger writer passes in what the
+//! tables say, and writes what the rule answers.
 //!
 //! Order of precedence, first match wins:
 //!
@@ -17,9 +17,9 @@ use super::{Amount, Balances, CurrencyId, Kind, NewEntry, TxHash, UserId};
 /// What the ledger knows of a user before an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Whether there is a row of it.
+    /// Whether the user has a row.
     pub exists: bool,
-    /// How many entries it has.
+    /// How many entries the user has.
     pub version: i64,
     /// The balances after exactly that many entries.
     pub balances: Balances,
@@ -39,7 +39,7 @@ impl Account {
 /// What identifies an entry that is in the ledger, and what its first sender was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded {
-    /// Whose it is.
+    /// The user whose entry it is.
     pub user_id: UserId,
     /// What it is.
     pub kind: Kind,
@@ -56,7 +56,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// What an entry leaves behind that made `version` at `committed_at_us`.
+    /// The record of an entry that made `version` at `committed_at_us`.
     pub fn of(entry: &NewEntry, version: i64, committed_at_us: i64) -> Self {
         Self {
             user_id: entry.user_id,
@@ -77,7 +77,7 @@ pub struct Rules {
     pub auto_create: bool,
 }
 
-/// What becomes of an entry.
+/// The outcome of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It is written: the user's new version and balances.
@@ -87,17 +87,17 @@ pub enum Outcome {
         /// All balances after it.
         balances: Balances,
     },
-    /// It is there already; nothing changes.
+    /// The same entry is in the ledger already; nothing changes.
     Duplicate(Recorded),
-    /// Its key is there with other content; nothing changes but the record of the refusal.
+    /// Its key is in the ledger with other content; nothing changes but the record of the refusal.
     Conflict(Recorded),
-    /// `accounts.auto_create` is off and the user is not there.
+    /// `accounts.auto_create` is off and the user does not exist.
     UnknownUser,
     /// The new balance would not fit.
     AmountOverflow,
     /// The new balance would be below zero.
     InsufficientFunds {
-        /// The balance there is.
+        /// The present balance.
         available: Amount,
     },
 }

@@ -27,6 +27,7 @@ use crate::http::session::socket;
 use crate::http::state::HttpState;
 use crate::http::{counting, router};
 use crate::limits::{KEEP_ALIVE_MS, LINGER_MS, REQUEST_HEAD_MS, WORKER_CONNECTIONS_MAX};
+use crate::platform;
 
 /// How long the listeners wait for connections at the very end, in seconds: everything was answered before.
 const DRAIN_S: u64 = 1;
@@ -137,10 +138,13 @@ where
 /// A peer that leaves what it is sent unread for so long is ended by the kernel: a session's own timers stand still while
 /// its socket can't be written.
 fn prepare(socket: &TcpStream, write_timeout: Duration) {
-    let socket = SockRef::from(socket);
-    if let Err(error) = socket
-        .set_tcp_nodelay(true)
-        .and(socket.set_tcp_user_timeout(Some(write_timeout)))
+    if let Err(error) =
+        SockRef::from(socket)
+            .set_tcp_nodelay(true)
+            .and(platform::set_write_timeout(
+                SockRef::from(socket),
+                write_timeout,
+            ))
     {
         warn!("a connection has no write time-out: {error}");
     }

@@ -1,8 +1,8 @@
 //! The log: to standard error, filtered by `RUST_LOG`, written by a thread of its own (`log_writer`).
 //!
-//! Whoever logs formats the line on its own thread into memory that it keeps, and hands it over; standard error may be as
-//! slow as it likes. [`flush`] is for the end of the process: what was logged before it is written, or a reader that
-//! takes nothing is given up.
+//! A line is formatted on the thread that logs it, into memory that the thread keeps, and handed to the writer's
+//! thread; a slow standard error delays nothing else. [`flush`] is for the end of the process: it waits until
+//! everything logged so far is written, but not for long when standard error is not read.
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
@@ -20,16 +20,16 @@ use crate::telemetry::log_writer::{LogWriter, Room};
 /// What is logged when `RUST_LOG` is unset.
 const FILTER_DEFAULT: &str = "info";
 
-/// It logs an error for each request that is none: what a stranger sends is no error of the service.
+/// It logs an error for each malformed request, which is no error of the service.
 const SILENCED: &str = "actix_http";
 
-/// How long the end of the process waits for a standard error that nobody reads.
+/// How long the end of the process waits for a standard error that is not read.
 const END_PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long a thread that panics waits for it.
+/// How long a thread that panics waits for the same.
 const PANIC_PATIENCE: Duration = Duration::from_millis(100);
 
-/// How much room a thread keeps for its next line, in bytes.
+/// The memory that a thread keeps for its next line, in bytes.
 const LINE_BYTES_KEPT: usize = 16 * 1024;
 
 /// Lines that did not fit, since the start.
@@ -53,13 +53,13 @@ pub fn init() {
     if WRITER.get().is_none()
         && let Ok(writer) = LogWriter::start(io::stderr(), Room::default(), LINES_DROPPED.clone())
     {
-        // Somebody else was faster: that one is used, and ours has nothing to write.
+        // When another thread was faster, its writer is used, and this one has nothing to write.
         let _ = WRITER.set(writer);
     }
     let level = filter.filter();
     let is_coloured = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    // An error means that a logger is there already, which is as good.
+    // An error means that a logger is set already; then that one is used.
     if log::set_boxed_logger(Box::new(Logger {
         filter,
         clock: Clock::system(),
@@ -84,12 +84,12 @@ pub fn init() {
 pub fn say(text: &str) {
     match WRITER.get() {
         Some(writer) => writer.push(text.as_bytes(), true),
-        // Nothing is left to tell it to when standard error is closed.
+        // Ignore errors: standard error may be closed.
         None => _ = io::stderr().write_all(text.as_bytes()),
     }
 }
 
-/// Waits until everything that was logged is written, but not for long when nobody reads it.
+/// Waits until everything that was logged is written, but not for long when standard error is not read.
 pub fn flush() {
     flush_within(END_PATIENCE);
 }
@@ -119,7 +119,7 @@ impl Log for Logger {
             return;
         }
         let is_written = LINE.try_with(|line| {
-            // Something that is logged while it formats itself logs, too.
+            // The `Display` of an argument may log, too, while this line is being formatted.
             let Ok(mut line) = line.try_borrow_mut() else {
                 return false;
             };
@@ -128,7 +128,7 @@ impl Log for Logger {
             line.shrink_to(LINE_BYTES_KEPT);
             true
         });
-        // The thread is ending, or is in the middle of another line.
+        // The thread is ending, or is formatting another line.
         if !is_written.is_ok_and(|is_written| is_written) {
             self.write(record, &mut String::new());
         }
@@ -148,7 +148,7 @@ impl Logger {
             ("", "")
         };
         let (level, target) = (record.level(), record.target());
-        // A string takes everything; what can't be formatted is left out.
+        // Writing to a string can't fail; an argument that fails to format itself is left out.
         let _ = write!(
             line,
             "[{} {begin}{level:<5}{end} {target}] ",
@@ -163,7 +163,7 @@ impl Logger {
     }
 }
 
-/// Keeps what is logged from looking like a line of its own.
+/// Indents the further lines of a message, so that none looks like a log line of its own.
 struct Indented<'a>(&'a mut String);
 
 impl fmt::Write for Indented<'_> {
@@ -190,7 +190,7 @@ const fn colour(level: Level) -> (&'static str, &'static str) {
     (begin, "\x1b[0m")
 }
 
-/// Where a panic came from, when `RUST_BACKTRACE` asks for it.
+/// The backtrace of a panic, when `RUST_BACKTRACE` asks for it.
 struct Trace(std::backtrace::Backtrace);
 
 impl Trace {
@@ -221,10 +221,10 @@ mod tests {
         assert_eq!(line, "ab\n    c\n    d");
     }
 
-    /// Set for the process that the test below runs.
+    /// Set for the child process that the test below starts.
     const CHILD: &str = "BALANCE_TEST_LOG_CHILD";
 
-    /// Ends its process, so it does nothing in any but that one.
+    /// Ends its process, so it does nothing outside of the child process.
     #[test]
     fn child() {
         if std::env::var_os(CHILD).is_none() {

@@ -1,8 +1,16 @@
-//! The thread that writes the log, so that nobody else waits for standard error.
+//! The thread that writes the log, so that no other thread waits for standard error.
 //!
 //! Owns the bytes that wait to be written, at most `limits::LOG_BUFFER_BYTES` (twice that while a write is under way).
-//! What does not fit is dropped and counted, and a line tells how much; warnings and errors have a reserve of their own.
-//! Lines are written in the order in which they came. Whoever logs waits at most for the copy of another line.
+//! Lines that do not fit are dropped and counted, and a log line says how many; warnings and errors have a reserve of
+//! their own. Lines are written in the order in which they were logged. A thread that logs waits at most while another
+//! line is copied.
+//!
+//! Why not `tracing-appender`'s `non_blocking`: it bounds lines and not bytes, and a line has no bound; warnings and
+//! errors have no reserve when the buffer is full; nothing can be flushed but by ending the writer, so a panic that
+//! kills the process loses its own message; its end waits up to a second for a standard error that is not read; when
+//! standard error is non-blocking and full, the rest of the line is lost and not counted; and each line costs an
+//! allocation and a `write` of its own, where this thread writes the lines of two milliseconds at once. It would also
+//! bring in `tracing-subscriber`, while the log stays one of `log` and `env_logger`.
 
 use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,13 +23,14 @@ use crate::clock;
 use crate::clock::Clock;
 use crate::limits::{LOG_BUFFER_BYTES, LOG_RESERVE_BYTES};
 
-/// How long lines are gathered before they are written together: the most that a crash loses.
+/// How long lines are collected before they are written together: the most that a crash loses.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// Until the next attempt to write to a standard error that somebody made non-blocking, and that is full.
+/// The pause between attempts to write to a standard error that is non-blocking and full. (A process that shares it can
+/// make it non-blocking.)
 const FULL_RETRY: Duration = Duration::from_millis(5);
 
-/// How much room is kept after a burst, in bytes.
+/// The memory that is kept after a burst, in bytes.
 const KEPT_BYTES: usize = 64 * 1024;
 
 /// How many bytes may wait.
@@ -29,7 +38,7 @@ const KEPT_BYTES: usize = 64 * 1024;
 pub(super) struct Room {
     /// For any line.
     pub bytes_max: usize,
-    /// For important ones, beyond that.
+    /// For important lines, beyond that.
     pub reserve_bytes: usize,
 }
 
@@ -42,7 +51,7 @@ impl Default for Room {
     }
 }
 
-/// The way to the writing thread; cheap to share.
+/// Hands lines to the writing thread; cheap to share.
 #[derive(Debug)]
 pub(super) struct LogWriter {
     room: Room,
@@ -53,9 +62,9 @@ pub(super) struct LogWriter {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write, or to flush.
+    /// Signalled when there is something to write or to flush.
     filled: Condvar,
-    /// Something was written.
+    /// Signalled when something was written.
     drained: Condvar,
 }
 
@@ -64,24 +73,24 @@ struct State {
     bytes: Vec<u8>,
     /// Lines dropped since the last write.
     dropped: u64,
-    /// Lines that came in, dropped ones among them, and those of them that are done with.
+    /// Lines that were handed over, dropped ones included, and how many of them are written or dropped.
     came: u64,
     done: u64,
     flushers: u32,
 }
 
 impl Shared {
-    /// A panic while it was held leaves at worst half a line.
+    /// A panic while the lock was held leaves at worst half a line.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl LogWriter {
-    /// Starts the thread. What is dropped is counted there, too.
+    /// Starts the thread. Dropped lines are counted in `lines_dropped`, too.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the system refuses another thread.
     pub(super) fn start(
         out: impl Write + Send + 'static,
         room: Room,
@@ -89,7 +98,7 @@ impl LogWriter {
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let its = shared.clone();
-        // It ends with the process.
+        // The thread ends with the process.
         thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || write_all_that_comes(&its, out))?;
@@ -123,7 +132,7 @@ impl LogWriter {
         }
     }
 
-    /// Waits until everything that came before is written, at most for `patience`; tells whether it is.
+    /// Waits until everything handed over so far is written, at most for `patience`; returns whether it is.
     pub(super) fn flush(&self, patience: Duration) -> bool {
         let mut state = self.shared.lock();
         let last = state.came;
@@ -169,7 +178,8 @@ fn dropped_notice(dropped: u64) -> String {
     format!("[{now} WARN  balance_coordinator::telemetry] log: {dropped} lines dropped\n")
 }
 
-/// Writes it all, however long that takes. When nobody can read it any more, there is nobody to tell.
+/// Writes everything, however long that takes. Gives up on an output that has failed: there is no other place to say
+/// so.
 fn write(out: &mut impl Write, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match out.write(bytes) {
@@ -191,7 +201,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// An output that takes a write only when it is let.
+    /// An output that takes a write only when the test allows it.
     struct Gate {
         entered: Sender<()>,
         let_in: Receiver<()>,
@@ -228,7 +238,7 @@ mod tests {
     }
 
     impl Rig {
-        /// A writer that is stuck in the write of its first line.
+        /// A writer that is blocked in the write of its first line.
         fn stuck(room: Room) -> Self {
             let (entered, is_in) = channel();
             let (let_in, may_go) = channel();
@@ -251,7 +261,7 @@ mod tests {
             }
         }
 
-        /// Lets everything out and gives what was written.
+        /// Allows every write, and returns what was written.
         fn open(self) -> String {
             drop(self.let_in);
             drop(self.entered);
@@ -271,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_dropped_counted_and_told() {
+    fn lines_that_do_not_fit_are_dropped_counted_and_reported() {
         let rig = Rig::stuck(Room {
             bytes_max: 30,
             reserve_bytes: 10,
@@ -294,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_again_when_the_output_is_taken() {
+    fn there_is_room_again_when_lines_were_written() {
         let rig = Rig::stuck(Room {
             bytes_max: 10,
             reserve_bytes: 0,
@@ -312,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_gives_up_when_nobody_reads() {
+    fn a_flush_gives_up_when_the_output_is_blocked() {
         let rig = Rig::stuck(Room::default());
         rig.log.push(b"waits\n", false);
         assert!(!rig.log.flush(Duration::from_millis(1)));
@@ -320,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_fails_stops_nobody() {
+    fn an_output_that_fails_blocks_nothing() {
         struct Broken;
         impl Write for Broken {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

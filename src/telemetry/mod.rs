@@ -1,6 +1,7 @@
-//! How the service tells what it does: the log, and what is counted and measured.
+//! The log, and the counters and measurements.
 //!
-//! Owns the log's format and the numbers. Knows no other part of the program.
+//! Owns the log's format and the metrics. Knows no other part of the program but the clock, the limits and the
+//! platform.
 
 pub mod counters;
 pub mod log;

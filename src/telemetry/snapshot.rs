@@ -1,6 +1,6 @@
-//! What the counters stand at, for the operators' dashboard: read without a lock that whoever counts would wait for.
+//! The values of the counters, for the operators' dashboard. Reading takes no lock that counting would wait for.
 //!
-//! Values only ever grow but for `last_entry_at_s`; rates are made by whoever compares two of them.
+//! All values but `last_entry_at_s` only grow; the dashboard makes rates from two snapshots.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::telemetry::counters::{ByMode, Counters};
 
-/// One look at the counters.
+/// The counters at one moment.
 #[derive(Debug, Serialize)]
 pub struct CountersSnapshot {
     /// By kind, then by outcome.
@@ -43,16 +43,16 @@ struct Errors {
 /// A histogram.
 #[derive(Debug, Default, Serialize)]
 struct Buckets {
-    /// Upper bounds, in seconds; what is above the last is in `count` alone.
+    /// Upper bounds, in seconds; observations above the last one are in `count` alone.
     le_s: Vec<f64>,
-    /// How many are at most so long: cumulative.
+    /// Observations up to each bound: cumulative.
     at_most: Vec<u64>,
     count: u64,
     sum_s: f64,
 }
 
 impl CountersSnapshot {
-    /// As it stands now.
+    /// Reads the counters now.
     pub fn of(counters: &Counters) -> Self {
         let mut entries: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         for metric in metrics(&counters.entries) {
@@ -95,12 +95,12 @@ fn label(metric: &Metric, name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// A counter of whole numbers, which Prometheus keeps as a fraction.
+/// A counter of whole numbers, which Prometheus keeps as a float.
 fn count(metric: &Metric) -> u64 {
     metric.get_counter().get_value() as u64
 }
 
-/// Those that have happened.
+/// Labels whose count is above zero.
 fn seen(collector: &impl Collector, name: &str) -> BTreeMap<String, u64> {
     let all = metrics(collector)
         .into_iter()
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_has_what_was_counted() {
+    fn a_snapshot_has_the_counted_values() {
         let counters = Counters::default();
         counters
             .entries

@@ -164,7 +164,7 @@ async fn a_foreign_entry_is_found(database: Database) {
         "{report}"
     );
     assert!(
-        deviations(&report).contains("somebody else writes to this user"),
+        deviations(&report).contains("another program writes to this user"),
         "{report}"
     );
     assert!(String::from_utf8_lossy(&output.stdout).contains("## Deviations"));

@@ -228,6 +228,8 @@ fn program(dir: &Path, variables: &[(String, String)]) -> Command {
     command
         .current_dir(dir)
         .env_clear()
+        // Without it `serve` refuses: cargo builds the program for tests with the feature `simulation`.
+        .env("SIMULATION_BUILD_MAY_SERVE", "1")
         .envs(variables.iter().map(|(name, value)| (name, value)));
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);

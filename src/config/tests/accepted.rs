@@ -1,6 +1,6 @@
-//! What is taken: defaults, layers, lists, currencies, and how it is shown.
+//! What is accepted: defaults, layers, lists, currencies; and how settings are shown.
 
-use crate::config::check::{core_ranges, limit_ranges};
+use crate::config::bounds::ranges;
 use crate::config::keys::{KEYS, Shape};
 use crate::config::tests::{SESSION, WEBHOOK, load, map};
 use crate::config::{DatabaseUrl, Settings, Sources, TelegramIdentity};
@@ -70,10 +70,7 @@ fn nothing_set_means_the_defaults() {
 #[test]
 fn every_number_has_bounds_and_every_key_is_documented() {
     let settings = Settings::load(&Sources::default()).expect("defaults are valid");
-    let bounded: Vec<_> = core_ranges(&settings)
-        .into_iter()
-        .chain(limit_ranges(&settings.limits))
-        .collect();
+    let bounded = ranges(&settings);
     let page = include_str!("../../../docs/configuration.md");
     for (key, shape) in KEYS {
         assert!(
@@ -280,7 +277,7 @@ fn telegram_takes_a_token_or_an_id_and_what_an_id_means() {
 }
 
 #[test]
-fn variables_that_kubernetes_sets_for_services_are_not_ours() {
+fn variables_that_kubernetes_sets_for_services_are_ignored() {
     let variables = [
         ("BALANCE_COORDINATOR_SERVICE_HOST", "10.0.0.1"),
         ("BALANCE_COORDINATOR_SERVICE_PORT", "80"),
@@ -325,7 +322,7 @@ fn nothing_that_is_printed_holds_a_secret() {
 }
 
 #[test]
-fn doubtful_values_are_taken_with_a_warning() {
+fn probable_mistakes_are_accepted_with_a_warning() {
     let variables = [
         ("BALANCE_LIMITS__IDLE_TIMEOUT_MS", "25000"),
         ("BALANCE_LIMITS__QUEUE_ENTRIES", "9999"),

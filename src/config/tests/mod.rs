@@ -1,4 +1,4 @@
-//! Tables over the configuration: what is taken, what is refused, and what is never shown.
+//! Tables over the configuration: what is accepted, what is refused, and what is never shown.
 
 mod accepted;
 mod dev_file;

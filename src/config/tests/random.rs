@@ -1,14 +1,15 @@
-//! Random configurations: none panics, what is taken is within its bounds, and what is refused is named without a secret.
+//! Random configurations: none panics, what is accepted is within its bounds, and what is refused is named without a
+//! secret.
 
 use proptest::prelude::*;
 
-use crate::config::check::{core_ranges, limit_ranges};
+use crate::config::bounds::ranges;
 use crate::config::keys::{KEYS, Shape};
 use crate::config::tests::{SESSION, WEBHOOK, load};
 use crate::config::{ConfigError, Settings};
 use crate::tests::{check_part, spoiled_text};
 
-/// Reading files costs more than parsing: so many times fewer cases.
+/// Reading files takes longer than parsing, so there are so many times fewer cases.
 const FEWER: u32 = 4;
 
 const LITERALS: &[&str] = &[
@@ -60,7 +61,7 @@ const OTHER_KEYS: &[&str] = &[
     "nope",
 ];
 
-/// A value of a key that may well be taken.
+/// A value of a key that is often accepted.
 fn right(key: &str, shape: Shape) -> &'static str {
     match (key, shape) {
         ("server.public_addr" | "server.internal_addr", _) => "\"127.0.0.1:0\"",
@@ -133,12 +134,9 @@ fn loaded(file: &str, variables: &[(String, String)]) -> Result<Settings, Config
     load(file, &variables)
 }
 
-/// What holds for whatever was taken.
+/// What must hold for accepted settings.
 fn assert_sound(settings: &Settings) -> Result<(), TestCaseError> {
-    for (key, value, range) in core_ranges(settings)
-        .into_iter()
-        .chain(limit_ranges(&settings.limits))
-    {
+    for (key, value, range) in ranges(settings) {
         prop_assert!(range.contains(&value), "{} = {}", key, value);
     }
     let (server, auth, database) = (&settings.server, &settings.auth, &settings.database);
@@ -169,7 +167,7 @@ fn assert_sound(settings: &Settings) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// That what is printed of it has no secret.
+/// Checks that nothing printed of them has a secret.
 fn assert_masked(settings: &Settings) -> Result<(), TestCaseError> {
     for shown in [settings.to_masked_toml(), format!("{settings:?}")] {
         prop_assert!(

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::check::{core_ranges, limit_ranges};
+use crate::config::bounds::ranges;
 use crate::config::keys::{KEYS, Shape};
 use crate::config::tests::{SESSION, load};
 use crate::config::{ConfigError, Settings, Sources};
 
-/// Stands for a secret: no error may show it.
+/// A text in the place of a secret: no error may show it.
 const CANARY: &str = "geheimgeheim";
 
 fn refused(text: &str, variables: &[(&str, &str)]) -> String {
@@ -139,10 +139,7 @@ fn each_key_of_a_file_takes_only_its_own_type() {
 #[test]
 fn numbers_outside_their_bounds_are_refused() {
     let defaults = Settings::load(&Sources::default()).expect("valid");
-    for (key, _, range) in core_ranges(&defaults)
-        .into_iter()
-        .chain(limit_ranges(&defaults.limits))
-    {
+    for (key, _, range) in ranges(&defaults) {
         let (section, name) = key.split_once('.').expect("every key has a section");
         let beside = match key {
             "database.writers" => "url = \"postgres://h/db\"\n",
@@ -215,7 +212,7 @@ fn a_variable_is_refused_by_the_key() {
 }
 
 #[test]
-fn a_wrong_layer_is_not_hidden_by_a_right_one() {
+fn a_wrong_value_is_refused_even_below_a_right_one() {
     let error = refused(
         "[server]\nworkers = \"4\"",
         &[("BALANCE_SERVER__WORKERS", "4")],

@@ -1,4 +1,4 @@
-//! TON addresses: both forms, beside another reader with a checksum of its own.
+//! TON addresses: both forms, compared with an independent parser with its own checksum.
 
 use proptest::prelude::*;
 
@@ -81,7 +81,7 @@ fn both_forms_of_an_address_are_one_and_a_changed_one_is_another_or_none() {
         let other = friendly(tag ^ 0x02, workchain, account, url);
         prop_assert!(
             TonAddress::parse(&other).is_err(),
-            "a tag that nobody knows: {}",
+            "an unknown tag: {}",
             other
         );
         Ok(())

@@ -1,4 +1,4 @@
-//! Amounts, beside arithmetic on digits.
+//! Amounts, compared with arithmetic on digits.
 
 use proptest::prelude::*;
 
@@ -30,7 +30,7 @@ fn model(text: &str, decimals: u8) -> Result<i64, AmountError> {
         digits => {
             let minor: i128 = digits.parse().expect("30 digits fit");
             let signed = if text.starts_with('-') { -minor } else { minor };
-            // One below: -2^63 has no counterpart, so it is not taken either.
+            // One below: -2^63 has no counterpart, so it is refused, too.
             i64::try_from(signed)
                 .ok()
                 .filter(|minor| *minor != i64::MIN)

@@ -1,4 +1,4 @@
-//! Base64 read bit by bit: the second opinion on hashes and addresses.
+//! Base64 read bit by bit: the independent parser for hashes and addresses.
 
 /// The bytes of a text of one alphabet, with its padding right or left out, and without stray bits.
 pub(super) fn decode(text: &str, url: bool) -> Option<Vec<u8>> {

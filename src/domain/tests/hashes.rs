@@ -1,4 +1,4 @@
-//! Transaction hashes: every spelling of 32 bytes, and what is none.
+//! Transaction hashes: every spelling of 32 bytes, and texts that are none.
 
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ fn spelling(bytes: [u8; 32], form: u8, capitals: u32) -> String {
     }
 }
 
-/// The 32 bytes of a text, read in another way.
+/// The 32 bytes of a text, read by an independent parser.
 fn model(text: &str) -> Option<[u8; 32]> {
     let bytes = match text.len() {
         64 if text.chars().all(|c| c.is_ascii_hexdigit()) => {

@@ -1,4 +1,4 @@
-//! The parsers of the domain over random and spoiled texts, each beside a second one that was written another way.
+//! The parsers of the domain over random and corrupted texts, each compared with a second, independent parser.
 
 mod addresses;
 mod amounts;

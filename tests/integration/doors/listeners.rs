@@ -18,6 +18,7 @@ on_sqlite![
     no_spelling_of_a_path_leads_to_the_other_listener,
     health_is_on_both_listeners_and_the_demo_on_neither,
     a_wrong_method_is_answered_with_the_allowed_ones,
+    no_listener_speaks_http_2,
 ];
 
 /// A body that is valid for each signed endpoint except a batch.
@@ -124,6 +125,29 @@ async fn health_is_on_both_listeners_and_the_demo_on_neither(database: Database)
                 );
             }
         }
+    }
+}
+
+/// The program links a version of `h2` with a known flaw (see deny.toml), so nothing may reach it.
+async fn no_listener_speaks_http_2(database: Database) {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const NO_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let app = TestApp::start(database).await;
+    for listener in [app.public, app.internal] {
+        let exchange = async {
+            let mut stream = TcpStream::connect(listener).await.expect("it connects");
+            let request = [PREFACE, NO_SETTINGS].concat();
+            stream.write_all(&request).await.expect("sent");
+            let mut answer = Vec::new();
+            // A refusal may end by a reset.
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        let answer = timeout(PATIENCE, exchange).await.expect("it is closed");
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400 "),
+            "{answer:?}"
+        );
     }
 }
 

@@ -1,85 +1,16 @@
-//! What the answers of the running service mean.
+//! What is wrong, or may soon be, by the answers of the running service.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value, json};
+use super::facts::{conflicts_by_user, last_entries};
 
 use super::Finding;
 use super::Severity::{self, High, Low, Medium};
 use super::service::Seen;
 
-/// A source is called silent after so many seconds.
+/// A source counts as silent after so many seconds.
 const SILENT_S: f64 = 3600.0;
 
-/// A user stands out with so many sessions.
+/// A user with so many sessions stands out.
 const SESSIONS_CONSPICUOUS: u64 = 8;
-
-pub(super) fn facts(seen: &Seen, now_us: i64) -> Map<String, Value> {
-    let metrics = &seen.metrics;
-    let ms = |quantile: f64, name: &str, labels: &[(&str, &str)]| {
-        metrics
-            .quantile(quantile, name, labels)
-            .map(|s| (s * 1_000_000.0).round() / 1000.0)
-    };
-    let spread = |name: &str, labels: &[(&str, &str)]| json!({ "p50_ms": ms(0.5, name, labels), "p95_ms": ms(0.95, name, labels), "p99_ms": ms(0.99, name, labels) });
-    let uptime_s = seen.registry["uptime_s"].as_f64().filter(|s| *s > 0.0);
-    let per_minute = |count: f64| uptime_s.map(|s| (count * 60.0 / s * 100.0).round() / 100.0);
-    let mut facts = Map::new();
-    let mut fact = |name: &str, value: Value| drop(facts.insert(name.to_owned(), value));
-    fact(
-        "service",
-        json!({ "health": seen.health, "readiness": seen.readiness }),
-    );
-    fact("state", seen.registry.clone());
-    if !metrics.is_empty() {
-        let pushes = metrics.by("balance_pushes_total", "mode");
-        let rates: BTreeMap<_, _> = pushes
-            .iter()
-            .map(|(mode, count)| (mode, per_minute(*count)))
-            .collect();
-        fact(
-            "update frequency",
-            json!({ "entries": metrics.by("balance_entries_total", "kind"), "pushes": pushes, "pushes_per_minute": rates }),
-        );
-        fact(
-            "websockets",
-            json!({
-                "open": metrics.sum("balance_sessions", &[]),
-                "opened": metrics.sum("balance_sessions_opened_total", &[]),
-                "opened_per_minute": per_minute(metrics.sum("balance_sessions_opened_total", &[])),
-                "closed_by_code": metrics.by("balance_sessions_closed_total", "code"),
-                "refused_by_code": metrics.by("balance_ws_rejected_total", "code"),
-            }),
-        );
-        fact("commit", spread("balance_commit_seconds", &[]));
-        for mode in ["direct", "paced"] {
-            fact(
-                &format!("commit to push, {mode}"),
-                spread("balance_commit_to_push_seconds", &[("mode", mode)]),
-            );
-            fact(
-                &format!("commit to displayed, {mode}"),
-                spread("balance_commit_to_displayed_seconds", &[("mode", mode)]),
-            );
-        }
-        let ages = last_entries(seen, now_us);
-        fact("seconds since the latest entry, by kind", json!(ages));
-    }
-    fact(
-        "cache",
-        json!({ "hits": seen.registry["cache_hits"], "misses": seen.registry["cache_misses"], "hit_ratio": seen.registry["cache_hit_ratio"] }),
-    );
-    fact("audit", seen.audit.clone());
-    fact(
-        "users with the most conflicts",
-        json!(conflicts_by_user(seen)),
-    );
-    fact(
-        "users with the most sessions",
-        seen.busiest["actors"].clone(),
-    );
-    facts
-}
 
 pub(super) fn findings(seen: &Seen, now_us: i64) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
@@ -95,6 +26,7 @@ pub(super) fn findings(seen: &Seen, now_us: i64) -> Vec<Finding> {
     }
     balances(seen, &mut found);
     counted(seen, &mut found);
+    requests(seen, &mut found);
     times(seen, &mut found);
     for (kind, age_s) in last_entries(seen, now_us)
         .into_iter()
@@ -105,14 +37,14 @@ pub(super) fn findings(seen: &Seen, now_us: i64) -> Vec<Finding> {
             severity,
             "A source may have gone silent",
             format!("the latest {kind} was committed {age_s:.0} s ago"),
-            "Ask whoever sends them; nothing is lost that is sent again with its event id.",
+            "Ask the sender; nothing is lost that is sent again with its event id.",
         ));
     }
     crowds(seen, &mut found);
     found
 }
 
-/// Whether balances are right.
+/// Signs that balances may be wrong.
 fn balances(seen: &Seen, found: &mut Vec<Finding>) {
     let count = seen.audit["violations_total"].as_u64().unwrap_or(0);
     if count > 0 {
@@ -121,15 +53,15 @@ fn balances(seen: &Seen, found: &mut Vec<Finding>) {
             High,
             "The ledger does not hold, or memory differs from it",
             format!("the audit has found {count} violations, the latest at {}: {}", first["at"], first["violation"]),
-            "Run balance-coordinator verify; it names every user at fault. Nothing is mended by itself.",
+            "Run balance-coordinator verify; it names every user at fault. Nothing is repaired automatically.",
         ));
     }
     if let Some(error) = seen.audit["last_error"]["reason"].as_str() {
         found.push(Finding::new(
             Low,
-            "A check of the audit could not be made",
+            "A check of the audit failed",
             format!("{}: {error}", seen.audit["last_error"]["at"]),
-            "It is made again; look at the database when that goes on.",
+            "It is repeated; look at the database when that goes on.",
         ));
     }
     let runs = seen.canary["runs"]
@@ -149,12 +81,12 @@ fn balances(seen: &Seen, found: &mut Vec<Finding>) {
             High,
             "Actors have died and were made again: a bug",
             format!("actors_rebuilt {}", seen.registry["actors_rebuilt"]),
-            "No balance is wrong by that; the log has the panic, please report it.",
+            "No balance is wrong because of it; the log has the panic, please report it.",
         ));
     }
 }
 
-/// What is counted and should not be.
+/// Counters that should be zero, or low.
 fn counted(seen: &Seen, found: &mut Vec<Finding>) {
     type Row = (&'static str, Severity, &'static str, &'static str);
     let metrics = &seen.metrics;
@@ -169,12 +101,12 @@ fn counted(seen: &Seen, found: &mut Vec<Finding>) {
             "log_lines_dropped_total",
             Medium,
             "Lines of the log were dropped",
-            "Whoever reads standard error is too slow.",
+            "The program that reads standard error is too slow.",
         ),
         (
             "balance_cache_evictions_total",
             Low,
-            "Balances had to leave memory",
+            "Balances were evicted from memory",
             "Raise cache.max_entries while memory allows.",
         ),
     ];
@@ -205,6 +137,11 @@ fn counted(seen: &Seen, found: &mut Vec<Finding>) {
             next_step,
         ));
     }
+}
+
+/// Requests that are refused or fail.
+fn requests(seen: &Seen, found: &mut Vec<Finding>) {
+    let metrics = &seen.metrics;
     let unsigned = [
         "invalid_signature",
         "missing_signature",
@@ -219,7 +156,7 @@ fn counted(seen: &Seen, found: &mut Vec<Finding>) {
             Medium,
             "Webhooks came with a wrong signature or time",
             format!("{unsigned} since the start"),
-            "A sender has an old secret or a wrong clock, or somebody tries.",
+            "A sender has an old secret or a wrong clock, or it is an attack.",
         ));
     }
     let by_status = metrics.by("http_requests_total", "status");
@@ -239,7 +176,7 @@ fn counted(seen: &Seen, found: &mut Vec<Finding>) {
     }
 }
 
-/// How fast it is.
+/// Times that are too long.
 fn times(seen: &Seen, found: &mut Vec<Finding>) {
     let next = "Look at the disk, or at the database and the way to it.";
     let push = "The machine has too much to do, or one user gets more than pacing.direct_interval_ms lets through.";
@@ -292,12 +229,12 @@ fn times(seen: &Seen, found: &mut Vec<Finding>) {
             Low,
             "Most balances have to be read from the ledger",
             format!("{hits} hits, {misses} misses"),
-            "Raise cache.ttl_s or cache.max_entries, or look who asks for so many users once.",
+            "Raise cache.ttl_s or cache.max_entries, or find out which client asks for so many users once.",
         ));
     }
 }
 
-/// Who stands out.
+/// Users that stand out, and limits that are near.
 fn crowds(seen: &Seen, found: &mut Vec<Finding>) {
     let users = conflicts_by_user(seen);
     if let Some((user, count)) = users.first() {
@@ -331,33 +268,9 @@ fn crowds(seen: &Seen, found: &mut Vec<Finding>) {
     if files > 0.0 && files < limit + 1000.0 {
         found.push(Finding::new(
             Medium,
-            "There are fewer files than sessions may need",
+            "The limit on open files is too low for the sessions",
             format!("the process may open {files} files, limits.sessions is {limit}"),
             "Raise the system's limit (ulimit -n, LimitNOFILE), or lower limits.sessions.",
         ));
     }
-}
-
-/// Seconds since the latest entry of each kind that was seen.
-fn last_entries(seen: &Seen, now_us: i64) -> BTreeMap<String, f64> {
-    let mut by = seen
-        .metrics
-        .by("balance_last_entry_timestamp_seconds", "kind");
-    by.values_mut()
-        .for_each(|at_s| *at_s = (now_us as f64 / 1_000_000.0 - *at_s).max(0.0).round());
-    by
-}
-
-/// The users with the most refused second bodies; at most ten.
-fn conflicts_by_user(seen: &Seen) -> Vec<(i64, u64)> {
-    let mut by: BTreeMap<i64, u64> = BTreeMap::new();
-    for conflict in seen.conflicts["conflicts"].as_array().into_iter().flatten() {
-        if let Some(user_id) = conflict["first"]["user_id"].as_i64() {
-            *by.entry(user_id).or_default() += 1;
-        }
-    }
-    let mut users: Vec<(i64, u64)> = by.into_iter().collect();
-    users.sort_by_key(|(user_id, count)| (std::cmp::Reverse(*count), *user_id));
-    users.truncate(10);
-    users
 }

@@ -1,0 +1,192 @@
+//! Composing the service, starting it, and stopping it in order, with a deadline for each step.
+//!
+//! Start: ledger (migrations, writers, read pool) → registry on the coordinator's arbiter → listeners. Stop: take
+//! nothing new → close the sessions → answer what was accepted → listeners → coordinator → ledger.
+//!
+//! `parts.rs` makes the parts from the settings, `listen.rs` opens the listening sockets, `stop.rs` watches and stops.
+//! Start reading at [`run`].
+
+mod listen;
+mod parts;
+mod stop;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_web::dev::ServerHandle;
+use actix_web::rt::spawn;
+use log::info;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::canary::schedule;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::coordinator::auditing::AuditBoard;
+use crate::coordinator::{Registry, auditing};
+use crate::http::{HttpState, server};
+use crate::ledger::{LedgerError, Orphan, SqlLedger};
+use crate::platform::{self, StopSignals};
+use crate::telemetry::counters::Counters;
+use listen::{listen, reachable};
+
+/// Why the service could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The database does not answer or does not fit.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// An address can't be listened on.
+    #[error("{key} {address}: {source}")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A bug: a part has panicked that is not made again.
+    #[error("{0} has died; what was under way has an unknown outcome")]
+    PartDied(&'static str),
+    /// The system refuses threads or signals.
+    #[error("the system refuses: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs the service until SIGTERM or SIGINT. Blocks. `on_ready` gets the public and the internal address.
+///
+/// # Errors
+/// [`AppError`] when it could not start; stopping is never an error.
+pub fn run(
+    settings: Settings,
+    is_dev: bool,
+    on_ready: impl FnOnce(SocketAddr, SocketAddr) + Send + 'static,
+) -> Result<(), AppError> {
+    let clock = Clock::system();
+    let sockets = [
+        listen("server.public_addr", settings.server.public_addr)?,
+        listen("server.internal_addr", settings.server.internal_addr)?,
+    ];
+    let counters = Arc::new(Counters::default());
+    let options = parts::ledger_options(&settings, clock, counters.clone());
+    let (ledger, orphans) = SqlLedger::open(options)?;
+    let shutdown_timeout = Duration::from_secs(settings.server.shutdown_timeout_s);
+    let core = Core {
+        clock,
+        counters,
+        ledger: Arc::new(ledger),
+    };
+
+    let served: Result<(), AppError> = System::new().block_on(async {
+        let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
+        let service = Service::start(settings, is_dev, &core, orphans, sockets)?;
+        // Before the service says that it is ready: from then on a signal must find its handler.
+        let signals = StopSignals::listen()?;
+        platform::survive_file_size_limit()?;
+        info!("listening on http://{public_addr} (public) and http://{internal_addr} (internal)");
+        on_ready(public_addr, internal_addr);
+
+        let ended = stop::wait_for_end(signals, &service.registry, &core.ledger).await;
+        service.stop(clock.deadline(shutdown_timeout)).await;
+        ended
+    });
+    served?;
+    info!("stopped");
+    Ok(())
+}
+
+/// What the other parts are built on.
+struct Core {
+    clock: Clock,
+    counters: Arc<Counters>,
+    ledger: Arc<SqlLedger>,
+}
+
+/// The parts of a running service that have to be stopped.
+struct Service {
+    ledger: Arc<SqlLedger>,
+    coordinator: Arbiter,
+    registry: Addr<Registry>,
+    state: Arc<HttpState>,
+    auditing: JoinHandle<()>,
+    canary: Option<Canary>,
+    handles: [ServerHandle; 2],
+    listeners: [JoinHandle<std::io::Result<()>>; 2],
+}
+
+/// The canary that the service runs on itself.
+struct Canary {
+    interrupt: watch::Sender<u32>,
+    running: JoinHandle<()>,
+}
+
+impl Service {
+    /// Starts everything on top of the ledger. `sockets` are the public and the internal one.
+    fn start(
+        settings: Settings,
+        is_dev: bool,
+        core: &Core,
+        orphans: mpsc::Receiver<Orphan>,
+        sockets: [TcpListener; 2],
+    ) -> Result<Self, AppError> {
+        let [public, internal] = sockets;
+        let (public_addr, internal_addr) = (public.local_addr()?, internal.local_addr()?);
+        let ledger = core.ledger.clone();
+        let shared = parts::shared(&settings, core);
+        let coordinator = Arbiter::try_with_tokio_rt(parts::coordinator_runtime)?;
+        // If the arbiter has ended already, the writers give out the answers themselves.
+        let _ = coordinator.spawn(ledger.give_out_answers());
+        let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| {
+            Registry::new(shared, orphans)
+        });
+        let board = Arc::new(AuditBoard::new(
+            settings.audit.users_per_s,
+            core.clock,
+            core.counters.clone(),
+        ));
+        let auditing = auditing::run(ledger.clone(), registry.clone(), board.clone());
+        let auditing = spawn(auditing);
+        let state = Arc::new(HttpState::new(
+            settings,
+            is_dev.then_some(internal_addr),
+            core.clock,
+            registry.clone(),
+            ledger.clone(),
+            core.counters.clone(),
+            board,
+        ));
+        let canary = Canary::start(&state, reachable(public_addr), reachable(internal_addr));
+        let listeners = [
+            server::public(public, &state)?,
+            server::internal(internal, &state)?,
+        ];
+        Ok(Self {
+            ledger,
+            coordinator,
+            registry,
+            state,
+            auditing,
+            canary,
+            handles: listeners.each_ref().map(actix_web::dev::Server::handle),
+            listeners: listeners.map(spawn),
+        })
+    }
+}
+
+impl Canary {
+    /// `None` when the settings ask for no runs.
+    fn start(state: &HttpState, url: String, internal_url: String) -> Option<Self> {
+        schedule::prepare(&state.counters);
+        let (interval, options) = parts::canary_options(&state.settings, url, internal_url)?;
+        let (runs, counters) = (state.canary.clone(), state.counters.clone());
+        let (interrupt, interrupts) = watch::channel(0);
+        let running = schedule::run_every(interval, options, interrupts, runs, counters);
+        Some(Self {
+            interrupt,
+            running: spawn(running),
+        })
+    }
+}

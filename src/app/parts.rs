@@ -1,0 +1,96 @@
+//! What the parts are made of, taken from the settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Core;
+use crate::canary;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::coordinator::pacing::Intervals;
+use crate::coordinator::{Policy, Recent, Shared};
+use crate::domain::{Rules, UserId};
+use crate::http::problem::RETRY_AFTER_S;
+use crate::ledger::Options;
+use crate::limits::answer_within;
+use crate::telemetry::counters::Counters;
+
+/// The event loop of all actors. It looks for timers and for tasks that have yielded after each round of the actors
+/// that have something to do. By default it would look after 61 rounds, and they would wait for many milliseconds
+/// whenever all actors are busy.
+pub(super) fn coordinator_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .event_interval(1)
+        .build()
+}
+
+/// How often the canary runs on this service, and with what; `None` when it does not run.
+pub(super) fn canary_options(
+    settings: &Settings,
+    url: String,
+    internal_url: String,
+) -> Option<(Duration, canary::Options)> {
+    let wanted = &settings.canary;
+    let user_id = i64::try_from(wanted.user_id?).ok()?;
+    let user_id = UserId::new(user_id).ok()?;
+    let watch = Duration::from_secs(wanted.watch_s);
+    let options =
+        canary::Options::new(settings, user_id, &wanted.currency, &wanted.amount, watch).ok()?;
+    let options = canary::Options {
+        url,
+        internal_url,
+        ..options
+    };
+    (wanted.every_s > 0).then(|| (Duration::from_secs(wanted.every_s), options))
+}
+
+pub(super) fn ledger_options(
+    settings: &Settings,
+    clock: Clock,
+    counters: Arc<Counters>,
+) -> Options {
+    let database = &settings.database;
+    Options {
+        url: database.url.clone(),
+        pool_size: u32::try_from(database.pool_size).unwrap_or(u32::MAX),
+        writers: database.writers,
+        migrate_on_start: database.migrate_on_start,
+        timeout_ms: database.timeout_ms,
+        lock_timeout_ms: database.lock_timeout_ms,
+        currencies: settings.currencies.clone(),
+        rules: Rules {
+            auto_create: settings.accounts.auto_create,
+        },
+        clock,
+        counters,
+    }
+}
+
+/// What the registry and all actors share.
+pub(super) fn shared(settings: &Settings, core: &Core) -> Shared {
+    let (pacing, cache) = (&settings.pacing, &settings.cache);
+    let policy = Policy {
+        intervals: Intervals {
+            debounce_us: pacing.debounce_ms * 1000,
+            min_interval_us: pacing.min_interval_ms * 1000,
+            direct_interval_us: pacing.direct_interval_ms * 1000,
+        },
+        direct_kinds: pacing.direct_kinds.clone(),
+        cache_ttl_us: cache.ttl_s * 1_000_000,
+        cache_entries_max: cache.max_entries,
+        cache_sweep_ms: cache.sweep_s * 1000,
+        sessions_per_user_max: settings.limits.sessions_per_user,
+        answer_within: answer_within(Duration::from_millis(settings.database.timeout_ms)),
+        retry_after_ms: RETRY_AFTER_S * 1000,
+    };
+    Shared {
+        ledger: core.ledger.clone(),
+        clock: core.clock,
+        currencies: settings.currencies.clone(),
+        epoch: core.ledger.epoch().to_owned(),
+        policy,
+        counters: core.counters.clone(),
+        recent: Recent::default(),
+    }
+}

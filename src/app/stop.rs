@@ -1,0 +1,129 @@
+//! Watching the running service, and stopping it in order. Each step gets a part of the time that is left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_web::dev::ServerHandle;
+use actix_web::rt::time::{interval, sleep, timeout};
+use futures_util::future::join_all;
+use log::{info, warn};
+use tokio::sync::oneshot;
+
+use super::{AppError, Canary, Service};
+use crate::clock::{Clock, Deadline};
+use crate::coordinator::Registry;
+use crate::coordinator::messages::Shutdown;
+use crate::http::HttpState;
+use crate::ledger::SqlLedger;
+use crate::platform::StopSignals;
+
+/// What is kept back of the stopping time for the listeners and the ledger, in milliseconds.
+const LAST_STEPS_MS: u64 = 2500;
+
+/// How often the running service checks that its parts are alive, in milliseconds.
+const WATCH_MS: u64 = 500;
+
+/// How often a stopping service checks whether everything is answered, in milliseconds.
+const DRAIN_POLL_MS: u64 = 20;
+
+/// Waits for a signal. Ends with an error when a part has died that nothing can make again: then the process ends, and
+/// its supervisor starts it anew.
+pub(super) async fn wait_for_end(
+    mut signals: StopSignals,
+    registry: &Addr<Registry>,
+    ledger: &SqlLedger,
+) -> Result<(), AppError> {
+    let mut watch = interval(Duration::from_millis(WATCH_MS));
+    loop {
+        tokio::select! {
+            signal = signals.next() => {
+                info!("{signal}: stopping");
+                return Ok(());
+            }
+            _ = watch.tick() => {
+                if !registry.connected() {
+                    return Err(AppError::PartDied("the registry"));
+                }
+                if !ledger.is_running() {
+                    return Err(AppError::PartDied("a ledger writer"));
+                }
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Stops everything by the deadline.
+    pub(super) async fn stop(self, deadline: Deadline) {
+        if let Some(canary) = self.canary {
+            canary.stop(deadline).await;
+        }
+        drain(&self.state, &self.registry, deadline).await;
+        stop_listeners(&self.handles, deadline).await;
+        // The listeners were told to stop; a failure, or a wait past the deadline, changes nothing any more.
+        let _ = timeout(deadline.remaining(), join_all(self.listeners)).await;
+        self.auditing.abort();
+        self.coordinator.stop();
+        stop_ledger(self.ledger, deadline).await;
+    }
+}
+
+impl Canary {
+    /// A run withdraws what it has deposited; this has to happen while withdrawals are still accepted.
+    async fn stop(self, deadline: Deadline) {
+        self.interrupt.send_replace(1);
+        let abort = self.running.abort_handle();
+        let patience = deadline.remaining() / 4;
+        if timeout(patience, self.running).await.is_err() {
+            abort.abort();
+        }
+    }
+}
+
+/// Takes nothing new, closes the sessions with 1001, and waits until what was accepted is answered.
+async fn drain(state: &HttpState, registry: &Addr<Registry>, deadline: Deadline) {
+    state.begin_stopping();
+    let last_steps = Duration::from_millis(LAST_STEPS_MS).min(deadline.remaining() / 2);
+    let patience = deadline.remaining().saturating_sub(last_steps);
+    let until = Clock::system().deadline(patience);
+    if registry.send(Shutdown).timeout(patience).await.is_err() {
+        warn!("the coordinator did not close its sessions in time");
+    }
+    while !state.is_idle() && !until.has_passed() {
+        sleep(Duration::from_millis(DRAIN_POLL_MS)).await;
+    }
+    if !state.is_idle() {
+        warn!(
+            "stopping with unanswered requests or open sessions; their senders see an unknown outcome"
+        );
+    }
+}
+
+async fn stop_listeners(handles: &[ServerHandle; 2], deadline: Deadline) {
+    let stop = |graceful| join_all(handles.iter().map(move |handle| handle.stop(graceful)));
+    let patience = deadline.remaining() / 2;
+    if timeout(patience, stop(true)).await.is_err() {
+        stop(false).await;
+    }
+}
+
+/// Lets the writers finish what is queued; what they can't finish in time is given up.
+async fn stop_ledger(ledger: Arc<SqlLedger>, deadline: Deadline) {
+    let stopping = ledger.clone();
+    let (done, mut stopped) = oneshot::channel();
+    // A thread of its own: the runtime would wait for its blocking tasks without a bound.
+    std::thread::spawn(move || {
+        stopping.stop();
+        // The receiver is gone when the deadline has passed.
+        let _ = done.send(());
+    });
+    let patience = deadline.remaining() / 2;
+    if timeout(patience, &mut stopped).await.is_ok() {
+        return;
+    }
+    ledger.abort();
+    if timeout(deadline.remaining(), stopped).await.is_err() {
+        warn!("a ledger writer did not stop in time; what it was writing has an unknown outcome");
+    }
+}

@@ -1,0 +1,45 @@
+//! The half for Linux: /proc, and TCP_USER_TIMEOUT.
+
+use std::io;
+use std::time::Duration;
+
+use procfs::ProcError;
+use procfs::process::Process;
+use socket2::SockRef;
+
+use super::{ProcessFacts, open_files_max};
+
+/// Reads /proc.
+///
+/// # Errors
+/// When it is not mounted, or the system refuses.
+pub fn process_facts() -> io::Result<ProcessFacts> {
+    read().map_err(|error| match error {
+        ProcError::Io(error, _) => error,
+        error => io::Error::other(error),
+    })
+}
+
+fn read() -> procfs::ProcResult<ProcessFacts> {
+    let process = Process::myself()?;
+    let stat = process.stat()?;
+    let ticks_per_s = procfs::ticks_per_second() as f64;
+    let started_s = stat.starttime as f64 / ticks_per_s;
+    Ok(ProcessFacts {
+        cpu_s: Some((stat.utime + stat.stime) as f64 / ticks_per_s),
+        open_files: Some(process.fd_count()? as f64),
+        open_files_max: Some(open_files_max()),
+        virtual_bytes: Some(stat.vsize as f64),
+        resident_bytes: Some((stat.rss * procfs::page_size()) as f64),
+        started_at_s: Some(procfs::boot_time_secs()? as f64 + started_s),
+        threads: Some(stat.num_threads as f64),
+    })
+}
+
+/// Has the kernel end the connection when what was sent stays unacknowledged for so long (TCP_USER_TIMEOUT).
+///
+/// # Errors
+/// When the system refuses.
+pub fn set_write_timeout(socket: SockRef<'_>, timeout: Duration) -> io::Result<()> {
+    socket.set_tcp_user_timeout(Some(timeout))
+}

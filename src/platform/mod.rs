@@ -1,0 +1,141 @@
+//! What depends on the operating system.
+//!
+//! Two halves with the same functions: `linux.rs`, and `portable.rs` for every other Unix, which does less and says so.
+//! `--cfg portable_platform` builds the portable half on Linux, so that CI compiles and tests it (`.ci/portable`).
+//! What every Unix has (signals, limits, the user id) is here, once.
+
+#[cfg(all(target_os = "linux", not(portable_platform)))]
+mod linux;
+#[cfg(not(all(target_os = "linux", not(portable_platform))))]
+mod portable;
+
+use std::io;
+
+#[cfg(all(target_os = "linux", not(portable_platform)))]
+pub use linux::{process_facts, set_write_timeout};
+#[cfg(not(all(target_os = "linux", not(portable_platform))))]
+pub use portable::{process_facts, set_write_timeout};
+
+use rustix::process::{Resource, geteuid, getrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Whether this is the portable half.
+pub const IS_PORTABLE: bool = cfg!(not(all(target_os = "linux", not(portable_platform))));
+
+/// What the system says of this process; `None` where this half can't ask.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ProcessFacts {
+    /// User and system time, in seconds.
+    pub cpu_s: Option<f64>,
+    /// Open files and sockets.
+    pub open_files: Option<f64>,
+    /// Files and sockets that may be open; infinite without a limit.
+    pub open_files_max: Option<f64>,
+    /// Virtual memory.
+    pub virtual_bytes: Option<f64>,
+    /// Resident memory.
+    pub resident_bytes: Option<f64>,
+    /// When the process was started, in Unix seconds.
+    pub started_at_s: Option<f64>,
+    /// Threads.
+    pub threads: Option<f64>,
+}
+
+/// The limit on open files and sockets (`ulimit -n`).
+fn open_files_max() -> f64 {
+    getrlimit(Resource::Nofile)
+        .current
+        .map_or(f64::INFINITY, |max| max as f64)
+}
+
+/// Whether the process has root's rights.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// SIGTERM and SIGINT.
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From now on they no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next of them, and names it. May be cancelled.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// From now on a file that reaches the limit on its size (`ulimit -f`) is an error of that write; SIGXFSZ would end the
+/// process.
+///
+/// # Errors
+/// When the system refuses.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    let file_size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    // tokio keeps its handler after the receiver is dropped.
+    signal(file_size).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use rustix::process::{Signal, getpid, kill_process};
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn the_limit_on_open_files_is_above_what_is_open() {
+        let facts = process_facts().expect("the system answers");
+        assert!(facts.open_files.expect("counted") >= 3.0);
+        assert!(facts.open_files_max.expect("known") >= facts.open_files.expect("counted"));
+    }
+
+    #[test]
+    fn a_write_time_out_is_set_or_has_no_effect_but_is_no_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address"));
+        let stream = stream.expect("it connects");
+        set_write_timeout(SockRef::from(&stream), Duration::from_secs(3)).expect("no error");
+        #[cfg(target_os = "linux")]
+        assert_eq!(
+            SockRef::from(&stream)
+                .tcp_user_timeout()
+                .expect("it can be asked"),
+            (!IS_PORTABLE).then_some(Duration::from_secs(3))
+        );
+    }
+
+    #[tokio::test]
+    async fn stop_signals_are_named_and_end_nothing() {
+        let mut signals = StopSignals::listen().expect("the system allows it");
+        for (sent, named) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+            kill_process(getpid(), sent).expect("it is sent");
+            assert_eq!(signals.next().await, named);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_reaches_its_size_limit_does_not_end_the_process() {
+        survive_file_size_limit().expect("the system allows it");
+        kill_process(getpid(), Signal::XFSZ).expect("it is sent");
+    }
+}
