@@ -30,6 +30,9 @@ mod users;
 #[doc(hidden)]
 pub use entries::body::parse_body;
 #[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub use entries::items::parse_items;
+#[cfg(feature = "simulation")]
 pub use session::start_over;
 pub use state::HttpState;
 

@@ -36,6 +36,16 @@ pub(super) fn parse(state: &HttpState, body: &[u8]) -> Result<(Placed, Vec<ItemR
     Ok((valid, results))
 }
 
+/// How many items of a batch are entries, for benches.
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub fn parse_items(body: &[u8], currencies: &Currencies) -> usize {
+    let items = items(body, usize::MAX).unwrap_or_default().into_iter();
+    items
+        .filter_map(|item| parse_item(item, currencies).ok())
+        .count()
+}
+
 fn items(body: &[u8], entries_max: usize) -> Result<Vec<&RawValue>, Problem> {
     let object = RawObject::parse(body)?;
     object.check_names(|name| name == "entries")?;

@@ -9,7 +9,7 @@ use crate::http::state::HttpState;
 pub(crate) mod batch;
 pub(crate) mod body;
 pub(super) mod bulk;
-mod items;
+pub(crate) mod items;
 mod results;
 pub(crate) mod single;
 
