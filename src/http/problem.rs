@@ -118,6 +118,9 @@ impl Code {
     }
 }
 
+/// What a handler returns.
+pub(super) type Answer = Result<HttpResponse, Problem>;
+
 /// A refusal.
 #[derive(Debug, Clone)]
 pub struct Problem {

@@ -20,6 +20,9 @@ use crate::http::session::shared::SessionShared;
 use crate::ledger::{Admission, Lane, Permit, SqlLedger};
 use crate::telemetry::counters::Counters;
 
+/// The state as a handler's argument.
+pub(super) type Data = actix_web::web::Data<HttpState>;
+
 /// Shared by all workers.
 #[derive(Debug)]
 pub struct HttpState {

@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 use actix_web::body::{MessageBody, SizedStream};
+use actix_web::dev::Payload;
 use actix_web::http::header::ContentType;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -18,13 +20,15 @@ use crate::background::breathe;
 use crate::clock::Deadline;
 use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries, ToUser};
 use crate::domain::{NewEntry, UserId};
+use crate::http::entries::bulk::Room;
 use crate::http::entries::items;
 use crate::http::entries::items::Placed;
 use crate::http::entries::results::{ItemKey, ItemResult, answer, collect, outcomes};
-use crate::http::extract::query;
-use crate::http::extract::signed::{check_json, read_admitted, signed, verify};
-use crate::http::problem::Problem;
-use crate::http::state::HttpState;
+use crate::http::extract;
+use crate::http::extract::Query;
+use crate::http::extract::signed::Sealed;
+use crate::http::problem::{Answer, Problem};
+use crate::http::state::{Data, HttpState};
 use crate::ledger::{Lane, PostError, Posted};
 use crate::limits::{
     ANSWER_PIECE_BYTES, BATCH_SHORT_BYTES, BATCH_SLICE_ENTRIES, POSTING_ENTRIES_MAX,
@@ -32,7 +36,7 @@ use crate::limits::{
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BatchQuery {
+pub(in crate::http) struct BatchQuery {
     #[serde(default)]
     atomic: bool,
 }
@@ -43,27 +47,43 @@ enum Ready {
     Each(Option<Each>),
 }
 
-/// The endpoint.
-pub(crate) async fn batch(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    signed(request.headers())?;
-    let mut room = state.bulk.room();
-    let body = read_admitted(payload, state.settings.limits.batch_body_bytes, |bytes| {
-        room.take(bytes)
-    })
-    .await?;
-    let (reader, headers, asked) = (state.clone(), request.headers().clone(), query(&request));
-    let is_short = body.len() <= BATCH_SHORT_BYTES;
+/// The body of a batch, with the room that it takes, and the query. Nothing of them is known to be signed yet.
+pub(in crate::http) struct SealedBatch {
+    sealed: Sealed,
+    room: Room,
+}
+
+impl FromRequest for SealedBatch {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let state = extract::state(&request);
+            let mut room = state.bulk.room();
+            let bytes_max = state.settings.limits.batch_body_bytes;
+            let sealed =
+                Sealed::read(&request, payload, bytes_max, |bytes| room.take(bytes)).await?;
+            Ok(Self { sealed, room })
+        })
+    }
+}
+
+/// `POST /internal/v1/batch`
+pub(in crate::http) async fn batch(
+    state: Data,
+    SealedBatch { sealed, room }: SealedBatch,
+    query: Result<Query<BatchQuery>, Problem>,
+) -> Answer {
+    let reader = state.clone();
+    let is_short = sealed.len() <= BATCH_SHORT_BYTES;
     let reading = move || {
-        // Until the body is not needed any more.
+        // Held until the body is dropped.
         let _room = room;
-        verify(&signed(&headers)?, &reader, &body)?;
-        check_json(&headers)?;
-        let BatchQuery { atomic } = asked?;
-        let (valid, results) = items::parse(&reader, &body)?;
+        let body = sealed.open(&reader)?;
+        let Query(BatchQuery { atomic }) = query?;
+        let (valid, results) = items::parse(&reader, body)?;
         let ready = if atomic {
             Ready::Atomic(valid)
         } else {
@@ -154,14 +174,14 @@ fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Probl
 
 /// Each user's items in their order, through that user's actor.
 async fn post_each(
-    state: &web::Data<HttpState>,
+    state: &Data,
     Each {
         messages,
         parts,
         deadline,
     }: Each,
     mut results: Vec<ItemResult>,
-) -> Result<HttpResponse, Problem> {
+) -> Answer {
     let is_short = messages.len() <= BATCH_SLICE_ENTRIES;
     let all = async {
         send_in_slices(state, messages).await?;
@@ -235,11 +255,7 @@ async fn send_in_slices(
 }
 
 /// All items in one transaction, or none.
-async fn post_atomic(
-    state: &HttpState,
-    valid: Placed,
-    mut results: Vec<ItemResult>,
-) -> Result<HttpResponse, Problem> {
+async fn post_atomic(state: &HttpState, valid: Placed, mut results: Vec<ItemResult>) -> Answer {
     let (keys, entries): (Vec<_>, Vec<_>) = valid
         .into_iter()
         .map(|(index, entry)| ((index, ItemKey::from(&entry)), entry))

@@ -18,7 +18,7 @@ use crate::limits::{BATCH_BODIES_BYTES, BATCH_BODIES_MAX, BATCH_SHORT_BYTES, BAT
 
 /// The room and the two turns that large requests take.
 #[derive(Debug)]
-pub(crate) struct Bulk {
+pub(in crate::http) struct Bulk {
     /// Bytes.
     bodies: Arc<Semaphore>,
     sending: Arc<Semaphore>,
@@ -73,7 +73,7 @@ async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
 
 impl Bulk {
     /// For batches whose bodies may have `body_bytes_max` each.
-    pub(crate) fn new(body_bytes_max: usize) -> Self {
+    pub(in crate::http) fn new(body_bytes_max: usize) -> Self {
         Self {
             bodies: Arc::new(Semaphore::new(
                 BATCH_BODIES_BYTES.max(BATCH_BODIES_MAX * body_bytes_max),

@@ -6,12 +6,12 @@ use crate::domain::{Amount, Kind, Outcome};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::HttpState;
 
-pub(crate) mod batch;
-pub(crate) mod body;
+pub(in crate::http) mod batch;
+pub(in crate::http) mod body;
 pub(super) mod bulk;
-pub(crate) mod items;
+pub(in crate::http) mod items;
 mod results;
-pub(crate) mod single;
+pub(in crate::http) mod single;
 
 /// Counts an entry that is refused before the ledger sees it.
 pub(super) fn count_rejected(state: &HttpState, kind: Option<Kind>) {

@@ -8,14 +8,14 @@ use lru::LruCache;
 
 /// How fast a bucket fills, and how much it holds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rate {
+pub(in crate::http) struct Rate {
     pub per_s: u32,
     pub burst: u32,
 }
 
 /// A bucket that begins full. Holds millionths of a permit.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bucket {
+pub(in crate::http) struct Bucket {
     micro_permits: u64,
     filled_us: u64,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Bucket {
 const MICRO: u64 = 1_000_000;
 
 impl Bucket {
-    pub(crate) fn full(rate: Rate, now_us: u64) -> Self {
+    pub(in crate::http) fn full(rate: Rate, now_us: u64) -> Self {
         Self {
             micro_permits: u64::from(rate.burst) * MICRO,
             filled_us: now_us,
@@ -42,7 +42,7 @@ impl Bucket {
         self.filled_us = now_us;
     }
 
-    pub(crate) fn try_take(&mut self, rate: Rate, now_us: u64) -> bool {
+    pub(in crate::http) fn try_take(&mut self, rate: Rate, now_us: u64) -> bool {
         self.fill(rate, now_us);
         let left = self.micro_permits.checked_sub(MICRO);
         self.micro_permits = left.unwrap_or(self.micro_permits);
@@ -56,13 +56,13 @@ impl Bucket {
 }
 
 /// Failures of an address.
-pub(crate) const FAILURES: Rate = Rate {
+pub(in crate::http) const FAILURES: Rate = Rate {
     per_s: 1,
     burst: 20,
 };
 
 /// Sign-ins of an address, good or bad: behind a proxy it is that of everybody.
-pub(crate) const SIGN_INS: Rate = Rate {
+pub(in crate::http) const SIGN_INS: Rate = Rate {
     per_s: 50,
     burst: 500,
 };
@@ -72,13 +72,13 @@ const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero")
 
 /// A bucket for each address: slows down whoever comes, or guesses, too often.
 #[derive(Debug)]
-pub(crate) struct AddressLimit {
+pub(in crate::http) struct AddressLimit {
     rate: Rate,
     buckets: Mutex<LruCache<IpAddr, Bucket>>,
 }
 
 impl AddressLimit {
-    pub(crate) fn new(rate: Rate) -> Self {
+    pub(in crate::http) fn new(rate: Rate) -> Self {
         Self {
             rate,
             buckets: Mutex::new(LruCache::new(ADDRESSES_MAX)),
@@ -91,7 +91,7 @@ impl AddressLimit {
     }
 
     /// Counts one; false when it is one too many.
-    pub(crate) fn try_take(&self, address: IpAddr, now_us: u64) -> bool {
+    pub(in crate::http) fn try_take(&self, address: IpAddr, now_us: u64) -> bool {
         self.with(address, now_us, |bucket| bucket.try_take(self.rate, now_us))
     }
 

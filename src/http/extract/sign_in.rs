@@ -21,7 +21,7 @@ use crate::http::problem::{Code, Problem};
 use crate::ledger::{Ledger, LedgerError, Pending};
 
 /// What a client shows to prove who it is.
-pub(crate) enum Credentials<'a> {
+pub(in crate::http) enum Credentials<'a> {
     /// A session token.
     Token(Cow<'a, str>),
     /// Telegram's init data.
@@ -38,7 +38,7 @@ impl fmt::Debug for Credentials<'_> {
 }
 
 impl Credentials<'_> {
-    pub(crate) fn into_owned(self) -> Credentials<'static> {
+    pub(in crate::http) fn into_owned(self) -> Credentials<'static> {
         match self {
             Self::Token(token) => Credentials::Token(token.into_owned().into()),
             Self::InitData(init_data) => Credentials::InitData(init_data.into_owned().into()),
@@ -48,7 +48,7 @@ impl Credentials<'_> {
 
 /// Why nobody is signed in.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum SignInError {
+pub(in crate::http) enum SignInError {
     #[error("the credentials are not valid")]
     Invalid,
     #[error("the credentials have expired")]
@@ -88,10 +88,10 @@ impl From<SignInError> for Problem {
 }
 
 /// A session, or why there is none.
-pub(crate) type SignedIn = Result<Session, SignInError>;
+pub(in crate::http) type SignedIn = Result<Session, SignInError>;
 
 /// What comes of credentials.
-pub(crate) enum Checked {
+pub(in crate::http) enum Checked {
     /// It is known already.
     Now(SignedIn),
     /// The ledger has to say who it is; within `database.timeout_ms`.
@@ -100,7 +100,7 @@ pub(crate) enum Checked {
 
 impl Checked {
     /// Waits for the ledger, if need be.
-    pub(crate) async fn settled(self) -> SignedIn {
+    pub(in crate::http) async fn settled(self) -> SignedIn {
         match self {
             Self::Now(result) => result,
             Self::Later(answer) => answer.await,
@@ -127,7 +127,7 @@ impl fmt::Debug for SignIn {
 }
 
 impl SignIn {
-    pub(crate) fn new(
+    pub(in crate::http) fn new(
         settings: &Settings,
         keys: SessionKeys,
         ledger: Arc<dyn Ledger>,
@@ -146,12 +146,12 @@ impl SignIn {
     }
 
     /// Whether Telegram's init data is taken at all.
-    pub(crate) const fn knows_telegram(&self) -> bool {
+    pub(in crate::http) const fn knows_telegram(&self) -> bool {
         self.telegram.is_some()
     }
 
     /// Who shows these credentials.
-    pub(crate) fn check(&self, credentials: &Credentials<'_>) -> Checked {
+    pub(in crate::http) fn check(&self, credentials: &Credentials<'_>) -> Checked {
         let now_s = self.clock.now_s();
         let (init_data, telegram, identity) = match (credentials, &self.telegram) {
             (Credentials::Token(token), _) => {
@@ -217,14 +217,14 @@ fn authorization(headers: &HeaderMap) -> Option<(&str, &str)> {
 }
 
 /// The token of `Authorization: Bearer`.
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
     authorization(headers)
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token)
 }
 
 /// What `Authorization: Bearer` or `Authorization: tma` carries.
-pub(crate) fn of_headers(headers: &HeaderMap) -> Option<Credentials<'_>> {
+pub(in crate::http) fn of_headers(headers: &HeaderMap) -> Option<Credentials<'_>> {
     match authorization(headers)? {
         (scheme, token) if scheme.eq_ignore_ascii_case("bearer") => {
             Some(Credentials::Token(token.into()))

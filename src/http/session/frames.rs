@@ -13,7 +13,7 @@ pub(super) const PROTOCOL: &str = "balance.v1";
 
 /// Close codes and reasons on the wire.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum End {
+pub(in crate::http) enum End {
     GoingAway,
     Protocol,
     UnsupportedData,
@@ -48,7 +48,7 @@ impl End {
     ];
 
     /// Code and reason.
-    pub(crate) const fn frame(self) -> (u16, &'static str) {
+    pub(in crate::http) const fn frame(self) -> (u16, &'static str) {
         match self {
             Self::GoingAway => (1001, "going_away"),
             Self::Protocol => (1002, "protocol_error"),

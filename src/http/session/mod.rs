@@ -6,13 +6,13 @@
 //! `actix-web-actors` stands still while its socket can't be written. The only file that imports that crate.
 
 mod fragments;
-pub(crate) mod frame_guard;
-pub(crate) mod frames;
+pub(in crate::http) mod frame_guard;
+pub(in crate::http) mod frames;
 mod incoming;
 pub(super) mod messages;
 pub mod shared;
-pub(crate) mod socket;
-pub(crate) mod upgrade;
+pub(in crate::http) mod socket;
+pub(in crate::http) mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -38,7 +38,7 @@ pub struct SessionShared {
     /// Signs and verifies session tokens.
     pub keys: SessionKeys,
     /// Finds out who clients are.
-    pub(crate) sign_in: SignIn,
+    pub(in crate::http) sign_in: SignIn,
     is_stopping: AtomicBool,
     next_id: AtomicU64,
 }

@@ -1,10 +1,10 @@
-//! Bodies of entries: accepted exactly when a model over plain JSON finds no fault, and else refused for one that it found.
+//! Bodies of entries: accepted exactly when a model over plain JSON finds no fault, otherwise refused for one of its faults.
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::domain::{Amount, AmountError, Currencies, Kind, NewEntry, TonAddress, TxHash};
-use crate::http::entries::body::{FIELDS, RawObject, parse_entry};
+use crate::http::entries::body::{EntryObject, FIELDS, parse_entry};
 use crate::http::problem::Code;
 use crate::tests::{Members, check, spoiled};
 
@@ -249,7 +249,7 @@ fn a_body_is_taken_exactly_when_it_has_no_fault_and_refused_for_one_that_it_has(
         |(kind, json)| {
             let faults = faults(&json, kind);
             let shown = String::from_utf8_lossy(&json).into_owned();
-            match RawObject::parse(&json)
+            match EntryObject::parse(&json, &FIELDS)
                 .and_then(|object| parse_entry(&object, kind, false, &Currencies::default()))
             {
                 Ok(entry) => {
