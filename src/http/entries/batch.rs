@@ -1,7 +1,7 @@
 //! `POST /internal/v1/batch`: entries of any kind and any users in one request.
 //!
-//! One bad item never stops the others, unless `?atomic=true` makes it all or nothing. When the ledger could not take
-//! some items in, or their outcome is unknown, the whole request is answered 503: sending it again is always safe.
+//! One bad item never stops the others, unless `?atomic=true` makes it all or nothing. When the ledger could not accept
+//! some items, or their outcome is unknown, the whole request is answered 503: sending it again is always safe.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -41,7 +41,7 @@ pub(in crate::http) struct BatchQuery {
     atomic: bool,
 }
 
-/// A batch that is ready to be posted, beside the results of its items that are no entries.
+/// A batch that is ready to be posted.
 enum Ready {
     Atomic(Placed),
     Each(Option<Each>),
@@ -98,30 +98,30 @@ pub(in crate::http) async fn batch(
     }
 }
 
-/// The items of a posting, with their places in the batch.
+/// The items of a posting, with their indexes in the batch.
 type Keys = Vec<(usize, ItemKey)>;
 
-/// A posting for each user, or several, and who waits for them.
+/// The postings of a batch, one or more per user, and the receivers of their outcomes.
 struct Each {
     messages: Vec<ToUser<PostEntries>>,
     parts: Vec<(Keys, oneshot::Receiver<Posted>)>,
     deadline: Deadline,
 }
 
-/// The items of one user that go together.
+/// Items of one user that are posted together.
 struct UserGroup {
     user_id: UserId,
     keys: Keys,
     entries: Vec<NewEntry>,
 }
 
-/// `None` without any item.
+/// Groups the items by user; `None` without any item.
 fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Problem> {
     if valid.is_empty() {
         return Ok(None);
     }
     let (mut permit, deadline) = state.admit(Lane::Bulk, valid.len())?;
-    // The newest posting of each user, by its place in `groups`.
+    // The index in `groups` of each user's newest posting.
     let mut places: HashMap<UserId, usize> = HashMap::new();
     let mut groups: Vec<UserGroup> = Vec::new();
     for (index, entry) in valid {
@@ -186,7 +186,7 @@ async fn post_each(
     let all = async {
         send_in_slices(state, messages).await?;
         let mut decided = Vec::with_capacity(parts.len());
-        // The last one first: by then the others are there, and this task is not woken for each of them.
+        // In reverse: when the last one has arrived, so have most others, and this task is woken less often.
         for (keys, posted) in parts.into_iter().rev() {
             let outcomes = outcomes(keys.len(), posted.await.ok())?;
             decided.push((keys, outcomes));
@@ -214,7 +214,7 @@ async fn post_each(
     })
 }
 
-/// A long body, written piece by piece: some kernels let nobody else have the processor until a write is done.
+/// A long body, written in pieces: some kernels do not run other threads on the processor until a write is done.
 fn in_pieces(body: Vec<u8>) -> impl MessageBody {
     let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let pieces = stream::unfold(Bytes::from(body), async |mut rest| {
@@ -228,8 +228,8 @@ fn in_pieces(body: Vec<u8>) -> impl MessageBody {
     SizedStream::new(length, Box::pin(pieces))
 }
 
-/// Lets the messages of others through between the slices, but not those of other large batches: they would all be done
-/// at about the same time, and the ledger have nothing to do until the next ones are read.
+/// Sends the messages in slices, so that the registry handles other messages between them. Large batches take turns: otherwise
+/// all would finish at about the same time, and the ledger would idle until the next ones are read.
 async fn send_in_slices(
     state: &HttpState,
     messages: Vec<ToUser<PostEntries>>,

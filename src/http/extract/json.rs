@@ -38,7 +38,7 @@ impl<const BYTES_MAX: usize> FromRequest for JsonBody<BYTES_MAX> {
     }
 }
 
-/// The members of a JSON object whose names are known, and what is wrong with the names of the others.
+/// The known members of a JSON object, the first unknown name, and the first known name that is there twice.
 #[derive(Debug)]
 pub(in crate::http) struct JsonObject<'a, const N: usize> {
     names: &'static [&'static str; N],

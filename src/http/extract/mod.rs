@@ -1,8 +1,8 @@
-//! What a handler's signature asks for: who sends a request, and what it says.
+//! Types for handlers' signatures: the sender of a request, and its content.
 //!
-//! [`admin::Admin`], [`signed::Signed`], [`signed::SignedJson`] and [`visitor::Visitor`] say who may send it. Their
-//! type parameter is extracted only after the credential was found valid, so that an answer to a request without one never
-//! depends on its query or path. Every refusal is a [`Problem`].
+//! [`admin::Admin`], [`signed::Signed`], [`signed::SignedJson`] and [`visitor::Visitor`] check a credential. Their
+//! type parameter is extracted only after the credential was found valid, so that the answer to a request without one
+//! never depends on its query or path. Every refusal is a [`Problem`].
 
 use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr};

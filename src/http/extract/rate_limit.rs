@@ -1,4 +1,4 @@
-//! Token buckets: for the messages of one session, and for the failures of one address.
+//! Token buckets: for the messages of a session, and for the sign-ins of an address.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
@@ -13,7 +13,7 @@ pub(in crate::http) struct Rate {
     pub burst: u32,
 }
 
-/// A bucket that begins full. Holds millionths of a permit.
+/// A bucket that starts full. Counts in millionths of a permit.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Bucket {
     micro_permits: u64,
@@ -31,7 +31,7 @@ impl Bucket {
     }
 
     fn fill(&mut self, rate: Rate, now_us: u64) {
-        // One permit a second is one millionth of it a microsecond.
+        // One permit per second is one millionth of a permit per microsecond.
         let gained = now_us
             .saturating_sub(self.filled_us)
             .saturating_mul(rate.per_s.into());
@@ -55,22 +55,22 @@ impl Bucket {
     }
 }
 
-/// Failures of an address.
+/// Failed sign-ins of an address.
 pub(in crate::http) const FAILURES: Rate = Rate {
     per_s: 1,
     burst: 20,
 };
 
-/// Sign-ins of an address, good or bad: behind a proxy it is that of everybody.
+/// All sign-ins of an address. High, since all clients behind a proxy share its address.
 pub(in crate::http) const SIGN_INS: Rate = Rate {
     per_s: 50,
     burst: 500,
 };
 
-/// Addresses remembered; the least recently seen is forgotten first.
+/// The most addresses that are remembered; the least recently seen one is dropped first.
 const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// A bucket for each address: slows down whoever comes, or guesses, too often.
+/// A bucket for each address, to slow down floods and guessing.
 #[derive(Debug)]
 pub(in crate::http) struct AddressLimit {
     rate: Rate,
@@ -90,13 +90,13 @@ impl AddressLimit {
         self.with(address, now_us, |bucket| bucket.is_empty(self.rate, now_us))
     }
 
-    /// Counts one; false when it is one too many.
+    /// Takes a permit; false when there is none.
     pub(in crate::http) fn try_take(&self, address: IpAddr, now_us: u64) -> bool {
         self.with(address, now_us, |bucket| bucket.try_take(self.rate, now_us))
     }
 
     fn with(&self, address: IpAddr, now_us: u64, act: impl FnOnce(&mut Bucket) -> bool) -> bool {
-        // A panic while it was held leaves at worst a bucket that is too full.
+        // A panic under the lock leaves a bucket too full at worst.
         let mut buckets = self
             .buckets
             .lock()
@@ -105,7 +105,7 @@ impl AddressLimit {
     }
 }
 
-/// Whom an address stands for: of IPv6, everybody has a whole /64.
+/// The address that is counted: for IPv6 its /64, since one client usually has all of it.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_gives_its_burst_and_then_its_rate() {
+    fn a_bucket_allows_its_burst_and_then_its_rate() {
         let rate = Rate {
             per_s: 20,
             burst: 40,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_ipv6_stands_for_its_network() {
+    fn ipv6_addresses_of_one_network_share_a_bucket() {
         let network = |text: &str| network(text.parse().expect("an address")).to_string();
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(network("2001:db8:1:3:3:4:5:6"), "2001:db8:1:3::");

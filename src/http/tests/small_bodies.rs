@@ -1,4 +1,4 @@
-//! Small bodies of known fields: an object of these and nothing else.
+//! Small bodies: an object of known fields and nothing else.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn parse(json: &[u8]) -> Result<(i64, u64), Problem> {
     Ok((user_id, object.number("ttl_s")?.unwrap_or(0)))
 }
 
-/// What a body says, if it is one.
+/// The fields of a body; `None` when it is not valid.
 fn model(json: &[u8]) -> Option<(i64, u64)> {
     let members = Members::read(json)?;
     let is_known = members
