@@ -11,7 +11,7 @@ use balance_coordinator::config::WebhookSecret;
 use balance_coordinator::coordinator::pacing::{Intervals, Mode, Pacing};
 use balance_coordinator::credentials::webhook::{Signed, sign};
 use balance_coordinator::domain::{Amount, Currencies, Kind, Rules, TxHash, post};
-use balance_coordinator::http::parse_body;
+use balance_coordinator::http::{parse_body, parse_items};
 use balance_coordinator::ledger::batch::{Group, Keys, Loaded, plan};
 use balance_coordinator::limits::TRANSACTION_ENTRIES_MAX;
 use base64::Engine as _;
@@ -79,6 +79,19 @@ fn pacing(criterion: &mut Criterion) {
     });
 }
 
+/// Items in the batch that is read.
+const BATCH_ITEMS: usize = 10_000;
+
+fn batch_body() -> Vec<u8> {
+    let item = |n| {
+        format!(
+            r#"{{"kind":"reward","event_id":"farm:{n}:2025-08-04T10:05Z","user_id":{n},"currency":"UNI","amount":"12.5","source":"farming"}}"#
+        )
+    };
+    let items: Vec<String> = (1..=BATCH_ITEMS).map(item).collect();
+    format!(r#"{{"entries":[{}]}}"#, items.join(",")).into_bytes()
+}
+
 fn parsing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parsing");
     let currencies = Currencies::default();
@@ -107,6 +120,11 @@ fn parsing(criterion: &mut Criterion) {
                 .verify(&secrets, black_box(BODY.as_bytes()), 1000, 300)
                 .is_ok()
         });
+    });
+    let batch = batch_body();
+    group.throughput(Throughput::Bytes(batch.len() as u64));
+    group.bench_function("body of a batch", |bencher| {
+        bencher.iter(|| assert_eq!(parse_items(black_box(&batch), &currencies), BATCH_ITEMS));
     });
     group.finish();
 }

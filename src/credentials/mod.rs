@@ -1,4 +1,4 @@
-//! Who may come in: webhook signatures, session tokens, Telegram's init data. Knows neither HTTP nor SQL.
+//! Checks of credentials: webhook signatures, session tokens, Telegram's init data. Uses neither HTTP nor SQL.
 
 pub mod session_token;
 pub(crate) mod telegram;

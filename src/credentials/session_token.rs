@@ -21,7 +21,7 @@ impl std::fmt::Debug for SessionKeys {
     }
 }
 
-/// A token made here.
+/// A new token.
 #[derive(Debug, Clone)]
 pub struct IssuedToken {
     /// The JWT.
@@ -30,22 +30,22 @@ pub struct IssuedToken {
     pub expires_at_s: i64,
 }
 
-/// Whom a valid token names, and how long.
+/// The user of a valid token, and when it expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
     /// The user.
     pub user_id: UserId,
-    /// From this Unix second on it is expired.
+    /// The first Unix second at which it is expired.
     pub expires_at_s: i64,
 }
 
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// No token of ours.
+    /// Not a token that our keys have signed.
     #[error("the token is not valid")]
     Invalid,
-    /// It was valid once.
+    /// A token that was valid before.
     #[error("the token has expired")]
     Expired,
 }
@@ -68,7 +68,7 @@ impl SessionKeys {
         }
     }
 
-    /// Makes a token that is good for `ttl_s` seconds from `now_s`.
+    /// Makes a token that is valid for `ttl_s` seconds from `now_s`.
     ///
     /// # Panics
     /// Without a key: `serve` and `token` refuse to start without one.
@@ -91,13 +91,13 @@ impl SessionKeys {
         }
     }
 
-    /// Whom a token names, at `now_s`.
+    /// The session of a token at `now_s`.
     ///
     /// # Errors
     /// [`TokenError`].
     pub fn verify(&self, token: &str, now_s: i64) -> Result<Session, TokenError> {
         let mut rules = Validation::new(Algorithm::HS256);
-        // Times are compared below, by our own clock and without leeway.
+        // Times are compared below, with our own clock and without leeway.
         rules.validate_exp = false;
         rules.validate_aud = false;
         rules.required_spec_claims = ["exp", "sub"].map(String::from).into();
@@ -105,7 +105,7 @@ impl SessionKeys {
             .verifying
             .iter()
             .find_map(|key| decode::<Claims>(token, key, &rules).ok());
-        // `crit` lists what a reader must understand or else refuse (RFC 7515, 4.1.11), and nothing of it is understood.
+        // `crit` lists extensions that a reader must understand or refuse (RFC 7515, 4.1.11). None is supported here.
         let claims = decoded
             .filter(|token| token.header.crit.is_none())
             .ok_or(TokenError::Invalid)?
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_until_the_second_it_expires() {
+    fn a_token_is_valid_until_the_second_at_which_it_expires() {
         let user = UserId::new(184).expect("valid");
         let issued = keys().issue(user, 60, 1000);
         assert_eq!(issued.expires_at_s, 1060);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_our_keys_signed_with_all_claims_is_valid() {
+    fn only_tokens_signed_by_our_keys_with_all_claims_are_valid() {
         let good = json!({"sub": "184", "exp": 2000});
         for (token, valid) in [
             (forged(Algorithm::HS256, OLD, &good), true),

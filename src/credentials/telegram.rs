@@ -1,7 +1,7 @@
-//! The init data of a Telegram Mini App: who Telegram says is there, and since when.
+//! The init data of a Telegram Mini App: which Telegram user opened it, and when.
 //!
-//! Pure: it knows no clock, no ledger and no session. It refuses everything that Telegram did not make for this very bot,
-//! by one of Telegram's two proofs (<https://core.telegram.org/bots/webapps#validating-data-received-via-the-mini-app>).
+//! Pure: it uses no clock, no ledger and no session. It refuses everything that Telegram did not make for this bot, by one of
+//! Telegram's two proofs (<https://core.telegram.org/bots/webapps#validating-data-received-via-the-mini-app>).
 //! Bounded by `limits::INIT_DATA_BYTES_MAX`. Start reading at [`Telegram::verify`].
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::config::Auth;
 use crate::domain::TelegramId;
 use crate::limits::{INIT_DATA_BYTES_MAX, INIT_DATA_FIELDS_MAX, TELEGRAM_SKEW_S};
 
-/// What the key of the HMAC is made with.
+/// The key from which the HMAC's key is derived.
 const KEY_OF_KEYS: &[u8] = b"WebAppData";
 
 /// Telegram's public key for bots in production.
@@ -27,10 +27,10 @@ const TELEGRAM_KEY: &str = "e7bf03a2fa4602af4580703d88dda5bb59f32ed8b02a56c187fe
 /// Why init data is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InitDataError {
-    /// Telegram did not make it for this bot, or it names nobody.
+    /// Telegram did not make it for this bot, or it names no user.
     #[error("the init data is not valid")]
     Invalid,
-    /// It was valid once.
+    /// It was valid before.
     #[error("the init data is too old")]
     TooOld,
 }
@@ -43,9 +43,9 @@ pub(crate) struct Telegram {
 
 /// How Telegram proves that it has made the data.
 enum Proof {
-    /// `hash`: an HMAC by a key that Telegram and the holder of the bot's token can make.
+    /// `hash`: an HMAC with a key derived from the bot's token.
     Hash(Hmac<Sha256>),
-    /// `signature`: Telegram's own, for this bot.
+    /// `signature`: Telegram's own signature, for this bot.
     Signature { bot_id: u64, key: VerifyingKey },
 }
 
@@ -58,7 +58,7 @@ impl fmt::Debug for Telegram {
 }
 
 impl Telegram {
-    /// As configured; `None` when sign-in by Telegram is off. The bot's token goes before its id.
+    /// As configured; `None` when sign-in by Telegram is off. With both a token and a bot id, the token is used.
     pub(crate) fn configured(auth: &Auth) -> Option<Self> {
         let proof = match (&auth.telegram_bot_token, auth.telegram_bot_id) {
             (Some(token), _) => Proof::of_token(token.expose()),
@@ -74,16 +74,16 @@ impl Telegram {
         })
     }
 
-    /// Whom init data names, at `now_s`.
+    /// The Telegram user of init data, at `now_s`.
     ///
     /// # Errors
-    /// [`InitDataError`]; that it is too old is only said of what is valid otherwise.
+    /// [`InitDataError`]; `TooOld` only for data that is valid otherwise.
     pub(crate) fn verify(&self, init_data: &str, now_s: i64) -> Result<TelegramId, InitDataError> {
         let fields = Fields::parse(init_data).ok_or(InitDataError::Invalid)?;
         if !self.proof.holds(&fields) {
             return Err(InitDataError::Invalid);
         }
-        // From here on it is what Telegram has said.
+        // From here on the fields are known to come from Telegram.
         let made_at_s = fields
             .get("auth_date")
             .and_then(unix_seconds)
@@ -136,11 +136,11 @@ impl Proof {
     }
 }
 
-/// The decoded fields by their names, each there once.
+/// The decoded fields by name, each there once.
 struct Fields(BTreeMap<String, String>);
 
 impl Fields {
-    /// `None` for what can't be init data, or could be read in two ways.
+    /// `None` for text that is not init data, or that could be read in two ways.
     fn parse(init_data: &str) -> Option<Self> {
         if init_data.len() > INIT_DATA_BYTES_MAX {
             return None;
@@ -166,7 +166,7 @@ impl Fields {
         self.0.get(name).map(String::as_str)
     }
 
-    /// What the proofs are over: a line for each field but some, in the order of their names.
+    /// The text that the proofs cover: a line for each field except `without`, ordered by name.
     fn check_string(&self, without: &[&str]) -> String {
         let lines = self
             .0
@@ -179,8 +179,8 @@ impl Fields {
     }
 }
 
-/// Undoes the encoding of a query string, and guesses nothing: broken escapes and text that is not UTF-8 are refused, and
-/// so are control characters, because a line break would make two lines of the check string.
+/// Decodes a value of a query string. Refuses broken escapes, text that is not UTF-8, and control characters: a line break
+/// would make two lines of the check string.
 fn decoded(text: &str) -> Option<String> {
     let nibble = |byte: u8| {
         char::from(byte)
@@ -203,13 +203,13 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Digits alone, without a leading zero.
+/// Digits only, without a leading zero.
 fn unix_seconds(text: &str) -> Option<i64> {
     let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
     is_plain.then(|| text.parse().ok()).flatten()
 }
 
-/// The one spelling that Telegram uses.
+/// Lower-case hex, the only spelling that Telegram uses.
 fn lower_hex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     let is_lower = text.bytes().all(|b| !b.is_ascii_uppercase());
@@ -227,7 +227,7 @@ fn user(text: &str) -> Option<TelegramId> {
     struct User {
         id: i64,
     }
-    // serde would take an array for the object's fields in their order.
+    // serde would also accept an array of the fields in their order.
     let user: User = text
         .starts_with('{')
         .then(|| serde_json::from_str(text).ok())

@@ -30,10 +30,10 @@ pub fn sign(secret: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
 /// Why a signed request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// None of the signatures fits.
-    #[error("no v1 signature fits the id, the timestamp and the body")]
+    /// No signature matches.
+    #[error("no v1 signature matches the id, the timestamp and the body")]
     Invalid,
-    /// The signature is right, but it was made too long ago, or in the future.
+    /// The signature is valid, but its timestamp is too old or in the future.
     #[error("webhook-timestamp must be within {tolerance_s} s of now, in Unix seconds")]
     OutOfRange {
         /// `auth.webhook_tolerance_s`
@@ -53,7 +53,7 @@ pub struct Signed<'a> {
 }
 
 impl Signed<'_> {
-    /// Accepts a body when any signature fits any secret, and then only within the tolerance: whole seconds are
+    /// Accepts a body when any signature matches any secret and the timestamp is within the tolerance: whole seconds are
     /// compared, and exactly the tolerance is inside.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Signed<'_> {
     }
 }
 
-/// Digits alone: `parse` would take a sign, too, and leading zeros would be a second spelling.
+/// Digits only: `parse` would also accept a sign, and leading zeros would be a second spelling.
 fn unix_seconds(text: &str) -> Option<i64> {
     let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
     is_plain.then(|| text.parse().ok()).flatten()

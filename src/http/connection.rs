@@ -1,9 +1,9 @@
-//! Connections that hold a place and ask for nothing end by themselves.
+//! Closes idle connections.
 //!
-//! actix-http bounds the head of a connection's first request and the silence before the next one, but not the head of that
-//! next one: with its first byte both timers are gone, and a peer could stay for ever. So a connection looks, whenever it is
-//! read or written and when its alarm rings, how long no request has been under way. Lives on one worker thread; a session
-//! leaves it with the upgrade, since it has time-outs of its own.
+//! actix-http limits the time for the head of a connection's first request and the pause before the next request, but not the
+//! time for the head of that next request: its first byte stops both timers, and a peer could hold the connection for ever.
+//! So a connection checks, on every read and write and when its alarm fires, how long no request has been in progress.
+//! It lives on one worker thread. A session takes the socket out with the upgrade, since it has time-outs of its own.
 
 use std::cell::Cell;
 use std::future::Future as _;
@@ -22,14 +22,14 @@ use crate::limits::CONNECTION_IDLE_MS;
 
 const IDLE: Duration = Duration::from_millis(CONNECTION_IDLE_MS);
 
-/// A socket that ends when it is not used.
+/// A socket that closes when it is idle.
 pub(super) struct Connection {
     socket: TcpStream,
     activity: Rc<Activity>,
     alarm: Pin<Box<Sleep>>,
 }
 
-/// What a connection is used for, as its requests tell it.
+/// Whether a connection has requests in progress, and since when it has none.
 pub(super) struct Activity {
     clock: Clock,
     requests: Cell<usize>,
@@ -60,7 +60,7 @@ impl Connection {
         self.socket
     }
 
-    /// The socket, unless it was not used for too long.
+    /// The socket, unless the connection was idle for too long.
     fn poll_use(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
         while self.alarm.as_mut().poll(cx).is_ready() {
             let left = self.activity.left().ok_or(io::ErrorKind::TimedOut)?;
@@ -73,18 +73,18 @@ impl Connection {
 }
 
 impl Activity {
-    /// A request is under way.
+    /// A request has started.
     pub(super) fn begin(&self) {
         self.requests.set(self.requests.get() + 1);
     }
 
-    /// A request is answered.
+    /// A request has been answered.
     pub(super) fn end(&self) {
         self.requests.set(self.requests.get().saturating_sub(1));
         self.idle_since_us.set(self.clock.monotonic_us());
     }
 
-    /// How long it may go on like this; `None` when it has been too long.
+    /// How long the connection may stay open from now; `None` when it was idle for too long.
     fn left(&self) -> Option<Duration> {
         if self.requests.get() > 0 {
             return Some(IDLE);

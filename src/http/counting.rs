@@ -1,6 +1,6 @@
-//! Counts and times requests, by the pattern of their route: never by the path that somebody sent.
+//! Counts and times requests by the pattern of their route, never by the path of the request.
 //!
-//! The handles of a route are made with its first request on a worker, and stay with the route.
+//! The metric handles of a route are created with its first request on a worker, and are kept with the route.
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
@@ -19,13 +19,13 @@ use crate::http::session::frames::End;
 use crate::http::state::HttpState;
 use crate::telemetry::counters::{Counters, seconds};
 
-/// The route of a path that is none.
+/// The label of a path without a route.
 const OTHER: &str = "other";
 
-/// Where a WebSocket begins.
+/// The route of WebSocket handshakes.
 const WS: &str = "/ws";
 
-/// What is posted there are entries.
+/// The routes that take entries.
 const WEBHOOKS: [&str; 5] = [
     "/internal/v1/deposits",
     "/internal/v1/rewards",
@@ -34,7 +34,7 @@ const WEBHOOKS: [&str; 5] = [
     "/internal/v1/batch",
 ];
 
-/// Why a webhook can be refused.
+/// The codes with which a webhook can be refused.
 const WEBHOOK_CODES: [Code; 21] = [
     Code::InvalidJson,
     Code::MissingSignature,
@@ -59,7 +59,7 @@ const WEBHOOK_CODES: [Code; 21] = [
     Code::ShuttingDown,
 ];
 
-/// Why an upgrade can be refused.
+/// The codes with which an upgrade can be refused.
 const WS_CODES: [Code; 5] = [
     Code::OriginNotAllowed,
     Code::MethodNotAllowed,
@@ -68,10 +68,10 @@ const WS_CODES: [Code; 5] = [
     Code::ShuttingDown,
 ];
 
-/// Why a session that was opened is not let in.
+/// The reasons with which a session can fail to sign in.
 const WS_ENDS: [End; 2] = [End::Unauthenticated, End::TokenExpired];
 
-/// What can be refused begins with zero, so that the first time shows.
+/// Starts each counter of refusals at zero, so that the first refusal shows as an increase.
 pub(super) fn prepare(counters: &Counters) {
     for code in WEBHOOK_CODES {
         counters
@@ -87,11 +87,11 @@ pub(super) fn prepare(counters: &Counters) {
     }
 }
 
-/// Which listener a worker belongs to, as it is counted.
+/// The listener of a worker, as a label.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Listener(pub &'static str);
 
-/// Kept with each route, for its handles.
+/// The metric handles of a route.
 #[derive(Debug, Default)]
 pub(super) struct Route(OnceCell<Handles>);
 
@@ -100,7 +100,7 @@ struct Handles {
     pattern: String,
     listener: &'static str,
     seconds: Histogram,
-    /// By status; a route has few.
+    /// By status; a route has only a few.
     requests: RefCell<SmallVec<[(u16, IntCounter); 4]>>,
 }
 
@@ -154,7 +154,7 @@ pub(super) fn count<B>(counters: &Counters, response: &ServiceResponse<B>, took_
     let new;
     let handles = match request.app_data::<Route>() {
         Some(route) => route.0.get_or_init(|| Handles::new(counters, request)),
-        // It was answered before its route was found, or it has none.
+        // The request was answered before its route was found, or it has none.
         None => {
             new = Handles::new(counters, request);
             &new
@@ -166,7 +166,7 @@ pub(super) fn count<B>(counters: &Counters, response: &ServiceResponse<B>, took_
     }
 }
 
-/// Counts requests, those under way apart, and asks clients to leave while the service is stopping.
+/// Counts finished requests and those in progress. While the service is stopping, it closes the connection with the answer.
 pub(super) async fn middleware<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,

@@ -1,8 +1,8 @@
-//! The doors of development: sign in as anybody, and send entries as a back end would.
+//! Endpoints for development: sign in as any user, and send entries as a back end would.
 //!
-//! There only with `serve --dev`, which listens on loopback alone. Refuses whoever is not on this machine, and pages that
-//! are not from it. The bench owns no way of its own to the ledger: it signs a webhook and sends it to the own internal
-//! listener over HTTP, so that a page sees the true path and its true time, and never the secret.
+//! They exist only with `serve --dev`, which listens on loopback alone. Requests from other machines are refused, and so are
+//! requests of pages from elsewhere. The bench has no shortcut to the ledger: it signs a webhook and sends it to this
+//! process's internal listener over HTTP, so that a page measures the real path and never sees the secret.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,33 +11,33 @@ use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, HttpResponse, web};
+use actix_web::{Error, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::credentials::webhook::sign;
 use crate::domain::Kind;
-use crate::http::extract::parse_body;
-use crate::http::extract::signed::{check_json, read};
-use crate::http::problem::{Code, Problem};
-use crate::http::state::HttpState;
+use crate::http::extract::invalid;
+use crate::http::extract::json::{JsonBody, JsonObject};
+use crate::http::problem::{Answer, Code, Problem};
+use crate::http::state::{Data, HttpState};
 use crate::http::users::token_answer;
 use crate::{client, clock};
 
-/// The most bytes of a request for a token.
+/// The largest request for a token.
 const TOKEN_REQUEST_BYTES_MAX: usize = 256;
 
-/// The most bytes of an entry from the bench: metadata of 4 KiB, and the rest.
+/// The largest entry from the bench: 4 KiB of metadata, and the other fields.
 const ENTRY_BYTES_MAX: usize = 8192;
 
-/// The most bytes of an answer of the internal listener to one entry.
+/// The largest answer of the internal listener to one entry.
 const ANSWER_BYTES_MAX: usize = 65_536;
 
-/// How much longer than `database.timeout_ms` the answer of the internal listener is waited for, in milliseconds.
+/// How much longer than `database.timeout_ms` the internal listener may take to answer, in milliseconds.
 const MARGIN_MS: u64 = 1000;
 
-/// Lets in only who is on this machine, calls it by a loopback name, and comes from no page of elsewhere: a foreign name
-/// that was made to point here must not get in.
+/// Accepts only requests from this machine, to a loopback name, and from no foreign page. The check of the name stops foreign
+/// names that resolve to this machine (DNS rebinding).
 pub(super) async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -58,7 +58,7 @@ pub(super) async fn guard<B: MessageBody>(
     }
     let problem = Problem::new(
         Code::OriginNotAllowed,
-        "this is for loopback addresses only",
+        "only loopback addresses may use this",
     );
     Ok(request.error_response(problem).map_into_right_body())
 }
@@ -76,38 +76,25 @@ fn is_loopback(host: &str) -> bool {
     is_address || matches!(name, "localhost" | "[::1]")
 }
 
-#[derive(Debug, Deserialize)]
-struct TokenRequest {
-    user_id: i64,
-}
-
 /// `POST /dev/v1/token`: signs in as any user.
 pub(super) async fn token(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    check_json(request.headers())?;
-    let body = read(payload, TOKEN_REQUEST_BYTES_MAX).await?;
-    let wanted: TokenRequest = parse_body(&body)?;
-    token_answer(&state, wanted.user_id, None)
+    state: Data,
+    JsonBody(body): JsonBody<TOKEN_REQUEST_BYTES_MAX>,
+) -> Answer {
+    let user_id = JsonObject::parse(&body, &["user_id"])?.user_id()?;
+    token_answer(&state, user_id, None)
 }
 
-/// `POST /dev/v1/entries`: sends one entry as a signed webhook and tells what came of it, and when.
-pub(super) async fn entries(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    check_json(request.headers())?;
-    let mut entry: Map<String, Value> = parse_body(&read(payload, ENTRY_BYTES_MAX).await?)?;
+/// `POST /dev/v1/entries`: sends one entry as a signed webhook, and answers with the webhook's answer and its times.
+pub(super) async fn entries(state: Data, JsonBody(body): JsonBody<ENTRY_BYTES_MAX>) -> Answer {
+    let not_an_object =
+        |error| Problem::new(Code::InvalidJson, format!("not a JSON object: {error}"));
+    let mut entry: Map<String, Value> = serde_json::from_slice(&body).map_err(not_an_object)?;
     let kind = entry
         .remove("kind")
         .and_then(|kind| Kind::deserialize(kind).ok());
-    let kind = kind.ok_or_else(|| {
-        let detail = "kind must be deposit, reward, withdrawal or adjustment";
-        Problem::new(Code::InvalidField, detail).field("kind")
-    })?;
+    let wrong_kind = "must be deposit, reward, withdrawal or adjustment";
+    let kind = kind.ok_or_else(|| invalid("kind", wrong_kind))?;
     complete(&mut entry, kind);
     let body = Value::Object(entry.clone()).to_string();
     let sent_us = state.clock.now_us();
@@ -134,7 +121,7 @@ const fn path(kind: Kind) -> &'static str {
     }
 }
 
-/// What a page need not think of. Everything else is the webhook's to judge.
+/// Fills in what a page may leave out. The webhook checks everything else.
 fn complete(entry: &mut Map<String, Value>, kind: Kind) {
     if !entry.contains_key("event_id") && !entry.contains_key("tx_hash") {
         entry.insert(
@@ -156,7 +143,7 @@ async fn send_webhook(
 ) -> Result<(u16, Value), Problem> {
     let to = state
         .dev_internal_addr
-        .ok_or_else(|| Problem::new(Code::NotFound, "this is not development"))?;
+        .ok_or_else(|| Problem::new(Code::NotFound, "the service does not run with --dev"))?;
     let secret = state
         .settings
         .auth
@@ -177,8 +164,7 @@ async fn send_webhook(
         .insert_header(("webhook-signature", signature));
     let answer = client::exchange(request.send_body(body), patience, ANSWER_BYTES_MAX).await;
     let (status, body) = answer.map_err(|why| no_answer(&why))?;
-    let answer =
-        serde_json::from_slice(&body).map_err(|_| no_answer("what it answers is no JSON"))?;
+    let answer = serde_json::from_slice(&body).map_err(|_| no_answer("its answer is not JSON"))?;
     Ok((status, answer))
 }
 
@@ -225,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_page_leaves_out_is_filled_in_and_nothing_else() {
+    fn only_missing_fields_are_filled_in() {
         let completed = |kind, entry: Value| {
             let mut entry = entry.as_object().expect("an object").clone();
             complete(&mut entry, kind);

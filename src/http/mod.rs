@@ -1,10 +1,10 @@
-//! The doors: two listeners, and a folder for each group of endpoints.
+//! HTTP and WebSockets: two listeners, and a folder for each group of endpoints.
 //!
-//! Owns everything that knows HTTP and WebSockets, and the only place that knows status codes ([`problem`]). Knows no SQL.
-//! Handlers run on the listeners' worker threads and never block; a session actor lives on the worker that accepted it.
+//! Owns all HTTP and WebSocket code; only [`problem`] knows status codes. Uses no SQL. Handlers run on the listeners' worker
+//! threads and never block. A session actor lives on the worker that accepted its connection.
 //!
-//! The doors are `entries` (webhooks), `users` (balances, histories, tokens), `session` (WebSockets) and `admin`. They do not
-//! import each other, but for `admin`, which uses `users`. What their handlers ask for is in `extract`.
+//! The groups are `entries` (webhooks), `users` (balances, histories, tokens), `session` (WebSockets) and `admin`. They do not
+//! import each other, except that `admin` uses `users`. `extract` holds the types in their handlers' signatures.
 //!
 //! Start reading at [`router`], the index of endpoints.
 
@@ -29,6 +29,9 @@ mod users;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub use entries::body::parse_body;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub use entries::items::parse_items;
 #[cfg(feature = "simulation")]
 pub use session::start_over;
 pub use state::HttpState;

@@ -1,5 +1,5 @@
-//! `GET /openapi.json` on the internal listener: every endpoint, as `docs/openapi.json` describes it. A test holds it to the
-//! router and to what is really answered.
+//! `GET /openapi.json` on the internal listener: the document of all endpoints. Tests compare it with the router and with real
+//! answers.
 
 use actix_web::HttpResponse;
 

@@ -1,4 +1,4 @@
-//! Which browser origins may open `/ws` and read `/api`: the same host, and those of `server.allowed_origins`.
+//! Which browser origins may open `/ws` and read `/api`: the same host, and those in `server.allowed_origins`.
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -13,7 +13,7 @@ use crate::http::state::HttpState;
 /// How long a browser may keep the answer to a preflight, in seconds.
 const PREFLIGHT_S: u64 = 600;
 
-/// Refuses foreign origins, answers preflights, and lets allowed origins read.
+/// Refuses foreign origins, answers preflight requests, and lets allowed origins read answers.
 pub(super) async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -52,8 +52,8 @@ pub(super) async fn guard<B: MessageBody>(
     Ok(varying(response))
 }
 
-/// No cache may give an answer for one origin or user to another: versions of two users are often the same, and so are
-/// their tags.
+/// Stops caches from giving one origin's or user's answer to another: two users often have the same version, and then the
+/// same ETag.
 fn varying<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
     response.headers_mut().insert(
         header::VARY,
@@ -89,7 +89,7 @@ fn is_allowed(origin: &HeaderValue, allowed: &[String], headers: &HeaderMap) -> 
         )
 }
 
-/// The origin's host and port equal the `Host` header; the scheme's own port may be left out of either.
+/// The origin's host and port equal the `Host` header; either may omit the scheme's default port.
 fn is_same_host(origin: &str, host: Option<&str>) -> bool {
     let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else {
         return false;

@@ -1,4 +1,4 @@
-//! Refusals as RFC 9457 problem details; the one place that knows status codes.
+//! Refusals as RFC 9457 problem details. Only this file knows status codes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -53,27 +53,29 @@ impl Code {
     /// Status, name on the wire, title.
     const fn row(self) -> (u16, &'static str, &'static str) {
         match self {
-            Self::InvalidJson => (400, "invalid_json", "The body is no JSON object"),
+            Self::InvalidJson => (400, "invalid_json", "The body is not a JSON object"),
             Self::MissingSignature => (401, "missing_signature", "The request is not signed"),
-            Self::InvalidSignature => (401, "invalid_signature", "No signature fits"),
+            Self::InvalidSignature => (401, "invalid_signature", "The signature is not valid"),
             Self::TimestampOutOfRange => (
                 401,
                 "timestamp_out_of_range",
                 "The timestamp is too far from now",
             ),
-            Self::Unauthorized => (401, "unauthorized", "No valid credentials"),
-            Self::OriginNotAllowed => (403, "origin_not_allowed", "The origin may not read this"),
-            Self::UnknownUser => (404, "unknown_user", "There is no such user"),
-            Self::NotFound => (404, "not_found", "There is nothing here"),
-            Self::MethodNotAllowed => (405, "method_not_allowed", "The method does not fit"),
-            Self::RequestTimeout => (408, "request_timeout", "The request came too slowly"),
-            Self::UpgradeRequired => (426, "upgrade_required", "This is a WebSocket"),
+            Self::Unauthorized => (401, "unauthorized", "The credentials are not valid"),
+            Self::OriginNotAllowed => (403, "origin_not_allowed", "This origin is not allowed"),
+            Self::UnknownUser => (404, "unknown_user", "The user does not exist"),
+            Self::NotFound => (404, "not_found", "Not found"),
+            Self::MethodNotAllowed => (405, "method_not_allowed", "The method is not allowed"),
+            Self::RequestTimeout => (408, "request_timeout", "The request arrived too slowly"),
+            Self::UpgradeRequired => (426, "upgrade_required", "A WebSocket handshake is required"),
             Self::IdempotencyConflict => (
                 409,
                 "idempotency_conflict",
-                "The event is known with other content",
+                "The event id was used with other content",
             ),
-            Self::VersionNotReached => (409, "version_not_reached", "The version is not there yet"),
+            Self::VersionNotReached => {
+                (409, "version_not_reached", "The version is not reached yet")
+            }
             Self::AlreadyLinked => (
                 409,
                 "already_linked",
@@ -85,16 +87,20 @@ impl Code {
                 "unsupported_media_type",
                 "The body must be application/json",
             ),
-            Self::InvalidField => (422, "invalid_field", "A field is missing or wrong"),
+            Self::InvalidField => (422, "invalid_field", "A field is missing or not valid"),
             Self::UnknownField => (422, "unknown_field", "A field is not known"),
             Self::UnknownCurrency => (422, "unknown_currency", "The currency does not exist"),
-            Self::InvalidAmount => (422, "invalid_amount", "The amount can't be used"),
-            Self::InvalidTxHash => (422, "invalid_tx_hash", "The transaction hash can't be read"),
+            Self::InvalidAmount => (422, "invalid_amount", "The amount is not valid"),
+            Self::InvalidTxHash => (422, "invalid_tx_hash", "The transaction hash is not valid"),
             Self::InsufficientFunds => (422, "insufficient_funds", "The balance is too low"),
-            Self::AmountOverflow => (422, "amount_overflow", "The balance would not fit"),
+            Self::AmountOverflow => (
+                422,
+                "amount_overflow",
+                "The amount or balance is out of range",
+            ),
             Self::BatchTooLarge => (422, "batch_too_large", "The batch has too many entries"),
             Self::RateLimited => (429, "rate_limited", "Too many requests"),
-            Self::Overloaded => (503, "overloaded", "Too much is waiting"),
+            Self::Overloaded => (503, "overloaded", "The service is overloaded"),
             Self::LedgerUnavailable => (503, "ledger_unavailable", "The ledger is unavailable"),
             Self::ShuttingDown => (503, "shutting_down", "The service is stopping"),
         }
@@ -109,7 +115,7 @@ impl Code {
         StatusCode::from_u16(self.row().0).expect("the table holds only valid status codes")
     }
 
-    /// Whether the same request can succeed later, by itself.
+    /// Whether the same request can succeed later without a change.
     pub fn is_transient(self) -> bool {
         matches!(
             self,
@@ -117,6 +123,9 @@ impl Code {
         )
     }
 }
+
+/// What a handler returns.
+pub(super) type Answer = Result<HttpResponse, Problem>;
 
 /// A refusal.
 #[derive(Debug, Clone)]
@@ -128,7 +137,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A refusal with its reason for a person.
+    /// A refusal, with a reason for people to read.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -145,7 +154,7 @@ impl Problem {
         self
     }
 
-    /// Adds a member of its own.
+    /// Adds a member beside the standard ones.
     #[must_use]
     pub fn with(mut self, name: &str, value: Value) -> Self {
         self.extra.insert(name.to_owned(), value);
@@ -203,7 +212,7 @@ impl ResponseError for Problem {
         let mut response = response
             .content_type("application/problem+json")
             .body(Value::Object(body).to_string());
-        // For whoever counts refusals.
+        // Read by the middleware that counts refusals.
         response.extensions_mut().insert(self.code);
         response
     }
@@ -219,7 +228,7 @@ impl From<SignatureError> for Problem {
     }
 }
 
-/// The registry takes no more: it is full, or the service is at its end.
+/// The registry accepts no message: it is full, or the service is stopping.
 impl<M> From<SendError<M>> for Problem {
     fn from(error: SendError<M>) -> Self {
         match error {
@@ -241,7 +250,7 @@ impl From<LedgerError> for Problem {
             }
             LedgerError::Overloaded => Self::new(
                 Code::Overloaded,
-                "too much is waiting for the ledger; try again",
+                "too many requests are waiting for the ledger; try again",
             ),
             LedgerError::Unfit(reason) => {
                 log::error!("the ledger can't be read: {reason}");
@@ -262,7 +271,7 @@ impl From<PostError> for Problem {
     }
 }
 
-/// What the asker has already is still right.
+/// The status for a client that already has the current content.
 pub(super) const fn not_modified() -> StatusCode {
     StatusCode::NOT_MODIFIED
 }

@@ -1,4 +1,4 @@
-//! The index of endpoints, a listener each.
+//! The index of endpoints, by listener.
 
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
@@ -59,7 +59,7 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     config.default_service(web::to(not_found));
 }
 
-/// What is there only with sign-in by Telegram.
+/// Endpoints that exist only when sign-in by Telegram is configured.
 fn telegram(api: &mut ServiceConfig) {
     api.service(resource("/sessions", "POST").route(post().to(sign_ins::create)));
 }
@@ -122,12 +122,12 @@ fn health(config: &mut ServiceConfig) {
         .service(resource("/readyz", "GET").route(get().to(probes::readyz)));
 }
 
-/// A path whose other methods are refused as such, with those that it has.
+/// A path that answers 405 to any other method, with the methods that it has.
 fn resource(path: &str, methods: &'static str) -> Resource {
     let wrong_method = move || async move {
         let mut refusal = Problem::new(
             Code::MethodNotAllowed,
-            "this path does not have this method",
+            "this path does not support this method",
         )
         .error_response();
         refusal

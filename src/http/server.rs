@@ -29,7 +29,7 @@ use crate::http::{counting, router};
 use crate::limits::{KEEP_ALIVE_MS, LINGER_MS, REQUEST_HEAD_MS, WORKER_CONNECTIONS_MAX};
 use crate::platform;
 
-/// How long the listeners wait for connections at the very end, in seconds: everything was answered before.
+/// How long the listeners wait for connections at the end of a stop, in seconds; all requests were answered before that.
 const DRAIN_S: u64 = 1;
 
 /// Starts the listener for browsers.
@@ -50,7 +50,7 @@ pub fn internal(listener: TcpListener, state: &Arc<HttpState>) -> std::io::Resul
     })
 }
 
-/// What `HttpServer` does, but for connections that may become sessions.
+/// Starts a listener as `HttpServer` would, but with connections that can become sessions.
 fn start(
     name: &'static str,
     listener: TcpListener,
@@ -104,7 +104,7 @@ fn start(
         .run())
 }
 
-/// Lets an application of its own answer the requests that ask for an upgrade.
+/// Answers requests for an upgrade with an application of their own.
 fn upgrades<F, A, S, B>(
     application: F,
 ) -> impl ServiceFactory<
@@ -135,8 +135,8 @@ where
     })
 }
 
-/// A peer that leaves what it is sent unread for so long is ended by the kernel: a session's own timers stand still while
-/// its socket can't be written.
+/// Makes the kernel close the connection of a peer that does not read for `write_timeout`: a session's own timers do not run
+/// while its socket can't be written.
 fn prepare(socket: &TcpStream, write_timeout: Duration) {
     if let Err(error) =
         SockRef::from(socket)

@@ -1,4 +1,4 @@
-//! What every handler of both listeners uses.
+//! The state that the handlers of both listeners share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,30 +20,33 @@ use crate::http::session::shared::SessionShared;
 use crate::ledger::{Admission, Lane, Permit, SqlLedger};
 use crate::telemetry::counters::Counters;
 
+/// The state as a handler's argument.
+pub(super) type Data = actix_web::web::Data<HttpState>;
+
 /// Shared by all workers.
 #[derive(Debug)]
 pub struct HttpState {
     /// The settings the service was started with.
     pub settings: Arc<Settings>,
-    /// Only in development, with the demo page: where its bench sends webhooks to.
+    /// Only with `--dev`: where the demo page's bench sends webhooks.
     pub dev_internal_addr: Option<SocketAddr>,
     /// The time.
     pub clock: Clock,
-    /// The way to every balance actor.
+    /// Routes messages to balance actors.
     pub registry: Addr<Registry>,
-    /// Histories and other reads that no actor holds.
+    /// For histories and other reads that bypass the actors.
     pub ledger: Arc<SqlLedger>,
-    /// What batches may take at once.
+    /// Limits what batches use at once.
     pub(super) bulk: Bulk,
     /// Places in the ledger's queue.
     pub admission: Admission,
-    /// What the continuous audit has found.
+    /// Findings of the continuous audit.
     pub audit: Arc<AuditBoard>,
-    /// What the canary has found lately.
+    /// The latest runs of the canary.
     pub canary: Arc<CanaryRuns>,
-    /// What is counted.
+    /// Metrics.
     pub counters: Arc<Counters>,
-    /// What sessions use.
+    /// The state that sessions share.
     pub sessions: Arc<SessionShared>,
     pub(super) live: LiveBoard,
     pub(super) admin_failures: AddressLimit,
@@ -98,7 +101,7 @@ impl HttpState {
         self.dev_internal_addr.is_some()
     }
 
-    /// From now on nothing new is taken.
+    /// Refuses new work from now on.
     pub fn begin_stopping(&self) {
         self.sessions.begin_stopping();
     }
@@ -108,7 +111,7 @@ impl HttpState {
         self.sessions.is_stopping()
     }
 
-    /// Whether no request is being answered and no session is open.
+    /// Whether no request is in progress and no session is open.
     pub fn is_idle(&self) -> bool {
         self.requests.load(Ordering::Acquire) == 0 && self.counters.sessions.get() == 0
     }
@@ -119,18 +122,18 @@ impl HttpState {
         RequestGuard(self.clone())
     }
 
-    /// Takes places in the ledger's queue for entries that came in now.
+    /// Reserves places in the ledger's queue for new entries.
     pub(super) fn admit(&self, lane: Lane, entries: usize) -> Result<(Permit, Deadline), Problem> {
         if self.is_stopping() {
             return Err(Problem::new(
                 Code::ShuttingDown,
-                "the service is stopping; send it again to its successor",
+                "the service is stopping; send the request again",
             ));
         }
         let full = || {
             Problem::new(
                 Code::Overloaded,
-                "too many entries are waiting for the ledger; send it again",
+                "too many entries are waiting for the ledger; send the request again",
             )
         };
         let permit = self.admission.try_acquire(lane, entries).ok_or_else(full)?;
@@ -143,7 +146,7 @@ impl HttpState {
     }
 }
 
-/// A request that is being answered.
+/// A request in progress.
 #[derive(Debug)]
 pub(super) struct RequestGuard(Arc<HttpState>);
 

@@ -1,7 +1,7 @@
-//! The orders of administrators. Each is logged before it is carried out, with the name of the token that gave it; what
-//! can't be logged is not done. A balance is never changed here.
+//! The actions of administrators. Each is written to the admin log before it is carried out, with the name of the token; an
+//! action that can't be logged is not carried out. No action changes a balance.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpResponse;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -9,42 +9,38 @@ use crate::coordinator::messages::{
     CloseReason, CloseSessions, PushNow, RetireActor, Retirement, ToUser,
 };
 use crate::domain::UserId;
-use crate::http::admin::{Code, HttpState, Problem, no_answer};
-use crate::http::extract::admin::authorize;
-use crate::http::extract::path_user;
+use crate::http::admin::{Answer, Code, Data, HttpState, Problem, ask, no_answer};
+use crate::http::extract::PathUser;
+use crate::http::extract::admin::Admin;
 use crate::http::users::{BalanceQuery, ask_balance, balance_json};
 use crate::ledger::AdminAction;
 
-/// Lets the order in and writes it down.
-async fn ordered(
-    request: &HttpRequest,
-    state: &HttpState,
-    action: &'static str,
-) -> Result<UserId, Problem> {
-    let admin = authorize(request, state)?;
-    let user_id = path_user(request)?;
+/// A request for an action on the path's user.
+type Order = Admin<PathUser>;
+
+/// Writes the action to the admin log, and returns its user.
+async fn ordered(state: &HttpState, order: Order, action: &'static str) -> Result<UserId, Problem> {
+    let Admin { name, asked } = order;
+    let PathUser(user_id) = asked;
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
     state
         .ledger
         .log_action(AdminAction::new(
-            admin,
+            &name,
             action,
             user_id,
             state.clock.now_us(),
         ))
         .await?;
-    log::info!("administrator {admin}: {action} of user {user_id}");
+    log::info!("administrator {name}: {action} of user {user_id}");
     Ok(user_id)
 }
 
-/// `POST /admin/v1/actors/{user_id}/refresh`: asks the ledger, and answers with what it says.
-pub(in crate::http) async fn refresh(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    let user_id = ordered(&request, &state, "refresh").await?;
+/// `POST /admin/v1/actors/{user_id}/refresh`: reads the ledger, and answers with its balance.
+pub(in crate::http) async fn refresh(state: Data, order: Order) -> Answer {
+    let user_id = ordered(&state, order, "refresh").await?;
     let view = ask_balance(
         &state,
         user_id,
@@ -57,12 +53,9 @@ pub(in crate::http) async fn refresh(
     Ok(HttpResponse::Ok().json(balance_json(&state, &view)))
 }
 
-/// `POST /admin/v1/actors/{user_id}/push`: sends what waits, whatever the pacing says.
-pub(in crate::http) async fn push(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    let user_id = ordered(&request, &state, "push").await?;
+/// `POST /admin/v1/actors/{user_id}/push`: sends pending changes now, regardless of pacing.
+pub(in crate::http) async fn push(state: Data, order: Order) -> Answer {
+    let user_id = ordered(&state, order, "push").await?;
     let (reply, answer) = oneshot::channel();
     state.registry.try_send(ToUser {
         user_id,
@@ -70,26 +63,17 @@ pub(in crate::http) async fn push(
     })?;
     let pushed = match tokio::time::timeout(state.timeout(), answer).await {
         Ok(Ok(pushed)) => pushed?,
-        // Not resident: nobody is there to be told anything.
+        // Not resident: the user has no session to push to.
         Ok(Err(_)) => false,
         Err(_) => return Err(no_answer()),
     };
     Ok(HttpResponse::Ok().json(json!({ "pushed": pushed })))
 }
 
-/// `POST /admin/v1/actors/{user_id}/retire`: takes it out of memory, unless something is under way.
-pub(in crate::http) async fn retire(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    let user_id = ordered(&request, &state, "retire").await?;
-    let retired = state
-        .registry
-        .send(RetireActor(user_id))
-        .timeout(state.timeout())
-        .await
-        .map_err(|_| no_answer())?;
-    let reason = match retired {
+/// `POST /admin/v1/actors/{user_id}/retire`: removes the actor from memory, unless it is in use.
+pub(in crate::http) async fn retire(state: Data, order: Order) -> Answer {
+    let user_id = ordered(&state, order, "retire").await?;
+    let reason = match ask(&state, RetireActor(user_id)).await? {
         Retirement::Retired => return Ok(HttpResponse::Ok().json(json!({ "retired": true }))),
         Retirement::NotResident => "not_resident",
         Retirement::Busy => "busy",
@@ -99,11 +83,8 @@ pub(in crate::http) async fn retire(
 }
 
 /// `POST /admin/v1/actors/{user_id}/disconnect`: closes the user's sessions with 4510.
-pub(in crate::http) async fn disconnect(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    let user_id = ordered(&request, &state, "disconnect").await?;
+pub(in crate::http) async fn disconnect(state: Data, order: Order) -> Answer {
+    let user_id = ordered(&state, order, "disconnect").await?;
     let message = CloseSessions(CloseReason::ClosedByAdministrator);
     state.registry.try_send(ToUser { user_id, message })?;
     Ok(HttpResponse::NoContent().finish())

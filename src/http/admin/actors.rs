@@ -1,8 +1,8 @@
-//! What is in memory: totals, actors and sessions.
+//! What the coordinator holds in memory: totals, actors and sessions.
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -11,31 +11,21 @@ use crate::coordinator::messages::{
 };
 use crate::coordinator::{ActorInspection, ActorSummary, SessionInspection};
 use crate::domain::UserId;
-use crate::http::admin::{Code, HttpState, Problem, no_answer, rows};
-use crate::http::extract::admin::authorize;
-use crate::http::extract::{path_user, query};
-use crate::http::users::{BalanceQuery, ask_balance, history};
+use crate::http::admin::{Answer, Code, Data, HttpState, Problem, ask, rows};
+use crate::http::extract::admin::Admin;
+use crate::http::extract::{PathUser, Query, invalid};
+use crate::http::users::{BalanceQuery, HistoryQuery, ask_balance, history};
 use crate::ledger::Lane;
 use crate::limits::INSPECTION_MS;
 
 /// `GET /admin/v1/registry`
-pub(in crate::http) async fn registry(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    authorize(&request, &state)?;
+pub(in crate::http) async fn registry(state: Data, _: Admin) -> Answer {
     Ok(HttpResponse::Ok().json(totals(&state).await?))
 }
 
 /// The registry's totals with those of the ledger's queues.
 pub(super) async fn totals(state: &HttpState) -> Result<Value, Problem> {
-    let totals = state
-        .registry
-        .send(InspectRegistry)
-        .timeout(state.timeout())
-        .await
-        .map_err(|_| no_answer())?;
-    let mut answer = json!(totals);
+    let mut answer = json!(ask(state, InspectRegistry).await?);
     if let Some(members) = answer.as_object_mut() {
         members.insert(
             "queue_single".into(),
@@ -65,7 +55,7 @@ enum Sort {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ActorsQuery {
+pub(in crate::http) struct ActorsQuery {
     limit: Option<usize>,
     after: Option<i64>,
     #[serde(default)]
@@ -73,19 +63,10 @@ struct ActorsQuery {
 }
 
 /// `GET /admin/v1/actors`
-pub(in crate::http) async fn actors(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    authorize(&request, &state)?;
-    let wanted: ActorsQuery = query(&request)?;
+pub(in crate::http) async fn actors(state: Data, admin: Admin<Query<ActorsQuery>>) -> Answer {
+    let Query(wanted) = admin.asked;
     let limit = rows(wanted.limit)?;
-    let mut all = state
-        .registry
-        .send(ListActors)
-        .timeout(state.timeout())
-        .await
-        .map_err(|_| no_answer())?;
+    let mut all = ask(&state, ListActors).await?;
     let descending = |key: fn(&ActorSummary) -> u64| {
         move |actor: &ActorSummary| (std::cmp::Reverse(key(actor)), actor.user_id)
     };
@@ -97,9 +78,7 @@ pub(in crate::http) async fn actors(
     }
     if let Some(after) = wanted.after {
         if !matches!(wanted.sort, Sort::UserId) {
-            return Err(
-                Problem::new(Code::InvalidField, "after goes with sort=user_id").field("after"),
-            );
+            return Err(invalid("after", "goes with sort=user_id"));
         }
         all.retain(|actor| actor.user_id.get() > after);
     }
@@ -109,22 +88,21 @@ pub(in crate::http) async fn actors(
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ActorQuery {
+pub(in crate::http) struct ActorQuery {
     #[serde(default)]
     activate: bool,
 }
 
-/// `GET /admin/v1/actors/{user_id}`: from inside; when it does not answer, as it looks from outside, marked stale.
+/// `GET /admin/v1/actors/{user_id}`: as the actor describes itself; when it does not answer, as the registry sees it,
+/// marked stale.
 pub(in crate::http) async fn actor(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    authorize(&request, &state)?;
-    let user_id = path_user(&request)?;
-    let ActorQuery { activate } = query(&request)?;
+    state: Data,
+    admin: Admin<(PathUser, Query<ActorQuery>)>,
+) -> Answer {
+    let (PathUser(user_id), Query(ActorQuery { activate })) = admin.asked;
     let mut inspection = inspect(&state, user_id).await?;
     if activate && inspection.is_none() {
-        // Whatever it says: it is resident now, and shows what it knows.
+        // The answer does not matter: asking makes the actor resident.
         let _ = ask_balance(&state, user_id, &BalanceQuery::default()).await;
         inspection = inspect(&state, user_id).await?;
     }
@@ -132,19 +110,15 @@ pub(in crate::http) async fn actor(
     Ok(HttpResponse::Ok().json(inspection.ok_or_else(absent)?))
 }
 
-/// One actor from inside, or from outside when it does not answer; nothing when it is not resident.
+/// One actor as it describes itself, or as the registry sees it when it does not answer; `None` when it is not resident.
 pub(super) async fn inspect(
     state: &HttpState,
     user_id: UserId,
 ) -> Result<Option<ActorInspection>, Problem> {
-    let asked = state
-        .registry
-        .send(InspectResident(user_id))
-        .timeout(state.timeout());
     let Some(Inspected {
         from_outside,
         from_inside,
-    }) = asked.await.map_err(|_| no_answer())?
+    }) = ask(state, InspectResident(user_id)).await?
     else {
         return Ok(None);
     };
@@ -156,23 +130,23 @@ pub(super) async fn inspect(
     ))
 }
 
-/// How long an actor may take to show itself.
+/// How long an actor may take to describe itself.
 fn patience(state: &HttpState) -> Duration {
     Duration::from_millis(INSPECTION_MS).min(state.timeout())
 }
 
-/// `GET /admin/v1/actors/{user_id}/entries`: as back ends read it, from the ledger.
+/// `GET /admin/v1/actors/{user_id}/entries`: the history that back ends read.
 pub(in crate::http) async fn entries(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    authorize(&request, &state)?;
-    Ok(HttpResponse::Ok().json(history(&state, path_user(&request)?, &query(&request)?).await?))
+    state: Data,
+    admin: Admin<(PathUser, Query<HistoryQuery>)>,
+) -> Answer {
+    let (PathUser(user_id), Query(query)) = admin.asked;
+    Ok(HttpResponse::Ok().json(history(&state, user_id, &query).await?))
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SessionsQuery {
+pub(in crate::http) struct SessionsQuery {
     limit: Option<usize>,
     #[serde(default)]
     after: i64,
@@ -185,26 +159,17 @@ struct Listed {
     session: SessionInspection,
 }
 
-/// `GET /admin/v1/sessions`: in the order of users and, of each, of attachment.
-pub(in crate::http) async fn sessions(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    authorize(&request, &state)?;
-    let SessionsQuery { limit, after } = query(&request)?;
+/// `GET /admin/v1/sessions`: ordered by user, then by time of attachment.
+pub(in crate::http) async fn sessions(state: Data, admin: Admin<Query<SessionsQuery>>) -> Answer {
+    let Query(SessionsQuery { limit, after }) = admin.asked;
     let limit = rows(limit)?;
     let wanted = ListSessions { after, limit };
-    let asked = state
-        .registry
-        .send(wanted)
-        .timeout(state.timeout())
-        .await
-        .map_err(|_| no_answer())?;
+    let asked = ask(&state, wanted).await?;
     let until = state.clock.deadline(patience(&state));
     let (mut sessions, mut silent, mut next_after) = (Vec::new(), Vec::new(), None);
     for user in asked {
         match tokio::time::timeout_at(until.instant(), user.answer).await {
-            // Some have come since they were counted: the next page begins with this user.
+            // More sessions than were counted: the next page begins with this user.
             Ok(Ok(found)) if sessions.len() + found.len() > limit && next_after.is_some() => break,
             Ok(Ok(found)) => sessions.extend(found.into_iter().map(|session| Listed {
                 user_id: user.user_id,

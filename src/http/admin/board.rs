@@ -1,4 +1,4 @@
-//! What all listeners to the dashboard's stream share.
+//! State that all listeners to the dashboard's stream share.
 
 use std::sync::Mutex;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use crate::telemetry::counters::Level;
 
-/// What the listeners share.
+/// The number of listeners and their latest snapshot.
 #[derive(Debug, Default)]
-pub(crate) struct LiveBoard {
-    pub(crate) listeners: Level,
-    /// The latest snapshot, and when it was made: monotonic microseconds.
-    pub(crate) latest: Mutex<Option<(u64, Bytes)>>,
+pub(in crate::http) struct LiveBoard {
+    pub listeners: Level,
+    /// The snapshot, and when it was made, in monotonic microseconds.
+    pub latest: Mutex<Option<(u64, Bytes)>>,
 }

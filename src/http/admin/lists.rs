@@ -1,20 +1,20 @@
-//! What happened: the latest events of this process, refused entries, and orders of administrators.
+//! Lists of what happened: the latest events of this process, refused entries, and actions of administrators.
 
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::coordinator::RecentQuery;
 use crate::coordinator::messages::ListRecent;
-use crate::domain::UserId;
-use crate::http::admin::{Code, HttpState, Problem, RowsQuery, no_answer, rows};
-use crate::http::extract::admin::authorize;
-use crate::http::extract::query;
-use crate::ledger::{AdminRecord, ConflictRecord};
+use crate::http::admin::{Answer, Data, Problem, ask, rows};
+use crate::http::extract::admin::Admin;
+use crate::http::extract::{Query, query_user};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EventsQuery {
+pub(in crate::http) struct EventsQuery {
     limit: Option<usize>,
     #[serde(default)]
     after: u64,
@@ -22,86 +22,48 @@ struct EventsQuery {
 }
 
 /// `GET /admin/v1/events`
-pub(in crate::http) async fn events(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    authorize(&request, &state)?;
-    let EventsQuery {
-        limit,
-        after,
-        user_id,
-    } = query(&request)?;
-    let not_a_user =
-        |error| Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id");
-    let user_id = user_id.map(UserId::new).transpose().map_err(not_a_user)?;
+pub(in crate::http) async fn events(state: Data, admin: Admin<Query<EventsQuery>>) -> Answer {
+    let Query(query) = admin.asked;
+    let user_id = query_user(query.user_id)?;
     let wanted = ListRecent(RecentQuery {
-        limit: rows(limit)?,
-        after,
+        limit: rows(query.limit)?,
+        after: query.after,
         user_id,
     });
-    let events = state
-        .registry
-        .send(wanted)
-        .timeout(state.timeout())
-        .await
-        .map_err(|_| no_answer())?;
-    Ok(HttpResponse::Ok().json(events))
+    Ok(HttpResponse::Ok().json(ask(&state, wanted).await?))
 }
 
-#[derive(Debug, Serialize)]
-struct Conflicts {
-    conflicts: Vec<ConflictRecord>,
+/// The parameter of a list that has no others.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct RowsQuery {
+    limit: Option<usize>,
 }
 
 /// `GET /admin/v1/conflicts`
-pub(in crate::http) async fn conflicts(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    let limit = limit(&request, &state)?;
-    Ok(HttpResponse::Ok().json(Conflicts {
-        conflicts: state.ledger.latest_conflicts(limit).await?,
-    }))
+pub(in crate::http) async fn conflicts(state: Data, admin: Admin<Query<RowsQuery>>) -> Answer {
+    let conflicts = state.ledger.latest_conflicts(limit(&admin)?).await?;
+    Ok(HttpResponse::Ok().json(BTreeMap::from([("conflicts", conflicts)])))
 }
 
 /// `GET /admin/v1/audit`
-pub(in crate::http) async fn audit(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    authorize(&request, &state)?;
+pub(in crate::http) async fn audit(state: Data, _: Admin) -> Answer {
     Ok(HttpResponse::Ok().json(state.audit.show()))
 }
 
 /// `GET /admin/v1/canary`
-pub(in crate::http) async fn canary(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    authorize(&request, &state)?;
+pub(in crate::http) async fn canary(state: Data, _: Admin) -> Answer {
     let every_s = state.settings.canary.every_s;
     Ok(HttpResponse::Ok().json(json!({ "every_s": every_s, "runs": state.canary.show() })))
 }
 
-#[derive(Debug, Serialize)]
-struct Log {
-    log: Vec<AdminRecord>,
-}
-
 /// `GET /admin/v1/log`
-pub(in crate::http) async fn log(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    let limit = limit(&request, &state)?;
-    Ok(HttpResponse::Ok().json(Log {
-        log: state.ledger.latest_actions(limit).await?,
-    }))
+pub(in crate::http) async fn log(state: Data, admin: Admin<Query<RowsQuery>>) -> Answer {
+    let log = state.ledger.latest_actions(limit(&admin)?).await?;
+    Ok(HttpResponse::Ok().json(BTreeMap::from([("log", log)])))
 }
 
-fn limit(request: &HttpRequest, state: &HttpState) -> Result<i64, Problem> {
-    authorize(request, state)?;
-    let RowsQuery { limit } = query(request)?;
-    Ok(i64::try_from(rows(limit)?).unwrap_or(i64::MAX))
+fn limit(admin: &Admin<Query<RowsQuery>>) -> Result<i64, Problem> {
+    let rows = rows(admin.asked.0.limit)?;
+    Ok(i64::try_from(rows).unwrap_or(i64::MAX))
 }

@@ -1,8 +1,8 @@
 //! `GET /admin/v1/live`: what the dashboard shows, once a second, as server-sent events.
 //!
-//! A snapshot is made once for all listeners, and only while there are any; whoever counts is never waited for. A listener
-//! may look at one user beside it: that actor is inspected for this listener alone, and what happened is told once. Listeners
-//! and the length of a stream are bounded: a browser that stays comes back.
+//! One snapshot serves all listeners, and none is made without a listener; making it never delays what is counted. A listener
+//! may also watch one user: that user's actor is inspected for this listener alone, and each event is sent once. The number of
+//! listeners and the length of a stream are bounded; a browser reconnects when its stream ends.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::rt::time::{Interval, interval};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
@@ -23,10 +23,10 @@ use crate::coordinator::RecentQuery;
 use crate::coordinator::messages::ListRecent;
 use crate::domain::UserId;
 use crate::http::admin::actors::{inspect, totals};
-use crate::http::admin::{Code, HttpState, Problem, no_answer};
+use crate::http::admin::{Answer, Code, Data, HttpState, Problem, ask};
 use crate::http::connection::Activity;
-use crate::http::extract::admin::authorize;
-use crate::http::extract::query;
+use crate::http::extract::admin::Admin;
+use crate::http::extract::{Query, invalid, query_user};
 use crate::limits::{
     LIVE_EVENTS_MAX, LIVE_FRESH_MS, LIVE_INTERVAL_MS, LIVE_LISTENERS_MAX, LIVE_SNAPSHOTS_MAX,
     LIVE_VIOLATIONS_MAX,
@@ -35,25 +35,25 @@ use crate::telemetry::snapshot::CountersSnapshot;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LiveQuery {
+pub(in crate::http) struct LiveQuery {
     snapshots: Option<u32>,
     user_id: Option<i64>,
 }
 
-/// One user that a listener looks at, and what it was told of already.
+/// The user that a listener watches, and the newest event that it was sent.
 struct Watched {
     user_id: UserId,
     seen_seq: u64,
 }
 
-/// A place among the listeners, on a connection that is in use as long as it is listened on.
+/// A place among the listeners. The connection counts as in use until it is dropped.
 struct Listener {
-    state: web::Data<HttpState>,
+    state: Data,
     connection: Option<Rc<Activity>>,
 }
 
 impl Listener {
-    fn new(state: &web::Data<HttpState>, request: &HttpRequest) -> Option<Self> {
+    fn new(state: &Data, request: &HttpRequest) -> Option<Self> {
         if !state.live.listeners.try_take(LIVE_LISTENERS_MAX) {
             return None;
         }
@@ -75,7 +75,7 @@ impl Drop for Listener {
     }
 }
 
-/// A stream under way.
+/// A running stream.
 struct Feed {
     listener: Listener,
     ticks: Interval,
@@ -84,20 +84,22 @@ struct Feed {
 }
 
 impl Feed {
-    /// The next events; none when the stream has been long enough or the service is stopping.
+    /// The next events; `None` at the end of the stream and while the service is stopping.
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         self.left = self.left.checked_sub(1)?;
-        // The first tick comes at once.
+        // The first tick is immediate.
         self.ticks.tick().await;
         if self.listener.state.is_stopping() {
             return None;
         }
-        let mut events = snapshot(&self.listener.state).await.unwrap_or_else(told);
+        let mut events = snapshot(&self.listener.state)
+            .await
+            .unwrap_or_else(problem_event);
         if let Some(watched) = &mut self.watched {
             let seen = watched
-                .look(&self.listener.state)
+                .update(&self.listener.state)
                 .await
-                .unwrap_or_else(told);
+                .unwrap_or_else(problem_event);
             events = [events, seen].concat().into();
         }
         Some((Ok(events), self))
@@ -105,8 +107,8 @@ impl Feed {
 }
 
 impl Watched {
-    /// The actor as it is, `null` when it is not resident, and what has happened to its user since the last look.
-    async fn look(&mut self, state: &HttpState) -> Result<Bytes, Problem> {
+    /// The actor (`null` when it is not resident) and the user's events since the last call.
+    async fn update(&mut self, state: &HttpState) -> Result<Bytes, Problem> {
         let user_id = self.user_id;
         let wanted = RecentQuery {
             limit: LIVE_EVENTS_MAX,
@@ -114,11 +116,7 @@ impl Watched {
             user_id: Some(user_id),
         };
         let actor = inspect(state, user_id).await?;
-        let happened = state
-            .registry
-            .send(ListRecent(wanted))
-            .timeout(state.timeout());
-        let happened = happened.await.map_err(|_| no_answer())?;
+        let happened = ask(state, ListRecent(wanted)).await?;
         self.seen_seq = happened.latest_seq;
         Ok(event(
             "user",
@@ -129,19 +127,16 @@ impl Watched {
 
 /// `GET /admin/v1/live`
 pub(in crate::http) async fn live(
+    state: Data,
+    admin: Admin<Query<LiveQuery>>,
     request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    authorize(&request, &state)?;
-    let LiveQuery { snapshots, user_id } = query(&request)?;
-    let watched = user_id.map(UserId::new).transpose();
-    let watched = watched.map_err(|error| {
-        Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id")
-    })?;
+) -> Answer {
+    let Query(LiveQuery { snapshots, user_id }) = admin.asked;
+    let watched = query_user(user_id)?;
     let left = snapshots.unwrap_or(LIVE_SNAPSHOTS_MAX);
     if !(1..=LIVE_SNAPSHOTS_MAX).contains(&left) {
-        let refusal = format!("snapshots must be 1 to {LIVE_SNAPSHOTS_MAX}");
-        return Err(Problem::new(Code::InvalidField, refusal).field("snapshots"));
+        let range = format!("must be 1 to {LIVE_SNAPSHOTS_MAX}");
+        return Err(invalid("snapshots", range));
     }
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
@@ -149,7 +144,7 @@ pub(in crate::http) async fn live(
     let full = || {
         Problem::new(
             Code::Overloaded,
-            format!("{LIVE_LISTENERS_MAX} are listening already"),
+            format!("there are {LIVE_LISTENERS_MAX} listeners already"),
         )
     };
     let listener = Listener::new(&state, &request).ok_or_else(full)?;
@@ -168,12 +163,12 @@ pub(in crate::http) async fn live(
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        // Some proxies keep an answer back until it is whole.
+        // Stops some proxies from buffering the whole answer.
         .insert_header(("x-accel-buffering", "no"))
         .streaming(stream::unfold(feed, Feed::next)))
 }
 
-/// The snapshot of this second.
+/// The current snapshot; at most `limits::LIVE_FRESH_MS` old.
 async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
     let now_us = state.clock.monotonic_us();
     let latest = state
@@ -207,12 +202,12 @@ async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
     Ok(made)
 }
 
-/// A part that can't be shown now.
-fn told(problem: Problem) -> Bytes {
+/// An event in the place of a part that can't be shown now.
+fn problem_event(problem: Problem) -> Bytes {
     event("problem", &json!({ "detail": problem.to_string() }))
 }
 
-/// JSON has no line feed of its own, so it is one line of data.
+/// A server-sent event. `Value` prints no line feeds, so its JSON is one line of data.
 fn event(name: &str, data: &serde_json::Value) -> Bytes {
     format!("event: {name}\ndata: {data}\n\n").into()
 }

@@ -1,19 +1,21 @@
-//! Inspection and orders for administrators, with a bearer token of their own.
+//! Inspection and actions for administrators, with bearer tokens of their own.
 //!
-//! Everything here is bounded: lists by `limit`, waits by `database.timeout_ms` or `limits::INSPECTION_MS`. Looking changes
-//! nothing; an order (`actions`) is in the admin log before it is carried out.
+//! Everything here is bounded: lists by `limit`, waits by `database.timeout_ms` or `limits::INSPECTION_MS`. Inspection changes
+//! nothing. An action is written to the admin log before it is carried out.
 
 mod actions;
 mod actors;
-pub(crate) mod board;
+pub(super) mod board;
 mod dashboard;
 mod lists;
 mod live;
 
-use serde::Deserialize;
+use actix::{Handler, Message};
 
-use crate::http::problem::{Code, Problem};
-use crate::http::state::HttpState;
+use crate::coordinator::Registry;
+use crate::http::extract::invalid;
+use crate::http::problem::{Answer, Code, Problem};
+use crate::http::state::{Data, HttpState};
 use crate::ledger::LedgerError;
 use crate::limits::ADMIN_ROWS_MAX;
 
@@ -25,24 +27,24 @@ pub(super) use live::live;
 
 const ROWS_DEFAULT: usize = 100;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RowsQuery {
-    limit: Option<usize>,
-}
-
-/// How many rows are wanted.
+/// How many rows a list may have.
 fn rows(limit: Option<usize>) -> Result<usize, Problem> {
     let limit = limit.unwrap_or(ROWS_DEFAULT);
-    let is_possible = (1..=ADMIN_ROWS_MAX).contains(&limit);
-    let refusal = || {
-        Problem::new(
-            Code::InvalidField,
-            format!("limit must be 1 to {ADMIN_ROWS_MAX}"),
-        )
-        .field("limit")
-    };
-    is_possible.then_some(limit).ok_or_else(refusal)
+    if (1..=ADMIN_ROWS_MAX).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(invalid("limit", format!("must be 1 to {ADMIN_ROWS_MAX}")))
+    }
+}
+
+/// Asks the registry, and waits at most `database.timeout_ms` for its answer.
+async fn ask<M>(state: &HttpState, message: M) -> Result<M::Result, Problem>
+where
+    M: Message<Result: Send> + Send + 'static,
+    Registry: Handler<M>,
+{
+    let asked = state.registry.send(message).timeout(state.timeout());
+    asked.await.map_err(|_| no_answer())
 }
 
 fn no_answer() -> Problem {

@@ -1,15 +1,17 @@
 //! `POST /internal/v1/batch`: entries of any kind and any users in one request.
 //!
-//! One bad item never stops the others, unless `?atomic=true` makes it all or nothing. When the ledger could not take
-//! some items in, or their outcome is unknown, the whole request is answered 503: sending it again is always safe.
+//! One bad item never stops the others, unless `?atomic=true` makes it all or nothing. When the ledger could not accept
+//! some items, or their outcome is unknown, the whole request is answered 503: sending it again is always safe.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 
 use actix_web::body::{MessageBody, SizedStream};
+use actix_web::dev::Payload;
 use actix_web::http::header::ContentType;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -18,13 +20,15 @@ use crate::background::breathe;
 use crate::clock::Deadline;
 use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries, ToUser};
 use crate::domain::{NewEntry, UserId};
+use crate::http::entries::bulk::Room;
 use crate::http::entries::items;
 use crate::http::entries::items::Placed;
 use crate::http::entries::results::{ItemKey, ItemResult, answer, collect, outcomes};
-use crate::http::extract::query;
-use crate::http::extract::signed::{check_json, read_admitted, signed, verify};
-use crate::http::problem::Problem;
-use crate::http::state::HttpState;
+use crate::http::extract;
+use crate::http::extract::Query;
+use crate::http::extract::signed::Sealed;
+use crate::http::problem::{Answer, Problem};
+use crate::http::state::{Data, HttpState};
 use crate::ledger::{Lane, PostError, Posted};
 use crate::limits::{
     ANSWER_PIECE_BYTES, BATCH_SHORT_BYTES, BATCH_SLICE_ENTRIES, POSTING_ENTRIES_MAX,
@@ -32,38 +36,54 @@ use crate::limits::{
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BatchQuery {
+pub(in crate::http) struct BatchQuery {
     #[serde(default)]
     atomic: bool,
 }
 
-/// A batch that is ready to be posted, beside the results of its items that are no entries.
+/// A batch that is ready to be posted.
 enum Ready {
     Atomic(Placed),
     Each(Option<Each>),
 }
 
-/// The endpoint.
-pub(crate) async fn batch(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    signed(request.headers())?;
-    let mut room = state.bulk.room();
-    let body = read_admitted(payload, state.settings.limits.batch_body_bytes, |bytes| {
-        room.take(bytes)
-    })
-    .await?;
-    let (reader, headers, asked) = (state.clone(), request.headers().clone(), query(&request));
-    let is_short = body.len() <= BATCH_SHORT_BYTES;
+/// The body of a batch, with the room that it takes, and the query. Nothing of them is known to be signed yet.
+pub(in crate::http) struct SealedBatch {
+    sealed: Sealed,
+    room: Room,
+}
+
+impl FromRequest for SealedBatch {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let state = extract::state(&request);
+            let mut room = state.bulk.room();
+            let bytes_max = state.settings.limits.batch_body_bytes;
+            let sealed =
+                Sealed::read(&request, payload, bytes_max, |bytes| room.take(bytes)).await?;
+            Ok(Self { sealed, room })
+        })
+    }
+}
+
+/// `POST /internal/v1/batch`
+pub(in crate::http) async fn batch(
+    state: Data,
+    SealedBatch { sealed, room }: SealedBatch,
+    query: Result<Query<BatchQuery>, Problem>,
+) -> Answer {
+    let reader = state.clone();
+    let is_short = sealed.len() <= BATCH_SHORT_BYTES;
     let reading = move || {
-        // Until the body is not needed any more.
+        // Held until the body is dropped.
         let _room = room;
-        verify(&signed(&headers)?, &reader, &body)?;
-        check_json(&headers)?;
-        let BatchQuery { atomic } = asked?;
-        let (valid, results) = items::parse(&reader, &body)?;
+        let body = sealed.open(&reader)?;
+        let Query(BatchQuery { atomic }) = query?;
+        let (valid, results) = items::parse(&reader, body)?;
         let ready = if atomic {
             Ready::Atomic(valid)
         } else {
@@ -78,30 +98,30 @@ pub(crate) async fn batch(
     }
 }
 
-/// The items of a posting, with their places in the batch.
+/// The items of a posting, with their indexes in the batch.
 type Keys = Vec<(usize, ItemKey)>;
 
-/// A posting for each user, or several, and who waits for them.
+/// The postings of a batch, one or more per user, and the receivers of their outcomes.
 struct Each {
     messages: Vec<ToUser<PostEntries>>,
     parts: Vec<(Keys, oneshot::Receiver<Posted>)>,
     deadline: Deadline,
 }
 
-/// The items of one user that go together.
+/// Items of one user that are posted together.
 struct UserGroup {
     user_id: UserId,
     keys: Keys,
     entries: Vec<NewEntry>,
 }
 
-/// `None` without any item.
+/// Groups the items by user; `None` without any item.
 fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Problem> {
     if valid.is_empty() {
         return Ok(None);
     }
     let (mut permit, deadline) = state.admit(Lane::Bulk, valid.len())?;
-    // The newest posting of each user, by its place in `groups`.
+    // The index in `groups` of each user's newest posting.
     let mut places: HashMap<UserId, usize> = HashMap::new();
     let mut groups: Vec<UserGroup> = Vec::new();
     for (index, entry) in valid {
@@ -154,19 +174,19 @@ fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Probl
 
 /// Each user's items in their order, through that user's actor.
 async fn post_each(
-    state: &web::Data<HttpState>,
+    state: &Data,
     Each {
         messages,
         parts,
         deadline,
     }: Each,
     mut results: Vec<ItemResult>,
-) -> Result<HttpResponse, Problem> {
+) -> Answer {
     let is_short = messages.len() <= BATCH_SLICE_ENTRIES;
     let all = async {
         send_in_slices(state, messages).await?;
         let mut decided = Vec::with_capacity(parts.len());
-        // The last one first: by then the others are there, and this task is not woken for each of them.
+        // In reverse: when the last one has arrived, so have most others, and this task is woken less often.
         for (keys, posted) in parts.into_iter().rev() {
             let outcomes = outcomes(keys.len(), posted.await.ok())?;
             decided.push((keys, outcomes));
@@ -194,7 +214,7 @@ async fn post_each(
     })
 }
 
-/// A long body, written piece by piece: some kernels let nobody else have the processor until a write is done.
+/// A long body, written in pieces: some kernels do not run other threads on the processor until a write is done.
 fn in_pieces(body: Vec<u8>) -> impl MessageBody {
     let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let pieces = stream::unfold(Bytes::from(body), async |mut rest| {
@@ -208,8 +228,8 @@ fn in_pieces(body: Vec<u8>) -> impl MessageBody {
     SizedStream::new(length, Box::pin(pieces))
 }
 
-/// Lets the messages of others through between the slices, but not those of other large batches: they would all be done
-/// at about the same time, and the ledger have nothing to do until the next ones are read.
+/// Sends the messages in slices, so that the registry handles other messages between them. Large batches take turns: otherwise
+/// all would finish at about the same time, and the ledger would idle until the next ones are read.
 async fn send_in_slices(
     state: &HttpState,
     messages: Vec<ToUser<PostEntries>>,
@@ -235,11 +255,7 @@ async fn send_in_slices(
 }
 
 /// All items in one transaction, or none.
-async fn post_atomic(
-    state: &HttpState,
-    valid: Placed,
-    mut results: Vec<ItemResult>,
-) -> Result<HttpResponse, Problem> {
+async fn post_atomic(state: &HttpState, valid: Placed, mut results: Vec<ItemResult>) -> Answer {
     let (keys, entries): (Vec<_>, Vec<_>) = valid
         .into_iter()
         .map(|(index, entry)| ((index, ItemKey::from(&entry)), entry))

@@ -1,26 +1,21 @@
-//! From the JSON of one entry to a checked [`NewEntry`]: every refusal names its field, and nothing is guessed.
+//! Turns the JSON of one entry into a checked [`NewEntry`]. Every refusal names its field; nothing is guessed.
 
 use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
 use crate::clock;
 use crate::domain::{
     Amount, AmountError, Currencies, Details, EventId, Kind, NewEntry, Source, TonAddress, TxHash,
-    UserId, check_metadata,
+    check_metadata,
 };
+use crate::http::extract::invalid;
+use crate::http::extract::json::{JsonObject, string};
 use crate::http::problem::{Code, Problem};
 
 /// The longest `reason`, in bytes.
 const REASON_BYTES_MAX: usize = 1024;
 
-/// How much of an unknown name is shown.
-const NAME_CHARS_MAX: usize = 64;
-
-/// Every field of an entry, in the order in which they are checked.
-pub(crate) const FIELDS: [&str; 13] = [
+/// Every field of an entry, and that of a batch.
+pub(in crate::http) const FIELDS: [&str; 13] = [
     "kind",
     "event_id",
     "user_id",
@@ -36,135 +31,19 @@ pub(crate) const FIELDS: [&str; 13] = [
     "entries",
 ];
 
-/// The members of a JSON object whose names are known, unparsed; and what is wrong with the object itself.
-#[derive(Debug, Default)]
-pub(crate) struct RawObject<'a> {
-    members: [Option<&'a RawValue>; FIELDS.len()],
-    unknown: Option<String>,
-    repeated: Option<&'static str>,
-}
-
-impl<'a> RawObject<'a> {
-    /// Reads one object.
-    ///
-    /// # Errors
-    /// `invalid_json` when it is none.
-    pub(crate) fn parse(json: &'a [u8]) -> Result<Self, Problem> {
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let object = deserializer
-            .deserialize_map(RawObjectVisitor)
-            .and_then(|o| deserializer.end().map(|()| o));
-        object
-            .map_err(|error| Problem::new(Code::InvalidJson, format!("not a JSON object: {error}")))
-    }
-
-    /// Refuses members outside `allowed`.
-    pub(super) fn check_names(&self, allowed: impl Fn(&str) -> bool) -> Result<(), Problem> {
-        let unexpected = FIELDS
-            .iter()
-            .zip(&self.members)
-            .find(|(name, value)| value.is_some() && !allowed(name));
-        let unknown = self
-            .unknown
-            .clone()
-            .map(Cow::Owned)
-            .or(unexpected.map(|(name, _)| Cow::Borrowed(*name)));
-        if let Some(name) = unknown {
-            return Err(
-                Problem::new(Code::UnknownField, format!("{name} has no place here")).field(name),
-            );
-        }
-        match self.repeated {
-            Some(name) => Err(invalid(name, "is there twice")),
-            None => Ok(()),
-        }
-    }
-
-    pub(super) fn get(&self, name: &'static str) -> Option<&'a RawValue> {
-        let index = FIELDS.iter().position(|field| *field == name)?;
-        self.members[index]
-    }
-
-    fn required(&self, name: &'static str) -> Result<&'a RawValue, Problem> {
-        self.get(name).ok_or_else(|| invalid(name, "is missing"))
-    }
-
-    fn text(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Problem> {
-        self.get(name).map(|value| string(name, value)).transpose()
-    }
-
-    fn required_text(&self, name: &'static str) -> Result<Cow<'a, str>, Problem> {
-        string(name, self.required(name)?)
-    }
-
-    pub(super) fn user_id(&self) -> Result<UserId, Problem> {
-        UserId::parse(self.required("user_id")?.get()).map_err(|error| invalid("user_id", error))
-    }
-}
-
-/// A member's name, borrowed unless it has escapes.
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-struct RawObjectVisitor;
-
-impl<'de> Visitor<'de> for RawObjectVisitor {
-    type Value = RawObject<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut object = RawObject::default();
-        while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
-            let value: &'de RawValue = map.next_value()?;
-            match FIELDS.iter().position(|field| *field == name) {
-                Some(index) => {
-                    if object.members[index].replace(value).is_some() {
-                        object.repeated.get_or_insert(FIELDS[index]);
-                    }
-                }
-                None => {
-                    object
-                        .unknown
-                        .get_or_insert_with(|| name.chars().take(NAME_CHARS_MAX).collect());
-                }
-            }
-        }
-        Ok(object)
-    }
-}
-
-fn invalid(name: &'static str, why: impl fmt::Display) -> Problem {
-    Problem::new(Code::InvalidField, format!("{name} {why}")).field(name)
-}
-
-fn string<'a>(name: &'static str, value: &'a RawValue) -> Result<Cow<'a, str>, Problem> {
-    let json = value.get();
-    // Most strings have no escapes and need no copy.
-    match json
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-    {
-        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
-        Some(_) => serde_json::from_str(json)
-            .map(Cow::Owned)
-            .map_err(|error| invalid(name, error)),
-        None => Err(invalid(name, "must be a string")),
-    }
-}
+/// The JSON object of one entry, or of a batch.
+pub(in crate::http) type EntryObject<'a> = JsonObject<'a, { FIELDS.len() }>;
 
 /// The kind of a batch item.
-pub(super) fn item_kind(object: &RawObject<'_>) -> Result<Kind, Problem> {
+pub(super) fn item_kind(object: &EntryObject<'_>) -> Result<Kind, Problem> {
     let name = object.required_text("kind")?;
     Kind::parse(&name)
         .ok_or_else(|| invalid("kind", "must be deposit, reward, withdrawal or adjustment"))
 }
 
 /// Checks one entry of a kind. `is_item`: in a batch, where `kind` is a member.
-pub(crate) fn parse_entry(
-    object: &RawObject<'_>,
+pub(in crate::http) fn parse_entry(
+    object: &EntryObject<'_>,
     kind: Kind,
     is_item: bool,
     currencies: &Currencies,
@@ -211,10 +90,16 @@ pub(crate) fn parse_entry(
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub fn parse_body(json: &[u8], kind: Kind, currencies: &Currencies) -> Option<NewEntry> {
-    parse_entry(&RawObject::parse(json).ok()?, kind, false, currencies).ok()
+    parse_entry(
+        &EntryObject::parse(json, &FIELDS).ok()?,
+        kind,
+        false,
+        currencies,
+    )
+    .ok()
 }
 
-fn tx_hash(object: &RawObject<'_>) -> Result<Option<TxHash>, Problem> {
+fn tx_hash(object: &EntryObject<'_>) -> Result<Option<TxHash>, Problem> {
     let Some(text) = object.text("tx_hash")? else {
         return Ok(None);
     };
@@ -223,7 +108,7 @@ fn tx_hash(object: &RawObject<'_>) -> Result<Option<TxHash>, Problem> {
     TxHash::parse(&text).map(Some).map_err(unreadable)
 }
 
-fn amount(object: &RawObject<'_>, kind: Kind, decimals: u8) -> Result<Amount, Problem> {
+fn amount(object: &EntryObject<'_>, kind: Kind, decimals: u8) -> Result<Amount, Problem> {
     let refuse = |code, why: &str| Err(Problem::new(code, format!("amount {why}")).field("amount"));
     let value = object.required("amount")?;
     if value
@@ -253,7 +138,7 @@ fn amount(object: &RawObject<'_>, kind: Kind, decimals: u8) -> Result<Amount, Pr
     }
 }
 
-fn details(object: &RawObject<'_>, kind: Kind) -> Result<Details, Problem> {
+fn details(object: &EntryObject<'_>, kind: Kind) -> Result<Details, Problem> {
     let occurred_at_us = object
         .text("occurred_at")?
         .map(|text| {

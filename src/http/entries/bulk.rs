@@ -1,9 +1,8 @@
-//! What large requests may take of the service at once, so that a deposit never waits for more than a piece of one.
+//! Limits what large requests use at once, so that a deposit never waits longer than for one slice of a batch.
 //!
-//! Long bodies take room, byte by byte, of which there is so much for all of them. Reading and answering ten thousand
-//! entries takes many milliseconds. That is done on threads of their own, for a few requests at a time, which stand back
-//! behind the threads that somebody waits for; and the entries go to the registry in slices, of one large request at a
-//! time.
+//! All long bodies together have a limited number of bytes. Parsing and answering ten thousand entries takes many
+//! milliseconds, so this happens on background threads that yield to request-serving threads, for a few requests at a time.
+//! The entries go to the registry in slices, of one large request at a time.
 
 use std::sync::Arc;
 use std::thread;
@@ -16,16 +15,16 @@ use crate::http::problem::{Code, Problem};
 use crate::ledger::PostError;
 use crate::limits::{BATCH_BODIES_BYTES, BATCH_BODIES_MAX, BATCH_SHORT_BYTES, BATCHES_AT_WORK_MAX};
 
-/// The room and the two turns that large requests take.
+/// The room for bodies, and the two turns of large requests.
 #[derive(Debug)]
-pub(crate) struct Bulk {
+pub(in crate::http) struct Bulk {
     /// Bytes.
     bodies: Arc<Semaphore>,
     sending: Arc<Semaphore>,
     work: Arc<Semaphore>,
 }
 
-/// The room that a body takes until it is read.
+/// The room that a body uses until it is parsed.
 #[derive(Debug)]
 pub(super) struct Room {
     bodies: Arc<Semaphore>,
@@ -34,7 +33,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Takes room for so many more bytes, or refuses them: they are not to be kept then. A short body needs none.
+    /// Reserves room for more bytes, or refuses them. A short body needs no room.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), Problem> {
         let before = self.length.max(BATCH_SHORT_BYTES);
         self.length += bytes;
@@ -45,7 +44,7 @@ impl Room {
         let full = || {
             Problem::new(
                 Code::Overloaded,
-                "too many batches are waiting to be read; send it again",
+                "too many batches are waiting to be read; send the request again",
             )
         };
         let permits = u32::try_from(bytes).map_err(|_| full())?;
@@ -63,7 +62,7 @@ impl Room {
 }
 
 async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-    // It is never closed.
+    // The semaphore is never closed.
     turns
         .clone()
         .acquire_owned()
@@ -72,8 +71,8 @@ async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
 }
 
 impl Bulk {
-    /// For batches whose bodies may have `body_bytes_max` each.
-    pub(crate) fn new(body_bytes_max: usize) -> Self {
+    /// For bodies of at most `body_bytes_max` each.
+    pub(in crate::http) fn new(body_bytes_max: usize) -> Self {
         Self {
             bodies: Arc::new(Semaphore::new(
                 BATCH_BODIES_BYTES.max(BATCH_BODIES_MAX * body_bytes_max),
@@ -83,7 +82,7 @@ impl Bulk {
         }
     }
 
-    /// Room for a body that is to come.
+    /// Room for a body that will be read.
     pub(super) fn room(&self) -> Room {
         Room {
             bodies: self.bodies.clone(),
@@ -92,13 +91,13 @@ impl Bulk {
         }
     }
 
-    /// Waits until the entries of a batch may go to the registry; it holds the turn until all have arrived.
+    /// Waits for the turn to send a batch's entries to the registry; held until all were sent.
     pub(super) async fn sending_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
         turn(&self.sending).await
     }
 
-    /// Reads a batch: here when it `is_short`, else on a thread of its own, in its turn. Nothing of it is accepted yet, so it
-    /// is refused when its turn does not come within `patience`.
+    /// Parses a batch: on this thread when it `is_short`, otherwise on a background thread, in its turn. Nothing of it is
+    /// accepted yet, so it is refused when its turn does not come within `patience`.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         is_short: bool,
@@ -112,13 +111,13 @@ impl Bulk {
         let late = |_| {
             Problem::new(
                 Code::Overloaded,
-                "too many batches are waiting to be read; send it again",
+                "too many batches are waiting to be read; send the request again",
             )
         };
         aside(turn.map_err(late)??, work).await
     }
 
-    /// Writes the answer to a batch, likewise. Its entries are decided, so it waits as long as it takes.
+    /// Writes the answer to a batch in the same way. Its entries are committed, so it waits without a limit.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         is_short: bool,
@@ -131,21 +130,21 @@ impl Bulk {
     }
 }
 
-/// Works on a thread that stands back. The turn lasts as long as the work, even when nobody waits for it any more.
+/// Works on a background thread. The turn lasts as long as the work, even when the request is gone.
 async fn aside<T: Send + 'static>(
     turn: OwnedSemaphorePermit,
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let (done, is_done) = oneshot::channel();
-    // A new one each time: a thread can't come forward again, and making one is little beside so much work.
+    // A new thread each time: a thread can't raise its priority again, and starting one is cheap beside the work.
     let started = thread::Builder::new().name("bulk".into()).spawn(move || {
         stand_back();
-        // Whoever hung up need not hear it.
+        // Ignore errors: the request may be gone.
         let _ = done.send(work());
         drop(turn);
     });
     started.map_err(|_| PostError::Unavailable)?;
-    // It has panicked.
+    // The thread has panicked.
     is_done.await.map_err(|_| PostError::Unavailable)?
 }
 
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_have_so_much_room_together_and_give_it_back() {
+    fn bodies_share_limited_room_and_release_it() {
         let bulk = Bulk {
             bodies: Arc::new(Semaphore::new(100)),
             ..Bulk::new(0)
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn short_work_is_done_where_it_comes_in_and_long_work_elsewhere() {
+    async fn short_work_runs_on_its_worker_and_long_work_on_another_thread() {
         let (bulk, here) = (Bulk::new(0), thread::current().id());
         let place = || Ok(thread::current().id());
         assert_eq!(
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_piece_of_work_keeps_its_turn_though_nobody_waits_for_it_any_more() {
+    async fn work_keeps_its_turn_after_its_request_is_gone() {
         let (bulk, at_work) = (one_at_a_time(), Arc::new(AtomicUsize::new(0)));
         let (begun, is_begun) = mpsc::channel();
         let (go_on, goes_on) = mpsc::channel::<()>();
@@ -249,9 +248,9 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_batch_whose_turn_does_not_come_is_refused_and_an_answer_waits() {
+    async fn a_batch_without_a_turn_is_refused_and_an_answer_waits() {
         let bulk = one_at_a_time();
-        let held = turn(&bulk.work).await.expect("nobody else has it");
+        let held = turn(&bulk.work).await.expect("the turn is free");
         let refused = bulk.read(false, Duration::from_millis(20), || Ok(1)).await;
         assert_eq!(
             refused.err().map(|problem| problem.code()),
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_panic_is_an_unknown_outcome_and_gives_the_turn_back() {
+    async fn a_panic_is_an_unknown_outcome_and_releases_the_turn() {
         let bulk = one_at_a_time();
         let panicked = bulk
             .write(false, || -> Result<(), Problem> { panic!("planned") })

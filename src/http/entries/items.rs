@@ -1,19 +1,20 @@
-//! From the body of a batch to its entries.
+//! Turns the body of a batch into its entries.
 
 use serde_json::value::RawValue;
 
 use crate::background::breathe;
 use crate::domain::{Currencies, EventId, Kind, NewEntry};
-use crate::http::entries::body::{RawObject, item_kind, parse_entry};
+use crate::http::entries::body::{EntryObject, FIELDS, item_kind, parse_entry};
 use crate::http::entries::count_rejected;
 use crate::http::entries::results::ItemResult;
+use crate::http::extract::invalid;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::HttpState;
 
 /// Entries, each with its place in the batch.
 pub(super) type Placed = Vec<(usize, NewEntry)>;
 
-/// The entries of a body, each with its place in it, and the results of items that are none.
+/// The entries of a body, each with its place in it, and the results of the items that are refused.
 pub(super) fn parse(state: &HttpState, body: &[u8]) -> Result<(Placed, Vec<ItemResult>), Problem> {
     let (mut valid, mut results) = (Vec::new(), Vec::new());
     for (index, item) in items(body, state.settings.limits.batch_entries)?
@@ -36,17 +37,25 @@ pub(super) fn parse(state: &HttpState, body: &[u8]) -> Result<(Placed, Vec<ItemR
     Ok((valid, results))
 }
 
+/// How many items of a batch are entries, for benches.
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub fn parse_items(body: &[u8], currencies: &Currencies) -> usize {
+    let items = items(body, usize::MAX).unwrap_or_default().into_iter();
+    items
+        .filter_map(|item| parse_item(item, currencies).ok())
+        .count()
+}
+
 fn items(body: &[u8], entries_max: usize) -> Result<Vec<&RawValue>, Problem> {
-    let object = RawObject::parse(body)?;
+    let object = EntryObject::parse(body, &FIELDS)?;
     object.check_names(|name| name == "entries")?;
-    let invalid = |why: &'static str| Problem::new(Code::InvalidField, why).field("entries");
-    let entries = object
-        .get("entries")
-        .ok_or_else(|| invalid("entries is missing"))?;
+    let invalid = |why: &'static str| invalid("entries", why);
+    let entries = object.required("entries")?;
     let items: Vec<&RawValue> =
-        serde_json::from_str(entries.get()).map_err(|_| invalid("entries must be an array"))?;
+        serde_json::from_str(entries.get()).map_err(|_| invalid("must be an array"))?;
     if items.is_empty() {
-        return Err(invalid("entries must have at least one entry"));
+        return Err(invalid("must have at least one entry"));
     }
     if items.len() > entries_max {
         return Err(Problem::new(
@@ -58,7 +67,7 @@ fn items(body: &[u8], entries_max: usize) -> Result<Vec<&RawValue>, Problem> {
     Ok(items)
 }
 
-/// An item that is no entry, and what is known of it.
+/// An item that is refused, with its kind and event id where they could be read.
 struct Refused {
     kind: Option<Kind>,
     event_id: Option<EventId>,
@@ -71,7 +80,7 @@ fn parse_item(item: &RawValue, currencies: &Currencies) -> Result<NewEntry, Refu
         event_id: None,
         problem,
     };
-    let object = RawObject::parse(item.get().as_bytes()).map_err(nothing)?;
+    let object = EntryObject::parse(item.get().as_bytes(), &FIELDS).map_err(nothing)?;
     let kind = item_kind(&object);
     let known_kind = kind.as_ref().ok().copied();
     kind.and_then(|kind| parse_entry(&object, kind, true, currencies))

@@ -1,4 +1,4 @@
-//! The webhooks: entries one by one and in batches.
+//! Webhooks: single entries and batches.
 
 use serde_json::json;
 
@@ -6,14 +6,14 @@ use crate::domain::{Amount, Kind, Outcome};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::HttpState;
 
-pub(crate) mod batch;
-pub(crate) mod body;
+pub(in crate::http) mod batch;
+pub(in crate::http) mod body;
 pub(super) mod bulk;
-mod items;
+pub(in crate::http) mod items;
 mod results;
-pub(crate) mod single;
+pub(in crate::http) mod single;
 
-/// Counts an entry that is refused before the ledger sees it.
+/// Counts an entry that is refused before it reaches the ledger.
 pub(super) fn count_rejected(state: &HttpState, kind: Option<Kind>) {
     let kind = kind.map_or("unknown", Kind::as_str);
     state
@@ -28,7 +28,7 @@ pub(super) fn refusal(outcome: &Outcome, shown: impl Fn(Amount) -> String) -> Pr
     match outcome {
         Outcome::Conflict(_) => Problem::new(
             Code::IdempotencyConflict,
-            "this event id or transaction hash is known with another user, kind, currency, amount or hash",
+            "this event id or transaction hash was used with another user, kind, currency, amount or hash",
         ),
         Outcome::UnknownUser => Problem::new(
             Code::UnknownUser,
@@ -40,10 +40,8 @@ pub(super) fn refusal(outcome: &Outcome, shown: impl Fn(Amount) -> String) -> Pr
                 .field("amount")
                 .with("available", json!(shown(*available)))
         }
-        Outcome::AmountOverflow | Outcome::Accepted { .. } | Outcome::Duplicate(_) => Problem::new(
-            Code::AmountOverflow,
-            "the balance would be past the storable range",
-        )
-        .field("amount"),
+        Outcome::AmountOverflow | Outcome::Accepted { .. } | Outcome::Duplicate(_) => {
+            Problem::new(Code::AmountOverflow, "the balance would be out of range").field("amount")
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What became of the items of a batch.
+//! The results of a batch's items.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::http::entries::refusal;
 use crate::http::problem::Problem;
 use crate::ledger::{EntryOutcome, PostError, Posted};
 
-/// What became of one item.
+/// The result of one item.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct ItemResult {
     pub index: usize,
@@ -83,7 +83,7 @@ impl ItemResult {
     }
 }
 
-/// What an item's result needs of its entry.
+/// The parts of an entry that its result needs.
 #[derive(Debug, Clone)]
 pub(super) struct ItemKey {
     pub event_id: EventId,
@@ -102,7 +102,7 @@ impl From<&NewEntry> for ItemKey {
 /// The outcomes of a posting, one for each of its items.
 ///
 /// # Errors
-/// When one was not taken in, or is not known: that fails the request.
+/// When an item was not accepted for a transient reason or its outcome is unknown: then the whole request fails.
 pub(super) fn outcomes(items: usize, posted: Option<Posted>) -> Result<Vec<EntryOutcome>, Problem> {
     let outcomes = posted.map(|posted| posted.outcomes).unwrap_or_default();
     if outcomes.len() != items {
@@ -115,7 +115,7 @@ pub(super) fn outcomes(items: usize, posted: Option<Posted>) -> Result<Vec<Entry
     failed.map_or(Ok(outcomes), |error| Err(error.into()))
 }
 
-/// Adds the results of items that have an outcome.
+/// Adds the results of items with an outcome.
 pub(super) fn collect(
     results: &mut Vec<ItemResult>,
     keys: Vec<(usize, ItemKey)>,

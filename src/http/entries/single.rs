@@ -1,6 +1,6 @@
-//! The signed webhooks that post one entry each. An answer of 200 is sent only after the entry is durable.
+//! The signed webhooks that post one entry each. They answer 200 only after the entry is durable.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpResponse;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -8,11 +8,11 @@ use crate::clock;
 use crate::coordinator::Shown;
 use crate::coordinator::messages::{PostEntries, ToUser};
 use crate::domain::{Balances, EventId, Kind, NewEntry, Outcome, Recorded, UserId};
-use crate::http::entries::body::{RawObject, parse_entry};
+use crate::http::entries::body::{EntryObject, FIELDS, parse_entry};
 use crate::http::entries::{count_rejected, refusal};
-use crate::http::extract::signed::read_signed_json;
-use crate::http::problem::Problem;
-use crate::http::state::HttpState;
+use crate::http::extract::signed::SignedJson;
+use crate::http::problem::{Answer, Problem};
+use crate::http::state::{Data, HttpState};
 use crate::ledger::{EntryOutcome, Lane, PostError};
 
 /// The answer to one entry.
@@ -27,59 +27,36 @@ struct Receipt<'a> {
 }
 
 /// `POST /internal/v1/deposits`
-pub(crate) async fn deposits(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    post(request, payload, state, Kind::Deposit).await
+pub(in crate::http) async fn deposits(state: Data, request: SignedJson) -> Answer {
+    post(&state, &request.0.body, Kind::Deposit).await
 }
 
 /// `POST /internal/v1/rewards`
-pub(crate) async fn rewards(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    post(request, payload, state, Kind::Reward).await
+pub(in crate::http) async fn rewards(state: Data, request: SignedJson) -> Answer {
+    post(&state, &request.0.body, Kind::Reward).await
 }
 
 /// `POST /internal/v1/withdrawals`
-pub(crate) async fn withdrawals(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    post(request, payload, state, Kind::Withdrawal).await
+pub(in crate::http) async fn withdrawals(state: Data, request: SignedJson) -> Answer {
+    post(&state, &request.0.body, Kind::Withdrawal).await
 }
 
 /// `POST /internal/v1/adjustments`
-pub(crate) async fn adjustments(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
-    post(request, payload, state, Kind::Adjustment).await
+pub(in crate::http) async fn adjustments(state: Data, request: SignedJson) -> Answer {
+    post(&state, &request.0.body, Kind::Adjustment).await
 }
 
-async fn post(
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<HttpState>,
-    kind: Kind,
-) -> Result<HttpResponse, Problem> {
-    let body =
-        read_signed_json(&request, payload, &state, state.settings.limits.body_bytes).await?;
-    let object = RawObject::parse(&body)?;
+async fn post(state: &HttpState, body: &[u8], kind: Kind) -> Answer {
+    let object = EntryObject::parse(body, &FIELDS)?;
     let entry = parse_entry(&object, kind, false, &state.settings.currencies)
-        .inspect_err(|_| count_rejected(&state, Some(kind)))?;
+        .inspect_err(|_| count_rejected(state, Some(kind)))?;
     let (event_id, user_id, currency) = (entry.event_id.clone(), entry.user_id, entry.currency);
-    let (outcome, committed_at_us) = commit(&state, entry).await?;
+    let (outcome, committed_at_us) = commit(state, entry).await?;
     let (version, balances, committed_at_us, duplicate) = match outcome {
         Outcome::Accepted { version, balances } => (version, balances, committed_at_us, false),
         Outcome::Duplicate(first) => (
             first.version,
-            balances_at(&state, &first).await?,
+            balances_at(state, &first).await?,
             first.committed_at_us,
             true,
         ),
@@ -130,7 +107,7 @@ async fn commit(state: &HttpState, entry: NewEntry) -> Result<(Outcome, i64), Pr
     }
 }
 
-/// The balances as they were when a duplicate's first was answered. Its own answer does not depend on what came later.
+/// The balances as they were when the first request with this event was answered, so that a duplicate gets the same answer.
 async fn balances_at(state: &HttpState, first: &Recorded) -> Result<Balances, Problem> {
     Ok(state
         .ledger

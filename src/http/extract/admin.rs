@@ -1,22 +1,47 @@
-//! Who may come in as an administrator.
+//! Bearer tokens of administrators and of the metrics endpoint.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::future::{Ready, ready};
 
-use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::{Error, FromRequest, HttpRequest};
+use futures_util::future::LocalBoxFuture;
 use subtle::ConstantTimeEq as _;
 
+use crate::config::Secret;
 use crate::http::extract::sign_in::bearer;
+use crate::http::extract::{address, state};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::HttpState;
 
-/// Who may come in, by name. Every token is compared, each in constant time; whoever fails too often has to wait.
-pub(crate) fn authorize<'a>(
-    request: &HttpRequest,
-    state: &'a HttpState,
-) -> Result<&'a str, Problem> {
-    let address = request
-        .peer_addr()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+/// A request of an administrator, and what it asks for.
+#[derive(Debug)]
+pub(in crate::http) struct Admin<T = ()> {
+    /// The name of the token, for the admin log.
+    pub name: String,
+    pub asked: T,
+}
+
+impl<T: FromRequest + 'static> FromRequest for Admin<T> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let name = match authorize(request, &state(request)) {
+            Ok(name) => name,
+            Err(refused) => return Box::pin(ready(Err(refused.into()))),
+        };
+        let asked = T::from_request(request, payload);
+        Box::pin(async move {
+            let asked = asked.await.map_err(Into::into)?;
+            Ok(Self { name, asked })
+        })
+    }
+}
+
+/// The name of the token that a request carries. Compares it with every token, each in constant time. An address with too
+/// many failures has to wait.
+fn authorize(request: &HttpRequest, state: &HttpState) -> Result<String, Problem> {
+    let address = address(request);
     let now_us = state.clock.monotonic_us();
     if state.admin_failures.is_blocked(address, now_us) {
         return Err(Problem::new(
@@ -24,22 +49,49 @@ pub(crate) fn authorize<'a>(
             "too many failed sign-ins from this address",
         ));
     }
-    let given = bearer(request.headers()).unwrap_or_default().as_bytes();
     let tokens = state.settings.auth.admin_tokens.iter();
     let found = tokens.fold(None, |found, admin| {
-        let fits = bool::from(admin.token.expose().as_bytes().ct_eq(given));
-        if fits {
-            Some(admin.name.as_str())
+        if carries(request, &admin.token) {
+            Some(&admin.name)
         } else {
             found
         }
     });
-    found.ok_or_else(|| {
-        // Full or not: it is told of its failure, and of the limit next time.
+    found.cloned().ok_or_else(|| {
+        // The result does not matter: this request is refused anyway, and the next one meets the limit.
         let _ = state.admin_failures.try_take(address, now_us);
         Problem::new(
             Code::Unauthorized,
             "an administrator's bearer token is needed",
         )
     })
+}
+
+/// Whether a request carries this token. Takes the same time for every wrong token of the same length.
+fn carries(request: &HttpRequest, token: &Secret) -> bool {
+    let given = bearer(request.headers()).unwrap_or_default().as_bytes();
+    token.expose().as_bytes().ct_eq(given).into()
+}
+
+/// A request that may read the metrics: with the token of `auth.metrics_token`, where one is set.
+#[derive(Debug)]
+pub(in crate::http) struct MetricsReader;
+
+impl FromRequest for MetricsReader {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let expected = &state(request).settings.auth.metrics_token;
+        let is_allowed = expected
+            .as_ref()
+            .is_none_or(|token| carries(request, token));
+        let refusal = || {
+            Problem::new(
+                Code::Unauthorized,
+                "the bearer token of auth.metrics_token is needed",
+            )
+        };
+        ready(is_allowed.then_some(Self).ok_or_else(refusal))
+    }
 }

@@ -1,73 +1,87 @@
-//! What a handler's signature asks for: bodies, credentials, query parameters, rates.
+//! Types for handlers' signatures: the sender of a request, and its content.
+//!
+//! [`admin::Admin`], [`signed::Signed`], [`signed::SignedJson`] and [`visitor::Visitor`] check a credential. Their
+//! type parameter is extracted only after the credential was found valid, so that the answer to a request without one
+//! never depends on its query or path. Every refusal is a [`Problem`].
 
-use actix_web::HttpRequest;
-use serde::Deserialize;
+use std::future::{Ready, ready};
+use std::net::{IpAddr, Ipv4Addr};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use serde::de::DeserializeOwned;
 
 use crate::domain::UserId;
 use crate::http::problem::{Code, Problem};
+use crate::http::state::Data;
 
-pub(crate) mod admin;
-pub(crate) mod rate_limit;
-pub(crate) mod sign_in;
-pub(crate) mod signed;
+pub(super) mod admin;
+pub(super) mod json;
+pub(super) mod rate_limit;
+pub(super) mod sign_in;
+pub(super) mod signed;
+pub(super) mod visitor;
 
-/// Reads a query string; the refusal names the parameter.
-pub(super) fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
-    let pairs = form_urlencoded::parse(request.query_string().as_bytes());
-    let deserializer = serde_urlencoded::Deserializer::new(pairs);
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        let name = error.path().to_string();
-        Problem::new(
-            Code::InvalidField,
-            format!("the parameter {name}: {}", error.into_inner()),
-        )
-        .field(name)
-    })
-}
+/// The query string; a refusal names the parameter.
+#[derive(Debug)]
+pub(super) struct Query<T>(pub T);
 
-/// The user id of the path.
-pub(super) fn path_user(request: &HttpRequest) -> Result<UserId, Problem> {
-    let text = request.match_info().get("user_id").unwrap_or_default();
-    UserId::parse(text).map_err(|error| {
-        Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id")
-    })
-}
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
 
-/// A small body of known fields; serde's message names the field.
-pub(super) fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    // serde would take an array for the object's fields in their order.
-    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err(Problem::new(Code::InvalidJson, "not a JSON object"));
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let pairs = form_urlencoded::parse(request.query_string().as_bytes());
+        let deserializer = serde_urlencoded::Deserializer::new(pairs);
+        let read = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let name = error.path().to_string();
+            let detail = format!("the parameter {name}: {}", error.into_inner());
+            Problem::new(Code::InvalidField, detail).field(name)
+        });
+        ready(read.map(Self))
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        let message = inner.to_string();
-        let code = match inner.classify() {
-            serde_json::error::Category::Data if message.starts_with("unknown field") => {
-                Code::UnknownField
-            }
-            serde_json::error::Category::Data => Code::InvalidField,
-            _ => Code::InvalidJson,
-        };
-        // The name of a missing or unknown field stands between backticks.
-        let named = message
-            .split('`')
-            .nth(1)
-            .filter(|_| path == ".")
-            .map_or(path, str::to_owned);
-        Problem::new(code, message).field(named)
-    })?;
-    deserializer
-        .end()
-        .map_err(|error| Problem::new(Code::InvalidJson, format!("not a JSON object: {error}")))?;
-    Ok(parsed)
 }
 
-/// A member that may be missing, but not null.
-pub(super) fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
+/// The user id in the path.
+#[derive(Debug)]
+pub(super) struct PathUser(pub UserId);
+
+impl FromRequest for PathUser {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let text = request.match_info().get("user_id").unwrap_or_default();
+        ready(
+            UserId::parse(text)
+                .map(Self)
+                .map_err(|error| invalid("user_id", error)),
+        )
+    }
+}
+
+/// A field or parameter that can't be used, and why.
+pub(super) fn invalid(name: &'static str, why: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::InvalidField, format!("{name} {why}")).field(name)
+}
+
+/// The user that a parameter names, if it is given.
+pub(super) fn query_user(user_id: Option<i64>) -> Result<Option<UserId>, Problem> {
+    let user_id = user_id.map(UserId::new).transpose();
+    user_id.map_err(|error| invalid("user_id", error))
+}
+
+/// The state that every handler shares.
+pub(super) fn state(request: &HttpRequest) -> Data {
+    let state: Option<&Data> = request.app_data();
+    state
+        .expect("both listeners start with the state as app data")
+        .clone()
+}
+
+/// The address of the peer, for rate limits.
+fn address(request: &HttpRequest) -> IpAddr {
+    request
+        .peer_addr()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
 }

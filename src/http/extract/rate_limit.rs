@@ -1,4 +1,4 @@
-//! Token buckets: for the messages of one session, and for the failures of one address.
+//! Token buckets: for the messages of a session, and for the sign-ins of an address.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
@@ -8,14 +8,14 @@ use lru::LruCache;
 
 /// How fast a bucket fills, and how much it holds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rate {
+pub(in crate::http) struct Rate {
     pub per_s: u32,
     pub burst: u32,
 }
 
-/// A bucket that begins full. Holds millionths of a permit.
+/// A bucket that starts full. Counts in millionths of a permit.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bucket {
+pub(in crate::http) struct Bucket {
     micro_permits: u64,
     filled_us: u64,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Bucket {
 const MICRO: u64 = 1_000_000;
 
 impl Bucket {
-    pub(crate) fn full(rate: Rate, now_us: u64) -> Self {
+    pub(in crate::http) fn full(rate: Rate, now_us: u64) -> Self {
         Self {
             micro_permits: u64::from(rate.burst) * MICRO,
             filled_us: now_us,
@@ -31,7 +31,7 @@ impl Bucket {
     }
 
     fn fill(&mut self, rate: Rate, now_us: u64) {
-        // One permit a second is one millionth of it a microsecond.
+        // One permit per second is one millionth of a permit per microsecond.
         let gained = now_us
             .saturating_sub(self.filled_us)
             .saturating_mul(rate.per_s.into());
@@ -42,7 +42,7 @@ impl Bucket {
         self.filled_us = now_us;
     }
 
-    pub(crate) fn try_take(&mut self, rate: Rate, now_us: u64) -> bool {
+    pub(in crate::http) fn try_take(&mut self, rate: Rate, now_us: u64) -> bool {
         self.fill(rate, now_us);
         let left = self.micro_permits.checked_sub(MICRO);
         self.micro_permits = left.unwrap_or(self.micro_permits);
@@ -55,30 +55,30 @@ impl Bucket {
     }
 }
 
-/// Failures of an address.
-pub(crate) const FAILURES: Rate = Rate {
+/// Failed sign-ins of an address.
+pub(in crate::http) const FAILURES: Rate = Rate {
     per_s: 1,
     burst: 20,
 };
 
-/// Sign-ins of an address, good or bad: behind a proxy it is that of everybody.
-pub(crate) const SIGN_INS: Rate = Rate {
+/// All sign-ins of an address. High, since all clients behind a proxy share its address.
+pub(in crate::http) const SIGN_INS: Rate = Rate {
     per_s: 50,
     burst: 500,
 };
 
-/// Addresses remembered; the least recently seen is forgotten first.
+/// The most addresses that are remembered; the least recently seen one is dropped first.
 const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// A bucket for each address: slows down whoever comes, or guesses, too often.
+/// A bucket for each address, to slow down floods and guessing.
 #[derive(Debug)]
-pub(crate) struct AddressLimit {
+pub(in crate::http) struct AddressLimit {
     rate: Rate,
     buckets: Mutex<LruCache<IpAddr, Bucket>>,
 }
 
 impl AddressLimit {
-    pub(crate) fn new(rate: Rate) -> Self {
+    pub(in crate::http) fn new(rate: Rate) -> Self {
         Self {
             rate,
             buckets: Mutex::new(LruCache::new(ADDRESSES_MAX)),
@@ -90,13 +90,13 @@ impl AddressLimit {
         self.with(address, now_us, |bucket| bucket.is_empty(self.rate, now_us))
     }
 
-    /// Counts one; false when it is one too many.
-    pub(crate) fn try_take(&self, address: IpAddr, now_us: u64) -> bool {
+    /// Takes a permit; false when there is none.
+    pub(in crate::http) fn try_take(&self, address: IpAddr, now_us: u64) -> bool {
         self.with(address, now_us, |bucket| bucket.try_take(self.rate, now_us))
     }
 
     fn with(&self, address: IpAddr, now_us: u64, act: impl FnOnce(&mut Bucket) -> bool) -> bool {
-        // A panic while it was held leaves at worst a bucket that is too full.
+        // A panic under the lock leaves a bucket too full at worst.
         let mut buckets = self
             .buckets
             .lock()
@@ -105,7 +105,7 @@ impl AddressLimit {
     }
 }
 
-/// Whom an address stands for: of IPv6, everybody has a whole /64.
+/// The address that is counted: for IPv6 its /64, since one client usually has all of it.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_gives_its_burst_and_then_its_rate() {
+    fn a_bucket_allows_its_burst_and_then_its_rate() {
         let rate = Rate {
             per_s: 20,
             burst: 40,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_ipv6_stands_for_its_network() {
+    fn ipv6_addresses_of_one_network_share_a_bucket() {
         let network = |text: &str| network(text.parse().expect("an address")).to_string();
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(network("2001:db8:1:3:3:4:5:6"), "2001:db8:1:3::");

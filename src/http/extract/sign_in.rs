@@ -1,8 +1,8 @@
-//! Who a client is: by a session token, or by Telegram's init data.
+//! Finds the user of a session token or of Telegram's init data.
 //!
-//! Owns the way from credentials to a user, the same for every door of the public listener. It never guesses: what a
-//! Telegram id means is configured, and who is linked is read from the ledger each time, never kept. While the ledger
-//! does not answer, nobody is said to be wrong. Start reading at [`SignIn::check`].
+//! All endpoints of the public listener sign in here. The configuration says what a Telegram id means; links are read from
+//! the ledger each time and never cached. While the ledger does not answer, credentials are not called wrong. Start reading at
+//! [`SignIn::check`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,8 +20,8 @@ use crate::domain::{TelegramId, UserId};
 use crate::http::problem::{Code, Problem};
 use crate::ledger::{Ledger, LedgerError, Pending};
 
-/// What a client shows to prove who it is.
-pub(crate) enum Credentials<'a> {
+/// The credentials that a client sends.
+pub(in crate::http) enum Credentials<'a> {
     /// A session token.
     Token(Cow<'a, str>),
     /// Telegram's init data.
@@ -38,7 +38,7 @@ impl fmt::Debug for Credentials<'_> {
 }
 
 impl Credentials<'_> {
-    pub(crate) fn into_owned(self) -> Credentials<'static> {
+    pub(in crate::http) fn into_owned(self) -> Credentials<'static> {
         match self {
             Self::Token(token) => Credentials::Token(token.into_owned().into()),
             Self::InitData(init_data) => Credentials::InitData(init_data.into_owned().into()),
@@ -46,16 +46,16 @@ impl Credentials<'_> {
     }
 }
 
-/// Why nobody is signed in.
+/// Why a sign-in fails.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum SignInError {
+pub(in crate::http) enum SignInError {
     #[error("the credentials are not valid")]
     Invalid,
     #[error("the credentials have expired")]
     Expired,
-    #[error("nobody here has this Telegram account")]
+    #[error("no user is linked to this Telegram account")]
     Unknown,
-    /// Nobody knows: the client may well be right, and may try again.
+    /// Unknown: the credentials may be valid, and the client may try again.
     #[error(transparent)]
     Ledger(LedgerError),
 }
@@ -88,19 +88,19 @@ impl From<SignInError> for Problem {
 }
 
 /// A session, or why there is none.
-pub(crate) type SignedIn = Result<Session, SignInError>;
+pub(in crate::http) type SignedIn = Result<Session, SignInError>;
 
-/// What comes of credentials.
-pub(crate) enum Checked {
-    /// It is known already.
+/// The result of checking credentials.
+pub(in crate::http) enum Checked {
+    /// Known at once.
     Now(SignedIn),
-    /// The ledger has to say who it is; within `database.timeout_ms`.
+    /// The ledger is asked for the user; within `database.timeout_ms`.
     Later(Pin<Box<dyn Future<Output = SignedIn> + Send>>),
 }
 
 impl Checked {
-    /// Waits for the ledger, if need be.
-    pub(crate) async fn settled(self) -> SignedIn {
+    /// Waits for the ledger, if it was asked.
+    pub(in crate::http) async fn settled(self) -> SignedIn {
         match self {
             Self::Now(result) => result,
             Self::Later(answer) => answer.await,
@@ -108,7 +108,7 @@ impl Checked {
     }
 }
 
-/// Finds out who clients are.
+/// Checks the credentials of clients.
 pub struct SignIn {
     keys: SessionKeys,
     telegram: Option<(Telegram, TelegramIdentity)>,
@@ -127,7 +127,7 @@ impl fmt::Debug for SignIn {
 }
 
 impl SignIn {
-    pub(crate) fn new(
+    pub(in crate::http) fn new(
         settings: &Settings,
         keys: SessionKeys,
         ledger: Arc<dyn Ledger>,
@@ -136,7 +136,7 @@ impl SignIn {
         let auth = &settings.auth;
         Self {
             keys,
-            // A start without an identity is refused; should one come so far, the door stays shut.
+            // The start is refused without an identity; without that check, sign-in by Telegram would be off.
             telegram: Telegram::configured(auth).zip(auth.telegram_identity),
             session_ttl_s: auth.session_ttl_s,
             auto_create: settings.accounts.auto_create,
@@ -145,13 +145,13 @@ impl SignIn {
         }
     }
 
-    /// Whether Telegram's init data is taken at all.
-    pub(crate) const fn knows_telegram(&self) -> bool {
+    /// Whether sign-in by Telegram is configured.
+    pub(in crate::http) const fn knows_telegram(&self) -> bool {
         self.telegram.is_some()
     }
 
-    /// Who shows these credentials.
-    pub(crate) fn check(&self, credentials: &Credentials<'_>) -> Checked {
+    /// Finds the session that these credentials give.
+    pub(in crate::http) fn check(&self, credentials: &Credentials<'_>) -> Checked {
         let now_s = self.clock.now_s();
         let (init_data, telegram, identity) = match (credentials, &self.telegram) {
             (Credentials::Token(token), _) => {
@@ -170,8 +170,8 @@ impl SignIn {
         match telegram.verify(init_data, now_s) {
             Err(error) => Checked::Now(Err(error.into())),
             Ok(telegram_id) => match self.user_of(telegram_id, identity) {
-                Whose::Known(user_id) => Checked::Now(Ok(session(user_id))),
-                Whose::Asked(answer) => Checked::Later(Box::pin(async move {
+                Found::Known(user_id) => Checked::Now(Ok(session(user_id))),
+                Found::Asked(answer) => Checked::Later(Box::pin(async move {
                     answer
                         .await
                         .map_err(SignInError::Ledger)?
@@ -182,16 +182,16 @@ impl SignIn {
         }
     }
 
-    fn user_of(&self, telegram_id: TelegramId, identity: TelegramIdentity) -> Whose {
+    fn user_of(&self, telegram_id: TelegramId, identity: TelegramIdentity) -> Found {
         match identity {
-            TelegramIdentity::Linked => Whose::Asked(self.ledger.user_of_telegram(telegram_id)),
+            TelegramIdentity::Linked => Found::Asked(self.ledger.user_of_telegram(telegram_id)),
             TelegramIdentity::UserId => {
                 let user_id = UserId::new(telegram_id.get()).expect("both ids have the same range");
                 if self.auto_create {
-                    return Whose::Known(user_id);
+                    return Found::Known(user_id);
                 }
                 let account = self.ledger.account(user_id);
-                Whose::Asked(Box::pin(async move {
+                Found::Asked(Box::pin(async move {
                     Ok(account.await?.exists.then_some(user_id))
                 }))
             }
@@ -199,14 +199,14 @@ impl SignIn {
     }
 }
 
-/// The user that a Telegram id means here.
-enum Whose {
+/// The user of a Telegram id.
+enum Found {
     Known(UserId),
     Asked(Pending<Option<UserId>>),
 }
 
-/// The scheme and the rest of the one `Authorization` header. Of two headers a proxy may have looked at the other, so
-/// neither counts.
+/// The scheme and the rest of the `Authorization` header. With two such headers neither counts, since a proxy may have
+/// checked the other one.
 fn authorization(headers: &HeaderMap) -> Option<(&str, &str)> {
     let mut all = headers.get_all(AUTHORIZATION);
     let (Some(only), None) = (all.next(), all.next()) else {
@@ -217,14 +217,14 @@ fn authorization(headers: &HeaderMap) -> Option<(&str, &str)> {
 }
 
 /// The token of `Authorization: Bearer`.
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
     authorization(headers)
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token)
 }
 
 /// What `Authorization: Bearer` or `Authorization: tma` carries.
-pub(crate) fn of_headers(headers: &HeaderMap) -> Option<Credentials<'_>> {
+pub(in crate::http) fn of_headers(headers: &HeaderMap) -> Option<Credentials<'_>> {
     match authorization(headers)? {
         (scheme, token) if scheme.eq_ignore_ascii_case("bearer") => {
             Some(Credentials::Token(token.into()))

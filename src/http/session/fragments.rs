@@ -1,27 +1,27 @@
-//! Puts a message together that came in fragments.
+//! Assembles a message that arrives in fragments.
 //!
-//! Owns the bytes until the last fragment, never more than a message may have. Knows no session and no socket. Start
-//! reading at [`Fragments::take`].
+//! Holds the bytes until the last fragment, and never more than `limits.ws_message_bytes`. Start reading at
+//! [`Fragments::take`].
 
 use actix_http::ws::Item;
 use bytes::BytesMut;
 
 use crate::http::session::frames::End;
 
-/// A message that is not whole yet, or none.
+/// An incomplete message, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Fragments(Option<BytesMut>);
 
-/// What became of a fragment.
+/// The result of taking a fragment.
 #[derive(Debug)]
 pub(super) enum Assembly {
-    /// More has to come.
+    /// The message is incomplete.
     Pending,
-    /// More has to come, and this one brought nothing: the size of a message bounds all others.
+    /// The message is incomplete, and this fragment was empty. Empty fragments are not bounded by the message's size.
     Empty,
-    /// The text is whole.
+    /// The message is complete.
     Text(String),
-    /// The session has to end.
+    /// The session must close.
     Refused(End),
 }
 
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_may_be_cut_by_fragments() {
+    fn a_character_may_be_split_between_fragments() {
         let mut fragments = Fragments::default();
         assert!(matches!(
             fragments.take(first("{\"a\":\""), 16),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_bounded_as_a_whole() {
+    fn all_fragments_of_a_message_share_one_limit() {
         let mut fragments = Fragments::default();
         assert!(matches!(
             fragments.take(first("12345678"), 16),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_refused_with_its_reason() {
+    fn anything_but_text_is_refused_with_its_reason() {
         let binary = Item::FirstBinary(Bytes::new());
         assert!(matches!(
             Fragments::default().take(binary, 16),

@@ -1,8 +1,8 @@
-//! Reads the headers of WebSocket frames before anybody collects their payloads.
+//! Checks the headers of WebSocket frames before the codec collects their payloads.
 //!
-//! The codec behind it keeps whatever comes until a frame is whole, however long its header says that it is: a peer that
-//! announces a terabyte would fill the memory. Here such a frame is cut down to one byte more than allowed, which the codec
-//! refuses by itself, in its turn; what comes after it is dropped. Holds nothing but a part of a header, below 14 bytes.
+//! The codec buffers a frame until it is complete, whatever length its header announces: a peer that announces a terabyte
+//! would fill the memory. The guard replaces such a frame by one that is one byte longer than allowed, which the codec refuses
+//! in its turn, and drops everything after it. It buffers only part of a header, less than 14 bytes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -37,7 +37,7 @@ impl<S: Stream<Item = Result<Bytes, E>> + Unpin, E> Stream for FrameGuard<S> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
-                // Still read, so that the end is noticed.
+                // Read on, so that the end of the stream is noticed.
                 Some(Ok(_)) if self.scanner.is_over => {}
                 Some(Ok(chunk)) => return Poll::Ready(Some(Ok(self.scanner.pass(chunk)))),
                 other => return Poll::Ready(other),
@@ -46,19 +46,19 @@ impl<S: Stream<Item = Result<Bytes, E>> + Unpin, E> Stream for FrameGuard<S> {
     }
 }
 
-/// Where in its frames a stream of bytes is.
+/// Follows the frames in a stream of bytes.
 #[derive(Default)]
 struct Scanner {
     payload_bytes_max: usize,
-    /// The beginning of a header, kept until the rest is there.
+    /// The beginning of a header whose rest has not arrived.
     header: Vec<u8>,
-    /// What is still to come of the current payload.
+    /// The missing bytes of the current payload.
     payload_bytes: u64,
     is_over: bool,
 }
 
 impl Scanner {
-    /// The chunk as far as it is whole headers and payloads; of a frame that is too long, the cut-down one, as the last.
+    /// The chunk without an incomplete header at its end. A frame that is too long is replaced and ends the stream.
     fn pass(&mut self, chunk: Bytes) -> Bytes {
         let bytes = if self.header.is_empty() {
             chunk
@@ -106,7 +106,7 @@ fn mask_bytes(second: u8) -> usize {
     if second & MASKED == 0 { 0 } else { 4 }
 }
 
-/// How long a header and the payload behind it are; `None` when it is not whole.
+/// The lengths of a header and of its payload; `None` when the header is incomplete.
 fn read_header(bytes: &[u8]) -> Option<(usize, u64)> {
     let [_, second, rest @ ..] = bytes else {
         return None;
@@ -140,7 +140,7 @@ mod tests {
         frame
     }
 
-    /// What comes out when it comes in pieces of `size`.
+    /// The output for an input in pieces of `size`.
     fn passed(bytes: &[u8], size: usize) -> (Vec<u8>, bool) {
         let mut scanner = Scanner {
             payload_bytes_max: MAX,
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_too_long_becomes_one_that_is_just_too_long_and_is_the_last() {
+    fn a_frame_that_is_too_long_is_replaced_and_ends_the_stream() {
         let before = [frame(3), frame(MAX)].concat();
         for length in [MAX as u64 + 1, 1 << 40, u64::MAX] {
             let header = [&[0x01, 0xff][..], &length.to_be_bytes(), &[9; 4]].concat();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_without_a_mask_is_left_to_the_codec() {
+    fn frames_without_a_mask_are_measured_too() {
         assert_eq!(
             passed(&[0x81, 2, b'h', b'i'], 1),
             (vec![0x81, 2, b'h', b'i'], false)

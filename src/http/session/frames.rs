@@ -1,4 +1,4 @@
-//! What a session says of its own accord: the greeting, `pong`, errors, and why it closes.
+//! Frames that a session sends itself: `hello`, `pong`, errors, and close codes.
 
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -13,7 +13,7 @@ pub(super) const PROTOCOL: &str = "balance.v1";
 
 /// Close codes and reasons on the wire.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum End {
+pub(in crate::http) enum End {
     GoingAway,
     Protocol,
     UnsupportedData,
@@ -30,7 +30,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// Every one.
+    /// All of them.
     pub(super) const ALL: [Self; 13] = [
         Self::GoingAway,
         Self::Protocol,
@@ -48,7 +48,7 @@ impl End {
     ];
 
     /// Code and reason.
-    pub(crate) const fn frame(self) -> (u16, &'static str) {
+    pub(in crate::http) const fn frame(self) -> (u16, &'static str) {
         match self {
             Self::GoingAway => (1001, "going_away"),
             Self::Protocol => (1002, "protocol_error"),
@@ -83,7 +83,7 @@ impl From<SignInError> for End {
         match error {
             SignInError::Invalid | SignInError::Unknown => Self::Unauthenticated,
             SignInError::Expired => Self::TokenExpired,
-            // Its credentials may be good: it has to come back, not to look for others.
+            // The credentials may be valid, so the client should reconnect with them.
             SignInError::Ledger(_) => Self::Overloaded,
         }
     }
@@ -122,7 +122,7 @@ pub(super) fn error(code: &str, message: &str) -> String {
     json!({ "type": "error", "code": code, "message": message }).to_string()
 }
 
-/// The `pong` frame, with the id as it came.
+/// The `pong` frame, with the id as the client sent it.
 pub(super) fn pong(id: Option<&RawValue>) -> String {
     match id {
         Some(id) => format!(r#"{{"type":"pong","id":{}}}"#, id.get()),

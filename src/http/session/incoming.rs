@@ -1,4 +1,4 @@
-//! What a client says to its session: how often it may, what it means, and what becomes of nonsense.
+//! Handles the messages of a client: their rate, their meaning, and bad ones.
 
 use actix_http::ws::Item;
 
@@ -10,7 +10,7 @@ use crate::http::session::{Ctx, SessionActor, frames};
 use crate::limits::BAD_MESSAGES_MAX;
 
 impl SessionActor {
-    /// Whether a message is within the rate. The first one beyond is answered, the next one ends the session.
+    /// Whether a message is within the rate limit. The first message beyond it gets an error, the next closes the session.
     pub(super) fn is_in_time(&mut self, ctx: &mut Ctx) -> bool {
         let now_us = self.shared.clock.monotonic_us();
         self.heard_us = now_us;

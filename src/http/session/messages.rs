@@ -1,64 +1,50 @@
-//! What a client may say on a WebSocket.
+//! The messages that a client may send on a WebSocket.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::http::extract::json::{JsonObject, string};
 use crate::http::extract::sign_in::Credentials;
 
 /// A well-formed message.
 #[derive(Debug)]
-pub(crate) enum ClientMessage<'a> {
+pub(in crate::http) enum ClientMessage<'a> {
     /// Sign in, or stay signed in.
     Auth(Credentials<'a>),
     /// Ask for a balance from the ledger; the id comes back.
     Refresh { id: Option<Box<RawValue>> },
     /// Ask for a `pong`.
     Ping { id: Option<Box<RawValue>> },
-    /// The page shows this version now.
+    /// The page now shows this version.
     Displayed { version: i64 },
 }
 
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow, rename = "type")]
-    message_type: Cow<'a, str>,
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    token: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    init_data: Option<Cow<'a, str>>,
-    #[serde(default)]
-    version: Option<i64>,
-}
+/// Every member that is read; others are ignored.
+const NAMES: [&str; 5] = ["type", "id", "token", "init_data", "version"];
+
+const NO_MESSAGE: &str = "not a JSON object with a type";
 
 impl<'a> ClientMessage<'a> {
     /// Reads a text frame; the error says what is wrong with it.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, &'static str> {
-        const NO_OBJECT: &str = "not a JSON object with a type";
-        // serde would take an array for the object's fields in their order.
-        if !text.trim_start().starts_with('{') {
-            return Err(NO_OBJECT);
-        }
-        let wire: Wire<'a> = serde_json::from_str(text).map_err(|_| NO_OBJECT)?;
-        let id = match wire.id {
-            Some(id)
-                if !id
-                    .get()
-                    .starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) =>
-            {
-                return Err("id must be a string or a number");
-            }
-            id => id.map(ToOwned::to_owned),
+    pub(in crate::http) fn parse(text: &'a str) -> Result<Self, &'static str> {
+        let object = JsonObject::parse(text.as_bytes(), &NAMES).map_err(|_| NO_MESSAGE)?;
+        object.check_repeated().map_err(|_| NO_MESSAGE)?;
+        // A member that is null counts as absent.
+        let given = |name| object.get(name).filter(|value| value.get() != "null");
+        let text = |name| given(name).map(|value| string(name, value)).transpose();
+        let text = |name| text(name).map_err(|_| NO_MESSAGE);
+        let version = given("version").map(|value| serde_json::from_str::<i64>(value.get()));
+        let version = version.transpose().map_err(|_| NO_MESSAGE)?;
+        let (message_type, token, init_data) = (text("type")?, text("token")?, text("init_data")?);
+        let message_type = message_type.ok_or(NO_MESSAGE)?;
+        let id = given("id").map(ToOwned::to_owned);
+        let is_id = |id: &RawValue| {
+            id.get()
+                .starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
         };
-        match (
-            &*wire.message_type,
-            wire.token,
-            wire.init_data,
-            wire.version,
-        ) {
+        if id.as_deref().is_some_and(|id| !is_id(id)) {
+            return Err("id must be a string or a number");
+        }
+        match (&*message_type, token, init_data, version) {
             ("auth", Some(token), None, _) => Ok(Self::Auth(Credentials::Token(token))),
             ("auth", None, Some(init_data), _) => Ok(Self::Auth(Credentials::InitData(init_data))),
             ("auth", ..) => Err("auth needs either token or init_data"),

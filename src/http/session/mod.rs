@@ -1,21 +1,21 @@
 //! The WebSocket session actor: one per open socket, on the worker thread that accepted it.
 //!
-//! It authenticates, attaches to its user's balance actor, and from then on carries frames out and messages in. It knows
-//! no balance. Bounded: its outbox holds `limits::SESSION_MAILBOX_MAX` frames, a message `limits.ws_message_bytes`, and a
-//! peer that does not read is ended by the kernel (`TCP_USER_TIMEOUT`, see [`crate::http::server`]), because an actor of
-//! `actix-web-actors` stands still while its socket can't be written. The only file that imports that crate.
+//! It authenticates the client, attaches to the user's balance actor, and then carries frames out and messages in. It holds
+//! no balance. Limits: `limits::SESSION_MAILBOX_MAX` frames in its outbox, `limits.ws_message_bytes` in a message. The kernel
+//! closes the connection of a peer that does not read (`TCP_USER_TIMEOUT`, see [`crate::http::server`]), because an actor of
+//! `actix-web-actors` does not run while its socket can't be written. Only this file imports that crate.
 
 mod fragments;
-pub(crate) mod frame_guard;
-pub(crate) mod frames;
+pub(super) mod frame_guard;
+pub(super) mod frames;
 mod incoming;
 pub(super) mod messages;
 pub mod shared;
-pub(crate) mod socket;
-pub(crate) mod upgrade;
+pub(super) mod socket;
+mod timers;
+pub(super) mod upgrade;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use actix_http::ws::{CloseCode, CloseReason as CloseFrame, Codec, ProtocolError};
@@ -35,9 +35,7 @@ use crate::http::extract::sign_in::{Checked, Credentials};
 use crate::http::session::fragments::Fragments;
 use crate::http::session::frame_guard::FrameGuard;
 use crate::http::session::frames::End;
-use crate::http::session::shared::{
-    Opening, STOPPING_CHECK_MS, SessionPlace, SessionShared, patiently,
-};
+use crate::http::session::shared::{Opening, SessionPlace, SessionShared, patiently};
 use crate::limits::SESSION_MAILBOX_MAX;
 
 type Ctx = WebsocketContext<SessionActor>;
@@ -64,7 +62,7 @@ pub(super) struct SessionActor {
     lookup: Option<SpawnHandle>,
 }
 
-/// Starts a session that reads `incoming`, and gives the bytes that it writes until it ends.
+/// Starts a session that reads `incoming`, and returns the bytes that it writes until it ends.
 fn stream<S>(
     opening: Opening,
     incoming: S,
@@ -81,7 +79,7 @@ where
     )
 }
 
-/// Runs a session over bytes instead of a connection. `None` when no more sessions fit.
+/// Runs a session over bytes instead of a connection. `None` at `limits.sessions`.
 #[cfg(feature = "simulation")]
 pub fn start_over<S>(
     shared: Arc<SessionShared>,
@@ -157,7 +155,7 @@ impl SessionActor {
         }
     }
 
-    /// Passes something on to the user's actor; when the registry is full, the session has to come back.
+    /// Sends a message to the user's actor. When the registry is full, the session closes, so that the client reconnects.
     fn tell<M>(&mut self, user_id: UserId, message: M, ctx: &mut Ctx)
     where
         M: Routable,
@@ -190,7 +188,7 @@ impl SessionActor {
     }
 
     fn sign_in(&mut self, credentials: &Credentials<'_>, ctx: &mut Ctx) {
-        // Only the newest counts.
+        // A newer sign-in replaces one that still waits for the ledger.
         if let Some(lookup) = self.lookup.take() {
             ctx.cancel_future(lookup);
         }
@@ -201,7 +199,7 @@ impl SessionActor {
         let answer = patiently(self.shared.clone(), answer).into_actor(self);
         let answer = answer.map(|result, session, ctx| session.authenticate(result, ctx));
         if self.session.is_none() {
-            // What comes meanwhile waits in the connection, so that it is heard in its order.
+            // Messages that arrive meanwhile stay in the connection, so that they are handled in order.
             ctx.wait(answer);
         } else {
             self.lookup = Some(ctx.spawn(answer));
@@ -232,61 +230,6 @@ impl SessionActor {
             }
         }
     }
-
-    /// One alarm per session: the earliest of whatever has to happen at a time.
-    fn set_alarm(&mut self, ctx: &mut Ctx) {
-        let limits = &self.shared.settings.limits;
-        let now_us = self.shared.clock.monotonic_us();
-        let at_us = match self.session {
-            None => (self.opened_us + limits.auth_timeout_ms * 1000)
-                .min(now_us + STOPPING_CHECK_MS * 1000),
-            Some(session) => {
-                let left_us = session
-                    .expires_at_s
-                    .saturating_mul(1_000_000)
-                    .saturating_sub(self.shared.clock.now_us());
-                (self.pinged_us + limits.heartbeat_ms * 1000)
-                    .min(self.heard_us + limits.idle_timeout_ms * 1000)
-                    .min(now_us.saturating_add(u64::try_from(left_us).unwrap_or(0)))
-            }
-        };
-        if let Some(alarm) = self.alarm.take() {
-            ctx.cancel_future(alarm);
-        }
-        let wait = Duration::from_micros(at_us.saturating_sub(now_us));
-        self.alarm = Some(ctx.run_later(wait, Self::wake));
-    }
-
-    fn wake(&mut self, ctx: &mut Ctx) {
-        self.alarm = None;
-        let limits = &self.shared.settings.limits;
-        let now_us = self.shared.clock.monotonic_us();
-        let since = |then_us: u64| now_us.saturating_sub(then_us) / 1000;
-        match self.session {
-            None if self.shared.is_stopping() => return self.end(End::GoingAway, ctx),
-            None if since(self.opened_us) >= limits.auth_timeout_ms => {
-                return self.end(End::Unauthenticated, ctx);
-            }
-            None => {}
-            Some(session)
-                if session.expires_at_s.saturating_mul(1_000_000) <= self.shared.clock.now_us() =>
-            {
-                return self.end(End::TokenExpired, ctx);
-            }
-            Some(_) if since(self.heard_us) >= limits.idle_timeout_ms => {
-                return self.end(End::HeartbeatLost, ctx);
-            }
-            Some(session) if since(self.pinged_us) >= limits.heartbeat_ms => {
-                self.pinged_us = now_us;
-                self.awaits_pong = true;
-                ctx.ping(b"");
-                // Nothing happens unless the actor has lost us.
-                self.attach(session.user_id, true, ctx);
-            }
-            Some(_) => {}
-        }
-        self.set_alarm(ctx);
-    }
 }
 
 impl Actor for SessionActor {
@@ -306,7 +249,7 @@ impl Actor for SessionActor {
             let message = DetachSession {
                 session_id: self.id,
             };
-            // Full: the actor finds the closed outbox with its next frame.
+            // Ignore a full registry: the actor notices the closed outbox with its next frame.
             let _ = self.shared.registry.try_send(ToUser {
                 user_id: session.user_id,
                 message,
@@ -340,7 +283,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             Ok(Message::Text(text)) if self.is_in_time(ctx) => self.text(&text, ctx),
             Ok(Message::Ping(bytes)) if self.is_in_time(ctx) => ctx.pong(&bytes),
             Ok(Message::Text(_) | Message::Ping(_)) => {}
-            // The answer to our ping is no message; more than that is.
+            // The answer to our ping does not count as a message; further pongs do.
             Ok(Message::Pong(_)) if std::mem::take(&mut self.awaits_pong) => {
                 self.heard_us = self.shared.clock.monotonic_us();
             }
@@ -359,7 +302,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             Err(ProtocolError::Io(error)) if error.to_string().contains("utf-8") => {
                 self.end(End::InvalidUtf8, ctx)
             }
-            // And reserved bits as invalid data.
+            // It reports reserved bits as invalid data.
             Err(ProtocolError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
                 ctx.stop()
             }

@@ -1,4 +1,4 @@
-//! What every session uses, whichever worker it lives on. It knows the ledger only by the way to sign in.
+//! State that the sessions of all workers share. It uses the ledger only to sign clients in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::http::session::frames::End;
 use crate::ledger::Ledger;
 use crate::telemetry::counters::Counters;
 
-/// How often a session that is not attached yet looks whether the service stops, in milliseconds.
+/// How often a session that is not attached yet checks whether the service is stopping, in milliseconds.
 pub(super) const STOPPING_CHECK_MS: u64 = 200;
 
 /// Shared by all sessions of a process.
@@ -31,14 +31,14 @@ pub struct SessionShared {
     pub epoch: String,
     /// The time.
     pub clock: Clock,
-    /// The way to every balance actor.
+    /// Routes messages to balance actors.
     pub registry: Addr<Registry>,
-    /// What is counted.
+    /// Metrics.
     pub counters: Arc<Counters>,
     /// Signs and verifies session tokens.
     pub keys: SessionKeys,
-    /// Finds out who clients are.
-    pub(crate) sign_in: SignIn,
+    /// Checks the credentials of clients.
+    pub(in crate::http) sign_in: SignIn,
     is_stopping: AtomicBool,
     next_id: AtomicU64,
 }
@@ -53,7 +53,7 @@ impl SessionShared {
         counters: Arc<Counters>,
         ledger: Arc<dyn Ledger>,
     ) -> Self {
-        // What can happen begins with zero, so that the first time shows.
+        // Each close code starts at zero, so that the first close shows as an increase.
         for code in End::ALL
             .map(|end| end.frame().0)
             .into_iter()
@@ -80,7 +80,7 @@ impl SessionShared {
         }
     }
 
-    /// From now on nothing new is taken, and who is not signed in yet has to go.
+    /// Refuses new sessions from now on, and closes those that are not signed in yet.
     pub fn begin_stopping(&self) {
         self.is_stopping.store(true, Ordering::Release);
     }
@@ -103,18 +103,18 @@ impl SessionShared {
     }
 }
 
-/// A place among all sessions (`limits.sessions`); given back when dropped.
+/// A place among all sessions (`limits.sessions`); released when dropped.
 #[derive(Debug)]
 pub(super) struct SessionPlace {
     shared: Arc<SessionShared>,
-    /// What the session has ended with, or will: once there is one.
+    /// The session's close code so far; `None` before the session has opened.
     code: Option<u16>,
 }
 
-/// The client said goodbye.
+/// The client closed the session.
 const GOODBYE: u16 = 1000;
 
-/// How a connection ends without a close frame.
+/// The connection ended without a close frame.
 const BROKEN: u16 = 1006;
 
 impl SessionPlace {
@@ -130,7 +130,7 @@ impl SessionPlace {
             })
     }
 
-    /// There is a session now.
+    /// The session has opened.
     pub(super) fn opened(&mut self) {
         self.shared.counters.sessions_opened.inc();
         self.code = Some(BROKEN);
@@ -141,7 +141,7 @@ impl SessionPlace {
         self.code = Some(code);
     }
 
-    /// The client closes the session, with whatever code.
+    /// The client closes the session, with any code.
     pub(super) fn client_closes(&mut self) {
         self.code = Some(GOODBYE);
     }
@@ -160,16 +160,16 @@ impl Drop for SessionPlace {
     }
 }
 
-/// What a session begins with.
+/// Everything that a new session needs.
 pub(super) struct Opening {
     pub(super) shared: Arc<SessionShared>,
     pub(super) place: SessionPlace,
-    /// By header or subprotocol, if at all.
+    /// From a header or a subprotocol, if there are any.
     pub(super) credentials: Option<Credentials<'static>>,
     pub(super) peer: Peer,
 }
 
-/// The answer of a ledger that is given `limits.auth_timeout_ms`, and no time at all once the service stops.
+/// Waits for the ledger at most `limits.auth_timeout_ms`, and not at all once the service is stopping.
 pub(super) async fn patiently(
     shared: Arc<SessionShared>,
     answer: impl Future<Output = SignedIn>,
@@ -182,7 +182,7 @@ pub(super) async fn patiently(
     tokio::select! {
         result = answer => result.map_err(End::from),
         () = stopping => Err(End::GoingAway),
-        // The client is not at fault.
+        // Not the client's fault, so it may come back.
         () = sleep(Duration::from_millis(shared.settings.limits.auth_timeout_ms)) => Err(End::Overloaded),
     }
 }

@@ -1,8 +1,8 @@
-//! Connections that ask for a WebSocket: the application answers the handshake like any other request, and when its answer
+//! Connections that ask for a WebSocket. The application answers the handshake like any other request; when its answer
 //! carries an [`Opening`], the connection leaves HTTP and becomes that session.
 //!
-//! An HTTP connection holds read and write buffers for as long as it lives; thousands of idle sessions would pay for them.
-//! Here there is a buffer only while there is something in it. Knows nothing of what is said. Start reading at [`answer`].
+//! An HTTP connection keeps its read and write buffers for its whole life, which would cost memory for thousands of idle
+//! sessions. Here a buffer exists only while it holds bytes. This file does not read messages. Start at [`answer`].
 
 use std::io;
 use std::net::Shutdown;
@@ -66,14 +66,14 @@ where
     let parts = SendResponse::new(framed, response.set_body(body))
         .await?
         .into_parts();
-    // A copy: the buffer itself is large.
+    // Copied, so that the large buffer is freed.
     let ahead = Bytes::copy_from_slice(&parts.read_buf);
     let incoming = Incoming {
         socket: Rc::new(parts.io.into_socket()),
         ahead,
     };
     match opening {
-        // Not awaited here: this future lives in the memory of the connection that it leaves.
+        // Spawned, not awaited: this future is part of the HTTP connection's memory, which is freed when it returns.
         Some(opening) => drop(spawn(run(opening, incoming))),
         None => linger(incoming).await,
     }
@@ -109,20 +109,20 @@ async fn write(socket: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
     Ok(())
 }
 
-/// Says that nothing more comes, and lets the peer end. A socket closed with bytes unread would be reset, and the last
-/// words with it.
+/// Closes the write side and waits for the peer to close. Closing a socket with unread bytes would reset the connection, and
+/// the peer could lose the last frames.
 async fn linger(mut incoming: Incoming) {
-    // A peer that is gone already needs no end.
+    // Ignore errors: the peer may already be gone.
     let _ = SockRef::from(&*incoming.socket).shutdown(Shutdown::Write);
     let until_end = async { while let Some(Ok(_)) = incoming.next().await {} };
-    // A peer that stays is left.
+    // Stop waiting for a peer that does not close.
     let _ = timeout(Duration::from_millis(LINGER_MS), until_end).await;
 }
 
 /// What a peer sends.
 struct Incoming {
     socket: Rc<TcpStream>,
-    /// Came with the handshake.
+    /// Bytes that arrived with the handshake.
     ahead: Bytes,
 }
 

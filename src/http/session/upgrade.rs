@@ -1,19 +1,19 @@
-//! `GET /ws`: who may open a session, before there is one.
+//! `GET /ws`: the handshake that opens a session.
 
 use std::fmt::Display;
 
 use actix_http::ws::handshake;
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage as _, HttpRequest};
 
 use crate::coordinator::messages::Peer;
 use crate::http::extract::sign_in;
 use crate::http::extract::sign_in::Credentials;
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::{Answer, Code, Problem};
 use crate::http::session::frames::PROTOCOL;
 use crate::http::session::shared::{Opening, SessionPlace};
 use crate::http::session::socket::Upgradable;
-use crate::http::state::HttpState;
+use crate::http::state::Data;
 
 /// A subprotocol that carries a session token, for browsers, which can't set headers.
 const BEARER_PROTOCOL: &str = "bearer.";
@@ -21,10 +21,7 @@ const BEARER_PROTOCOL: &str = "bearer.";
 const USER_AGENT_BYTES_MAX: usize = 160;
 
 /// `GET /ws`
-pub(crate) async fn upgrade(
-    request: HttpRequest,
-    state: web::Data<HttpState>,
-) -> Result<HttpResponse, Problem> {
+pub(in crate::http) async fn upgrade(state: Data, request: HttpRequest) -> Answer {
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
@@ -60,7 +57,7 @@ pub(crate) async fn upgrade(
 }
 
 /// The answer to a handshake.
-fn accept(request: &HttpRequest) -> Result<HttpResponse, Problem> {
+fn accept(request: &HttpRequest) -> Answer {
     let refused = |error: &dyn Display| {
         Problem::new(
             Code::UpgradeRequired,

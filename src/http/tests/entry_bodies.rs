@@ -1,14 +1,14 @@
-//! Bodies of entries: accepted exactly when a model over plain JSON finds no fault, and else refused for one that it found.
+//! Bodies of entries: accepted exactly when a model over plain JSON finds no fault, otherwise refused for one of its faults.
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::domain::{Amount, AmountError, Currencies, Kind, NewEntry, TonAddress, TxHash};
-use crate::http::entries::body::{FIELDS, RawObject, parse_entry};
+use crate::http::entries::body::{EntryObject, FIELDS, parse_entry};
 use crate::http::problem::Code;
 use crate::tests::{Members, check, spoiled};
 
-/// Names that are no field's, or only look like one's.
+/// Names that are not fields, and one that is a field in escaped form.
 const OTHER_NAMES: [&str; 4] = ["Amount", "\\u0061mount", "x", ""];
 
 const VALUES: &[&str] = &[
@@ -193,7 +193,7 @@ fn faults(json: &[u8], kind: Kind) -> Faults {
     faults
 }
 
-/// That an entry is what its body says.
+/// Asserts that an entry has the values of its body.
 fn assert_faithful(entry: &NewEntry, json: &[u8], kind: Kind) -> Result<(), TestCaseError> {
     let members = Members::read(json).expect("it was accepted");
     let text = |name: &str| {
@@ -237,7 +237,7 @@ fn assert_faithful(entry: &NewEntry, json: &[u8], kind: Kind) -> Result<(), Test
 }
 
 #[test]
-fn a_body_is_taken_exactly_when_it_has_no_fault_and_refused_for_one_that_it_has() {
+fn a_body_is_accepted_exactly_when_it_has_no_fault_and_refused_for_one_that_it_has() {
     let plain = body();
     let spoiled_once = body().prop_flat_map(|(kind, json)| (Just(kind), spoiled(Just(json))));
     let noise = (
@@ -249,13 +249,13 @@ fn a_body_is_taken_exactly_when_it_has_no_fault_and_refused_for_one_that_it_has(
         |(kind, json)| {
             let faults = faults(&json, kind);
             let shown = String::from_utf8_lossy(&json).into_owned();
-            match RawObject::parse(&json)
+            match EntryObject::parse(&json, &FIELDS)
                 .and_then(|object| parse_entry(&object, kind, false, &Currencies::default()))
             {
                 Ok(entry) => {
                     prop_assert!(
                         faults.is_empty(),
-                        "taken in spite of {:?}: {}",
+                        "accepted despite {:?}: {}",
                         faults,
                         shown
                     );

@@ -1,4 +1,4 @@
-//! Messages of WebSocket clients, beside a model over plain JSON.
+//! Messages of WebSocket clients, compared with a model over plain JSON.
 
 use proptest::prelude::*;
 
@@ -64,10 +64,10 @@ fn message() -> impl Strategy<Value = String> {
     prop_oneof![2 => made.clone(), 2 => spoiled_text(made), 3 => spoiled_text(good.prop_map(str::to_owned)), 1 => "\\PC{0,60}"]
 }
 
-/// What a message says, if it is one.
+/// The meaning of a message; `None` when it is not valid.
 fn model(text: &str) -> Option<String> {
     let members = Members::read(text.as_bytes())?;
-    // `null` is as good as not there.
+    // `null` counts as absent.
     let given = |name: &str| members.raw(name).filter(|raw| *raw != "null");
     let value = |name: &str| given(name).and_then(|_| members.value(name));
     let is_text =
@@ -100,7 +100,7 @@ fn model(text: &str) -> Option<String> {
 }
 
 #[test]
-fn a_message_is_what_its_members_say_or_is_refused() {
+fn a_message_is_read_as_the_model_reads_it_or_refused() {
     check(message(), |text| {
         let shown = |id: Option<Box<serde_json::value::RawValue>>| {
             id.map(|id| id.get().to_owned()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What comes through the doors, random and spoiled, beside readers that were written another way.
+//! Random and damaged input, compared with readers that are written in another way.
 
 mod entry_bodies;
 mod messages;

@@ -1,4 +1,4 @@
-//! A user's balance, history and tokens: for back ends by signed requests, for browsers by session tokens.
+//! A user's balance, history and tokens: back ends ask by signed requests, browsers with session tokens.
 
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
@@ -10,35 +10,36 @@ use crate::config::SESSION_TTL_S_MAX;
 use crate::coordinator::messages::{GetBalance, ToUser};
 use crate::coordinator::{BalanceView, Shown};
 use crate::domain::UserId;
-use crate::http::problem::{Code, Problem};
+use crate::http::extract::invalid;
+use crate::http::problem::{Answer, Code, Problem};
 use crate::http::state::HttpState;
 use crate::ledger::{EntryRecord, HistoryPage, LedgerError};
 use crate::limits::{HISTORY_ENTRIES_MAX, MIN_VERSION_WAIT_MS};
 
-pub(crate) mod back_ends;
-pub(crate) mod browsers;
-pub(crate) mod sign_ins;
+pub(super) mod back_ends;
+pub(super) mod browsers;
+pub(super) mod sign_ins;
 
 const HISTORY_ENTRIES_DEFAULT: i64 = 50;
 
-/// What a balance is asked for with.
+/// The parameters of a request for a balance.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BalanceQuery {
+pub(in crate::http) struct BalanceQuery {
     #[serde(default)]
     pub fresh: bool,
     pub min_version: Option<i64>,
 }
 
-/// What a history is asked for with.
+/// The parameters of a request for a history.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct HistoryQuery {
+pub(in crate::http) struct HistoryQuery {
     limit: Option<i64>,
     before_version: Option<i64>,
 }
 
-/// Asks a user's actor. With `min_version` it waits, but not for ever.
+/// Asks the user's actor. With `min_version` it waits at most `limits::MIN_VERSION_WAIT_MS` for that version.
 pub(super) async fn ask_balance(
     state: &HttpState,
     user_id: UserId,
@@ -48,7 +49,7 @@ pub(super) async fn ask_balance(
     if view.exists || state.settings.accounts.auto_create {
         return Ok(view);
     }
-    // It may have been made since the actor has looked.
+    // The user may have been created since the actor last read the ledger.
     let view = if query.fresh {
         view
     } else {
@@ -83,7 +84,8 @@ async fn ask_actor(
     match (answered, min_version) {
         (Ok(Ok(result)), _) => Ok(result?),
         (Err(_), Some(version)) => {
-            let detail = format!("version {version} was not there within {MIN_VERSION_WAIT_MS} ms");
+            let detail =
+                format!("version {version} was not reached within {MIN_VERSION_WAIT_MS} ms");
             Err(Problem::new(Code::VersionNotReached, detail).field("min_version"))
         }
         (Ok(Err(_)) | Err(_), _) => {
@@ -96,7 +98,7 @@ fn unknown_user() -> Problem {
     Problem::new(Code::UnknownUser, "the user does not exist").field("user_id")
 }
 
-/// A balance as both listeners answer it.
+/// A balance in the form that both listeners answer with.
 pub(super) fn balance_json(state: &HttpState, view: &BalanceView) -> serde_json::Value {
     json!({
         "user_id": view.user_id,
@@ -108,7 +110,8 @@ pub(super) fn balance_json(state: &HttpState, view: &BalanceView) -> serde_json:
     })
 }
 
-/// A user's history as both listeners answer it. Written as it is: a detour through `Value` would change metadata.
+/// A user's history in the form that both listeners answer with. Serialized directly: converting it to `Value` would change
+/// metadata.
 #[derive(Debug, Serialize)]
 pub(super) struct History {
     entries: Vec<EntryRecord>,
@@ -122,8 +125,10 @@ pub(super) async fn history(
 ) -> Result<History, Problem> {
     let limit = query.limit.unwrap_or(HISTORY_ENTRIES_DEFAULT);
     if !(1..=HISTORY_ENTRIES_MAX).contains(&limit) {
-        let detail = format!("limit must be 1 to {HISTORY_ENTRIES_MAX}");
-        return Err(Problem::new(Code::InvalidField, detail).field("limit"));
+        return Err(invalid(
+            "limit",
+            format!("must be 1 to {HISTORY_ENTRIES_MAX}"),
+        ));
     }
     let page = HistoryPage {
         limit,
@@ -139,16 +144,8 @@ pub(super) async fn history(
     Ok(History { entries })
 }
 
-/// Makes a session token and answers with it.
-pub(super) fn token_answer(
-    state: &HttpState,
-    user_id: i64,
-    ttl_s: Option<u64>,
-) -> Result<HttpResponse, Problem> {
-    let invalid = |name: &'static str, why: String| {
-        Problem::new(Code::InvalidField, format!("{name} {why}")).field(name)
-    };
-    let user_id = UserId::new(user_id).map_err(|error| invalid("user_id", error.to_string()))?;
+/// Answers with a new session token.
+pub(super) fn token_answer(state: &HttpState, user_id: UserId, ttl_s: Option<u64>) -> Answer {
     let ttl_s = ttl_s.unwrap_or(state.settings.auth.session_ttl_s);
     if !(1..=SESSION_TTL_S_MAX).contains(&ttl_s) {
         return Err(invalid(
@@ -156,10 +153,14 @@ pub(super) fn token_answer(
             format!("must be 1 to {SESSION_TTL_S_MAX}"),
         ));
     }
-    let issued = state
-        .sessions
-        .keys
-        .issue(user_id, ttl_s, state.clock.now_s());
+    let (token, expires_at) = issue_token(state, user_id, ttl_s);
+    Ok(HttpResponse::Ok().json(json!({ "token": token, "expires_at": expires_at })))
+}
+
+/// A new session token, and when it expires, as a timestamp.
+fn issue_token(state: &HttpState, user_id: UserId, ttl_s: u64) -> (String, String) {
+    let keys = &state.sessions.keys;
+    let issued = keys.issue(user_id, ttl_s, state.clock.now_s());
     let expires_at = clock::rfc3339(issued.expires_at_s.saturating_mul(1_000_000));
-    Ok(HttpResponse::Ok().json(json!({ "token": issued.token, "expires_at": expires_at })))
+    (issued.token, expires_at)
 }

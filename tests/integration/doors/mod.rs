@@ -1,5 +1,4 @@
-//! Every endpoint under forged credentials, from outside: a refused request changes nothing and
-//! learns nothing.
+//! Every endpoint under missing and forged credentials: a refused request changes nothing and learns nothing.
 //!
 //! The seed of the forgeries is printed;
 //! `BALANCE_TEST_SEED=<seed> cargo test --test integration doors` repeats them, and
@@ -7,6 +6,7 @@
 
 mod bench;
 mod claim_forgeries;
+mod credentials;
 mod development;
 mod forge;
 mod listeners;
