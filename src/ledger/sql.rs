@@ -17,7 +17,8 @@ use super::readers::Readers;
 use super::reads::HistoryPage;
 use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
-use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
+use super::store::{Store, StoreOptions};
+use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
     AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,

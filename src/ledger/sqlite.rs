@@ -14,18 +14,18 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::clock::Clock;
-use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
+use crate::domain::{Account, Currencies, EventId, Recorded, TxHash, UserId};
 use crate::limits::BULK_BESIDE_SINGLES;
 
-use super::admin_log::{AdminAction, log_action_row};
+use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
+use super::connection::AnyConnection;
 use super::link::Link;
-use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
-use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{
-    Basis, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, bulk_beside, put_user_rows,
-    refused,
-};
+use super::reads;
+use super::rows::{NewConflictRow, NewEntryRow, RecordedRow};
+use super::schema::{accounts, conflicts, entries};
+use super::store::{Basis, Store, StoreError, StoreOptions, bulk_beside, refused};
+use super::users::{self, PutUser, PutUserOutcome};
 
 /// The pages of a new file; a file that is there keeps its own. Most pages of a commit are those where its random event ids
 /// belong in their index, one each: pages half as long as SQLite's default are half as much log.
@@ -33,7 +33,7 @@ const PAGE_BYTES: u32 = 2048;
 
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
-    link: Link<SqliteConnection>,
+    link: Link,
     currencies: Currencies,
     checkpoints: Checkpoints,
     clock: Clock,
@@ -63,8 +63,8 @@ pub(super) fn connect(
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
         let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
-        let link =
-            Link::new(move || connect(&path, options.lock_timeout_ms.min(options.timeout_ms)));
+        let timeout_ms = options.lock_timeout_ms.min(options.timeout_ms);
+        let link = Link::new(move || connect(&path, timeout_ms).map(AnyConnection::Sqlite));
         Self {
             link,
             currencies: options.currencies,
@@ -74,39 +74,6 @@ impl SqliteStore {
             entries: 0,
         }
     }
-}
-
-fn load_account(
-    connection: &mut SqliteConnection,
-    user: UserId,
-    currencies: &Currencies,
-) -> Result<Account, StoreError> {
-    let rows: Vec<(i64, Option<String>, Option<i64>)> = accounts::table
-        .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
-        .filter(accounts::user_id.eq(user.get()))
-        .select((
-            accounts::version,
-            balances::currency.nullable(),
-            balances::amount.nullable(),
-        ))
-        .load(connection)?;
-    let Some((version, ..)) = rows.first() else {
-        return Ok(Account::unknown(currencies.count()));
-    };
-    let mut account = Account {
-        exists: true,
-        version: *version,
-        balances: Balances::zero(currencies.count()),
-    };
-    for (_, code, minor) in &rows {
-        if let (Some(code), Some(minor)) = (code, minor) {
-            account.balances.set(
-                currency(currencies, code).map_err(refused)?,
-                Amount::from_minor(*minor),
-            );
-        }
-    }
-    Ok(account)
 }
 
 fn find_event(
@@ -145,17 +112,18 @@ impl Store for SqliteStore {
             checkpoints,
             ..
         } = self;
-        checkpoints.take_turn(link.connection()?);
+        checkpoints.take_turn(link.connection()?.sqlite()?);
         let connection = link.begin("BEGIN IMMEDIATE")?;
         let mut loaded = Loaded::default();
         for user in &keys.users {
             loaded
                 .accounts
-                .insert(*user, load_account(connection, *user, currencies)?);
+                .insert(*user, reads::account(connection, *user, currencies)?);
         }
         if basis == Basis::Expected {
             return Ok(loaded);
         }
+        let connection = connection.sqlite()?;
         for event in &keys.events {
             if let Some(found) = find_event(connection, event, currencies)? {
                 loaded.events.insert((*event).clone(), found);
@@ -174,7 +142,7 @@ impl Store for SqliteStore {
             link, currencies, ..
         } = self;
         self.entries = plan.entries.len();
-        let connection = link.transaction()?;
+        let connection = link.transaction()?.sqlite()?;
         for planned in &plan.entries {
             let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
             diesel::insert_into(entries::table)
@@ -222,13 +190,13 @@ impl Store for SqliteStore {
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
-        let connection = self.link.connection()?;
-        connection.immediate_transaction(|connection| put_user_rows!(connection, user))
+        self.link.in_transaction("BEGIN IMMEDIATE", |connection| {
+            Ok(users::put(connection, user)?)
+        })
     }
 
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
-        let connection = self.link.connection()?;
-        log_action_row!(connection, action)
+        Ok(admin_log::add(self.link.connection()?, action)?)
     }
 
     fn bulk_beside(&self, singles: usize) -> usize {
