@@ -79,7 +79,7 @@ pub fn run(
 
     let served: Result<(), AppError> = System::new().block_on(async {
         let shared = shared(&settings, clock, ledger.clone(), counters.clone());
-        let coordinator = Arbiter::try_with_tokio_rt(coordinator_runtime)?;
+        let coordinator = Arbiter::try_new()?;
         // Without it (the arbiter would have ended already) the writers do it.
         let _ = coordinator.spawn(ledger.give_out_answers());
         let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| {
@@ -150,16 +150,6 @@ pub fn run(
     served?;
     info!("stopped");
     Ok(())
-}
-
-/// The event loop of all actors. It looks for timers and for those who gave others their turn after each round of the
-/// actors that have something to do; left to itself it would do so after 61 rounds of 61, and they would wait for many
-/// milliseconds whenever all are busy.
-fn coordinator_runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .event_interval(1)
-        .build()
 }
 
 /// What the service tests itself with, and how often, when it does.

@@ -32,7 +32,6 @@
 //! Imports go one way: `domain ← config ← credentials` and `domain ← ledger ← coordinator ← http ← app ← cli`; a test enforces it.
 
 pub mod app;
-pub mod background;
 pub mod canary;
 pub mod cli;
 pub mod client;
