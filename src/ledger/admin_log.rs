@@ -1,6 +1,6 @@
-//! The log of what administrators have ordered: a row for each, durable before the order is carried out.
+//! The log of administrators' orders: one row for each, durable before the order is carried out.
 //!
-//! Rows are only ever added. Written by the writers, like everything; read like everything else by the read pool.
+//! Rows are only added, by the writers. The read pool reads them.
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -15,13 +15,13 @@ use super::connection::AnyConnection;
 #[derive(Debug, Clone)]
 pub struct AdminAction {
     pub(super) id: String,
-    /// Who, by the name of the token.
+    /// The administrator, by the name of the token.
     pub admin: String,
-    /// What: one word.
+    /// The order, in one word.
     pub action: &'static str,
-    /// Whom it concerns.
+    /// The user that it concerns.
     pub user_id: UserId,
-    /// When, microseconds since the Unix epoch.
+    /// Time, in microseconds since the Unix epoch.
     pub at_us: i64,
 }
 

@@ -1,9 +1,9 @@
-//! The audit behind `verify` (every invariant of the ledger, in one snapshot, page by page) and behind the running
-//! service's own (one user, in a snapshot of its own).
+//! The audit: of the whole ledger in one snapshot, page by page (`verify`), and of one user in a snapshot (the running
+//! service's continuous audit).
 //!
 //! For every user and currency: balance = sum of its entries; version = number of entries; versions 1 … n without gap or
 //! repeat; each entry's stored balance = the running sum; no balance below zero; event ids and transaction hashes unique.
-//! It reads only, holds one page of entries and one user's sums at a time, and never mends anything.
+//! It only reads, and holds one page of entries and one user's sums at a time.
 
 mod one_user;
 

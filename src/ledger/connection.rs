@@ -1,4 +1,4 @@
-//! Read connections to either database, pooled by r2d2.
+//! Connections to either database, and how the read pool makes and tests them.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -11,7 +11,7 @@ use crate::config::DatabaseUrl;
 use super::store::StoreError;
 use super::{postgres, sqlite};
 
-/// A connection to read through. Plain selects are written once for both databases.
+/// A connection to either database. Statements that both understand are written once.
 #[derive(diesel::MultiConnection)]
 pub enum AnyConnection {
     /// PostgreSQL.
@@ -38,7 +38,7 @@ impl AnyConnection {
     }
 }
 
-/// Opens a connection with the settings of ours.
+/// Opens a connection with our settings.
 pub(super) fn connect(
     url: &DatabaseUrl,
     timeout_ms: u64,
@@ -49,7 +49,7 @@ pub(super) fn connect(
     })
 }
 
-/// Makes connections for the pool. (Diesel's own manager would try an unreachable PostgreSQL's address as a file name.)
+/// Makes connections for the pool. (Diesel's own manager would take the address of an unreachable PostgreSQL for a file name.)
 #[derive(Debug)]
 pub(super) struct Manager {
     pub url: DatabaseUrl,

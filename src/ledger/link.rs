@@ -8,7 +8,7 @@ use super::store::StoreError;
 /// Opens a connection.
 type Connect = Box<dyn Fn() -> Result<AnyConnection, diesel::ConnectionError> + Send>;
 
-/// A connection that is made when it is needed, and thrown away when its transaction can't be ended.
+/// A connection that is made when it is needed, and closed when its transaction can't be ended.
 pub(super) struct Link {
     connect: Connect,
     connection: Option<AnyConnection>,
@@ -43,7 +43,7 @@ impl Link {
         self.transaction()
     }
 
-    /// The connection inside its open transaction; never one that would commit statement by statement.
+    /// The connection, only while a transaction is open: without one, each statement would commit by itself.
     pub(super) fn transaction(&mut self) -> Result<&mut AnyConnection, StoreError> {
         let open = self.connection.as_mut().filter(|_| self.is_open);
         open.ok_or_else(|| StoreError::Lost("no transaction is open".into()))
@@ -56,7 +56,7 @@ impl Link {
         Ok(())
     }
 
-    /// Does something in a transaction of its own, which `sql` opens.
+    /// Does something in a separate transaction, which `sql` opens.
     pub(super) fn in_transaction<T>(
         &mut self,
         sql: &str,
@@ -67,7 +67,7 @@ impl Link {
             .inspect_err(|_| self.rollback())
     }
 
-    /// Ends an open transaction without a trace. When that fails, the connection has to go.
+    /// Rolls an open transaction back. When that fails, closes the connection.
     pub(super) fn rollback(&mut self) {
         let is_left = self
             .transaction()
@@ -78,7 +78,7 @@ impl Link {
         }
     }
 
-    /// Throws the connection away and opens another.
+    /// Closes the connection and opens another.
     pub(super) fn reconnect(&mut self) -> Result<(), StoreError> {
         self.connection = None;
         self.is_open = false;

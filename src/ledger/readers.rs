@@ -1,7 +1,7 @@
 //! The read pool: as many threads as connections (`database.pool_size`), fed by one bounded queue.
 //!
-//! A read is a closure over a connection. The pool hands out connections that answer: one that has died since its last read
-//! is replaced first. A read is given up without running when its asker has waited past the deadline.
+//! A read is a closure over a connection. The pool tests a connection before it hands it out, and replaces a dead one. A
+//! read whose deadline has passed is not begun.
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -17,7 +17,7 @@ use super::connection::{AnyConnection, Manager};
 use super::reads::ReadError;
 use super::{LedgerCounts, LedgerError, Pending};
 
-/// The longest a reader waits for a connection, in milliseconds; r2d2 backs off by half of it while the database is away.
+/// The longest a reader waits for a connection, in milliseconds. While the database is away, r2d2 pauses half of it between attempts.
 const CHECKOUT_MS: u64 = 1000;
 
 type Pool = r2d2::Pool<Manager>;
@@ -80,12 +80,12 @@ impl Readers {
         F: FnOnce(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        // A little less than the asker has, so that it can still answer with what it knows.
+        // A little less than the caller has, so that it can still answer with what it knows.
         let deadline = self.clock.deadline(answer_within(self.timeout));
         let counts = self.counts.clone();
         let job = move |pool: &Pool| {
             if !reply.is_closed() && !deadline.has_passed() {
-                // The asker may have gone meanwhile.
+                // The receiver may be gone meanwhile.
                 let _ = reply.send(run(pool, &counts, read));
             }
         };
@@ -111,12 +111,12 @@ impl Readers {
         })
     }
 
-    /// How long an asker waits at the most.
+    /// The longest that a caller waits.
     pub(super) const fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Ends the threads once they have done what they are at; a read that hangs is not waited for.
+    /// Ends the threads after their current read; a read that hangs is not waited for.
     pub(super) fn stop(&self) {
         let threads = self
             .threads
@@ -153,7 +153,7 @@ fn run<T>(
     Ok(done?)
 }
 
-/// The pool's own complaints repeat every half second while the database is away; the reads' errors tell enough.
+/// Logs the pool's errors at debug level: they repeat every half second while the database is away, and the reads report the same.
 #[derive(Debug)]
 struct QuietErrors;
 

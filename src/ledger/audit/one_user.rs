@@ -1,4 +1,4 @@
-//! The check of one user in a snapshot of its own, for the running service; and what is in memory beside it.
+//! The check of one user in one snapshot, for the running service, and the comparison with its cached balance.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::limits::{AUDIT_LINES_MAX, AUDIT_PAGE_ENTRIES};
 
 use super::{Audit, AuditReport, Claims, Row, Sums, in_snapshot};
 
-/// A balance in memory, to be compared with the ledger.
+/// A cached balance, to be compared with the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedBalance {
     /// Of so many entries.
@@ -38,7 +38,7 @@ const UNIQUE: [&str; 3] = [
     "entries_user_version",
 ];
 
-/// The next user of any table behind this id.
+/// The next user of any table after this id.
 pub(in crate::ledger) fn next_user(
     connection: &mut AnyConnection,
     after: i64,
@@ -92,7 +92,7 @@ pub(in crate::ledger) fn user(
     })
 }
 
-/// The unique indexes that somebody has dropped.
+/// The unique indexes that are missing.
 pub(in crate::ledger) fn missing_indexes(
     connection: &mut AnyConnection,
 ) -> Result<Vec<&'static str>, ReadError> {
