@@ -34,7 +34,6 @@
 //! enforces it.
 
 pub mod app;
-pub mod background;
 pub mod canary;
 pub mod cli;
 pub mod client;

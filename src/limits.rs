@@ -6,9 +6,9 @@ use std::time::Duration;
 /// that an atomic batch is never split and every posting gets its turn.
 pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 
-/// The most entries of batches in a transaction without single webhooks while single webhooks keep coming: a deposit
-/// waits behind them. Within these bounds it grows with the time that a commit takes. One posting may be longer.
-pub const BULK_BEFORE_SINGLES: (usize, usize) = (16, 40);
+/// The most entries of batches in a transaction without single webhooks while those keep coming in: what a deposit waits
+/// behind. One posting may be longer.
+pub const BULK_BEFORE_SINGLES: usize = 40;
 
 /// The most entries of batches in a transaction with single webhooks: as many as there are single ones, within these
 /// bounds.
@@ -23,8 +23,7 @@ pub const SINGLES_LATELY_MS: u64 = 100;
 /// Entries of a batch that are worked on at once before other requests get their turn.
 pub const BATCH_SLICE_ENTRIES: usize = 16;
 
-/// The longest body of a batch that is parsed on the worker that received it, in bytes; a longer one is parsed on a
-/// background thread.
+/// The longest body of a batch that is read where it comes in, in bytes; a longer one is read on a thread for blocking work.
 pub const BATCH_SHORT_BYTES: usize = 16 << 10;
 
 /// How much of a batch's answer is written at once, in bytes.
@@ -213,8 +212,7 @@ pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
 
 const _: () = assert!(BULK_BESIDE_SINGLES.0 <= BULK_BESIDE_SINGLES.1);
 const _: () = assert!(BULK_BESIDE_SINGLES.1 <= TRANSACTION_ENTRIES_MAX);
-const _: () = assert!(BULK_BEFORE_SINGLES.0 <= BULK_BEFORE_SINGLES.1);
-const _: () = assert!(BULK_BEFORE_SINGLES.1 <= TRANSACTION_ENTRIES_MAX);
+const _: () = assert!(BULK_BEFORE_SINGLES <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTGRES_BULK_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);

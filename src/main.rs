@@ -1,14 +1,16 @@
 //! The program: arguments, logging, run, exit code.
 
-mod allocator;
-
 use std::process::ExitCode;
 
 use balance_coordinator::{cli, telemetry};
 use clap::Parser as _;
 
+/// Entries are allocated on one thread and freed on another. The C library's allocator answers that with pauses of many
+/// milliseconds, in which no actor runs; see docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
-    allocator::give_back_aside();
     let arguments = cli::Arguments::parse();
     telemetry::log::init();
     let code = match cli::run(arguments) {

@@ -40,8 +40,6 @@ fn offenders(needles: &[&str], may: impl Fn(&str) -> bool) -> Vec<String> {
 #[test]
 fn imports_go_one_way() {
     let allowed: &[(&str, &[&str])] = &[
-        ("allocator", &[]),
-        ("background", &["clock"]),
         ("clock", &[]),
         ("limits", &[]),
         ("planted", &[]),
@@ -54,7 +52,6 @@ fn imports_go_one_way() {
             "ledger",
             &[
                 "ledger",
-                "background",
                 "domain",
                 "clock",
                 "config",
@@ -98,7 +95,6 @@ fn imports_go_one_way() {
             "http",
             &[
                 "http",
-                "background",
                 "canary",
                 "client",
                 "coordinator",

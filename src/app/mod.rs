@@ -136,7 +136,7 @@ impl Service {
         let (public_addr, internal_addr) = (public.local_addr()?, internal.local_addr()?);
         let ledger = core.ledger.clone();
         let shared = parts::shared(&settings, core);
-        let coordinator = Arbiter::try_with_tokio_rt(parts::coordinator_runtime)?;
+        let coordinator = Arbiter::try_new()?;
         // If the arbiter has ended already, the writers give out the answers themselves.
         let _ = coordinator.spawn(ledger.give_out_answers());
         let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| {

@@ -15,16 +15,6 @@ use crate::ledger::Options;
 use crate::limits::answer_within;
 use crate::telemetry::counters::Counters;
 
-/// The event loop of all actors. It looks for timers and for tasks that have yielded after each round of the actors
-/// that have something to do. By default it would look after 61 rounds, and they would wait for many milliseconds
-/// whenever all actors are busy.
-pub(super) fn coordinator_runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .event_interval(1)
-        .build()
-}
-
 /// How often the canary runs on this service, and with what; `None` when it does not run.
 pub(super) fn canary_options(
     settings: &Settings,

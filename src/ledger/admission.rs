@@ -1,7 +1,7 @@
 //! How many entries may wait for the ledger at once (`limits.queue_entries`).
 //!
-//! An entry takes its place before it goes anywhere and gives it back when it is answered, so actors' queues, lanes and
-//! running transactions are all counted, and being full is known before any work is done.
+//! An entry takes a place before anything is done with it and releases it when it is answered. So the queues of actors,
+//! the lanes and running transactions are all counted, and a full queue is known before any work is done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,7 +61,7 @@ impl Admission {
     }
 }
 
-/// Places taken; given back when dropped.
+/// Places taken; released when dropped.
 #[derive(Debug)]
 pub struct Permit {
     places: Arc<Places>,
@@ -70,12 +70,12 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Gives `count` of the places to a permit of their own.
+    /// Moves `count` of the places to a new permit.
     ///
     /// # Panics
     /// When it has fewer.
     pub fn split(&mut self, count: usize) -> Self {
-        assert!(count <= self.count, "a permit can't give what it has not");
+        assert!(count <= self.count, "a permit has fewer places");
         self.count -= count;
         Self {
             places: self.places.clone(),
@@ -86,7 +86,7 @@ impl Permit {
 
     /// Takes over the places of another permit of the same lane.
     pub fn join(&mut self, mut other: Self) {
-        debug_assert_eq!(self.lane, other.lane, "lanes are counted apart");
+        debug_assert_eq!(self.lane, other.lane, "lanes are counted separately");
         self.count += std::mem::take(&mut other.count);
     }
 }
@@ -104,13 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_taken_whole_and_given_back() {
+    fn places_are_taken_all_or_none_and_released() {
         let admission = Admission::new(10);
         let mut six = admission.try_acquire(Lane::Single, 6).expect("room");
         assert!(admission.try_acquire(Lane::Single, 5).is_none());
         assert!(
             admission.try_acquire(Lane::Bulk, 10).is_some(),
-            "the lanes don't crowd each other out"
+            "each lane has its own places"
         );
         let two = six.split(2);
         drop(six);

@@ -1,10 +1,10 @@
-//! The way of answers from the writers to those who wait for them.
+//! Hands the writers' answers to the actors that wait for them.
 //!
-//! Whoever waits is an actor, and to wake one from another thread costs a system call each time. So the answers of a
-//! transaction cross over together, and are given out by a task beside the actors: in the order of the commits, and in slices,
-//! so that others have their turn. Until there is such a task, and after it has ended, a writer gives them out itself.
+//! Waking an actor from another thread costs a system call each time. So the answers of a transaction go to the actors'
+//! thread together, and a task there hands them out in the order of the commits, in slices, so that actors run in between.
+//! Before that task runs, and after it has ended, the writers hand the answers out themselves.
 //!
-//! An answer keeps its place in the bounded queue of postings until it is given.
+//! An answer keeps its place in the bounded queue of postings until it is handed out.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,7 +15,7 @@ use crate::limits::BATCH_SLICE_ENTRIES;
 
 use super::{Orphan, Permit, Posted};
 
-/// What is to be told to whoever sent a posting.
+/// The answer to a posting.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub posted: Posted,
@@ -23,7 +23,7 @@ pub(super) struct Answer {
     pub permit: Permit,
 }
 
-/// The writers' end. Cloned for each of them.
+/// Where writers send answers; each has a clone.
 #[derive(Debug, Clone)]
 pub struct Answers {
     orphans: mpsc::Sender<Orphan>,
@@ -31,7 +31,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// `orphans` gets what was committed while nobody waited for the answer.
+    /// `orphans` gets the answers whose receivers are gone.
     pub fn new(orphans: mpsc::Sender<Orphan>) -> Self {
         Self {
             orphans,
@@ -39,9 +39,9 @@ impl Answers {
         }
     }
 
-    /// Gives out the answers from now on, in the thread that runs this; to be run once, and until the writers have ended.
+    /// Hands out the answers from now on, on the thread that runs this. To be run once, until the writers have ended.
     pub async fn give_out(self) {
-        // Unbounded on purpose: each answer holds its place of `admission`, which is the bound.
+        // Unbounded on purpose: each answer holds a permit of `admission`, which is the bound.
         let (given, mut all) = mpsc::unbounded_channel();
         if self.given_by.set(given).is_err() {
             return;
@@ -58,7 +58,7 @@ impl Answers {
         }
     }
 
-    /// The answers of one transaction, in the order in which they are to be given.
+    /// The answers of one transaction, in the order in which they are to be handed out.
     pub(super) fn send(&self, answers: Vec<Answer>) {
         let unsent = match self.given_by.get() {
             Some(given) => given.send(answers).err().map(|unsent| unsent.0),
@@ -83,7 +83,7 @@ impl Answers {
             && self.orphans.try_send(unheard).is_err()
         {
             warn!(
-                "a commit that nobody waited for could not be told; it shows with the user's next change or read"
+                "sessions could not be told of a commit whose receiver was gone; it shows with the user's next change or read"
             );
         }
     }
@@ -95,7 +95,7 @@ mod tests {
     use crate::ledger::testing::entry;
     use crate::ledger::{Admission, Lane};
 
-    /// Answers to so many postings, and who waits for them.
+    /// Answers to so many postings, and their receivers.
     fn some(count: usize) -> (Vec<Answer>, Vec<oneshot::Receiver<Posted>>) {
         let admission = Admission::new(count);
         let one = |number| {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_gives_answers_out_and_without_one_they_are_given_at_once() {
+    async fn a_task_hands_answers_out_and_without_one_they_are_handed_out_at_once() {
         let (orphans, mut unheard) = mpsc::channel(4);
         let answers = Answers::new(orphans);
         let (before, mut waiting) = some(1);
@@ -141,22 +141,19 @@ mod tests {
         let (many, mut waiting) = some(3 * BATCH_SLICE_ENTRIES);
         drop(waiting.remove(1));
         answers.send(many);
-        assert!(
-            waiting[0].try_recv().is_err(),
-            "the task has not had its turn"
-        );
+        assert!(waiting[0].try_recv().is_err(), "the task has not run yet");
         let given = futures_util::future::join_all(waiting).await;
         assert!(given.iter().all(Result::is_ok));
         assert_eq!(
             unheard.recv().await.as_ref().map(event),
             Some("e1"),
-            "nobody waited for it"
+            "its receiver was gone"
         );
 
         task.abort();
         assert!(task.await.is_err_and(|ended| ended.is_cancelled()));
         let (after, mut waiting) = some(1);
         answers.send(after);
-        assert!(waiting[0].try_recv().is_ok(), "no task any more");
+        assert!(waiting[0].try_recv().is_ok(), "the task has ended");
     }
 }

@@ -1,7 +1,7 @@
-//! Decides a whole batch: what the tables say goes in, what is to be written comes out. Pure; no SQL, no clock.
+//! Decides a whole batch: it takes what the tables say and gives what is to be written. Pure; no SQL, no clock.
 //!
-//! Entries are decided one after another against a working copy of the accounts, so several entries of one user and
-//! duplicates inside one batch come out as if each had had a transaction of its own.
+//! Entries are decided one after another against a working copy of the accounts. So several entries of one user, and
+//! duplicates inside one batch, get the same outcomes as if each had a transaction of its own.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::planted::{Plant, is_planted};
 
 use super::EntryOutcome;
 
-/// Entries that belong together: of one posting.
+/// The entries of one posting.
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a> {
     /// In the order in which they apply.
@@ -32,7 +32,7 @@ pub struct Keys<'a> {
     pub events: Vec<&'a EventId>,
     /// Every transaction hash, once.
     pub hashes: Vec<TxHash>,
-    /// Whether an event id was there more than once.
+    /// Whether an event id occurs more than once.
     pub has_repeats: bool,
 }
 
@@ -70,10 +70,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Whether an entry is there whose user is not. Accounts that exist are locked before entries are read; one that did
-    /// not may have been made in between.
+    /// Whether there is an entry of a user without an account. Accounts are locked before entries are read, but an account
+    /// that did not exist could not be locked, and another transaction may have made it in between.
     pub fn is_torn(&self) -> bool {
-        let is_nobodys = |recorded: &Recorded| {
+        let has_no_account = |recorded: &Recorded| {
             self.accounts
                 .get(&recorded.user_id)
                 .is_some_and(|account| !account.exists)
@@ -81,7 +81,7 @@ impl Loaded {
         self.events
             .values()
             .chain(self.hashes.values())
-            .any(is_nobodys)
+            .any(has_no_account)
     }
 }
 
@@ -96,12 +96,12 @@ pub struct PlannedEntry<'a> {
     pub balances: Balances,
 }
 
-/// An account to be made or to be moved.
+/// An account to be made or updated.
 #[derive(Debug)]
 pub struct PlannedAccount {
-    /// Whose it is.
+    /// Its user.
     pub user_id: UserId,
-    /// Its state after the batch; `exists` tells whether it was there before.
+    /// Its state after the batch; `exists` tells whether it existed before.
     pub account: Account,
     /// Its version before the batch.
     pub version_before: i64,
@@ -127,7 +127,7 @@ pub struct Plan<'a> {
     pub accounts: Vec<PlannedAccount>,
     /// Balances to store, each once.
     pub balances: Vec<(UserId, CurrencyId, Amount)>,
-    /// Refusals to keep.
+    /// Refused entries to keep.
     pub conflicts: Vec<PlannedConflict<'a>>,
     /// The commit time that every entry of the batch gets.
     pub committed_at_us: i64,
@@ -144,8 +144,8 @@ impl Plan<'_> {
         self.entries.len() == self.outcomes.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// Whether the tables show that this very plan was committed. A transaction is all or nothing, so one entry tells
-    /// for all: it has the version and the commit time that this plan gave it.
+    /// Whether the tables show that this plan was committed. A transaction is all or nothing, so it is enough to look at one
+    /// entry: it must have the version and the commit time of this plan.
     pub fn is_committed(&self, loaded: &Loaded) -> bool {
         self.entries.first().is_some_and(|first| {
             loaded
@@ -160,7 +160,7 @@ impl Plan<'_> {
     }
 }
 
-/// Decides all groups in order. `keys` are theirs.
+/// Decides all groups in order. `keys` are the keys of these groups.
 pub fn plan<'a>(
     groups: &[Group<'a>],
     keys: &Keys<'_>,
@@ -208,7 +208,7 @@ pub fn plan<'a>(
             let currency = of_one_currency[0].1;
             balances.push((user_id, currency, account.balances.get(currency)));
         }
-        // It was touched once for each entry, and each made one version.
+        // The account was touched once for each entry, and each entry made one version.
         let entries = i64::try_from(of_one_user.len()).unwrap_or(i64::MAX);
         let version_before = account.version - entries;
         accounts.push(PlannedAccount {
@@ -227,7 +227,7 @@ pub fn plan<'a>(
     }
 }
 
-/// The working copy. `exists` of an account stays as it was loaded, so that the store knows which rows to make.
+/// The working copy. `exists` of an account stays as it was loaded, so that the store knows which rows to insert.
 struct Books<'a> {
     loaded: Loaded,
     has_repeats: bool,
@@ -268,7 +268,7 @@ impl<'a> Books<'a> {
                 self.loaded.hashes.remove(&hash);
             }
         }
-        // A conflict with an entry of this very group has no first one any more.
+        // A conflict with an entry of this group that was undone is no conflict.
         let undone = |first: &Recorded| {
             before
                 .iter()
@@ -320,7 +320,7 @@ impl<'a> Books<'a> {
             Outcome::Accepted { version, balances } => {
                 account.version = *version;
                 account.balances = balances.clone();
-                // Most event ids are there once, and nobody asks for them again.
+                // Without repeats in the batch, no later entry asks for this event id.
                 if self.has_repeats {
                     let recorded = Recorded::of(entry, *version, self.committed_at_us);
                     self.loaded.events.insert(entry.event_id.clone(), recorded);
@@ -348,7 +348,7 @@ impl<'a> Books<'a> {
 }
 
 impl EntryOutcome {
-    /// Whether the entry is at fault; a duplicate is not.
+    /// Whether the entry was refused. A duplicate was not.
     pub const fn is_rejected(&self) -> bool {
         match self {
             Self::Decided { outcome, .. } => {

@@ -1,23 +1,44 @@
-//! Read connections to either database, pooled by r2d2.
+//! Connections to either database, and how the read pool makes and tests them.
 
 use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
+use diesel::sqlite::SqliteConnection;
 
 use crate::config::DatabaseUrl;
 
+use super::store::StoreError;
 use super::{postgres, sqlite};
 
-/// A connection to read through. Plain selects are written once for both databases.
+/// A connection to either database. Statements that both understand are written once.
 #[derive(diesel::MultiConnection)]
 pub enum AnyConnection {
     /// PostgreSQL.
-    Postgres(diesel::pg::PgConnection),
+    Postgres(PgConnection),
     /// SQLite.
-    Sqlite(diesel::sqlite::SqliteConnection),
+    Sqlite(SqliteConnection),
 }
 
-/// Opens a connection with the settings of ours.
+impl AnyConnection {
+    /// For statements that only SQLite has.
+    pub(super) fn sqlite(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        match self {
+            Self::Sqlite(connection) => Ok(connection),
+            Self::Postgres(_) => Err(StoreError::Lost("it leads to PostgreSQL".into())),
+        }
+    }
+
+    /// For statements that only PostgreSQL has.
+    pub(super) fn postgres(&mut self) -> Result<&mut PgConnection, StoreError> {
+        match self {
+            Self::Postgres(connection) => Ok(connection),
+            Self::Sqlite(_) => Err(StoreError::Lost("it leads to SQLite".into())),
+        }
+    }
+}
+
+/// Opens a connection with our settings.
 pub(super) fn connect(
     url: &DatabaseUrl,
     timeout_ms: u64,
@@ -28,24 +49,18 @@ pub(super) fn connect(
     })
 }
 
-/// Makes connections for the pool. (Diesel's own manager would try an unreachable PostgreSQL's address as a file name.)
+/// Makes connections for the pool. (Diesel's own manager would take the address of an unreachable PostgreSQL for a file name.)
 #[derive(Debug)]
 pub(super) struct Manager {
     pub url: DatabaseUrl,
     pub timeout_ms: u64,
 }
 
-/// A pooled connection that knows whether it can be used again.
-pub(super) struct Pooled {
-    pub connection: AnyConnection,
-    pub is_broken: bool,
-}
-
 impl r2d2::ManageConnection for Manager {
-    type Connection = Pooled;
+    type Connection = AnyConnection;
     type Error = diesel::r2d2::Error;
 
-    fn connect(&self) -> Result<Pooled, Self::Error> {
+    fn connect(&self) -> Result<AnyConnection, Self::Error> {
         let mut connection =
             connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
         if let AnyConnection::Postgres(connection) = &mut connection {
@@ -53,20 +68,14 @@ impl r2d2::ManageConnection for Manager {
                 .batch_execute(postgres::BY_INDEX)
                 .map_err(diesel::r2d2::Error::QueryError)?;
         }
-        Ok(Pooled {
-            connection,
-            is_broken: false,
-        })
+        Ok(connection)
     }
 
-    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {
-        diesel::sql_query("SELECT 1")
-            .execute(&mut pooled.connection)
-            .map(|_| ())
-            .map_err(diesel::r2d2::Error::QueryError)
+    fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), Self::Error> {
+        connection.ping().map_err(diesel::r2d2::Error::QueryError)
     }
 
-    fn has_broken(&self, pooled: &mut Pooled) -> bool {
-        pooled.is_broken || pooled.connection.is_broken()
+    fn has_broken(&self, connection: &mut AnyConnection) -> bool {
+        connection.is_broken()
     }
 }

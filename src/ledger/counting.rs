@@ -1,4 +1,4 @@
-//! What the ledger counts, with the handle of each label kept from the start.
+//! The ledger's counters, with a handle for each label made at the start.
 
 use std::sync::{Arc, OnceLock};
 

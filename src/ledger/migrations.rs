@@ -16,7 +16,7 @@ use super::schema::{currencies, ledger_info};
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// Two nodes that start together take turns: any number, the same for all of them.
+/// Nodes that start together take turns with this lock: any number, the same for all nodes.
 const ADVISORY_LOCK: i64 = 0x0062_616c_616e_6365;
 
 /// The longest a migration's statement waits, in milliseconds.
@@ -42,7 +42,7 @@ pub fn migrate(url: &DatabaseUrl, new_epoch: bool) -> Result<Vec<String>, Ledger
     Ok(applied)
 }
 
-/// Refuses a database whose migrations are not all there.
+/// Refuses a database with missing migrations.
 pub(super) fn check_applied(url: &DatabaseUrl, timeout_ms: u64) -> Result<(), LedgerError> {
     let mut connection = connection::connect(url, timeout_ms).map_err(unavailable)?;
     let is_missing = match &mut connection {
@@ -86,7 +86,7 @@ pub(super) fn check_currencies(
         let inserted = diesel::insert_into(currencies::table)
             .values(row)
             .execute(connection);
-        // Another node may have been faster; then the next start of either compares what it wrote.
+        // Another node may have been faster; the next start compares what that node wrote.
         inserted
             .map(|_| ())
             .or_else(ignore_duplicate)

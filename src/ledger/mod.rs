@@ -1,8 +1,8 @@
 //! The ledger: the tables, the writers, the reads and the audit.
 //!
-//! Owns every SQL statement. Knows nothing of actors and HTTP: the coordinator speaks to it through [`Ledger`], which
-//! never blocks its caller. Work runs on the ledger's own threads: one per writer ([`writer`]), one per connection of
-//! the read pool (`readers`). Every queue is bounded by [`admission`] or by a named limit.
+//! Owns every SQL statement. Knows nothing of actors and HTTP: the coordinator calls it through [`Ledger`], which
+//! never blocks its caller. The work runs on the ledger's own threads: one per writer ([`writer`]) and one per connection
+//! of the read pool (`readers`). Every queue is bounded by [`admission`] or by a named limit.
 //!
 //! Start reading at [`writer`] (how a batch is committed) and [`batch`] (how it is decided).
 
@@ -22,6 +22,8 @@ pub mod batch;
 mod connection;
 mod counting;
 mod link;
+#[cfg(feature = "simulation")]
+pub mod memory;
 mod migrations;
 mod postgres;
 mod readers;
@@ -33,6 +35,7 @@ mod sqlite;
 pub mod store;
 #[cfg(test)]
 mod testing;
+mod users;
 pub mod writer;
 
 pub use admin_log::AdminAction;
@@ -43,17 +46,18 @@ pub use migrations::migrate;
 pub use reads::{AdminRecord, HistoryPage};
 pub use rows::{ConflictRecord, EntryRecord};
 pub use sql::{Options, SqlLedger};
+pub use users::{PutUser, PutUserOutcome};
 
 /// Why a posting got no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PostError {
-    /// Too much is waiting already; nothing was accepted.
+    /// Too many entries are waiting; this one was not accepted.
     #[error("too many entries are waiting for the ledger")]
     Overloaded,
-    /// The ledger did not answer in time: not accepted, or its outcome is unknown. Sending again is safe.
+    /// The ledger did not answer in time: the entry was not accepted, or its outcome is unknown. Sending it again is safe.
     #[error("the ledger is unavailable; the entry was not accepted or its outcome is unknown")]
     Unavailable,
-    /// The database refuses this very entry; its neighbours are not concerned.
+    /// The database refuses this entry; the other entries of its batch are not affected.
     #[error("the database refuses this entry")]
     Refused,
     /// The service is stopping; nothing was accepted.
@@ -62,7 +66,7 @@ pub enum PostError {
 }
 
 impl PostError {
-    /// Whether sending the same again, later, can succeed without anybody mending something.
+    /// Whether sending the same again, later, can succeed without a repair.
     pub const fn is_transient(self) -> bool {
         !matches!(self, Self::Refused)
     }
@@ -74,10 +78,10 @@ pub enum LedgerError {
     /// The database does not answer, or not in time.
     #[error("the ledger is unavailable: {0}")]
     Unavailable(String),
-    /// Too much is waiting already.
+    /// Too many requests are waiting.
     #[error("too much is waiting for the ledger")]
     Overloaded,
-    /// What is in the database can't be what this program wrote, or not with these settings.
+    /// The database holds what this program can't have written, or not with these settings.
     #[error("the ledger does not fit: {0}")]
     Unfit(String),
 }
@@ -89,10 +93,10 @@ impl LedgerError {
     }
 }
 
-/// Which queue a posting waits in: a transaction takes single ones first.
+/// Which queue a posting waits in. A transaction takes single ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// A webhook of its own, with somebody waiting for the answer.
+    /// A webhook with one entry.
     Single,
     /// Part of a batch.
     Bulk,
@@ -105,20 +109,20 @@ pub struct Posting {
     pub entries: Vec<NewEntry>,
     /// All or nothing.
     pub is_atomic: bool,
-    /// Where it waits.
+    /// The queue that it waits in.
     pub lane: Lane,
-    /// Past it a posting that has not begun is given up.
+    /// A posting that has not begun by then is given up.
     pub deadline: Deadline,
-    /// Its place in the bounded queue; given back when the posting is answered.
+    /// Its place in the bounded queue; released when the posting is answered.
     pub permit: Permit,
-    /// Gets exactly one answer; when nobody listens any more, accepted entries go to [`Orphan`]s.
+    /// Gets exactly one answer. When its receiver is gone, the answer becomes an [`Orphan`].
     pub reply: oneshot::Sender<Posted>,
 }
 
 /// The answer to a [`Posting`].
 #[derive(Debug)]
 pub struct Posted {
-    /// The entries, given back.
+    /// The entries of the posting.
     pub entries: Vec<NewEntry>,
     /// One per entry, in order.
     pub outcomes: Vec<EntryOutcome>,
@@ -135,7 +139,7 @@ impl Posted {
 /// What became of one entry of a posting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryOutcome {
-    /// The rule's answer. When it is accepted, it is durable.
+    /// The rule's answer. An accepted entry is durable.
     Decided {
         /// What the rule says.
         outcome: Outcome,
@@ -148,7 +152,7 @@ pub enum EntryOutcome {
     Failed(PostError),
 }
 
-/// A posting that was committed while nobody waited for its answer any more (its actor died): sessions must hear of it.
+/// A posting that was committed after the receiver of its answer was gone (its actor died). Its sessions still have to be told.
 pub type Orphan = Posted;
 
 /// A future that the ledger's threads complete.

@@ -1,68 +1,52 @@
 //! Writing to PostgreSQL: a few set-based statements per transaction (arrays with UNNEST), row locks in user order,
 //! `synchronous_commit=on`.
 //!
-//! Bounded: a statement by `database.timeout_ms`; a wait for a lock by half of `database.lock_timeout_ms`, so that the other
-//! half is left for finding out whose it is; and a transaction that stands still, because our side of the connection has
-//! vanished, is ended by the server, so that its locks do not outlive it for long.
+//! Bounds: `database.timeout_ms` for a statement. Half of `database.lock_timeout_ms` for a lock; the other half is for
+//! finding out which users are locked. And the server ends a transaction that stands still because our side of the
+//! connection is gone, so that its locks do not stay for long.
 
 mod arrays;
+mod connect;
 
 use std::collections::HashMap;
 
 use self::arrays::Write;
+pub(super) use self::connect::{BY_INDEX, check_language, connect};
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Text};
+use diesel::sql_types::{Array, BigInt};
 
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX, REMEMBERED_ACCOUNTS_MAX};
 
-use super::LedgerError;
-use super::admin_log::{AdminAction, log_action_row};
+use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
+use super::connection::AnyConnection;
 use super::link::Link;
 use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{
-    Basis, Patience, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows,
-    refused,
-};
+use super::store::{Basis, Patience, Store, StoreError, StoreOptions, refused};
+use super::users::{self, PutUser, PutUserOutcome};
 
-/// The users that somebody else holds, without waiting for any of them.
+/// The users that other sessions hold locked, without waiting for a lock.
 const FIND_LOCKED: &str = "WITH free AS MATERIALIZED \
      (SELECT user_id FROM accounts WHERE user_id = ANY($1) FOR UPDATE SKIP LOCKED) \
      SELECT user_id FROM accounts WHERE user_id = ANY($1) AND user_id NOT IN (SELECT user_id FROM free)";
 
-/// Rows are looked up by their keys. Left to itself the planner prefers to scan tables that are still short, and keeps such
-/// a plan for long after they have grown.
-pub(super) const BY_INDEX: &str =
-    "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;";
-
-/// How long a transaction of ours may stand still between two statements, in milliseconds. Deciding takes a few.
+/// How long a transaction may stand still between two statements, in milliseconds. Deciding takes a few.
 const STANDSTILL_MS: u64 = 1000;
-
-/// The longest that what was sent may stay unacknowledged, in milliseconds; then the peer is gone.
-const UNACKNOWLEDGED_MS_MAX: u64 = 2000;
 
 /// A write connection to PostgreSQL.
 pub(super) struct PostgresStore {
-    link: Link<PgConnection>,
+    link: Link,
     currencies: Currencies,
     brief_ms: u64,
     patience: Patience,
-    /// Accounts as the last commits have left them. Others may have moved them since.
+    /// Accounts as the last commits of this store wrote them. Other nodes may have changed them since.
     remembered: HashMap<UserId, Account>,
-    /// What the open transaction leaves, if it commits.
+    /// The accounts as the open transaction writes them.
     written: Vec<(UserId, Account)>,
-}
-
-/// The answer of `SHOW lc_messages`.
-#[derive(QueryableByName)]
-struct Language {
-    #[diesel(sql_type = Text)]
-    lc_messages: String,
 }
 
 /// A row of [`FIND_LOCKED`].
@@ -70,48 +54,6 @@ struct Language {
 struct LockedRow {
     #[diesel(sql_type = BigInt)]
     user_id: i64,
-}
-
-/// Connects with the settings every connection of ours has: no wait without a bound, commits on disk.
-pub(super) fn connect(url: &str, timeout_ms: u64) -> Result<PgConnection, diesel::ConnectionError> {
-    let joint = if url.contains('?') { '&' } else { '?' };
-    let connect_s = timeout_ms.div_ceil(1000).max(2);
-    let unacknowledged_ms = timeout_ms.min(UNACKNOWLEDGED_MS_MAX);
-    let bounded = format!(
-        "{url}{joint}connect_timeout={connect_s}&tcp_user_timeout={unacknowledged_ms}&keepalives_idle=2\
-         &keepalives_interval=1&keepalives_count=2&application_name=balance-coordinator"
-    );
-    let mut connection = PgConnection::establish(&bounded)?;
-    connection
-        .batch_execute(&format!(
-            "SET synchronous_commit = on; SET statement_timeout = {timeout_ms};"
-        ))
-        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-    Ok(connection)
-}
-
-/// Refuses a server whose messages are not in English: what can be done about an error is told by its message (Diesel does
-/// not give its code), and in another language a lock that has to be waited for would look like a refusal.
-pub(super) fn check_language(connection: &mut PgConnection) -> Result<(), LedgerError> {
-    let Language { lc_messages } = sql_query("SHOW lc_messages")
-        .get_result(connection)
-        .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-    if is_english(&lc_messages) {
-        return Ok(());
-    }
-    Err(LedgerError::Unfit(format!(
-        "the server's messages have to be in English, and its lc_messages is {lc_messages:?}; have its administrator say \
-         ALTER DATABASE … SET lc_messages = 'C'"
-    )))
-}
-
-/// By the name of a locale, such as `C`, `en_US.UTF-8` or `English_United States.1252`.
-fn is_english(locale: &str) -> bool {
-    let language = locale
-        .split(['_', '.', '@', '-'])
-        .next()
-        .unwrap_or_default();
-    matches!(language, "" | "C" | "POSIX" | "en" | "English")
 }
 
 impl PostgresStore {
@@ -131,7 +73,7 @@ impl PostgresStore {
             connection
                 .batch_execute(&bounds)
                 .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-            Ok(connection)
+            Ok(AnyConnection::Postgres(connection))
         });
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
         let (remembered, written) = (HashMap::new(), Vec::new());
@@ -145,37 +87,33 @@ impl PostgresStore {
         }
     }
 
-    fn open(&mut self, patience: Patience) -> Result<(), StoreError> {
+    fn begin_sql(&self, patience: Patience) -> String {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
         match patience {
-            Patience::Usual => self.link.begin(BEGIN)?,
-            Patience::Brief => self.link.begin(&format!(
-                "{BEGIN}; SET LOCAL lock_timeout = {}",
-                self.brief_ms
-            ))?,
-        };
-        Ok(())
+            Patience::Usual => BEGIN.into(),
+            Patience::Brief => format!("{BEGIN}; SET LOCAL lock_timeout = {}", self.brief_ms),
+        }
     }
 
-    /// Ends the transaction and finds out whose lock it has waited for.
+    /// Ends the transaction and finds out which of these users are locked.
     fn locked(&mut self, users: Vec<i64>, reason: String) -> StoreError {
         self.rollback();
-        // Not known: it may be another lock, or have been given back meanwhile.
+        // Empty when it was another lock, or when the lock was released meanwhile.
         let users = self.locked_users(users).unwrap_or_default();
         StoreError::Locked { users, reason }
     }
 
-    /// Which users somebody else holds, asked in a transaction of its own.
+    /// The users that other sessions hold locked, found in a separate transaction.
     fn locked_users(&mut self, users: Vec<i64>) -> Result<Vec<UserId>, StoreError> {
-        self.open(Patience::Brief)?;
+        self.link.begin(&self.begin_sql(Patience::Brief))?;
         let query = sql_query(FIND_LOCKED).bind::<Array<BigInt>, _>(users);
-        let rows: Vec<LockedRow> = query.load(self.link.transaction()?)?;
+        let rows: Vec<LockedRow> = query.load(self.link.transaction()?.postgres()?)?;
         rows.into_iter()
             .map(|row| user_id(row.user_id).map_err(refused))
             .collect()
     }
 
-    /// Those that are remembered, and the others as they are now.
+    /// The accounts that are remembered, and the others as they are now.
     fn expect_accounts(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
         let mut others = Vec::new();
         for user in &keys.users {
@@ -193,8 +131,7 @@ impl PostgresStore {
         }
     }
 
-    /// In the order of user ids, as they are given. Without locks the balances may be newer than the versions; what is
-    /// written by a version that is over is refused.
+    /// `ids` are in ascending order. Without locks, balances may be newer than versions; `write` refuses an outdated version.
     fn load_accounts(
         &mut self,
         ids: &[UserId],
@@ -202,12 +139,12 @@ impl PostgresStore {
         loaded: &mut Loaded,
     ) -> Result<(), StoreError> {
         let users: Vec<i64> = ids.iter().map(|user| user.get()).collect();
-        let connection = self.link.transaction()?;
+        let connection = self.link.transaction()?.postgres()?;
         let rows = accounts::table
             .filter(accounts::user_id.eq_any(&users))
             .order(accounts::user_id)
             .select((accounts::user_id, accounts::version));
-        // The sort is below the lock in the plan, so rows are locked in the order of user ids.
+        // In the plan, rows are sorted before they are locked, so they are locked in the order of user ids.
         let versions: Vec<(i64, i64)> = if locked {
             rows.for_update().load(connection)?
         } else {
@@ -243,7 +180,7 @@ impl PostgresStore {
 
     fn load_keys(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
         let events: Vec<&str> = keys.events.iter().map(|event| event.as_str()).collect();
-        let connection = self.link.transaction()?;
+        let connection = self.link.transaction()?.postgres()?;
         let by_event: Vec<RecordedRow> = entries::table
             .filter(entries::event_id.eq_any(&events))
             .select(RecordedRow::as_select())
@@ -263,7 +200,7 @@ impl PostgresStore {
         };
         let currencies = &self.currencies;
         for row in &by_event {
-            // They are in the order of their texts.
+            // `Keys` has them sorted.
             if let Ok(place) = events.binary_search(&row.event_id.as_str()) {
                 loaded.events.insert(
                     keys.events[place].clone(),
@@ -284,7 +221,7 @@ impl PostgresStore {
         let Self {
             link, currencies, ..
         } = self;
-        let connection = link.transaction()?;
+        let connection = link.transaction()?.postgres()?;
         if !plan.entries.is_empty() {
             let moved: i64 = Write::of(plan, currencies).get_result(connection)?;
             let expected = plan
@@ -294,7 +231,7 @@ impl PostgresStore {
                 .count();
             if usize::try_from(moved) != Ok(expected) {
                 return Err(StoreError::Raced(
-                    "an account has been moved by somebody else".into(),
+                    "another session has changed an account".into(),
                 ));
             }
         }
@@ -311,7 +248,7 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
-        self.open(self.patience)?;
+        self.link.begin(&self.begin_sql(self.patience))?;
         let mut loaded = Loaded::default();
         if basis == Basis::Expected {
             self.expect_accounts(keys, &mut loaded)?;
@@ -326,7 +263,7 @@ impl Store for PostgresStore {
         self.load_keys(keys, &mut loaded)?;
         if loaded.is_torn() {
             return Err(StoreError::Raced(
-                "a user was made by somebody else meanwhile".into(),
+                "another session has made a user meanwhile".into(),
             ));
         }
         Ok(loaded)
@@ -369,23 +306,19 @@ impl Store for PostgresStore {
     fn rollback(&mut self) {
         self.link.rollback();
         self.written.clear();
-        // It may be what was expected that was wrong.
+        // What was remembered may be the reason.
         self.remembered.clear();
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
-        // The entries of others wait behind it.
-        let brief = format!("SET LOCAL lock_timeout = {}", self.brief_ms);
-        let connection = self.link.connection()?;
-        connection.transaction(|connection| {
-            connection.batch_execute(&brief)?;
-            put_user_rows!(connection, user)
-        })
+        // Entries wait for it.
+        let begin = self.begin_sql(Patience::Brief);
+        self.link
+            .in_transaction(&begin, |connection| Ok(users::put(connection, user)?))
     }
 
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
-        let connection = self.link.connection()?;
-        log_action_row!(connection, action)
+        Ok(admin_log::add(self.link.connection()?, action)?)
     }
 
     fn bulk_beside(&self, _: usize) -> usize {
@@ -397,7 +330,7 @@ impl Store for PostgresStore {
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
-        // Another server may answer, which has not all that this one had.
+        // Another server may answer, one that lacks commits of the last one.
         self.remembered.clear();
         self.link.reconnect()
     }
@@ -408,42 +341,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_english_is_understood() {
-        for english in [
-            "C",
-            "POSIX",
-            "C.UTF-8",
-            "en_US.UTF-8",
-            "en-GB",
-            "en",
-            "English_United States.1252",
-            "",
-        ] {
-            assert!(is_english(english), "{english}");
-        }
-        for other in [
-            "de_DE.UTF-8",
-            "ru_RU",
-            "fr",
-            "German_Germany.1252",
-            "enm_XX",
-        ] {
-            assert!(!is_english(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn another_connection_may_lead_to_another_history() {
+    fn a_new_connection_forgets_the_remembered_accounts() {
         let options = StoreOptions {
             currencies: Currencies::default(),
             timeout_ms: 100,
             lock_timeout_ms: 100,
         };
-        let mut store = PostgresStore::new("postgres://127.0.0.1:1/nobody".into(), options);
+        let mut store = PostgresStore::new("postgres://127.0.0.1:1/none".into(), options);
         store
             .remembered
             .insert(UserId::new(1).expect("an id"), Account::unknown(2));
-        assert!(store.reconnect().is_err(), "nobody listens there");
+        assert!(store.reconnect().is_err(), "no server listens there");
         assert!(store.remembered.is_empty());
     }
 }

@@ -10,9 +10,9 @@ use super::LedgerError;
 use super::connection::AnyConnection;
 use super::rows::{ConflictRecord, EntryRecord, EntryRow, currency};
 use super::schema::{accounts, admin_log, balances, conflicts, entries, ledger_info};
-use super::store::StoreError;
+use super::store::{StoreError, refused};
 
-/// What a read can end in.
+/// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
@@ -36,6 +36,15 @@ impl From<ReadError> for LedgerError {
     }
 }
 
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Database(error) => error,
+            ReadError::Ledger(error) => refused(error),
+        }
+    }
+}
+
 type Read<T> = Result<T, ReadError>;
 
 /// A page of a user's history.
@@ -48,7 +57,7 @@ pub struct HistoryPage {
 }
 
 pub(super) fn ping(connection: &mut AnyConnection) -> Read<()> {
-    // A table, not a constant: a file that is gone still answers `SELECT 1`.
+    // From a table: SQLite answers `SELECT 1` even when its file is gone.
     let _: i64 = ledger_info::table
         .select(ledger_info::id)
         .get_result(connection)?;
@@ -61,7 +70,7 @@ pub(super) fn epoch(connection: &mut AnyConnection) -> Read<String> {
         .get_result(connection)?)
 }
 
-/// Version and balances that belong together: both statements see one snapshot.
+/// Version and balances of one state: a single statement reads both.
 pub(super) fn account(
     connection: &mut AnyConnection,
     user: UserId,
@@ -104,7 +113,7 @@ pub(super) fn balances_at(
             .filter(entries::currency.eq(&currency.code))
             .order(entries::version.desc())
             .select(entries::balance_after)
-            // Of many: without its LIMIT PostgreSQL would send them all.
+            // `first` has a LIMIT; without it PostgreSQL would send all of them.
             .first(connection)
             .optional()?;
         all.set(id, Amount::from_minor(after.unwrap_or(0)));
@@ -149,7 +158,7 @@ pub(super) fn user_of_telegram(
         .select(accounts::user_id)
         .get_result(connection)
         .optional()?;
-    let unfit = |_| LedgerError::Unfit("a Telegram id is linked to what is no user id".into());
+    let unfit = |_| LedgerError::Unfit("a Telegram id is linked to an invalid user id".into());
     Ok(found.map(UserId::new).transpose().map_err(unfit)?)
 }
 
@@ -193,13 +202,13 @@ pub(super) fn latest_conflicts(
 /// A row of the log, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AdminRecord {
-    /// When, RFC 3339.
+    /// Time, RFC 3339.
     pub at: String,
-    /// Who.
+    /// The administrator.
     pub admin: String,
-    /// What.
+    /// The order.
     pub action: String,
-    /// Whom it concerns.
+    /// The user that it concerns.
     pub user_id: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Rows as the tables hold them, and their way to and from the domain.
+//! Rows as the tables hold them, and their conversion from and to the domain.
 
 use diesel::prelude::*;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use super::LedgerError;
 use super::batch::{PlannedConflict, PlannedEntry};
 use super::schema::{conflicts, entries};
 
-/// The columns of an entry that tell a duplicate from a conflict.
+/// The columns of an entry that distinguish a duplicate from a conflict.
 #[derive(Debug, Queryable, Selectable, QueryableByName)]
 #[diesel(table_name = entries)]
 pub(super) struct RecordedRow {
@@ -133,7 +133,7 @@ impl<'a> NewConflictRow<'a> {
 pub struct EntryRecord {
     /// The idempotency key.
     pub event_id: String,
-    /// Whose entry it is.
+    /// The user.
     pub user_id: i64,
     /// The version it made; none for a refused one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +147,7 @@ pub struct EntryRecord {
     /// The balance of its currency after it; none for a refused one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance_after: Option<String>,
-    /// Who sent it.
+    /// The sender, by the name of its source.
     pub source: String,
     /// Why an adjustment was made.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,7 +17,8 @@ use super::readers::Readers;
 use super::reads::HistoryPage;
 use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
-use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
+use super::store::{Store, StoreOptions};
+use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
     AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,
@@ -31,13 +32,13 @@ pub struct Options {
     pub url: DatabaseUrl,
     /// Connections for reads.
     pub pool_size: u32,
-    /// Writers; a user always has the same one.
+    /// Number of writers; a user always has the same one.
     pub writers: usize,
     /// Apply missing migrations, or refuse to start without them.
     pub migrate_on_start: bool,
     /// The longest a statement, and an answer to a reader, may take, in milliseconds.
     pub timeout_ms: u64,
-    /// The longest that locks of others may delay entries that do not need them, in milliseconds.
+    /// The longest that locks of other sessions may delay entries of other users, in milliseconds.
     pub lock_timeout_ms: u64,
     /// The currencies that exist.
     pub currencies: Currencies,
@@ -45,7 +46,7 @@ pub struct Options {
     pub rules: Rules,
     /// Tells commit times.
     pub clock: Clock,
-    /// What is counted.
+    /// The counters.
     pub counters: Arc<Counters>,
 }
 
@@ -62,7 +63,7 @@ pub struct SqlLedger {
 }
 
 impl SqlLedger {
-    /// Prepares the database and starts the threads. Blocks. Also gives the commits that nobody waited for.
+    /// Prepares the database and starts the threads. Blocks. Also returns the receiver of [`Orphan`]s.
     ///
     /// # Errors
     /// [`LedgerError`] when the database does not answer, or does not fit these settings.
@@ -91,23 +92,7 @@ impl SqlLedger {
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
         let answers = Answers::new(orphans);
-        let (rules, told) = (options.rules, answers.clone());
-        let writer_options = WriterOptions {
-            clock: *clock,
-            rules,
-            counts: counts.clone(),
-            answers: told,
-        };
-        let writers = (0..options.writers)
-            .map(|index| {
-                Writer::start(
-                    format!("ledger-writer-{index}"),
-                    options.store(),
-                    writer_options.clone(),
-                )
-            })
-            .collect::<Result<_, _>>()
-            .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        let writers = options.writers(&counts, &answers)?;
         let manager = Manager {
             url: url.clone(),
             timeout_ms: *timeout_ms,
@@ -119,7 +104,7 @@ impl SqlLedger {
             *clock,
             counts.clone(),
         )?;
-        // A connection of its own, made with the first check: nobody waits for a place behind it.
+        // A separate connection, made with the first check: no read waits for a check.
         let manager = Manager {
             url: url.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
@@ -147,7 +132,7 @@ impl SqlLedger {
         &self.epoch
     }
 
-    /// Gives the answers to postings out, beside the actors that wait for them. To be run once, on their thread.
+    /// Hands out the answers to postings on the thread of the actors that wait for them. To be run once, on that thread.
     pub fn give_out_answers(&self) -> impl Future<Output = ()> + Send + 'static {
         self.answers.clone().give_out()
     }
@@ -179,24 +164,24 @@ impl SqlLedger {
             .read(move |connection| reads::latest_conflicts(connection, limit, &currencies))
     }
 
-    /// The next user behind this id, for [`SqlLedger::audit_user`].
+    /// The next user after this id, for [`SqlLedger::audit_user`].
     pub fn next_user(&self, after: i64) -> Pending<Option<i64>> {
         self.auditor
             .read(move |connection| audit::next_user(connection, after))
     }
 
-    /// Checks every invariant of one user, and what was in memory before this call, in one snapshot.
+    /// Checks every invariant of one user in one snapshot, and compares it with what was cached before this call.
     pub fn audit_user(&self, user: i64, cached: Option<CachedBalance>) -> Pending<UserAudit> {
         self.auditor
             .read(move |connection| audit::user(connection, user, cached.as_ref()))
     }
 
-    /// The unique indexes that are not there any more.
+    /// The unique indexes that are missing.
     pub fn missing_indexes(&self) -> Pending<Vec<&'static str>> {
         self.auditor.read(audit::missing_indexes)
     }
 
-    /// Makes a user or links a Telegram id to it; durable when it answers.
+    /// Makes a user or links a Telegram id to it; durable when the future ends in `Ok`.
     pub fn put_user(
         &self,
         user_id: UserId,
@@ -210,7 +195,7 @@ impl SqlLedger {
         self.by_writer(user_id, |reply| Order::PutUser(user, reply))
     }
 
-    /// Adds an order of an administrator to the log; durable when it answers.
+    /// Adds an administrator's order to the log; durable when the future ends in `Ok`.
     pub fn log_action(&self, action: AdminAction) -> Pending<()> {
         self.by_writer(action.user_id, |reply| Order::LogAction(action, reply))
     }
@@ -237,7 +222,7 @@ impl SqlLedger {
         })
     }
 
-    /// Whether every writer lives.
+    /// Whether every writer's thread runs.
     pub fn is_running(&self) -> bool {
         self.writers.iter().all(Writer::is_running)
     }
@@ -249,7 +234,7 @@ impl SqlLedger {
         self.auditor.stop();
     }
 
-    /// Makes a [`SqlLedger::stop`] under way give up what it can't finish because the database is away.
+    /// Makes a running [`SqlLedger::stop`] give up what it can't finish because the database is away.
     pub fn abort(&self) {
         self.writers.iter().for_each(Writer::abort);
     }
@@ -261,6 +246,24 @@ impl SqlLedger {
 }
 
 impl Options {
+    fn writers(
+        &self,
+        counts: &Arc<LedgerCounts>,
+        answers: &Answers,
+    ) -> Result<Vec<Writer>, LedgerError> {
+        let start = |index| {
+            let options = WriterOptions {
+                clock: self.clock,
+                rules: self.rules,
+                counts: counts.clone(),
+                answers: answers.clone(),
+            };
+            Writer::start(format!("ledger-writer-{index}"), self.store(), options)
+                .map_err(|error| LedgerError::Unavailable(error.to_string()))
+        };
+        (0..self.writers).map(start).collect()
+    }
+
     fn store(&self) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
         let options = StoreOptions {
@@ -277,7 +280,7 @@ impl Options {
 
 impl Ledger for SqlLedger {
     fn post(&self, posting: Posting) {
-        // An atomic batch of several users goes to the writer of its first one; row locks keep it right.
+        // An atomic batch of several users goes to the writer of the first one; row locks keep that correct.
         match posting.entries.first().map(|entry| entry.user_id) {
             Some(user) => self.writer_of(user).send(Command::Post(posting)),
             None => {
@@ -285,7 +288,7 @@ impl Ledger for SqlLedger {
                     entries: Vec::new(),
                     outcomes: Vec::new(),
                 };
-                // Whoever posts nothing need not wait for it.
+                // The receiver may be gone.
                 let _ = posting.reply.send(done);
             }
         }

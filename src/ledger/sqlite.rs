@@ -1,31 +1,26 @@
 //! Writing to SQLite: one connection, WAL with `synchronous=FULL`, cached single-row statements.
 
 mod checkpoints;
-mod commit_times;
-mod flush;
 mod prepared;
 
 use std::path::{Path, PathBuf};
 
-use self::checkpoints::{AUTOCHECKPOINT_PAGES, Checkpoints, LONG_PAGES};
-use self::commit_times::CommitTimes;
+use self::checkpoints::{Checkpoints, LOG_PAGES_MAX};
 use self::prepared::{SetBalance, SetVersion};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
-use crate::clock::Clock;
-use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
-use crate::limits::BULK_BESIDE_SINGLES;
+use crate::domain::{Account, Currencies, EventId, Recorded, TxHash, UserId};
 
-use super::admin_log::{AdminAction, log_action_row};
+use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
+use super::connection::AnyConnection;
 use super::link::Link;
-use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
-use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{
-    Basis, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, bulk_beside, put_user_rows,
-    refused,
-};
+use super::reads;
+use super::rows::{NewConflictRow, NewEntryRow, RecordedRow};
+use super::schema::{accounts, conflicts, entries};
+use super::store::{Basis, Store, StoreError, StoreOptions, refused};
+use super::users::{self, PutUser, PutUserOutcome};
 
 /// The pages of a new file; a file that is there keeps its own. Most pages of a commit are those where its random event ids
 /// belong in their index, one each: pages half as long as SQLite's default are half as much log.
@@ -33,13 +28,9 @@ const PAGE_BYTES: u32 = 2048;
 
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
-    link: Link<SqliteConnection>,
+    link: Link,
     currencies: Currencies,
     checkpoints: Checkpoints,
-    clock: Clock,
-    commit_times: CommitTimes,
-    /// Of the open transaction.
-    entries: usize,
 }
 
 /// Opens the file with the settings every connection of ours has.
@@ -54,7 +45,7 @@ pub(super) fn connect(
     connection
         .batch_execute(&format!(
             "PRAGMA page_size = {PAGE_BYTES}; PRAGMA busy_timeout = {timeout_ms}; PRAGMA journal_mode = WAL; \
-             PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES};"
+             PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {LOG_PAGES_MAX};"
         ))
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
@@ -62,51 +53,15 @@ pub(super) fn connect(
 
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
-        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
-        let link =
-            Link::new(move || connect(&path, options.lock_timeout_ms.min(options.timeout_ms)));
+        let checkpoints = Checkpoints::start(path.clone());
+        let timeout_ms = options.lock_timeout_ms.min(options.timeout_ms);
+        let link = Link::new(move || connect(&path, timeout_ms).map(AnyConnection::Sqlite));
         Self {
             link,
             currencies: options.currencies,
             checkpoints,
-            clock: Clock::system(),
-            commit_times: CommitTimes::new(),
-            entries: 0,
         }
     }
-}
-
-fn load_account(
-    connection: &mut SqliteConnection,
-    user: UserId,
-    currencies: &Currencies,
-) -> Result<Account, StoreError> {
-    let rows: Vec<(i64, Option<String>, Option<i64>)> = accounts::table
-        .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
-        .filter(accounts::user_id.eq(user.get()))
-        .select((
-            accounts::version,
-            balances::currency.nullable(),
-            balances::amount.nullable(),
-        ))
-        .load(connection)?;
-    let Some((version, ..)) = rows.first() else {
-        return Ok(Account::unknown(currencies.count()));
-    };
-    let mut account = Account {
-        exists: true,
-        version: *version,
-        balances: Balances::zero(currencies.count()),
-    };
-    for (_, code, minor) in &rows {
-        if let (Some(code), Some(minor)) = (code, minor) {
-            account.balances.set(
-                currency(currencies, code).map_err(refused)?,
-                Amount::from_minor(*minor),
-            );
-        }
-    }
-    Ok(account)
 }
 
 fn find_event(
@@ -140,22 +95,19 @@ fn find_hash(
 impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         let Self {
-            link,
-            currencies,
-            checkpoints,
-            ..
+            link, currencies, ..
         } = self;
-        checkpoints.take_turn(link.connection()?);
         let connection = link.begin("BEGIN IMMEDIATE")?;
         let mut loaded = Loaded::default();
         for user in &keys.users {
             loaded
                 .accounts
-                .insert(*user, load_account(connection, *user, currencies)?);
+                .insert(*user, reads::account(connection, *user, currencies)?);
         }
         if basis == Basis::Expected {
             return Ok(loaded);
         }
+        let connection = connection.sqlite()?;
         for event in &keys.events {
             if let Some(found) = find_event(connection, event, currencies)? {
                 loaded.events.insert((*event).clone(), found);
@@ -173,8 +125,7 @@ impl Store for SqliteStore {
         let Self {
             link, currencies, ..
         } = self;
-        self.entries = plan.entries.len();
-        let connection = link.transaction()?;
+        let connection = link.transaction()?.sqlite()?;
         for planned in &plan.entries {
             let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
             diesel::insert_into(entries::table)
@@ -207,12 +158,7 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        let begun_us = self.clock.monotonic_us();
         self.link.commit()?;
-        self.commit_times.add(
-            self.entries,
-            self.clock.monotonic_us().saturating_sub(begun_us),
-        );
         self.checkpoints.committed();
         Ok(())
     }
@@ -222,21 +168,13 @@ impl Store for SqliteStore {
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
-        let connection = self.link.connection()?;
-        connection.immediate_transaction(|connection| put_user_rows!(connection, user))
+        self.link.in_transaction("BEGIN IMMEDIATE", |connection| {
+            Ok(users::put(connection, user)?)
+        })
     }
 
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
-        let connection = self.link.connection()?;
-        log_action_row!(connection, action)
-    }
-
-    fn bulk_beside(&self, singles: usize) -> usize {
-        match singles {
-            _ if self.checkpoints.wish_little() => BULK_BESIDE_SINGLES.0,
-            0 => self.commit_times.bulk_before_singles(),
-            _ => bulk_beside(singles),
-        }
+        Ok(admin_log::add(self.link.connection()?, action)?)
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
@@ -272,10 +210,7 @@ fn write_account(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::*;
-    use crate::limits::BULK_BEFORE_SINGLES;
 
     fn page_bytes(path: &Path) -> i64 {
         let mut connection = connect(path, 1000).expect("a file");
@@ -285,54 +220,6 @@ mod tests {
         let pages =
             diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT page_size FROM pragma_page_size");
         pages.get_result(&mut connection).expect("told")
-    }
-
-    #[test]
-    fn batches_stand_back_while_a_long_log_comes_to_its_end() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let options = StoreOptions {
-            currencies: Currencies::default(),
-            timeout_ms: 1000,
-            lock_timeout_ms: 1000,
-        };
-        let mut store = SqliteStore::new(dir.path().join("ledger.db"), options);
-        let wish = store.checkpoints.wish.clone();
-        let keys = Keys::of(&[]);
-        assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES.1);
-        wish.little.store(true, Ordering::Relaxed);
-        store.begin(&keys, Basis::Expected).expect("begun");
-        store.rollback();
-        assert_eq!(
-            store.bulk_beside(0),
-            BULK_BESIDE_SINGLES.0,
-            "the log is not at its end yet"
-        );
-        wish.turn.store(true, Ordering::Relaxed);
-        store.begin(&keys, Basis::Expected).expect("begun");
-        store.rollback();
-        assert_eq!(
-            store.bulk_beside(0),
-            BULK_BEFORE_SINGLES.1,
-            "the writer has done the rest"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_commits_take_no_time_few_entries_go_before_a_single_one() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let options = StoreOptions {
-            currencies: Currencies::default(),
-            timeout_ms: 1000,
-            lock_timeout_ms: 1000,
-        };
-        let mut store = SqliteStore::new(dir.path().join("ledger.db"), options);
-        store.clock = Clock::virtual_from(0);
-        for _ in 0..200 {
-            store.begin(&Keys::of(&[]), Basis::Expected).expect("begun");
-            store.entries = 1;
-            store.commit().expect("committed");
-        }
-        assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES.0);
     }
 
     #[test]

@@ -1,17 +1,18 @@
-//! What a writer needs of a database: one write transaction at a time, in steps, so that every step can fail in a test.
+//! What a writer needs of a database: one write transaction at a time, in steps, so that a test can make each step fail.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use crate::domain::{Currencies, TelegramId, UserId};
+use crate::domain::{Currencies, UserId};
 use crate::limits::{BULK_BEFORE_SINGLES, BULK_BESIDE_SINGLES};
 
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
+use super::users::{PutUser, PutUserOutcome};
 
-/// One connection to write through. The steps come in the order `begin`, `write`, `commit`; after any error the writer
-/// calls `rollback` or `reconnect` before it begins again.
+/// One connection for writes. The steps come in the order `begin`, `write`, `commit`; after an error the writer calls
+/// `rollback` or `reconnect` before it begins again.
 pub trait Store: Send {
-    /// Opens a write transaction and tells what it is to be decided on. What was [`Basis::Read`] can't change before the
+    /// Opens a write transaction and loads what it is to be decided on. With [`Basis::Read`] that can't change before the
     /// commit.
     ///
     /// # Errors
@@ -21,54 +22,47 @@ pub trait Store: Send {
     /// Writes entries, balances, accounts and conflicts of a plan into the open transaction.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing of it is committed. [`StoreError::Raced`] when an event id, a hash or the version of an
-    /// account is not as the plan has it.
+    /// [`StoreError`]; nothing of the plan is committed. [`StoreError::Raced`] when an event id or a hash exists already, or
+    /// an account has another version than the plan began with.
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError>;
 
-    /// Commits. When it returns, the transaction is durable.
+    /// Commits. When it returns `Ok`, the transaction is durable.
     ///
     /// # Errors
-    /// Any error means *unknown*: it may be committed or not.
+    /// Any error means *unknown*: the transaction may be committed or not.
     fn commit(&mut self) -> Result<(), StoreError>;
 
-    /// Ends an open transaction without a trace; harmless without one.
+    /// Rolls an open transaction back; harmless without one.
     fn rollback(&mut self);
 
-    /// Makes a user, or links a Telegram id to it, in a transaction of its own.
+    /// Makes a user or links a Telegram id to it, in a separate transaction.
     ///
     /// # Errors
     /// [`StoreError`]; repeating it is safe.
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError>;
 
-    /// Adds an order of an administrator to the log; durable when it returns.
+    /// Adds an administrator's order to the log; durable when it returns `Ok`.
     ///
     /// # Errors
     /// [`StoreError`]; repeating it is safe.
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError>;
 
-    /// The most entries of batches in a transaction with so many single ones, or with none while they are coming in.
+    /// The most entries of batches beside so many single ones, or beside none while single ones keep coming in.
     fn bulk_beside(&self, singles: usize) -> usize {
-        bulk_beside(singles)
+        match singles {
+            0 => BULK_BEFORE_SINGLES,
+            _ => singles.clamp(BULK_BESIDE_SINGLES.0, BULK_BESIDE_SINGLES.1),
+        }
     }
 
-    /// How long the transactions that begin from now on wait for a lock, where a lock can be held on a part of the
-    /// ledger.
+    /// How long transactions that begin from now on wait for a lock. Only for databases that lock single rows.
     fn set_patience(&mut self, _: Patience) {}
 
-    /// Throws the connection away and opens another.
+    /// Closes the connection and opens another.
     ///
     /// # Errors
     /// [`StoreError::Lost`] while the database is away.
     fn reconnect(&mut self) -> Result<(), StoreError>;
-}
-
-/// [`Store::bulk_beside`] where nothing else has to be considered.
-pub(super) fn bulk_beside(singles: usize) -> usize {
-    if singles == 0 {
-        return BULK_BEFORE_SINGLES.1;
-    }
-    let (min, max) = BULK_BESIDE_SINGLES;
-    singles.clamp(min, max)
 }
 
 /// What a transaction is decided on.
@@ -76,69 +70,46 @@ pub(super) fn bulk_beside(singles: usize) -> usize {
 pub enum Basis {
     /// Accounts and keys are read, and the accounts are locked, in the order of users.
     Read,
-    /// Nothing is read that can be expected: that keys are new, and that accounts are as this store has left them, where it
-    /// knows them. What is not so is found out by writing, at the latest.
+    /// Keys are expected to be new, and accounts to be as this store last wrote them, where it remembers them; the rest is
+    /// read. Writing finds out what is not so.
     Expected,
 }
 
-/// How long a transaction waits for a lock that somebody else holds.
+/// How long a transaction waits for a lock that another session holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// As long as neighbours may be delayed.
+    /// As long as the other entries of the batch may be delayed.
     Usual,
-    /// Somebody is known to hold one: hardly at all.
+    /// Hardly at all: a lock is known to be held.
     Brief,
 }
 
-/// `PUT /internal/v1/users/{id}`.
-#[derive(Debug, Clone, Copy)]
-pub struct PutUser {
-    /// The user to make or to link.
-    pub user_id: UserId,
-    /// The Telegram id to link, if any.
-    pub telegram_id: Option<TelegramId>,
-    /// Now, in microseconds since the Unix epoch.
-    pub now_us: i64,
-}
-
-/// What became of a [`PutUser`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PutUserOutcome {
-    /// It is stored; the Telegram id that the user has now.
-    Stored {
-        /// Linked, if any.
-        telegram_id: Option<i64>,
-    },
-    /// The Telegram id belongs to another user; nothing changed.
-    LinkedElsewhere,
-}
-
-/// Why a step of a transaction failed, by what can be done about it.
+/// Why a step of a transaction failed, by what the writer does about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The connection is gone: reconnect, then again.
+    /// The connection is gone: reconnect and try again.
     #[error("the connection is lost: {0}")]
     Lost(String),
-    /// Busy, out of space, shutting down: again, later.
+    /// Busy, out of space, shutting down: try again later.
     #[error("the database can't now: {0}")]
     Busy(String),
-    /// Another node or writer was faster with a key: again at once.
+    /// Another node or writer was faster with a key: try again at once.
     #[error("another transaction was faster: {0}")]
     Raced(String),
-    /// Somebody else holds a part of what is needed: the rest can go on without it.
-    #[error("locked by somebody else: {reason}")]
+    /// Another session holds some of the rows: go on without their users.
+    #[error("locked by another session: {reason}")]
     Locked {
-        /// Whose accounts are locked, where that is known; else empty.
+        /// The users whose accounts are locked; empty where that is not known.
         users: Vec<UserId>,
         /// What the database says.
         reason: String,
     },
-    /// The database refuses what was to be written: final for at least one entry of the batch.
+    /// The database refuses the rows: final for at least one entry of the batch.
     #[error("the database refuses: {0}")]
     Refused(String),
 }
 
-/// Fragments of messages that mean "not now" on either database; SQLite has no codes for them in Diesel.
+/// Fragments of messages that mean "not now" on either database; Diesel has no codes for them.
 const BUSY: [&str; 18] = [
     "locked",
     "busy",
@@ -160,7 +131,7 @@ const BUSY: [&str; 18] = [
     "connection slots",
 ];
 
-/// Fragments that mean that PostgreSQL is going or not there yet.
+/// Fragments that mean that PostgreSQL is stopping or has not started yet.
 const LOST: [&str; 8] = [
     "terminating connection",
     "server closed the connection",
@@ -208,53 +179,10 @@ impl From<diesel::ConnectionError> for StoreError {
     }
 }
 
-/// A row that this program can't have written: final for the entry that needs it.
+/// For a row that this program can't have written: final for the entry that needs it.
 pub(super) fn refused(error: super::LedgerError) -> StoreError {
     StoreError::Refused(error.to_string())
 }
-
-/// The statements of [`Store::put_user`], the same on both databases.
-macro_rules! put_user_rows {
-    ($connection:expr, $user:expr) => {{
-        use crate::ledger::schema::accounts::dsl as a;
-        let PutUser {
-            user_id,
-            telegram_id,
-            now_us,
-        } = $user;
-        let owner: Option<i64> = match telegram_id {
-            Some(wanted) => a::accounts
-                .filter(a::telegram_id.eq(wanted.get()))
-                .select(a::user_id)
-                .get_result($connection)
-                .optional()?,
-            None => None,
-        };
-        if owner.is_some_and(|owner| owner != user_id.get()) {
-            return Ok(PutUserOutcome::LinkedElsewhere);
-        }
-        diesel::insert_into(a::accounts)
-            .values((
-                a::user_id.eq(user_id.get()),
-                a::version.eq(0),
-                a::created_at_us.eq(now_us),
-                a::updated_at_us.eq(now_us),
-            ))
-            .on_conflict_do_nothing()
-            .execute($connection)?;
-        if let (Some(wanted), None) = (telegram_id, owner) {
-            diesel::update(a::accounts.find(user_id.get()))
-                .set((a::telegram_id.eq(wanted.get()), a::updated_at_us.eq(now_us)))
-                .execute($connection)?;
-        }
-        let telegram_id = a::accounts
-            .find(user_id.get())
-            .select(a::telegram_id)
-            .get_result($connection)?;
-        Ok(PutUserOutcome::Stored { telegram_id })
-    }};
-}
-pub(super) use put_user_rows;
 
 /// What every store needs besides its connection.
 #[derive(Debug, Clone)]
@@ -263,90 +191,77 @@ pub struct StoreOptions {
     pub currencies: Currencies,
     /// The longest that a statement may wait, in milliseconds.
     pub timeout_ms: u64,
-    /// The longest that locks of others may delay entries that do not need them, in milliseconds.
+    /// The longest that locks of other sessions may delay entries of other users, in milliseconds.
     pub lock_timeout_ms: u64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use DatabaseErrorKind as Kind;
+
+    const MESSAGES: [(Kind, &str, &str); 15] = [
+        (Kind::UniqueViolation, "entries_event_id", "raced"),
+        (Kind::SerializationFailure, "could not serialize", "raced"),
+        (Kind::Unknown, "deadlock detected", "raced"),
+        (
+            Kind::Unknown,
+            "canceling statement due to lock timeout",
+            "locked",
+        ),
+        (Kind::Unknown, "database is locked", "busy"),
+        (Kind::Unknown, "database or disk is full", "busy"),
+        (
+            Kind::Unknown,
+            "canceling statement due to statement timeout",
+            "busy",
+        ),
+        (
+            Kind::Unknown,
+            "canceling statement due to user request",
+            "busy",
+        ),
+        (
+            Kind::Unknown,
+            "could not open file \"base/5/1\": Too many open files",
+            "busy",
+        ),
+        (Kind::ReadOnlyTransaction, "cannot execute INSERT", "busy"),
+        (
+            Kind::Unknown,
+            "terminating connection due to administrator command",
+            "lost",
+        ),
+        (
+            Kind::UnableToSendCommand,
+            "no connection to the server",
+            "lost",
+        ),
+        (Kind::ClosedConnection, "gone", "lost"),
+        (Kind::CheckViolation, "amount >= 0", "refused"),
+        (Kind::Unknown, "poisoned by a trigger", "refused"),
+    ];
+
+    const fn name(error: &StoreError) -> &'static str {
+        match error {
+            StoreError::Lost(_) => "lost",
+            StoreError::Busy(_) => "busy",
+            StoreError::Raced(_) => "raced",
+            StoreError::Locked { .. } => "locked",
+            StoreError::Refused(_) => "refused",
+        }
+    }
 
     #[test]
-    fn errors_are_sorted_by_what_helps() {
-        let database = |kind, message: &str| {
-            StoreError::from(DieselError::DatabaseError(
-                kind,
-                Box::new(message.to_owned()),
-            ))
-        };
-        use DatabaseErrorKind as Kind;
-        for (error, expected) in [
-            (database(Kind::UniqueViolation, "entries_event_id"), "raced"),
-            (
-                database(Kind::SerializationFailure, "could not serialize"),
-                "raced",
-            ),
-            (database(Kind::Unknown, "deadlock detected"), "raced"),
-            (
-                database(Kind::Unknown, "canceling statement due to lock timeout"),
-                "locked",
-            ),
-            (database(Kind::Unknown, "database is locked"), "busy"),
-            (database(Kind::Unknown, "database or disk is full"), "busy"),
-            (
-                database(
-                    Kind::Unknown,
-                    "canceling statement due to statement timeout",
-                ),
-                "busy",
-            ),
-            (
-                database(Kind::Unknown, "canceling statement due to user request"),
-                "busy",
-            ),
-            (
-                database(
-                    Kind::Unknown,
-                    "could not open file \"base/5/1\": Too many open files",
-                ),
-                "busy",
-            ),
-            (
-                database(
-                    Kind::ReadOnlyTransaction,
-                    "cannot execute INSERT in a read-only transaction",
-                ),
-                "busy",
-            ),
-            (
-                database(
-                    Kind::Unknown,
-                    "terminating connection due to administrator command",
-                ),
-                "lost",
-            ),
-            (
-                database(Kind::UnableToSendCommand, "no connection to the server"),
-                "lost",
-            ),
-            (database(Kind::ClosedConnection, "gone"), "lost"),
-            (DieselError::BrokenTransactionManager.into(), "lost"),
-            (
-                diesel::ConnectionError::BadConnection("refused".into()).into(),
-                "lost",
-            ),
-            (database(Kind::CheckViolation, "amount >= 0"), "refused"),
-            (database(Kind::Unknown, "poisoned by a trigger"), "refused"),
-            (DieselError::NotFound.into(), "refused"),
-        ] {
-            let found = match error {
-                StoreError::Lost(_) => "lost",
-                StoreError::Busy(_) => "busy",
-                StoreError::Raced(_) => "raced",
-                StoreError::Locked { .. } => "locked",
-                StoreError::Refused(_) => "refused",
-            };
-            assert_eq!(found, expected, "{error}");
+    fn errors_are_sorted_by_what_the_writer_does_about_them() {
+        for (kind, message, expected) in MESSAGES {
+            let error = DieselError::DatabaseError(kind, Box::new(message.to_owned()));
+            assert_eq!(name(&error.into()), expected, "{message}");
         }
+        let broken = DieselError::BrokenTransactionManager;
+        let unreachable = diesel::ConnectionError::BadConnection("refused".into());
+        assert_eq!(name(&broken.into()), "lost");
+        assert_eq!(name(&unreachable.into()), "lost");
+        assert_eq!(name(&DieselError::NotFound.into()), "refused");
     }
 }

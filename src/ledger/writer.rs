@@ -1,17 +1,19 @@
-//! A writer: a thread that commits what queued while its last transaction ran.
+//! A writer: a thread that commits the postings that queued while its last transaction ran.
 //!
 //! Owns one [`Store`]. It takes postings from two bounded lanes, single ones first and a bounded number of bulk ones
-//! beside them, and runs one transaction: look up, decide ([`super::batch::plan`]), write, commit, then answer. There is no
-//! artificial wait. A user always has the same writer, so within a lane a user's entries commit in the order in which
-//! they were queued.
+//! beside them, and runs one transaction: load, decide ([`super::batch::plan`]), write, commit, then answer. It never waits
+//! for more postings to come. A user always has the same writer, so within a lane a user's entries commit in the order in
+//! which they were queued.
 //!
-//! Most entries are new, and most accounts as this writer has left them; the tables refuse what is not so. Only for a while
-//! after that has happened is everything looked up ([`super::store::Basis`]).
+//! Most entries are new, and most accounts are as this writer last wrote them. So a transaction begins without looking
+//! everything up, and the tables refuse it when that was wrong; then everything is looked up for a while
+//! ([`super::store::Basis`]).
 //!
-//! When it fails: a lost connection or a busy database is tried again until every waiting posting is past its deadline;
-//! a broken COMMIT is tried again until its outcome is known (event ids make that safe, see [`super::batch::Plan::is_committed`]);
-//! what the database refuses is narrowed down by halves to the entry at fault, and the rest is committed without it; what
-//! somebody else holds locked is set aside (`aside`), and the rest is committed without it, too.
+//! On failure: after a lost connection or with a busy database it tries again until every posting is past its deadline.
+//! After a broken COMMIT it tries again until the outcome is known (event ids make that safe, see
+//! [`super::batch::Plan::is_committed`]). When the database refuses a batch, it is halved until the entry at fault is
+//! alone, and the rest is committed. Postings whose rows another session has locked are set aside (`aside`), and the rest
+//! is committed.
 
 mod aside;
 mod orders;
@@ -41,7 +43,7 @@ use orders::{Orders, Waiting};
 pub enum Command {
     /// Post entries.
     Post(Posting),
-    /// Do something else; see [`Writer::order`].
+    /// Do something other than posting; see [`Writer::order`].
     Order(Waiting),
     /// Finish what is queued, then end.
     Stop,
@@ -54,17 +56,17 @@ pub struct WriterOptions {
     pub clock: Clock,
     /// Settings of the rule.
     pub rules: Rules,
-    /// What is counted.
+    /// The counters.
     pub counts: Arc<LedgerCounts>,
-    /// Takes what is told to the senders.
+    /// Takes the answers to the senders.
     pub answers: Answers,
 }
 
-/// The way to a running writer.
+/// A running writer.
 #[derive(Debug)]
 pub struct Writer {
     commands: Sender<Command>,
-    /// Of orders.
+    /// Places for orders that wait.
     places: Arc<Semaphore>,
     is_aborting: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -74,13 +76,13 @@ impl Writer {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the system can't start a thread.
     pub fn start(
         name: String,
         store: Box<dyn Store>,
         options: WriterOptions,
     ) -> std::io::Result<Self> {
-        // Unbounded on purpose: a posting holds its places of `admission`, an order one of `places`, and those are bounded.
+        // Unbounded on purpose: a posting holds a permit of `admission`, an order one of `places`, and both are bounded.
         let (commands, inbox) = crossbeam_channel::unbounded();
         let is_aborting = Arc::new(AtomicBool::new(false));
         let aside = Aside::new(options.clock);
@@ -109,7 +111,7 @@ impl Writer {
         })
     }
 
-    /// Queues a command; a posting that comes too late is answered `ShuttingDown`.
+    /// Queues a command. After the end of the thread a posting is answered `ShuttingDown`.
     pub fn send(&self, command: Command) {
         if let Err(unsent) = self.commands.send(command) {
             refuse(unsent.into_inner());
@@ -123,7 +125,7 @@ impl Writer {
             .is_ok_and(|thread| thread.as_ref().is_some_and(|thread| !thread.is_finished()))
     }
 
-    /// Takes no more, finishes what is queued and waits for the thread.
+    /// Finishes what is queued and waits for the end of the thread.
     pub fn stop(&self) {
         self.send(Command::Stop);
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
@@ -132,7 +134,7 @@ impl Writer {
         }
     }
 
-    /// From now on a transaction that can't be finished (the database is away) is given up.
+    /// From now on gives up transactions that can't be finished because the database is away.
     pub fn abort(&self) {
         self.is_aborting.store(true, Ordering::Relaxed);
     }
@@ -156,7 +158,7 @@ fn answer_error(posting: Posting, error: PostError) {
         ..
     } = posting;
     drop(permit);
-    // A sender that went away was told, or will find, that the outcome is unknown.
+    // Without a receiver: its sender has been told that the outcome is unknown.
     let _ = reply.send(Posted::failed(entries, error));
 }
 
@@ -171,9 +173,9 @@ struct State {
     is_aborting: Arc<AtomicBool>,
     is_stopping: bool,
     last_commit_us: i64,
-    /// When a single posting was last taken along (monotonic).
+    /// When a transaction last had a single posting (monotonic).
     single_seen_us: Option<u64>,
-    /// Transactions that are to read everything, since one met what it did not expect.
+    /// How many of the next transactions are to read everything, because one of the last met something unexpected.
     surprised: u32,
 }
 
@@ -195,7 +197,7 @@ impl State {
         }
     }
 
-    /// Waits for a command, or until what was set aside is due; `false` when there is nothing to do any more.
+    /// Waits for a command, or until postings that were set aside are due; `false` when the thread should end.
     fn rest(&mut self) -> bool {
         match self.aside.retry_in() {
             None if self.is_stopping => false,
@@ -229,7 +231,7 @@ impl State {
         }
     }
 
-    /// Single postings first, then bulk ones: few of them while single ones are coming in.
+    /// Single postings first, then bulk ones; only a few of those while single ones keep coming in.
     fn next_batch(&mut self) -> Vec<Posting> {
         let mut batch = Vec::new();
         let mut count = 0;
@@ -260,7 +262,7 @@ impl State {
         batch
     }
 
-    /// Waits, but keeps taking what comes in, and answers what is past its deadline.
+    /// Waits, takes commands meanwhile, and then answers what is past its deadline.
     fn wait(&mut self, wait: Duration) {
         let until = self.options.clock.deadline(wait);
         loop {
@@ -295,8 +297,8 @@ impl State {
     }
 }
 
-/// Moves postings from a lane into the batch while they fit; what is past its deadline is answered instead. The first one
-/// always fits, so that a long one neither starves nor is torn.
+/// Moves postings from a lane into the batch while they fit; a posting past its deadline is answered instead. The first one
+/// always fits, so that a long posting neither waits for ever nor is split.
 fn fill(
     batch: &mut Vec<Posting>,
     count: &mut usize,

@@ -77,7 +77,7 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
         "ms",
     )
     .beside("without the tick", of(&|round| p99(&round.alone)))
-    .gate(Gate::AtMost(3.0));
+    .gate(Gate::AtMost(8.0));
     deposits.ratio = Some(of(&|round| {
         p99(&round.run.deposits.latencies) / p99(&round.alone)
     }));

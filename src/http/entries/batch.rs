@@ -16,7 +16,6 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use crate::background::breathe;
 use crate::clock::Deadline;
 use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries, ToUser};
 use crate::domain::{NewEntry, UserId};
@@ -125,7 +124,6 @@ fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Probl
     let mut places: HashMap<UserId, usize> = HashMap::new();
     let mut groups: Vec<UserGroup> = Vec::new();
     for (index, entry) in valid {
-        breathe();
         let user_id = entry.user_id;
         let place = places
             .get(&user_id)
@@ -198,7 +196,6 @@ async fn post_each(
     let writer = state.clone();
     let writing = move || {
         for (keys, outcomes) in decided {
-            breathe();
             collect(&mut results, keys, &outcomes, &writer.settings.currencies);
         }
         results.sort_unstable_by_key(|result| result.index);

@@ -1,21 +1,20 @@
-//! Limits what large requests use at once, so that a deposit never waits longer than for one slice of a batch.
+//! What large requests may take of the service at once, so that a deposit never waits for more than a part of one.
 //!
-//! All long bodies together have a limited number of bytes. Parsing and answering ten thousand entries takes many
-//! milliseconds, so this happens on background threads that yield to request-serving threads, for a few requests at a time.
-//! The entries go to the registry in slices, of one large request at a time.
+//! Long bodies take room, byte by byte, out of a fixed number of bytes for all of them. Reading and answering ten thousand
+//! entries takes many milliseconds, so that is done on threads for blocking work, for a few requests at a time. The
+//! entries go to the registry in slices, of one large request at a time.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use actix_web::web;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::background::stand_back;
 use crate::http::problem::{Code, Problem};
 use crate::ledger::PostError;
 use crate::limits::{BATCH_BODIES_BYTES, BATCH_BODIES_MAX, BATCH_SHORT_BYTES, BATCHES_AT_WORK_MAX};
 
-/// The room for bodies, and the two turns of large requests.
+/// The room and the two kinds of turns that large requests take.
 #[derive(Debug)]
 pub(in crate::http) struct Bulk {
     /// Bytes.
@@ -24,7 +23,7 @@ pub(in crate::http) struct Bulk {
     work: Arc<Semaphore>,
 }
 
-/// The room that a body uses until it is parsed.
+/// The room that a body takes until it is parsed.
 #[derive(Debug)]
 pub(super) struct Room {
     bodies: Arc<Semaphore>,
@@ -33,7 +32,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Reserves room for more bytes, or refuses them. A short body needs no room.
+    /// Takes room for so many more bytes, or refuses them; refused bytes must not be kept. A short body needs no room.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), Problem> {
         let before = self.length.max(BATCH_SHORT_BYTES);
         self.length += bytes;
@@ -91,13 +90,13 @@ impl Bulk {
         }
     }
 
-    /// Waits for the turn to send a batch's entries to the registry; held until all were sent.
+    /// Waits until the entries of a batch may go to the registry. The batch keeps the turn until all of them have arrived.
     pub(super) async fn sending_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
         turn(&self.sending).await
     }
 
-    /// Parses a batch: on this thread when it `is_short`, otherwise on a background thread, in its turn. Nothing of it is
-    /// accepted yet, so it is refused when its turn does not come within `patience`.
+    /// Reads a batch: on the calling thread when it `is_short`, else on a thread for blocking work, in its turn. Nothing of it
+    /// is accepted yet, so it is refused when its turn does not come within `patience`.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         is_short: bool,
@@ -117,7 +116,7 @@ impl Bulk {
         aside(turn.map_err(late)??, work).await
     }
 
-    /// Writes the answer to a batch in the same way. Its entries are committed, so it waits without a limit.
+    /// Writes the answer to a batch, likewise. Its entries are decided, so it waits for its turn as long as that takes.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         is_short: bool,
@@ -130,28 +129,25 @@ impl Bulk {
     }
 }
 
-/// Works on a background thread. The turn lasts as long as the work, even when the request is gone.
+/// Works on a thread for blocking work. The turn lasts as long as the work, even when the request is given up meanwhile.
 async fn aside<T: Send + 'static>(
     turn: OwnedSemaphorePermit,
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    let (done, is_done) = oneshot::channel();
-    // A new thread each time: a thread can't raise its priority again, and starting one is cheap beside the work.
-    let started = thread::Builder::new().name("bulk".into()).spawn(move || {
-        stand_back();
-        // Ignore errors: the request may be gone.
-        let _ = done.send(work());
+    let working = web::block(move || {
+        let done = work();
         drop(turn);
+        done
     });
-    started.map_err(|_| PostError::Unavailable)?;
-    // The thread has panicked.
-    is_done.await.map_err(|_| PostError::Unavailable)?
+    // An error is a panic of the work.
+    working.await.map_err(|_| PostError::Unavailable)?
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
 
@@ -163,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_share_limited_room_and_release_it() {
+    fn bodies_share_a_fixed_room_and_give_it_back() {
         let bulk = Bulk {
             bodies: Arc::new(Semaphore::new(100)),
             ..Bulk::new(0)
@@ -184,11 +180,7 @@ mod tests {
             (None, None)
         );
         assert_eq!(refused(&mut second, 11), Some(Code::Overloaded));
-        assert_eq!(
-            refused(&mut second, 10),
-            None,
-            "what was refused took no room"
-        );
+        assert_eq!(refused(&mut second, 10), None, "refused bytes took no room");
         drop(first);
         assert_eq!(
             (refused(&mut second, 90), refused(&mut second, 1)),
@@ -197,7 +189,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn short_work_runs_on_its_worker_and_long_work_on_another_thread() {
+    async fn short_work_runs_on_the_calling_thread_and_long_work_on_another() {
         let (bulk, here) = (Bulk::new(0), thread::current().id());
         let place = || Ok(thread::current().id());
         assert_eq!(
@@ -218,7 +210,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn work_keeps_its_turn_after_its_request_is_gone() {
+    async fn work_keeps_its_turn_when_its_request_is_given_up() {
         let (bulk, at_work) = (one_at_a_time(), Arc::new(AtomicUsize::new(0)));
         let (begun, is_begun) = mpsc::channel();
         let (go_on, goes_on) = mpsc::channel::<()>();
@@ -226,13 +218,13 @@ mod tests {
         let first = bulk.write(false, move || {
             others.fetch_add(1, Ordering::SeqCst);
             begun.send(()).expect("the test waits");
-            goes_on.recv().expect("the test lets it go on");
+            goes_on.recv().expect("the test continues it");
             others.fetch_sub(1, Ordering::SeqCst);
             Ok(())
         });
         let waited = tokio::time::timeout(Duration::ZERO, first);
-        assert!(waited.await.is_err(), "its asker hangs up");
-        is_begun.recv().expect("it works");
+        assert!(waited.await.is_err(), "the request is given up");
+        is_begun.recv().expect("the work has begun");
         let others = at_work.clone();
         let second = actix_web::rt::spawn(async move {
             bulk.write(false, move || Ok(others.load(Ordering::SeqCst)))
@@ -250,7 +242,7 @@ mod tests {
     #[actix_web::test]
     async fn a_batch_without_a_turn_is_refused_and_an_answer_waits() {
         let bulk = one_at_a_time();
-        let held = turn(&bulk.work).await.expect("the turn is free");
+        let held = turn(&bulk.work).await.expect("it is free");
         let refused = bulk.read(false, Duration::from_millis(20), || Ok(1)).await;
         assert_eq!(
             refused.err().map(|problem| problem.code()),

@@ -2,7 +2,6 @@
 
 use serde_json::value::RawValue;
 
-use crate::background::breathe;
 use crate::domain::{Currencies, EventId, Kind, NewEntry};
 use crate::http::entries::body::{EntryObject, FIELDS, item_kind, parse_entry};
 use crate::http::entries::count_rejected;
@@ -21,7 +20,6 @@ pub(super) fn parse(state: &HttpState, body: &[u8]) -> Result<(Placed, Vec<ItemR
         .into_iter()
         .enumerate()
     {
-        breathe();
         match parse_item(item, &state.settings.currencies) {
             Ok(entry) => valid.push((index, entry)),
             Err(refused) => {

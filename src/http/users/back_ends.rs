@@ -12,7 +12,7 @@ use crate::http::state::Data;
 use crate::http::users::{
     BalanceQuery, HistoryQuery, ask_balance, balance_json, history, token_answer,
 };
-use crate::ledger::store::PutUserOutcome;
+use crate::ledger::PutUserOutcome;
 
 /// `GET /internal/v1/users/{user_id}/balance`
 pub(in crate::http) async fn balance(

@@ -1,8 +1,7 @@
-//! The check of one user in a snapshot of its own, for the running service; and what is in memory beside it.
+//! The check of one user in one snapshot, for the running service, and the comparison with its cached balance.
 
 use std::collections::BTreeMap;
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::ledger::connection::AnyConnection;
@@ -10,9 +9,9 @@ use crate::ledger::reads::ReadError;
 use crate::ledger::schema::{accounts, balances, entries};
 use crate::limits::{AUDIT_LINES_MAX, AUDIT_PAGE_ENTRIES};
 
-use super::{Audit, AuditReport, Claims, Row, Sums, snapshot};
+use super::{Audit, AuditReport, Claims, Row, Sums, in_snapshot};
 
-/// A balance in memory, to be compared with the ledger.
+/// A cached balance, to be compared with the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedBalance {
     /// Of so many entries.
@@ -39,7 +38,7 @@ const UNIQUE: [&str; 3] = [
     "entries_user_version",
 ];
 
-/// The next user of any table behind this id.
+/// The next user of any table after this id.
 pub(in crate::ledger) fn next_user(
     connection: &mut AnyConnection,
     after: i64,
@@ -68,8 +67,6 @@ pub(in crate::ledger) fn user(
     user: i64,
     cached: Option<&CachedBalance>,
 ) -> Result<UserAudit, ReadError> {
-    let begin = snapshot(connection);
-    connection.batch_execute(begin)?;
     let mut lines = Vec::new();
     let mut on_violation = |line| {
         if lines.len() < AUDIT_LINES_MAX {
@@ -80,19 +77,14 @@ pub(in crate::ledger) fn user(
         report: AuditReport::default(),
         on_violation: &mut on_violation,
     };
-    let checked = audit.run_user(connection, user, cached);
+    in_snapshot(connection, |connection| {
+        audit.run_user(connection, user, cached)
+    })?;
     let AuditReport {
         entries,
         violations,
         ..
     } = audit.report;
-    // A connection that can't end its snapshot is thrown away with the error.
-    let ended = connection.batch_execute(if checked.is_ok() {
-        "COMMIT"
-    } else {
-        "ROLLBACK"
-    });
-    checked.and(ended)?;
     Ok(UserAudit {
         entries,
         violations,
@@ -100,7 +92,7 @@ pub(in crate::ledger) fn user(
     })
 }
 
-/// The unique indexes that somebody has dropped.
+/// The unique indexes that are missing.
 pub(in crate::ledger) fn missing_indexes(
     connection: &mut AnyConnection,
 ) -> Result<Vec<&'static str>, ReadError> {

@@ -59,7 +59,7 @@ fn written(plan: &Plan<'_>) -> Vec<(i64, i64, i64)> {
 }
 
 #[test]
-fn one_batch_holds_many_entries_of_a_user_and_its_own_duplicates() {
+fn one_batch_decides_many_entries_of_a_user_and_duplicates_within_it() {
     let entries = [
         entry(1, "a", 10),
         entry(2, "b", 5),
@@ -91,7 +91,7 @@ fn one_batch_holds_many_entries_of_a_user_and_its_own_duplicates() {
 }
 
 #[test]
-fn an_atomic_group_leaves_no_trace_when_one_entry_is_rejected() {
+fn an_atomic_group_writes_nothing_when_one_entry_is_rejected() {
     let before = [entry(1, "a", 10)];
     let atomic = [
         entry(1, "b", 1),
@@ -121,7 +121,7 @@ fn an_atomic_group_leaves_no_trace_when_one_entry_is_rejected() {
 }
 
 #[test]
-fn an_atomic_group_without_a_rejection_is_written_whole() {
+fn an_atomic_group_without_a_rejection_is_written_completely() {
     let atomic = [entry(1, "a", 10), entry(2, "b", 5), entry(1, "a", 10)];
     let groups = [Group {
         entries: &atomic,
@@ -132,7 +132,7 @@ fn an_atomic_group_without_a_rejection_is_written_whole() {
 }
 
 #[test]
-fn a_plan_knows_itself_in_the_tables_by_version_and_time() {
+fn a_plan_is_recognised_in_the_tables_by_version_and_time() {
     let entries = [entry(1, "a", 10)];
     let groups = [each(&entries)];
     let plan_of = |at| plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, at);
@@ -148,11 +148,11 @@ fn a_plan_knows_itself_in_the_tables_by_version_and_time() {
 }
 
 #[test]
-fn an_entry_of_a_user_who_is_not_there_was_not_read_with_the_account() {
+fn an_entry_of_a_user_without_an_account_means_that_the_read_is_torn() {
     let (entries, of_another) = ([entry(1, "a", 10)], entry(2, "b", 10));
     let groups = [each(&entries)];
     let mut seen = loaded(&groups);
-    // A conflict with an entry of somebody whose account is not needed says nothing.
+    // An entry of a user outside the batch proves nothing: that account was not loaded.
     seen.events.insert(
         of_another.event_id.clone(),
         Recorded::of(&of_another, 7, 77),

@@ -1,9 +1,9 @@
-//! The statement that writes: one text for each of its shapes, over arrays, prepared once per connection. (What is given
-//! to Diesel's `sql_query` is prepared anew each time, which is another round trip and another plan.)
+//! The statement that writes a plan, over arrays. Each of its shapes has one text and is prepared once per connection.
+//! (Diesel prepares an `sql_query` anew each time, which costs another round trip and another plan.)
 //!
 //! Everything that a transaction writes goes in one statement, since a round trip costs more than a few rows. Its parts
-//! touch no row of each other, so their order does not matter. Arrays are unrolled in step in a `SELECT` list, where
-//! nothing is stored meanwhile, unlike in a `FROM`.
+//! touch different rows, so their order does not matter. `UNNEST` in a `SELECT` list unrolls arrays side by side without
+//! storing them first, as it would in a `FROM`.
 
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
@@ -15,8 +15,8 @@ use crate::domain::Currencies;
 use crate::ledger::batch::{Plan, PlannedAccount};
 use crate::ledger::rows::NewEntryRow;
 
-/// Inserts the entries of a plan, makes or moves their accounts, and sets the balances, whether they exist or not. Tells how
-/// many accounts it has moved: one whose version is not the one that the plan began with is not moved.
+/// Inserts the entries of a plan, inserts or updates their accounts, and sets the balances. Returns how many accounts it has
+/// updated: an account that no longer has the version that the plan began with is left alone.
 pub(super) struct Write<'a> {
     now_us: i64,
     entries: Entries<'a>,
@@ -46,7 +46,7 @@ impl<'a> Write<'a> {
     }
 }
 
-// No static id: the shapes differ, and a statement is kept under its text.
+// No static id: the shapes differ, and Diesel caches each statement by its text.
 impl QueryId for Write<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
@@ -76,7 +76,7 @@ impl QueryFragment<Pg> for Write<'_> {
         out.push_sql("), stored AS (INSERT INTO balances (user_id, amount, currency) SELECT ");
         self.balances.push(&mut out)?;
         out.push_sql(" ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount) ");
-        // What is asked for is carried out before the other parts: accounts are locked first, in the order of users.
+        // PostgreSQL runs the part that is selected before the other parts, so accounts are locked first, in the order of users.
         out.push_sql(if self.moved.users.is_empty() {
             "SELECT 0::BIGINT"
         } else {
@@ -92,8 +92,8 @@ impl Query for Write<'_> {
 
 impl RunQueryDsl<PgConnection> for Write<'_> {}
 
-/// Columns of new entries. Those that few entries have are left out when none has one: a column costs about as much as it
-/// does when it is empty.
+/// Columns of new entries. Columns that few entries use are left out when none uses them: an empty column costs as much as
+/// a full one.
 #[derive(Default)]
 struct Entries<'a> {
     user_id: Vec<i64>,
@@ -140,7 +140,7 @@ impl<'a> Entries<'a> {
         all
     }
 
-    /// To be followed by the commit time.
+    /// The caller adds the commit time.
     fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("user_id, version, kind, source, currency, amount, balance_after, event_id, ");
         if self.has_transactions {
@@ -172,7 +172,7 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// Users, the versions that they get, and those that they have.
+/// Users, their new versions and their old ones.
 struct Versions {
     users: Vec<i64>,
     versions: Vec<i64>,
@@ -197,14 +197,14 @@ impl Versions {
         }
     }
 
-    /// Users and new versions, to be followed by something.
+    /// Users and new versions; the caller adds at least one column.
     fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         unnest::<Array<BigInt>, _>(out, &self.users)?;
         unnest::<Array<BigInt>, _>(out, &self.versions)
     }
 }
 
-/// Users and what they get.
+/// Users and their new balances.
 struct Balances<'a> {
     users: Vec<i64>,
     amounts: Vec<i64>,
@@ -238,7 +238,7 @@ impl<'a> Balances<'a> {
     }
 }
 
-/// A column of a `SELECT` that is not the last one.
+/// A column of a `SELECT`, but not the last one.
 fn unnest<'b, ST, V>(out: &mut AstPass<'_, 'b, Pg>, values: &'b V) -> QueryResult<()>
 where
     Pg: HasSqlType<ST>,

@@ -1,93 +1,47 @@
 //! Copies SQLite's write-ahead log into its file, on a thread and a connection of its own.
 //!
-//! By itself SQLite does it inside a commit, once for every thousand pages, and whoever waits for that commit waits for the
-//! copying and its syncs, too. Here it is done at once while little is committed, and otherwise when the log is long: the
-//! longer the log, the more often a page is in it, and is copied once. Passive checkpoints go on beside a writer, but
-//! while writes never pause they never come to its end, and the log can't begin anew behind them. So they follow each
-//! other until hardly anything is left ([`SHORT`]), meanwhile the writer takes fewer entries of batches where somebody waits for
-//! single ones, and it does the rest between two transactions.
+//! Left to itself SQLite copies inside a commit, once for every thousand pages, and the deposits of that commit wait for
+//! the copying and its syncs. Here passive checkpoints do it beside the writer. While writes never pause, they never reach
+//! the end of the log, and it can't begin anew; so a commit still copies the rest once the log has [`LOG_PAGES_MAX`].
 //!
-//! At the end, behind the last commit, the log is emptied: the file of a service that was stopped is whole by itself.
+//! After the last commit the log is emptied: the file of a stopped service is complete by itself.
 
-use std::fs::File;
-use std::mem::ManuallyDrop;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::Integer;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 
 use super::connect;
-use super::flush::flush_in_steps;
-use crate::background::stand_back;
-use crate::clock::Clock;
 use crate::ledger::store::StoreError;
 
-/// The length of the log at which it is to begin anew, in pages: 256 MiB in pages of 2 KiB.
-pub(super) const LONG_PAGES: i32 = 131_072;
+/// The length of the log at which a commit copies what is left of it, in pages: 256 MiB in pages of 2 KiB.
+pub(super) const LOG_PAGES_MAX: u32 = 131_072;
 
-/// The length at which SQLite does it all inside a commit: nothing else has helped.
-pub(super) const AUTOCHECKPOINT_PAGES: u32 = 524_288;
-
-/// How often the length is looked at while there are commits.
-const GAP: Duration = Duration::from_millis(50);
-
-/// A log that has grown by less between two looks, in pages, has few commits, or a writer who waits for the disk.
-const CALM_PAGES: i32 = 512;
-
-/// After so many such looks in a row there are few commits, and what they leave is copied at once. A disk that halts
-/// for a moment is not given more to do.
-const CALM_LOOKS: u32 = 4;
-
-/// A checkpoint that takes no longer leaves hardly anything to the writer.
-const SHORT: Duration = Duration::from_millis(5);
-
-/// After so many in a row it is the writer's turn, whatever is left.
-const IN_A_ROW_MAX: u32 = 16;
-
-/// What the thread expects of the writer while the log is long.
-#[derive(Debug, Default)]
-pub(super) struct Wish {
-    /// That it writes little: more keeps the log from coming to its end.
-    pub(super) little: AtomicBool,
-    /// That it does the rest.
-    pub(super) turn: AtomicBool,
-}
+/// The time between two checkpoints while there are commits.
+const GAP: Duration = Duration::from_millis(250);
 
 /// The thread; it ends with this.
 pub(super) struct Checkpoints {
     /// `None` when it is ending.
     commits: Option<Sender<()>>,
-    pub(super) wish: Arc<Wish>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpoints {
-    /// Starts the thread, for a log that is to begin anew at `long_pages`. Without one, SQLite does all of it.
-    pub(super) fn start(path: PathBuf, long_pages: i32) -> Self {
+    /// Starts the thread. Without one, commits copy everything.
+    pub(super) fn start(path: PathBuf) -> Self {
         let (commits, committed) = bounded(1);
-        let wish = Arc::new(Wish::default());
-        let copier = Copier {
-            path,
-            wish: wish.clone(),
-            connection: None,
-            file: None,
-        };
         let thread = thread::Builder::new()
             .name("checkpoints".into())
-            .spawn(move || run(copier, long_pages, &committed));
+            .spawn(move || run(path, &committed));
         if let Err(error) = &thread {
-            log::warn!("checkpoints are left to commits: {error}");
+            log::warn!("there is no thread for checkpoints, so commits do them: {error}");
         }
         Self {
             commits: Some(commits),
-            wish,
             thread: thread.ok(),
         }
     }
@@ -95,24 +49,8 @@ impl Checkpoints {
     /// There is something to copy.
     pub(super) fn committed(&self) {
         if let Some(commits) = &self.commits {
-            // Full: it is told already.
+            // Full: the thread has been told already.
             let _ = commits.try_send(());
-        }
-    }
-
-    /// Whether the writer should write little.
-    pub(super) fn wish_little(&self) -> bool {
-        self.wish.little.load(Ordering::Relaxed)
-    }
-
-    /// To be called between two transactions: does the rest that only the writer can do, when there is one.
-    pub(super) fn take_turn(&self, connection: &mut SqliteConnection) {
-        // Behind it, the thread's earlier wish is seen and can be taken back.
-        if self.wish.turn.swap(false, Ordering::AcqRel) {
-            self.wish.little.store(false, Ordering::Relaxed);
-            // It will be its turn again.
-            let _ = checkpoint(connection, Mode::Passive)
-                .inspect_err(|error| log::debug!("the log stays long: {error}"));
         }
     }
 }
@@ -121,151 +59,36 @@ impl Drop for Checkpoints {
     fn drop(&mut self) {
         self.commits = None;
         if let Some(thread) = self.thread.take() {
-            // It has said why it panicked.
+            // It may be in its gap.
+            thread.thread().unpark();
+            // A panic was logged where it happened.
             let _ = thread.join();
         }
     }
 }
 
-/// What SQLite tells of a checkpoint.
-#[derive(QueryableByName)]
-struct Checkpointed {
-    /// The length of the log, in pages; negative when somebody else was at it, and nothing was done.
-    #[diesel(sql_type = Integer)]
-    log: i32,
-    /// How much of it is in the file.
-    #[diesel(sql_type = Integer)]
-    checkpointed: i32,
-}
-
-/// How far a checkpoint goes.
-#[derive(Clone, Copy)]
-enum Mode {
-    /// It only tells how long the log is.
-    Noop,
-    /// It copies what can be copied beside others.
-    Passive,
-    /// It waits for others, copies everything and empties the log.
-    Truncate,
-}
-
-fn checkpoint(connection: &mut SqliteConnection, mode: Mode) -> Result<Checkpointed, StoreError> {
-    let pragma = match mode {
-        Mode::Noop => "PRAGMA wal_checkpoint(NOOP)",
-        Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
-        Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
-    };
-    let told: Checkpointed = sql_query(pragma).get_result(connection)?;
-    match told.log {
-        ..0 => Err(StoreError::Busy("somebody else copies the log".into())),
-        _ => Ok(told),
-    }
-}
-
-/// The checkpointing end: a connection and the file itself, opened when they are needed.
-struct Copier {
-    path: PathBuf,
-    wish: Arc<Wish>,
-    connection: Option<SqliteConnection>,
-    /// Never closed: with it this process would lose the locks that SQLite has on the file.
-    file: Option<ManuallyDrop<File>>,
-}
-
-impl Copier {
-    /// What it tells. Without an answer it is left to the writer.
-    fn checkpoint(&mut self, mode: Mode) -> Option<Checkpointed> {
-        let connection = match self.connection.take() {
+fn run(path: PathBuf, committed: &Receiver<()>) {
+    let mut kept = None;
+    let mut checkpoint = |sql| {
+        let done = match kept.take() {
             Some(open) => Ok(open),
-            None => connect(&self.path, 0).map_err(StoreError::from),
+            None => connect(&path, 0).map_err(StoreError::from),
         };
-        let answered = connection.and_then(|mut connection| {
-            let told = checkpoint(&mut connection, mode)?;
-            self.connection = Some(connection);
-            Ok(told)
+        let done = done.and_then(|mut connection: SqliteConnection| {
+            connection.batch_execute(sql)?;
+            Ok(connection)
         });
-        answered
-            .inspect_err(|error| log::debug!("a checkpoint is left to the writer: {error}"))
-            .ok()
+        match done {
+            Ok(connection) => kept = Some(connection),
+            Err(error) => log::debug!("a checkpoint has failed: {error}"),
+        }
+    };
+    while committed.recv().is_ok() {
+        checkpoint("PRAGMA wal_checkpoint(PASSIVE)");
+        thread::park_timeout(GAP);
     }
-
-    /// Copies until hardly anything is left, and flushes what was copied: SQLite does that, too, and has to, but only with
-    /// the end of the log, and then it is the writer who waits for it. Of a log that `is_long` the first round may take long;
-    /// the next ones are short only when little is written meanwhile.
-    fn copy(&mut self, mut copied: i32, is_long: bool, clock: Clock) {
-        if is_long {
-            // Not in the middle of it.
-            self.wish.turn.store(false, Ordering::Relaxed);
-        }
-        for _ in 0..IN_A_ROW_MAX {
-            let begun_us = clock.monotonic_us();
-            let Some(Checkpointed { checkpointed, .. }) = self.checkpoint(Mode::Passive) else {
-                return;
-            };
-            let pages = grown(copied, checkpointed);
-            if pages == 0 {
-                // Nothing is left, or somebody still reads what comes next.
-                return;
-            }
-            if self.file.is_none() {
-                self.file = File::open(&self.path).ok().map(ManuallyDrop::new);
-            }
-            if let Some(file) = &self.file {
-                // What could not be written SQLite will find, too.
-                let _ = flush_in_steps(file, pages);
-            }
-            copied = checkpointed;
-            if Duration::from_micros(clock.monotonic_us().saturating_sub(begun_us)) <= SHORT {
-                return;
-            }
-            if is_long {
-                self.wish.little.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-/// By how many pages. What is less than it was has begun anew.
-fn grown(before: i32, now: i32) -> i32 {
-    if now < before { now } else { now - before }
-}
-
-fn run(mut copier: Copier, long_pages: i32, committed: &Receiver<()>) {
-    stand_back();
-    let clock = Clock::system();
-    let (mut calm_looks, mut last_log) = (CALM_LOOKS, 0);
-    loop {
-        // Nothing to wait for but a commit when everything is copied.
-        let is_behind = calm_looks < CALM_LOOKS;
-        let waited = if is_behind {
-            committed.recv_timeout(GAP)
-        } else {
-            committed.recv().map_err(Into::into)
-        };
-        if waited == Err(RecvTimeoutError::Disconnected) {
-            break;
-        }
-        if let Some(Checkpointed { log, checkpointed }) = copier.checkpoint(Mode::Noop) {
-            let is_long = log >= long_pages;
-            calm_looks = if grown(last_log, log) < CALM_PAGES {
-                calm_looks.saturating_add(1)
-            } else {
-                0
-            };
-            let is_calm = calm_looks >= CALM_LOOKS;
-            if is_long || (is_calm && log - checkpointed >= CALM_PAGES) {
-                copier.copy(checkpointed, is_long, clock);
-            } else if is_calm {
-                copier.checkpoint(Mode::Passive);
-            }
-            if is_long {
-                copier.wish.turn.store(true, Ordering::Release);
-            }
-            last_log = log;
-        }
-        thread::sleep(GAP);
-    }
-    // Where others still read, the log stays, and the next start finds what is in it.
-    copier.checkpoint(Mode::Truncate);
+    // While another connection reads, the log stays; the next start finds what is in it.
+    checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 #[cfg(test)]
@@ -273,14 +96,14 @@ mod tests {
     use std::fs;
     use std::time::Instant;
 
-    use diesel::connection::SimpleConnection;
+    use diesel::prelude::*;
 
     use super::*;
 
     const ROWS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i FROM n";
 
     #[test]
-    fn what_is_committed_comes_into_the_file_beside_the_writer() {
+    fn commits_are_copied_into_the_file_beside_the_writer() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
         let mut writer = connect(&path, 1000).expect("a new file");
@@ -291,8 +114,8 @@ mod tests {
             .expect("written");
         let length = || fs::metadata(&path).expect("a file").len();
         let before = length();
-        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
-        assert_eq!(length(), before, "nobody has committed");
+        let checkpoints = Checkpoints::start(path.clone());
+        assert_eq!(length(), before, "no commit was reported");
         checkpoints.committed();
         let start = Instant::now();
         while length() == before {
@@ -309,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn behind_the_last_commit_the_file_is_whole_by_itself() {
+    fn after_the_last_commit_the_file_is_complete_without_its_log() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
         let mut writer = connect(&path, 1000).expect("a new file");
-        // A connection that nobody closes: else SQLite empties the log by itself.
+        // With another connection open, SQLite does not empty the log by itself.
         let reader = connect(&path, 1000).expect("a file");
-        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
+        let checkpoints = Checkpoints::start(path.clone());
         writer
             .batch_execute(&format!(
                 "CREATE TABLE t (i INTEGER); INSERT INTO t {ROWS};"
@@ -335,60 +158,27 @@ mod tests {
     }
 
     #[test]
-    fn the_log_begins_anew_behind_a_writer_that_never_pauses() {
+    fn the_log_begins_anew_though_writes_never_pause() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
         let mut writer = connect(&path, 1000).expect("a new file");
         writer
-            .batch_execute("CREATE TABLE t (i INTEGER);")
+            .batch_execute("PRAGMA wal_autocheckpoint = 64; CREATE TABLE t (i INTEGER);")
             .expect("written");
-        // Of the log's head: how many times it has begun.
+        // In the log's head: how many times it has begun.
         let begun = || fs::read(dir.path().join("ledger.db-wal")).expect("a log")[12..16].to_vec();
         let before = begun();
-        let checkpoints = Checkpoints::start(path, 64);
+        let checkpoints = Checkpoints::start(path);
         let start = Instant::now();
         while begun() == before {
             assert!(
                 start.elapsed() < Duration::from_secs(60),
                 "the log only grows"
             );
-            checkpoints.take_turn(&mut writer);
             writer
                 .batch_execute(&format!("INSERT INTO t {ROWS};"))
                 .expect("written");
             checkpoints.committed();
         }
-    }
-
-    #[test]
-    fn a_log_that_somebody_reads_is_left_alone() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("ledger.db");
-        let mut writer = connect(&path, 1000).expect("a new file");
-        writer
-            .batch_execute("CREATE TABLE t (i INTEGER);")
-            .expect("written");
-        let mut copier = Copier {
-            path: path.clone(),
-            wish: Arc::default(),
-            connection: None,
-            file: None,
-        };
-        let before = copier.checkpoint(Mode::Passive).expect("told").checkpointed;
-        let mut reader = connect(&path, 1000).expect("a file");
-        reader
-            .batch_execute("BEGIN; SELECT * FROM t;")
-            .expect("read");
-        writer
-            .batch_execute(&format!("INSERT INTO t {ROWS};"))
-            .expect("written");
-        copier.copy(before, true, Clock::system());
-        assert!(copier.file.is_none(), "there is nothing to flush");
-        assert!(
-            !copier.wish.little.load(Ordering::Relaxed),
-            "batches need not wait for the reader"
-        );
-        let told = copier.checkpoint(Mode::Noop).expect("told");
-        assert!(told.log > told.checkpointed, "the reader holds it");
     }
 }

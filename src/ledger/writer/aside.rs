@@ -1,8 +1,8 @@
-//! Postings that somebody else holds up: another session has locked rows that they need.
+//! Postings set aside because another session has locked rows that they need.
 //!
-//! They wait here, so that the others of their writer go on. Each is tried again after a pause that grows, hardly waiting
-//! for the lock, until it is committed or past its deadline. What comes in for a user whose earlier postings wait here
-//! joins them, so the user's order is kept, and nobody pays for the same lock twice.
+//! They wait here, so that the writer's other postings go on. They are tried again after pauses that grow, each time with
+//! a short wait for the lock, until they are committed or past their deadline. New postings of a user with postings here
+//! wait here as well. So the user's order is kept, and other users' postings wait for the same lock only once.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::limits::{HELD_USERS_MAX, RETRY_MS, TRANSACTION_ENTRIES_MAX};
 
 use super::{State, fill};
 
-/// The postings set aside, and the users that are taken for held.
+/// The postings set aside, and the users that are taken to be locked.
 #[derive(Debug)]
 pub(super) struct Aside {
     pub(super) postings: VecDeque<Posting>,
-    /// Users with postings here, and those whose last ones were given up here.
+    /// Users with postings here, and users whose last postings here were given up.
     users: HashSet<UserId>,
     retry_at: Deadline,
     wait_ms: u64,
 }
 
-/// Whose posting it is; an atomic batch belongs to nobody, and keeps nobody else waiting.
+/// The user of a posting. An atomic batch has none, so it never makes other postings wait.
 pub(super) fn owner(posting: &Posting) -> Option<UserId> {
     posting
         .entries
@@ -45,7 +45,7 @@ impl Aside {
         }
     }
 
-    /// Whether a posting has to wait here, too.
+    /// Whether a new posting has to wait here.
     pub(super) fn takes(&self, posting: &Posting) -> bool {
         !self.users.is_empty() && owner(posting).is_some_and(|user| self.users.contains(&user))
     }
@@ -61,13 +61,13 @@ impl Aside {
         (!self.postings.is_empty()).then(|| self.retry_at.remaining())
     }
 
-    /// The users whose postings wait.
+    /// The users with postings here.
     pub(super) fn waiting(&self) -> HashSet<UserId> {
         self.postings.iter().filter_map(owner).collect()
     }
 
-    /// After an attempt with the postings of these users: who does not wait again is free, and the next attempt comes
-    /// later when somebody does.
+    /// To be called after an attempt with the postings of these users: those without postings here are no longer taken to be
+    /// locked, and the next attempt comes later when any postings are left.
     pub(super) fn tried(&mut self, users: &HashSet<UserId>, clock: Clock) {
         let waiting = self.waiting();
         let is_full = self.users.len() > HELD_USERS_MAX;
@@ -87,8 +87,8 @@ impl Aside {
 }
 
 impl State {
-    /// Tries what was set aside again when it is due. The pieces are as large as other transactions; a user whose earlier
-    /// postings are still held keeps waiting.
+    /// Tries the postings that were set aside again when they are due, in transactions of the usual size. A user whose
+    /// earlier postings are still locked keeps waiting.
     pub(super) fn retry_aside(&mut self) {
         if self.aside.retry_in().is_none_or(|wait| !wait.is_zero()) {
             return;
@@ -110,7 +110,7 @@ impl State {
         self.aside.tried(&tried, self.options.clock);
     }
 
-    /// Sets postings aside, and what else waits for their users.
+    /// Sets postings aside, and the queued postings of their users as well.
     pub(super) fn set_aside(&mut self, held: Vec<Posting>) {
         if held.is_empty() {
             return;

@@ -1,7 +1,7 @@
-//! What a writer does beside posting: it makes and links users, and logs the orders of administrators.
+//! What a writer does besides posting: it makes and links users, and logs administrators' orders.
 //!
-//! Each is a transaction of its own. One is carried out between two transactions of entries, so that however many there
-//! are, no entry waits for more than one; and only so many wait themselves, from when they are sent.
+//! Each is a separate transaction. One is carried out between two transactions of entries, so an entry never waits for
+//! more than one, however many there are. How many may wait is bounded ([`ORDERS_MAX`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,14 +11,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::ledger::LedgerError;
 use crate::ledger::admin_log::AdminAction;
-use crate::ledger::store::{PutUser, PutUserOutcome, Store, StoreError};
+use crate::ledger::store::{Store, StoreError};
+use crate::ledger::{PutUser, PutUserOutcome};
 use crate::limits::{ORDERS_MAX, RACES_MAX};
 
 use super::{Command, State, Writer};
 
 type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
 
-/// Something to do that is no posting, and who waits for it.
+/// Something to do that is no posting, and where its answer goes.
 #[derive(Debug)]
 pub enum Order {
     /// Make or link a user.
@@ -30,7 +31,7 @@ pub enum Order {
 impl Order {
     /// Answers that it was not carried out.
     fn refuse(self, error: LedgerError) {
-        // Nobody may be waiting any more; then there is nobody to tell.
+        // The receiver may be gone.
         match self {
             Self::PutUser(_, reply) => drop(reply.send(Err(error))),
             Self::LogAction(_, reply) => drop(reply.send(Err(error))),
@@ -45,7 +46,7 @@ impl Order {
     }
 }
 
-/// An order on its way, with its place among those that wait.
+/// An order that waits, with its place.
 #[derive(Debug)]
 pub struct Waiting {
     order: Order,
@@ -53,7 +54,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// See [`Order::refuse`].
+    /// Answers that it was not carried out.
     pub(super) fn refuse(self, error: LedgerError) {
         self.order.refuse(error);
     }
@@ -77,7 +78,7 @@ impl Writer {
     }
 }
 
-/// Those whose turn comes.
+/// The orders that the writer has taken from its queue.
 #[derive(Debug, Default)]
 pub(super) struct Orders(VecDeque<Waiting>);
 
@@ -90,14 +91,14 @@ impl Orders {
         self.0.push_back(waiting);
     }
 
-    /// Answers all that the ledger can't be written now.
+    /// Answers all of them that the ledger can't be written now.
     pub(super) fn refuse_all(&mut self) {
         self.0.drain(..).for_each(|waiting| {
             waiting.refuse(LedgerError::Unavailable("it can't be written".into()))
         });
     }
 
-    /// The next one that somebody still waits for.
+    /// The next order whose answer is still awaited.
     fn pop(&mut self) -> Option<Order> {
         loop {
             let Waiting { order, .. } = self.0.pop_front()?;
@@ -114,7 +115,7 @@ impl State {
         if self.is_aborting.load(Ordering::Relaxed) {
             self.orders.refuse_all();
         }
-        // Whoever hung up need not hear it.
+        // The receiver may be gone.
         match self.orders.pop() {
             Some(Order::PutUser(user, reply)) => {
                 drop(reply.send(self.patiently(|store| store.put_user(user))))
@@ -126,7 +127,7 @@ impl State {
         }
     }
 
-    /// Does what is safe to repeat, again where that helps at once.
+    /// Does something that is safe to repeat, and repeats it where that helps at once.
     fn patiently<T>(
         &mut self,
         act: impl Fn(&mut dyn Store) -> Result<T, StoreError>,

@@ -20,16 +20,16 @@ use super::aside::owner;
 enum Failure {
     /// The database refuses an entry of it.
     Refused,
-    /// Somebody else holds these users locked; none when it is not known whom.
+    /// Another session holds these users locked; empty when it is not known which.
     Locked(Vec<UserId>),
     /// It was given up.
     Unavailable,
 }
 
-/// Users that one line of the log names.
+/// How many users one line of the log names.
 const LOGGED_USERS_MAX: usize = 4;
 
-/// A posting, or a part of one that is settled by itself.
+/// A posting, or a part of one that is settled separately.
 struct Piece<'a> {
     index: usize,
     posting: &'a Posting,
@@ -70,7 +70,7 @@ fn halve(mut pieces: Vec<Piece<'_>>) -> (Vec<Piece<'_>>, Vec<Piece<'_>>) {
 struct Settled {
     outcomes: Vec<Vec<EntryOutcome>>,
     is_held: Vec<bool>,
-    /// Users that somebody else holds locked.
+    /// Users that another session holds locked.
     held: HashSet<UserId>,
 }
 
@@ -90,7 +90,7 @@ impl Settled {
         }
     }
 
-    /// A posting that somebody else holds up waits as a whole; what is left of one that was halved is given up.
+    /// A posting with locked users is set aside as a whole; of a posting that was halved already, the rest is given up.
     fn hold(&mut self, pieces: &[Piece<'_>]) {
         for piece in pieces {
             if piece.entries.len() == piece.posting.entries.len() {
@@ -102,7 +102,7 @@ impl Settled {
         }
     }
 
-    /// Takes out what needs users that are held.
+    /// Takes out the pieces of locked users.
     fn without_held<'a>(&mut self, pieces: Vec<Piece<'a>>) -> Vec<Piece<'a>> {
         if self.held.is_empty() {
             return pieces;
@@ -120,9 +120,9 @@ impl Settled {
 }
 
 impl State {
-    /// Answers every posting, or sets it aside. What the database refuses is narrowed down by halves, to the posting and
-    /// then to the entry at fault; the pieces stay in order. What somebody else holds locked is left out, and narrowed
-    /// down likewise when it is not known what it is.
+    /// Answers every posting, or sets it aside. A batch that the database refuses is halved, down to the posting and then to
+    /// the entry at fault; the pieces stay in order. Users that another session has locked are left out; while it is not
+    /// known which those are, the batch is halved as well.
     pub(super) fn settle(&mut self, postings: Vec<Posting>, patience: Patience) {
         let mut settled = Settled::new(postings.len());
         let whole = (0..).zip(&postings).map(|(index, posting)| Piece {
@@ -206,7 +206,7 @@ impl State {
                 .take(LOGGED_USERS_MAX)
                 .collect();
             warn!(
-                "somebody else holds {} users locked, such as {sample:?}: their entries wait",
+                "another session holds {} users locked, such as {sample:?}: their entries wait",
                 held.len()
             );
         }
@@ -237,21 +237,14 @@ impl State {
             };
             let error = match self.attempt(&groups, &keys, basis, &mut unknown) {
                 Ok(plan) => {
-                    self.surprised = self.surprised.saturating_sub(1);
-                    if !plan.writes_nothing() {
-                        let took_us = self.options.clock.monotonic_us().saturating_sub(begun_us);
-                        self.options.counts.committed(plan.entries.len(), took_us);
-                    }
-                    if wait_ms > RETRY_MS.0 {
-                        info!("the ledger takes writes again");
-                    }
+                    self.committed(&plan, begun_us, wait_ms > RETRY_MS.0);
                     return Ok(plan.outcomes);
                 }
                 Err(StoreError::Raced(_)) if basis == Basis::Expected => {
                     self.surprised = READS_AFTER_SURPRISE;
                     continue;
                 }
-                // What is refused may be known: a database can refuse a row before it looks at its keys.
+                // It may be a duplicate: a database can refuse a row before it looks at its keys.
                 Err(StoreError::Refused(_))
                     if basis == Basis::Expected && !can_be_halved(pieces) =>
                 {
@@ -273,27 +266,37 @@ impl State {
                     return Err(Failure::Locked(users));
                 }
                 error => {
-                    let first_time = wait_ms == RETRY_MS.0;
-                    if first_time {
+                    if wait_ms == RETRY_MS.0 {
                         warn!("the ledger can't be written: {error}");
                     }
-                    if self.is_aborting.load(Ordering::Relaxed)
-                        || (unknown.is_none()
-                            && pieces.iter().all(|p| p.posting.deadline.has_passed()))
-                    {
+                    let are_late = pieces.iter().all(|p| p.posting.deadline.has_passed());
+                    let is_aborting = self.is_aborting.load(Ordering::Relaxed);
+                    if is_aborting || (unknown.is_none() && are_late) {
                         return Err(Failure::Unavailable);
                     }
                     self.wait(Duration::from_millis(wait_ms));
                     wait_ms = (wait_ms * 2).min(RETRY_MS.1);
-                    // Still away: the next attempt finds out again.
+                    // The next attempt reports what is wrong.
                     let _ = self.store.reconnect();
                 }
             }
         }
     }
 
-    /// One transaction. On [`Basis::Expected`] it fails as [`StoreError::Raced`], too, where what is not read could be behind
-    /// an outcome. `unknown` is the plan of an attempt whose COMMIT broke: it is settled here, or set here.
+    /// A transaction has been committed, or had nothing to write.
+    fn committed(&mut self, plan: &Plan<'_>, begun_us: u64, was_away: bool) {
+        self.surprised = self.surprised.saturating_sub(1);
+        if !plan.writes_nothing() {
+            let took_us = self.options.clock.monotonic_us().saturating_sub(begun_us);
+            self.options.counts.committed(plan.entries.len(), took_us);
+        }
+        if was_away {
+            info!("the ledger takes writes again");
+        }
+    }
+
+    /// One transaction. On [`Basis::Expected`] it also fails with [`StoreError::Raced`] when an outcome may depend on something
+    /// that was not read. `unknown` is the plan of an attempt whose COMMIT broke: it is settled or set here.
     fn attempt<'a>(
         &mut self,
         groups: &[Group<'a>],
@@ -314,7 +317,7 @@ impl State {
         if basis == Basis::Expected && !plan.accepts_all() {
             self.store.rollback();
             return Err(StoreError::Raced(
-                "an entry that is not accepted may be known, or its account be another".into(),
+                "a refused entry may be a duplicate, or its account may have changed".into(),
             ));
         }
         if plan.writes_nothing() {
@@ -324,8 +327,8 @@ impl State {
         self.store
             .write(&plan)
             .inspect_err(|_| self.store.rollback())?;
-        // The unique keys are ours now, so an earlier attempt was not carried out and never will be. (Rows that it would
-        // have made could not be locked above: until here it may still be on its way.)
+        // This transaction holds the unique keys now, so the earlier attempt was not carried out and never will be. (Rows that
+        // did not exist could not be locked above, so until here the earlier attempt may still have been under way.)
         *unknown = None;
         // The point of no return: from here on an error means "unknown".
         match self.store.commit() {

@@ -1,4 +1,4 @@
-//! Somebody else holds users locked: the others go on, and the held ones lose nothing but time.
+//! Another session holds users locked: other users go on, and those users lose nothing but time.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -9,24 +9,25 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::domain::{Outcome, Rules};
 use crate::ledger::batch::{Keys, Loaded, Plan};
-use crate::ledger::store::{Basis, Patience, PutUser, PutUserOutcome, Store, StoreError};
+use crate::ledger::store::{Basis, Patience, Store, StoreError};
 use crate::ledger::testing::{MemoryStore, entry};
 use crate::ledger::writer::{Command, Writer, WriterOptions};
 use crate::ledger::{
     AdminAction, Admission, Answers, EntryOutcome, Lane, PostError, Posted, Posting,
 };
+use crate::ledger::{PutUser, PutUserOutcome};
 
-/// What somebody else does.
+/// What another session does.
 #[derive(Debug, Default)]
 struct Others {
     locked: BTreeSet<i64>,
-    /// Whether the database can tell whom it is about.
+    /// Whether the database can say which users are locked.
     is_told: bool,
     /// Attempts that waited the usual time for a lock.
     usual_waits: usize,
 }
 
-/// A store over whose accounts somebody else may hold locks.
+/// A store on whose accounts another session may hold locks.
 #[derive(Debug, Clone)]
 struct LockedStore {
     inner: MemoryStore,
@@ -164,7 +165,7 @@ fn versions(answer: Answer) -> Vec<Result<i64, PostError>> {
 }
 
 #[test]
-fn others_go_on_while_a_user_is_held_and_the_wait_is_paid_once() {
+fn others_go_on_while_a_user_is_locked_and_wait_for_its_lock_once() {
     for is_told in [true, false] {
         let rig = rig(&[2], is_told);
         let held = rig.store.inner.tables.lock().expect("free");
@@ -201,7 +202,7 @@ fn others_go_on_while_a_user_is_held_and_the_wait_is_paid_once() {
 }
 
 #[test]
-fn a_held_posting_is_given_up_at_its_deadline_and_the_next_one_pays_nothing() {
+fn a_locked_posting_is_given_up_at_its_deadline_and_the_next_one_does_not_wait_for_the_lock() {
     let rig = rig(&[2], true);
     let given_up = rig.post(&[(2, "late")], false, Duration::from_millis(50));
     assert_eq!(versions(given_up), [Err(PostError::Unavailable)]);
@@ -214,7 +215,7 @@ fn a_held_posting_is_given_up_at_its_deadline_and_the_next_one_pays_nothing() {
 }
 
 #[test]
-fn an_atomic_batch_that_is_held_keeps_only_itself_waiting() {
+fn an_atomic_batch_with_a_locked_user_makes_no_other_posting_wait() {
     for is_told in [true, false] {
         let rig = rig(&[2], is_told);
         let batch = rig.post(
@@ -230,10 +231,10 @@ fn an_atomic_batch_that_is_held_keeps_only_itself_waiting() {
 }
 
 #[test]
-fn everything_locked_is_an_outage_that_ends_by_itself() {
-    let everybody: Vec<i64> = (1..=600).collect();
-    let rig = rig(&everybody, false);
-    let answers: Vec<_> = everybody
+fn all_postings_are_committed_after_every_user_was_locked() {
+    let all_users: Vec<i64> = (1..=600).collect();
+    let rig = rig(&all_users, false);
+    let answers: Vec<_> = all_users
         .iter()
         .map(|user| rig.single(*user, &format!("e{user}")))
         .collect();
@@ -245,7 +246,7 @@ fn everything_locked_is_an_outage_that_ends_by_itself() {
 }
 
 #[test]
-fn stopping_waits_for_what_is_held_and_aborting_gives_it_up() {
+fn stopping_waits_for_locked_postings_and_aborting_gives_them_up() {
     let rig = rig(&[2], true);
     let answer = rig.single(2, "held");
     let begin = Instant::now();
