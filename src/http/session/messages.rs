@@ -59,7 +59,7 @@ impl<'a> ClientMessage<'a> {
             wire.init_data,
             wire.version,
         ) {
-            ("auth", Some(token), None, _) => Ok(Self::Auth(Credentials::Token(token))),
+            ("auth", Some(token), None, _) => Ok(Self::Auth(Credentials::Token(trimmed(token)))),
             ("auth", None, Some(init_data), _) => Ok(Self::Auth(Credentials::InitData(init_data))),
             ("auth", ..) => Err("auth needs either token or init_data"),
             ("refresh", ..) => Ok(Self::Refresh { id }),
@@ -68,6 +68,15 @@ impl<'a> ClientMessage<'a> {
             ("displayed", ..) => Err("displayed needs a version"),
             _ => Err("the type is not known"),
         }
+    }
+}
+
+/// Without white space around it, which HTTP strips from a header, too: a token read from a file often ends with a line
+/// feed.
+fn trimmed(token: Cow<'_, str>) -> Cow<'_, str> {
+    match token {
+        Cow::Borrowed(token) => Cow::Borrowed(token.trim_ascii()),
+        Cow::Owned(token) => Cow::Owned(token.trim_ascii().to_owned()),
     }
 }
 
