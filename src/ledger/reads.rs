@@ -226,3 +226,6 @@ pub(super) fn latest_actions(
     };
     Ok(rows.into_iter().map(shown).collect())
 }
+
+#[cfg(test)]
+mod tests;
