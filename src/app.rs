@@ -24,7 +24,7 @@ use crate::coordinator::pacing::Intervals;
 use crate::coordinator::{Policy, Recent, Registry, Shared, auditing};
 use crate::domain::{Rules, UserId};
 use crate::http::{HttpState, server};
-use crate::ledger::{LedgerError, Options, SqlLedger};
+use crate::ledger::{Ledger as _, LedgerError, Options, SqlLedger};
 use crate::telemetry::counters::Counters;
 
 /// What is kept back of the stopping time for the listeners and the ledger, in milliseconds.
@@ -32,6 +32,9 @@ const LAST_STEPS_MS: u64 = 2500;
 
 /// How often the running service looks after its parts, in milliseconds.
 const WATCH_MS: u64 = 500;
+
+/// How often the running service looks whether the file of its ledger is there, in milliseconds.
+const FILE_LOOK_MS: u64 = 2000;
 
 /// How often a stopping service looks whether everything is answered, in milliseconds.
 const DRAIN_POLL_MS: u64 = 20;
@@ -52,6 +55,9 @@ pub enum AppError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Answers could not be trusted any more.
+    #[error("the file of the ledger was removed or replaced while the service ran")]
+    FileLost,
     /// A bug: something panicked that is not made again.
     #[error("{0} has died; what was under way has an unknown outcome")]
     PartDied(&'static str),
@@ -313,6 +319,7 @@ async fn wait_for_end(
     ledger: &SqlLedger,
 ) -> Result<(), AppError> {
     let mut watch = actix_web::rt::time::interval(Duration::from_millis(WATCH_MS));
+    let mut looked = Box::pin(look_at_file(ledger));
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => {
@@ -323,9 +330,13 @@ async fn wait_for_end(
                 info!("SIGINT: stopping");
                 return Ok(());
             }
+            () = &mut looked => looked.set(look_at_file(ledger)),
             _ = watch.tick() => {
                 if !registry.connected() {
                     return Err(AppError::PartDied("the registry"));
+                }
+                if ledger.is_lost() {
+                    return Err(AppError::FileLost);
                 }
                 if !ledger.is_running() {
                     return Err(AppError::PartDied("a ledger writer"));
@@ -333,6 +344,13 @@ async fn wait_for_end(
             }
         }
     }
+}
+
+/// Waits a little, and has the ledger look for its file. While the database hangs, the look ends with its time.
+async fn look_at_file(ledger: &SqlLedger) {
+    actix_web::rt::time::sleep(Duration::from_millis(FILE_LOOK_MS)).await;
+    // What it finds is in `is_lost`.
+    let _ = ledger.ping().await;
 }
 
 /// Takes nothing new, closes the sessions with 1001, and waits until what was accepted is answered.

@@ -1,11 +1,14 @@
 //! Read connections to either database, pooled by r2d2.
 
+use std::sync::Arc;
+
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 
 use crate::config::DatabaseUrl;
 
+use super::sqlite::file::LedgerFile;
 use super::{postgres, sqlite};
 
 /// A connection to read through. Plain selects are written once for both databases.
@@ -28,11 +31,24 @@ pub(super) fn connect(
     })
 }
 
+/// Opens a connection to migrate through; an SQLite file that is not there is made.
+pub(super) fn connect_to_migrate(
+    url: &DatabaseUrl,
+    timeout_ms: u64,
+) -> Result<AnyConnection, diesel::ConnectionError> {
+    match url {
+        DatabaseUrl::Sqlite(path) => Ok(AnyConnection::Sqlite(sqlite::create(path, timeout_ms)?)),
+        DatabaseUrl::Postgres(_) => connect(url, timeout_ms),
+    }
+}
+
 /// Makes connections for the pool. (Diesel's own manager would try an unreachable PostgreSQL's address as a file name.)
 #[derive(Debug)]
 pub(super) struct Manager {
     pub url: DatabaseUrl,
     pub timeout_ms: u64,
+    /// Of a service on SQLite: no connection leads to another file.
+    pub file: Option<Arc<LedgerFile>>,
 }
 
 /// A pooled connection that knows whether it can be used again.
@@ -48,6 +64,12 @@ impl r2d2::ManageConnection for Manager {
     fn connect(&self) -> Result<Pooled, Self::Error> {
         let mut connection =
             connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
+        if let Some(file) = &self.file {
+            let lost = |why| {
+                diesel::r2d2::Error::ConnectionError(diesel::ConnectionError::BadConnection(why))
+            };
+            file.check().map_err(lost)?;
+        }
         if let AnyConnection::Postgres(connection) = &mut connection {
             connection
                 .batch_execute(postgres::BY_INDEX)

@@ -17,6 +17,7 @@ use super::readers::Readers;
 use super::reads::HistoryPage;
 use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
+use super::sqlite::file::{FileLock, LedgerFile};
 use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
@@ -59,6 +60,8 @@ pub struct SqlLedger {
     currencies: Currencies,
     epoch: String,
     clock: Clock,
+    /// On SQLite.
+    file: Option<Arc<LedgerFile>>,
 }
 
 impl SqlLedger {
@@ -74,6 +77,11 @@ impl SqlLedger {
             clock,
             ..
         } = &options;
+        // Before anything is read or made: two services would take each other for a change behind their backs.
+        let lock = match url {
+            DatabaseUrl::Sqlite(path) => Some((path, FileLock::take(path)?)),
+            DatabaseUrl::Postgres(_) => None,
+        };
         if options.migrate_on_start {
             for name in migrations::migrate(url, false)? {
                 log::info!("migration applied: {name}");
@@ -81,6 +89,8 @@ impl SqlLedger {
         } else {
             migrations::check_applied(url, *timeout_ms)?;
         }
+        let file = lock.map(|(path, lock)| lock.of_file(path)).transpose()?;
+        let file = file.map(Arc::new);
         let mut connection = connection::connect(url, *timeout_ms)
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         if let AnyConnection::Postgres(connection) = &mut connection {
@@ -102,7 +112,7 @@ impl SqlLedger {
             .map(|index| {
                 Writer::start(
                     format!("ledger-writer-{index}"),
-                    options.store(),
+                    options.store(file.clone()),
                     writer_options.clone(),
                 )
             })
@@ -111,6 +121,7 @@ impl SqlLedger {
         let manager = Manager {
             url: url.clone(),
             timeout_ms: *timeout_ms,
+            file: file.clone(),
         };
         let readers = Readers::start(
             "ledger-reader",
@@ -123,6 +134,7 @@ impl SqlLedger {
         let manager = Manager {
             url: url.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
+            file: file.clone(),
         };
         let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts)?;
         let Options {
@@ -137,6 +149,7 @@ impl SqlLedger {
                 currencies,
                 epoch,
                 clock,
+                file,
             },
             unheard,
         ))
@@ -237,6 +250,11 @@ impl SqlLedger {
         })
     }
 
+    /// Whether what is written is lost to a later start: the file of an SQLite ledger was removed or replaced.
+    pub fn is_lost(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.is_lost())
+    }
+
     /// Whether every writer lives.
     pub fn is_running(&self) -> bool {
         self.writers.iter().all(Writer::is_running)
@@ -261,7 +279,7 @@ impl SqlLedger {
 }
 
 impl Options {
-    fn store(&self) -> Box<dyn Store> {
+    fn store(&self, file: Option<Arc<LedgerFile>>) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
         let options = StoreOptions {
             currencies: self.currencies.clone(),
@@ -269,7 +287,7 @@ impl Options {
             lock_timeout_ms,
         };
         match &self.url {
-            DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), options)),
+            DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
             DatabaseUrl::Postgres(url) => Box::new(PostgresStore::new(url.clone(), options)),
         }
     }
@@ -303,6 +321,12 @@ impl Ledger for SqlLedger {
     }
 
     fn ping(&self) -> Pending<()> {
-        self.readers.read(reads::ping)
+        let file = self.file.clone();
+        self.readers.read(move |connection| {
+            if let Some(file) = &file {
+                file.check().map_err(LedgerError::Unavailable)?;
+            }
+            reads::ping(connection)
+        })
     }
 }

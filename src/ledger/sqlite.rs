@@ -2,13 +2,16 @@
 
 mod checkpoints;
 mod commit_times;
+pub(super) mod file;
 mod flush;
 mod prepared;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::checkpoints::{AUTOCHECKPOINT_PAGES, Checkpoints, LONG_PAGES};
 use self::commit_times::CommitTimes;
+use self::file::{Identity, LedgerFile, beside};
 use self::prepared::{SetBalance, SetVersion};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -38,30 +41,78 @@ pub(super) struct SqliteStore {
     checkpoints: Checkpoints,
     clock: Clock,
     commit_times: CommitTimes,
+    /// Of the running service; none in tests of the store alone.
+    file: Option<Arc<LedgerFile>>,
+    log: PathBuf,
+    /// Of the write-ahead log, once this connection has committed. It stays for as long as a connection is open.
+    log_identity: Option<Identity>,
     /// Of the open transaction.
     entries: usize,
 }
 
-/// Opens the file with the settings every connection of ours has.
+/// Opens a file that is there, with the settings that every connection of ours has.
 pub(super) fn connect(
     path: &Path,
     timeout_ms: u64,
 ) -> Result<SqliteConnection, diesel::ConnectionError> {
-    let text = path
-        .to_str()
-        .ok_or_else(|| diesel::ConnectionError::InvalidConnectionUrl("not UTF-8".into()))?;
-    let mut connection = SqliteConnection::establish(text)?;
+    open(path, "rw", timeout_ms)
+}
+
+/// Likewise; a file that is not there is made. Only migrations do that.
+pub(super) fn create(
+    path: &Path,
+    timeout_ms: u64,
+) -> Result<SqliteConnection, diesel::ConnectionError> {
+    open(path, "rwc", timeout_ms)
+}
+
+fn open(
+    path: &Path,
+    mode: &str,
+    timeout_ms: u64,
+) -> Result<SqliteConnection, diesel::ConnectionError> {
+    let invalid = |why: &str| diesel::ConnectionError::InvalidConnectionUrl(why.into());
+    let text = path.to_str().ok_or_else(|| invalid("not UTF-8"))?;
+    // What has a meaning in a URI (<https://www.sqlite.org/uri.html>).
+    let escaped = text
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    let root = if path.is_absolute() { "//" } else { "" };
+    let mut connection = SqliteConnection::establish(&format!("file:{root}{escaped}?mode={mode}"))?;
     connection
         .batch_execute(&format!(
-            "PRAGMA page_size = {PAGE_BYTES}; PRAGMA busy_timeout = {timeout_ms}; PRAGMA journal_mode = WAL; \
-             PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES};"
+            "PRAGMA page_size = {PAGE_BYTES}; PRAGMA busy_timeout = {timeout_ms};"
+        ))
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    let journal: JournalMode = diesel::sql_query("PRAGMA journal_mode = WAL")
+        .get_result(&mut connection)
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    if journal.journal_mode != "wal" {
+        let mode = journal.journal_mode;
+        return Err(diesel::ConnectionError::BadConnection(format!(
+            "SQLite keeps {text} in journal mode {mode}, not WAL: is it on a network file system?"
+        )));
+    }
+    connection
+        .batch_execute(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
+             PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES};"
         ))
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }
 
+/// The answer to the pragma: the mode that there is now.
+#[derive(QueryableByName)]
+struct JournalMode {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    journal_mode: String,
+}
+
 impl SqliteStore {
-    pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
+    pub(super) fn new(path: PathBuf, file: Option<Arc<LedgerFile>>, options: StoreOptions) -> Self {
+        let log = beside(&path, "-wal");
         let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
         let link =
             Link::new(move || connect(&path, options.lock_timeout_ms.min(options.timeout_ms)));
@@ -71,8 +122,31 @@ impl SqliteStore {
             checkpoints,
             clock: Clock::system(),
             commit_times: CommitTimes::new(),
+            file,
+            log,
+            log_identity: None,
             entries: 0,
         }
+    }
+
+    /// Whether what this connection has committed is in the files that a later start will find.
+    fn check_files(&mut self) -> Result<(), StoreError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        file.check().map_err(StoreError::Lost)?;
+        match (Identity::of(&self.log), self.log_identity) {
+            (Ok(identity), None) => self.log_identity = Some(identity),
+            (Ok(identity), Some(known)) if identity == known => {}
+            _ => {
+                let what = format!(
+                    "{} was removed or replaced while it was written",
+                    self.log.display()
+                );
+                return Err(StoreError::Lost(file.lose(&what)));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -209,6 +283,7 @@ impl Store for SqliteStore {
     fn commit(&mut self) -> Result<(), StoreError> {
         let begun_us = self.clock.monotonic_us();
         self.link.commit()?;
+        self.check_files()?;
         self.commit_times.add(
             self.entries,
             self.clock.monotonic_us().saturating_sub(begun_us),
@@ -223,12 +298,16 @@ impl Store for SqliteStore {
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
         let connection = self.link.connection()?;
-        connection.immediate_transaction(|connection| put_user_rows!(connection, user))
+        let outcome =
+            connection.immediate_transaction(|connection| put_user_rows!(connection, user))?;
+        self.check_files()?;
+        Ok(outcome)
     }
 
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
         let connection = self.link.connection()?;
-        log_action_row!(connection, action)
+        let logged = log_action_row!(connection, action);
+        logged.and_then(|()| self.check_files())
     }
 
     fn bulk_beside(&self, singles: usize) -> usize {
@@ -240,6 +319,10 @@ impl Store for SqliteStore {
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
+        if let Some(file) = &self.file {
+            file.check().map_err(StoreError::Lost)?;
+        }
+        self.log_identity = None;
         self.link.reconnect()
     }
 }
@@ -277,8 +360,15 @@ mod tests {
     use super::*;
     use crate::limits::BULK_BEFORE_SINGLES;
 
+    /// A file without tables.
+    fn made(dir: &Path) -> PathBuf {
+        let path = dir.join("ledger.db");
+        create(&path, 1000).expect("a new file");
+        path
+    }
+
     fn page_bytes(path: &Path) -> i64 {
-        let mut connection = connect(path, 1000).expect("a file");
+        let mut connection = create(path, 1000).expect("a file");
         connection
             .batch_execute("CREATE TABLE IF NOT EXISTS t (i INTEGER);")
             .expect("written");
@@ -295,7 +385,7 @@ mod tests {
             timeout_ms: 1000,
             lock_timeout_ms: 1000,
         };
-        let mut store = SqliteStore::new(dir.path().join("ledger.db"), options);
+        let mut store = SqliteStore::new(made(dir.path()), None, options);
         let wish = store.checkpoints.wish.clone();
         let keys = Keys::of(&[]);
         assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES.1);
@@ -325,7 +415,7 @@ mod tests {
             timeout_ms: 1000,
             lock_timeout_ms: 1000,
         };
-        let mut store = SqliteStore::new(dir.path().join("ledger.db"), options);
+        let mut store = SqliteStore::new(made(dir.path()), None, options);
         store.clock = Clock::virtual_from(0);
         for _ in 0..200 {
             store.begin(&Keys::of(&[]), Basis::Expected).expect("begun");
@@ -333,6 +423,24 @@ mod tests {
             store.commit().expect("committed");
         }
         assert_eq!(store.bulk_beside(0), BULK_BEFORE_SINGLES.0);
+    }
+
+    #[test]
+    fn only_a_migration_makes_a_file_whatever_its_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["plain.db", "a?mode=memory", "b%23#c", "d e.db\u{e9}"] {
+            let path = dir.path().join(name);
+            assert!(connect(&path, 1000).is_err(), "{name}");
+            assert!(!path.exists(), "{name}");
+            create(&path, 1000).expect("made");
+            assert!(path.exists(), "{name}");
+            connect(&path, 1000).expect("there");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_have_a_log_beside_it_is_refused() {
+        assert!(create(Path::new(":memory:"), 1000).is_err());
     }
 
     #[test]

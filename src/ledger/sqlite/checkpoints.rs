@@ -270,6 +270,7 @@ fn run(mut copier: Copier, long_pages: i32, committed: &Receiver<()>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::create;
     use std::fs;
     use std::time::Instant;
 
@@ -283,7 +284,7 @@ mod tests {
     fn what_is_committed_comes_into_the_file_beside_the_writer() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
-        let mut writer = connect(&path, 1000).expect("a new file");
+        let mut writer = create(&path, 1000).expect("a new file");
         writer
             .batch_execute(&format!(
                 "CREATE TABLE t (i INTEGER); INSERT INTO t {ROWS};"
@@ -312,7 +313,7 @@ mod tests {
     fn behind_the_last_commit_the_file_is_whole_by_itself() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
-        let mut writer = connect(&path, 1000).expect("a new file");
+        let mut writer = create(&path, 1000).expect("a new file");
         // A connection that nobody closes: else SQLite empties the log by itself.
         let reader = connect(&path, 1000).expect("a file");
         let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
@@ -338,7 +339,7 @@ mod tests {
     fn the_log_begins_anew_behind_a_writer_that_never_pauses() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
-        let mut writer = connect(&path, 1000).expect("a new file");
+        let mut writer = create(&path, 1000).expect("a new file");
         writer
             .batch_execute("CREATE TABLE t (i INTEGER);")
             .expect("written");
@@ -364,7 +365,7 @@ mod tests {
     fn a_log_that_somebody_reads_is_left_alone() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
-        let mut writer = connect(&path, 1000).expect("a new file");
+        let mut writer = create(&path, 1000).expect("a new file");
         writer
             .batch_execute("CREATE TABLE t (i INTEGER);")
             .expect("written");
