@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -12,15 +12,12 @@ use balance_coordinator::config::{Settings, Sources};
 use balance_coordinator::coordinator::messages::{GetBalance, Peer, PostEntries, ToUser};
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Policy, Recent, Registry, Shared};
-use balance_coordinator::domain::{
-    Account, Amount, Balances, Currencies, EventId, Kind, NewEntry, Outcome, Source, TelegramId,
-    UserId,
-};
+use balance_coordinator::domain::{Account, Amount, Balances, Currencies, Kind, NewEntry, UserId};
 use balance_coordinator::http::session::shared::SessionShared;
 use balance_coordinator::http::start_over;
-use balance_coordinator::ledger::{
-    Admission, EntryOutcome, Lane, Ledger, Orphan, Pending, Posted, Posting,
-};
+use balance_coordinator::ledger::memory::MemoryLedger;
+pub use balance_coordinator::ledger::memory::entry;
+use balance_coordinator::ledger::{Admission, Lane, Posted};
 use balance_coordinator::telemetry::counters::Counters;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -29,62 +26,6 @@ use tokio::sync::{mpsc, oneshot};
 /// Entries that may be under way.
 const ENTRIES_MAX: usize = 1_000_000;
 const DEADLINE: Duration = Duration::from_secs(3600);
-
-/// Accepts everything at once.
-struct InlineLedger {
-    accounts: Mutex<HashMap<UserId, Account>>,
-    clock: Clock,
-}
-
-impl InlineLedger {
-    fn apply(&self, entry: &NewEntry) -> EntryOutcome {
-        let mut accounts = self.accounts.lock().expect("nobody panics with it");
-        let account = accounts
-            .entry(entry.user_id)
-            .or_insert_with(|| Account::unknown(2));
-        let balance = account
-            .balances
-            .get(entry.currency)
-            .checked_add(entry.amount)
-            .expect("small amounts");
-        account.version += 1;
-        account.balances.set(entry.currency, balance);
-        let outcome = Outcome::Accepted {
-            version: account.version,
-            balances: account.balances.clone(),
-        };
-        EntryOutcome::Decided {
-            outcome,
-            committed_at_us: self.clock.now_us(),
-        }
-    }
-}
-
-impl Ledger for InlineLedger {
-    fn post(&self, posting: Posting) {
-        let Posting { entries, reply, .. } = posting;
-        let outcomes = entries.iter().map(|entry| self.apply(entry)).collect();
-        // A rig whose bench is over hears nothing.
-        let _ = reply.send(Posted { entries, outcomes });
-    }
-
-    fn account(&self, user: UserId) -> Pending<Account> {
-        let accounts = self.accounts.lock().expect("nobody panics with it");
-        let account = accounts
-            .get(&user)
-            .cloned()
-            .unwrap_or_else(|| Account::unknown(2));
-        Box::pin(async move { Ok(account) })
-    }
-
-    fn user_of_telegram(&self, _: TelegramId) -> Pending<Option<UserId>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn ping(&self) -> Pending<()> {
-        Box::pin(async { Ok(()) })
-    }
-}
 
 /// What a session sends, as bytes of the WebSocket.
 pub type Outgoing = Pin<Box<dyn Stream<Item = Result<Bytes, actix_web::Error>>>>;
@@ -109,12 +50,9 @@ impl Rig {
     /// Starts it on this thread's system. Pushes wait for nothing.
     pub fn start() -> Self {
         let clock = Clock::system();
-        let (_orphans, unheard) = mpsc::channel::<Orphan>(1);
+        let (orphans, unheard) = mpsc::channel(1);
         let counters = Arc::new(Counters::default());
-        let ledger = Arc::new(InlineLedger {
-            accounts: Mutex::default(),
-            clock,
-        });
+        let ledger = Arc::new(MemoryLedger::new(clock, orphans));
         let shared = Shared {
             ledger: ledger.clone(),
             clock,
@@ -257,20 +195,6 @@ fn policy() -> Policy {
 /// A user id.
 pub fn id(user: i64) -> UserId {
     UserId::new(user).expect("a user id")
-}
-
-/// An entry of TON.
-pub fn entry(user: i64, event: &str, kind: Kind, minor: i64) -> NewEntry {
-    NewEntry {
-        event_id: EventId::parse(event).expect("an event id"),
-        user_id: id(user),
-        kind,
-        currency: Currencies::default().find("TON").expect("a default"),
-        amount: Amount::from_minor(minor),
-        source: Source::from(kind),
-        tx_hash: None,
-        details: None,
-    }
 }
 
 /// An account with some TON.

@@ -2,9 +2,14 @@
 //!
 //! Rows are only ever added. Written by the writers, like everything; read like everything else by the read pool.
 
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Text};
 use rand::Rng as _;
 
 use crate::domain::UserId;
+
+use super::connection::AnyConnection;
 
 /// An order of an administrator.
 #[derive(Debug, Clone)]
@@ -34,21 +39,18 @@ impl AdminAction {
     }
 }
 
-/// The statement of [`super::store::Store::log_action`], the same on both databases.
-macro_rules! log_action_row {
-    ($connection:expr, $action:expr) => {{
-        use crate::ledger::schema::admin_log::dsl as l;
-        diesel::insert_into(l::admin_log)
-            .values((
-                l::action_id.eq(&$action.id),
-                l::at_us.eq($action.at_us),
-                l::admin.eq(&$action.admin),
-                l::action.eq($action.action),
-                l::user_id.eq($action.user_id.get()),
-            ))
-            .on_conflict_do_nothing()
-            .execute($connection)?;
-        Ok(())
-    }};
+/// Adds an order to the log; repeating it changes nothing.
+pub(super) fn add(connection: &mut AnyConnection, action: &AdminAction) -> QueryResult<()> {
+    // Diesel has no `ON CONFLICT` for both databases at once.
+    sql_query(
+        "INSERT INTO admin_log (action_id, at_us, admin, action, user_id) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind::<Text, _>(&action.id)
+    .bind::<BigInt, _>(action.at_us)
+    .bind::<Text, _>(&action.admin)
+    .bind::<Text, _>(action.action)
+    .bind::<BigInt, _>(action.user_id.get())
+    .execute(connection)
+    .map(|_| ())
 }
-pub(super) use log_action_row;

@@ -57,22 +57,25 @@ pub fn verify(
         .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
     super::migrations::check_applied(url, TIMEOUT_MS)?;
     let unreadable = |error: diesel::result::Error| LedgerError::Unavailable(error.to_string());
-    let begin = snapshot(&connection);
-    connection.batch_execute(begin).map_err(unreadable)?;
     let mut audit = Audit {
         report: AuditReport::default(),
         on_violation,
     };
-    audit.run(&mut connection).map_err(unreadable)?;
-    connection.batch_execute("COMMIT").map_err(unreadable)?;
+    in_snapshot(&mut connection, |connection| audit.run(connection)).map_err(unreadable)?;
     Ok(audit.report)
 }
 
-fn snapshot(connection: &AnyConnection) -> &'static str {
-    match connection {
-        AnyConnection::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        AnyConnection::Sqlite(_) => "BEGIN",
-    }
+/// Reads something in one snapshot. The pool drops a connection that could not end it.
+fn in_snapshot<T>(
+    connection: &mut AnyConnection,
+    read: impl FnOnce(&mut AnyConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    connection.transaction(|connection| {
+        if let AnyConnection::Postgres(postgres) = connection {
+            postgres.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+        }
+        read(connection)
+    })
 }
 
 struct Audit<'a> {

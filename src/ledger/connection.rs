@@ -3,21 +3,42 @@
 use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
+use diesel::sqlite::SqliteConnection;
 
 use crate::config::DatabaseUrl;
 
 use super::sqlite::file::LedgerFile;
+use super::store::StoreError;
 use super::{postgres, sqlite};
 
 /// A connection to read through. Plain selects are written once for both databases.
 #[derive(diesel::MultiConnection)]
 pub enum AnyConnection {
     /// PostgreSQL.
-    Postgres(diesel::pg::PgConnection),
+    Postgres(PgConnection),
     /// SQLite.
-    Sqlite(diesel::sqlite::SqliteConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl AnyConnection {
+    /// For statements that only SQLite has.
+    pub(super) fn sqlite(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        match self {
+            Self::Sqlite(connection) => Ok(connection),
+            Self::Postgres(_) => Err(StoreError::Lost("it leads to PostgreSQL".into())),
+        }
+    }
+
+    /// For statements that only PostgreSQL has.
+    pub(super) fn postgres(&mut self) -> Result<&mut PgConnection, StoreError> {
+        match self {
+            Self::Postgres(connection) => Ok(connection),
+            Self::Sqlite(_) => Err(StoreError::Lost("it leads to SQLite".into())),
+        }
+    }
 }
 
 /// Opens a connection with the settings of ours.
@@ -51,44 +72,38 @@ pub(super) struct Manager {
     pub file: Option<Arc<LedgerFile>>,
 }
 
-/// A pooled connection that knows whether it can be used again.
-pub(super) struct Pooled {
-    pub connection: AnyConnection,
-    pub is_broken: bool,
+impl Manager {
+    fn check_file(&self) -> Result<(), diesel::r2d2::Error> {
+        let check = self.file.as_ref().map_or(Ok(()), |file| file.check());
+        check.map_err(|lost| {
+            diesel::r2d2::Error::ConnectionError(diesel::ConnectionError::BadConnection(lost))
+        })
+    }
 }
 
 impl r2d2::ManageConnection for Manager {
-    type Connection = Pooled;
+    type Connection = AnyConnection;
     type Error = diesel::r2d2::Error;
 
-    fn connect(&self) -> Result<Pooled, Self::Error> {
+    fn connect(&self) -> Result<AnyConnection, Self::Error> {
+        self.check_file()?;
         let mut connection =
             connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
-        if let Some(file) = &self.file {
-            let lost = |why| {
-                diesel::r2d2::Error::ConnectionError(diesel::ConnectionError::BadConnection(why))
-            };
-            file.check().map_err(lost)?;
-        }
+        // It may have been replaced just before it was opened.
+        self.check_file()?;
         if let AnyConnection::Postgres(connection) = &mut connection {
             connection
                 .batch_execute(postgres::BY_INDEX)
                 .map_err(diesel::r2d2::Error::QueryError)?;
         }
-        Ok(Pooled {
-            connection,
-            is_broken: false,
-        })
+        Ok(connection)
     }
 
-    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {
-        diesel::sql_query("SELECT 1")
-            .execute(&mut pooled.connection)
-            .map(|_| ())
-            .map_err(diesel::r2d2::Error::QueryError)
+    fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), Self::Error> {
+        connection.ping().map_err(diesel::r2d2::Error::QueryError)
     }
 
-    fn has_broken(&self, pooled: &mut Pooled) -> bool {
-        pooled.is_broken || pooled.connection.is_broken()
+    fn has_broken(&self, connection: &mut AnyConnection) -> bool {
+        connection.is_broken()
     }
 }

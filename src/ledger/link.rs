@@ -2,21 +2,22 @@
 
 use diesel::connection::SimpleConnection;
 
+use super::connection::AnyConnection;
 use super::store::StoreError;
 
 /// Opens a connection.
-type Connect<C> = Box<dyn Fn() -> Result<C, diesel::ConnectionError> + Send>;
+type Connect = Box<dyn Fn() -> Result<AnyConnection, diesel::ConnectionError> + Send>;
 
 /// A connection that is made when it is needed, and thrown away when its transaction can't be ended.
-pub(super) struct Link<C> {
-    connect: Connect<C>,
-    connection: Option<C>,
+pub(super) struct Link {
+    connect: Connect,
+    connection: Option<AnyConnection>,
     is_open: bool,
 }
 
-impl<C: SimpleConnection> Link<C> {
+impl Link {
     pub(super) fn new(
-        connect: impl Fn() -> Result<C, diesel::ConnectionError> + Send + 'static,
+        connect: impl Fn() -> Result<AnyConnection, diesel::ConnectionError> + Send + 'static,
     ) -> Self {
         Self {
             connect: Box::new(connect),
@@ -26,7 +27,7 @@ impl<C: SimpleConnection> Link<C> {
     }
 
     /// The connection, made now if there is none.
-    pub(super) fn connection(&mut self) -> Result<&mut C, StoreError> {
+    pub(super) fn connection(&mut self) -> Result<&mut AnyConnection, StoreError> {
         if self.connection.is_none() {
             self.connection = Some((self.connect)()?);
         }
@@ -36,14 +37,14 @@ impl<C: SimpleConnection> Link<C> {
     }
 
     /// Opens a transaction by `sql`.
-    pub(super) fn begin(&mut self, sql: &str) -> Result<&mut C, StoreError> {
+    pub(super) fn begin(&mut self, sql: &str) -> Result<&mut AnyConnection, StoreError> {
         self.connection()?.batch_execute(sql)?;
         self.is_open = true;
         self.transaction()
     }
 
     /// The connection inside its open transaction; never one that would commit statement by statement.
-    pub(super) fn transaction(&mut self) -> Result<&mut C, StoreError> {
+    pub(super) fn transaction(&mut self) -> Result<&mut AnyConnection, StoreError> {
         let open = self.connection.as_mut().filter(|_| self.is_open);
         open.ok_or_else(|| StoreError::Lost("no transaction is open".into()))
     }
@@ -53,6 +54,17 @@ impl<C: SimpleConnection> Link<C> {
         self.transaction()?.batch_execute("COMMIT")?;
         self.is_open = false;
         Ok(())
+    }
+
+    /// Does something in a transaction of its own, which `sql` opens.
+    pub(super) fn in_transaction<T>(
+        &mut self,
+        sql: &str,
+        act: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done = self.begin(sql).and_then(act);
+        done.and_then(|value| self.commit().map(|()| value))
+            .inspect_err(|_| self.rollback())
     }
 
     /// Ends an open transaction without a trace. When that fails, the connection has to go.

@@ -22,6 +22,8 @@ pub mod batch;
 mod connection;
 mod counting;
 mod link;
+#[cfg(feature = "simulation")]
+pub mod memory;
 mod migrations;
 mod postgres;
 mod readers;
@@ -33,6 +35,7 @@ mod sqlite;
 pub mod store;
 #[cfg(test)]
 mod testing;
+mod users;
 pub mod writer;
 
 pub use admin_log::AdminAction;
@@ -43,6 +46,7 @@ pub use migrations::migrate;
 pub use reads::{AdminRecord, HistoryPage};
 pub use rows::{ConflictRecord, EntryRecord};
 pub use sql::{Options, SqlLedger};
+pub use users::{PutUser, PutUserOutcome};
 
 /// Why a posting got no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

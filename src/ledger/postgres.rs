@@ -20,15 +20,14 @@ use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX, REMEMBERED_ACCOUNTS_MAX};
 
 use super::LedgerError;
-use super::admin_log::{AdminAction, log_action_row};
+use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
+use super::connection::AnyConnection;
 use super::link::Link;
 use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{
-    Basis, Patience, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, put_user_rows,
-    refused,
-};
+use super::store::{Basis, Patience, Store, StoreError, StoreOptions, refused};
+use super::users::{self, PutUser, PutUserOutcome};
 
 /// The users that somebody else holds, without waiting for any of them.
 const FIND_LOCKED: &str = "WITH free AS MATERIALIZED \
@@ -48,7 +47,7 @@ const UNACKNOWLEDGED_MS_MAX: u64 = 2000;
 
 /// A write connection to PostgreSQL.
 pub(super) struct PostgresStore {
-    link: Link<PgConnection>,
+    link: Link,
     currencies: Currencies,
     brief_ms: u64,
     patience: Patience,
@@ -131,7 +130,7 @@ impl PostgresStore {
             connection
                 .batch_execute(&bounds)
                 .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-            Ok(connection)
+            Ok(AnyConnection::Postgres(connection))
         });
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
         let (remembered, written) = (HashMap::new(), Vec::new());
@@ -145,16 +144,12 @@ impl PostgresStore {
         }
     }
 
-    fn open(&mut self, patience: Patience) -> Result<(), StoreError> {
+    fn begin_sql(&self, patience: Patience) -> String {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
         match patience {
-            Patience::Usual => self.link.begin(BEGIN)?,
-            Patience::Brief => self.link.begin(&format!(
-                "{BEGIN}; SET LOCAL lock_timeout = {}",
-                self.brief_ms
-            ))?,
-        };
-        Ok(())
+            Patience::Usual => BEGIN.into(),
+            Patience::Brief => format!("{BEGIN}; SET LOCAL lock_timeout = {}", self.brief_ms),
+        }
     }
 
     /// Ends the transaction and finds out whose lock it has waited for.
@@ -167,9 +162,9 @@ impl PostgresStore {
 
     /// Which users somebody else holds, asked in a transaction of its own.
     fn locked_users(&mut self, users: Vec<i64>) -> Result<Vec<UserId>, StoreError> {
-        self.open(Patience::Brief)?;
+        self.link.begin(&self.begin_sql(Patience::Brief))?;
         let query = sql_query(FIND_LOCKED).bind::<Array<BigInt>, _>(users);
-        let rows: Vec<LockedRow> = query.load(self.link.transaction()?)?;
+        let rows: Vec<LockedRow> = query.load(self.link.transaction()?.postgres()?)?;
         rows.into_iter()
             .map(|row| user_id(row.user_id).map_err(refused))
             .collect()
@@ -202,7 +197,7 @@ impl PostgresStore {
         loaded: &mut Loaded,
     ) -> Result<(), StoreError> {
         let users: Vec<i64> = ids.iter().map(|user| user.get()).collect();
-        let connection = self.link.transaction()?;
+        let connection = self.link.transaction()?.postgres()?;
         let rows = accounts::table
             .filter(accounts::user_id.eq_any(&users))
             .order(accounts::user_id)
@@ -243,7 +238,7 @@ impl PostgresStore {
 
     fn load_keys(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
         let events: Vec<&str> = keys.events.iter().map(|event| event.as_str()).collect();
-        let connection = self.link.transaction()?;
+        let connection = self.link.transaction()?.postgres()?;
         let by_event: Vec<RecordedRow> = entries::table
             .filter(entries::event_id.eq_any(&events))
             .select(RecordedRow::as_select())
@@ -284,7 +279,7 @@ impl PostgresStore {
         let Self {
             link, currencies, ..
         } = self;
-        let connection = link.transaction()?;
+        let connection = link.transaction()?.postgres()?;
         if !plan.entries.is_empty() {
             let moved: i64 = Write::of(plan, currencies).get_result(connection)?;
             let expected = plan
@@ -311,7 +306,7 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
-        self.open(self.patience)?;
+        self.link.begin(&self.begin_sql(self.patience))?;
         let mut loaded = Loaded::default();
         if basis == Basis::Expected {
             self.expect_accounts(keys, &mut loaded)?;
@@ -375,17 +370,13 @@ impl Store for PostgresStore {
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
         // The entries of others wait behind it.
-        let brief = format!("SET LOCAL lock_timeout = {}", self.brief_ms);
-        let connection = self.link.connection()?;
-        connection.transaction(|connection| {
-            connection.batch_execute(&brief)?;
-            put_user_rows!(connection, user)
-        })
+        let begin = self.begin_sql(Patience::Brief);
+        self.link
+            .in_transaction(&begin, |connection| Ok(users::put(connection, user)?))
     }
 
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
-        let connection = self.link.connection()?;
-        log_action_row!(connection, action)
+        Ok(admin_log::add(self.link.connection()?, action)?)
     }
 
     fn bulk_beside(&self, _: usize) -> usize {

@@ -1,7 +1,7 @@
 //! The read pool: as many threads as connections (`database.pool_size`), fed by one bounded queue.
 //!
-//! A read is a closure over a connection. It is tried again on another connection when its own turns out to be dead, and
-//! given up without running when its asker has waited past the deadline.
+//! A read is a closure over a connection. The pool hands out connections that answer: one that has died since its last read
+//! is replaced first. A read is given up without running when its asker has waited past the deadline.
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -10,18 +10,20 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
-use crate::clock::{Clock, Deadline};
+use crate::clock::Clock;
 use crate::limits::{READ_QUEUE_MAX, answer_within};
 
 use super::connection::{AnyConnection, Manager};
 use super::reads::ReadError;
-use super::store::StoreError;
 use super::{LedgerCounts, LedgerError, Pending};
 
 /// The longest a reader waits for a connection, in milliseconds; r2d2 backs off by half of it while the database is away.
 const CHECKOUT_MS: u64 = 1000;
 
-type Job = Box<dyn FnOnce(&mut Reader) + Send>;
+type Pool = r2d2::Pool<Manager>;
+
+/// `None` ends the thread that takes it.
+type Job = Option<Box<dyn FnOnce(&Pool) + Send>>;
 
 /// The running pool.
 #[derive(Debug)]
@@ -31,13 +33,6 @@ pub(super) struct Readers {
     clock: Clock,
     timeout: Duration,
     counts: Arc<LedgerCounts>,
-}
-
-struct Reader {
-    pool: Arc<r2d2::Pool<Manager>>,
-    counts: Arc<LedgerCounts>,
-    attempts_max: u32,
-    is_stopping: bool,
 }
 
 impl Readers {
@@ -52,26 +47,18 @@ impl Readers {
         let pool = r2d2::Pool::builder()
             .max_size(pool_size)
             .min_idle(Some(0))
-            .test_on_check_out(false)
             .connection_timeout(Duration::from_millis(CHECKOUT_MS).min(timeout))
             .error_handler(Box::new(QuietErrors))
             .build_unchecked(manager);
-        let pool = Arc::new(pool);
         let (jobs, inbox) = crossbeam_channel::bounded::<Job>(READ_QUEUE_MAX);
         let threads = (0..pool_size)
             .map(|index| {
-                let mut reader = Reader {
-                    pool: pool.clone(),
-                    counts: counts.clone(),
-                    attempts_max: pool_size + 1,
-                    is_stopping: false,
-                };
-                let inbox: Receiver<Job> = inbox.clone();
+                let (pool, inbox): (_, Receiver<Job>) = (pool.clone(), inbox.clone());
                 std::thread::Builder::new()
                     .name(format!("{name}-{index}"))
                     .spawn(move || {
-                        while let (false, Ok(job)) = (reader.is_stopping, inbox.recv()) {
-                            job(&mut reader);
+                        while let Ok(Some(job)) = inbox.recv() {
+                            job(&pool);
                         }
                     })
                     .map_err(|error| LedgerError::Unavailable(error.to_string()))
@@ -90,23 +77,27 @@ impl Readers {
     pub(super) fn read<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: Fn(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
+        F: FnOnce(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         // A little less than the asker has, so that it can still answer with what it knows.
         let deadline = self.clock.deadline(answer_within(self.timeout));
-        let job: Job = Box::new(move |reader| {
+        let counts = self.counts.clone();
+        let job = move |pool: &Pool| {
             if !reply.is_closed() && !deadline.has_passed() {
-                // The asker may have gone meanwhile; then nobody needs the answer.
-                let _ = reply.send(reader.run(&read, deadline));
+                // The asker may have gone meanwhile.
+                let _ = reply.send(run(pool, &counts, read));
             }
-        });
-        let queued = self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => LedgerError::Overloaded,
-            TrySendError::Disconnected(_) => {
-                LedgerError::Unavailable("the service is stopping".into())
-            }
-        });
+        };
+        let queued = self
+            .jobs
+            .try_send(Some(Box::new(job)))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => LedgerError::Overloaded,
+                TrySendError::Disconnected(_) => {
+                    LedgerError::Unavailable("the service is stopping".into())
+                }
+            });
         let counts = self.counts.clone();
         Box::pin(async move {
             queued?;
@@ -134,9 +125,7 @@ impl Readers {
             .unwrap_or_default();
         for _ in &threads {
             // Full: the threads end with the process.
-            let _ = self
-                .jobs
-                .try_send(Box::new(|reader| reader.is_stopping = true));
+            let _ = self.jobs.try_send(None);
         }
         for thread in threads.into_iter().filter(JoinHandle::is_finished) {
             if thread.join().is_err() {
@@ -146,35 +135,22 @@ impl Readers {
     }
 }
 
-impl Reader {
-    fn run<T>(
-        &mut self,
-        read: &impl Fn(&mut AnyConnection) -> Result<T, ReadError>,
-        deadline: Deadline,
-    ) -> Result<T, LedgerError> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let mut pooled = self.pool.get().map_err(|error| {
-                self.counts.failed_as("lost");
-                LedgerError::Unavailable(error.to_string())
-            })?;
-            match read(&mut pooled.connection) {
-                Ok(value) => return Ok(value),
-                Err(error) => {
-                    match &error {
-                        ReadError::Database(error) => self.counts.failed(error),
-                        ReadError::Ledger(_) => self.counts.failed_as("unfit"),
-                    }
-                    pooled.is_broken = matches!(error, ReadError::Database(_));
-                    let is_lost = matches!(error, ReadError::Database(StoreError::Lost(_)));
-                    if !is_lost || attempt >= self.attempts_max || deadline.has_passed() {
-                        return Err(error.into());
-                    }
-                }
-            }
-        }
+fn run<T>(
+    pool: &Pool,
+    counts: &LedgerCounts,
+    read: impl FnOnce(&mut AnyConnection) -> Result<T, ReadError>,
+) -> Result<T, LedgerError> {
+    let mut connection = pool.get().map_err(|error| {
+        counts.failed_as("lost");
+        LedgerError::Unavailable(error.to_string())
+    })?;
+    let done = read(&mut connection);
+    match &done {
+        Err(ReadError::Database(error)) => counts.failed(error),
+        Err(ReadError::Ledger(_)) => counts.failed_as("unfit"),
+        Ok(_) => {}
     }
+    Ok(done?)
 }
 
 /// The pool's own complaints repeat every half second while the database is away; the reads' errors tell enough.

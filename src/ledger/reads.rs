@@ -10,7 +10,7 @@ use super::LedgerError;
 use super::connection::AnyConnection;
 use super::rows::{ConflictRecord, EntryRecord, EntryRow, currency};
 use super::schema::{accounts, admin_log, balances, conflicts, entries, ledger_info};
-use super::store::StoreError;
+use super::store::{StoreError, refused};
 
 /// What a read can end in.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,15 @@ impl From<ReadError> for LedgerError {
         match error {
             ReadError::Database(error) => Self::Unavailable(error.to_string()),
             ReadError::Ledger(error) => error,
+        }
+    }
+}
+
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Database(error) => error,
+            ReadError::Ledger(error) => refused(error),
         }
     }
 }

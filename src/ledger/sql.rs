@@ -18,7 +18,8 @@ use super::reads::HistoryPage;
 use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
 use super::sqlite::file::{FileLock, LedgerFile};
-use super::store::{PutUser, PutUserOutcome, Store, StoreOptions};
+use super::store::{Store, StoreOptions};
+use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
     AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,

@@ -17,18 +17,18 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::clock::Clock;
-use crate::domain::{Account, Amount, Balances, Currencies, EventId, Recorded, TxHash, UserId};
+use crate::domain::{Account, Currencies, EventId, Recorded, TxHash, UserId};
 use crate::limits::BULK_BESIDE_SINGLES;
 
-use super::admin_log::{AdminAction, log_action_row};
+use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
+use super::connection::AnyConnection;
 use super::link::Link;
-use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
-use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{
-    Basis, PutUser, PutUserOutcome, Store, StoreError, StoreOptions, bulk_beside, put_user_rows,
-    refused,
-};
+use super::reads;
+use super::rows::{NewConflictRow, NewEntryRow, RecordedRow};
+use super::schema::{accounts, conflicts, entries};
+use super::store::{Basis, Store, StoreError, StoreOptions, bulk_beside, refused};
+use super::users::{self, PutUser, PutUserOutcome};
 
 /// The pages of a new file; a file that is there keeps its own. Most pages of a commit are those where its random event ids
 /// belong in their index, one each: pages half as long as SQLite's default are half as much log.
@@ -36,7 +36,7 @@ const PAGE_BYTES: u32 = 2048;
 
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
-    link: Link<SqliteConnection>,
+    link: Link,
     currencies: Currencies,
     checkpoints: Checkpoints,
     clock: Clock,
@@ -114,8 +114,8 @@ impl SqliteStore {
     pub(super) fn new(path: PathBuf, file: Option<Arc<LedgerFile>>, options: StoreOptions) -> Self {
         let log = beside(&path, "-wal");
         let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
-        let link =
-            Link::new(move || connect(&path, options.lock_timeout_ms.min(options.timeout_ms)));
+        let timeout_ms = options.lock_timeout_ms.min(options.timeout_ms);
+        let link = Link::new(move || connect(&path, timeout_ms).map(AnyConnection::Sqlite));
         Self {
             link,
             currencies: options.currencies,
@@ -127,6 +127,11 @@ impl SqliteStore {
             log_identity: None,
             entries: 0,
         }
+    }
+
+    fn check_file(&self) -> Result<(), StoreError> {
+        let check = self.file.as_ref().map_or(Ok(()), |file| file.check());
+        check.map_err(StoreError::Lost)
     }
 
     /// Whether what this connection has committed is in the files that a later start will find.
@@ -148,39 +153,6 @@ impl SqliteStore {
         }
         Ok(())
     }
-}
-
-fn load_account(
-    connection: &mut SqliteConnection,
-    user: UserId,
-    currencies: &Currencies,
-) -> Result<Account, StoreError> {
-    let rows: Vec<(i64, Option<String>, Option<i64>)> = accounts::table
-        .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
-        .filter(accounts::user_id.eq(user.get()))
-        .select((
-            accounts::version,
-            balances::currency.nullable(),
-            balances::amount.nullable(),
-        ))
-        .load(connection)?;
-    let Some((version, ..)) = rows.first() else {
-        return Ok(Account::unknown(currencies.count()));
-    };
-    let mut account = Account {
-        exists: true,
-        version: *version,
-        balances: Balances::zero(currencies.count()),
-    };
-    for (_, code, minor) in &rows {
-        if let (Some(code), Some(minor)) = (code, minor) {
-            account.balances.set(
-                currency(currencies, code).map_err(refused)?,
-                Amount::from_minor(*minor),
-            );
-        }
-    }
-    Ok(account)
 }
 
 fn find_event(
@@ -213,23 +185,25 @@ fn find_hash(
 
 impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
+        self.check_file()?;
         let Self {
             link,
             currencies,
             checkpoints,
             ..
         } = self;
-        checkpoints.take_turn(link.connection()?);
+        checkpoints.take_turn(link.connection()?.sqlite()?);
         let connection = link.begin("BEGIN IMMEDIATE")?;
         let mut loaded = Loaded::default();
         for user in &keys.users {
             loaded
                 .accounts
-                .insert(*user, load_account(connection, *user, currencies)?);
+                .insert(*user, reads::account(connection, *user, currencies)?);
         }
         if basis == Basis::Expected {
             return Ok(loaded);
         }
+        let connection = connection.sqlite()?;
         for event in &keys.events {
             if let Some(found) = find_event(connection, event, currencies)? {
                 loaded.events.insert((*event).clone(), found);
@@ -248,7 +222,7 @@ impl Store for SqliteStore {
             link, currencies, ..
         } = self;
         self.entries = plan.entries.len();
-        let connection = link.transaction()?;
+        let connection = link.transaction()?.sqlite()?;
         for planned in &plan.entries {
             let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
             diesel::insert_into(entries::table)
@@ -297,17 +271,16 @@ impl Store for SqliteStore {
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
-        let connection = self.link.connection()?;
-        let outcome =
-            connection.immediate_transaction(|connection| put_user_rows!(connection, user))?;
+        let outcome = self.link.in_transaction("BEGIN IMMEDIATE", |connection| {
+            Ok(users::put(connection, user)?)
+        })?;
         self.check_files()?;
         Ok(outcome)
     }
 
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
-        let connection = self.link.connection()?;
-        let logged = log_action_row!(connection, action);
-        logged.and_then(|()| self.check_files())
+        admin_log::add(self.link.connection()?, action)?;
+        self.check_files()
     }
 
     fn bulk_beside(&self, singles: usize) -> usize {
@@ -319,9 +292,7 @@ impl Store for SqliteStore {
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
-        if let Some(file) = &self.file {
-            file.check().map_err(StoreError::Lost)?;
-        }
+        self.check_file()?;
         self.log_identity = None;
         self.link.reconnect()
     }

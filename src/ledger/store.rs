@@ -2,11 +2,12 @@
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use crate::domain::{Currencies, TelegramId, UserId};
+use crate::domain::{Currencies, UserId};
 use crate::limits::{BULK_BEFORE_SINGLES, BULK_BESIDE_SINGLES};
 
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
+use super::users::{PutUser, PutUserOutcome};
 
 /// One connection to write through. The steps come in the order `begin`, `write`, `commit`; after any error the writer
 /// calls `rollback` or `reconnect` before it begins again.
@@ -88,29 +89,6 @@ pub enum Patience {
     Usual,
     /// Somebody is known to hold one: hardly at all.
     Brief,
-}
-
-/// `PUT /internal/v1/users/{id}`.
-#[derive(Debug, Clone, Copy)]
-pub struct PutUser {
-    /// The user to make or to link.
-    pub user_id: UserId,
-    /// The Telegram id to link, if any.
-    pub telegram_id: Option<TelegramId>,
-    /// Now, in microseconds since the Unix epoch.
-    pub now_us: i64,
-}
-
-/// What became of a [`PutUser`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PutUserOutcome {
-    /// It is stored; the Telegram id that the user has now.
-    Stored {
-        /// Linked, if any.
-        telegram_id: Option<i64>,
-    },
-    /// The Telegram id belongs to another user; nothing changed.
-    LinkedElsewhere,
 }
 
 /// Why a step of a transaction failed, by what can be done about it.
@@ -212,49 +190,6 @@ impl From<diesel::ConnectionError> for StoreError {
 pub(super) fn refused(error: super::LedgerError) -> StoreError {
     StoreError::Refused(error.to_string())
 }
-
-/// The statements of [`Store::put_user`], the same on both databases.
-macro_rules! put_user_rows {
-    ($connection:expr, $user:expr) => {{
-        use crate::ledger::schema::accounts::dsl as a;
-        let PutUser {
-            user_id,
-            telegram_id,
-            now_us,
-        } = $user;
-        let owner: Option<i64> = match telegram_id {
-            Some(wanted) => a::accounts
-                .filter(a::telegram_id.eq(wanted.get()))
-                .select(a::user_id)
-                .get_result($connection)
-                .optional()?,
-            None => None,
-        };
-        if owner.is_some_and(|owner| owner != user_id.get()) {
-            return Ok(PutUserOutcome::LinkedElsewhere);
-        }
-        diesel::insert_into(a::accounts)
-            .values((
-                a::user_id.eq(user_id.get()),
-                a::version.eq(0),
-                a::created_at_us.eq(now_us),
-                a::updated_at_us.eq(now_us),
-            ))
-            .on_conflict_do_nothing()
-            .execute($connection)?;
-        if let (Some(wanted), None) = (telegram_id, owner) {
-            diesel::update(a::accounts.find(user_id.get()))
-                .set((a::telegram_id.eq(wanted.get()), a::updated_at_us.eq(now_us)))
-                .execute($connection)?;
-        }
-        let telegram_id = a::accounts
-            .find(user_id.get())
-            .select(a::telegram_id)
-            .get_result($connection)?;
-        Ok(PutUserOutcome::Stored { telegram_id })
-    }};
-}
-pub(super) use put_user_rows;
 
 /// What every store needs besides its connection.
 #[derive(Debug, Clone)]

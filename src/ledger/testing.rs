@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use crate::domain::{
-    Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Source, TelegramId, UserId,
-};
+use crate::domain::{EventId, Kind, NewEntry, TelegramId};
 
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
-use super::store::{Basis, PutUser, PutUserOutcome, Store, StoreError};
+use super::memory;
+use super::store::{Basis, Store, StoreError};
+use super::users::{PutUser, PutUserOutcome};
 
 /// What the next transaction runs into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,14 +24,14 @@ pub(super) enum Fault {
     LostBeforeCommit,
     /// COMMIT breaks, and was carried out.
     LostAfterCommit,
-    /// COMMIT breaks while it is on its way: it is carried out only when the next transaction writes the same keys.
+    /// COMMIT breaks while it is on its way: it is carried out only when the next transaction writes.
     LostWhileCommitting,
 }
 
-/// The tables.
+/// What a store works on.
 #[derive(Debug, Default)]
-pub(super) struct Tables {
-    pub loaded: Loaded,
+pub(super) struct Shared {
+    pub tables: memory::Tables,
     pub faults: VecDeque<Fault>,
     /// The database refuses any transaction that writes this event.
     pub poisoned: Option<EventId>,
@@ -46,67 +46,43 @@ pub(super) struct Tables {
 /// A store over shared tables.
 #[derive(Debug, Clone, Default)]
 pub(super) struct MemoryStore {
-    pub tables: Arc<Mutex<Tables>>,
+    pub tables: Arc<Mutex<Shared>>,
     open: Option<OpenTransaction>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct OpenTransaction {
-    entries: Vec<(EventId, Recorded)>,
-    accounts: Vec<(UserId, Account)>,
+struct OpenTransaction {
+    events: Vec<String>,
+    /// The tables as the transaction leaves them.
+    after: memory::Tables,
 }
 
+/// A reward, or a withdrawal where the amount is below zero.
 pub(super) fn entry(user: i64, event: &str, minor: i64) -> NewEntry {
-    NewEntry {
-        event_id: EventId::parse(event).expect("event id"),
-        user_id: UserId::new(user).expect("user id"),
-        kind: if minor > 0 {
-            Kind::Reward
-        } else {
-            Kind::Withdrawal
-        },
-        currency: Currencies::default().find("UNI").expect("a default"),
-        amount: Amount::from_minor(minor),
-        source: Source::from(Kind::Reward),
-        tx_hash: None,
-        details: None,
-    }
+    let kind = if minor > 0 {
+        Kind::Reward
+    } else {
+        Kind::Withdrawal
+    };
+    memory::entry(user, event, kind, minor)
 }
 
-impl Tables {
+impl Shared {
     fn carry_out(&mut self, transaction: OpenTransaction) {
         self.commits += 1;
-        self.log.push(
-            transaction
-                .entries
-                .iter()
-                .map(|(event, _)| event.to_string())
-                .collect(),
-        );
-        for (event, recorded) in transaction.entries {
-            if let Some(hash) = recorded.tx_hash {
-                assert!(
-                    self.loaded.hashes.insert(hash, recorded).is_none(),
-                    "a hash was written twice"
-                );
-            }
-            assert!(
-                self.loaded.events.insert(event, recorded).is_none(),
-                "an event was written twice"
-            );
-        }
-        self.loaded.accounts.extend(transaction.accounts);
+        self.log.push(transaction.events);
+        self.tables = transaction.after;
     }
 }
 
 impl MemoryStore {
     fn fails_with(&self, faults: &[Fault]) -> Option<Fault> {
-        let mut tables = self.tables.lock().expect("not poisoned");
-        let is_next = tables
+        let mut shared = self.tables.lock().expect("not poisoned");
+        let is_next = shared
             .faults
             .front()
             .is_some_and(|fault| faults.contains(fault));
-        is_next.then(|| tables.faults.pop_front()).flatten()
+        is_next.then(|| shared.faults.pop_front()).flatten()
     }
 }
 
@@ -117,32 +93,16 @@ impl Store for MemoryStore {
             return Err(StoreError::Lost("planned".into()));
         }
         self.open = Some(OpenTransaction::default());
-        let mut tables = self.tables.lock().expect("not poisoned");
-        tables.bases.push(basis);
-        let mut loaded = Loaded::default();
-        for user in &keys.users {
-            let account = tables
-                .loaded
-                .accounts
-                .get(user)
-                .cloned()
-                .unwrap_or_else(|| Account::unknown(2));
-            loaded.accounts.insert(*user, account);
-        }
-        if basis == Basis::Expected {
-            return Ok(loaded);
-        }
-        for event in &keys.events {
-            if let Some(found) = tables.loaded.events.get(*event) {
-                loaded.events.insert((*event).clone(), *found);
-            }
-        }
-        for hash in &keys.hashes {
-            if let Some(found) = tables.loaded.hashes.get(hash) {
-                loaded.hashes.insert(*hash, *found);
-            }
-        }
-        Ok(loaded)
+        let mut shared = self.tables.lock().expect("not poisoned");
+        shared.bases.push(basis);
+        let loaded = shared.tables.load(keys);
+        Ok(match basis {
+            Basis::Read => loaded,
+            Basis::Expected => Loaded {
+                accounts: loaded.accounts,
+                ..Loaded::default()
+            },
+        })
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
@@ -151,50 +111,26 @@ impl Store for MemoryStore {
             Some(_) => return Err(StoreError::Busy("planned".into())),
             None => {}
         }
-        let mut tables = self.tables.lock().expect("not poisoned");
-        if let Some(earlier) = tables.on_its_way.take() {
-            tables.carry_out(earlier);
+        let mut shared = self.tables.lock().expect("not poisoned");
+        if let Some(earlier) = shared.on_its_way.take() {
+            shared.carry_out(earlier);
             return Err(StoreError::Raced("a unique key, waited for".into()));
+        }
+        let events = || plan.entries.iter().map(|planned| &planned.entry.event_id);
+        if events().any(|event| Some(event) == shared.poisoned.as_ref()) {
+            return Err(StoreError::Refused("poisoned".into()));
         }
         if plan
             .entries
             .iter()
-            .any(|planned| Some(&planned.entry.event_id) == tables.poisoned.as_ref())
+            .any(|planned| shared.tables.knows(planned.entry))
         {
-            return Err(StoreError::Refused("poisoned".into()));
-        }
-        let is_known = |entry: &NewEntry| {
-            tables.loaded.events.contains_key(&entry.event_id)
-                || entry
-                    .key_hash()
-                    .is_some_and(|hash| tables.loaded.hashes.contains_key(&hash))
-        };
-        if plan.entries.iter().any(|planned| is_known(planned.entry)) {
             return Err(StoreError::Raced("a unique key".into()));
         }
         let open = self.open.as_mut().expect("a transaction is open");
-        open.entries = plan
-            .entries
-            .iter()
-            .map(|planned| {
-                let entry = planned.entry;
-                let recorded = Recorded::of(entry, planned.version, plan.committed_at_us);
-                (entry.event_id.clone(), recorded)
-            })
-            .collect();
-        open.accounts = plan
-            .accounts
-            .iter()
-            .map(|of| {
-                (
-                    of.user_id,
-                    Account {
-                        exists: true,
-                        ..of.account.clone()
-                    },
-                )
-            })
-            .collect();
+        open.events = events().map(ToString::to_string).collect();
+        open.after = shared.tables.clone();
+        open.after.write(plan);
         Ok(())
     }
 
@@ -206,11 +142,11 @@ impl Store for MemoryStore {
         ];
         let fault = self.fails_with(&planned);
         let open = self.open.take().expect("a transaction is open");
-        let mut tables = self.tables.lock().expect("not poisoned");
+        let mut shared = self.tables.lock().expect("not poisoned");
         match fault {
             Some(Fault::LostBeforeCommit) => {}
-            Some(Fault::LostWhileCommitting) => tables.on_its_way = Some(open),
-            _ => tables.carry_out(open),
+            Some(Fault::LostWhileCommitting) => shared.on_its_way = Some(open),
+            _ => shared.carry_out(open),
         }
         if fault.is_some() {
             Err(StoreError::Lost("planned".into()))
@@ -224,11 +160,8 @@ impl Store for MemoryStore {
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
-        self.tables
-            .lock()
-            .expect("not poisoned")
-            .log
-            .push(vec!["user".into()]);
+        let mut shared = self.tables.lock().expect("not poisoned");
+        shared.log.push(vec!["user".into()]);
         Ok(PutUserOutcome::Stored {
             telegram_id: user.telegram_id.map(TelegramId::get),
         })

@@ -4,13 +4,14 @@
 //! It keeps what the real one promises (an answer after the commit, a user's order within a lane, single postings before
 //! bulk ones, a broken commit settled before it is answered) and nothing more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use balance_coordinator::domain::Outcome;
-use balance_coordinator::domain::{Account, EventId, Recorded, Rules, TelegramId, TxHash, UserId};
-use balance_coordinator::ledger::batch::{Group, Keys, Loaded, plan};
+use balance_coordinator::domain::{Account, TelegramId, UserId};
+use balance_coordinator::ledger::batch::Group;
+use balance_coordinator::ledger::memory::Tables;
 use balance_coordinator::ledger::{
     EntryOutcome, Lane, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting,
 };
@@ -51,14 +52,6 @@ pub struct SimLedger {
     /// The process that is running, and its way to hear of what nobody waited for.
     running: Mutex<(u64, Option<mpsc::Sender<Orphan>>)>,
     plant: Option<LedgerPlant>,
-}
-
-/// The state after each version of each user, and the keys.
-#[derive(Debug, Default)]
-struct Tables {
-    states: HashMap<UserId, Vec<Account>>,
-    events: HashMap<EventId, Recorded>,
-    hashes: HashMap<TxHash, Recorded>,
 }
 
 /// A posting, and the process that sent it.
@@ -204,14 +197,8 @@ impl SimLedger {
 
     /// Decides, writes, and tells the oracle.
     fn carry_out(&self, groups: &[Group<'_>], committed_us: u64) -> Vec<Vec<EntryOutcome>> {
-        let plan = plan(
-            groups,
-            &Keys::of(groups),
-            self.loaded(groups),
-            Rules { auto_create: true },
-            wall(committed_us),
-        );
         let mut tables = lock(&self.tables);
+        let plan = tables.decide(groups, wall(committed_us));
         for planned in &plan.entries {
             let (entry, version) = (planned.entry, planned.version);
             note!(
@@ -222,18 +209,8 @@ impl SimLedger {
             );
             self.world
                 .check(|oracle, now_us| oracle.books.commit(entry, version, committed_us, now_us));
-            let recorded = Recorded::of(entry, version, wall(committed_us));
-            tables.events.insert(entry.event_id.clone(), recorded);
-            if let Some(hash) = entry.key_hash() {
-                tables.hashes.insert(hash, recorded);
-            }
-            let state = Account {
-                exists: true,
-                version,
-                balances: planned.balances.clone(),
-            };
-            tables.states.entry(entry.user_id).or_default().push(state);
         }
+        tables.write(&plan);
         plan.outcomes
     }
 
@@ -241,29 +218,9 @@ impl SimLedger {
     fn answer_only(&self, batch: Vec<Sent>, committed_us: u64) {
         for sent in batch {
             let groups = [group(&sent.posting)];
-            let outcomes = plan(
-                &groups,
-                &Keys::of(&groups),
-                self.loaded(&groups),
-                Rules { auto_create: true },
-                wall(committed_us),
-            )
-            .outcomes;
-            self.answer(sent, outcomes.into_iter().flatten().collect());
-        }
-    }
-
-    fn loaded(&self, groups: &[Group<'_>]) -> Loaded {
-        let tables = lock(&self.tables);
-        let users = groups
-            .iter()
-            .flat_map(|group| group.entries)
-            .map(|entry| entry.user_id);
-        let accounts = users.map(|user| (user, tables.state(user, 0))).collect();
-        Loaded {
-            accounts,
-            events: tables.events.clone(),
-            hashes: tables.hashes.clone(),
+            let plan = lock(&self.tables).decide(&groups, wall(committed_us));
+            let outcomes = plan.outcomes.into_iter().flatten().collect();
+            self.answer(sent, outcomes);
         }
     }
 
@@ -313,19 +270,11 @@ impl SimLedger {
             0
         };
         let tables = lock(&self.tables);
-        if versions_ago > 0 && tables.states.contains_key(&user) {
+        if versions_ago > 0 && tables.account(user).exists {
             let now_us = self.world.now_us();
             self.world.lock().oracle.old_read(user.get(), now_us);
         }
-        tables.state(user, versions_ago)
-    }
-}
-
-impl Tables {
-    fn state(&self, user: UserId, versions_ago: usize) -> Account {
-        let states = self.states.get(&user).map_or(&[][..], Vec::as_slice);
-        let index = states.len().checked_sub(1 + versions_ago);
-        index.map_or_else(|| Account::unknown(2), |index| states[index].clone())
+        tables.account_before(user, versions_ago)
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod administration;
 mod listener;
-mod memory_ledger;
 mod rig;
 
 use std::time::Duration;

@@ -16,8 +16,8 @@ use crate::coordinator::pacing::Intervals;
 use crate::coordinator::policy::{Policy, Shared};
 use crate::coordinator::registry::Registry;
 use crate::coordinator::tests::listener::{Listener, Stall};
-use crate::coordinator::tests::memory_ledger::{MemoryLedger, entry};
 use crate::domain::{Currencies, Kind, Outcome, SessionId, UserId};
+use crate::ledger::memory::{MemoryLedger, entry};
 use crate::ledger::{Admission, EntryOutcome, Lane, PostError, Posted};
 use crate::telemetry::counters::Counters;
 

@@ -10,7 +10,7 @@ use crate::http::extract::{parse_body, path_user, present, query};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::HttpState;
 use crate::http::users::{ask_balance, balance_json, history, token_answer};
-use crate::ledger::store::PutUserOutcome;
+use crate::ledger::PutUserOutcome;
 
 /// `GET /internal/v1/users/{user_id}/balance`
 pub(crate) async fn balance(

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::ledger::connection::AnyConnection;
@@ -10,7 +9,7 @@ use crate::ledger::reads::ReadError;
 use crate::ledger::schema::{accounts, balances, entries};
 use crate::limits::{AUDIT_LINES_MAX, AUDIT_PAGE_ENTRIES};
 
-use super::{Audit, AuditReport, Claims, Row, Sums, snapshot};
+use super::{Audit, AuditReport, Claims, Row, Sums, in_snapshot};
 
 /// A balance in memory, to be compared with the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +67,6 @@ pub(in crate::ledger) fn user(
     user: i64,
     cached: Option<&CachedBalance>,
 ) -> Result<UserAudit, ReadError> {
-    let begin = snapshot(connection);
-    connection.batch_execute(begin)?;
     let mut lines = Vec::new();
     let mut on_violation = |line| {
         if lines.len() < AUDIT_LINES_MAX {
@@ -80,19 +77,14 @@ pub(in crate::ledger) fn user(
         report: AuditReport::default(),
         on_violation: &mut on_violation,
     };
-    let checked = audit.run_user(connection, user, cached);
+    in_snapshot(connection, |connection| {
+        audit.run_user(connection, user, cached)
+    })?;
     let AuditReport {
         entries,
         violations,
         ..
     } = audit.report;
-    // A connection that can't end its snapshot is thrown away with the error.
-    let ended = connection.batch_execute(if checked.is_ok() {
-        "COMMIT"
-    } else {
-        "ROLLBACK"
-    });
-    checked.and(ended)?;
     Ok(UserAudit {
         entries,
         violations,

@@ -9,12 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::domain::{Outcome, Rules};
 use crate::ledger::batch::{Keys, Loaded, Plan};
-use crate::ledger::store::{Basis, Patience, PutUser, PutUserOutcome, Store, StoreError};
+use crate::ledger::store::{Basis, Patience, Store, StoreError};
 use crate::ledger::testing::{MemoryStore, entry};
 use crate::ledger::writer::{Command, Writer, WriterOptions};
 use crate::ledger::{
     AdminAction, Admission, Answers, EntryOutcome, Lane, PostError, Posted, Posting,
 };
+use crate::ledger::{PutUser, PutUserOutcome};
 
 /// What somebody else does.
 #[derive(Debug, Default)]

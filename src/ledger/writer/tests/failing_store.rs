@@ -4,7 +4,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use crate::ledger::AdminAction;
 use crate::ledger::batch::{Keys, Loaded, Plan};
-use crate::ledger::store::{Basis, PutUser, PutUserOutcome, Store, StoreError};
+use crate::ledger::store::{Basis, Store, StoreError};
+use crate::ledger::{PutUser, PutUserOutcome};
 
 /// What the writer asks of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,7 +75,7 @@ impl Rig {
     }
 
     /// Keeps the writer from its next transaction while the guard lives, so that what is sent meanwhile queues.
-    fn hold(&self) -> std::sync::MutexGuard<'_, crate::ledger::testing::Tables> {
+    fn hold(&self) -> std::sync::MutexGuard<'_, crate::ledger::testing::Shared> {
         self.store.tables.lock().expect("free")
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::UserId;
-use crate::ledger::store::{PutUser, PutUserOutcome};
+use crate::ledger::{PutUser, PutUserOutcome};
 use crate::limits::ORDERS_MAX;
 
 impl Rig {

@@ -93,7 +93,7 @@ impl Tables {
                     minor: r.amount.minor(),
                 };
                 tables
-                    .loaded
+                    .tables
                     .events
                     .iter()
                     .map(|(event, recorded)| (event.to_string(), of(recorded)))
@@ -132,13 +132,9 @@ impl Tables {
         let Self::Memory(store) = self else {
             return None;
         };
-        let tables = store.tables.lock().expect("free");
-        let uni = Currencies::default().find("UNI").expect("a default");
-        tables
-            .loaded
-            .accounts
-            .get(&user)
-            .map(|account| account.balances.get(uni).minor())
+        let account = store.tables.lock().expect("free").tables.account(user);
+        let ton = Currencies::default().find("TON").expect("a default");
+        account.exists.then(|| account.balances.get(ton).minor())
     }
 
     pub(super) fn audited(&self) -> Vec<String> {

@@ -1,0 +1,267 @@
+//! The ledger's tables in memory, and a ledger over them that answers at once: for tests, the simulation and benches.
+//!
+//! What is decided is decided by the real rule ([`super::batch`]). Faults come from outside: [`MemoryLedger`] can be told
+//! to be away or to hold its answers, and the simulation plans its own around [`Tables`]. Only with the feature `simulation`.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::domain::{
+    Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Rules, Source, TelegramId,
+    TxHash, UserId,
+};
+
+use super::batch::{self, Group, Keys, Loaded, Plan};
+use super::{EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting};
+
+/// The states of a user that are kept.
+const STATES_MAX: usize = 8;
+
+/// Accounts, event ids and transaction hashes.
+#[derive(Debug, Default, Clone)]
+pub struct Tables {
+    /// The latest states of each user, one for each version, in order.
+    states: HashMap<UserId, Vec<Account>>,
+    /// Every entry by its event id.
+    pub events: HashMap<EventId, Recorded>,
+    hashes: HashMap<TxHash, Recorded>,
+}
+
+impl Tables {
+    /// A user's state.
+    pub fn account(&self, user: UserId) -> Account {
+        self.account_before(user, 0)
+    }
+
+    /// A user's state so many versions ago.
+    pub fn account_before(&self, user: UserId, versions: usize) -> Account {
+        let states = self.states.get(&user).map_or(&[][..], Vec::as_slice);
+        let index = states.len().checked_sub(1 + versions);
+        index.map_or_else(|| Account::unknown(2), |index| states[index].clone())
+    }
+
+    /// What they say about these keys.
+    pub fn load(&self, keys: &Keys<'_>) -> Loaded {
+        let account = |user: &UserId| (*user, self.account(*user));
+        let event = |event: &&EventId| Some(((*event).clone(), *self.events.get(*event)?));
+        let hash = |hash: &TxHash| Some((*hash, *self.hashes.get(hash)?));
+        Loaded {
+            accounts: keys.users.iter().map(account).collect(),
+            events: keys.events.iter().filter_map(event).collect(),
+            hashes: keys.hashes.iter().filter_map(hash).collect(),
+        }
+    }
+
+    /// Decides postings; nothing is written.
+    pub fn decide<'a>(&self, groups: &[Group<'a>], now_us: i64) -> Plan<'a> {
+        let keys = Keys::of(groups);
+        let rules = Rules { auto_create: true };
+        batch::plan(groups, &keys, self.load(&keys), rules, now_us)
+    }
+
+    /// Whether one of the keys of an entry is there.
+    pub fn knows(&self, entry: &NewEntry) -> bool {
+        let is_known = |hash: &TxHash| self.hashes.contains_key(hash);
+        self.events.contains_key(&entry.event_id) || entry.key_hash().as_ref().is_some_and(is_known)
+    }
+
+    /// Writes what was decided.
+    pub fn write(&mut self, plan: &Plan<'_>) {
+        for planned in &plan.entries {
+            let (entry, version) = (planned.entry, planned.version);
+            let recorded = Recorded::of(entry, version, plan.committed_at_us);
+            self.events.insert(entry.event_id.clone(), recorded);
+            if let Some(hash) = entry.key_hash() {
+                self.hashes.insert(hash, recorded);
+            }
+            let states = self.states.entry(entry.user_id).or_default();
+            if states.len() == STATES_MAX {
+                states.remove(0);
+            }
+            states.push(Account {
+                exists: true,
+                version,
+                balances: planned.balances.clone(),
+            });
+        }
+        for planned in &plan.accounts {
+            let states = self.states.entry(planned.user_id).or_default();
+            states.pop();
+            states.push(Account {
+                exists: true,
+                ..planned.account.clone()
+            });
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    tables: Tables,
+    is_away: bool,
+    holds_reads: bool,
+    holds_posts: bool,
+    held_reads: Vec<oneshot::Sender<()>>,
+    held_posts: Vec<Posting>,
+    reads: usize,
+    postings: usize,
+}
+
+/// Answers inline, unless it is told to hold its answers or to be away.
+#[derive(Debug)]
+pub struct MemoryLedger {
+    books: Mutex<Books>,
+    clock: Clock,
+    orphans: mpsc::Sender<Orphan>,
+}
+
+impl MemoryLedger {
+    /// An empty one. `orphans` gets what was committed while nothing waited for the answer.
+    pub fn new(clock: Clock, orphans: mpsc::Sender<Orphan>) -> Self {
+        Self {
+            books: Mutex::default(),
+            clock,
+            orphans,
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().expect("no panic holds it")
+    }
+
+    /// How many reads of accounts were asked for.
+    pub fn reads(&self) -> usize {
+        self.books().reads
+    }
+
+    /// How many postings came in.
+    pub fn postings(&self) -> usize {
+        self.books().postings
+    }
+
+    /// From now on it fails, or works again.
+    pub fn go_away(&self, is_away: bool) {
+        self.books().is_away = is_away;
+    }
+
+    /// From now on reads get no answer, or all that waited get theirs.
+    pub fn hold_reads(&self, holds: bool) {
+        let mut books = self.books();
+        books.holds_reads = holds;
+        if !holds {
+            for held in books.held_reads.drain(..) {
+                held.send(()).expect("still waiting");
+            }
+        }
+    }
+
+    /// From now on postings are not carried out, or all that waited are.
+    pub fn hold_posts(&self, holds: bool) {
+        let mut books = self.books();
+        books.holds_posts = holds;
+        if !holds {
+            let held = std::mem::take(&mut books.held_posts);
+            drop(books);
+            held.into_iter().for_each(|posting| self.commit(posting));
+        }
+    }
+
+    /// A reward that the coordinator is not told of.
+    pub fn write_behind(&self, user: i64, event: &str, minor: i64) {
+        self.apply(&[entry(user, event, Kind::Reward, minor)], false);
+    }
+
+    fn apply(&self, entries: &[NewEntry], is_atomic: bool) -> Vec<EntryOutcome> {
+        let group = Group { entries, is_atomic };
+        let tables = &mut self.books().tables;
+        let plan = tables.decide(&[group], self.clock.now_us());
+        tables.write(&plan);
+        plan.outcomes.into_iter().flatten().collect()
+    }
+
+    fn commit(&self, posting: Posting) {
+        let Posting {
+            entries,
+            is_atomic,
+            reply,
+            ..
+        } = posting;
+        let outcomes = self.apply(&entries, is_atomic);
+        if let Err(unheard) = reply.send(Posted { entries, outcomes }) {
+            self.orphans.try_send(unheard).expect("room");
+        }
+    }
+
+    /// The answer to a question, once answers are not held.
+    fn answer<T: Send + 'static>(&self, is_held: bool, value: T) -> Pending<T> {
+        let mut books = self.books();
+        let result = if books.is_away {
+            Err(LedgerError::Unavailable("away".into()))
+        } else {
+            Ok(value)
+        };
+        let (release, held) = oneshot::channel();
+        if is_held {
+            books.held_reads.push(release);
+        } else {
+            release.send(()).expect("just made");
+        }
+        Box::pin(async move {
+            held.await.expect("released");
+            result
+        })
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn post(&self, posting: Posting) {
+        let mut books = self.books();
+        books.postings += 1;
+        if books.is_away {
+            let Posting { entries, reply, .. } = posting;
+            // Its actor may have died.
+            let _ = reply.send(Posted::failed(entries, PostError::Unavailable));
+        } else if books.holds_posts {
+            books.held_posts.push(posting);
+        } else {
+            drop(books);
+            self.commit(posting);
+        }
+    }
+
+    fn account(&self, user: UserId) -> Pending<Account> {
+        let mut books = self.books();
+        books.reads += 1;
+        let (is_held, account) = (books.holds_reads, books.tables.account(user));
+        drop(books);
+        self.answer(is_held, account)
+    }
+
+    fn user_of_telegram(&self, _: TelegramId) -> Pending<Option<UserId>> {
+        self.answer(false, None)
+    }
+
+    fn ping(&self) -> Pending<()> {
+        self.answer(false, ())
+    }
+}
+
+/// An entry of TON.
+///
+/// # Panics
+/// When an id is none.
+pub fn entry(user: i64, event: &str, kind: Kind, minor: i64) -> NewEntry {
+    NewEntry {
+        event_id: EventId::parse(event).expect("an event id"),
+        user_id: UserId::new(user).expect("a user id"),
+        kind,
+        currency: Currencies::default().find("TON").expect("a default"),
+        amount: Amount::from_minor(minor),
+        source: Source::from(kind),
+        tx_hash: None,
+        details: None,
+    }
+}
