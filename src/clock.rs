@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chrono::Datelike as _;
 use tokio::time::Instant;
 
 /// Reads the time; cheap to copy.
@@ -88,13 +89,44 @@ pub fn rfc3339(us: i64) -> String {
         .to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
-/// Reads an RFC 3339 timestamp of any offset into microseconds since the Unix epoch; `None` for another form.
+/// Reads an RFC 3339 timestamp of any offset into microseconds since the Unix epoch. `None` for another form, and for
+/// a time that is outside the years 0000 to 9999 in UTC: [`rfc3339`] could not write it.
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
-    Some(
-        chrono::DateTime::parse_from_rfc3339(text)
-            .ok()?
-            .timestamp_micros(),
-    )
+    // chrono also takes a space for the T, and a minus sign that is not ASCII.
+    if !has_rfc3339_form(text.as_bytes()) {
+        return None;
+    }
+    let time = chrono::DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    (0..=9999)
+        .contains(&time.year())
+        .then(|| time.timestamp_micros())
+}
+
+/// The form of RFC 3339, section 5.6: `date-time`. Ranges are not checked.
+fn has_rfc3339_form(text: &[u8]) -> bool {
+    let fits = |text: &[u8], form: &[u8]| {
+        text.len() == form.len()
+            && form.iter().zip(text).all(|(form, byte)| match form {
+                b'0' => byte.is_ascii_digit(),
+                form => form.eq_ignore_ascii_case(byte),
+            })
+    };
+    const SECONDS: &[u8] = b"0000-00-00T00:00:00";
+    let Some((seconds, rest)) = text.split_at_checked(SECONDS.len()) else {
+        return false;
+    };
+    let offset = match rest.split_first() {
+        Some((b'.', rest)) => {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 {
+                return false;
+            }
+            &rest[digits..]
+        }
+        _ => rest,
+    };
+    let has_offset = fits(offset, b"Z") || fits(offset, b"+00:00") || fits(offset, b"-00:00");
+    fits(seconds, SECONDS) && has_offset
 }
 
 #[cfg(test)]
@@ -106,7 +138,47 @@ mod tests {
         let us = 1_754_301_900_123_456;
         assert_eq!(rfc3339(us), "2025-08-04T10:05:00.123456Z");
         assert_eq!(parse_rfc3339("2025-08-04T12:05:00.123456+02:00"), Some(us));
-        assert_eq!(parse_rfc3339("2025-08-04"), None);
+    }
+
+    #[test]
+    fn only_the_form_of_rfc_3339_is_read_and_only_years_that_can_be_written() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("1970-01-01t00:00:00z", Some(0)),
+            ("1970-01-01T00:00:00.5Z", Some(500_000)),
+            ("1970-01-01T00:00:00.1234567890123Z", Some(123_456)),
+            ("1970-01-01T01:30:00+01:30", Some(0)),
+            ("1969-12-31T23:00:00-01:00", Some(0)),
+            ("1970-01-01T00:00:00-00:00", Some(0)),
+            ("9999-12-31T23:59:59.999999Z", Some(253_402_300_799_999_999)),
+            ("0000-01-01T00:00:00Z", Some(-62_167_219_200_000_000)),
+            ("9999-12-31T23:59:59-23:59", None),
+            ("9999-12-31T23:59:59.9999999-00:01", None),
+            ("0000-01-01T00:00:00+00:01", None),
+            ("+10000-01-01T00:00:00Z", None),
+            ("-0001-01-01T00:00:00Z", None),
+            ("1970-01-01 00:00:00Z", None),
+            ("1970-01-01_00:00:00Z", None),
+            ("1970-01-01T00:00:00\u{2212}01:00", None),
+            ("1970-01-01T00:00:00+0100", None),
+            ("1970-01-01T00:00:00+01", None),
+            ("1970-01-01T00:00:00+24:00", None),
+            ("1970-01-01T00:00:00", None),
+            ("1970-01-01T00:00:00.Z", None),
+            ("1970-01-01T00:00Z", None),
+            ("1970-01-01T00:00:00 Z", None),
+            (" 1970-01-01T00:00:00Z", None),
+            ("1970-01-01T00:00:00Z ", None),
+            ("1970-02-30T00:00:00Z", None),
+            ("1970-1-01T00:00:00Z", None),
+            ("2025-08-04", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_rfc3339(text), expected, "{text:?}");
+            if let Some(us) = expected {
+                assert_eq!(parse_rfc3339(&rfc3339(us)), Some(us), "{text:?}");
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,6 +38,9 @@ pub enum AppError {
     /// The database does not answer or does not fit.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// What is written now would be missing after a restart.
+    #[error("the file of the ledger was removed or replaced while the service ran")]
+    FileLost,
     /// An address can't be listened on.
     #[error("{key} {address}: {source}")]
     Listen {

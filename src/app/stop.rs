@@ -15,7 +15,7 @@ use crate::clock::{Clock, Deadline};
 use crate::coordinator::Registry;
 use crate::coordinator::messages::Shutdown;
 use crate::http::HttpState;
-use crate::ledger::SqlLedger;
+use crate::ledger::{Ledger as _, SqlLedger};
 use crate::platform::StopSignals;
 
 /// What is kept back of the stopping time for the listeners and the ledger, in milliseconds.
@@ -23,6 +23,9 @@ const LAST_STEPS_MS: u64 = 2500;
 
 /// How often the running service checks that its parts are alive, in milliseconds.
 const WATCH_MS: u64 = 500;
+
+/// How often the running service looks for the file of its ledger, in milliseconds.
+const FILE_LOOK_MS: u64 = 2000;
 
 /// How often a stopping service checks whether everything is answered, in milliseconds.
 const DRAIN_POLL_MS: u64 = 20;
@@ -35,8 +38,10 @@ pub(super) async fn wait_for_end(
     ledger: &SqlLedger,
 ) -> Result<(), AppError> {
     let mut watch = interval(Duration::from_millis(WATCH_MS));
+    let mut looked = Box::pin(look_at_file(ledger));
     loop {
         tokio::select! {
+            () = &mut looked => looked.set(look_at_file(ledger)),
             signal = signals.next() => {
                 info!("{signal}: stopping");
                 return Ok(());
@@ -45,12 +50,22 @@ pub(super) async fn wait_for_end(
                 if !registry.connected() {
                     return Err(AppError::PartDied("the registry"));
                 }
+                if ledger.is_lost() {
+                    return Err(AppError::FileLost);
+                }
                 if !ledger.is_running() {
                     return Err(AppError::PartDied("a ledger writer"));
                 }
             }
         }
     }
+}
+
+/// Waits, then has the ledger look for its file. While the database hangs, the look ends with its time-out.
+async fn look_at_file(ledger: &SqlLedger) {
+    sleep(Duration::from_millis(FILE_LOOK_MS)).await;
+    // `is_lost` has the result.
+    let _ = ledger.ping().await;
 }
 
 impl Service {

@@ -1,7 +1,8 @@
-//! Session tokens: JWT, HS256, `sub` = user id as a string, `exp` required and without leeway. Nothing else is trusted.
+//! Session tokens: JWT, HS256, `sub` = user id as a string, `exp` required and without leeway. Nothing else is read, let
+//! alone trusted.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::Secret;
 use crate::domain::UserId;
@@ -50,12 +51,36 @@ pub enum TokenError {
     Expired,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Claims {
+/// What a token made here says.
+#[derive(Debug, Serialize)]
+struct Issued {
     sub: String,
     exp: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iat: Option<i64>,
+    iat: i64,
+}
+
+/// What is read of any token.
+#[derive(Debug, Deserialize)]
+struct Claims {
+    sub: String,
+    #[serde(deserialize_with = "numeric_date")]
+    exp: i64,
+}
+
+/// A NumericDate (RFC 7519, section 2): seconds, which may have a fraction. Its whole second counts, so that a token is
+/// never good for longer than it says.
+fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum NumericDate {
+        Whole(i64),
+        Fractional(f64),
+    }
+    Ok(match NumericDate::deserialize(deserializer)? {
+        NumericDate::Whole(seconds) => seconds,
+        // Past the range of i64 the cast saturates.
+        NumericDate::Fractional(seconds) => seconds.floor() as i64,
+    })
 }
 
 impl SessionKeys {
@@ -74,10 +99,10 @@ impl SessionKeys {
     /// Without a key: `serve` and `token` refuse to start without one.
     pub fn issue(&self, user: UserId, ttl_s: u64, now_s: i64) -> IssuedToken {
         let expires_at_s = now_s.saturating_add_unsigned(ttl_s);
-        let claims = Claims {
+        let claims = Issued {
             sub: user.to_string(),
             exp: expires_at_s,
-            iat: Some(now_s),
+            iat: now_s,
         };
         let key = self
             .signing
@@ -159,6 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn a_fraction_of_a_second_never_makes_a_token_good_for_longer() {
+        for (exp, now_s, good) in [
+            (json!(1060.0), 1059, true),
+            (json!(1060.0), 1060, false),
+            (json!(1060.999), 1059, true),
+            (json!(1060.999), 1060, false),
+            (json!(1060.001), 1059, true),
+        ] {
+            let token = forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": exp}));
+            assert_eq!(keys().verify(&token, now_s).is_ok(), good, "{exp} {now_s}");
+        }
+    }
+
+    #[test]
     fn only_tokens_signed_by_our_keys_with_all_claims_are_valid() {
         let good = json!({"sub": "184", "exp": 2000});
         for (token, valid) in [
@@ -170,6 +209,30 @@ mod tests {
                     &json!({"sub": "184", "exp": 2000, "aud": "x", "nbf": 1900}),
                 ),
                 true,
+            ),
+            (
+                forged(
+                    Algorithm::HS256,
+                    NEW,
+                    &json!({"sub": "184", "exp": 2000.5, "iat": 999.25, "nbf": 999.75}),
+                ),
+                true,
+            ),
+            (
+                forged(
+                    Algorithm::HS256,
+                    NEW,
+                    &json!({"sub": "184", "exp": 2000, "iat": "x"}),
+                ),
+                true,
+            ),
+            (
+                forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": 1e300})),
+                false,
+            ),
+            (
+                forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": null})),
+                false,
             ),
             (
                 forged(Algorithm::HS256, "another-another-another-another", &good),

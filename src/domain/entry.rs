@@ -96,26 +96,49 @@ impl Serialize for Source {
     }
 }
 
-/// Metadata that is no JSON object of at most [`MetadataError::BYTES_MAX`].
+/// Metadata that is no JSON object of at most [`MetadataError::BYTES_MAX`] and [`MetadataError::DEPTH_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be an object of at most 4096 bytes")]
+#[error("must be an object of at most 4096 bytes and 32 levels")]
 pub struct MetadataError;
 
 impl MetadataError {
     /// The most bytes of metadata, as sent.
     pub const BYTES_MAX: usize = 4096;
+    /// The most objects and arrays inside each other, the metadata itself counted. JSON readers of other languages give
+    /// up at some depth, and then cannot read the page of a history that has the entry.
+    pub const DEPTH_MAX: usize = 32;
 }
 
-/// Checks that `json` (one valid JSON value) is an object within the limit.
+/// Checks that `json` (one valid JSON value) is an object within the limits.
 ///
 /// # Errors
 /// [`MetadataError`].
 pub fn check_metadata(json: &str) -> Result<(), MetadataError> {
-    if json.starts_with('{') && json.len() <= MetadataError::BYTES_MAX {
-        Ok(())
-    } else {
-        Err(MetadataError)
+    let fits = json.starts_with('{')
+        && json.len() <= MetadataError::BYTES_MAX
+        && depth(json) <= MetadataError::DEPTH_MAX;
+    if fits { Ok(()) } else { Err(MetadataError) }
+}
+
+/// How many objects and arrays of a valid JSON value are inside each other.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut is_escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
     }
+    deepest
 }
 
 /// A checked entry that is not in the ledger yet.
@@ -205,5 +228,33 @@ mod tests {
             check_metadata(&format!("{{\"a\":\"{}\"}}", "x".repeat(4096))),
             Err(MetadataError)
         );
+    }
+
+    #[test]
+    fn metadata_is_nested_at_most_32_levels() {
+        let arrays = |n: usize| format!("{{\"a\":{}{}}}", "[".repeat(n), "]".repeat(n));
+        let objects = |n: usize| format!("{}1{}", "{\"a\":".repeat(n), "}".repeat(n));
+        for (json, depth_expected, good) in [
+            ("{}".to_owned(), 1, true),
+            (arrays(31), 32, true),
+            (arrays(32), 33, false),
+            (objects(32), 32, true),
+            (objects(33), 33, false),
+            (format!("{{\"a\":\"{}\"}}", "[{".repeat(100)), 1, true),
+            (format!("{{\"a\":\"\\\"{}\"}}", "[".repeat(100)), 1, true),
+            (
+                format!(
+                    "{{\"a\":\"\\\\\",\"b\":{}{}}}",
+                    "[".repeat(32),
+                    "]".repeat(32)
+                ),
+                33,
+                false,
+            ),
+            ("{\"a\":[],\"b\":[{}],\"c\":[]}".to_owned(), 3, true),
+        ] {
+            assert_eq!(depth(&json), depth_expected, "{json}");
+            assert_eq!(check_metadata(&json).is_ok(), good, "{json}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Connections to either database, and how the read pool makes and tests them.
 
+use std::sync::Arc;
+
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -8,6 +10,7 @@ use diesel::sqlite::SqliteConnection;
 
 use crate::config::DatabaseUrl;
 
+use super::sqlite::file::LedgerFile;
 use super::store::StoreError;
 use super::{postgres, sqlite};
 
@@ -49,11 +52,33 @@ pub(super) fn connect(
     })
 }
 
-/// Makes connections for the pool. (Diesel's own manager would take the address of an unreachable PostgreSQL for a file name.)
+/// Opens a connection to migrate through; an SQLite file that is not there is made.
+pub(super) fn connect_to_migrate(
+    url: &DatabaseUrl,
+    timeout_ms: u64,
+) -> Result<AnyConnection, diesel::ConnectionError> {
+    match url {
+        DatabaseUrl::Sqlite(path) => Ok(AnyConnection::Sqlite(sqlite::create(path, timeout_ms)?)),
+        DatabaseUrl::Postgres(_) => connect(url, timeout_ms),
+    }
+}
+
+/// Makes connections for the pool. (Diesel's own manager would try an unreachable PostgreSQL's address as a file name.)
 #[derive(Debug)]
 pub(super) struct Manager {
     pub url: DatabaseUrl,
     pub timeout_ms: u64,
+    /// Of a service on SQLite: no connection leads to another file.
+    pub file: Option<Arc<LedgerFile>>,
+}
+
+impl Manager {
+    fn check_file(&self) -> Result<(), diesel::r2d2::Error> {
+        let check = self.file.as_ref().map_or(Ok(()), |file| file.check());
+        check.map_err(|lost| {
+            diesel::r2d2::Error::ConnectionError(diesel::ConnectionError::BadConnection(lost))
+        })
+    }
 }
 
 impl r2d2::ManageConnection for Manager {
@@ -61,8 +86,11 @@ impl r2d2::ManageConnection for Manager {
     type Error = diesel::r2d2::Error;
 
     fn connect(&self) -> Result<AnyConnection, Self::Error> {
+        self.check_file()?;
         let mut connection =
             connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
+        // It may have been replaced just before it was opened.
+        self.check_file()?;
         if let AnyConnection::Postgres(connection) = &mut connection {
             connection
                 .batch_execute(postgres::BY_INDEX)

@@ -28,7 +28,7 @@ const TIMEOUT_MS: u64 = 600_000;
 /// # Errors
 /// [`LedgerError::Unavailable`] when the database does not answer, [`LedgerError::Unfit`] when a migration fails.
 pub fn migrate(url: &DatabaseUrl, new_epoch: bool) -> Result<Vec<String>, LedgerError> {
-    let mut connection = connection::connect(url, TIMEOUT_MS).map_err(unavailable)?;
+    let mut connection = connection::connect_to_migrate(url, TIMEOUT_MS).map_err(unavailable)?;
     let applied = match &mut connection {
         AnyConnection::Postgres(postgres) => {
             postgres

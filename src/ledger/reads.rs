@@ -235,3 +235,6 @@ pub(super) fn latest_actions(
     };
     Ok(rows.into_iter().map(shown).collect())
 }
+
+#[cfg(test)]
+mod tests;

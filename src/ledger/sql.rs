@@ -17,6 +17,7 @@ use super::readers::Readers;
 use super::reads::HistoryPage;
 use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
+use super::sqlite::file::{FileLock, LedgerFile};
 use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
@@ -60,6 +61,8 @@ pub struct SqlLedger {
     currencies: Currencies,
     epoch: String,
     clock: Clock,
+    /// On SQLite.
+    file: Option<Arc<LedgerFile>>,
 }
 
 impl SqlLedger {
@@ -75,6 +78,11 @@ impl SqlLedger {
             clock,
             ..
         } = &options;
+        // Before anything is read or made: two services would take each other for a change behind their backs.
+        let lock = match url {
+            DatabaseUrl::Sqlite(path) => Some((path, FileLock::take(path)?)),
+            DatabaseUrl::Postgres(_) => None,
+        };
         if options.migrate_on_start {
             for name in migrations::migrate(url, false)? {
                 log::info!("migration applied: {name}");
@@ -82,6 +90,8 @@ impl SqlLedger {
         } else {
             migrations::check_applied(url, *timeout_ms)?;
         }
+        let file = lock.map(|(path, lock)| lock.of_file(path)).transpose()?;
+        let file = file.map(Arc::new);
         let mut connection = connection::connect(url, *timeout_ms)
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         if let AnyConnection::Postgres(connection) = &mut connection {
@@ -92,10 +102,11 @@ impl SqlLedger {
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
         let answers = Answers::new(orphans);
-        let writers = options.writers(&counts, &answers)?;
+        let writers = options.writers(file.as_ref(), &counts, &answers)?;
         let manager = Manager {
             url: url.clone(),
             timeout_ms: *timeout_ms,
+            file: file.clone(),
         };
         let readers = Readers::start(
             "ledger-reader",
@@ -108,6 +119,7 @@ impl SqlLedger {
         let manager = Manager {
             url: url.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
+            file: file.clone(),
         };
         let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts)?;
         let Options {
@@ -122,6 +134,7 @@ impl SqlLedger {
                 currencies,
                 epoch,
                 clock,
+                file,
             },
             unheard,
         ))
@@ -222,6 +235,11 @@ impl SqlLedger {
         })
     }
 
+    /// Whether a later start would miss what is written: the file of an SQLite ledger was removed or replaced.
+    pub fn is_lost(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.is_lost())
+    }
+
     /// Whether every writer's thread runs.
     pub fn is_running(&self) -> bool {
         self.writers.iter().all(Writer::is_running)
@@ -248,6 +266,7 @@ impl SqlLedger {
 impl Options {
     fn writers(
         &self,
+        file: Option<&Arc<LedgerFile>>,
         counts: &Arc<LedgerCounts>,
         answers: &Answers,
     ) -> Result<Vec<Writer>, LedgerError> {
@@ -258,13 +277,17 @@ impl Options {
                 counts: counts.clone(),
                 answers: answers.clone(),
             };
-            Writer::start(format!("ledger-writer-{index}"), self.store(), options)
-                .map_err(|error| LedgerError::Unavailable(error.to_string()))
+            Writer::start(
+                format!("ledger-writer-{index}"),
+                self.store(file.cloned()),
+                options,
+            )
+            .map_err(|error| LedgerError::Unavailable(error.to_string()))
         };
         (0..self.writers).map(start).collect()
     }
 
-    fn store(&self) -> Box<dyn Store> {
+    fn store(&self, file: Option<Arc<LedgerFile>>) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
         let options = StoreOptions {
             currencies: self.currencies.clone(),
@@ -272,7 +295,7 @@ impl Options {
             lock_timeout_ms,
         };
         match &self.url {
-            DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), options)),
+            DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
             DatabaseUrl::Postgres(url) => Box::new(PostgresStore::new(url.clone(), options)),
         }
     }
@@ -306,6 +329,12 @@ impl Ledger for SqlLedger {
     }
 
     fn ping(&self) -> Pending<()> {
-        self.readers.read(reads::ping)
+        let file = self.file.clone();
+        self.readers.read(move |connection| {
+            if let Some(file) = &file {
+                file.check().map_err(LedgerError::Unavailable)?;
+            }
+            reads::ping(connection)
+        })
     }
 }

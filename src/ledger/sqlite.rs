@@ -1,11 +1,14 @@
 //! Writing to SQLite: one connection, WAL with `synchronous=FULL`, cached single-row statements.
 
 mod checkpoints;
+pub(super) mod file;
 mod prepared;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::checkpoints::{Checkpoints, LOG_PAGES_MAX};
+use self::file::{Identity, LedgerFile, beside};
 use self::prepared::{SetBalance, SetVersion};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -31,28 +34,76 @@ pub(super) struct SqliteStore {
     link: Link,
     currencies: Currencies,
     checkpoints: Checkpoints,
+    /// Of the running service; none in tests of the store alone.
+    file: Option<Arc<LedgerFile>>,
+    log: PathBuf,
+    /// Of the write-ahead log, once this connection has committed. The log exists for as long as a connection is open.
+    log_identity: Option<Identity>,
 }
 
-/// Opens the file with the settings every connection of ours has.
+/// Opens an existing file with the settings that all connections have.
 pub(super) fn connect(
     path: &Path,
     timeout_ms: u64,
 ) -> Result<SqliteConnection, diesel::ConnectionError> {
-    let text = path
-        .to_str()
-        .ok_or_else(|| diesel::ConnectionError::InvalidConnectionUrl("not UTF-8".into()))?;
-    let mut connection = SqliteConnection::establish(text)?;
+    open(path, "rw", timeout_ms)
+}
+
+/// Opens a file with the same settings and creates it if it does not exist. Only migrations do that.
+pub(super) fn create(
+    path: &Path,
+    timeout_ms: u64,
+) -> Result<SqliteConnection, diesel::ConnectionError> {
+    open(path, "rwc", timeout_ms)
+}
+
+fn open(
+    path: &Path,
+    mode: &str,
+    timeout_ms: u64,
+) -> Result<SqliteConnection, diesel::ConnectionError> {
+    let invalid = |why: &str| diesel::ConnectionError::InvalidConnectionUrl(why.into());
+    let text = path.to_str().ok_or_else(|| invalid("not UTF-8"))?;
+    // These characters have a meaning in a URI (<https://www.sqlite.org/uri.html>).
+    let escaped = text
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    let root = if path.is_absolute() { "//" } else { "" };
+    let mut connection = SqliteConnection::establish(&format!("file:{root}{escaped}?mode={mode}"))?;
     connection
         .batch_execute(&format!(
-            "PRAGMA page_size = {PAGE_BYTES}; PRAGMA busy_timeout = {timeout_ms}; PRAGMA journal_mode = WAL; \
-             PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {LOG_PAGES_MAX};"
+            "PRAGMA page_size = {PAGE_BYTES}; PRAGMA busy_timeout = {timeout_ms};"
+        ))
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    let journal: JournalMode = diesel::sql_query("PRAGMA journal_mode = WAL")
+        .get_result(&mut connection)
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    if journal.journal_mode != "wal" {
+        let mode = journal.journal_mode;
+        return Err(diesel::ConnectionError::BadConnection(format!(
+            "SQLite keeps {text} in journal mode {mode}, not WAL: is it on a network file system?"
+        )));
+    }
+    connection
+        .batch_execute(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
+             PRAGMA wal_autocheckpoint = {LOG_PAGES_MAX};"
         ))
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }
 
+/// The answer to the pragma: the mode that is in use now.
+#[derive(QueryableByName)]
+struct JournalMode {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    journal_mode: String,
+}
+
 impl SqliteStore {
-    pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
+    pub(super) fn new(path: PathBuf, file: Option<Arc<LedgerFile>>, options: StoreOptions) -> Self {
+        let log = beside(&path, "-wal");
         let checkpoints = Checkpoints::start(path.clone());
         let timeout_ms = options.lock_timeout_ms.min(options.timeout_ms);
         let link = Link::new(move || connect(&path, timeout_ms).map(AnyConnection::Sqlite));
@@ -60,7 +111,35 @@ impl SqliteStore {
             link,
             currencies: options.currencies,
             checkpoints,
+            file,
+            log,
+            log_identity: None,
         }
+    }
+
+    fn check_file(&self) -> Result<(), StoreError> {
+        let check = self.file.as_ref().map_or(Ok(()), |file| file.check());
+        check.map_err(StoreError::Lost)
+    }
+
+    /// Whether what this connection has committed is in the files that a later start will find.
+    fn check_files(&mut self) -> Result<(), StoreError> {
+        self.check_file()?;
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        match (Identity::of(&self.log), self.log_identity) {
+            (Ok(identity), None) => self.log_identity = Some(identity),
+            (Ok(identity), Some(known)) if identity == known => {}
+            _ => {
+                let what = format!(
+                    "{} was removed or replaced while it was written",
+                    self.log.display()
+                );
+                return Err(StoreError::Lost(file.lose(&what)));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -94,6 +173,7 @@ fn find_hash(
 
 impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
+        self.check_file()?;
         let Self {
             link, currencies, ..
         } = self;
@@ -159,6 +239,7 @@ impl Store for SqliteStore {
 
     fn commit(&mut self) -> Result<(), StoreError> {
         self.link.commit()?;
+        self.check_files()?;
         self.checkpoints.committed();
         Ok(())
     }
@@ -168,16 +249,21 @@ impl Store for SqliteStore {
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
-        self.link.in_transaction("BEGIN IMMEDIATE", |connection| {
+        let outcome = self.link.in_transaction("BEGIN IMMEDIATE", |connection| {
             Ok(users::put(connection, user)?)
-        })
+        })?;
+        self.check_files()?;
+        Ok(outcome)
     }
 
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
-        Ok(admin_log::add(self.link.connection()?, action)?)
+        admin_log::add(self.link.connection()?, action)?;
+        self.check_files()
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
+        self.check_file()?;
+        self.log_identity = None;
         self.link.reconnect()
     }
 }
@@ -213,13 +299,31 @@ mod tests {
     use super::*;
 
     fn page_bytes(path: &Path) -> i64 {
-        let mut connection = connect(path, 1000).expect("a file");
+        let mut connection = create(path, 1000).expect("a file");
         connection
             .batch_execute("CREATE TABLE IF NOT EXISTS t (i INTEGER);")
             .expect("written");
         let pages =
             diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT page_size FROM pragma_page_size");
         pages.get_result(&mut connection).expect("told")
+    }
+
+    #[test]
+    fn only_a_migration_makes_a_file_whatever_its_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["plain.db", "a?mode=memory", "b%23#c", "d e.db\u{e9}"] {
+            let path = dir.path().join(name);
+            assert!(connect(&path, 1000).is_err(), "{name}");
+            assert!(!path.exists(), "{name}");
+            create(&path, 1000).expect("made");
+            assert!(path.exists(), "{name}");
+            connect(&path, 1000).expect("there");
+        }
+    }
+
+    #[test]
+    fn a_database_that_cannot_have_a_log_is_refused() {
+        assert!(create(Path::new(":memory:"), 1000).is_err());
     }
 
     #[test]

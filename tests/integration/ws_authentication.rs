@@ -104,7 +104,11 @@ async fn all_three_ways_to_sign_in_lead_to_the_same_session(database: Database) 
     by_message
         .send_json(json!({"type": "auth", "token": token}))
         .await;
-    for mut ws in [by_header, by_protocol, by_message] {
+    let mut by_message_with_space = app.ws(&[]).await;
+    by_message_with_space
+        .send_json(json!({"type": "auth", "token": format!(" {token}\r\n")}))
+        .await;
+    for mut ws in [by_header, by_protocol, by_message, by_message_with_space] {
         assert_eq!(ws.next_frame("hello").await["user_id"], 5);
         assert_eq!(ws.next_frame("balance").await["user_id"], 5);
     }

@@ -1,5 +1,7 @@
 //! The messages that a client may send on a WebSocket.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use crate::http::extract::json::{JsonObject, string};
@@ -45,7 +47,7 @@ impl<'a> ClientMessage<'a> {
             return Err("id must be a string or a number");
         }
         match (&*message_type, token, init_data, version) {
-            ("auth", Some(token), None, _) => Ok(Self::Auth(Credentials::Token(token))),
+            ("auth", Some(token), None, _) => Ok(Self::Auth(Credentials::Token(trimmed(token)))),
             ("auth", None, Some(init_data), _) => Ok(Self::Auth(Credentials::InitData(init_data))),
             ("auth", ..) => Err("auth needs either token or init_data"),
             ("refresh", ..) => Ok(Self::Refresh { id }),
@@ -54,6 +56,15 @@ impl<'a> ClientMessage<'a> {
             ("displayed", ..) => Err("displayed needs a version"),
             _ => Err("the type is not known"),
         }
+    }
+}
+
+/// Without white space around it, which HTTP strips from a header, too: a token read from a file often ends with a line
+/// feed.
+fn trimmed(token: Cow<'_, str>) -> Cow<'_, str> {
+    match token {
+        Cow::Borrowed(token) => Cow::Borrowed(token.trim_ascii()),
+        Cow::Owned(token) => Cow::Owned(token.trim_ascii().to_owned()),
     }
 }
 

@@ -98,6 +98,7 @@ mod tests {
 
     use diesel::prelude::*;
 
+    use super::super::create;
     use super::*;
 
     const ROWS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i FROM n";
@@ -106,7 +107,7 @@ mod tests {
     fn commits_are_copied_into_the_file_beside_the_writer() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
-        let mut writer = connect(&path, 1000).expect("a new file");
+        let mut writer = create(&path, 1000).expect("a new file");
         writer
             .batch_execute(&format!(
                 "CREATE TABLE t (i INTEGER); INSERT INTO t {ROWS};"
@@ -135,7 +136,7 @@ mod tests {
     fn after_the_last_commit_the_file_is_complete_without_its_log() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
-        let mut writer = connect(&path, 1000).expect("a new file");
+        let mut writer = create(&path, 1000).expect("a new file");
         // With another connection open, SQLite does not empty the log by itself.
         let reader = connect(&path, 1000).expect("a file");
         let checkpoints = Checkpoints::start(path.clone());
@@ -161,7 +162,7 @@ mod tests {
     fn the_log_begins_anew_though_writes_never_pause() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
-        let mut writer = connect(&path, 1000).expect("a new file");
+        let mut writer = create(&path, 1000).expect("a new file");
         writer
             .batch_execute("PRAGMA wal_autocheckpoint = 64; CREATE TABLE t (i INTEGER);")
             .expect("written");

@@ -5,6 +5,7 @@ mod black_hole;
 mod commit_cut;
 mod disk_full;
 mod file_locked;
+mod file_lost;
 mod load;
 mod row_locked;
 mod stopped;

@@ -74,7 +74,7 @@ impl Tables {
                     timeout_ms,
                     lock_timeout_ms,
                 };
-                let store = SqliteStore::new(path.clone(), options);
+                let store = SqliteStore::new(path.clone(), None, options);
                 FailingStore::new(Box::new(store), plan, || {
                     unreachable!("a local COMMIT is not on its way")
                 })

@@ -1,0 +1,72 @@
+//! What a read costs does not grow with a user's history: SQLite finds every row by an index.
+
+use std::sync::{Arc, Mutex};
+
+use diesel::connection::{Instrumentation, InstrumentationEvent};
+use diesel::sql_types::Text;
+
+use super::*;
+use crate::config::DatabaseUrl;
+use crate::ledger::{connection, migrations};
+
+/// The SQL that a connection ran.
+#[derive(Clone, Default)]
+struct Statements(Arc<Mutex<Vec<String>>>);
+
+impl Instrumentation for Statements {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            let shown = query.to_string();
+            let sql = shown.split(" -- binds:").next().unwrap_or_default();
+            self.0.lock().expect("one thread").push(sql.to_owned());
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct PlanStep {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+#[test]
+fn no_read_of_one_user_goes_through_the_history() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = DatabaseUrl::Sqlite(folder.path().join("ledger.db"));
+    migrations::migrate(&url, false).expect("migrated");
+    let mut connection = connection::connect(&url, 1000).expect("connected");
+    let currencies = Currencies::default();
+    let user = UserId::new(184).expect("valid");
+    let page = HistoryPage {
+        limit: 50,
+        before_version: Some(400_000),
+    };
+
+    let statements = Statements::default();
+    connection.set_instrumentation(statements.clone());
+    account(&mut connection, user, &currencies).expect("read");
+    balances_at(&mut connection, user, 400_000, &currencies).expect("read");
+    history(&mut connection, user, page, &currencies).expect("read");
+    user_exists(&mut connection, user).expect("read");
+    let ran = std::mem::take(&mut *statements.0.lock().expect("one thread"));
+    assert_eq!(ran.len(), 3 + currencies.count(), "{ran:#?}");
+
+    let mut uses_currency_index = 0;
+    for sql in ran {
+        let plan: Vec<PlanStep> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}"))
+            .load(&mut connection)
+            .expect("a plan");
+        let details: Vec<&str> = plan.iter().map(|step| step.detail.as_str()).collect();
+        assert!(!details.is_empty(), "{sql}");
+        assert!(
+            details.iter().all(|detail| detail.starts_with("SEARCH")),
+            "{sql}\n{details:#?}"
+        );
+        uses_currency_index += details
+            .iter()
+            .filter(|detail| detail.contains("(user_id=? AND currency=? AND version<?)"))
+            .filter(|detail| detail.contains("entries"))
+            .count();
+    }
+    assert_eq!(uses_currency_index, currencies.count());
+}
