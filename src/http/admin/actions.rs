@@ -5,9 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::coordinator::messages::{
-    CloseReason, CloseSessions, PushNow, RetireActor, Retirement, ToUser,
-};
+use crate::coordinator::messages::{CloseReason, RetireActor, Retirement, ToActor, ToUser};
 use crate::domain::UserId;
 use crate::http::admin::{Code, HttpState, Problem, no_answer};
 use crate::http::extract::admin::authorize;
@@ -54,7 +52,7 @@ pub(in crate::http) async fn refresh(
         },
     )
     .await?;
-    Ok(HttpResponse::Ok().json(balance_json(&state, &view)))
+    Ok(HttpResponse::Ok().json(balance_json(&state, user_id, &view)))
 }
 
 /// `POST /admin/v1/actors/{user_id}/push`: sends what waits, whatever the pacing says.
@@ -66,7 +64,7 @@ pub(in crate::http) async fn push(
     let (reply, answer) = oneshot::channel();
     state.registry.try_send(ToUser {
         user_id,
-        message: PushNow { reply },
+        message: ToActor::PushNow { reply },
     })?;
     let pushed = match tokio::time::timeout(state.timeout(), answer).await {
         Ok(Ok(pushed)) => pushed?,
@@ -104,7 +102,7 @@ pub(in crate::http) async fn disconnect(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     let user_id = ordered(&request, &state, "disconnect").await?;
-    let message = CloseSessions(CloseReason::ClosedByAdministrator);
+    let message = ToActor::CloseSessions(CloseReason::ClosedByAdministrator);
     state.registry.try_send(ToUser { user_id, message })?;
     Ok(HttpResponse::NoContent().finish())
 }

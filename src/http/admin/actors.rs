@@ -6,9 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::coordinator::messages::{
-    InspectRegistry, InspectResident, Inspected, ListActors, ListSessions,
-};
+use crate::coordinator::messages::{InspectRegistry, InspectResident, ListActors, ListSessions};
 use crate::coordinator::{ActorInspection, ActorSummary, SessionInspection};
 use crate::domain::UserId;
 use crate::http::admin::{Code, HttpState, Problem, no_answer, rows};
@@ -141,11 +139,7 @@ pub(super) async fn inspect(
         .registry
         .send(InspectResident(user_id))
         .timeout(state.timeout());
-    let Some(Inspected {
-        from_outside,
-        from_inside,
-    }) = asked.await.map_err(|_| no_answer())?
-    else {
+    let Some((from_outside, from_inside)) = asked.await.map_err(|_| no_answer())? else {
         return Ok(None);
     };
     Ok(Some(

@@ -4,7 +4,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::coordinator::RecentQuery;
 use crate::coordinator::messages::ListRecent;
 use crate::domain::UserId;
 use crate::http::admin::{Code, HttpState, Problem, RowsQuery, no_answer, rows};
@@ -35,11 +34,11 @@ pub(in crate::http) async fn events(
     let not_a_user =
         |error| Problem::new(Code::InvalidField, format!("user_id {error}")).field("user_id");
     let user_id = user_id.map(UserId::new).transpose().map_err(not_a_user)?;
-    let wanted = ListRecent(RecentQuery {
+    let wanted = ListRecent {
         limit: rows(limit)?,
         after,
         user_id,
-    });
+    };
     let events = state
         .registry
         .send(wanted)

@@ -19,7 +19,6 @@ use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock;
-use crate::coordinator::RecentQuery;
 use crate::coordinator::messages::ListRecent;
 use crate::domain::UserId;
 use crate::http::admin::actors::{inspect, totals};
@@ -108,16 +107,13 @@ impl Watched {
     /// The actor as it is, `null` when it is not resident, and what has happened to its user since the last look.
     async fn look(&mut self, state: &HttpState) -> Result<Bytes, Problem> {
         let user_id = self.user_id;
-        let wanted = RecentQuery {
+        let wanted = ListRecent {
             limit: LIVE_EVENTS_MAX,
             after: self.seen_seq,
             user_id: Some(user_id),
         };
         let actor = inspect(state, user_id).await?;
-        let happened = state
-            .registry
-            .send(ListRecent(wanted))
-            .timeout(state.timeout());
+        let happened = state.registry.send(wanted).timeout(state.timeout());
         let happened = happened.await.map_err(|_| no_answer())?;
         self.seen_seq = happened.latest_seq;
         Ok(event(

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::background::breathe;
 use crate::clock::Deadline;
-use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries, ToUser};
+use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries};
 use crate::domain::{NewEntry, UserId};
 use crate::http::entries::items;
 use crate::http::entries::items::Placed;
@@ -83,7 +83,7 @@ type Keys = Vec<(usize, ItemKey)>;
 
 /// A posting for each user, or several, and who waits for them.
 struct Each {
-    messages: Vec<ToUser<PostEntries>>,
+    messages: Vec<(UserId, PostEntries)>,
     parts: Vec<(Keys, oneshot::Receiver<Posted>)>,
     deadline: Deadline,
 }
@@ -134,16 +134,14 @@ fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Probl
         let (reply, answer) = oneshot::channel();
         let permit = permit.split(entries.len());
         parts.push((keys, answer));
-        messages.push(ToUser {
-            user_id,
-            message: PostEntries {
-                entries,
-                lane: Lane::Bulk,
-                deadline,
-                permit,
-                reply,
-            },
-        });
+        let posting = PostEntries {
+            entries,
+            lane: Lane::Bulk,
+            deadline,
+            permit,
+            reply,
+        };
+        messages.push((user_id, posting));
     }
     Ok(Some(Each {
         messages,
@@ -212,7 +210,7 @@ fn in_pieces(body: Vec<u8>) -> impl MessageBody {
 /// at about the same time, and the ledger have nothing to do until the next ones are read.
 async fn send_in_slices(
     state: &HttpState,
-    messages: Vec<ToUser<PostEntries>>,
+    messages: Vec<(UserId, PostEntries)>,
 ) -> Result<(), Problem> {
     let is_large = messages.len() > BATCH_SLICE_ENTRIES;
     let _turn = if is_large {

@@ -47,7 +47,7 @@ pub(crate) async fn upgrade(
                 .collect::<String>()
                 .into()
         }),
-        connected_at_us: shared.clock.now_us(),
+        connected_at: shared.clock.wall(),
     };
     let mut response = accept(&request)?;
     response.extensions_mut().insert(Opening {

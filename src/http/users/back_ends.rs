@@ -19,8 +19,9 @@ pub(crate) async fn balance(
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     read_signed(&request, payload, &state, state.settings.limits.body_bytes).await?;
-    let view = ask_balance(&state, path_user(&request)?, &query(&request)?).await?;
-    Ok(HttpResponse::Ok().json(balance_json(&state, &view)))
+    let user_id = path_user(&request)?;
+    let view = ask_balance(&state, user_id, &query(&request)?).await?;
+    Ok(HttpResponse::Ok().json(balance_json(&state, user_id, &view)))
 }
 
 /// `GET /internal/v1/users/{user_id}/entries`
