@@ -10,7 +10,7 @@ use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
 use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
-use super::audit::{CachedBalance, UserAudit};
+use super::audit::UserAudit;
 use super::connection::{AnyConnection, Manager};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
@@ -184,9 +184,12 @@ impl SqlLedger {
     }
 
     /// Checks every invariant of one user in one snapshot, and compares it with what was cached before this call.
-    pub fn audit_user(&self, user: i64, cached: Option<CachedBalance>) -> Pending<UserAudit> {
-        self.auditor
-            .read(move |connection| audit::user(connection, user, cached.as_ref()))
+    pub fn audit_user(&self, user: i64, cached: Option<Account>) -> Pending<UserAudit> {
+        let currencies = self.currencies.clone();
+        self.auditor.read(move |connection| {
+            let cached = cached.as_ref().map(|account| (account, &currencies));
+            audit::user(connection, user, cached)
+        })
     }
 
     /// The unique indexes that are missing.

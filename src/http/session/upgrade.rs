@@ -44,7 +44,7 @@ pub(in crate::http) async fn upgrade(state: Data, request: HttpRequest) -> Answe
                 .collect::<String>()
                 .into()
         }),
-        connected_at_us: shared.clock.now_us(),
+        connected_at: shared.clock.wall(),
     };
     let mut response = accept(&request)?;
     response.extensions_mut().insert(Opening {
