@@ -80,8 +80,6 @@ pub fn run(
     let served: Result<(), AppError> = System::new().block_on(async {
         let shared = shared(&settings, clock, ledger.clone(), counters.clone());
         let coordinator = Arbiter::try_new()?;
-        // Without it (the arbiter would have ended already) the writers do it.
-        let _ = coordinator.spawn(ledger.give_out_answers());
         let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| {
             Registry::new(shared, unheard)
         });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The most entries in one transaction of a writer. The first posting of each lane goes in whatever its length: an atomic
-/// batch is never torn, and nobody starves.
+/// batch is never split, and no posting waits for ever.
 pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 
 /// The most entries of batches in a transaction without single webhooks while those keep coming in: what a deposit waits
@@ -19,7 +19,7 @@ pub const POSTGRES_BULK_BESIDE_SINGLES_MAX: usize = 256;
 /// How long after a single webhook the next one is expected, in milliseconds.
 pub const SINGLES_LATELY_MS: u64 = 100;
 
-/// Entries of a batch that are worked on at once, before others have their turn.
+/// Entries of a batch that are sent to the registry at once, before it takes other messages.
 pub const BATCH_SLICE_ENTRIES: usize = 16;
 
 /// The longest body of a batch that is read where it comes in, in bytes; a longer one is read on a thread for blocking work.
@@ -37,23 +37,20 @@ pub const BATCH_BODIES_BYTES: usize = 64 << 20;
 /// Batches that are read or answered at once; more wait for their turn.
 pub const BATCHES_AT_WORK_MAX: usize = 4;
 
-/// How many transactions read all that they are decided on, after one that met a known event id or another's change.
+/// How many transactions look everything up after one that met a known event id or an account that another node changed.
 pub const READS_AFTER_SURPRISE: u32 = 64;
-
-/// Accounts that a writer on PostgreSQL remembers as it has left them.
-pub const REMEMBERED_ACCOUNTS_MAX: usize = 65_536;
 
 /// How many times a transaction is run again because another node was faster, before the entry is refused.
 pub const RACES_MAX: u32 = 8;
 
-/// The longest that a lock is waited for once it is known that somebody holds one, in milliseconds.
+/// The longest wait for a lock once one is known to be held, in milliseconds.
 pub const LOCK_BRIEF_MS: u64 = 10;
 
-/// Attempts that may wait so for one batch while it is narrowed down to what is locked. With `LOCK_BRIEF_MS`, or a 64th of
+/// Attempts with such waits for one batch until its locked users are found. With `LOCK_BRIEF_MS`, or a 64th of
 /// `database.lock_timeout_ms` when that is less, they stay within half of that setting.
 pub const LOCK_ATTEMPTS_MAX: u32 = 24;
 
-/// Users that a writer remembers as held by somebody else.
+/// Users that a writer remembers as locked by other sessions.
 pub const HELD_USERS_MAX: usize = 65_536;
 
 /// First and longest wait between attempts to reach the database again, in milliseconds.
@@ -71,7 +68,7 @@ pub const ORDERS_MAX: usize = 1024;
 /// Reads that may wait for the read pool.
 pub const READ_QUEUE_MAX: usize = 65_536;
 
-/// Committed postings that nobody waits for, on their way to the registry.
+/// Committed postings without a receiver, on their way to the registry.
 pub const ORPHANS_MAX: usize = 4096;
 
 /// Messages waiting for the registry.

@@ -1,5 +1,9 @@
 //! Connections to either database, and how the read pool makes and tests them.
 
+pub(super) mod link;
+pub(super) mod postgres_server;
+pub(super) mod sqlite_file;
+
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -8,8 +12,7 @@ use diesel::sqlite::SqliteConnection;
 
 use crate::config::DatabaseUrl;
 
-use super::store::StoreError;
-use super::{postgres, sqlite};
+use super::errors::StoreError;
 
 /// A connection to either database. Statements that both understand are written once.
 #[derive(diesel::MultiConnection)]
@@ -44,8 +47,10 @@ pub(super) fn connect(
     timeout_ms: u64,
 ) -> Result<AnyConnection, diesel::ConnectionError> {
     Ok(match url {
-        DatabaseUrl::Sqlite(path) => AnyConnection::Sqlite(sqlite::connect(path, timeout_ms)?),
-        DatabaseUrl::Postgres(url) => AnyConnection::Postgres(postgres::connect(url, timeout_ms)?),
+        DatabaseUrl::Sqlite(path) => AnyConnection::Sqlite(sqlite_file::connect(path, timeout_ms)?),
+        DatabaseUrl::Postgres(url) => {
+            AnyConnection::Postgres(postgres_server::connect(url, timeout_ms)?)
+        }
     })
 }
 
@@ -65,7 +70,7 @@ impl r2d2::ManageConnection for Manager {
             connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
         if let AnyConnection::Postgres(connection) = &mut connection {
             connection
-                .batch_execute(postgres::BY_INDEX)
+                .batch_execute(postgres_server::BY_INDEX)
                 .map_err(diesel::r2d2::Error::QueryError)?;
         }
         Ok(connection)

@@ -11,7 +11,7 @@ use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
 use super::audit::{CachedBalance, UserAudit};
-use super::connection::{AnyConnection, Manager};
+use super::connection::{AnyConnection, Manager, postgres_server};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
 use super::reads::HistoryPage;
@@ -21,8 +21,8 @@ use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,
-    audit, connection, migrations, postgres, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, audit,
+    connection, migrations, reads,
 };
 
 /// How a ledger is opened.
@@ -56,7 +56,6 @@ pub struct SqlLedger {
     writers: Vec<Writer>,
     readers: Readers,
     auditor: Readers,
-    answers: Answers,
     currencies: Currencies,
     epoch: String,
     clock: Clock,
@@ -85,14 +84,13 @@ impl SqlLedger {
         let mut connection = connection::connect(url, *timeout_ms)
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         if let AnyConnection::Postgres(connection) = &mut connection {
-            postgres::check_language(connection)?;
+            postgres_server::check_language(connection)?;
         }
         migrations::check_currencies(&mut connection, currencies)?;
         let epoch = reads::epoch(&mut connection)?;
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let answers = Answers::new(orphans);
-        let writers = options.writers(&counts, &answers)?;
+        let writers = options.writers(&counts, &orphans)?;
         let manager = Manager {
             url: url.clone(),
             timeout_ms: *timeout_ms,
@@ -118,7 +116,6 @@ impl SqlLedger {
                 writers,
                 readers,
                 auditor,
-                answers,
                 currencies,
                 epoch,
                 clock,
@@ -130,11 +127,6 @@ impl SqlLedger {
     /// The epoch: versions are comparable only within one.
     pub fn epoch(&self) -> &str {
         &self.epoch
-    }
-
-    /// Hands out the answers to postings on the thread of the actors that wait for them. To be run once, on that thread.
-    pub fn give_out_answers(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.answers.clone().give_out()
     }
 
     /// All balances as they were after a user's `version`-th entry.
@@ -249,14 +241,14 @@ impl Options {
     fn writers(
         &self,
         counts: &Arc<LedgerCounts>,
-        answers: &Answers,
+        orphans: &mpsc::Sender<Orphan>,
     ) -> Result<Vec<Writer>, LedgerError> {
         let start = |index| {
             let options = WriterOptions {
                 clock: self.clock,
                 rules: self.rules,
                 counts: counts.clone(),
-                answers: answers.clone(),
+                orphans: orphans.clone(),
             };
             Writer::start(format!("ledger-writer-{index}"), self.store(), options)
                 .map_err(|error| LedgerError::Unavailable(error.to_string()))

@@ -3,28 +3,24 @@
 mod checkpoints;
 mod prepared;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use self::checkpoints::{Checkpoints, LOG_PAGES_MAX};
+use self::checkpoints::Checkpoints;
 use self::prepared::{SetBalance, SetVersion};
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::domain::{Account, Currencies, EventId, Recorded, TxHash, UserId};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
-use super::connection::AnyConnection;
-use super::link::Link;
+use super::connection::link::Link;
+use super::connection::{AnyConnection, sqlite_file};
+use super::errors::{StoreError, refused};
 use super::reads;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow};
 use super::schema::{accounts, conflicts, entries};
-use super::store::{Basis, Store, StoreError, StoreOptions, refused};
+use super::store::{Basis, Store, StoreOptions};
 use super::users::{self, PutUser, PutUserOutcome};
-
-/// The pages of a new file; a file that is there keeps its own. Most pages of a commit are those where its random event ids
-/// belong in their index, one each: pages half as long as SQLite's default are half as much log.
-const PAGE_BYTES: u32 = 2048;
 
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
@@ -33,29 +29,12 @@ pub(super) struct SqliteStore {
     checkpoints: Checkpoints,
 }
 
-/// Opens the file with the settings every connection of ours has.
-pub(super) fn connect(
-    path: &Path,
-    timeout_ms: u64,
-) -> Result<SqliteConnection, diesel::ConnectionError> {
-    let text = path
-        .to_str()
-        .ok_or_else(|| diesel::ConnectionError::InvalidConnectionUrl("not UTF-8".into()))?;
-    let mut connection = SqliteConnection::establish(text)?;
-    connection
-        .batch_execute(&format!(
-            "PRAGMA page_size = {PAGE_BYTES}; PRAGMA busy_timeout = {timeout_ms}; PRAGMA journal_mode = WAL; \
-             PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {LOG_PAGES_MAX};"
-        ))
-        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-    Ok(connection)
-}
-
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, options: StoreOptions) -> Self {
         let checkpoints = Checkpoints::start(path.clone());
         let timeout_ms = options.lock_timeout_ms.min(options.timeout_ms);
-        let link = Link::new(move || connect(&path, timeout_ms).map(AnyConnection::Sqlite));
+        let link =
+            Link::new(move || sqlite_file::connect(&path, timeout_ms).map(AnyConnection::Sqlite));
         Self {
             link,
             currencies: options.currencies,
@@ -206,36 +185,4 @@ fn write_account(
             .execute(connection)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page_bytes(path: &Path) -> i64 {
-        let mut connection = connect(path, 1000).expect("a file");
-        connection
-            .batch_execute("CREATE TABLE IF NOT EXISTS t (i INTEGER);")
-            .expect("written");
-        let pages =
-            diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT page_size FROM pragma_page_size");
-        pages.get_result(&mut connection).expect("told")
-    }
-
-    #[test]
-    fn a_new_file_has_short_pages_and_one_that_is_there_keeps_its_own() {
-        let dir = tempfile::tempdir().expect("a directory");
-        assert_eq!(
-            page_bytes(&dir.path().join("new.db")),
-            i64::from(PAGE_BYTES)
-        );
-        let path = dir.path().join("older.db");
-        let mut older =
-            SqliteConnection::establish(path.to_str().expect("UTF-8")).expect("a new file");
-        older
-            .batch_execute("PRAGMA page_size = 4096; CREATE TABLE older (i INTEGER);")
-            .expect("written");
-        drop(older);
-        assert_eq!(page_bytes(&path), 4096);
-    }
 }

@@ -205,18 +205,11 @@ fn in_pieces(body: Vec<u8>) -> impl MessageBody {
     SizedStream::new(length, Box::pin(pieces))
 }
 
-/// Lets the messages of others through between the slices, but not those of other large batches: they would all be done
-/// at about the same time, and the ledger have nothing to do until the next ones are read.
+/// Sends a batch in slices, so that the registry takes other messages in between.
 async fn send_in_slices(
     state: &HttpState,
     messages: Vec<ToUser<PostEntries>>,
 ) -> Result<(), Problem> {
-    let is_large = messages.len() > BATCH_SLICE_ENTRIES;
-    let _turn = if is_large {
-        Some(state.bulk.sending_turn().await?)
-    } else {
-        None
-    };
     let mut messages = messages.into_iter();
     loop {
         let slice: Vec<_> = messages.by_ref().take(BATCH_SLICE_ENTRIES).collect();
