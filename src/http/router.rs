@@ -8,8 +8,8 @@ use actix_web::{Resource, ResponseError as _};
 use super::problem::{Code, Problem};
 use super::request_counts::Route;
 use super::{
-    HttpState, admin, batch, browser_api, client_files, dev, health, internal_reads, metrics, openapi, origin, pages,
-    sessions, upgrade, webhooks,
+    HttpState, admin, batch, browser_api, dev, files, health, internal_reads, metrics, openapi, origin, sessions, upgrade,
+    webhooks,
 };
 
 /// Browsers: `/ws`, `/api`, `/client`, and with `--dev` the demo page and its bench.
@@ -34,16 +34,15 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
         web::scope("/client")
             .wrap(from_fn(origin::guard))
             .service(
-                resource("/{file}", "GET, HEAD")
-                    .route(get().to(client_files::file))
-                    .route(head().to(client_files::file)),
+                resource("/{file}", "GET, HEAD").route(get().to(files::client)).route(head().to(files::client)),
             )
             .default_service(web::to(not_found)),
     );
     if state.is_dev() {
         config
-            .service(resource("/", "GET").route(get().to(pages::index)))
-            .service(resource("/demo/{name}", "GET").route(get().to(pages::file)))
+            .service(resource("/", "GET").route(get().to(files::demo_index)))
+            .service(resource("/demo/{name}", "GET").route(get().to(files::demo)))
+            .service(resource("/shared/{shared}", "GET").route(get().to(files::demo)))
             .service(
                 web::scope("/dev/v1")
                     .wrap(from_fn(origin::guard))
@@ -74,8 +73,10 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/internal/v1/users/{user_id}", "PUT").route(put().to(internal_reads::put_user)))
         .service(resource("/internal/v1/users/{user_id}/balance", "GET").route(get().to(internal_reads::balance)))
         .service(resource("/internal/v1/users/{user_id}/entries", "GET").route(get().to(internal_reads::entries)))
-        .service(resource("/admin/", "GET").route(get().to(admin::index)))
-        .service(resource("/admin/{asset}", "GET").route(get().to(admin::asset)))
+        .service(resource("/admin/", "GET").route(get().to(files::admin_index)))
+        .service(resource("/admin/{asset}", "GET").route(get().to(files::admin)))
+        .service(resource("/admin/vendor/{vendor}", "GET").route(get().to(files::admin)))
+        .service(resource("/shared/{shared}", "GET").route(get().to(files::admin)))
         .service(resource("/admin/v1/live", "GET").route(get().to(admin::live)))
         .service(resource("/admin/v1/registry", "GET").route(get().to(admin::registry)))
         .service(resource("/admin/v1/actors", "GET").route(get().to(admin::actors)))

@@ -5,7 +5,6 @@
 
 mod actions;
 mod actors;
-mod dashboard;
 mod lists;
 mod live;
 
@@ -24,7 +23,6 @@ use super::sign_in::bearer;
 
 pub(super) use actions::{disconnect, push, refresh, retire};
 pub(super) use actors::{actor, actors, entries, registry, sessions};
-pub(super) use dashboard::{asset, index};
 pub(super) use lists::{audit, canary, conflicts, events, log};
 pub(super) use live::{LiveBoard, live};
 

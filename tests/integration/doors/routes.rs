@@ -19,7 +19,7 @@ pub const TELEGRAM: &[(&str, &str)] = &[("POST", "/api/v1/sessions")];
 
 /// Of the public listener alone, and only with `--dev`.
 pub const DEVELOPMENT: &[(&str, &str)] =
-    &[("GET", "/"), ("GET", "/demo/demo.js"), ("POST", "/dev/v1/token"), ("POST", "/dev/v1/entries")];
+    &[("GET", "/"), ("GET", "/demo/demo.js"), ("GET", "/shared/text.js"), ("POST", "/dev/v1/token"), ("POST", "/dev/v1/entries")];
 
 /// Of the internal listener alone. `7` stands for a user.
 pub const INTERNAL: &[(&str, &str)] = &[
@@ -34,6 +34,8 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("GET", "/internal/v1/users/7/entries"),
     ("GET", "/admin/"),
     ("GET", "/admin/admin.js"),
+    ("GET", "/admin/vendor/uplot.js"),
+    ("GET", "/shared/text.js"),
     ("GET", "/admin/v1/live"),
     ("GET", "/admin/v1/registry"),
     ("GET", "/admin/v1/actors"),
@@ -58,7 +60,7 @@ fn written(code: &str) -> Vec<(String, String)> {
     let of = |rest: &str| {
         let (path, rest) = rest.split_once('"').expect("a literal path");
         let path = path.replace("{user_id}", "7").replace("{file}", "balance-client.js").replace("{name}", "demo.js");
-        let path = path.replace("{asset}", "admin.js");
+        let path = path.replace("{asset}", "admin.js").replace("{shared}", "text.js").replace("{vendor}", "uplot.js");
         let method = |rest: &str| rest.split_once("()").expect("a method").0.to_uppercase();
         rest.split(".route(").skip(1).map(|rest| (method(rest), path.clone())).collect::<Vec<_>>()
     };
