@@ -1,13 +1,14 @@
 // The operators' dashboard. Start here: sign-in, the views by the address's hash, and the live stream that feeds them.
 
+import './words.js';
 import { follow, get, useToken } from './api.js';
 import { showCanary } from './canary.js';
 import { showConflicts } from './conflicts.js';
-import { find } from './dom.js';
+import { find } from '../shared/dom.js';
 import { Overview } from './overview.js';
 import { showResidents } from './residents.js';
 import { Series } from './series.js';
-import { explain, speak, text, time, zone } from './text.js';
+import { explain, speak, text, time, zone } from '../shared/text.js';
 import { UserView } from './user.js';
 
 const VIEWS = ['overview', 'user', 'conflicts', 'canary'];

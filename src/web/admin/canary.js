@@ -2,9 +2,9 @@
 
 import { get } from './api.js';
 import { UNITS, lines } from './charts.js';
-import { find, make, put } from './dom.js';
+import { find, make, put } from '../shared/dom.js';
 import { field, table } from './tables.js';
-import { duration, moment, number, text } from './text.js';
+import { duration, moment, number, text } from '../shared/text.js';
 
 const TIMES = [['answerMs', 'answer_ms'], ['frameMs', 'frame_ms'], ['pushMs', 'push_ms']];
 

@@ -1,10 +1,10 @@
 // Charts by uPlot: lines over time, and points on rows. Colours are asked for at each drawing, so that a change of the
 // scheme is one more drawing. Beside each line stands its latest value, or the one that is pointed at.
 
-import { colour, make } from './dom.js';
+import { colour, make } from '../shared/dom.js';
 import { alone } from './series.js';
-import { clock, duration, number, text } from './text.js';
-import uPlot from './uplot.js';
+import { clock, duration, number, text } from '../shared/text.js';
+import uPlot from './vendor/uplot.js';
 
 const HEIGHT = 180;
 const COLOURS = 5;

@@ -1,11 +1,11 @@
 // The overview: tiles, charts over the last minutes, and tables; all of it from the snapshots of the live stream.
 
 import { UNITS, lines } from './charts.js';
-import { find, make, put } from './dom.js';
+import { find, make, put } from '../shared/dom.js';
 import { HeatMap } from './heatmap.js';
 import { both, quantile } from './series.js';
 import { facts, field, table } from './tables.js';
-import { duration, moment, number, text } from './text.js';
+import { duration, moment, number, text } from '../shared/text.js';
 
 const KINDS = ['deposit', 'reward', 'withdrawal', 'adjustment'];
 /** Where errors are counted; sessions end for good reasons, too. */

@@ -1,7 +1,7 @@
 // Tables and lists of facts. A figure that stands in the API's answer carries its path there, in `data-field`.
 
-import { make, put } from './dom.js';
-import { text } from './text.js';
+import { make, put } from '../shared/dom.js';
+import { text } from '../shared/text.js';
 
 /** A value with its place in the API's answer; nothing known is a dash. */
 export function field(path, value, className = '') {

@@ -5,8 +5,8 @@ import { offer } from './actions.js';
 import { writeCountdown, writeEntries, writeHappenings, writeInside, writePending, writeSessions } from './actor.js';
 import { get } from './api.js';
 import { Rows } from './charts.js';
-import { find } from './dom.js';
-import { explain } from './text.js';
+import { find } from '../shared/dom.js';
+import { explain } from '../shared/text.js';
 import { arrange, joined } from './timeline.js';
 
 const COUNTDOWN_MS = 100;

@@ -1,5 +1,7 @@
 // Every word of the page, in English and Russian. `data-text` and `data-label` in the page name the keys.
 
+import { learn } from '../shared/text.js';
+
 export const TEXTS = {
   en: {
     title: 'Balance: operations', language: 'Language', views: 'Views', overview: 'Overview', user: 'User', conflicts: 'Conflicts', canary: 'Canary',
@@ -56,109 +58,5 @@ export const TEXTS = {
     schedule: (every) => (every ? `Запускается каждые ${every} с.` : 'По расписанию не запускается (canary.every_s).'), allWell: 'всё хорошо', deviated: 'отклонения', step: 'Шаг', steps: 'Шаги', ms: 'мс', s: 'с', min: 'мин', h: 'ч', d: 'д', seen: 'Увидено', answerMs: 'ответ', frameMs: 'кадр', pushMs: 'отправка', canaryTimes: 'Времена запусков', noRuns: 'Ещё не запускалась.', latestCanary: 'Последняя канарейка', notScheduled: 'не по расписанию', notYet: 'ещё нет',
   },
 };
-const KEY = 'balance-admin language';
 
-let language = stored() ?? (navigator.language.toLowerCase().startsWith('ru') ? 'ru' : 'en');
-
-function stored() {
-  try {
-    const kept = localStorage.getItem(KEY);
-    return kept in TEXTS ? kept : null;
-  } catch {
-    return null;
-  }
-}
-
-/** A text by its key, with what its gaps are filled with; a key that is not known stands as it is. */
-export function text(key, ...values) {
-  const found = TEXTS[language][key] ?? key;
-  return typeof found === 'function' ? found(...values) : found;
-}
-
-// Making a format costs more than using it.
-const formats = new Map();
-function format(kind, options) {
-  const key = `${language} ${kind} ${JSON.stringify(options)}`;
-  if (!formats.has(key)) formats.set(key, new Intl[kind](language, options));
-  return formats.get(key);
-}
-
-export const number = (value, digits = 0) => format('NumberFormat', { maximumFractionDigits: digits }).format(value);
-
-const CLOCK = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' };
-const DAY = { year: 'numeric', month: 'short', day: 'numeric' };
-
-/** The time of day, with the day unless it is today. */
-export function time(when) {
-  if (!when) return '–';
-  const date = new Date(when);
-  const isToday = date.toDateString() === new Date().toDateString();
-  return format('DateTimeFormat', isToday ? CLOCK : { ...DAY, ...CLOCK }).format(date);
-}
-
-/** The same as an element that has the exact time in it; null for none. */
-export function moment(when) {
-  if (!when) return null;
-  const element = document.createElement('time');
-  element.dateTime = element.title = when;
-  element.textContent = time(when);
-  return element;
-}
-
-/** Unix seconds as the time of day, with thousandths when they tell more. */
-export const clock = (at_s, isFine = false) =>
-  format('DateTimeFormat', isFine ? { ...CLOCK, fractionalSecondDigits: 3 } : CLOCK).format(new Date(at_s * 1_000));
-
-/** Whose time it is. */
-export function zone() {
-  const { timeZone } = format('DateTimeFormat', CLOCK).resolvedOptions();
-  const offset = format('DateTimeFormat', { timeZoneName: 'longOffset' }).formatToParts().find(({ type }) => type === 'timeZoneName').value;
-  return timeZone === offset || timeZone === 'UTC' ? timeZone : `${timeZone} (${offset})`;
-}
-
-/** A length of time, as short as it is still right. */
-export function duration(ms) {
-  if (ms === null || ms === undefined) return '–';
-  const units = [[1, 'ms'], [1_000, 's'], [60_000, 'min'], [3_600_000, 'h'], [86_400_000, 'd']];
-  const [size, unit] = units.findLast(([least]) => ms >= least) ?? units[0];
-  const value = ms / size;
-  return `${number(value, value < 10 ? (unit === 'ms' ? 2 : 1) : 0)}\u00a0${text(unit)}`;
-}
-
-/** What is left of a time, to be read while it runs out: tenths of the last minute, else minutes and seconds. */
-export function countdown(ms) {
-  if (ms < 60_000) return `${format('NumberFormat', { minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(Math.ceil(ms / 100) / 10)}\u00a0${text('s')}`;
-  const seconds = Math.ceil(ms / 1_000);
-  const parts = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60, seconds % 60];
-  return (parts[0] ? parts : parts.slice(1)).map((part, index) => (index ? String(part).padStart(2, '0') : part)).join(':');
-}
-
-/** Why something failed, plainly. */
-export function explain(error) {
-  const code = error instanceof TypeError ? 'unreachable' : error.code;
-  return TEXTS[language][`error_${code}`] ?? error.message;
-}
-
-/** Writes every fixed text of the page, and again when another language is chosen; then `changed` writes the rest. */
-export function speak(changed) {
-  for (const button of document.querySelectorAll('[data-language]')) {
-    button.addEventListener('click', () => {
-      language = button.dataset.language;
-      try {
-        localStorage.setItem(KEY, language);
-      } catch {}
-      write();
-      changed();
-    });
-  }
-  write();
-}
-
-function write() {
-  document.documentElement.lang = language;
-  for (const element of document.querySelectorAll('[data-text]')) element.textContent = text(element.dataset.text);
-  for (const element of document.querySelectorAll('[data-label]')) element.setAttribute('aria-label', text(element.dataset.label));
-  for (const button of document.querySelectorAll('[data-language]')) {
-    button.setAttribute('aria-pressed', String(button.dataset.language === language));
-  }
-}
+learn(TEXTS, 'balance-admin');
