@@ -21,7 +21,7 @@ use crate::domain::Kind;
 
 use super::HttpState;
 use super::body::{check_json, read};
-use super::internal_reads::{parse_body, token_answer};
+use super::internal_reads::{parse_body, query, token_answer};
 use super::problem::{Code, Problem};
 use super::signature::sign;
 
@@ -47,12 +47,18 @@ pub(super) async fn guard<B: MessageBody>(
     let host = request.headers().get(HOST).map(text).unwrap_or_default();
     let origin = request.headers().get(ORIGIN).map(text);
     let is_from_here = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let is_own_page = origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, host)| is_loopback(host)));
+    let is_own_page = origin.is_none_or(|origin| is_loopback_origin(&origin));
     if is_from_here && is_own_page && is_loopback(&host) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
     let problem = Problem::new(Code::OriginNotAllowed, "this is for loopback addresses only");
     Ok(request.error_response(problem).map_into_right_body())
+}
+
+/// Whether pages of this origin are from this machine, such as those of a development server at `http://localhost:5173`.
+pub(super) fn is_loopback_origin(origin: &str) -> bool {
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    host.is_some_and(is_loopback)
 }
 
 /// Whether `host` or `host:port` is a name that always means this machine.
@@ -77,6 +83,12 @@ pub(super) async fn token(
     check_json(request.headers())?;
     let body = read(payload, TOKEN_REQUEST_BYTES_MAX).await?;
     let wanted: TokenRequest = parse_body(&body)?;
+    token_answer(&state, wanted.user_id, None)
+}
+
+/// `GET /dev/v1/token?user_id=`: the same, for the demo page, which preloads it beside its scripts.
+pub(super) async fn token_for_page(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+    let wanted: TokenRequest = query(&request)?;
     token_answer(&state, wanted.user_id, None)
 }
 

@@ -1,4 +1,5 @@
-//! Which browser origins may open `/ws` and read `/api`: the same host, and those of `server.allowed_origins`.
+//! Which browser origins may open `/ws` and read `/api`: the same host, and those of `server.allowed_origins`. With `--dev`
+//! also those of this machine.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use actix_web::{Error, HttpResponse, web};
 
 use super::HttpState;
 use super::connections::Activity;
+use super::dev;
 use super::problem::{Code, Problem};
 use super::request_counts;
 
@@ -28,7 +30,9 @@ pub(super) async fn guard<B: MessageBody>(
     };
     let state: Option<&web::Data<HttpState>> = request.app_data();
     let allowed = state.map(|state| state.settings.server.allowed_origins.as_slice()).unwrap_or_default();
-    if !is_allowed(&origin, allowed, request.headers()) {
+    let is_of_developer =
+        state.is_some_and(|state| state.is_dev()) && origin.to_str().is_ok_and(dev::is_loopback_origin);
+    if !is_of_developer && !is_allowed(&origin, allowed, request.headers()) {
         let problem = Problem::new(Code::OriginNotAllowed, "this origin is not in server.allowed_origins");
         return Ok(varying(request.error_response(problem).map_into_right_body()));
     }
@@ -48,7 +52,11 @@ pub(super) async fn guard<B: MessageBody>(
 /// No cache may give an answer for one origin or user to another: versions of two users are often the same, and so are
 /// their tags.
 fn varying<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin, authorization"));
+    let headers = response.headers_mut();
+    // A file says more.
+    if !headers.contains_key(header::VARY) {
+        headers.insert(header::VARY, HeaderValue::from_static("origin, authorization"));
+    }
     response
 }
 

@@ -8,8 +8,8 @@ use actix_web::{Resource, ResponseError as _};
 use super::problem::{Code, Problem};
 use super::request_counts::Route;
 use super::{
-    HttpState, admin, batch, browser_api, dev, files, health, internal_reads, metrics, openapi, origin, sessions, upgrade,
-    webhooks,
+    HttpState, admin, batch, browser_api, dev, files, health, internal_reads, metrics, openapi, origin, sessions,
+    upgrade, webhooks,
 };
 
 /// Browsers: `/ws`, `/api`, `/client`, and with `--dev` the demo page and its bench.
@@ -33,8 +33,9 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     config.service(
         web::scope("/client")
             .wrap(from_fn(origin::guard))
+            .service(resource("/{file}", "GET, HEAD").route(get().to(files::client)).route(head().to(files::client)))
             .service(
-                resource("/{file}", "GET, HEAD").route(get().to(files::client)).route(head().to(files::client)),
+                resource("/source/{file}", "GET, HEAD").route(get().to(files::client)).route(head().to(files::client)),
             )
             .default_service(web::to(not_found)),
     );
@@ -47,7 +48,11 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
                 web::scope("/dev/v1")
                     .wrap(from_fn(origin::guard))
                     .wrap(from_fn(dev::guard))
-                    .service(resource("/token", "POST").route(post().to(dev::token)))
+                    .service(
+                        resource("/token", "GET, POST")
+                            .route(get().to(dev::token_for_page))
+                            .route(post().to(dev::token)),
+                    )
                     .service(resource("/entries", "POST").route(post().to(dev::entries)))
                     .default_service(web::to(not_found)),
             );

@@ -68,7 +68,8 @@ fn it_has_every_route_and_no_other() {
     for (path, methods) in document()["paths"].as_object().expect("paths") {
         for method in methods.as_object().expect("methods").keys() {
             let path = path.replace("{user_id}", "7").replace("{file}", "balance-client.js");
-            let path = path.replace("{asset}", "admin.js").replace("{shared}", "text.js").replace("{vendor}", "uplot.js");
+            let path =
+                path.replace("{asset}", "admin.js").replace("{shared}", "text.js").replace("{vendor}", "uplot.js");
             described.insert((method.to_uppercase(), path));
         }
     }

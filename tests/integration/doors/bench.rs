@@ -112,8 +112,6 @@ async fn the_bench_is_for_pages_of_this_machine_alone() {
         (own.as_str(), Some("https://evil.example")),
         (&own, Some("null")),
         (&own, Some("http://localhost.evil.example")),
-        // Another program of this machine, that nobody has allowed.
-        (&own, Some("http://127.0.0.1:1")),
         (&named, Some("https://evil.example")),
     ] {
         let mut headers = vec![("host", host)];
@@ -123,13 +121,15 @@ async fn the_bench_is_for_pages_of_this_machine_alone() {
             answer.problem(403, "origin_not_allowed");
         }
     }
-    for (host, origin) in [(&own, format!("http://{own}")), (&named, format!("http://{named}"))] {
-        let answer = bench.post("/dev/v1/entries", &deposit(), &[("host", host), ("origin", &origin)]).await;
+    let [this, here] = [format!("http://{own}"), format!("http://{named}")];
+    // A development server of this machine has another port.
+    for (host, origin) in [(&own, this.as_str()), (&named, &here), (&own, "http://localhost:5173")] {
+        let answer = bench.post("/dev/v1/entries", &deposit(), &[("host", host), ("origin", origin)]).await;
         assert_eq!(answer.ok()["status"], 200);
     }
-    // Only the last two came in.
+    // Only the last three came in.
     let next = bench.send(deposit()).await;
-    assert_eq!(next["answer"]["version"], 3);
+    assert_eq!(next["answer"]["version"], 4);
 }
 
 async fn without_development_there_is_no_bench_even_with_right_names(database: Database) {

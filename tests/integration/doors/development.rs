@@ -50,7 +50,12 @@ async fn development_listens_on_loopback_says_so_and_has_the_demo() {
         Some(service.printed()).filter(|printed| printed.contains("curl"))
     })
     .await;
-    for part in ["loopback only", &format!("http://{public}/\n"), &format!("http://{internal}\n")] {
+    for part in [
+        "loopback only",
+        &format!("http://{internal}/admin/\n"),
+        &format!("http://{public}/\n"),
+        &format!("http://{internal}\n"),
+    ] {
         assert!(printed.contains(part), "{part} in\n{printed}");
     }
 
@@ -66,6 +71,11 @@ async fn development_listens_on_loopback_says_so_and_has_the_demo() {
         }
         Answer::read(request.send().await.expect("an answer")).await.expect("whole")
     };
+    // Pages of a development server on this machine are let in.
+    let page = Some("http://localhost:5173");
+    let signed_in = sign_in(&public.to_string(), page).await;
+    assert_eq!((signed_in.status, signed_in.header("access-control-allow-origin")), (200, "http://localhost:5173"));
+    sign_in(&public.to_string(), Some("http://localhost.evil.example:5173")).await.problem(403, "origin_not_allowed");
     // A website whose name was made to point here, or that simply asks, signs in nobody.
     sign_in("evil.example", None).await.problem(403, "origin_not_allowed");
     sign_in("127.0.0.1.evil.example", None).await.problem(403, "origin_not_allowed");

@@ -12,14 +12,22 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/ws"),
     ("GET", "/client/balance-client.js"),
     ("HEAD", "/client/balance-client.js"),
+    ("GET", "/client/source/balance-client.js"),
+    ("HEAD", "/client/source/balance-client.js"),
 ];
 
 /// Of the public listener alone, and only with sign-in by Telegram.
 pub const TELEGRAM: &[(&str, &str)] = &[("POST", "/api/v1/sessions")];
 
 /// Of the public listener alone, and only with `--dev`.
-pub const DEVELOPMENT: &[(&str, &str)] =
-    &[("GET", "/"), ("GET", "/demo/demo.js"), ("GET", "/shared/text.js"), ("POST", "/dev/v1/token"), ("POST", "/dev/v1/entries")];
+pub const DEVELOPMENT: &[(&str, &str)] = &[
+    ("GET", "/"),
+    ("GET", "/demo/demo.js"),
+    ("GET", "/shared/text.js"),
+    ("GET", "/dev/v1/token"),
+    ("POST", "/dev/v1/token"),
+    ("POST", "/dev/v1/entries"),
+];
 
 /// Of the internal listener alone. `7` stands for a user.
 pub const INTERNAL: &[(&str, &str)] = &[
