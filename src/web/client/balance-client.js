@@ -51,6 +51,7 @@ export class BalanceClient {
   #refreshing;
   #nextRefresh;
   #isPainting = false;
+  #signOuts = null; // open from the start to the sign-out, since a balance may be shown as long
 
   constructor(options = {}) {
     const { url = '/', getToken, getInitData, env = globalThis, debug } = options;
@@ -88,7 +89,7 @@ export class BalanceClient {
     on('offline', () => run.link && this.#lost(1006, 'offline'));
     abort.signal.onabort = () => telegram?.offEvent?.('activated', this.#wake);
     telegram?.onEvent?.('activated', this.#wake);
-    this.#listen(run);
+    this.#listen();
     this.#set({ status: 'connecting', error: null });
     this.#restore('userId', this.#options.userId);
     this.#connect();
@@ -97,6 +98,7 @@ export class BalanceClient {
   stop({ forget = true } = {}) {
     const { userId } = this.#state;
     this.#end(new BalanceError('closed'));
+    this.#unlisten();
     if (forget) this.#announce({ key: this.#key, userId: userId ?? this.#options.userId ?? null });
     this.#forget({ status: 'closed' }, forget);
   }
@@ -248,14 +250,19 @@ export class BalanceClient {
     } catch {} // not in this browser, or forbidden
   }
 
-  #listen(run) {
-    run.channel = this.#channel();
-    if (!run.channel) return;
-    run.channel.onmessage = ({ data: { key, userId } }) => {
+  #listen() {
+    this.#signOuts ??= this.#channel();
+    if (!this.#signOuts) return;
+    this.#signOuts.onmessage = ({ data: { key, userId } }) => {
       const owner = this.#state.userId ?? this.#options.userId;
       const isMine = (key && key === this.#key) || (userId && userId === owner);
-      if (isMine && run === this.#run) this.#signOut(new BalanceError('signed_out', 'another tab has signed out'));
+      if (isMine) this.#signOut(new BalanceError('signed_out', 'another tab has signed out'));
     };
+  }
+
+  #unlisten() {
+    this.#signOuts?.close();
+    this.#signOuts = null;
   }
 
   #announce(owner) {
@@ -266,6 +273,7 @@ export class BalanceClient {
 
   #signOut(error) {
     this.#end(error);
+    this.#unlisten();
     this.#forget({ status: 'unauthorized', error });
   }
 
@@ -575,7 +583,6 @@ export class BalanceClient {
     this.#hangUp(run);
     this.#run = null;
     run.isOver = true;
-    run.channel?.close();
     run.abort.abort();
     for (const fail of run.pending) fail(error);
   }
@@ -584,7 +591,7 @@ export class BalanceClient {
     const run = this.#run;
     if (!run) return;
     const { link, notBeforeMs } = run;
-    if (run.isSuspended) this.#listen(run);
+    this.#listen();
     run.isSuspended = false;
     if (link) link.isLive && link.isHeard && this.#probe(link);
     else this.#later('retry', Math.max(0, notBeforeMs - nowMs()), () => this.#connect());
@@ -596,7 +603,7 @@ export class BalanceClient {
     const run = this.#run;
     run.isSuspended = true;
     run.credential = null;
-    run.channel?.close();
+    this.#unlisten();
     this.#hangUp(run);
     this.#set({ status: 'offline', isStale: true });
   };

@@ -27,6 +27,19 @@ test('stop() in one tab signs the user\'s other tabs out, and takes what is stor
   assert.equal(world.server.openSockets.length, 1);
 });
 
+test('a tab that the service has sent away shows a balance still, and hears the sign-out', async (t) => {
+  const world = new World(t);
+  const [away, other] = [await world.live({ ...shared(world), share: false }), await world.live(shared(world))];
+  world.server.commit(USER, TON);
+  await world.advance(50);
+  for (const session of world.server.sessions) if (session instanceof away.tab.env.WebSocket) session.end(4510, 'closed_by_administrator');
+  await world.advance(50);
+  assert.deepEqual([away.current.status, away.current.balances.TON], ['closed', '1.000000000']);
+  other.stop();
+  await world.advance(50);
+  assert.deepEqual([away.current.status, away.current.balances], ['unauthorized', null]);
+});
+
 test('a page that leaves without a sign-out leaves the others alone', async (t) => {
   const world = new World(t);
   const [leaving, staying] = [await world.live(shared(world)), await world.live(shared(world))];
