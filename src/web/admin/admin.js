@@ -3,8 +3,9 @@
 import './words.js';
 import { follow, get, useToken } from './api.js';
 import { showCanary } from './canary.js';
+import { load } from './charts.js';
 import { showConflicts } from './conflicts.js';
-import { find } from '../shared/dom.js';
+import { find, make } from '../shared/dom.js';
 import { Overview } from './overview.js';
 import { showResidents } from './residents.js';
 import { Series } from './series.js';
@@ -147,3 +148,4 @@ speak(() => {
 find('zone').textContent = text('zone', zone());
 show();
 find('token').focus();
+load().then(show, () => find('charts').replaceChildren(make('p', 'hint', text('noCharts'))));

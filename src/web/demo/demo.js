@@ -36,17 +36,14 @@ function signIn(userId) {
 function show(state) {
   const settled = showBalance(state);
   bench.follow(state, settled);
-  if (state.version !== null && !state.isStale) history.follow(state.version, state.epoch);
+  if (state.userId === null) history.clear();
+  else if (!state.isStale) history.follow(state.version, state.epoch);
   find('refresh').disabled = state.status === 'closed' && !state.error;
   find('sign-out').disabled = find('refresh').disabled;
 }
 
 async function tokenOf(userId) {
-  const response = await line.fetch('/dev/v1/token', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ user_id: userId }),
-  });
+  const response = await line.fetch(`/dev/v1/token?user_id=${userId}`);
   if (!response.ok) throw new Error(`no token: ${response.status}`);
   return (await response.json()).token;
 }

@@ -52,6 +52,11 @@ export class History {
     this.#forget(null);
   }
 
+  /** There is no user any more, for now. */
+  clear() {
+    if (this.#epoch !== null) this.#forget(null);
+  }
+
   #forget(epoch) {
     this.#epoch = epoch;
     this.#isKnown = false;
