@@ -8,10 +8,20 @@ const web = new URL('../../../src/web/', import.meta.url);
 const page = readFileSync(new URL('demo/index.html', web), 'utf8');
 const modulesIn = (folder) => readdirSync(new URL(folder, web)).filter((name) => name.endsWith('.js')).map((name) => `/${folder}${name}`);
 
-test('every module that the page needs is loaded at once, not one after the other', () => {
-  const loaded = [...page.matchAll(/<(?:link rel="modulepreload" href|script type="module" src)="([^"]+)"/g)].map(([, path]) => path);
-  const needed = [...modulesIn('demo/'), ...modulesIn('shared/'), '/client/balance-client.js', '/client/tabs.js'];
-  assert.deepEqual(loaded.sort(), needed.sort());
+test('all that the page needs comes in one round of six requests: two style sheets, its script, the library, and its token', () => {
+  const loaded = [...page.matchAll(/<(?:link rel="(?:modulepreload|stylesheet)" href|script type="module" src)="([^"]+)"/g)].map(([, path]) => path);
+  assert.deepEqual(loaded, ['/demo/demo.css', '/demo/bench.css', '/client/balance-client.js', '/client/tabs.js', '/demo/demo.js']);
+});
+
+test('the modules of the pages keep to the style that the build puts together', () => {
+  for (const folder of ['demo/', 'admin/', 'shared/']) {
+    for (const path of modulesIn(folder)) {
+      const source = readFileSync(new URL(`.${path}`, web), 'utf8');
+      for (const [line] of source.matchAll(/^(?:import|export)\b.*$/gm)) {
+        assert.match(line, /^import (?:\{ [\w, ]+ \} from )?'[./\w-]+';$|^export (?:async function\*?|function|class|const) \w+/, path);
+      }
+    }
+  }
 });
 
 test('every word that the page asks for is there in both languages', async () => {
