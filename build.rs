@@ -156,7 +156,9 @@ fn beside(file: &Path, relative: &str) -> PathBuf {
     let mut path = file.parent().unwrap_or(file).to_owned();
     for part in Path::new(relative).components() {
         match part {
-            Component::ParentDir => drop(path.pop()),
+            Component::ParentDir => {
+                path.pop();
+            }
             Component::Normal(name) => path.push(name),
             _ => {}
         }

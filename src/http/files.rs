@@ -55,7 +55,9 @@ pub(super) async fn demo_index(request: HttpRequest) -> Result<HttpResponse, Pro
     let named = pairs.find(|(name, _)| name == "user").and_then(|(_, id)| id.parse::<u64>().ok());
     let user = named.unwrap_or(DEMO_USER);
     let preload = format!("</dev/v1/token?user_id={user}>; rel=preload; as=fetch; crossorigin");
-    answer.headers_mut().extend(HeaderValue::try_from(preload).ok().map(|preload| (LINK, preload)));
+    if let Ok(preload) = HeaderValue::try_from(preload) {
+        answer.headers_mut().insert(LINK, preload);
+    }
     Ok(answer)
 }
 
