@@ -414,6 +414,8 @@ export class BalanceClient {
     if (failure || isBusy()) closeEarly(run);
     if (isBusy()) return;
     if (failure) return this.#retry(failure);
+    // Another token has come meanwhile, perhaps another user's.
+    if (credential !== run.credential) return this.#connect();
     this.#restore('key', credential.key);
     if (!isBusy()) this.#open(run, credential, tabs);
   }
@@ -784,8 +786,11 @@ function units(...amounts) {
 }
 
 function closeEarly(run) {
-  run.early?.close(1000);
+  const { early } = run;
   run.early = null;
+  // Closed during its handshake, a socket is an error in the browser's console.
+  if (early?.readyState === 0) early.onopen = () => early.close(1000);
+  else early?.close(1000);
 }
 
 function listened(listeners, listener) {
