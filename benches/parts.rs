@@ -7,6 +7,7 @@ mod rig;
 
 use std::hint::black_box;
 
+use balance_coordinator::clock::Moment;
 use balance_coordinator::config::WebhookSecret;
 use balance_coordinator::coordinator::pacing::{Intervals, Mode, Pacing};
 use balance_coordinator::credentials::webhook::{Signed, sign};
@@ -65,15 +66,12 @@ fn pacing(criterion: &mut Criterion) {
         direct_interval_us: 100_000,
     };
     criterion.bench_function("pacing/note, due, pushed", |bencher| {
-        let (mut pacing, mut now_us) = (Pacing::default(), 0);
+        let (mut pacing, mut now) = (Pacing::default(), Moment::default());
         bencher.iter(|| {
-            now_us += 1_000_000;
-            pacing.note(black_box(now_us), Mode::Paced);
-            if pacing
-                .due(&intervals)
-                .is_some_and(|due| due.at_us <= now_us)
-            {
-                pacing.pushed(now_us);
+            now.mono = now.mono.plus_us(1_000_000);
+            pacing.note(black_box(now), Mode::Paced);
+            if pacing.due(&intervals).is_some_and(|due| due.at <= now.mono) {
+                pacing.pushed(now.mono);
             }
         });
     });

@@ -55,9 +55,129 @@ impl Clock {
         u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
+    /// The time on the wall.
+    pub fn wall(&self) -> Wall {
+        Wall(self.now_us())
+    }
+
+    /// The monotonic time.
+    pub fn mono(&self) -> Mono {
+        Mono(self.monotonic_us())
+    }
+
+    /// Both times.
+    pub fn now(&self) -> Moment {
+        Moment {
+            mono: self.mono(),
+            wall: self.wall(),
+        }
+    }
+
     /// The point in monotonic time that lies `wait` ahead.
     pub fn deadline(&self, wait: Duration) -> Deadline {
         Deadline(Instant::now() + wait)
+    }
+}
+
+/// A time on the wall: microseconds since the Unix epoch. It is stored, shown and comparable between machines, but it may
+/// be set back. Written as RFC 3339.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wall(i64);
+
+impl Wall {
+    /// From microseconds since the Unix epoch.
+    pub const fn from_us(us: i64) -> Self {
+        Self(us)
+    }
+
+    /// In microseconds since the Unix epoch.
+    pub const fn us(self) -> i64 {
+        self.0
+    }
+
+    /// Microseconds from `earlier` to this time; 0 when `earlier` is later.
+    pub fn us_since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+
+    /// So many microseconds later.
+    pub const fn plus_us(self, us: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(us))
+    }
+
+    /// So many microseconds earlier.
+    pub const fn minus_us(self, us: u64) -> Self {
+        Self(self.0.saturating_sub_unsigned(us))
+    }
+}
+
+impl std::fmt::Display for Wall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&rfc3339(self.0))
+    }
+}
+
+impl serde::Serialize for Wall {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&rfc3339(self.0))
+    }
+}
+
+/// A monotonic time: microseconds since the clock was made. For waits and pacing; it has no meaning in another process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mono(u64);
+
+impl Mono {
+    /// From microseconds since the clock was made.
+    pub const fn from_us(us: u64) -> Self {
+        Self(us)
+    }
+
+    /// In microseconds since the clock was made.
+    pub const fn us(self) -> u64 {
+        self.0
+    }
+
+    /// Microseconds from `earlier` to this time; 0 when `earlier` is later.
+    pub const fn us_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// So many microseconds later.
+    pub const fn plus_us(self, us: u64) -> Self {
+        Self(self.0.saturating_add(us))
+    }
+
+    /// So many microseconds earlier; not before the clock was made.
+    pub const fn minus_us(self, us: u64) -> Self {
+        Self(self.0.saturating_sub(us))
+    }
+}
+
+/// Both times of one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// For waits.
+    pub mono: Mono,
+    /// For what is shown.
+    pub wall: Wall,
+}
+
+impl Moment {
+    /// The earlier one of each time.
+    pub fn min(self, other: Self) -> Self {
+        Self {
+            mono: self.mono.min(other.mono),
+            wall: self.wall.min(other.wall),
+        }
+    }
+
+    /// The later one of each time.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            mono: self.mono.max(other.mono),
+            wall: self.wall.max(other.wall),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use balance_coordinator::clock::Clock;
 use balance_coordinator::config::{Settings, Sources};
-use balance_coordinator::coordinator::messages::{GetBalance, Peer, PostEntries, ToUser};
+use balance_coordinator::coordinator::messages::{GetBalance, Peer, PostEntries, ToActor, ToUser};
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Policy, Recent, Registry, Shared};
 use balance_coordinator::domain::{Account, Amount, Balances, Currencies, Kind, NewEntry, UserId};
@@ -97,13 +97,13 @@ impl Rig {
         let (reply, answer) = oneshot::channel();
         let permit = self.admission.try_acquire(Lane::Single, 1).expect("room");
         let deadline = self.clock.deadline(DEADLINE);
-        let message = PostEntries {
+        let message = ToActor::PostEntries(PostEntries {
             entries: vec![entry],
             lane: Lane::Single,
             deadline,
             permit,
             reply,
-        };
+        });
         self.registry
             .try_send(ToUser {
                 user_id: id(user),
@@ -116,11 +116,11 @@ impl Rig {
     /// Asks for a balance, which makes the actor resident.
     pub async fn ask(&self, user: i64) {
         let (reply, answer) = oneshot::channel();
-        let message = GetBalance {
+        let message = ToActor::GetBalance(GetBalance {
             is_fresh: false,
             min_version: None,
             reply,
-        };
+        });
         self.registry
             .try_send(ToUser {
                 user_id: id(user),
@@ -145,7 +145,7 @@ impl Rig {
         let peer = Peer {
             address: None,
             user_agent: None,
-            connected_at_us: self.clock.now_us(),
+            connected_at: self.clock.wall(),
         };
         let frames = start_over(self.sessions.clone(), Some(&token), peer, bytes).expect("room");
         let mut session = Session {

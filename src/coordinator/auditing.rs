@@ -1,9 +1,10 @@
-//! The continuous audit: one user after another, for ever, the ledger's invariants and what is in memory against the ledger.
+//! The continuous audit: one user after another, for ever. It checks the ledger's invariants, and what is in memory against
+//! the ledger.
 //!
-//! It reads only and never mends anything; what it finds is counted, logged and remembered on a board for administrators. It
-//! asks an actor what it holds *before* it looks into the ledger, and an actor learns of a commit only after it: so the
-//! ledger's snapshot is never older than memory, and entries that are written meanwhile are no violation. Bounded by its
-//! pace, one check at a time, over a connection of its own.
+//! It only reads and never mends; violations are counted, logged and kept on a board for administrators. It asks an actor
+//! what it holds *before* it looks into the ledger, and an actor learns of a commit only after it: so the ledger's
+//! snapshot is never older than memory, and entries that are written meanwhile are no violation. Bounded by its pace: one
+//! check at a time, over a connection of its own.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +12,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use serde::Serialize;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::clock;
-use crate::clock::Clock;
-use crate::coordinator::messages::PeekBalance;
+use crate::clock::{Clock, Mono, Wall};
+use crate::coordinator::messages::{ToActor, ToUser};
 use crate::coordinator::registry::Registry;
-use crate::domain::UserId;
-use crate::ledger::audit::CachedBalance;
+use crate::domain::{Account, UserId};
 use crate::ledger::{LedgerError, SqlLedger};
 use crate::limits::{AUDIT_ATTEMPTS_MAX, AUDIT_REST_MS, AUDIT_VIOLATIONS_MAX, INSPECTION_MS};
 use crate::telemetry::counters::Counters;
@@ -45,7 +45,7 @@ pub struct AuditState {
     pub users_per_s: u64,
     /// Which round it is, from 1; a round is every user once.
     pub round: u64,
-    round_started_at: Option<String>,
+    round_started_at: Option<Wall>,
     round_users: u64,
     round_violations: u64,
     /// The user that was checked last.
@@ -60,21 +60,21 @@ pub struct AuditState {
 
 #[derive(Debug, Clone, Serialize)]
 struct FinishedRound {
-    started_at: Option<String>,
-    ended_at: String,
+    started_at: Option<Wall>,
+    ended_at: Wall,
     users: u64,
     violations: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
 struct Failure {
-    at: String,
+    at: Wall,
     reason: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
 struct Violation {
-    at: String,
+    at: Wall,
     /// None: it is about the ledger as a whole.
     user_id: Option<i64>,
     violation: String,
@@ -112,12 +112,8 @@ impl AuditBoard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> String {
-        clock::rfc3339(self.clock.now_us())
-    }
-
     fn begin_round(&self) {
-        let now = self.now();
+        let now = self.clock.wall();
         let state = &mut *self.lock();
         state.round += 1;
         state.round_started_at = Some(now);
@@ -125,15 +121,13 @@ impl AuditBoard {
     }
 
     fn end_round(&self) {
-        let ended_at = self.now();
+        let ended_at = self.clock.wall();
         let state = &mut *self.lock();
-        let started_at = state.round_started_at.clone();
-        let (users, violations) = (state.round_users, state.round_violations);
         state.last_round = Some(FinishedRound {
-            started_at,
+            started_at: state.round_started_at,
             ended_at,
-            users,
-            violations,
+            users: state.round_users,
+            violations: state.round_violations,
         });
     }
 
@@ -145,17 +139,17 @@ impl AuditBoard {
         state.users_total += 1;
     }
 
-    /// `count` violations, of which `lines` tell in words.
+    /// `count` violations, of which `lines` describe some.
     fn found(&self, user_id: Option<i64>, count: u64, lines: Vec<String>) {
         self.counters.drift.inc_by(count);
-        let at = self.now();
+        let at = self.clock.wall();
         let state = &mut *self.lock();
         state.round_violations += count;
         state.violations_total += count;
         for violation in lines {
             log::error!("audit: {violation}");
             state.violations.push_front(Violation {
-                at: at.clone(),
+                at,
                 user_id,
                 violation,
             });
@@ -166,7 +160,7 @@ impl AuditBoard {
     fn failed(&self, error: &LedgerError) {
         log::debug!("audit: {error}");
         let failure = Failure {
-            at: self.now(),
+            at: self.clock.wall(),
             reason: error.to_string(),
         };
         self.lock().last_error = Some(failure);
@@ -176,8 +170,7 @@ impl AuditBoard {
 /// Audits until it is dropped.
 pub async fn run(ledger: Arc<SqlLedger>, registry: Addr<Registry>, board: Arc<AuditBoard>) {
     let rest = Duration::from_millis(AUDIT_REST_MS);
-    let mut due_us = board.clock.monotonic_us();
-    let mut failures = 0;
+    let mut due = board.clock.mono();
     if board.users_per_s == 0 {
         return;
     }
@@ -186,25 +179,27 @@ pub async fn run(ledger: Arc<SqlLedger>, registry: Addr<Registry>, board: Arc<Au
         if let Err(error) = audit_indexes(&ledger, &board).await {
             board.failed(&error);
         }
-        let mut last = i64::MIN;
+        let (mut last, mut failures) = (i64::MIN, 0);
         loop {
-            match audit_next(&ledger, &registry, &board, last).await {
-                Ok(Some((user_id, entries))) => {
-                    (last, failures) = (user_id, 0);
-                    let cost_us = (1 + entries / ENTRIES_PER_USER).saturating_mul(1_000_000)
-                        / board.users_per_s;
-                    let now_us = board.clock.monotonic_us();
-                    due_us = due_us
-                        .max(now_us.saturating_sub(BEHIND_MAX_US))
-                        .saturating_add(cost_us);
-                    sleep(Duration::from_micros(due_us.saturating_sub(now_us))).await;
-                }
+            let user_id = match ledger.next_user(last).await {
+                Ok(Some(user_id)) => user_id,
                 Ok(None) => break,
-                // The same user again, later. But one whose check never ends well must not keep the others from theirs.
-                Err(Unchecked { user_id, error }) => {
+                Err(error) => {
+                    board.failed(&error);
+                    sleep(rest).await;
+                    continue;
+                }
+            };
+            match audit_user(&ledger, &registry, &board, user_id).await {
+                Ok(entries) => {
+                    (last, failures) = (user_id, 0);
+                    due = pace(&board, due, entries).await;
+                }
+                // The same user again, later. But a user whose check keeps failing must not hold up the others.
+                Err(error) => {
                     board.failed(&error);
                     failures += 1;
-                    if let Some(user_id) = user_id.filter(|_| failures >= AUDIT_ATTEMPTS_MAX) {
+                    if failures >= AUDIT_ATTEMPTS_MAX {
                         log::warn!(
                             "audit: user {user_id} could not be checked, and is left for the next round: {error}"
                         );
@@ -221,6 +216,15 @@ pub async fn run(ledger: Arc<SqlLedger>, registry: Addr<Registry>, board: Arc<Au
     }
 }
 
+/// Waits as long as a check of so many entries costs; returns when the next one is due.
+async fn pace(board: &AuditBoard, due: Mono, entries: u64) -> Mono {
+    let cost_us = (1 + entries / ENTRIES_PER_USER).saturating_mul(1_000_000) / board.users_per_s;
+    let now = board.clock.mono();
+    let due = due.max(now.minus_us(BEHIND_MAX_US)).plus_us(cost_us);
+    sleep(Duration::from_micros(due.us_since(now))).await;
+    due
+}
+
 async fn audit_indexes(ledger: &SqlLedger, board: &AuditBoard) -> Result<(), LedgerError> {
     let missing = ledger.missing_indexes().await?;
     let lines: Vec<String> = missing
@@ -233,41 +237,29 @@ async fn audit_indexes(ledger: &SqlLedger, board: &AuditBoard) -> Result<(), Led
     Ok(())
 }
 
-/// A check that could not be made; of whom, when that is known.
-struct Unchecked {
-    user_id: Option<i64>,
-    error: LedgerError,
-}
-
-/// Checks the next user; gives its id and how many entries it has.
-async fn audit_next(
+/// Checks one user; returns how many entries it has.
+async fn audit_user(
     ledger: &SqlLedger,
     registry: &Addr<Registry>,
     board: &AuditBoard,
-    last: i64,
-) -> Result<Option<(i64, u64)>, Unchecked> {
-    let next = ledger.next_user(last).await.map_err(|error| Unchecked {
-        user_id: None,
-        error,
-    })?;
-    let Some(user_id) = next else { return Ok(None) };
+    user_id: i64,
+) -> Result<u64, LedgerError> {
     let cached = in_memory(registry, user_id).await;
-    let found = ledger.audit_user(user_id, cached).await;
-    let found = found.map_err(|error| Unchecked {
-        user_id: Some(user_id),
-        error,
-    })?;
+    let found = ledger.audit_user(user_id, cached).await?;
     board.checked(user_id);
     if found.violations > 0 {
         board.found(Some(user_id), found.violations, found.lines);
     }
-    Ok(Some((user_id, found.entries)))
+    Ok(found.entries)
 }
 
 /// What the user's actor holds, if there is one and it answers.
-async fn in_memory(registry: &Addr<Registry>, user_id: i64) -> Option<CachedBalance> {
+async fn in_memory(registry: &Addr<Registry>, user_id: i64) -> Option<Account> {
     let patience = Duration::from_millis(INSPECTION_MS);
-    let peek = PeekBalance(UserId::new(user_id).ok()?);
-    let answer = registry.send(peek).timeout(patience).await.ok()??;
+    let user_id = UserId::new(user_id).ok()?;
+    let (reply, answer) = oneshot::channel();
+    let message = ToActor::PeekBalance { reply };
+    let asked = registry.send(ToUser { user_id, message });
+    asked.timeout(patience).await.ok()?;
     tokio::time::timeout(patience, answer).await.ok()?.ok()?
 }

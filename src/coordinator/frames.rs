@@ -1,12 +1,23 @@
-//! What sessions and readers are told, as JSON. A push is built once per user and shared by all its sessions.
+//! What sessions and readers are sent, as JSON. A push is serialised once per user and shared by all its sessions.
 
 use bytestring::ByteString;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use crate::clock;
+use crate::clock::{Moment, Wall};
 use crate::coordinator::pacing::Mode;
-use crate::domain::{Balances, Currencies, UserId};
+use crate::domain::{Account, Balances, Currencies, Source, UserId};
+
+/// A committed state of one user, as it is cached and answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BalanceView {
+    /// The state.
+    pub account: Account,
+    /// When the ledger was last known to have it.
+    pub verified: Moment,
+    /// The ledger could not be asked.
+    pub is_stale: bool,
+}
 
 /// All balances as `{"TON": "0.100000000", …}`.
 #[derive(Debug, Clone, Copy)]
@@ -17,10 +28,8 @@ impl Serialize for Shown<'_> {
         let Self(currencies, balances) = self;
         let mut map = serializer.serialize_map(Some(currencies.count()))?;
         for (id, currency) in currencies.iter() {
-            map.serialize_entry(
-                &currency.code,
-                &Text(balances.get(id).display(currency.decimals)),
-            )?;
+            let balance = balances.get(id).display(currency.decimals);
+            map.serialize_entry(&currency.code, &format_args!("{balance}"))?;
         }
         map.end()
     }
@@ -28,53 +37,26 @@ impl Serialize for Shown<'_> {
 
 /// The signed change of each currency that changed between two states.
 #[derive(Debug, Clone, Copy)]
-struct Changes<'a> {
-    currencies: &'a Currencies,
-    before: &'a Balances,
-    after: &'a Balances,
+pub(super) struct Changes<'a> {
+    pub currencies: &'a Currencies,
+    pub before: &'a Balances,
+    pub after: &'a Balances,
 }
 
 impl Serialize for Changes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for (id, currency) in self.currencies.iter() {
+            let (before, after) = (self.before.get(id), self.after.get(id));
             // Both are at least zero, so their difference always fits.
-            let change = self
-                .after
-                .get(id)
-                .checked_sub(self.before.get(id))
-                .unwrap_or_default();
+            let change = after.checked_sub(before).unwrap_or_default();
             if change.minor() != 0 {
-                map.serialize_entry(&currency.code, &Text(change.display(currency.decimals)))?;
+                let change = change.display(currency.decimals);
+                map.serialize_entry(&currency.code, &format_args!("{change}"))?;
             }
         }
         map.end()
     }
-}
-
-struct Text<T>(T);
-
-impl<T: std::fmt::Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-/// A user's balance as it is answered and sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BalanceView {
-    /// Whose.
-    pub user_id: UserId,
-    /// Whether the ledger knows the user.
-    pub exists: bool,
-    /// The state after so many entries.
-    pub version: i64,
-    /// All balances.
-    pub balances: Balances,
-    /// When this was last known to be the ledger's, microseconds since the Unix epoch.
-    pub as_of_us: i64,
-    /// The ledger could not be asked.
-    pub is_stale: bool,
 }
 
 /// Why a `balance` frame is sent.
@@ -86,100 +68,41 @@ pub(super) enum Reason {
     Recovered,
 }
 
-#[derive(Debug, serde::Serialize)]
-struct BalanceFrame<'a> {
-    #[serde(rename = "type")]
-    frame_type: &'static str,
-    reason: Reason,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a RawValue>,
-    user_id: UserId,
-    epoch: &'a str,
-    version: i64,
-    balances: Shown<'a>,
-    as_of: String,
-    stale: bool,
-}
-
 /// The `balance` frame.
-pub(super) fn balance(
-    view: &BalanceView,
-    reason: Reason,
-    id: Option<&RawValue>,
-    epoch: &str,
-    currencies: &Currencies,
-) -> ByteString {
-    text(&BalanceFrame {
-        frame_type: "balance",
-        reason,
-        id,
-        user_id: view.user_id,
-        epoch,
-        version: view.version,
-        balances: Shown(currencies, &view.balances),
-        as_of: clock::rfc3339(view.as_of_us),
-        stale: view.is_stale,
-    })
+#[derive(Debug, serde::Serialize)]
+#[serde(tag = "type", rename = "balance")]
+pub(super) struct BalanceFrame<'a> {
+    pub reason: Reason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'a RawValue>,
+    pub user_id: UserId,
+    pub epoch: &'a str,
+    pub version: i64,
+    pub balances: Shown<'a>,
+    pub as_of: Wall,
+    pub stale: bool,
 }
 
-/// A push of all changes since the user's last one.
-#[derive(Debug)]
-pub(super) struct Push<'a> {
+/// The `balance_update` frame: a push of all changes since the user's last one.
+#[derive(Debug, serde::Serialize)]
+#[serde(tag = "type", rename = "balance_update")]
+pub(super) struct UpdateFrame<'a> {
     pub user_id: UserId,
+    pub epoch: &'a str,
     pub version: i64,
-    pub balances: &'a Balances,
-    pub before: &'a Balances,
-    pub sources: &'a [crate::domain::Source],
+    pub balances: Shown<'a>,
+    pub changes: Changes<'a>,
+    pub sources: &'a [Source],
     pub entries: i64,
     pub mode: Mode,
-    pub first_committed_at_us: i64,
-    pub committed_at_us: i64,
-    pub pushed_at_us: i64,
+    pub first_committed_at: Wall,
+    pub committed_at: Wall,
+    pub pushed_at: Wall,
 }
 
 #[derive(Debug, serde::Serialize)]
-struct UpdateFrame<'a> {
-    #[serde(rename = "type")]
-    frame_type: &'static str,
-    user_id: UserId,
-    epoch: &'a str,
-    version: i64,
-    balances: Shown<'a>,
-    changes: Changes<'a>,
-    sources: &'a [crate::domain::Source],
-    entries: i64,
-    mode: Mode,
-    first_committed_at: String,
-    committed_at: String,
-    pushed_at: String,
-}
-
-/// The `balance_update` frame.
-pub(super) fn balance_update(push: &Push<'_>, epoch: &str, currencies: &Currencies) -> ByteString {
-    text(&UpdateFrame {
-        frame_type: "balance_update",
-        user_id: push.user_id,
-        epoch,
-        version: push.version,
-        balances: Shown(currencies, push.balances),
-        changes: Changes {
-            currencies,
-            before: push.before,
-            after: push.balances,
-        },
-        sources: push.sources,
-        entries: push.entries,
-        mode: push.mode,
-        first_committed_at: clock::rfc3339(push.first_committed_at_us),
-        committed_at: clock::rfc3339(push.committed_at_us),
-        pushed_at: clock::rfc3339(push.pushed_at_us),
-    })
-}
-
-#[derive(Debug, serde::Serialize)]
+#[serde(tag = "type", rename = "error")]
 struct UnavailableFrame<'a> {
-    #[serde(rename = "type")]
-    frame_type: &'static str,
     code: &'static str,
     message: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,10 +110,9 @@ struct UnavailableFrame<'a> {
     retry_after_ms: u64,
 }
 
-/// The `error` frame of a balance that nobody knows while the ledger is away.
+/// The `error` frame for when the ledger is away and no balance is known.
 pub(super) fn ledger_unavailable(id: Option<&RawValue>, retry_after_ms: u64) -> ByteString {
     text(&UnavailableFrame {
-        frame_type: "error",
         code: "ledger_unavailable",
         message: "the ledger can't be reached; the balance follows when it is back",
         id,
@@ -198,7 +120,8 @@ pub(super) fn ledger_unavailable(id: Option<&RawValue>, retry_after_ms: u64) -> 
     })
 }
 
-fn text(frame: &impl Serialize) -> ByteString {
+/// A frame's text.
+pub(super) fn text(frame: &impl Serialize) -> ByteString {
     serde_json::to_string(frame)
         .expect("frames hold only strings, numbers and checked JSON")
         .into()

@@ -1,27 +1,29 @@
-//! The latest that happened to any user, for administrators: a ring, written on the coordinator's thread as it happens.
+//! The journal: the latest events of all users, for administrators. A ring, written on the coordinator's thread.
 //!
-//! Holds [`RECENT_EVENTS_MAX`] of this process and nothing of other nodes; a write costs no more than a few words.
+//! Holds [`RECENT_EVENTS_MAX`] events of this process and none of other nodes. Noting one copies a few words; text is made
+//! only when it is asked for.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use crate::clock;
+use crate::clock::Wall;
 use crate::coordinator::pacing::Mode;
 use crate::domain::{Amount, Currencies, CurrencyId, Kind, SessionId, Source, UserId};
 use crate::limits::RECENT_EVENTS_MAX;
 
-/// What happened to a user.
+/// Something that happened to a user.
 #[derive(Debug, Clone)]
 pub(super) struct Happening {
-    pub at_us: i64,
+    pub at: Wall,
     pub user_id: UserId,
     pub version: i64,
     pub what: What,
 }
 
-/// What it was.
+/// What happened.
 #[derive(Debug, Clone)]
 pub(super) enum What {
     /// An entry was committed.
@@ -31,14 +33,14 @@ pub(super) enum What {
         amount: Amount,
         source: Source,
     },
-    /// Sessions were told; so many entries since the push before, the first of them so long ago.
+    /// Sessions were sent a push. `waited_us` counts from the commit that it was due for.
     Push {
         mode: Mode,
         entries: i64,
         sessions: usize,
         waited_us: u64,
     },
-    /// A page shows a version that it was pushed, so long after its commit.
+    /// A page shows the version of a push, so long after its commit.
     Displayed {
         session_id: SessionId,
         mode: Mode,
@@ -46,27 +48,9 @@ pub(super) enum What {
     },
 }
 
-/// The ring.
+/// The ring: how many events there were ever, and the latest of them.
 #[derive(Debug, Default)]
-pub struct Recent(RefCell<Ring>);
-
-#[derive(Debug, Default)]
-struct Ring {
-    /// How many there were ever.
-    count: u64,
-    latest: VecDeque<Happening>,
-}
-
-/// Which of them are wanted.
-#[derive(Debug, Clone, Copy)]
-pub struct RecentQuery {
-    /// At most so many, the latest.
-    pub limit: usize,
-    /// Only those behind this number.
-    pub after: u64,
-    /// Only those of one user.
-    pub user_id: Option<UserId>,
-}
+pub struct Recent(RefCell<(u64, VecDeque<Happening>)>);
 
 /// `GET /admin/v1/events`
 #[derive(Debug, Serialize)]
@@ -74,82 +58,68 @@ pub struct RecentEvents {
     /// The number of the latest one, whether it is shown or not; 0 before the first.
     pub latest_seq: u64,
     /// Newest first.
-    pub events: Vec<RecentEvent>,
-}
-
-/// One row of it.
-#[derive(Debug, Serialize)]
-pub struct RecentEvent {
-    seq: u64,
-    at: String,
-    user_id: UserId,
-    version: i64,
-    #[serde(flatten)]
-    what: Shown,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(tag = "what", rename_all = "snake_case")]
-enum Shown {
-    Entry {
-        kind: Kind,
-        currency: String,
-        amount: String,
-        source: Source,
-    },
-    Push {
-        mode: Mode,
-        entries: i64,
-        sessions: usize,
-        waited_ms: f64,
-    },
-    Displayed {
-        session_id: SessionId,
-        mode: Mode,
-        took_ms: f64,
-    },
+    pub events: Vec<Value>,
 }
 
 impl Recent {
     pub(super) fn note(&self, happening: Happening) {
-        let ring = &mut *self.0.borrow_mut();
-        if ring.latest.len() == RECENT_EVENTS_MAX {
-            ring.latest.pop_front();
+        let (count, latest) = &mut *self.0.borrow_mut();
+        if latest.len() == RECENT_EVENTS_MAX {
+            latest.pop_front();
         }
-        ring.latest.push_back(happening);
-        ring.count += 1;
+        latest.push_back(happening);
+        *count += 1;
     }
 
-    pub(super) fn show(&self, query: &RecentQuery, currencies: &Currencies) -> RecentEvents {
-        let ring = self.0.borrow();
-        let numbered = (1..=ring.count).rev().zip(ring.latest.iter().rev());
-        let events = numbered
-            .take_while(|(seq, _)| *seq > query.after)
-            .filter(|(_, happening)| {
-                query
-                    .user_id
-                    .is_none_or(|user_id| happening.user_id == user_id)
-            })
-            .take(query.limit)
+    /// At most `limit` events behind the number `after`, of one user or of all.
+    pub(super) fn show(
+        &self,
+        limit: usize,
+        after: u64,
+        user_id: Option<UserId>,
+        currencies: &Currencies,
+    ) -> RecentEvents {
+        let (count, latest) = &*self.0.borrow();
+        let is_wanted = |happening: &Happening| user_id.is_none_or(|id| happening.user_id == id);
+        let events = (1..=*count)
+            .rev()
+            .zip(latest.iter().rev())
+            .take_while(|(seq, _)| *seq > after)
+            .filter(|(_, happening)| is_wanted(happening))
+            .take(limit)
             .map(|(seq, happening)| happening.show(seq, currencies))
             .collect();
         RecentEvents {
-            latest_seq: ring.count,
+            latest_seq: *count,
             events,
         }
+    }
+
+    /// One user's latest entries and pushes in a few words, oldest first.
+    pub(super) fn of_user(&self, user_id: UserId, limit: usize) -> Vec<Value> {
+        let (_, latest) = &*self.0.borrow();
+        let own = latest.iter().rev().filter(|one| one.user_id == user_id);
+        let brief = |one: &Happening| {
+            let what = match one.what {
+                What::Entry { kind, .. } => kind.as_str(),
+                What::Push {
+                    mode: Mode::Direct, ..
+                } => "push_direct",
+                What::Push { .. } => "push_paced",
+                What::Displayed { .. } => return None,
+            };
+            Some(json!({ "at": one.at, "what": what, "version": one.version }))
+        };
+        let mut events: Vec<Value> = own.filter_map(brief).take(limit).collect();
+        events.reverse();
+        events
     }
 }
 
 impl Happening {
-    fn show(&self, seq: u64, currencies: &Currencies) -> RecentEvent {
-        let Self {
-            at_us,
-            user_id,
-            version,
-            what,
-        } = self;
+    fn show(&self, seq: u64, currencies: &Currencies) -> Value {
         let ms = |us: u64| us as f64 / 1000.0;
-        let what = match what {
+        let mut shown = match &self.what {
             What::Entry {
                 kind,
                 currency,
@@ -157,45 +127,30 @@ impl Happening {
                 source,
             } => {
                 let currency = currencies.get(*currency);
-                let (amount, code) = (
-                    amount.display(currency.decimals).to_string(),
-                    currency.code.clone(),
-                );
-                Shown::Entry {
-                    kind: *kind,
-                    currency: code,
-                    amount,
-                    source: source.clone(),
-                }
+                let amount = amount.display(currency.decimals).to_string();
+                json!({ "what": "entry", "kind": kind, "currency": currency.code, "amount": amount, "source": source })
             }
             What::Push {
                 mode,
                 entries,
                 sessions,
                 waited_us,
-            } => Shown::Push {
-                mode: *mode,
-                entries: *entries,
-                sessions: *sessions,
-                waited_ms: ms(*waited_us),
-            },
+            } => {
+                json!({ "what": "push", "mode": mode, "entries": entries, "sessions": sessions, "waited_ms": ms(*waited_us) })
+            }
             What::Displayed {
                 session_id,
                 mode,
                 took_us,
-            } => Shown::Displayed {
-                session_id: *session_id,
-                mode: *mode,
-                took_ms: ms(*took_us),
-            },
+            } => {
+                json!({ "what": "displayed", "session_id": session_id, "mode": mode, "took_ms": ms(*took_us) })
+            }
         };
-        RecentEvent {
-            seq,
-            at: clock::rfc3339(*at_us),
-            user_id: *user_id,
-            version: *version,
-            what,
-        }
+        shown["seq"] = json!(seq);
+        shown["at"] = json!(self.at);
+        shown["user_id"] = json!(self.user_id);
+        shown["version"] = json!(self.version);
+        shown
     }
 }
 
@@ -211,7 +166,7 @@ mod tests {
             waited_us: 1500,
         };
         Happening {
-            at_us: 0,
+            at: Wall::default(),
             user_id: UserId::new(user).expect("user id"),
             version,
             what,
@@ -220,19 +175,13 @@ mod tests {
 
     fn versions(recent: &Recent, limit: usize, after: u64, user: Option<i64>) -> Vec<i64> {
         let user_id = user.map(|user| UserId::new(user).expect("user id"));
-        let shown = recent.show(
-            &RecentQuery {
-                limit,
-                after,
-                user_id,
-            },
-            &Currencies::default(),
-        );
-        shown.events.iter().map(|event| event.version).collect()
+        let shown = recent.show(limit, after, user_id, &Currencies::default());
+        let version = |event: &Value| event["version"].as_i64().expect("a version");
+        shown.events.iter().map(version).collect()
     }
 
     #[test]
-    fn the_ring_keeps_the_latest_and_tells_them_newest_first() {
+    fn the_ring_keeps_the_latest_events_and_shows_them_newest_first() {
         let recent = Recent::default();
         (1..=RECENT_EVENTS_MAX as i64 + 2)
             .for_each(|version| recent.note(push(1 + version % 2, version)));

@@ -1,61 +1,206 @@
 //! The whole internal protocol.
 //!
-//! Everything that concerns one user goes to the [`crate::coordinator::registry::Registry`] as [`ToUser`] and from there, in order, into the
-//! mailbox of that user's [`crate::coordinator::actor::BalanceActor`]. Answers come back through the one-shot channel inside the message. A
-//! mailbox that is full answers the message through [`Routable::overloaded`]; nothing is dropped silently.
+//! What concerns one user goes to the [`crate::coordinator::registry::Registry`] as [`ToUser`], and from there, in order,
+//! into the mailbox of that user's [`crate::coordinator::actor::BalanceActor`]. Each [`ToActor`] has its route in
+//! [`ToActor::route`] and its refusals in [`ToActor::overloaded`] and [`ToActor::stopping`]; nothing is dropped silently.
+//! Answers come back through the one-shot channel inside a message.
 //!
 //! | message | from | to | answer |
 //! | --- | --- | --- | --- |
-//! | [`PostEntries`] | webhooks | actor | [`Posted`] |
+//! | [`ToUser`] | see [`ToActor`] | registry, then the user's actor | see [`ToActor`] |
 //! | [`PostBatch`] | webhooks | registry | each part's [`Posted`] |
-//! | [`PostAtomic`] | webhooks | registry, then every user's actor as [`BalanceChanged`] | [`Posted`] |
-//! | [`BalanceChanged`] | registry | actor | – |
-//! | [`GetBalance`] | reads | actor | [`BalanceView`] |
-//! | [`AttachSession`], [`RefreshSession`], [`DetachSession`], [`ReportDisplayed`] | session | actor | [`ToSession`] |
-//! | [`InspectActor`], [`InspectSessions`], [`PushNow`], [`TellCached`] | registry | actor | what it sees, or has done |
-//! | [`Retire`], [`LedgerRecovered`], [`Revalidate`], [`CloseSessions`] | registry | actor | – |
+//! | [`PostAtomic`] | webhooks | registry, then the actors as [`ToActor::BalanceChanged`] | [`Posted`] |
+//! | [`ToSession`] | actor | session | – |
 //! | [`SessionsGone`] | actor | registry | – |
-//! | [`InspectRegistry`], [`ListActors`], [`ListRecent`] | admin | registry | totals, summaries, the latest events |
-//! | [`InspectResident`], [`ListSessions`], [`RetireActor`], [`PeekBalance`] | admin, audit | registry | see below |
+//! | [`InspectRegistry`], [`ListActors`], [`ListRecent`], [`ListSessions`] | admin | registry | totals, summaries, events, sessions |
+//! | [`InspectResident`], [`RetireActor`] | admin | registry | one actor; what became of it |
 //! | [`Shutdown`] | app | registry | – |
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use actix::{Message, Recipient};
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use crate::clock::Deadline;
-use crate::coordinator::frames::BalanceView;
-use crate::coordinator::journal::{RecentEvents, RecentQuery};
+use crate::clock::{Deadline, Wall};
+use crate::coordinator::frames::{self, BalanceView};
+use crate::coordinator::journal::RecentEvents;
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
-use crate::domain::{Amount, Balances, CurrencyId, Kind, NewEntry, SessionId, Source, UserId};
-use crate::ledger::audit::CachedBalance;
-use crate::ledger::{Lane, LedgerError, Permit, PostError, Posted};
+use crate::domain::{
+    Account, Amount, Balances, CurrencyId, Kind, NewEntry, Outcome, SessionId, Source, UserId,
+};
+use crate::ledger::{EntryOutcome, Lane, LedgerError, Permit, PostError, Posted};
 
 /// When a session that could not be answered may ask again, in milliseconds.
 const OVERLOADED_RETRY_MS: u64 = 1000;
 
-/// A message that the registry can pass on to a user's actor.
-pub trait Routable: Message<Result = ()> + Send + std::fmt::Debug + 'static {
-    /// Answers it when the actor's mailbox is full.
-    fn overloaded(self);
-}
-
-/// To the actor of one user, whether it is resident or not.
+/// To the actor of one user.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct ToUser<M: Routable> {
+pub struct ToUser {
     /// Whose actor.
     pub user_id: UserId,
     /// What for.
-    pub message: M,
+    pub message: ToActor,
+}
+
+/// Everything that an actor handles.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum ToActor {
+    /// Webhooks: post entries. Answered with [`Posted`].
+    PostEntries(PostEntries),
+    /// Registry: entries of this user were committed, but not through this actor.
+    BalanceChanged(Vec<CommittedEntry>),
+    /// Readers: ask for the balance. Answered with a [`BalanceView`].
+    GetBalance(GetBalance),
+    /// Sessions: an authenticated session wants the balance from now on. Answered with a snapshot.
+    AttachSession(AttachSession),
+    /// Sessions: ask for a balance from the ledger. Answered with a `balance` frame.
+    RefreshSession {
+        /// Attached if the actor does not know it: it may have been made again.
+        session: Box<AttachSession>,
+        /// Sent back unchanged.
+        id: Option<Box<RawValue>>,
+    },
+    /// Sessions: the session has ended.
+    DetachSession {
+        /// Which one.
+        session_id: SessionId,
+    },
+    /// Sessions: the page shows this version.
+    ReportDisplayed {
+        /// Which session.
+        session_id: SessionId,
+        /// Which version.
+        version: i64,
+    },
+    /// Registry, administrators: close every session of the user.
+    CloseSessions(CloseReason),
+    /// Administrators: push what waits now, whatever the pacing says. Answered with whether anything was pushed.
+    PushNow {
+        /// Dropped when the actor is not resident.
+        reply: oneshot::Sender<Result<bool, LedgerError>>,
+    },
+    /// Registry: show the actor from inside.
+    InspectActor {
+        /// Dropped when the mailbox is full.
+        reply: oneshot::Sender<ActorInspection>,
+    },
+    /// Registry: show the sessions.
+    InspectSessions {
+        /// Dropped when the mailbox is full.
+        reply: oneshot::Sender<Vec<SessionInspection>>,
+    },
+    /// Audit: show the cached state. Does not count as use, so it keeps no actor in memory.
+    PeekBalance {
+        /// Dropped when the actor is not resident or its mailbox is full.
+        reply: oneshot::Sender<Option<Account>>,
+    },
+    /// Registry: the ledger answers again. An actor that sent a stale balance reads a fresh one.
+    LedgerRecovered,
+    /// Registry: the cached balance is older than the TTL. Read it again, in case the ledger was changed by hand.
+    Revalidate,
+    /// Registry: stop. Always the last message.
+    Retire,
+    /// Tests: panic, as a bug would.
+    #[cfg(feature = "simulation")]
+    Crash,
+}
+
+/// How the registry delivers a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Route {
+    /// Makes the actor when it is not resident; otherwise the message is dropped.
+    pub makes_actor: bool,
+    /// The actor stays, for its session.
+    pub attaches: bool,
+    /// Counts as use: the actor stays in memory longer, and one that died is made again.
+    pub is_use: bool,
+    /// Refused while the service stops.
+    pub is_refused_when_stopping: bool,
+}
+
+impl ToActor {
+    /// How the registry delivers it.
+    pub(super) const fn route(&self) -> Route {
+        let to_resident = Route {
+            makes_actor: false,
+            attaches: false,
+            is_use: true,
+            is_refused_when_stopping: false,
+        };
+        match self {
+            Self::PostEntries(_) => Route {
+                makes_actor: true,
+                is_refused_when_stopping: true,
+                ..to_resident
+            },
+            Self::GetBalance(_) => Route {
+                makes_actor: true,
+                ..to_resident
+            },
+            Self::AttachSession(_) | Self::RefreshSession { .. } => Route {
+                makes_actor: true,
+                attaches: true,
+                is_refused_when_stopping: true,
+                ..to_resident
+            },
+            // An actor that died or was retired learns of changes from the ledger when it is made again.
+            Self::BalanceChanged(_) | Self::PeekBalance { .. } | Self::Retire => Route {
+                is_use: false,
+                ..to_resident
+            },
+            _ => to_resident,
+        }
+    }
+
+    /// Answers it when the actor's mailbox is full. An answer to a peer that has gone is lost, and so is one to a session
+    /// whose outbox is full: it does not read, or it is being closed.
+    pub(super) fn overloaded(self) {
+        match self {
+            Self::PostEntries(PostEntries { entries, reply, .. }) => {
+                let _ = reply.send(Posted::failed(entries, PostError::Overloaded));
+            }
+            Self::GetBalance(request) => request.answer(Err(LedgerError::Overloaded)),
+            Self::AttachSession(AttachSession { outbox, .. }) => {
+                let _ = outbox.try_send(ToSession::Close(CloseReason::Overloaded));
+            }
+            Self::RefreshSession { session, id } => {
+                let text = frames::ledger_unavailable(id.as_deref(), OVERLOADED_RETRY_MS);
+                let frame = ToSession::Frame { text, version: 0 };
+                let _ = session.outbox.try_send(frame);
+            }
+            Self::PushNow { reply } => {
+                let _ = reply.send(Err(LedgerError::Overloaded));
+            }
+            // The dropped channel is the answer.
+            Self::InspectActor { .. } | Self::InspectSessions { .. } | Self::PeekBalance { .. } => {
+            }
+            // The next change or read makes up for it.
+            unanswered => log::warn!("a balance actor is overloaded: {unanswered:?}"),
+        }
+    }
+
+    /// Answers it when the service stops; only messages that are refused then come here.
+    pub(super) fn stopping(self) {
+        match self {
+            Self::PostEntries(PostEntries { entries, reply, .. }) => {
+                let _ = reply.send(Posted::failed(entries, PostError::ShuttingDown));
+            }
+            Self::AttachSession(AttachSession { outbox, .. }) => {
+                let _ = outbox.try_send(ToSession::Close(CloseReason::GoingAway));
+            }
+            // Its session is being closed.
+            _ => {}
+        }
+    }
 }
 
 /// Post entries of one user; they apply in their order.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Debug)]
 pub struct PostEntries {
     /// At least one, at most `limits::POSTING_ENTRIES_MAX`, all of the actor's user.
     pub entries: Vec<NewEntry>,
@@ -72,7 +217,7 @@ pub struct PostEntries {
 /// The parts of a batch, each answered by itself.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct PostBatch(pub Vec<ToUser<PostEntries>>);
+pub struct PostBatch(pub Vec<(UserId, PostEntries)>);
 
 /// Entries of any users, all or nothing.
 #[derive(Debug, Message)]
@@ -88,20 +233,15 @@ pub struct PostAtomic {
     pub reply: oneshot::Sender<Posted>,
 }
 
-/// Entries of this user were committed on another way than through the actor's own posting.
-#[derive(Debug, Default, Message)]
-#[rtype(result = "()")]
-pub struct BalanceChanged(pub Vec<CommittedEntry>);
-
-/// A committed entry, as far as sessions have to hear of it.
+/// A committed entry: what the user's actor takes into its cache, the journal and the next push.
 #[derive(Debug)]
 pub struct CommittedEntry {
     /// The version it made.
     pub version: i64,
     /// All balances after it.
     pub balances: Balances,
-    /// When it was committed, microseconds since the Unix epoch.
-    pub committed_at_us: i64,
+    /// When it was committed.
+    pub committed_at: Wall,
     /// What it was.
     pub kind: Kind,
     /// Of which currency.
@@ -112,27 +252,59 @@ pub struct CommittedEntry {
     pub source: Source,
 }
 
+impl CommittedEntry {
+    /// `None` when the entry was not accepted.
+    pub(super) fn of(entry: &NewEntry, outcome: &EntryOutcome) -> Option<Self> {
+        let EntryOutcome::Decided {
+            outcome: Outcome::Accepted { version, balances },
+            committed_at_us,
+        } = outcome
+        else {
+            return None;
+        };
+        Some(Self {
+            version: *version,
+            balances: balances.clone(),
+            committed_at: Wall::from_us(*committed_at_us),
+            kind: entry.kind,
+            currency: entry.currency,
+            amount: entry.amount,
+            source: entry.source.clone(),
+        })
+    }
+}
+
 /// Ask for the balance.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Debug)]
 pub struct GetBalance {
     /// From the ledger, whatever the age of the cached value.
     pub is_fresh: bool,
-    /// Wait until this version is there; the asker ends the wait by hanging up.
+    /// Wait until the actor knows this version. The wait ends when the asker drops its end of `reply`.
     pub min_version: Option<i64>,
     /// The answer; marked stale when the ledger is away but a value is known.
     pub reply: oneshot::Sender<Result<BalanceView, LedgerError>>,
 }
 
-/// An authenticated session wants to be told this user's balance, from now on.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+impl GetBalance {
+    /// Whether this version is new enough.
+    pub(super) fn is_content_with(&self, version: i64) -> bool {
+        self.min_version.is_none_or(|wanted| wanted <= version)
+    }
+
+    /// Ignores an asker that no longer waits.
+    pub(super) fn answer(self, result: Result<BalanceView, LedgerError>) {
+        let _ = self.reply.send(result);
+    }
+}
+
+/// A session, as it introduces itself to its actor.
+#[derive(Debug)]
 pub struct AttachSession {
     /// Which session.
     pub session_id: SessionId,
-    /// Where it hears.
+    /// Where its frames go.
     pub outbox: Recipient<ToSession>,
-    /// It was attached before, perhaps to an earlier actor: it takes nobody's place.
+    /// It was attached before, perhaps to an earlier actor. It then closes no older session to make room.
     pub is_again: bool,
     /// The newest version it was sent by an earlier actor; 0 for a new session.
     pub last_version: i64,
@@ -140,46 +312,18 @@ pub struct AttachSession {
     pub peer: Peer,
 }
 
-/// Who is at the other end of a session.
+/// The other end of a session.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Where it connects from.
     pub address: Option<IpAddr>,
     /// What it calls itself.
-    pub user_agent: Option<std::sync::Arc<str>>,
-    /// Since when, microseconds since the Unix epoch.
-    pub connected_at_us: i64,
+    pub user_agent: Option<Arc<str>>,
+    /// When it connected.
+    pub connected_at: Wall,
 }
 
-/// The session has ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct DetachSession {
-    /// Which one.
-    pub session_id: SessionId,
-}
-
-/// The session asks for a balance from the ledger.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct RefreshSession {
-    /// Which one; an actor that does not know it (it was made again) attaches it.
-    pub session: AttachSession,
-    /// Comes back as it was.
-    pub id: Option<Box<RawValue>>,
-}
-
-/// The session's page shows this version now.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct ReportDisplayed {
-    /// Which session.
-    pub session_id: SessionId,
-    /// Which version.
-    pub version: i64,
-}
-
-/// What a session is told. It hears from its actor alone.
+/// From an actor to one of its sessions.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub enum ToSession {
@@ -209,27 +353,7 @@ pub enum CloseReason {
     ClosedByAdministrator,
 }
 
-/// Leave memory: the last message an actor gets.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Retire;
-
-/// The ledger answers again: whoever was told a stale balance is owed a fresh one.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct LedgerRecovered;
-
-/// The cached balance is older than it is trusted: ask the ledger, in case somebody wrote behind the service's back.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Revalidate;
-
-/// Close every session of the user.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct CloseSessions(pub CloseReason);
-
-/// An actor has no session any more.
+/// The last session of an actor is gone.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SessionsGone {
@@ -242,127 +366,10 @@ pub struct SessionsGone {
 #[rtype(result = "()")]
 pub struct Shutdown;
 
-/// Panic, as a bug would: for tests of what follows.
-#[cfg(feature = "simulation")]
+/// Inspect an actor if it is resident. Answered with the view from outside, and with the actor's own view, if it comes.
 #[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Crash;
-
-#[cfg(feature = "simulation")]
-impl Routable for Crash {
-    fn overloaded(self) {}
-}
-
-impl Routable for PostEntries {
-    fn overloaded(self) {
-        let Self { entries, reply, .. } = self;
-        // Whoever does not wait any more need not hear it.
-        let _ = reply.send(Posted::failed(entries, PostError::Overloaded));
-    }
-}
-
-impl Routable for GetBalance {
-    fn overloaded(self) {
-        let _ = self.reply.send(Err(LedgerError::Overloaded));
-    }
-}
-
-impl Routable for RefreshSession {
-    fn overloaded(self) {
-        let text =
-            crate::coordinator::frames::ledger_unavailable(self.id.as_deref(), OVERLOADED_RETRY_MS);
-        // A full outbox belongs to a peer that does not read.
-        let _ = self
-            .session
-            .outbox
-            .try_send(ToSession::Frame { text, version: 0 });
-    }
-}
-
-impl Routable for AttachSession {
-    fn overloaded(self) {
-        // A full outbox belongs to a session that is being closed anyway.
-        let _ = self
-            .outbox
-            .try_send(ToSession::Close(CloseReason::Overloaded));
-    }
-}
-
-/// Facts and questions that need no answer of their own when an actor is overloaded: a balance that changed is told with
-/// the next change or read, a session that can't be told stays with what it has, an inspection ends unanswered.
-macro_rules! answered_by_silence {
-    ($($message:ty),+) => { $(impl Routable for $message { fn overloaded(self) { log::warn!("a balance actor is overloaded: {self:?}"); } })+ };
-}
-answered_by_silence!(
-    BalanceChanged,
-    DetachSession,
-    ReportDisplayed,
-    LedgerRecovered,
-    Revalidate,
-    CloseSessions
-);
-
-/// A change that the actor hears of: an entry of its user was committed.
-pub(super) struct Change<'a> {
-    pub version: i64,
-    pub balances: &'a Balances,
-    pub committed_at_us: i64,
-    pub kind: Kind,
-    pub currency: CurrencyId,
-    pub amount: Amount,
-    pub source: &'a Source,
-}
-
-/// Ask how an actor looks from inside.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct InspectActor {
-    /// The answer; dropped when it is overloaded.
-    pub reply: oneshot::Sender<ActorInspection>,
-}
-
-/// Ask an actor for its sessions.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct InspectSessions {
-    /// The answer; dropped when it is overloaded.
-    pub reply: oneshot::Sender<Vec<SessionInspection>>,
-}
-
-/// Send what waits now, whatever the pacing says.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct PushNow {
-    /// Whether anything was sent; dropped when the actor is not resident.
-    pub reply: oneshot::Sender<Result<bool, LedgerError>>,
-}
-
-/// Ask an actor what it holds.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct TellCached {
-    /// The answer; dropped when it is overloaded.
-    pub reply: oneshot::Sender<Option<CachedBalance>>,
-}
-
-/// Ask for what an actor holds, without keeping it in memory any longer by that.
-#[derive(Debug, Message)]
-#[rtype(result = "Option<oneshot::Receiver<Option<CachedBalance>>>")]
-pub struct PeekBalance(pub UserId);
-
-/// Inspect an actor if it is resident.
-#[derive(Debug, Message)]
-#[rtype(result = "Option<Inspected>")]
+#[rtype(result = "Option<(ActorInspection, oneshot::Receiver<ActorInspection>)>")]
 pub struct InspectResident(pub UserId);
-
-/// An actor that is being inspected.
-#[derive(Debug)]
-pub struct Inspected {
-    /// As it looks from outside, for when it does not answer.
-    pub from_outside: ActorInspection,
-    /// Its own answer, if it comes.
-    pub from_inside: oneshot::Receiver<ActorInspection>,
-}
 
 /// Ask for the sessions of users in the order of their ids.
 #[derive(Debug, Message)]
@@ -370,7 +377,7 @@ pub struct Inspected {
 pub struct ListSessions {
     /// Only users behind this id.
     pub after: i64,
-    /// As many users as have so many sessions together, but at least one.
+    /// Users until they have so many sessions together, but at least one user.
     pub limit: usize,
 }
 
@@ -395,10 +402,17 @@ pub struct InspectRegistry;
 #[rtype(result = "Vec<ActorSummary>")]
 pub struct ListActors;
 
-/// Ask for the latest events.
-#[derive(Debug, Message)]
+/// Ask for the latest events of `GET /admin/v1/events`.
+#[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "RecentEvents")]
-pub struct ListRecent(pub RecentQuery);
+pub struct ListRecent {
+    /// At most so many, the latest.
+    pub limit: usize,
+    /// Only those behind this number.
+    pub after: u64,
+    /// Only those of one user.
+    pub user_id: Option<UserId>,
+}
 
 /// Take an actor out of memory. Its sessions attach to the next one by themselves.
 #[derive(Debug, Message)]
@@ -412,21 +426,8 @@ pub enum Retirement {
     Retired,
     /// It was not there.
     NotResident,
-    /// Something is under way in it.
+    /// It has work under way.
     Busy,
     /// The next push has to keep its distance from the last one.
     PushedLately,
 }
-
-impl Routable for PushNow {
-    fn overloaded(self) {
-        // The administrator may have gone.
-        let _ = self.reply.send(Err(LedgerError::Overloaded));
-    }
-}
-
-/// Whoever inspects is answered from outside.
-macro_rules! unanswered {
-    ($($message:ty),+) => { $(impl Routable for $message { fn overloaded(self) {} })+ };
-}
-unanswered!(InspectActor, InspectSessions, TellCached);

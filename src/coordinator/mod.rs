@@ -1,8 +1,8 @@
-//! The coordinator: one registry, one balance actor per user, and when their sessions are told what.
+//! The coordinator: one registry, and one balance actor per user, which decides when sessions are sent what.
 //!
-//! Owns the cache, the pacing and the order of each user's changes. Knows nothing of SQL, HTTP and WebSockets: it speaks
-//! to a [`crate::ledger::Ledger`] and to session outboxes. Everything here runs on one arbiter thread, so that a message
-//! crosses threads once on its way in and once on its way out.
+//! Owns the cache, the pacing and the order of each user's changes. Knows nothing of SQL, HTTP and WebSockets, only a
+//! [`crate::ledger::Ledger`] and session outboxes. Everything here runs on one arbiter thread, so a message crosses threads
+//! once on its way in and once on its way out.
 //!
 //! Start reading at [`messages`], the whole internal protocol on one page.
 
@@ -18,7 +18,7 @@ mod views;
 
 pub use actor::BalanceActor;
 pub use frames::{BalanceView, Shown};
-pub use journal::{Recent, RecentEvents, RecentQuery};
+pub use journal::{Recent, RecentEvents};
 pub use policy::{Policy, Shared};
 pub use registry::Registry;
 pub use views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};

@@ -1,14 +1,16 @@
 //! When a user's next push is due. Pure: times go in, a due time and its rule come out; no clock, no actor.
 //!
-//! Over the changes that were not pushed yet, with `first` and `last` their commit times:
+//! Of the changes that were not pushed yet, with `first` and `last` their commit times:
 //!
 //! - with a direct change among them: `max(commit of the first direct one, last_push + direct_interval)`;
 //! - else: `max(min(last + debounce, first + min_interval), last_push + min_interval)`.
 //!
-//! Nothing is dropped because it came too soon: it waits. All times are microseconds of one monotonic clock.
+//! A change that comes too soon waits; none is dropped. The rules use monotonic times; the times on the wall are kept
+//! beside them for what is shown.
 
 use serde::Serialize;
 
+use crate::clock::{Moment, Mono};
 use crate::planted::{Plant, is_planted};
 
 /// The intervals, in microseconds.
@@ -22,13 +24,13 @@ pub struct Intervals {
     pub direct_interval_us: u64,
 }
 
-/// How a change asks to be pushed.
+/// How a change is pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// At once.
     Direct,
-    /// Summed up with what follows.
+    /// Together with the changes that follow.
     Paced,
 }
 
@@ -46,11 +48,11 @@ pub enum Rule {
     DirectInterval,
 }
 
-/// When the next push is due, and what decides it.
+/// When the next push is due, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    /// Microseconds of the monotonic clock; may lie in the past.
-    pub at_us: u64,
+    /// May lie in the past.
+    pub at: Mono,
     /// What it waits for.
     pub rule: Rule,
     /// How the push will be marked.
@@ -60,97 +62,90 @@ pub struct Due {
 /// The pacing state of one user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pacing {
-    last_push_us: Option<u64>,
+    last_push: Option<Mono>,
     waiting: Option<Waiting>,
 }
 
+/// When the changes that wait were committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Waiting {
-    first_us: u64,
-    last_us: u64,
-    first_direct_us: Option<u64>,
+pub struct Waiting {
+    /// The first one.
+    pub first: Moment,
+    /// The last one.
+    pub last: Moment,
+    /// The first direct one.
+    pub first_direct: Option<Moment>,
 }
 
 impl Pacing {
-    /// A user who was last pushed to at `last_push_us`, if ever.
-    pub const fn since(last_push_us: Option<u64>) -> Self {
+    /// The state of a user whose last push was at `last_push`, if ever.
+    pub const fn since(last_push: Option<Mono>) -> Self {
         Self {
-            last_push_us,
+            last_push,
             waiting: None,
         }
     }
 
-    /// Notes a change that was committed at `at_us`.
-    pub fn note(&mut self, at_us: u64, mode: Mode) {
-        let direct = (mode == Mode::Direct).then_some(at_us);
-        self.waiting = Some(match self.waiting {
-            None => Waiting {
-                first_us: at_us,
-                last_us: at_us,
-                first_direct_us: direct,
-            },
-            Some(waiting) => Waiting {
-                first_us: waiting.first_us.min(at_us),
-                last_us: waiting.last_us.max(at_us),
-                first_direct_us: match (waiting.first_direct_us, direct) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                },
-            },
+    /// Notes a change that was committed at `at`.
+    pub fn note(&mut self, at: Moment, mode: Mode) {
+        let waiting = self.waiting.get_or_insert(Waiting {
+            first: at,
+            last: at,
+            first_direct: None,
         });
+        waiting.first = waiting.first.min(at);
+        waiting.last = waiting.last.max(at);
+        if mode == Mode::Direct {
+            waiting.first_direct = Some(waiting.first_direct.map_or(at, |first| first.min(at)));
+        }
     }
 
     /// When the next push is due; `None` without a change.
     pub fn due(&self, intervals: &Intervals) -> Option<Due> {
         let waiting = self.waiting?;
-        // "Never" is minus infinity: it holds nothing back.
+        // Without a last push, nothing is held back.
         let not_before = |interval_us: u64| {
-            self.last_push_us
-                .map_or(0, |at| at.saturating_add(interval_us))
+            self.last_push
+                .map_or(Mono::default(), |at| at.plus_us(interval_us))
         };
-        if let Some(committed_us) = waiting.first_direct_us {
-            let at_us = committed_us.max(not_before(intervals.direct_interval_us));
+        if let Some(committed) = waiting.first_direct {
             return Some(Due {
-                at_us,
+                at: committed.mono.max(not_before(intervals.direct_interval_us)),
                 rule: Rule::DirectInterval,
                 mode: Mode::Direct,
             });
         }
-        let settled_us = waiting.last_us.saturating_add(intervals.debounce_us);
-        let longest_us = waiting.first_us.saturating_add(intervals.min_interval_us);
-        let gap_us = not_before(intervals.min_interval_us);
-        let (at_us, rule) = if gap_us > settled_us.min(longest_us) {
-            (gap_us, Rule::MinInterval)
-        } else if settled_us <= longest_us {
-            (settled_us, Rule::Debounce)
+        let settled = waiting.last.mono.plus_us(intervals.debounce_us);
+        let longest = waiting.first.mono.plus_us(intervals.min_interval_us);
+        let gap = not_before(intervals.min_interval_us);
+        let (at, rule) = if gap > settled.min(longest) {
+            (gap, Rule::MinInterval)
+        } else if settled <= longest {
+            (settled, Rule::Debounce)
         } else {
-            (longest_us, Rule::MaxWait)
+            (longest, Rule::MaxWait)
         };
         Some(Due {
-            at_us,
+            at,
             rule,
             mode: Mode::Paced,
         })
     }
 
-    /// Notes a push of everything that waited.
-    pub fn pushed(&mut self, at_us: u64) {
-        let last_push_us = (!is_planted(Plant::GapForgotten)).then_some(at_us);
-        *self = Self {
-            last_push_us,
-            waiting: None,
-        };
+    /// Notes a push of everything that waited, and gives it.
+    pub fn pushed(&mut self, at: Mono) -> Option<Waiting> {
+        self.last_push = (!is_planted(Plant::GapForgotten)).then_some(at);
+        self.waiting.take()
     }
 
     /// When the user was last pushed to.
-    pub const fn last_push_us(&self) -> Option<u64> {
-        self.last_push_us
+    pub const fn last_push(&self) -> Option<Mono> {
+        self.last_push
     }
 
-    /// Commit times of the first and the last change that wait.
-    pub fn waiting_us(&self) -> Option<(u64, u64)> {
+    /// The changes that wait.
+    pub const fn waiting(&self) -> Option<Waiting> {
         self.waiting
-            .map(|waiting| (waiting.first_us, waiting.last_us))
     }
 }
 
@@ -159,6 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock::Wall;
 
     const INTERVALS: Intervals = Intervals {
         debounce_us: 1_500_000,
@@ -167,14 +163,21 @@ mod tests {
     };
     const S: u64 = 1_000_000;
 
+    fn at(us: u64) -> Moment {
+        Moment {
+            mono: Mono::from_us(us),
+            wall: Wall::from_us(0).plus_us(us),
+        }
+    }
+
     fn due(last_push: Option<u64>, changes: &[(u64, Mode)]) -> Option<(u64, Rule, Mode)> {
-        let mut pacing = Pacing::since(last_push);
+        let mut pacing = Pacing::since(last_push.map(Mono::from_us));
         changes
             .iter()
-            .for_each(|(at, mode)| pacing.note(*at, *mode));
+            .for_each(|(us, mode)| pacing.note(at(*us), *mode));
         pacing
             .due(&INTERVALS)
-            .map(|due| (due.at_us, due.rule, due.mode))
+            .map(|due| (due.at.us(), due.rule, due.mode))
     }
 
     #[test]
@@ -245,12 +248,18 @@ mod tests {
     #[test]
     fn a_push_takes_everything_that_waited() {
         let mut pacing = Pacing::default();
-        pacing.note(S, Mode::Paced);
-        assert_eq!(pacing.waiting_us(), Some((S, S)));
-        pacing.pushed(2 * S);
+        pacing.note(at(S), Mode::Paced);
+        pacing.note(at(2 * S), Mode::Direct);
+        let waiting = Waiting {
+            first: at(S),
+            last: at(2 * S),
+            first_direct: Some(at(2 * S)),
+        };
+        let push = Mono::from_us(3 * S);
+        assert_eq!(pacing.pushed(push), Some(waiting));
         assert_eq!(
-            (pacing.due(&INTERVALS), pacing.last_push_us()),
-            (None, Some(2 * S))
+            (pacing.due(&INTERVALS), pacing.last_push()),
+            (None, Some(push))
         );
     }
 
@@ -260,23 +269,20 @@ mod tests {
         let mut pushes = Vec::new();
         let mut now = 0;
         let mut push_until = |pacing: &mut Pacing, until: u64| {
-            while let Some(due) = pacing.due(&INTERVALS).filter(|due| due.at_us <= until) {
-                let (first, _) = pacing.waiting_us().expect("something is due");
-                pacing.pushed(due.at_us);
-                pushes.push((first, due.at_us, due.mode));
+            while let Some(due) = pacing.due(&INTERVALS).filter(|due| due.at.us() <= until) {
+                let waiting = pacing.pushed(due.at).expect("something is due");
+                pushes.push((waiting.first.mono.us(), due.at.us(), due.mode));
             }
         };
         for (gap, is_direct) in gaps {
             now += gap;
             push_until(&mut pacing, now.saturating_sub(1));
-            pacing.note(
-                now,
-                if *is_direct {
-                    Mode::Direct
-                } else {
-                    Mode::Paced
-                },
-            );
+            let mode = if *is_direct {
+                Mode::Direct
+            } else {
+                Mode::Paced
+            };
+            pacing.note(at(now), mode);
             push_until(&mut pacing, now);
         }
         push_until(&mut pacing, u64::MAX);

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment, Wall};
 use crate::coordinator::journal::Recent;
 use crate::coordinator::pacing::{Intervals, Mode};
 use crate::domain::{Currencies, Kind};
 use crate::ledger::Ledger;
 use crate::telemetry::counters::Counters;
 
-/// The settings that decide when somebody is told what. Durations are in the unit of their name.
+/// The settings that decide when what is sent. Durations are in the unit of their name.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// When pushes are due.
@@ -25,9 +25,9 @@ pub struct Policy {
     pub cache_sweep_ms: u64,
     /// Sessions of one user; the oldest makes room.
     pub sessions_per_user_max: usize,
-    /// Whoever asks for a balance is answered within it, whatever the ledger does.
+    /// A question for a balance is answered within it, whatever the ledger does.
     pub answer_within: Duration,
-    /// When a client told of an outage may ask again, in milliseconds.
+    /// After an outage error, a client may ask again after so many milliseconds.
     pub retry_after_ms: u64,
 }
 
@@ -41,11 +41,11 @@ pub struct Shared {
     pub currencies: Currencies,
     /// The ledger's epoch.
     pub epoch: String,
-    /// When somebody is told what.
+    /// When what is sent.
     pub policy: Policy,
     /// What is counted.
     pub counters: Arc<Counters>,
-    /// What happened lately.
+    /// The journal.
     pub recent: Recent,
 }
 
@@ -68,12 +68,16 @@ impl Shared {
         }
     }
 
-    /// The monotonic time of a commit that the wall tells: never in the future, and never further back than a push may
-    /// wait, so that a wall that was set does not bend the pacing.
-    pub fn monotonic_of(&self, committed_at_us: i64) -> u64 {
-        let age_us = u64::try_from(self.clock.now_us() - committed_at_us).unwrap_or(0);
-        self.clock
-            .monotonic_us()
-            .saturating_sub(age_us.min(self.policy.intervals.min_interval_us))
+    /// Both times of a commit, of which only the wall's is known. The monotonic one is never in the future, and never
+    /// further back than a push may wait: so a wall clock that was set does not distort the pacing.
+    pub fn moment_of(&self, committed_at: Wall) -> Moment {
+        let now = self.clock.now();
+        let age_us = now.wall.us_since(committed_at);
+        Moment {
+            mono: now
+                .mono
+                .minus_us(age_us.min(self.policy.intervals.min_interval_us)),
+            wall: committed_at,
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! How actors and the registry look from inside, for administrators. Serialised as they are.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use crate::clock;
+use crate::clock::{Mono, Wall};
 use crate::coordinator::pacing::{Mode, Rule};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::gauge::Gauge;
@@ -70,9 +71,9 @@ pub struct ActorSummary {
     pub user_id: UserId,
     /// Sessions attached.
     pub sessions: usize,
-    /// Entries committed through it since it is resident.
+    /// Entries committed through it while it is resident.
     pub entries: u64,
-    /// How long nothing was routed to it.
+    /// Time since the last message was routed to it.
     pub idle_ms: u64,
 }
 
@@ -82,46 +83,39 @@ pub struct ActorInspection {
     pub(super) user_id: UserId,
     /// It did not answer: this is what is known from outside.
     pub(super) stale: bool,
-    pub(super) observed_at: String,
-    pub(super) balances: Option<serde_json::Value>,
+    pub(super) observed_at: Wall,
+    pub(super) balances: Option<Value>,
     pub(super) version: Option<i64>,
-    pub(super) verified_at: Option<String>,
+    pub(super) verified_at: Option<Wall>,
     pub(super) age_ms: Option<u64>,
     pub(super) pending: Option<PendingInspection>,
-    pub(super) last_push_at: Option<String>,
+    pub(super) last_push_at: Option<Wall>,
     pub(super) in_flight: usize,
     pub(super) sessions_attached: usize,
     pub(super) sessions: Vec<SessionInspection>,
-    pub(super) mailbox: MailboxInspection,
-    pub(super) counters: ActorCounters,
-    pub(super) events: Vec<EventInspection>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct EventInspection {
-    pub(super) at: String,
-    pub(super) what: &'static str,
-    pub(super) version: i64,
+    pub(super) mailbox: Value,
+    pub(super) counters: Value,
+    pub(super) events: Vec<Value>,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct PendingInspection {
-    pub(super) first: Option<String>,
-    pub(super) last: String,
+    pub(super) first: Wall,
+    pub(super) last: Wall,
     pub(super) entries: i64,
     pub(super) next_push_in_ms: Option<u64>,
-    pub(super) next_push_at: Option<String>,
+    pub(super) next_push_at: Option<Wall>,
     pub(super) waits_for: Option<Rule>,
     pub(super) mode: Option<Mode>,
     /// Why no time is set for it.
     pub(super) held_by: Option<Hold>,
 }
 
-/// Why changes that wait are not due at any time.
+/// Why changes that wait have no due time.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Hold {
-    /// A session has not had its snapshot, which will tell of them.
+    /// A session has not had its snapshot, which will include them.
     Snapshot,
     /// Every session has been sent this version by a `balance`; they are counted into the next push.
     KnownToSessions,
@@ -131,7 +125,7 @@ pub(super) enum Hold {
 #[derive(Debug, Serialize)]
 pub struct SessionInspection {
     pub(super) id: SessionId,
-    pub(super) connected_at: String,
+    pub(super) connected_at: Wall,
     pub(super) last_version: i64,
     pub(super) displayed_version: i64,
     pub(super) address: Option<std::net::IpAddr>,
@@ -139,48 +133,36 @@ pub struct SessionInspection {
     pub(super) is_lagging: bool,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct MailboxInspection {
-    pub(super) queued: usize,
-    pub(super) capacity: usize,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct ActorCounters {
-    pub(super) entries: u64,
-    pub(super) version_waiters: usize,
-    pub(super) is_stale: Option<bool>,
+/// An actor's counters; from outside it is not known whether its sessions have a stale balance.
+pub(super) fn counters(gauge: &Gauge, is_stale: Option<bool>) -> Value {
+    json!({
+        "entries": gauge.entries.get(),
+        "version_waiters": gauge.version_waiters.get(),
+        "is_stale": is_stale,
+    })
 }
 
 impl ActorInspection {
     /// As the registry sees it, without asking.
     pub(super) fn from_outside(user_id: UserId, gauge: &Gauge, shared: &Shared) -> Self {
-        let (now_us, now_at_us) = (shared.clock.monotonic_us(), shared.clock.now_us());
-        let ago =
-            |us: u64| clock::rfc3339(now_at_us.saturating_sub_unsigned(now_us.saturating_sub(us)));
-        let verified_us = gauge.verified_us.get();
+        let now = shared.clock.now();
+        let ago = |then: Mono| now.wall.minus_us(now.mono.us_since(then));
+        let verified = gauge.verified.get();
         Self {
             user_id,
             stale: true,
-            observed_at: clock::rfc3339(now_at_us),
+            observed_at: now.wall,
             balances: None,
-            version: verified_us.map(|_| gauge.version.get()),
-            verified_at: verified_us.map(ago),
-            age_ms: verified_us.map(|us| now_us.saturating_sub(us) / 1000),
+            version: verified.map(|_| gauge.version.get()),
+            verified_at: verified.map(ago),
+            age_ms: verified.map(|then| now.mono.us_since(then) / 1000),
             pending: None,
-            last_push_at: gauge.last_push_us.get().map(ago),
-            in_flight: gauge.in_flight.get(),
+            last_push_at: gauge.last_push.get().map(ago),
+            in_flight: gauge.in_flight(),
             sessions_attached: gauge.sessions.get(),
             sessions: Vec::new(),
-            mailbox: MailboxInspection {
-                queued: gauge.queued.get(),
-                capacity: ACTOR_MAILBOX_MAX,
-            },
-            counters: ActorCounters {
-                entries: gauge.entries.get(),
-                version_waiters: gauge.version_waiters.get(),
-                is_stale: None,
-            },
+            mailbox: json!({ "queued": gauge.queued.get(), "capacity": ACTOR_MAILBOX_MAX }),
+            counters: counters(gauge, None),
             events: Vec::new(),
         }
     }

@@ -20,7 +20,7 @@ use super::LedgerError;
 use super::connection::{self, AnyConnection};
 use super::schema::{accounts, balances, entries};
 
-pub use one_user::{CachedBalance, UserAudit};
+pub use one_user::UserAudit;
 pub(super) use one_user::{missing_indexes, next_user, user};
 
 /// The longest a statement of the audit may take, in milliseconds.

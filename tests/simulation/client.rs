@@ -146,7 +146,7 @@ impl Client {
         let peer = Peer {
             address: None,
             user_agent: None,
-            connected_at_us: self.network.world.clock.now_us(),
+            connected_at: self.network.world.clock.wall(),
         };
         let token_first = (!by_message).then_some(token.as_str());
         let from_server = start_over(process.sessions, token_first, peer, incoming)?;

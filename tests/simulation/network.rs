@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use balance_coordinator::config::{Settings, Sources};
-use balance_coordinator::coordinator::messages::{Crash, InspectRegistry, Shutdown, ToUser};
+use balance_coordinator::coordinator::messages::{InspectRegistry, Shutdown, ToActor, ToUser};
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Policy, Recent, Registry, RegistryTotals, Shared};
 use balance_coordinator::domain::{Currencies, UserId};
@@ -144,7 +144,7 @@ impl Network {
             .registry
             .try_send(ToUser {
                 user_id,
-                message: Crash,
+                message: ToActor::Crash,
             })
             .expect("the registry has room");
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use balance_coordinator::coordinator::messages::{
-    GetBalance, PostAtomic, PostBatch, PostEntries, ToUser,
+    GetBalance, PostAtomic, PostBatch, PostEntries, ToActor, ToUser,
 };
 use balance_coordinator::domain::{
     Amount, Currencies, EventId, Kind, NewEntry, Source, TxHash, UserId,
@@ -160,16 +160,15 @@ async fn post_each(
             permit,
             reply,
         };
-        parts.push(ToUser {
-            user_id: entry.user_id,
-            message,
-        });
+        parts.push((entry.user_id, message));
         answers.push(answer);
     }
     if shape == Shape::Single {
-        parts
-            .into_iter()
-            .for_each(|part| process.registry.try_send(part).expect("room"));
+        for (user_id, part) in parts {
+            let message = ToActor::PostEntries(part);
+            let sent = process.registry.try_send(ToUser { user_id, message });
+            sent.expect("room");
+        }
     } else {
         process.registry.try_send(PostBatch(parts)).expect("room");
     }
@@ -229,11 +228,11 @@ pub async fn read(network: Rc<Network>, question: Question) {
     let (reply, answer) = oneshot::channel();
     let asked_us = network.world.now_us();
     note!(network.world, "{question:?}");
-    let message = GetBalance {
+    let message = ToActor::GetBalance(GetBalance {
         is_fresh,
         min_version,
         reply,
-    };
+    });
     network
         .process()
         .registry
@@ -250,13 +249,13 @@ pub async fn read(network: Rc<Network>, question: Question) {
         .check(|oracle, now_us| oracle.must_answer(user, is_answered, asked_us, now_us));
     if let Ok(Ok(Ok(view))) = answer {
         network.world.check(|oracle, now_us| {
-            if min_version.is_some_and(|least| view.version < least) {
+            if min_version.is_some_and(|least| view.account.version < least) {
                 return Err(format!(
                     "version {} for who asked for {min_version:?}",
-                    view.version
+                    view.account.version
                 ));
             }
-            oracle.read(&view, is_fresh, asked_us, now_us)
+            oracle.read(user, &view, is_fresh, asked_us, now_us)
         });
     }
 }

@@ -1,101 +1,66 @@
 //! The cached balance of one user: never older than what the actor has seen committed.
 
+use crate::clock::{Moment, Mono};
 use crate::coordinator::frames::BalanceView;
-use crate::domain::{Account, Balances, UserId};
+use crate::domain::{Account, Balances};
 use crate::planted::{Plant, is_planted};
-
-/// A committed state, and when it was last known to be the ledger's.
-#[derive(Debug, Clone)]
-pub(super) struct Cached {
-    pub exists: bool,
-    pub version: i64,
-    pub balances: Balances,
-    pub verified_us: u64,
-    pub verified_at_us: i64,
-}
-
-/// Both times of one moment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    /// Monotonic.
-    pub us: u64,
-    /// On the wall.
-    pub at_us: i64,
-}
 
 /// The cache of one user.
 #[derive(Debug, Default)]
-pub(super) struct AccountCache(Option<Cached>);
+pub(super) struct AccountCache(Option<BalanceView>);
 
 impl AccountCache {
     /// What is known, however old.
-    pub(super) fn known(&self) -> Option<&Cached> {
+    pub(super) fn known(&self) -> Option<&BalanceView> {
         self.0.as_ref()
     }
 
     /// What is known and young enough to be trusted.
-    pub(super) fn fresh(&self, now_us: u64, ttl_us: u64) -> Option<&Cached> {
+    pub(super) fn fresh(&self, now: Mono, ttl_us: u64) -> Option<&BalanceView> {
         self.known()
-            .filter(|cached| now_us.saturating_sub(cached.verified_us) < ttl_us)
+            .filter(|known| now.us_since(known.verified.mono) < ttl_us)
     }
 
-    /// Takes the state that a commit made; an older one than known is ignored.
-    pub(super) fn committed(&mut self, version: i64, balances: &Balances, when: Moment) {
-        if self.known().is_none_or(|cached| version > cached.version) {
-            let balances = balances.clone();
-            self.0 = Some(Cached {
+    /// Takes the state that a commit made; one older than known is ignored.
+    pub(super) fn committed(&mut self, version: i64, balances: Balances, when: Moment) {
+        if self
+            .known()
+            .is_none_or(|known| version > known.account.version)
+        {
+            let account = Account {
                 exists: true,
                 version,
                 balances,
-                verified_us: when.us,
-                verified_at_us: when.at_us,
-            });
+            };
+            self.put(account, when);
         }
     }
 
-    /// Takes what a read that began at `when` has seen. The ledger is right about equal versions (somebody may have
-    /// mended it by hand); an older version means that the read was overtaken by a commit. Tells whether the version is
-    /// new to us.
+    /// Takes what a read that began at `when` has seen. At equal versions the ledger is right: it may have been mended by
+    /// hand. An older version means that a commit overtook the read. Returns whether the version is news.
     pub(super) fn read(&mut self, account: Account, when: Moment) -> bool {
-        let known = self.known().map(|cached| cached.version);
-        if known.is_some_and(|version| account.version < version)
-            && !is_planted(Plant::OlderReadServed)
-        {
+        let known = self.known().map(|known| known.account.version);
+        let version = account.version;
+        if known.is_some_and(|known| version < known) && !is_planted(Plant::OlderReadServed) {
             return false;
         }
-        let Account {
-            exists,
-            version,
-            balances,
-        } = account;
-        self.0 = Some(Cached {
-            exists,
-            version,
-            balances,
-            verified_us: when.us,
-            verified_at_us: when.at_us,
-        });
+        self.put(account, when);
         known.is_some_and(|known| version > known)
     }
-}
 
-impl Cached {
-    /// As it is answered.
-    pub(super) fn view(&self, user_id: UserId, is_stale: bool) -> BalanceView {
-        BalanceView {
-            user_id,
-            exists: self.exists,
-            version: self.version,
-            balances: self.balances.clone(),
-            as_of_us: self.verified_at_us,
-            is_stale,
-        }
+    fn put(&mut self, account: Account, verified: Moment) {
+        self.0 = Some(BalanceView {
+            account,
+            verified,
+            is_stale: false,
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Wall;
     use crate::domain::{Amount, Currencies};
 
     fn balances(minor: i64) -> Balances {
@@ -108,61 +73,47 @@ mod tests {
         all
     }
 
+    fn account(version: i64, minor: i64) -> Account {
+        Account {
+            exists: true,
+            version,
+            balances: balances(minor),
+        }
+    }
+
     fn at(us: u64) -> Moment {
         Moment {
-            us,
-            at_us: 1_000_000 + us as i64,
+            mono: Mono::from_us(us),
+            wall: Wall::from_us(1_000_000 + us as i64),
         }
     }
 
     #[test]
     fn an_older_state_never_replaces_a_newer_one() {
         let mut cache = AccountCache::default();
-        cache.committed(7, &balances(70), at(1));
-        cache.committed(6, &balances(60), at(2));
-        assert!(!cache.read(
-            Account {
-                exists: true,
-                version: 5,
-                balances: balances(50)
-            },
-            at(3)
-        ));
+        cache.committed(7, balances(70), at(1));
+        cache.committed(6, balances(60), at(2));
+        assert!(!cache.read(account(5, 50), at(3)));
         let known = cache.known().expect("known");
-        assert_eq!(
-            (known.version, &known.balances, known.verified_us),
-            (7, &balances(70), 1)
-        );
+        assert_eq!((&known.account, known.verified), (&account(7, 70), at(1)));
     }
 
     #[test]
-    fn a_read_refreshes_mends_and_discovers() {
+    fn a_read_renews_the_age_mends_equal_versions_and_finds_new_ones() {
         let mut cache = AccountCache::default();
         assert!(
             !cache.read(Account::unknown(2), at(0)),
             "the first read is no change"
         );
-        cache.committed(1, &balances(10), at(1));
-        assert!(cache.fresh(100, 100).is_some() && cache.fresh(101, 100).is_none());
-        assert!(!cache.read(
-            Account {
-                exists: true,
-                version: 1,
-                balances: balances(11)
-            },
-            at(50)
-        ));
-        assert_eq!(
-            cache.fresh(101, 100).map(|cached| &cached.balances),
-            Some(&balances(11))
+        cache.committed(1, balances(10), at(1));
+        assert!(
+            cache.fresh(at(100).mono, 100).is_some() && cache.fresh(at(101).mono, 100).is_none()
         );
-        assert!(cache.read(
-            Account {
-                exists: true,
-                version: 2,
-                balances: balances(20)
-            },
-            at(60)
-        ));
+        assert!(!cache.read(account(1, 11), at(50)));
+        assert_eq!(
+            cache.fresh(at(101).mono, 100).map(|known| &known.account),
+            Some(&account(1, 11))
+        );
+        assert!(cache.read(account(2, 20), at(60)));
     }
 }

@@ -1,12 +1,12 @@
-//! How long it takes from a commit to the page that shows it: pushes that a session was sent, until its page tells.
+//! How long it takes from a commit to the page that shows it: keeps each push of a session until its page reports it.
 
 use std::collections::VecDeque;
 
-use actix::prelude::*;
-
+use crate::clock::Wall;
 use crate::coordinator::actor::BalanceActor;
-use crate::coordinator::messages::ReportDisplayed;
+use crate::coordinator::journal::{Happening, What};
 use crate::coordinator::pacing::Mode;
+use crate::domain::SessionId;
 use crate::limits::PUSHES_REMEMBERED_MAX;
 use crate::telemetry::counters::seconds;
 
@@ -16,15 +16,15 @@ pub(super) struct Sent {
     pub version: i64,
     pub mode: Mode,
     /// Of its newest change.
-    pub committed_at_us: i64,
+    pub committed_at: Wall,
 }
 
-/// The latest pushes to one session that its page has not shown yet. Empty ones take no memory of their own.
+/// The latest pushes to one session that its page has not shown yet. Allocates nothing while it is empty.
 #[derive(Debug, Default)]
 pub(super) struct Undisplayed(VecDeque<Sent>);
 
 impl Undisplayed {
-    /// Notes a push; versions only grow. The oldest is forgotten when a page does not tell.
+    /// Notes a push; versions only grow. The oldest is forgotten when a page reports nothing.
     pub(super) fn sent(&mut self, push: Sent) {
         if self.0.len() == PUSHES_REMEMBERED_MAX {
             self.0.pop_front();
@@ -32,44 +32,43 @@ impl Undisplayed {
         self.0.push_back(push);
     }
 
-    /// The page shows this version now. Gives the push that brought it, once; older ones were skipped and are forgotten.
+    /// The page shows this version. Gives the push that brought it, once; older ones were skipped and are forgotten.
     pub(super) fn displayed(&mut self, version: i64) -> Option<Sent> {
-        let shown = self
-            .0
-            .iter()
-            .take_while(|push| push.version <= version)
-            .count();
-        self.0
-            .drain(..shown)
-            .next_back()
-            .filter(|push| push.version == version)
+        let is_shown = |push: &&Sent| push.version <= version;
+        let shown = self.0.iter().take_while(is_shown).count();
+        let newest = self.0.drain(..shown).next_back();
+        newest.filter(|push| push.version == version)
     }
 }
 
-impl Handler<ReportDisplayed> for BalanceActor {
-    type Result = ();
-
-    fn handle(&mut self, displayed: ReportDisplayed, ctx: &mut Self::Context) {
-        self.dequeue(ctx);
-        if let Some(session) = self
-            .live
-            .as_mut()
-            .and_then(|live| live.session(displayed.session_id))
-        {
-            // A page can't show what it was never sent.
-            session.displayed_version = session
-                .displayed_version
-                .max(displayed.version.min(session.last_version));
-            if let Some(push) = session.undisplayed.displayed(displayed.version) {
-                let age_us =
-                    u64::try_from(self.shared.clock.now_us() - push.committed_at_us).unwrap_or(0);
-                self.shared
-                    .counters
-                    .commit_to_displayed
-                    .of(push.mode == Mode::Direct)
-                    .observe(seconds(age_us));
-                self.note_displayed(displayed.session_id, push, age_us);
-            }
+impl BalanceActor {
+    /// A session's page shows this version.
+    pub(super) fn displayed(&mut self, session_id: SessionId, version: i64) {
+        let live = self.live.as_mut();
+        let Some(session) = live.and_then(|live| live.session(session_id)) else {
+            return;
+        };
+        // A page can't show what it was never sent.
+        let shown = version.min(session.last_version);
+        session.displayed_version = session.displayed_version.max(shown);
+        if let Some(push) = session.undisplayed.displayed(version) {
+            let at = self.shared.clock.wall();
+            let took_us = at.us_since(push.committed_at);
+            let waits = &self.shared.counters.commit_to_displayed;
+            waits
+                .of(push.mode == Mode::Direct)
+                .observe(seconds(took_us));
+            let what = What::Displayed {
+                session_id,
+                mode: push.mode,
+                took_us,
+            };
+            self.shared.recent.note(Happening {
+                at,
+                user_id: self.user_id,
+                version,
+                what,
+            });
         }
     }
 }
@@ -82,7 +81,7 @@ mod tests {
         Sent {
             version,
             mode: Mode::Direct,
-            committed_at_us: version * 10,
+            committed_at: Wall::from_us(version * 10),
         }
     }
 
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_never_tells_costs_little() {
+    fn a_page_that_reports_nothing_costs_little() {
         let mut pushes = Undisplayed::default();
         (1..=1000).for_each(|version| pushes.sent(sent(version)));
         assert_eq!(pushes.0.len(), PUSHES_REMEMBERED_MAX);

@@ -1,20 +1,17 @@
 //! What an actor holds only while its user has sessions: the sessions, the pacing, and the changes not pushed yet.
 
-use std::collections::VecDeque;
-
 use actix::Recipient;
 use actix::prelude::SendError;
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use crate::coordinator::actor::cache::Cached;
+use crate::clock::{Moment, Mono};
 use crate::coordinator::actor::displayed::Undisplayed;
 use crate::coordinator::frames::Reason;
 use crate::coordinator::messages::{AttachSession, CloseReason, Peer, ToSession};
 use crate::coordinator::pacing::{Mode, Pacing};
-use crate::domain::{Balances, SessionId, Source};
-use crate::limits::ACTOR_EVENTS_MAX;
+use crate::domain::{Account, SessionId, Source};
 use crate::planted::{Plant, is_planted};
 
 /// Answers that a session whose outbox is full can be owed; its message rate allows no more.
@@ -23,8 +20,8 @@ const OWED_MAX: usize = 64;
 /// The most sources one push names.
 const SOURCES_MAX: usize = 16;
 
-/// A session as its actor sees it. When it is dropped without a farewell (the actor died or was retired), it tells the
-/// session to attach again.
+/// A session as its actor sees it. When it is dropped without having been closed (the actor died or was retired), the
+/// session is told to attach again.
 #[derive(Debug)]
 pub(super) struct Attached {
     pub id: SessionId,
@@ -35,9 +32,9 @@ pub(super) struct Attached {
     pub peer: Peer,
     /// Pushes that its page has not shown yet.
     pub undisplayed: Undisplayed,
-    /// It was told a stale balance or none, and is owed a fresh one.
+    /// It was sent a stale balance or none, and is owed a fresh one.
     pub is_owed_recovery: bool,
-    /// What it could not be sent because its outbox was full: as soon as there is room, each becomes a `balance`.
+    /// What did not fit into its outbox: as soon as there is room, each becomes a `balance`.
     pub owed: Vec<Owed>,
     /// It has to close, but its outbox was full.
     farewell: Option<CloseReason>,
@@ -47,7 +44,7 @@ pub(super) struct Attached {
 /// A `balance` that a session waits for: why, and the id to send back.
 pub(super) type Owed = (Reason, Option<Box<RawValue>>);
 
-/// What became of something said to a session.
+/// What became of a frame for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     Sent,
@@ -57,24 +54,17 @@ pub(super) enum Told {
 
 impl Attached {
     pub(super) fn new(attach: AttachSession) -> Self {
-        let AttachSession {
-            session_id,
-            outbox,
-            last_version,
-            peer,
-            ..
-        } = attach;
         Self {
-            id: session_id,
-            last_version,
+            id: attach.session_id,
+            last_version: attach.last_version,
             displayed_version: 0,
             is_primed: false,
-            peer,
+            peer: attach.peer,
             undisplayed: Undisplayed::default(),
             is_owed_recovery: false,
             owed: Vec::new(),
             farewell: None,
-            outbox: Some(outbox),
+            outbox: Some(attach.outbox),
         }
     }
 
@@ -107,7 +97,7 @@ impl Attached {
         }
     }
 
-    /// Ends it for a reason: now, or when there is room in its outbox.
+    /// Closes it: now, or when there is room in its outbox.
     pub(super) fn close(&mut self, reason: CloseReason) {
         let Some(outbox) = &self.outbox else { return };
         if let Err(SendError::Full(_)) = outbox.try_send(ToSession::Close(reason)) {
@@ -117,12 +107,12 @@ impl Attached {
         }
     }
 
-    /// Whether it is on its way out.
+    /// Whether it still has to be closed.
     pub(super) fn is_leaving(&self) -> bool {
         self.farewell.is_some()
     }
 
-    /// Tries again to say what did not fit.
+    /// Tries again to close it.
     pub(super) fn retry_farewell(&mut self) {
         if let Some(reason) = self.farewell {
             self.close(reason);
@@ -152,28 +142,10 @@ impl Drop for Attached {
             .outbox
             .take_if(|_| !is_planted(Plant::SessionsLeftBehind))
         {
-            // Full: it attaches again with its next heartbeat, as every session does.
+            // If its outbox is full, it attaches again with its next heartbeat, as every session does.
             let _ = outbox.try_send(ToSession::Reattach);
         }
     }
-}
-
-/// The state that the next push counts from: what the user's last push showed, or what was there when the first session
-/// attached.
-#[derive(Debug, Clone)]
-pub(super) struct Base {
-    pub version: i64,
-    pub balances: Balances,
-}
-
-/// What is to be said about the changes not pushed yet.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    pub sources: SmallVec<[Source; 2]>,
-    pub first_committed_at_us: Option<i64>,
-    /// The first direct one.
-    pub first_direct_at_us: Option<i64>,
-    pub committed_at_us: i64,
 }
 
 /// The live part of an actor.
@@ -181,35 +153,27 @@ pub(super) struct Pending {
 pub(super) struct Live {
     /// In order of their attachment.
     pub sessions: Vec<Attached>,
+    /// Which changes wait, and until when.
     pub pacing: Pacing,
-    pub base: Option<Base>,
-    pub pending: Pending,
-    pub events: VecDeque<Event>,
-}
-
-/// Something that happened in an actor, for its inspection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Event {
-    pub at_us: i64,
-    pub what: &'static str,
-    pub version: i64,
+    /// What the changes of the next push are counted from: the state of the last push, or the one that was there when the
+    /// first session attached.
+    pub base: Option<Account>,
+    /// The sources of the changes that wait.
+    pub sources: SmallVec<[Source; 2]>,
 }
 
 impl Live {
     /// Begins at a user's last push, if there was one while the actor is resident.
-    pub(super) fn since(last_push_us: Option<u64>) -> Self {
+    pub(super) fn since(last_push: Option<Mono>) -> Self {
         Self {
-            pacing: Pacing::since(last_push_us),
+            pacing: Pacing::since(last_push),
             ..Self::default()
         }
     }
 
     /// The first known state is what changes are counted from.
-    pub(super) fn ensure_base(&mut self, cached: &Cached) {
-        self.base.get_or_insert_with(|| Base {
-            version: cached.version,
-            balances: cached.balances.clone(),
-        });
+    pub(super) fn ensure_base(&mut self, known: &Account) {
+        self.base.get_or_insert_with(|| known.clone());
     }
 
     /// Notes a change for the next push, unless the state that was last pushed includes it.
@@ -217,8 +181,7 @@ impl Live {
         &mut self,
         version: i64,
         mode: Mode,
-        committed_us: u64,
-        committed_at_us: i64,
+        committed: Moment,
         source: Option<&Source>,
     ) {
         if self
@@ -230,30 +193,16 @@ impl Live {
         }
         if is_planted(Plant::EarlyChangeDropped)
             && mode == Mode::Paced
-            && self.pacing.last_push_us().is_some()
+            && self.pacing.last_push().is_some()
         {
             return;
         }
-        self.pacing.note(committed_us, mode);
-        let pending = &mut self.pending;
-        pending.first_committed_at_us = Some(
-            pending
-                .first_committed_at_us
-                .map_or(committed_at_us, |first| first.min(committed_at_us)),
-        );
-        if mode == Mode::Direct {
-            pending.first_direct_at_us = Some(
-                pending
-                    .first_direct_at_us
-                    .map_or(committed_at_us, |first| first.min(committed_at_us)),
-            );
-        }
-        pending.committed_at_us = pending.committed_at_us.max(committed_at_us);
+        self.pacing.note(committed, mode);
         if let Some(source) = source
-            && pending.sources.len() < SOURCES_MAX
-            && !pending.sources.contains(source)
+            && self.sources.len() < SOURCES_MAX
+            && !self.sources.contains(source)
         {
-            pending.sources.push(source.clone());
+            self.sources.push(source.clone());
         }
     }
 
@@ -293,15 +242,8 @@ impl Live {
         Some(self.sessions.remove(index))
     }
 
-    /// Whether a push of this version would reach anybody.
+    /// Whether a push of this version would reach a session.
     pub(super) fn has_listener_below(&self, version: i64) -> bool {
         self.sessions.iter().any(|session| session.needs(version))
-    }
-
-    pub(super) fn remember(&mut self, event: Event) {
-        if self.events.len() == ACTOR_EVENTS_MAX {
-            self.events.pop_front();
-        }
-        self.events.push_back(event);
     }
 }

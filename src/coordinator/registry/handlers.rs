@@ -4,11 +4,9 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, CloseSessions, DetachSession, GetBalance, InspectActor,
-    InspectRegistry, InspectResident, InspectSessions, Inspected, ListActors, ListRecent,
-    ListSessions, PeekBalance, PostAtomic, PostBatch, PostEntries, PushNow, RefreshSession,
-    ReportDisplayed, Retire, RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown,
-    TellCached, ToSession, ToUser,
+    CloseReason, InspectRegistry, InspectResident, ListActors, ListRecent, ListSessions,
+    PostAtomic, PostBatch, RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor,
+    ToUser,
 };
 use crate::coordinator::registry::{Registry, Slot};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals};
@@ -28,51 +26,11 @@ impl StreamHandler<Orphan> for Registry {
     }
 }
 
-/// Everything that concerns one user.
-macro_rules! routed {
-    ($($message:ty),+) => { $(
-        impl Handler<ToUser<$message>> for Registry {
-            type Result = ();
-
-            fn handle(&mut self, ToUser { user_id, message }: ToUser<$message>, ctx: &mut Self::Context) {
-                self.route(user_id, message, false, ctx);
-            }
-        }
-    )+ };
-}
-routed!(GetBalance);
-
-/// What only an actor that is there can use.
-macro_rules! routed_to_residents {
-    ($($message:ty),+) => { $(
-        impl Handler<ToUser<$message>> for Registry {
-            type Result = ();
-
-            fn handle(&mut self, ToUser { user_id, message }: ToUser<$message>, ctx: &mut Self::Context) {
-                self.route_to_resident(user_id, message, ctx);
-            }
-        }
-    )+ };
-}
-routed_to_residents!(DetachSession, ReportDisplayed, CloseSessions, PushNow);
-#[cfg(feature = "simulation")]
-routed_to_residents!(crate::coordinator::messages::Crash);
-
-impl Handler<ToUser<PostEntries>> for Registry {
+impl Handler<ToUser> for Registry {
     type Result = ();
 
-    fn handle(
-        &mut self,
-        ToUser { user_id, message }: ToUser<PostEntries>,
-        ctx: &mut Self::Context,
-    ) {
-        if self.is_stopping {
-            let PostEntries { entries, reply, .. } = message;
-            // Whoever hung up need not hear it.
-            let _ = reply.send(Posted::failed(entries, PostError::ShuttingDown));
-        } else {
-            self.route(user_id, message, false, ctx);
-        }
+    fn handle(&mut self, ToUser { user_id, message }: ToUser, ctx: &mut Self::Context) {
+        self.deliver(user_id, message, ctx);
     }
 }
 
@@ -80,9 +38,9 @@ impl Handler<PostBatch> for Registry {
     type Result = ();
 
     fn handle(&mut self, PostBatch(parts): PostBatch, ctx: &mut Self::Context) {
-        parts
-            .into_iter()
-            .for_each(|part| Handler::handle(self, part, ctx));
+        for (user_id, part) in parts {
+            self.deliver(user_id, ToActor::PostEntries(part), ctx);
+        }
         // Batches could keep this mailbox full for long: the actors have their turn first.
         ctx.wait(tokio::task::yield_now().into_actor(self));
     }
@@ -124,39 +82,6 @@ impl Handler<PostAtomic> for Registry {
     }
 }
 
-impl Handler<ToUser<AttachSession>> for Registry {
-    type Result = ();
-
-    fn handle(
-        &mut self,
-        ToUser { user_id, message }: ToUser<AttachSession>,
-        ctx: &mut Self::Context,
-    ) {
-        if self.is_stopping {
-            // Full: the session ends with its connection.
-            let _ = message
-                .outbox
-                .try_send(ToSession::Close(CloseReason::GoingAway));
-        } else {
-            self.route(user_id, message, true, ctx);
-        }
-    }
-}
-
-impl Handler<ToUser<RefreshSession>> for Registry {
-    type Result = ();
-
-    fn handle(
-        &mut self,
-        ToUser { user_id, message }: ToUser<RefreshSession>,
-        ctx: &mut Self::Context,
-    ) {
-        if !self.is_stopping {
-            self.route(user_id, message, true, ctx);
-        }
-    }
-}
-
 impl Handler<SessionsGone> for Registry {
     type Result = ();
 
@@ -170,11 +95,7 @@ impl Handler<Shutdown> for Registry {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.is_stopping = true;
-        let users = self.users_with_sessions();
-        let close = || CloseSessions(CloseReason::GoingAway);
-        users
-            .into_iter()
-            .for_each(|user_id| self.route_to_resident(user_id, close(), ctx));
+        self.deliver_to_all(|| ToActor::CloseSessions(CloseReason::GoingAway), ctx);
     }
 }
 
@@ -194,13 +115,13 @@ impl Handler<ListActors> for Registry {
     type Result = MessageResult<ListActors>;
 
     fn handle(&mut self, _: ListActors, _: &mut Self::Context) -> Self::Result {
-        let now_us = self.shared.clock.monotonic_us();
+        let now = self.shared.clock.mono();
         let all = self.with_sessions.iter().chain(self.idle.iter());
         let summary = |(user_id, slot): (&UserId, &Slot)| ActorSummary {
             user_id: *user_id,
             sessions: slot.gauge.sessions.get(),
             entries: slot.gauge.entries.get(),
-            idle_ms: now_us.saturating_sub(slot.gauge.last_used_us.get()) / 1000,
+            idle_ms: now.us_since(slot.gauge.last_used.get()) / 1000,
         };
         MessageResult(all.map(summary).collect())
     }
@@ -209,8 +130,14 @@ impl Handler<ListActors> for Registry {
 impl Handler<ListRecent> for Registry {
     type Result = MessageResult<ListRecent>;
 
-    fn handle(&mut self, ListRecent(query): ListRecent, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.shared.recent.show(&query, &self.shared.currencies))
+    fn handle(&mut self, wanted: ListRecent, _: &mut Self::Context) -> Self::Result {
+        let ListRecent {
+            limit,
+            after,
+            user_id,
+        } = wanted;
+        let currencies = &self.shared.currencies;
+        MessageResult(self.shared.recent.show(limit, after, user_id, currencies))
     }
 }
 
@@ -222,34 +149,14 @@ impl Handler<InspectResident> for Registry {
         InspectResident(user_id): InspectResident,
         ctx: &mut Self::Context,
     ) -> Self::Result {
-        let slot = self
-            .with_sessions
-            .get(&user_id)
-            .or_else(|| self.idle.peek(&user_id));
+        let slot = self.resident(user_id);
         let from_outside =
             slot.map(|slot| ActorInspection::from_outside(user_id, &slot.gauge, &self.shared));
         MessageResult(from_outside.map(|from_outside| {
             let (reply, from_inside) = oneshot::channel();
-            self.route_to_resident(user_id, InspectActor { reply }, ctx);
-            Inspected {
-                from_outside,
-                from_inside,
-            }
+            self.deliver(user_id, ToActor::InspectActor { reply }, ctx);
+            (from_outside, from_inside)
         }))
-    }
-}
-
-impl Handler<PeekBalance> for Registry {
-    type Result = MessageResult<PeekBalance>;
-
-    fn handle(&mut self, PeekBalance(user_id): PeekBalance, _: &mut Self::Context) -> Self::Result {
-        let slot = self
-            .with_sessions
-            .get(&user_id)
-            .or_else(|| self.idle.peek(&user_id));
-        let (reply, answer) = oneshot::channel();
-        let sent = slot.map(|slot| slot.send(TellCached { reply }));
-        MessageResult(matches!(sent, Some(Ok(()))).then_some(answer))
     }
 }
 
@@ -261,13 +168,9 @@ impl Handler<ListSessions> for Registry {
         ListSessions { after, limit }: ListSessions,
         ctx: &mut Self::Context,
     ) -> Self::Result {
-        let mut users: Vec<UserId> = self
-            .with_sessions
-            .keys()
-            .copied()
-            .filter(|user| user.get() > after)
-            .collect();
-        // Each has a session, or is about to: more users than that are never needed.
+        let ids = self.with_sessions.keys().copied();
+        let mut users: Vec<UserId> = ids.filter(|user| user.get() > after).collect();
+        // Each has a session, or is about to: no more users than `limit` are needed.
         if users.len() > limit {
             users.select_nth_unstable(limit);
             users.truncate(limit);
@@ -285,7 +188,7 @@ impl Handler<ListSessions> for Registry {
                 break;
             }
             let (reply, answer) = oneshot::channel();
-            self.route_to_resident(user_id, InspectSessions { reply }, ctx);
+            self.deliver(user_id, ToActor::InspectSessions { reply }, ctx);
             asked.push(SessionsAsked {
                 user_id,
                 sessions,
@@ -304,36 +207,26 @@ impl Handler<RetireActor> for Registry {
         RetireActor(user_id): RetireActor,
         ctx: &mut Self::Context,
     ) -> Self::Result {
-        let Some(slot) = self
-            .with_sessions
-            .get(&user_id)
-            .or_else(|| self.idle.peek(&user_id))
-        else {
+        let Some(slot) = self.resident(user_id) else {
             return MessageResult(Retirement::NotResident);
         };
-        let gauge = &slot.gauge;
-        let is_busy = [&gauge.queued, &gauge.in_flight, &gauge.version_waiters]
-            .iter()
-            .any(|count| count.get() > 0);
-        let has_sessions = gauge.sessions.get() > 0;
-        if slot.actor.connected() && is_busy {
+        let has_sessions = slot.gauge.sessions.get() > 0;
+        if slot.actor.connected() && slot.gauge.is_busy() {
             return MessageResult(Retirement::Busy);
         }
         if !has_sessions && !slot.can_go(&self.shared) {
             return MessageResult(Retirement::PushedLately);
         }
-        let last_push_us = gauge.last_push_us.get();
-        if let Err(SendError::Full(_)) = slot.actor.try_send(Retire) {
+        let last_push = slot.gauge.last_push.get();
+        if let Err(SendError::Full(_)) = slot.send(ToActor::Retire) {
             return MessageResult(Retirement::Busy);
         }
         self.forget(user_id);
         if has_sessions {
-            // Its sessions come back at once; what is pushed to them then keeps its distance from the last push.
+            // Its sessions come back at once. What is pushed to them then keeps its distance from the last push.
             let next = self.make(user_id, ctx);
-            next.gauge.last_push_us.set(last_push_us);
-            next.gauge
-                .last_used_us
-                .set(self.shared.clock.monotonic_us());
+            next.gauge.last_push.set(last_push);
+            next.gauge.last_used.set(self.shared.clock.mono());
             self.idle.put(user_id, next);
             self.count_actors();
         }

@@ -1,4 +1,4 @@
-//! The registry: finds, makes, retires and replaces balance actors, and passes everything on to them.
+//! The registry: finds, makes, retires and replaces balance actors, and delivers every message for them.
 //!
 //! It is the only way to an actor and shares its thread, so it knows when an actor is quiescent: then, and only then, may
 //! the actor be retired, and no message can be lost behind its last one. An actor that died (a handler panicked) is found
@@ -19,14 +19,13 @@ use log::{error, info};
 use lru::LruCache;
 use tokio::sync::mpsc;
 
+use crate::clock::Mono;
 use crate::coordinator::actor::BalanceActor;
-use crate::coordinator::messages::{
-    BalanceChanged, CommittedEntry, LedgerRecovered, Retire, Revalidate, Routable,
-};
+use crate::coordinator::messages::{CommittedEntry, ToActor};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::gauge::Gauge;
-use crate::domain::{Outcome, UserId};
-use crate::ledger::{EntryOutcome, Orphan, Posted};
+use crate::domain::UserId;
+use crate::ledger::{Orphan, Posted};
 use crate::limits::{
     ACTOR_MAILBOX_MAX, RECOVERY_PROBE_HANGS_MS, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX,
 };
@@ -46,8 +45,8 @@ pub struct Registry {
     with_sessions: HashMap<UserId, Slot>,
     idle: LruCache<UserId, Slot>,
     unheard: Option<mpsc::Receiver<Orphan>>,
-    /// Since when a probe is under way (monotonic).
-    probed_us: Option<u64>,
+    /// When the probe that is under way began.
+    probed: Option<Mono>,
     is_stopping: bool,
 }
 
@@ -59,7 +58,7 @@ impl Registry {
             with_sessions: HashMap::new(),
             idle: LruCache::unbounded(),
             unheard: Some(unheard),
-            probed_us: None,
+            probed: None,
             is_stopping: false,
         }
     }
@@ -101,31 +100,53 @@ impl Registry {
         }
     }
 
-    fn route<M>(&mut self, user_id: UserId, message: M, attaches: bool, ctx: &Context<Self>)
-    where
-        M: Routable,
-        BalanceActor: Handler<M>,
-    {
-        let now_us = self.shared.clock.monotonic_us();
-        let slot = self.slot(user_id, attaches, ctx);
-        slot.gauge.last_used_us.set(now_us);
-        match slot.send(message) {
-            Ok(()) => {}
+    /// The actor of a user, if it is resident; does not count as use.
+    fn resident(&self, user_id: UserId) -> Option<&Slot> {
+        let with_sessions = self.with_sessions.get(&user_id);
+        with_sessions.or_else(|| self.idle.peek(&user_id))
+    }
+
+    /// Delivers a message by its [`ToActor::route`], or answers it when it can't be.
+    fn deliver(&mut self, user_id: UserId, message: ToActor, ctx: &Context<Self>) {
+        let route = message.route();
+        if self.is_stopping && route.is_refused_when_stopping {
+            return message.stopping();
+        }
+        if !route.makes_actor && self.resident(user_id).is_none() {
+            return;
+        }
+        let slot = if route.is_use {
+            let now = self.shared.clock.mono();
+            let slot = self.slot(user_id, route.attaches, ctx);
+            slot.gauge.last_used.set(now);
+            Some(slot)
+        } else {
+            self.resident(user_id)
+        };
+        match slot.map_or(Ok(()), |slot| slot.send(message)) {
             Err(SendError::Full(message)) => message.overloaded(),
-            Err(SendError::Closed(message)) => {
+            Err(SendError::Closed(message)) if route.is_use => {
                 error!("the actor of user {user_id} has died; it is made again from the ledger");
                 self.shared.counters.actors_rebuilt.inc();
                 self.forget(user_id);
                 if let Err(SendError::Full(message) | SendError::Closed(message)) =
-                    self.slot(user_id, attaches, ctx).send(message)
+                    self.slot(user_id, route.attaches, ctx).send(message)
                 {
                     message.overloaded();
                 }
             }
+            Ok(()) | Err(SendError::Closed(_)) => {}
         }
     }
 
-    /// To be called whenever one came or went.
+    /// Delivers a message to every actor with sessions, in the order of users: so equal events have an equal course.
+    fn deliver_to_all(&mut self, message: impl Fn() -> ToActor, ctx: &Context<Self>) {
+        for user_id in self.users_with_sessions(|_| true) {
+            self.deliver(user_id, message(), ctx);
+        }
+    }
+
+    /// To be called after every change of the maps.
     fn count_actors(&self) {
         let shown = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.shared
@@ -135,9 +156,13 @@ impl Registry {
         self.shared.counters.actors_idle.set(shown(self.idle.len()));
     }
 
-    /// In order, so that the same happenings have the same course.
-    fn users_with_sessions(&self) -> Vec<UserId> {
-        let mut users: Vec<UserId> = self.with_sessions.keys().copied().collect();
+    /// In order.
+    fn users_with_sessions(&self, is_wanted: impl Fn(&Slot) -> bool) -> Vec<UserId> {
+        let wanted = self.with_sessions.iter();
+        let mut users: Vec<UserId> = wanted
+            .filter(|(_, slot)| is_wanted(slot))
+            .map(|(user_id, _)| *user_id)
+            .collect();
         users.sort_unstable();
         users
     }
@@ -146,17 +171,6 @@ impl Registry {
         self.with_sessions.remove(&user_id);
         self.idle.pop(&user_id);
         self.count_actors();
-    }
-
-    /// Passes a message on to an actor that is resident, and only then.
-    fn route_to_resident<M>(&mut self, user_id: UserId, message: M, ctx: &Context<Self>)
-    where
-        M: Routable,
-        BalanceActor: Handler<M>,
-    {
-        if self.with_sessions.contains_key(&user_id) || self.idle.contains(&user_id) {
-            self.route(user_id, message, false, ctx);
-        }
     }
 
     /// Retires the least recently used actors beyond the limit, to make room for so many more, unless something is under
@@ -178,42 +192,26 @@ impl Registry {
         }
     }
 
-    /// Retires actors whose balance is older than the TTL, or has it read again where somebody looks at it, and enforces the
-    /// limit.
+    /// Retires idle actors whose balance is older than the TTL, has the others read theirs again, and enforces the limit.
     fn sweep(&mut self, ctx: &Context<Self>) {
-        let mut gone: Vec<UserId> = self
-            .with_sessions
-            .iter()
-            .filter(|(_, slot)| slot.can_go(&self.shared))
-            .map(|(user, _)| *user)
-            .collect();
-        gone.sort_unstable();
-        gone.into_iter()
-            .for_each(|user_id| self.sessions_gone(user_id));
-        let (now_us, ttl_us) = (
-            self.shared.clock.monotonic_us(),
-            self.shared.policy.cache_ttl_us,
-        );
+        for user_id in self.users_with_sessions(|slot| slot.can_go(&self.shared)) {
+            self.sessions_gone(user_id);
+        }
+        let (now, ttl_us) = (self.shared.clock.mono(), self.shared.policy.cache_ttl_us);
         let is_old = |slot: &Slot| {
-            let since_us = slot
-                .gauge
-                .verified_us
-                .get()
-                .unwrap_or_else(|| slot.gauge.last_used_us.get());
-            now_us.saturating_sub(since_us) >= ttl_us
+            let gauge = &slot.gauge;
+            let since = gauge.verified.get().unwrap_or(gauge.last_used.get());
+            now.us_since(since) >= ttl_us
         };
         let old: Vec<UserId> = self
             .idle
             .iter()
             .filter(|(_, slot)| is_old(slot))
-            .map(|(user, _)| *user)
+            .map(|(user_id, _)| *user_id)
             .collect();
         for user_id in old {
-            if let Some(Err(slot)) = self
-                .idle
-                .pop(&user_id)
-                .map(|slot| slot.retire(&self.shared))
-            {
+            let slot = self.idle.pop(&user_id);
+            if let Some(Err(slot)) = slot.map(|slot| slot.retire(&self.shared)) {
                 self.idle.put(user_id, slot);
             }
         }
@@ -221,16 +219,9 @@ impl Registry {
             self.evict(0);
         }
         self.count_actors();
-        let mut watched: Vec<UserId> = self
-            .with_sessions
-            .iter()
-            .filter(|(_, slot)| is_old(slot))
-            .map(|(user, _)| *user)
-            .collect();
-        watched.sort_unstable();
-        watched
-            .into_iter()
-            .for_each(|user_id| self.route_to_resident(user_id, Revalidate, ctx));
+        for user_id in self.users_with_sessions(is_old) {
+            self.deliver(user_id, ToActor::Revalidate, ctx);
+        }
     }
 
     fn sessions_gone(&mut self, user_id: UserId) {
@@ -248,72 +239,48 @@ impl Registry {
         }
     }
 
-    /// Asks the ledger whether it is back, while somebody is owed a fresh balance.
+    /// Asks the ledger whether it is back, while any session is owed a fresh balance.
     fn probe(&mut self, ctx: &mut Context<Self>) {
-        let now_us = self.shared.clock.monotonic_us();
+        let now = self.shared.clock.mono();
         // One that hangs, on a connection that died with the ledger, does not hold up the next.
+        let hangs_us = RECOVERY_PROBE_HANGS_MS * 1000;
         let is_probing = self
-            .probed_us
-            .is_some_and(|at_us| now_us.saturating_sub(at_us) < RECOVERY_PROBE_HANGS_MS * 1000);
+            .probed
+            .is_some_and(|then| now.us_since(then) < hangs_us);
         if is_probing
             || self.shared.counters.actors_stale.get() == 0
             || is_planted(Plant::NeverRecovered)
         {
             return;
         }
-        self.probed_us = Some(now_us);
+        self.probed = Some(now);
         let answered = self
             .shared
             .ledger
             .ping()
             .into_actor(self)
             .map(|result, registry, ctx| {
-                registry.probed_us = None;
+                registry.probed = None;
                 if result.is_ok() {
                     info!("the ledger answers again");
-                    registry
-                        .users_with_sessions()
-                        .into_iter()
-                        .for_each(|user_id| {
-                            registry.route_to_resident(user_id, LedgerRecovered, ctx)
-                        });
+                    registry.deliver_to_all(|| ToActor::LedgerRecovered, ctx);
                 }
             });
         ctx.spawn(answered);
     }
 
-    /// Tells resident actors of entries that were committed on another way than through themselves: one message each.
+    /// Tells resident actors of entries that were committed, but not through them: one message each.
     fn tell_committed(&self, posted: &Posted) {
-        let mut by_user: BTreeMap<UserId, BalanceChanged> = BTreeMap::new();
+        let mut by_user: BTreeMap<UserId, Vec<CommittedEntry>> = BTreeMap::new();
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
-            if let EntryOutcome::Decided {
-                outcome: Outcome::Accepted { version, balances },
-                committed_at_us,
-            } = outcome
-            {
-                by_user
-                    .entry(entry.user_id)
-                    .or_default()
-                    .0
-                    .push(CommittedEntry {
-                        version: *version,
-                        balances: balances.clone(),
-                        committed_at_us: *committed_at_us,
-                        kind: entry.kind,
-                        currency: entry.currency,
-                        amount: entry.amount,
-                        source: entry.source.clone(),
-                    });
+            if let Some(committed) = CommittedEntry::of(entry, outcome) {
+                by_user.entry(entry.user_id).or_default().push(committed);
             }
         }
-        for (user_id, changed) in by_user {
-            let slot = self
-                .with_sessions
-                .get(&user_id)
-                .or_else(|| self.idle.peek(&user_id));
-            // An actor that died is made again from the ledger, and then knows.
-            if let Some(slot) = slot
-                && let Err(SendError::Full(_)) = slot.send(changed)
+        for (user_id, entries) in by_user {
+            // An actor that is made again, after it died, reads the ledger.
+            if let Some(slot) = self.resident(user_id)
+                && let Err(SendError::Full(_)) = slot.send(ToActor::BalanceChanged(entries))
             {
                 slot.gauge.missed_a_change.set(true);
             }
@@ -322,37 +289,28 @@ impl Registry {
 }
 
 impl Slot {
-    fn send<M>(&self, message: M) -> Result<(), SendError<M>>
-    where
-        M: Routable,
-        BalanceActor: Handler<M>,
-    {
+    fn send(&self, message: ToActor) -> Result<(), SendError<ToActor>> {
         self.actor.try_send(message)?;
-        self.gauge.queued.set(self.gauge.queued.get() + 1);
+        self.gauge.queued.update(|queued| queued + 1);
         Ok(())
     }
 
-    /// Whether nobody would miss the actor: nothing is under way in it, and no push so lately that the next one would have
-    /// to know of it; or it has died.
+    /// Whether the actor can be retired without losing anything: no work is under way in it, and the next push need not
+    /// know of the last one; or it has died.
     fn can_go(&self, shared: &Shared) -> bool {
-        let (now_us, interval_us) = (
-            shared.clock.monotonic_us(),
-            shared.policy.intervals.min_interval_us,
-        );
-        let is_settled = self
-            .gauge
-            .last_push_us
-            .get()
-            .is_none_or(|at_us| at_us + interval_us <= now_us);
+        let now = shared.clock.mono();
+        let interval_us = shared.policy.intervals.min_interval_us;
+        let last_push = self.gauge.last_push.get();
+        let is_settled = last_push.is_none_or(|at| at.plus_us(interval_us) <= now);
         self.gauge.is_quiescent() && is_settled || !self.actor.connected()
     }
 
-    /// Lets the actor go, or gives the slot back when something is under way in it.
+    /// Lets the actor go, or gives the slot back when work is under way in it.
     fn retire(self, shared: &Shared) -> Result<(), Self> {
         if !self.can_go(shared) {
             return Err(self);
         }
-        match self.actor.try_send(Retire) {
+        match self.send(ToActor::Retire) {
             // A closed mailbox belongs to an actor that died: it is gone already.
             Ok(()) | Err(SendError::Closed(_)) => Ok(()),
             Err(SendError::Full(_)) => Err(self),

@@ -13,17 +13,17 @@ async fn an_actor_that_does_not_answer_is_shown_from_outside() {
     let user_id = crate::domain::UserId::new(184).expect("user id");
     // More than its mailbox holds, and the question behind them.
     let burst = rig.burst(184, crate::limits::ACTOR_MAILBOX_MAX + 1);
-    let inspected = rig
+    let (from_outside, from_inside) = rig
         .registry
         .send(InspectResident(user_id))
         .await
         .expect("alive")
         .expect("resident");
     assert!(
-        inspected.from_inside.await.is_err(),
+        from_inside.await.is_err(),
         "it has no room for the question"
     );
-    let shown = serde_json::to_value(&inspected.from_outside).expect("serializable");
+    let shown = serde_json::to_value(&from_outside).expect("serializable");
     assert_eq!(
         (&shown["stale"], &shown["version"]),
         (&true.into(), &1.into()),
@@ -36,13 +36,13 @@ async fn an_actor_that_does_not_answer_is_shown_from_outside() {
     );
     drop(burst);
     rig.settle().await;
-    let inspected = rig
+    let (_, from_inside) = rig
         .registry
         .send(InspectResident(user_id))
         .await
         .expect("alive")
         .expect("resident");
-    let shown = serde_json::to_value(inspected.from_inside.await.expect("it answers again"))
-        .expect("serializable");
+    let shown =
+        serde_json::to_value(from_inside.await.expect("it answers again")).expect("serializable");
     assert_eq!(shown["stale"], false);
 }

@@ -1,11 +1,12 @@
-//! Sessions that write down what they hear.
+//! Sessions that record their frames.
 
 use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::coordinator::messages::{AttachSession, Peer, ToSession, ToUser};
+use crate::clock::Wall;
+use crate::coordinator::messages::{AttachSession, Peer, ToActor, ToSession, ToUser};
 use crate::coordinator::registry::Registry;
 use crate::domain::{Amount, SessionId, UserId};
 
@@ -29,7 +30,7 @@ impl Actor for Listener {
 
 impl Listener {
     fn attach(&self, is_again: bool, ctx: &Context<Self>) {
-        let message = AttachSession {
+        let message = ToActor::AttachSession(AttachSession {
             session_id: self.id,
             outbox: ctx.address().recipient(),
             is_again,
@@ -37,9 +38,9 @@ impl Listener {
             peer: Peer {
                 address: None,
                 user_agent: None,
-                connected_at_us: 0,
+                connected_at: Wall::default(),
             },
-        };
+        });
         self.registry
             .try_send(ToUser {
                 user_id: self.user_id,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rig::{Rig, minutes};
 
-use crate::coordinator::messages::{Crash, DetachSession, InspectRegistry, Shutdown};
+use crate::coordinator::messages::{InspectRegistry, Shutdown, ToActor};
 use crate::domain::Kind;
 use crate::ledger::{Lane, PostError};
 
@@ -147,7 +147,7 @@ async fn an_actor_that_panics_is_made_again_and_its_sessions_go_on() {
         .await
         .expect("accepted");
     rig.settle().await;
-    rig.tell(184, Crash).await;
+    rig.tell(184, ToActor::Crash).await;
     rig.settle().await;
     rig.post(184, "d2", Kind::Deposit, 5)
         .await
@@ -177,7 +177,7 @@ async fn a_commit_whose_actor_died_still_reaches_the_sessions() {
         .begin_post(184, "d1", Kind::Deposit, 5, Lane::Single)
         .await;
     rig.settle().await;
-    rig.tell(184, Crash).await;
+    rig.tell(184, ToActor::Crash).await;
     rig.settle().await;
     assert_eq!(session.heard(), ["snapshot v0", "snapshot v0"]);
     rig.ledger.hold_posts(false);
@@ -272,7 +272,7 @@ async fn the_oldest_session_makes_room_and_stopping_closes_them_all() {
     );
     rig.tell(
         184,
-        DetachSession {
+        ToActor::DetachSession {
             session_id: sessions[1].id,
         },
     )

@@ -6,11 +6,10 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Wall};
 use crate::coordinator::journal::Recent;
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, CloseSessions, Crash, Peer, PostAtomic, PostEntries,
-    RefreshSession, Routable, ToUser,
+    AttachSession, CloseReason, Peer, PostAtomic, PostEntries, ToActor, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::policy::{Policy, Shared};
@@ -156,11 +155,7 @@ impl Rig {
         }
     }
 
-    pub(super) async fn tell<M>(&self, user: i64, message: M)
-    where
-        M: Routable,
-        Registry: Handler<ToUser<M>>,
-    {
+    pub(super) async fn tell(&self, user: i64, message: ToActor) {
         let user_id = UserId::new(user).expect("user id");
         self.registry
             .send(ToUser { user_id, message })
@@ -178,11 +173,11 @@ impl Rig {
             peer: Peer {
                 address: None,
                 user_agent: None,
-                connected_at_us: 0,
+                connected_at: Wall::default(),
             },
         };
-        let message = RefreshSession {
-            session: attachment,
+        let message = ToActor::RefreshSession {
+            session: Box::new(attachment),
             id: None,
         };
         self.registry
@@ -207,13 +202,13 @@ impl Rig {
         let entries = vec![entry(user, event, kind, minor)];
         self.tell(
             user,
-            PostEntries {
+            ToActor::PostEntries(PostEntries {
                 entries,
                 lane,
                 deadline,
                 permit,
                 reply,
-            },
+            }),
         )
         .await;
         answer
@@ -246,13 +241,13 @@ impl Rig {
                 let permit = self.admission.try_acquire(Lane::Bulk, 1).expect("room");
                 let deadline = self.clock.deadline(Duration::from_secs(3600));
                 let entries = vec![entry(user, &event, Kind::Reward, 1)];
-                let message = PostEntries {
+                let message = ToActor::PostEntries(PostEntries {
                     entries,
                     lane: Lane::Bulk,
                     deadline,
                     permit,
                     reply,
-                };
+                });
                 self.registry
                     .try_send(ToUser { user_id, message })
                     .expect("room");
@@ -267,11 +262,11 @@ impl Rig {
         self.registry
             .try_send(ToUser {
                 user_id,
-                message: Crash,
+                message: ToActor::Crash,
             })
             .expect("room");
         for _ in 0..3 {
-            let message = CloseSessions(CloseReason::GoingAway);
+            let message = ToActor::CloseSessions(CloseReason::GoingAway);
             self.registry
                 .try_send(ToUser { user_id, message })
                 .expect("room");

@@ -5,9 +5,7 @@ use actix_web::HttpResponse;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::coordinator::messages::{
-    CloseReason, CloseSessions, PushNow, RetireActor, Retirement, ToUser,
-};
+use crate::coordinator::messages::{CloseReason, RetireActor, Retirement, ToActor, ToUser};
 use crate::domain::UserId;
 use crate::http::admin::{Answer, Code, Data, HttpState, Problem, ask, no_answer};
 use crate::http::extract::PathUser;
@@ -50,7 +48,7 @@ pub(in crate::http) async fn refresh(state: Data, order: Order) -> Answer {
         },
     )
     .await?;
-    Ok(HttpResponse::Ok().json(balance_json(&state, &view)))
+    Ok(HttpResponse::Ok().json(balance_json(&state, user_id, &view)))
 }
 
 /// `POST /admin/v1/actors/{user_id}/push`: sends pending changes now, regardless of pacing.
@@ -59,7 +57,7 @@ pub(in crate::http) async fn push(state: Data, order: Order) -> Answer {
     let (reply, answer) = oneshot::channel();
     state.registry.try_send(ToUser {
         user_id,
-        message: PushNow { reply },
+        message: ToActor::PushNow { reply },
     })?;
     let pushed = match tokio::time::timeout(state.timeout(), answer).await {
         Ok(Ok(pushed)) => pushed?,
@@ -85,7 +83,7 @@ pub(in crate::http) async fn retire(state: Data, order: Order) -> Answer {
 /// `POST /admin/v1/actors/{user_id}/disconnect`: closes the user's sessions with 4510.
 pub(in crate::http) async fn disconnect(state: Data, order: Order) -> Answer {
     let user_id = ordered(&state, order, "disconnect").await?;
-    let message = CloseSessions(CloseReason::ClosedByAdministrator);
+    let message = ToActor::CloseSessions(CloseReason::ClosedByAdministrator);
     state.registry.try_send(ToUser { user_id, message })?;
     Ok(HttpResponse::NoContent().finish())
 }

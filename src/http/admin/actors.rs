@@ -6,9 +6,7 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::coordinator::messages::{
-    InspectRegistry, InspectResident, Inspected, ListActors, ListSessions,
-};
+use crate::coordinator::messages::{InspectRegistry, InspectResident, ListActors, ListSessions};
 use crate::coordinator::{ActorInspection, ActorSummary, SessionInspection};
 use crate::domain::UserId;
 use crate::http::admin::{Answer, Code, Data, HttpState, Problem, ask, rows};
@@ -115,11 +113,7 @@ pub(super) async fn inspect(
     state: &HttpState,
     user_id: UserId,
 ) -> Result<Option<ActorInspection>, Problem> {
-    let Some(Inspected {
-        from_outside,
-        from_inside,
-    }) = ask(state, InspectResident(user_id)).await?
-    else {
+    let Some((from_outside, from_inside)) = ask(state, InspectResident(user_id)).await? else {
         return Ok(None);
     };
     Ok(Some(

@@ -6,7 +6,6 @@ use actix_web::HttpResponse;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::coordinator::RecentQuery;
 use crate::coordinator::messages::ListRecent;
 use crate::http::admin::{Answer, Data, Problem, ask, rows};
 use crate::http::extract::admin::Admin;
@@ -25,11 +24,11 @@ pub(in crate::http) struct EventsQuery {
 pub(in crate::http) async fn events(state: Data, admin: Admin<Query<EventsQuery>>) -> Answer {
     let Query(query) = admin.asked;
     let user_id = query_user(query.user_id)?;
-    let wanted = ListRecent(RecentQuery {
+    let wanted = ListRecent {
         limit: rows(query.limit)?,
         after: query.after,
         user_id,
-    });
+    };
     Ok(HttpResponse::Ok().json(ask(&state, wanted).await?))
 }
 

@@ -19,7 +19,6 @@ use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock;
-use crate::coordinator::RecentQuery;
 use crate::coordinator::messages::ListRecent;
 use crate::domain::UserId;
 use crate::http::admin::actors::{inspect, totals};
@@ -110,13 +109,13 @@ impl Watched {
     /// The actor (`null` when it is not resident) and the user's events since the last call.
     async fn update(&mut self, state: &HttpState) -> Result<Bytes, Problem> {
         let user_id = self.user_id;
-        let wanted = RecentQuery {
+        let wanted = ListRecent {
             limit: LIVE_EVENTS_MAX,
             after: self.seen_seq,
             user_id: Some(user_id),
         };
         let actor = inspect(state, user_id).await?;
-        let happened = ask(state, ListRecent(wanted)).await?;
+        let happened = ask(state, wanted).await?;
         self.seen_seq = happened.latest_seq;
         Ok(event(
             "user",

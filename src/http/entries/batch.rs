@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::clock::Deadline;
-use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries, ToUser};
+use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries};
 use crate::domain::{NewEntry, UserId};
 use crate::http::entries::bulk::Room;
 use crate::http::entries::items;
@@ -102,7 +102,7 @@ type Keys = Vec<(usize, ItemKey)>;
 
 /// The postings of a batch, one or more per user, and the receivers of their outcomes.
 struct Each {
-    messages: Vec<ToUser<PostEntries>>,
+    messages: Vec<(UserId, PostEntries)>,
     parts: Vec<(Keys, oneshot::Receiver<Posted>)>,
     deadline: Deadline,
 }
@@ -152,16 +152,14 @@ fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Probl
         let (reply, answer) = oneshot::channel();
         let permit = permit.split(entries.len());
         parts.push((keys, answer));
-        messages.push(ToUser {
-            user_id,
-            message: PostEntries {
-                entries,
-                lane: Lane::Bulk,
-                deadline,
-                permit,
-                reply,
-            },
-        });
+        let posting = PostEntries {
+            entries,
+            lane: Lane::Bulk,
+            deadline,
+            permit,
+            reply,
+        };
+        messages.push((user_id, posting));
     }
     Ok(Some(Each {
         messages,
@@ -225,18 +223,11 @@ fn in_pieces(body: Vec<u8>) -> impl MessageBody {
     SizedStream::new(length, Box::pin(pieces))
 }
 
-/// Sends the messages in slices, so that the registry handles other messages between them. Large batches take turns: otherwise
-/// all would finish at about the same time, and the ledger would idle until the next ones are read.
+/// Sends a batch in slices, so that the registry takes other messages in between.
 async fn send_in_slices(
     state: &HttpState,
-    messages: Vec<ToUser<PostEntries>>,
+    messages: Vec<(UserId, PostEntries)>,
 ) -> Result<(), Problem> {
-    let is_large = messages.len() > BATCH_SLICE_ENTRIES;
-    let _turn = if is_large {
-        Some(state.bulk.sending_turn().await?)
-    } else {
-        None
-    };
     let mut messages = messages.into_iter();
     loop {
         let slice: Vec<_> = messages.by_ref().take(BATCH_SLICE_ENTRIES).collect();

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::coordinator::Shown;
-use crate::coordinator::messages::{PostEntries, ToUser};
+use crate::coordinator::messages::{PostEntries, ToActor, ToUser};
 use crate::domain::{Balances, EventId, Kind, NewEntry, Outcome, Recorded, UserId};
 use crate::http::entries::body::{EntryObject, FIELDS, parse_entry};
 use crate::http::entries::{count_rejected, refusal};
@@ -84,13 +84,13 @@ async fn commit(state: &HttpState, entry: NewEntry) -> Result<(Outcome, i64), Pr
     let (permit, deadline) = state.admit(Lane::Single, 1)?;
     let user_id = entry.user_id;
     let (reply, answer) = oneshot::channel();
-    let message = PostEntries {
+    let message = ToActor::PostEntries(PostEntries {
         entries: vec![entry],
         lane: Lane::Single,
         deadline,
         permit,
         reply,
-    };
+    });
     state.registry.try_send(ToUser { user_id, message })?;
     let unknown = |_| Problem::from(PostError::Unavailable);
     let posted = tokio::time::timeout_at(deadline.instant(), answer)

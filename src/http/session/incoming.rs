@@ -2,7 +2,7 @@
 
 use actix_http::ws::Item;
 
-use crate::coordinator::messages::{RefreshSession, ReportDisplayed};
+use crate::coordinator::messages::ToActor;
 use crate::http::session::fragments::Assembly;
 use crate::http::session::frames::End;
 use crate::http::session::messages::ClientMessage;
@@ -39,14 +39,14 @@ impl SessionActor {
         };
         match message {
             Ok((ClientMessage::Refresh { id }, user_id)) => {
-                let session = self.attachment(true, ctx);
-                self.tell(user_id, RefreshSession { session, id }, ctx);
+                let session = Box::new(self.attachment(true, ctx));
+                self.tell(user_id, ToActor::RefreshSession { session, id }, ctx);
             }
             Ok((ClientMessage::Ping { id }, _)) => ctx.text(frames::pong(id.as_deref())),
             Ok((ClientMessage::Displayed { version }, user_id)) => {
                 self.tell(
                     user_id,
-                    ReportDisplayed {
+                    ToActor::ReportDisplayed {
                         session_id: self.id,
                         version,
                     },

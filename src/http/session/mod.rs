@@ -24,10 +24,7 @@ use actix_web_actors::ws::{Message, WebsocketContext};
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::coordinator::messages::{
-    AttachSession, DetachSession, Peer, Routable, ToSession, ToUser,
-};
-use crate::coordinator::{BalanceActor, Registry};
+use crate::coordinator::messages::{AttachSession, Peer, ToActor, ToSession, ToUser};
 use crate::credentials::session_token::Session;
 use crate::domain::{SessionId, UserId};
 use crate::http::extract::rate_limit::Bucket;
@@ -156,12 +153,7 @@ impl SessionActor {
     }
 
     /// Sends a message to the user's actor. When the registry is full, the session closes, so that the client reconnects.
-    fn tell<M>(&mut self, user_id: UserId, message: M, ctx: &mut Ctx)
-    where
-        M: Routable,
-        BalanceActor: Handler<M>,
-        Registry: Handler<ToUser<M>>,
-    {
+    fn tell(&mut self, user_id: UserId, message: ToActor, ctx: &mut Ctx) {
         if self
             .shared
             .registry
@@ -184,7 +176,7 @@ impl SessionActor {
 
     fn attach(&mut self, user_id: UserId, is_again: bool, ctx: &mut Ctx) {
         let attachment = self.attachment(is_again, ctx);
-        self.tell(user_id, attachment, ctx);
+        self.tell(user_id, ToActor::AttachSession(attachment), ctx);
     }
 
     fn sign_in(&mut self, credentials: &Credentials<'_>, ctx: &mut Ctx) {
@@ -246,7 +238,7 @@ impl Actor for SessionActor {
 
     fn stopped(&mut self, _: &mut Ctx) {
         if let Some(session) = self.session {
-            let message = DetachSession {
+            let message = ToActor::DetachSession {
                 session_id: self.id,
             };
             // Ignore a full registry: the actor notices the closed outbox with its next frame.

@@ -21,7 +21,7 @@ pub(in crate::http) async fn balance(
 ) -> Answer {
     let (PathUser(user_id), Query(query)) = request.asked;
     let view = ask_balance(&state, user_id, &query).await?;
-    Ok(HttpResponse::Ok().json(balance_json(&state, &view)))
+    Ok(HttpResponse::Ok().json(balance_json(&state, user_id, &view)))
 }
 
 /// `GET /internal/v1/users/{user_id}/entries`

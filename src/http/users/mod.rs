@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::config::SESSION_TTL_S_MAX;
-use crate::coordinator::messages::{GetBalance, ToUser};
+use crate::coordinator::messages::{GetBalance, ToActor, ToUser};
 use crate::coordinator::{BalanceView, Shown};
 use crate::domain::UserId;
 use crate::http::extract::invalid;
@@ -46,7 +46,7 @@ pub(super) async fn ask_balance(
     query: &BalanceQuery,
 ) -> Result<BalanceView, Problem> {
     let view = ask_actor(state, user_id, query.fresh, query.min_version).await?;
-    if view.exists || state.settings.accounts.auto_create {
+    if view.account.exists || state.settings.accounts.auto_create {
         return Ok(view);
     }
     // The user may have been created since the actor last read the ledger.
@@ -55,7 +55,7 @@ pub(super) async fn ask_balance(
     } else {
         ask_actor(state, user_id, true, None).await?
     };
-    if view.exists || view.is_stale {
+    if view.account.exists || view.is_stale {
         Ok(view)
     } else {
         Err(unknown_user())
@@ -69,11 +69,11 @@ async fn ask_actor(
     min_version: Option<i64>,
 ) -> Result<BalanceView, Problem> {
     let (reply, answer) = oneshot::channel();
-    let message = GetBalance {
+    let message = ToActor::GetBalance(GetBalance {
         is_fresh,
         min_version,
         reply,
-    };
+    });
     state.registry.try_send(ToUser { user_id, message })?;
     let wait_ms = if min_version.is_some() {
         MIN_VERSION_WAIT_MS
@@ -99,13 +99,17 @@ fn unknown_user() -> Problem {
 }
 
 /// A balance in the form that both listeners answer with.
-pub(super) fn balance_json(state: &HttpState, view: &BalanceView) -> serde_json::Value {
+pub(super) fn balance_json(
+    state: &HttpState,
+    user_id: UserId,
+    view: &BalanceView,
+) -> serde_json::Value {
     json!({
-        "user_id": view.user_id,
+        "user_id": user_id,
         "epoch": state.ledger.epoch(),
-        "version": view.version,
-        "balances": Shown(&state.settings.currencies, &view.balances),
-        "as_of": clock::rfc3339(view.as_of_us),
+        "version": view.account.version,
+        "balances": Shown(&state.settings.currencies, &view.account.balances),
+        "as_of": view.verified.wall,
         "stale": view.is_stale,
     })
 }

@@ -4,21 +4,13 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 
+use crate::domain::{Account, Currencies};
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::reads::ReadError;
 use crate::ledger::schema::{accounts, balances, entries};
 use crate::limits::{AUDIT_LINES_MAX, AUDIT_PAGE_ENTRIES};
 
 use super::{Audit, AuditReport, Claims, Row, Sums, in_snapshot};
-
-/// A cached balance, to be compared with the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CachedBalance {
-    /// Of so many entries.
-    pub version: i64,
-    /// In minor units, by currency.
-    pub balances: Vec<(String, i64)>,
-}
 
 /// What was found of one user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,7 +57,7 @@ pub(in crate::ledger) fn next_user(
 pub(in crate::ledger) fn user(
     connection: &mut AnyConnection,
     user: i64,
-    cached: Option<&CachedBalance>,
+    cached: Option<(&Account, &Currencies)>,
 ) -> Result<UserAudit, ReadError> {
     let mut lines = Vec::new();
     let mut on_violation = |line| {
@@ -127,7 +119,7 @@ impl Audit<'_> {
         &mut self,
         connection: &mut AnyConnection,
         user: i64,
-        cached: Option<&CachedBalance>,
+        cached: Option<(&Account, &Currencies)>,
     ) -> QueryResult<()> {
         let mut sums = Sums {
             user_id: user,
@@ -140,7 +132,7 @@ impl Audit<'_> {
             for row in page {
                 sums.last_version = row.1;
                 self.add(&mut sums, row);
-                if cached.is_some_and(|cached| cached.version == sums.entries) {
+                if cached.is_some_and(|(account, _)| account.version == sums.entries) {
                     at_cached.clone_from(&sums.by_currency);
                 }
             }
@@ -161,7 +153,7 @@ impl Audit<'_> {
     fn compare(
         &mut self,
         user: i64,
-        cached: &CachedBalance,
+        (cached, currencies): (&Account, &Currencies),
         entries: i64,
         at_cached: &BTreeMap<String, i128>,
         claims: &Claims,
@@ -175,7 +167,8 @@ impl Audit<'_> {
             return self.violation(line);
         }
         let stored = claims.balances.get(&user);
-        for (currency, in_memory) in &cached.balances {
+        for (id, currency) in currencies.iter() {
+            let (currency, in_memory) = (&currency.code, cached.balances.get(id).minor());
             let in_ledger = if cached.version == version && entries == version {
                 stored
                     .and_then(|stored| stored.get(currency))
@@ -185,7 +178,7 @@ impl Audit<'_> {
             } else {
                 at_cached.get(currency).copied().unwrap_or(0)
             };
-            if i128::from(*in_memory) != in_ledger {
+            if i128::from(in_memory) != in_ledger {
                 self.violation(format!(
                     "user {user} {currency}: memory has {in_memory} minor units at version {}, the ledger {in_ledger}",
                     cached.version

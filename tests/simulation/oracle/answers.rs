@@ -1,5 +1,6 @@
 //! What senders and readers are answered.
 
+use balance_coordinator::clock::Wall;
 use balance_coordinator::coordinator::BalanceView;
 use balance_coordinator::domain::{Account, CurrencyId, Kind, NewEntry, Outcome, Recorded};
 use balance_coordinator::ledger::EntryOutcome;
@@ -150,19 +151,14 @@ impl Oracle {
     /// A reader that asked at `asked_us` has its answer.
     pub fn read(
         &mut self,
+        user: i64,
         view: &BalanceView,
         is_fresh: bool,
         asked_us: u64,
         now_us: u64,
     ) -> Result<(), String> {
-        let user = view.user_id.get();
-        let account = Account {
-            exists: view.exists,
-            version: view.version,
-            balances: view.balances.clone(),
-        };
-        self.check_state(user, &account)?;
-        let as_of_us = u64::try_from(view.as_of_us - WALL_START_US).unwrap_or(0);
+        self.check_state(user, &view.account)?;
+        let as_of_us = view.verified.wall.us_since(Wall::from_us(WALL_START_US));
         if view.is_stale {
             return self.check_stale(user, as_of_us, asked_us, now_us);
         }
@@ -178,8 +174,8 @@ impl Oracle {
         } else {
             books.heard_version(user, before_us)
         };
-        if view.version < least && !may_be_old {
-            let version = view.version;
+        let version = view.account.version;
+        if version < least && !may_be_old {
             return Err(format!(
                 "user {user} is read at version {version}, asked at {asked_us} us, when {least} was there"
             ));

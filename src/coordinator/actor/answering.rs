@@ -1,0 +1,195 @@
+//! An actor's answers to "what is the balance": from memory while it is trusted, else from the ledger.
+//!
+//! When the ledger is away, the answer is the last known balance, marked stale, or an error; sessions get a fresh one when
+//! the ledger is back.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use log::debug;
+use serde_json::value::RawValue;
+
+use crate::coordinator::actor::BalanceActor;
+use crate::coordinator::actor::sessions::Told;
+use crate::coordinator::frames::{self, BalanceFrame, BalanceView, Reason, Shown};
+use crate::coordinator::messages::{AttachSession, GetBalance};
+use crate::coordinator::registry::gauge::Counted;
+use crate::domain::SessionId;
+use crate::ledger::LedgerError;
+use crate::limits::{MIN_VERSION_WAIT_MS, VERSION_WAITERS_MAX};
+use crate::planted::{Plant, is_planted};
+
+/// What waits for a balance.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    /// A session, for a `balance` frame.
+    Session {
+        session_id: SessionId,
+        reason: Reason,
+        id: Option<Box<RawValue>>,
+    },
+    /// A reader over HTTP.
+    Reader(GetBalance),
+}
+
+impl Waiter {
+    pub(super) fn snapshot(session_id: SessionId) -> Self {
+        Self::Session {
+            session_id,
+            reason: Reason::Snapshot,
+            id: None,
+        }
+    }
+
+    pub(super) fn recovered(session_id: SessionId) -> Self {
+        Self::Session {
+            session_id,
+            reason: Reason::Recovered,
+            id: None,
+        }
+    }
+
+    pub(super) fn is_content_with(&self, view: &BalanceView) -> bool {
+        match self {
+            Self::Session { .. } => true,
+            Self::Reader(request) => request.is_content_with(view.account.version),
+        }
+    }
+}
+
+impl BalanceActor {
+    pub(super) fn get_balance(&mut self, request: GetBalance, ctx: &mut Context<Self>) {
+        let is_fresh = request.is_fresh;
+        self.balance_for(Waiter::Reader(request), is_fresh, ctx);
+    }
+
+    pub(super) fn refresh(
+        &mut self,
+        session: AttachSession,
+        id: Option<Box<RawValue>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let waiter = Waiter::Session {
+            session_id: session.session_id,
+            reason: Reason::Refresh,
+            id,
+        };
+        self.attach(session, ctx);
+        if is_planted(Plant::RefreshFromMemory) {
+            self.balance_for(waiter, false, ctx);
+        } else {
+            self.request_read(Some(waiter), ctx);
+        }
+    }
+
+    /// Answers from memory when that is allowed, trusted and new enough; else asks the ledger.
+    pub(super) fn balance_for(&mut self, waiter: Waiter, is_fresh: bool, ctx: &mut Context<Self>) {
+        let now = self.shared.clock.mono();
+        let known = self.cache.fresh(now, self.shared.policy.cache_ttl_us);
+        let known = known.filter(|view| !is_fresh && waiter.is_content_with(view));
+        match known.cloned() {
+            Some(view) => {
+                self.shared.counters.cache_hits.inc();
+                debug!(
+                    "[BalanceCache] Cache hit user_id={} version={}",
+                    self.user_id, view.account.version
+                );
+                self.answer(waiter, &view, ctx);
+            }
+            None => {
+                if !is_fresh {
+                    self.shared.counters.cache_misses.inc();
+                    debug!("[BalanceCache] Cache miss user_id={}", self.user_id);
+                }
+                self.request_read(Some(waiter), ctx);
+            }
+        }
+    }
+
+    /// Answers one waiter with a balance. A session never gets an older version than it was sent.
+    pub(super) fn answer(&mut self, waiter: Waiter, view: &BalanceView, ctx: &mut Context<Self>) {
+        let (session_id, reason, id) = match waiter {
+            Waiter::Session {
+                session_id,
+                reason,
+                id,
+            } => (session_id, reason, id),
+            Waiter::Reader(request) => return request.answer(Ok(view.clone())),
+        };
+        let Some(live) = &mut self.live else { return };
+        let Some(session) = live
+            .session(session_id)
+            .filter(|session| !session.is_leaving())
+        else {
+            return;
+        };
+        session.is_primed = true;
+        // The ledger may give an older state than the session has seen, from a copy that lags. That one is not sent.
+        let version = view.account.version;
+        let is_behind = version < session.last_version;
+        session.is_owed_recovery = view.is_stale || is_behind;
+        if is_behind {
+            return;
+        }
+        let text = frames::text(&BalanceFrame {
+            reason,
+            id: id.as_deref(),
+            user_id: self.user_id,
+            epoch: &self.shared.epoch,
+            version,
+            balances: Shown(&self.shared.currencies, &view.account.balances),
+            as_of: view.verified.wall,
+            stale: view.is_stale,
+        });
+        match session.tell(text, version) {
+            Told::Sent => {}
+            Told::Full => {
+                session.owe((reason, id));
+                self.retry_lagging(ctx);
+            }
+            Told::Gone => self.prune(ctx),
+        }
+    }
+
+    /// Tells a session that its balance is not known while the ledger is away.
+    pub(super) fn tell_unavailable(&mut self, session_id: SessionId, id: Option<&RawValue>) {
+        let text = frames::ledger_unavailable(id, self.shared.policy.retry_after_ms);
+        if let Some(session) = self.live.as_mut().and_then(|live| live.session(session_id)) {
+            session.is_owed_recovery = true;
+            // If its outbox is full, the recovery that it is owed makes up for the error.
+            session.tell(text, 0);
+        }
+    }
+
+    /// Answers the readers whose version is there.
+    pub(super) fn answer_version_waiters(&mut self) {
+        let Some(view) = self.cache.known() else {
+            return;
+        };
+        let version = view.account.version;
+        for (waiter, _) in self
+            .version_waiters
+            .extract_if(.., |(waiter, _)| waiter.is_content_with(version))
+        {
+            waiter.answer(Ok(view.clone()));
+        }
+    }
+
+    /// Keeps a reader until its version is there or its wait is over.
+    pub(super) fn wait_for_version(&mut self, waiter: GetBalance, ctx: &mut Context<Self>) {
+        self.forget_gone_waiters();
+        if self.version_waiters.len() >= VERSION_WAITERS_MAX {
+            return waiter.answer(Err(LedgerError::Overloaded));
+        }
+        let counted = Counted::one(&self.gauge, |gauge| &gauge.version_waiters);
+        self.version_waiters.push((waiter, counted));
+        // By then the asker no longer waits.
+        let over = Duration::from_millis(2 * MIN_VERSION_WAIT_MS);
+        ctx.run_later(over, |actor, _| actor.forget_gone_waiters());
+    }
+
+    fn forget_gone_waiters(&mut self) {
+        self.version_waiters
+            .retain(|(waiter, _)| !waiter.reply.is_closed());
+    }
+}
