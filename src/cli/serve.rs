@@ -3,7 +3,7 @@
 //! Owns the banner of development mode, the only place where secrets are printed: to standard output, never to the
 //! log. Refuses to serve with a build for tests.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -23,6 +23,9 @@ pub(super) struct Serve {
     /// Development: secrets made once and kept in ./balance.dev.toml, the demo page on, loopback only
     #[arg(long)]
     dev: bool,
+    /// With --dev: the port of the public listener; the internal one has the next
+    #[arg(long, requires = "dev", value_parser = clap::value_parser!(u16).range(..65535))]
+    port: Option<u16>,
     #[command(flatten)]
     config: ConfigOption,
 }
@@ -35,10 +38,14 @@ impl Serve {
         } else {
             None
         };
+        let mut environment = environment()?;
+        for (name, addr) in addresses(self.port) {
+            environment.insert(name.to_owned(), addr.to_string());
+        }
         let sources = Sources {
             dev_file,
             file: self.config.file,
-            environment: environment()?,
+            environment,
         };
         let settings = Settings::load(&sources)?;
         settings.require_serve_secrets()?;
@@ -69,6 +76,18 @@ fn refuse_simulation() -> Result<(), CliError> {
     Ok(())
 }
 
+/// The settings of the listeners for a port of the developer's choice. With 0 the system chooses both.
+fn addresses(port: Option<u16>) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    let next = |port: u16| if port == 0 { 0 } else { port.saturating_add(1) };
+    let on = |name, port| (name, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    port.into_iter().flat_map(move |port| {
+        [
+            on("BALANCE_SERVER__PUBLIC_ADDR", port),
+            on("BALANCE_SERVER__INTERNAL_ADDR", next(port)),
+        ]
+    })
+}
+
 /// What a developer needs to begin: the addresses, the admin token, and a deposit to paste into a shell. It holds
 /// secrets. `settings` must have every secret that `serve` demands.
 pub fn dev_banner(
@@ -93,6 +112,7 @@ pub fn dev_banner(
 balance-coordinator is ready for development. Both listeners are on loopback only.
 
   demo page   http://{public_addr}/
+  dashboard   http://{internal_addr}/admin/
   internal    http://{internal_addr}
   secrets     ./{DEV_FILE}
 
@@ -162,6 +182,7 @@ mod tests {
         let auth = &settings.auth;
         for part in [
             "http://127.0.0.1:8080/\n",
+            "http://127.0.0.1:8081/admin/\n",
             "http://127.0.0.1:8081/internal/v1/deposits",
             "http://127.0.0.1:8081/admin/v1/registry",
             "loopback only",
@@ -177,6 +198,18 @@ mod tests {
             assert!(banner.contains(part), "{part} in\n{banner}");
         }
         assert!(!banner.contains(auth.session_secrets[0].expose()));
+    }
+
+    #[test]
+    fn a_chosen_port_is_the_public_listeners_and_the_next_the_internal_ones() {
+        let chosen = |port| {
+            addresses(port)
+                .map(|(_, addr)| addr.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(Some(9000)), ["127.0.0.1:9000", "127.0.0.1:9001"]);
+        assert_eq!(chosen(Some(0)), ["127.0.0.1:0", "127.0.0.1:0"]);
+        assert!(chosen(None).is_empty());
     }
 
     #[test]

@@ -16,9 +16,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::credentials::webhook::sign;
-use crate::domain::Kind;
-use crate::http::extract::invalid;
+use crate::domain::{Kind, UserId};
 use crate::http::extract::json::{JsonBody, JsonObject};
+use crate::http::extract::{Query, invalid};
 use crate::http::problem::{Answer, Code, Problem};
 use crate::http::state::{Data, HttpState};
 use crate::http::users::token_answer;
@@ -48,11 +48,7 @@ pub(super) async fn guard<B: MessageBody>(
     let is_from_here = request
         .peer_addr()
         .is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let is_own_page = origin.is_none_or(|origin| {
-        origin
-            .split_once("://")
-            .is_some_and(|(_, host)| is_loopback(host))
-    });
+    let is_own_page = origin.is_none_or(|origin| is_loopback_origin(&origin));
     if is_from_here && is_own_page && is_loopback(&host) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
@@ -61,6 +57,14 @@ pub(super) async fn guard<B: MessageBody>(
         "only loopback addresses may use this",
     );
     Ok(request.error_response(problem).map_into_right_body())
+}
+
+/// Whether an origin is on this machine, such as a development server at `http://localhost:5173`.
+pub(super) fn is_loopback_origin(origin: &str) -> bool {
+    let host = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    host.is_some_and(is_loopback)
 }
 
 /// Whether `host` or `host:port` is a name that always means this machine.
@@ -82,6 +86,19 @@ pub(super) async fn token(
     JsonBody(body): JsonBody<TOKEN_REQUEST_BYTES_MAX>,
 ) -> Answer {
     let user_id = JsonObject::parse(&body, &["user_id"])?.user_id()?;
+    token_answer(&state, user_id, None)
+}
+
+/// The parameters of a page's request for a token.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenQuery {
+    user_id: i64,
+}
+
+/// `GET /dev/v1/token?user_id=`: the same for the demo page, which preloads it together with its scripts.
+pub(super) async fn token_for_page(state: Data, query: Query<TokenQuery>) -> Answer {
+    let user_id = UserId::new(query.0.user_id).map_err(|error| invalid("user_id", error))?;
     token_answer(&state, user_id, None)
 }
 

@@ -17,7 +17,6 @@ mod extract;
 mod files;
 mod openapi;
 mod origin;
-mod pages;
 mod probes;
 pub mod problem;
 pub mod router;

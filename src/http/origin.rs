@@ -1,4 +1,5 @@
-//! Which browser origins may open `/ws` and read `/api`: the same host, and those in `server.allowed_origins`.
+//! Which browser origins may open `/ws` and read `/api`: the same host, and those in `server.allowed_origins`. With
+//! `--dev` also loopback origins.
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -7,6 +8,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
+use crate::http::dev;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::HttpState;
 
@@ -25,7 +27,9 @@ pub(super) async fn guard<B: MessageBody>(
     let allowed = state
         .map(|state| state.settings.server.allowed_origins.as_slice())
         .unwrap_or_default();
-    if !is_allowed(&origin, allowed, request.headers()) {
+    let is_developers = state.is_some_and(|state| state.is_dev())
+        && origin.to_str().is_ok_and(dev::is_loopback_origin);
+    if !is_developers && !is_allowed(&origin, allowed, request.headers()) {
         let problem = Problem::new(
             Code::OriginNotAllowed,
             "this origin is not in server.allowed_origins",
@@ -55,10 +59,14 @@ pub(super) async fn guard<B: MessageBody>(
 /// Stops caches from giving one origin's or user's answer to another: two users often have the same version, and then the
 /// same ETag.
 fn varying<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
-    response.headers_mut().insert(
-        header::VARY,
-        HeaderValue::from_static("origin, authorization"),
-    );
+    let headers = response.headers_mut();
+    // A file has more in it.
+    if !headers.contains_key(header::VARY) {
+        headers.insert(
+            header::VARY,
+            HeaderValue::from_static("origin, authorization"),
+        );
+    }
     response
 }
 

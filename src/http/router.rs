@@ -11,7 +11,7 @@ use crate::http::problem::{Code, Problem};
 use crate::http::session::upgrade;
 use crate::http::state::HttpState;
 use crate::http::users::{back_ends, browsers, sign_ins};
-use crate::http::{admin, dev, files, openapi, origin, pages, probes};
+use crate::http::{admin, dev, files, openapi, origin, probes};
 
 /// Browsers: `/ws`, `/api`, `/client`, and with `--dev` the demo page and its bench.
 pub fn public(config: &mut ServiceConfig, state: &HttpState) {
@@ -38,20 +38,30 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
             .wrap(from_fn(origin::guard))
             .service(
                 resource("/{file}", "GET, HEAD")
-                    .route(get().to(files::file))
-                    .route(head().to(files::file)),
+                    .route(get().to(files::client))
+                    .route(head().to(files::client)),
+            )
+            .service(
+                resource("/source/{file}", "GET, HEAD")
+                    .route(get().to(files::client))
+                    .route(head().to(files::client)),
             )
             .default_service(web::to(not_found)),
     );
     if state.is_dev() {
         config
-            .service(resource("/", "GET").route(get().to(pages::index)))
-            .service(resource("/demo/{name}", "GET").route(get().to(pages::file)))
+            .service(resource("/", "GET").route(get().to(files::demo_index)))
+            .service(resource("/demo/{name}", "GET").route(get().to(files::demo)))
+            .service(resource("/shared/{shared}", "GET").route(get().to(files::demo)))
             .service(
                 web::scope("/dev/v1")
                     .wrap(from_fn(origin::guard))
                     .wrap(from_fn(dev::guard))
-                    .service(resource("/token", "POST").route(post().to(dev::token)))
+                    .service(
+                        resource("/token", "GET, POST")
+                            .route(get().to(dev::token_for_page))
+                            .route(post().to(dev::token)),
+                    )
                     .service(resource("/entries", "POST").route(post().to(dev::entries)))
                     .default_service(web::to(not_found)),
             );
@@ -85,8 +95,10 @@ pub fn internal(config: &mut ServiceConfig) {
             resource("/internal/v1/users/{user_id}/entries", "GET")
                 .route(get().to(back_ends::entries)),
         )
-        .service(resource("/admin/", "GET").route(get().to(admin::index)))
-        .service(resource("/admin/{asset}", "GET").route(get().to(admin::asset)))
+        .service(resource("/admin/", "GET").route(get().to(files::admin_index)))
+        .service(resource("/admin/{asset}", "GET").route(get().to(files::admin)))
+        .service(resource("/admin/vendor/{vendor}", "GET").route(get().to(files::admin)))
+        .service(resource("/shared/{shared}", "GET").route(get().to(files::admin)))
         .service(resource("/admin/v1/live", "GET").route(get().to(admin::live)))
         .service(resource("/admin/v1/registry", "GET").route(get().to(admin::registry)))
         .service(resource("/admin/v1/actors", "GET").route(get().to(admin::actors)))

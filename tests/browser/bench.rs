@@ -54,7 +54,13 @@ async fn each_button_sends_what_it_says_and_tells_how_long_it_took() {
         .until("document.querySelectorAll('.sent li:first-child .step').length === 3")
         .await;
     let line = sent(&browser, 2).await.remove(0);
-    for part in ["+0.1 TON", "committed ", "on screen ", "counted ", " ms"] {
+    for part in [
+        "+0.1 TON",
+        "committed ",
+        "on screen ",
+        "counted ",
+        "\u{a0}ms",
+    ] {
         assert!(line.contains(part), "{line}");
     }
     browser.click("[data-send=again]").await;

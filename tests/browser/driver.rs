@@ -24,7 +24,7 @@ const RECORDER: &str = include_str!("recorder.js");
 /// A running browser with one tab.
 pub struct Browser {
     client: Client,
-    _driver: Driver,
+    driver: Driver,
     _seat: SemaphorePermit<'static>,
 }
 
@@ -79,7 +79,7 @@ impl Browser {
         let client = connect(port, driver.profile.path(), language).await;
         let browser = Self {
             client,
-            _driver: driver,
+            driver,
             _seat: seat,
         };
         browser.prepare_tab().await;
@@ -118,6 +118,59 @@ impl Browser {
     async fn issue(&self, path: &'static str, body: Value) -> Value {
         let answer = self.client.issue_cmd(Extension { path, body }).await;
         answer.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// The process of the tab in front. Another may be starting just then, so the same one has to be found twice.
+    pub async fn renderer(&self) -> u32 {
+        let mut last = self.busiest().await;
+        loop {
+            let found = self.busiest().await;
+            if found == last {
+                return found;
+            }
+            last = found;
+        }
+    }
+
+    /// The renderer that computed most while the page in front did.
+    async fn busiest(&self) -> u32 {
+        let before = self.ticks();
+        self.value(
+            "(() => { const end = performance.now() + 500; while (performance.now() < end); })()",
+        )
+        .await;
+        let spent = |(pid, ticks): &(u32, u64)| {
+            ticks
+                - before
+                    .iter()
+                    .find(|(known, _)| known == pid)
+                    .map_or(0, |(_, ticks)| *ticks)
+        };
+        self.ticks()
+            .into_iter()
+            .max_by_key(spent)
+            .expect("a process")
+            .0
+    }
+
+    /// The renderers of this browser, with the processor time that each has had, in clock ticks.
+    fn ticks(&self) -> Vec<(u32, u64)> {
+        let all = all_processes();
+        let mut family = processes_of(self.driver.profile.path());
+        while let Some((pid, ..)) = all
+            .iter()
+            .find(|(pid, parent, _)| family.contains(parent) && !family.contains(pid))
+        {
+            family.push(*pid);
+        }
+        let is_renderer = |pid: u32| {
+            fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| String::from_utf8_lossy(&line).contains("--type=renderer"))
+        };
+        let ours = all
+            .into_iter()
+            .filter(|(pid, ..)| family.contains(pid) && is_renderer(*pid));
+        ours.map(|(pid, _, ticks)| (pid, ticks)).collect()
     }
 
     /// Ends it. Nothing may stand in the console but what the network says, and that only when it was meant to fail.
@@ -232,6 +285,33 @@ async fn connect(port: u16, profile: &Path, language: &str) -> Client {
         .unwrap_or_else(|error| panic!("no browser: {error}"))
 }
 
+/// Every process of the machine: its id, its parent's, and its processor time in clock ticks.
+fn all_processes() -> Vec<(u32, u32, u64)> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let read = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name before it may have spaces.
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+        Some((
+            pid,
+            u32::try_from(number(1)?).ok()?,
+            number(11)? + number(12)?,
+        ))
+    };
+    pids.filter_map(read).collect()
+}
+
+/// Sends a signal to a process, by its name.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status()
+        .expect("a shell runs");
+    assert!(sent.success(), "{name} to {pid}");
+}
+
 /// The processes that have this profile in their command line.
 fn processes_of(profile: &Path) -> Vec<u32> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -251,16 +331,21 @@ pub fn artefacts() -> PathBuf {
     dir
 }
 
-/// Where the npm packages of the tests are, when they were installed. Says so when they were not.
+/// Where the npm packages of the tests are, when they were installed.
+pub fn npm_packages() -> Option<PathBuf> {
+    Some(folder_with("tests/browser", "node_modules/axe-core")?.join("node_modules"))
+}
+
+/// A folder of the project whose npm packages were installed: this one tells. Says so when they were not.
 ///
 /// # Panics
 /// When they are missing under CI, where nothing may be skipped.
-pub fn npm_packages() -> Option<PathBuf> {
-    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/node_modules");
-    if packages.join("axe-core").is_dir() {
-        return Some(packages);
+pub fn folder_with(folder: &str, package: &str) -> Option<PathBuf> {
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    if whole.join(package).is_dir() {
+        return Some(whole);
     }
-    let notice = "SKIPPED: needs npm packages; run `npm ci` in tests/browser";
+    let notice = format!("SKIPPED: needs npm packages; run `npm ci` in {folder}");
     assert!(std::env::var_os("CI").is_none(), "{notice}");
     let _ = writeln!(std::io::stderr(), "{notice}");
     None

@@ -12,6 +12,7 @@ in_a_browser![
     every_look_of_the_page_is_pictured_and_axe_finds_nothing_serious,
     axe_finds_nothing_serious_in_other_states,
     everything_on_a_phone_can_be_touched,
+    nothing_is_cut_on_a_small_phone_in_either_language,
     the_largest_numbers_fit_the_smallest_phone,
     the_colours_are_telegrams_where_it_gives_some,
 ];
@@ -154,6 +155,38 @@ async fn everything_on_a_phone_can_be_touched() {
         .await;
     assert_eq!(browser.value(top).await, true);
     browser.close(false).await;
+}
+
+async fn nothing_is_cut_on_a_small_phone_in_either_language() {
+    let app = dev(Database::Sqlite).start().await;
+    live_a_little(&app).await;
+    for language in ["en-US", "ru-RU"] {
+        let browser = Browser::start_in(language).await;
+        browser.on_a_phone(360).await;
+        browser.open(&app).await;
+        browser
+            .until("document.querySelectorAll('.entry').length === 6")
+            .await;
+        // A word that is wider than its place sticks out of it and is no overflow of an inline box.
+        let past = "[...document.querySelectorAll('.tiles button')].flatMap((button) => [...button.querySelectorAll('span, small')]\
+                    .filter((one) => { const range = document.createRange(); range.selectNodeContents(one); \
+                    return range.getBoundingClientRect().right > button.getBoundingClientRect().right - 4 }).map((one) => one.textContent))";
+        assert_eq!(browser.value(past).await, json!([]), "{language}");
+        assert_fits(&browser, language).await;
+        // What scrolls below the card does not show above it or beside its corners.
+        browser.value("scrollTo(0, 400)").await;
+        let beside = "(() => { const box = document.getElementById('card').getBoundingClientRect(); \
+                      return [[box.left + 1, box.top + 1], [box.right - 2, box.top + 1], [box.left + 1, box.bottom - 2], [box.left + 40, box.top - 4]]\
+                      .every(([x, y]) => document.elementFromPoint(x, Math.max(0, y)).closest('.pinned')) })()";
+        browser.until(beside).await;
+        browser
+            .client()
+            .execute("scrollTo(0, 400)", vec![])
+            .await
+            .expect("scrolled");
+        browser.screen(&format!("small-phone-{language}")).await;
+        browser.close(false).await;
+    }
 }
 
 async fn the_largest_numbers_fit_the_smallest_phone() {

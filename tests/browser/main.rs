@@ -14,6 +14,7 @@ mod dashboard;
 mod driver;
 mod elsewhere;
 mod frames;
+mod frameworks;
 mod hands;
 mod looks;
 mod network;

@@ -185,6 +185,11 @@ impl Browser {
         .await;
     }
 
+    /// Leaves a picture of what is on the screen now.
+    pub async fn screen(&self, name: &str) {
+        self.save(name, json!({"format": "png"})).await;
+    }
+
     /// Leaves a picture of the whole page.
     pub async fn picture(&self, name: &str) {
         self.value("scrollTo(0, 0)").await;
@@ -193,6 +198,10 @@ impl Browser {
             .await;
         let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
         let parameters = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
+        self.save(name, parameters).await;
+    }
+
+    async fn save(&self, name: &str, parameters: Value) {
         let picture = self.devtools("Page.captureScreenshot", parameters).await;
         use base64::Engine as _;
         let data = picture["data"].as_str().expect("a picture");

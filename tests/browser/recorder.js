@@ -22,7 +22,7 @@
   const { fetch } = window;
   window.fetch = (...options) => {
     record.asked.push(String(options[0]));
-    if (String(options[0]).endsWith('/dev/v1/token')) record.tokens += 1;
+    if (String(options[0]).includes('/dev/v1/token')) record.tokens += 1;
     return fetch(...options);
   };
   addEventListener('pageshow', ({ persisted }) => (record.restored += Number(persisted)));

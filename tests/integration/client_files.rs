@@ -7,6 +7,7 @@ use crate::support::{Answer, Database, TestApp, on_sqlite, token};
 
 on_sqlite![
     a_file_of_the_library_is_a_module_that_is_asked_for_each_time,
+    a_file_is_sent_in_the_best_encoding_that_the_browser_takes,
     a_url_with_the_contents_hash_is_cached_for_ever,
     pages_of_allowed_origins_load_the_library_and_others_do_not,
     readable_answers_vary_by_origin,
@@ -31,10 +32,27 @@ async fn get(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> Answer {
 async fn a_file_of_the_library_is_a_module_that_is_asked_for_each_time(database: Database) {
     let app = TestApp::start(database).await;
     let file = get(&app, MODULE, &[]).await;
+    assert_eq!(file.status, 200);
+    assert!(
+        file.text
+            .starts_with("// Readable: source/balance-client.js\n"),
+        "{}",
+        file.text
+    );
     let written =
         std::fs::read_to_string(format!("{}/src/web{MODULE}", env!("CARGO_MANIFEST_DIR")))
             .expect("there");
-    assert_eq!((file.status, file.text.as_str()), (200, written.as_str()));
+    assert!(
+        file.text.len() * 3 < written.len() * 2,
+        "{} of {} bytes",
+        file.text.len(),
+        written.len()
+    );
+    let source = get(&app, "/client/source/balance-client.js", &[]).await;
+    assert_eq!(
+        (source.status, source.text.as_str()),
+        (200, written.as_str())
+    );
     let etag = file.header("etag").to_owned();
     assert!(
         etag.len() > 10 && etag.starts_with('"') && etag.ends_with('"'),
@@ -57,7 +75,7 @@ async fn a_file_of_the_library_is_a_module_that_is_asked_for_each_time(database:
         (head.status, head.text.as_str(), head.header("etag")),
         (200, "", etag.as_str())
     );
-    assert_eq!(head.header("content-length"), written.len().to_string());
+    assert_eq!(head.header("content-length"), file.text.len().to_string());
     for known in [etag.clone(), format!("W/{etag}"), format!("\"x\", {etag}")] {
         let same = get(&app, MODULE, &[("if-none-match", &known)]).await;
         assert_eq!(
@@ -79,6 +97,9 @@ async fn a_file_of_the_library_is_a_module_that_is_asked_for_each_time(database:
         "/client",
         "/client/nothing.js",
         "/client/package.json",
+        "/client/balance-client.js.br",
+        "/client/balance-client.js.gz",
+        "/client/source/",
         "/client/../demo/demo.js",
         "/client/%2e%2e/index.html",
     ] {
@@ -87,6 +108,64 @@ async fn a_file_of_the_library_is_a_module_that_is_asked_for_each_time(database:
     ask(&app, Method::POST, MODULE, &[])
         .await
         .problem(405, "method_not_allowed");
+}
+
+async fn a_file_is_sent_in_the_best_encoding_that_the_browser_takes(database: Database) {
+    let app = TestApp::start(database).await;
+    let plain = get(&app, MODULE, &[]).await;
+    let hash = plain.header("etag").trim_matches('"').to_owned();
+    for (accepted, encoding, bytes_max) in [
+        ("gzip, deflate, br, zstd", "br", 7_168),
+        ("gzip", "gzip", 8_192),
+        ("br;q=0, gzip;q=0.1", "gzip", 8_192),
+    ] {
+        let headers = [("accept-encoding", accepted)];
+        let answer = ask(&app, Method::HEAD, MODULE, &headers).await;
+        assert_eq!(
+            (answer.status, answer.header("content-encoding")),
+            (200, encoding),
+            "{accepted}"
+        );
+        let bytes: u64 = answer.header("content-length").parse().expect("a length");
+        println!("{MODULE} in {encoding}: {bytes} bytes");
+        assert!(bytes <= bytes_max, "{accepted}: {bytes} bytes");
+        assert!(
+            answer.header("vary").contains("accept-encoding"),
+            "{answer:?}"
+        );
+        // A cache that has one encoding does not take it for the other.
+        let etag = answer.header("etag").to_owned();
+        assert_eq!(etag, format!("\"{hash}-{encoding}\""));
+        let same = ask(
+            &app,
+            Method::GET,
+            MODULE,
+            &[("accept-encoding", accepted), ("if-none-match", &etag)],
+        )
+        .await;
+        assert_eq!(
+            (same.status, same.header("content-encoding")),
+            (304, ""),
+            "{accepted}"
+        );
+        let other = ask(&app, Method::HEAD, MODULE, &[("if-none-match", &etag)]).await;
+        assert_eq!(
+            (other.status, other.header("content-encoding")),
+            (200, ""),
+            "{accepted}"
+        );
+        let named = ask(
+            &app,
+            Method::HEAD,
+            &format!("{MODULE}?v={hash}-{encoding}"),
+            &headers,
+        )
+        .await;
+        assert!(
+            named.header("cache-control").contains("immutable"),
+            "{named:?}"
+        );
+    }
 }
 
 async fn a_url_with_the_contents_hash_is_cached_for_ever(database: Database) {

@@ -91,7 +91,10 @@ fn it_has_every_route_and_no_other() {
             let path = path
                 .replace("{user_id}", "7")
                 .replace("{file}", "balance-client.js");
-            let path = path.replace("{asset}", "admin.js");
+            let path = path
+                .replace("{asset}", "admin.js")
+                .replace("{shared}", "text.js")
+                .replace("{vendor}", "uplot.js");
             described.insert((method.to_uppercase(), path));
         }
     }

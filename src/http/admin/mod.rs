@@ -6,7 +6,6 @@
 mod actions;
 mod actors;
 pub(super) mod board;
-mod dashboard;
 mod lists;
 mod live;
 
@@ -21,7 +20,6 @@ use crate::limits::ADMIN_ROWS_MAX;
 
 pub(super) use actions::{disconnect, push, refresh, retire};
 pub(super) use actors::{actor, actors, entries, registry, sessions};
-pub(super) use dashboard::{asset, index};
 pub(super) use lists::{audit, canary, conflicts, events, log};
 pub(super) use live::live;
 

@@ -1,8 +1,8 @@
 // Orders to an actor, each after a question.
 
 import { post } from './api.js';
-import { find } from './dom.js';
-import { explain, text } from './text.js';
+import { find } from '../shared/dom.js';
+import { explain, text } from '../shared/text.js';
 
 const QUESTIONS = { refresh: 'askRefresh', push: 'askPush', retire: 'askRetire', disconnect: 'askDisconnect' };
 

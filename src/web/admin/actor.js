@@ -1,9 +1,9 @@
 // How one actor and what happened to its user are written. Figures carry their paths: `actor.…` and `events.…` as the stream
 // tells them, `entries.…` as the ledger does.
 
-import { find, make, put } from './dom.js';
+import { find, make, put } from '../shared/dom.js';
 import { facts, field, table } from './tables.js';
-import { countdown, duration, moment, number, text } from './text.js';
+import { countdown, duration, moment, number, text } from '../shared/text.js';
 
 const count = (path, value) => field(path, value === null ? null : number(value));
 const when = (path, value) => field(path, moment(value));

@@ -1,13 +1,15 @@
 // The operators' dashboard. Start here: sign-in, the views by the address's hash, and the live stream that feeds them.
 
+import './words.js';
 import { follow, get, useToken } from './api.js';
 import { showCanary } from './canary.js';
+import { load } from './charts.js';
 import { showConflicts } from './conflicts.js';
-import { find } from './dom.js';
+import { find, make } from '../shared/dom.js';
 import { Overview } from './overview.js';
 import { showResidents } from './residents.js';
 import { Series } from './series.js';
-import { explain, speak, text, time, zone } from './text.js';
+import { explain, speak, text, time, zone } from '../shared/text.js';
 import { UserView } from './user.js';
 
 const VIEWS = ['overview', 'user', 'conflicts', 'canary'];
@@ -146,3 +148,4 @@ speak(() => {
 find('zone').textContent = text('zone', zone());
 show();
 find('token').focus();
+load().then(show, () => find('charts').replaceChildren(make('p', 'hint', text('noCharts'))));

@@ -1,10 +1,10 @@
 // Runs of the canary: their times over time, and the steps of each.
 
 import { get } from './api.js';
-import { UNITS, lines } from './charts.js';
-import { find, make, put } from './dom.js';
+import { UNITS, canDraw, lines } from './charts.js';
+import { find, make, put } from '../shared/dom.js';
 import { field, table } from './tables.js';
-import { duration, moment, number, text } from './text.js';
+import { duration, moment, number, text } from '../shared/text.js';
 
 const TIMES = [['answerMs', 'answer_ms'], ['frameMs', 'frame_ms'], ['pushMs', 'push_ms']];
 
@@ -13,12 +13,15 @@ let chart;
 export async function showCanary() {
   const { every_s: every, runs } = await get('canary');
   find('canary-schedule').textContent = text('schedule', every);
-  chart ??= lines(find('canary-chart'), 'canaryTimes', TIMES.map(([name]) => name), { unit: UNITS.ms, empty: 'noRuns' });
-  chart.rename();
-  const inOrder = runs.toReversed();
-  chart.set([inOrder.map((run) => Date.parse(run.started_at) / 1_000), ...TIMES.map(([, name]) => inOrder.map((run) => run[name]))]);
+  if (canDraw()) draw(runs.toReversed());
   const open = new Set([...document.querySelectorAll('#canary-runs details[open]')].map((run) => run.dataset.at));
   put(find('canary-runs'), ...runs.map((run) => details(run, open.has(run.started_at))));
+}
+
+function draw(inOrder) {
+  chart ??= lines(find('canary-chart'), 'canaryTimes', TIMES.map(([name]) => name), { unit: UNITS.ms, empty: 'noRuns' });
+  chart.rename();
+  chart.set([inOrder.map((run) => Date.parse(run.started_at) / 1_000), ...TIMES.map(([, name]) => inOrder.map((run) => run[name]))]);
 }
 
 function details(run, isOpen) {

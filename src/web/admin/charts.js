@@ -1,10 +1,9 @@
 // Charts by uPlot: lines over time, and points on rows. Colours are asked for at each drawing, so that a change of the
 // scheme is one more drawing. Beside each line stands its latest value, or the one that is pointed at.
 
-import { colour, make } from './dom.js';
+import { colour, make } from '../shared/dom.js';
 import { alone } from './series.js';
-import { clock, duration, number, text } from './text.js';
-import uPlot from './uplot.js';
+import { clock, duration, locale, number, text } from '../shared/text.js';
 
 const HEIGHT = 180;
 const COLOURS = 5;
@@ -13,6 +12,21 @@ const LEAST_S = 60;
 /** What may lie between two times on the axis, in seconds. */
 const STEPS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400];
 const charts = new Set();
+let uPlot = null;
+
+/** Loads what draws. Nothing else of the dashboard waits for it, nor fails with it. */
+export async function load() {
+  // uPlot takes the browser's language as a language tag, which it need not be (`en-US@posix`).
+  try {
+    Intl.getCanonicalLocales(navigator.language);
+  } catch {
+    Object.defineProperty(navigator, 'language', { value: locale(), configurable: true });
+  }
+  uPlot = (await import('./vendor/uplot.js')).default;
+}
+
+/** Whether charts can be made now. */
+export const canDraw = () => uPlot !== null;
 
 // Later, since a chart of another size may change what is observed.
 const resized = new ResizeObserver((entries) => {

@@ -2,8 +2,8 @@
 
 import { getExact } from './api.js';
 import { compare } from './compare.js';
-import { find, make, put } from './dom.js';
-import { moment, text } from './text.js';
+import { find, make, put } from '../shared/dom.js';
+import { moment, text } from '../shared/text.js';
 
 const LIMIT = 100;
 

@@ -1,9 +1,9 @@
 // A heat map of latencies: time from left to right, buckets of a histogram from below to above, the darker the more.
 
 import { Chart, TIME, axis, timeAxis } from './charts.js';
-import { colour, make } from './dom.js';
+import { colour, make } from '../shared/dom.js';
 import { cellAt } from './series.js';
-import { clock, duration, number, text } from './text.js';
+import { clock, duration, number, text } from '../shared/text.js';
 
 const bound = (bounds, index) => (index < bounds.length ? `≤ ${duration(bounds[index] * 1_000)}` : `> ${duration(bounds.at(-1) * 1_000)}`);
 

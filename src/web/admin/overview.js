@@ -1,11 +1,11 @@
 // The overview: tiles, charts over the last minutes, and tables; all of it from the snapshots of the live stream.
 
-import { UNITS, lines } from './charts.js';
-import { find, make, put } from './dom.js';
+import { UNITS, canDraw, lines } from './charts.js';
+import { find, make, put } from '../shared/dom.js';
 import { HeatMap } from './heatmap.js';
 import { both, quantile } from './series.js';
 import { facts, field, table } from './tables.js';
-import { duration, moment, number, text } from './text.js';
+import { duration, moment, number, text } from '../shared/text.js';
 
 const KINDS = ['deposit', 'reward', 'withdrawal', 'adjustment'];
 /** Where errors are counted; sessions end for good reasons, too. */
@@ -23,9 +23,9 @@ const toPush = ({ counters }) => both(counters.commit_to_push);
 const displayed = ({ counters }) => both(counters.commit_to_displayed);
 
 export class Overview {
-  #charts;
+  #charts = null; // until they can be drawn
 
-  constructor() {
+  #make() {
     const host = find('charts');
     const times = (empty) => ({ unit: UNITS.seconds, empty, group: GROUP });
     this.#charts = {
@@ -43,7 +43,7 @@ export class Overview {
   }
 
   rename() {
-    Object.values(this.#charts).forEach((chart) => chart.rename());
+    Object.values(this.#charts ?? {}).forEach((chart) => chart.rename());
   }
 
   show(series) {
@@ -52,7 +52,8 @@ export class Overview {
     // What stands here is this snapshot's.
     find('view-overview').dataset.at = now.at;
     tiles(series, now);
-    this.#draw(series, now);
+    if (!this.#charts && canDraw()) this.#make();
+    if (this.#charts) this.#draw(series, now);
     lastEntries(now);
     errors(series, now);
     audit(now.audit);

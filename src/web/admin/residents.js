@@ -2,9 +2,9 @@
 
 import { get } from './api.js';
 import { userLink } from './conflicts.js';
-import { find } from './dom.js';
+import { find } from '../shared/dom.js';
 import { field, table } from './tables.js';
-import { duration, moment, number, text } from './text.js';
+import { duration, moment, number, text } from '../shared/text.js';
 
 const LIMIT = 20;
 

@@ -1,7 +1,7 @@
 // Tables and lists of facts. A figure that stands in the API's answer carries its path there, in `data-field`.
 
-import { make, put } from './dom.js';
-import { text } from './text.js';
+import { make, put } from '../shared/dom.js';
+import { text } from '../shared/text.js';
 
 /** A value with its place in the API's answer; nothing known is a dash. */
 export function field(path, value, className = '') {
@@ -14,15 +14,20 @@ export function field(path, value, className = '') {
 /** A table in the place of what is in `host`; a cell is a text or an element. Instead of an empty one it tells why. */
 export function table(host, heads, rows, empty = 'none') {
   if (rows.length === 0) return put(host, make('p', 'hint', text(empty)));
-  const whole = make('table');
-  const head = whole.createTHead().insertRow();
+  // The roles are those of a table, which a phone shows as a list: there each cell has its head beside it.
+  const whole = withRole(make('table', 'list'), 'table');
+  const head = withRole(whole.createTHead().insertRow(), 'row');
   for (const name of heads) {
-    const cell = make('th', '', text(name));
+    const cell = withRole(make('th', '', text(name)), 'columnheader');
     cell.scope = 'col';
     head.append(cell);
   }
   const body = whole.createTBody();
-  for (const row of rows) body.insertRow().append(...row.map(cell));
+  for (const values of rows) {
+    const row = withRole(body.insertRow(), 'row');
+    row.append(...values.map(cell));
+    [...row.cells].forEach((one, index) => (withRole(one, 'cell').dataset.head = text(heads[index])));
+  }
   put(host, whole);
 }
 
@@ -36,6 +41,11 @@ export function facts(host, rows) {
     row.append(head, cell(value));
   }
   put(host, whole);
+}
+
+function withRole(element, role) {
+  element.setAttribute('role', role);
+  return element;
 }
 
 function cell(value) {

@@ -4,9 +4,9 @@
 import { offer } from './actions.js';
 import { writeCountdown, writeEntries, writeHappenings, writeInside, writePending, writeSessions } from './actor.js';
 import { get } from './api.js';
-import { Rows } from './charts.js';
-import { find } from './dom.js';
-import { explain } from './text.js';
+import { Rows, canDraw } from './charts.js';
+import { find } from '../shared/dom.js';
+import { explain } from '../shared/text.js';
 import { arrange, joined } from './timeline.js';
 
 const COUNTDOWN_MS = 100;
@@ -78,15 +78,20 @@ export class UserView {
     const { actor } = this.#told;
     find('user-found').hidden = false;
     find('activate').hidden = actor !== null;
-    this.#timeline ??= new Rows(find('timeline'), 'timeline', ['entry', 'push', 'shown'], 'noHappenings');
-    const { points, links } = arrange(this.#events);
-    this.#timeline.fill(points, links);
+    this.#draw();
     writeInside(actor);
     writePending(actor?.pending);
     this.#count();
     writeSessions(actor?.sessions ?? []);
     writeHappenings(this.#events);
     if (this.#history.isKnown) writeEntries(this.#history.entries);
+  }
+
+  #draw() {
+    if (!canDraw()) return;
+    this.#timeline ??= new Rows(find('timeline'), 'timeline', ['entry', 'push', 'shown'], 'noHappenings');
+    const { points, links } = arrange(this.#events);
+    this.#timeline.fill(points, links);
   }
 
   rename() {

@@ -1,19 +1,33 @@
-// One user's balance, live (see balance-client.d.ts). All answers go through `#adopt`, all changes through `#set`.
+// One user's balance, live (see balance-client.d.ts). One file, so that a page loads it with one request; only the part for
+// several tabs is a second one (tabs.js). Answers of the service go through `#adopt`, changes of the state through `#set`.
 
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 20_000;
 const TIMEOUT_MS = 10_000;
 const STABLE_MS = 10_000;
 const RENEW_RETRY_MS = 5_000;
+// Less than half of what the service takes by default (`limits.ws_messages_per_s`, `_burst`), and what it takes at the least.
+const SENDS_PER_S = 8;
+const SENDS_PER_S_MIN = 0.5;
+const SENDS_BURST = 16;
+const DECIMALS_MAX = 20;
 const POLICY = { ttl_ms: 60_000, stale_while_revalidate_ms: 30_000, min_age_ms: 3_000 };
 const NOTHING = { userId: null, balances: null, version: null, epoch: null, asOf: null, isStale: true, error: null, lastUpdate: null };
+// From the service: problem codes, error frames, reasons of closed connections.
+const CODES = new Set(
+  `unauthorized origin_not_allowed not_found unknown_user version_not_reached rate_limited overloaded ledger_unavailable
+  shutting_down invalid_message going_away unsupported_data invalid_utf8 message_too_big heartbeat_lost too_fast bad_messages
+  unauthenticated token_expired too_many_sessions closed_by_administrator`.split(/\s+/),
+);
 
 const nowMs = () => performance.timeOrigin + performance.now(); // other tabs have the same
 
 export class BalanceError extends Error {
-  constructor(code, message = code) {
-    super(message);
+  constructor(code, message = code, { isFinal = false, ...options } = {}) {
+    super(message, options);
+    this.name = 'BalanceError';
     this.code = code;
+    this.isFinal = isFinal;
   }
 }
 
@@ -24,24 +38,30 @@ export class BalanceClient {
   #key = null;
   #state = { status: 'closed', ...NOTHING };
   #listeners = new Set();
-  #run = null; // new with each start: who holds another is late
+  #watchers = new Set();
+  #run = null; // new with each start: a task of another run is too late
   #timers = new Map();
   #policy = POLICY;
   #forgotten = 0;
   #adoptedMs = -Infinity; // the epoch
   #confirmedMs = -Infinity;
   #readMs = -Infinity;
+  #reads = new Budget();
   #reading;
   #refreshing;
   #nextRefresh;
   #isPainting = false;
+  #signOuts = null; // open from the start to the sign-out, since a balance may be shown as long
 
-  constructor(options) {
-    const { url = '/', getToken, getInitData, env = globalThis } = options;
-    if (!getToken === !getInitData) throw new TypeError('getToken or getInitData?');
+  constructor(options = {}) {
+    const { url = '/', getToken, getInitData, env = globalThis, debug } = options;
+    if (!getToken === !getInitData) throw new BalanceError('invalid_options', 'one of getToken and getInitData is needed', { isFinal: true });
     this.#options = options;
     this.#env = env;
-    this.#base = new URL(url, env.location?.href ?? 'http://localhost').href.replace(/^ws/, 'http').replace(/\/(ws)?$/, '');
+    this.#base = baseOf(url, env.location?.href);
+    if (debug) this.onConnection(typeof debug === 'function' ? debug : (event) => console.debug('balance', event));
+    // Vue's `reactive` would hide the private fields.
+    Object.defineProperty(this, '__v_skip', { value: true });
   }
 
   get current() {
@@ -50,65 +70,62 @@ export class BalanceClient {
 
   getSnapshot = () => this.#state;
 
-  subscribe = (listener) => {
-    const tell = () => listener(this.#state);
-    this.#listeners.add(tell);
-    return () => this.#listeners.delete(tell);
-  };
+  subscribe = (listener) => listened(this.#listeners, () => listener(this.#state));
+
+  onConnection = (listener) => listened(this.#watchers, listener);
 
   start() {
-    if (this.#run) return;
     const env = this.#env;
+    // A server that renders the page shows no live balance.
+    if (this.#run || !env.document) return;
     const telegram = env.Telegram?.WebApp;
     const abort = new AbortController();
     const on = (type, task, target = env) => target?.addEventListener?.(type, task, { signal: abort.signal });
-    this.#run = { abort, pending: new Set(), failures: 0, notBeforeMs: 0 };
+    const run = (this.#run = { abort, pending: new Set(), failures: 0, notBeforeMs: 0 });
     on('online', this.#wake);
     on('pageshow', this.#wake);
     on('visibilitychange', () => this.#isVisible() && this.#wake(), env.document);
     on('pagehide', this.#suspend);
-    on('offline', () => this.#run.link && this.#lost(1006, 'offline'));
+    on('offline', () => run.link && this.#lost(1006, 'offline'));
     abort.signal.onabort = () => telegram?.offEvent?.('activated', this.#wake);
     telegram?.onEvent?.('activated', this.#wake);
+    this.#listen();
     this.#set({ status: 'connecting', error: null });
     this.#restore('userId', this.#options.userId);
     this.#connect();
   }
 
   stop({ forget = true } = {}) {
+    const { userId } = this.#state;
     this.#end(new BalanceError('closed'));
-    this.#forget('closed', forget);
+    this.#unlisten();
+    if (forget) this.#announce({ key: this.#key, userId: userId ?? this.#options.userId ?? null });
+    this.#forget({ status: 'closed' }, forget);
   }
 
   // One at a time; the next begins after the last call, so it misses nothing.
-  refresh() {
+  refresh(options) {
     if (this.#state.error) this.start();
     this.#nextRefresh ??= Promise.resolve(this.#refreshing).then(() => {
       this.#nextRefresh = null;
       return (this.#refreshing = this.#refresh());
     });
-    return this.#nextRefresh;
+    return this.#patiently(this.#nextRefresh, options);
   }
 
-  async read() {
-    const { ttl_ms, stale_while_revalidate_ms, min_age_ms } = this.#policy;
-    const { status, isStale } = this.#state;
-    const now = nowMs();
-    const age = now - this.#confirmedMs;
-    if (!this.#run || (!isStale && (status === 'live' || age < ttl_ms))) return this.#state;
-    if (now >= Math.max(this.#readMs + min_age_ms, this.#run.notBeforeMs)) this.#reading = this.#fetch('');
-    if (age >= ttl_ms + stale_while_revalidate_ms) await this.#reading;
-    return this.#state;
+  read(options) {
+    return this.#patiently(this.#read(), options);
   }
 
-  waitFor(version, { timeoutMs, signal } = {}) {
+  waitFor(version, { timeoutMs = TIMEOUT_MS, signal } = {}) {
     let unsubscribe;
     const reached = (resolve) => {
       const check = () => this.#state.version !== null && this.#state.version >= version && !resolve(this.#state);
       unsubscribe = this.subscribe(check);
       if (!check()) this.refresh();
     };
-    return this.#bounded(this.#run, async () => new Promise(reached), timeoutMs, signal).finally(() => unsubscribe?.());
+    const run = this.#run ?? { isOver: true };
+    return this.#bounded(async () => new Promise(reached), { run, timeoutMs, signal }).finally(() => unsubscribe?.());
   }
 
   #isVisible() {
@@ -128,26 +145,48 @@ export class BalanceClient {
     for (const timer of this.#timers.values()) this.#env.clearTimeout(timer);
   }
 
-  // Ends with the task, its time or the run.
-  #bounded(run, task, ms = TIMEOUT_MS, signal) {
+  // Ends with the task, its time, the signal or the run.
+  #bounded(task, { run, timeoutMs = TIMEOUT_MS, signal } = {}) {
     return new Promise((resolve, reject) => {
       const abort = new AbortController();
       const finish = (settle) => (value) => {
         this.#env.clearTimeout(timer);
         signal?.removeEventListener('abort', fail);
-        run?.pending.delete(fail);
+        run?.pending?.delete(fail);
         settle(value);
       };
-      const fail = finish((error) => {
-        reject(signal?.aborted ? signal.reason : error instanceof BalanceError ? error : new BalanceError('network', error?.message));
+      const fail = finish((cause) => {
+        const isOurs = cause instanceof BalanceError;
+        reject(signal?.aborted ? signal.reason : isOurs ? cause : new BalanceError('network', cause?.message, { cause }));
         abort.abort();
       });
-      const timer = this.#after(ms, () => fail(new BalanceError('timeout')));
+      const timer = this.#after(timeoutMs, () => fail(new BalanceError('timeout', `no answer for ${timeoutMs} ms`)));
       signal?.addEventListener('abort', fail);
-      run?.pending.add(fail);
-      if (!run || signal?.aborted) fail(new BalanceError('closed'));
+      run?.pending?.add(fail);
+      if (run?.isOver || signal?.aborted) fail(new BalanceError('closed'));
       else task(abort.signal).then(finish(resolve), fail);
     });
+  }
+
+  // What never fails: at the end of its time it is answered with the state. Only a signal of the page breaks it off.
+  #patiently(promise, { timeoutMs, signal } = {}) {
+    if (timeoutMs === undefined && !signal) return promise;
+    return this.#bounded(() => promise, { timeoutMs: timeoutMs ?? Infinity, signal }).catch((error) => {
+      if (signal?.aborted) throw error;
+      return Object.freeze({ ...this.#state, error });
+    });
+  }
+
+  #tell(type, detail) {
+    for (const watch of this.#watchers) this.#call(() => watch({ type, at: new Date(Date.now()).toISOString(), ...detail }));
+  }
+
+  #call(listener) {
+    try {
+      listener();
+    } catch (error) {
+      (this.#env.reportError ?? console.error)(error);
+    }
   }
 
   #set(patch) {
@@ -155,13 +194,8 @@ export class BalanceClient {
     const next = Object.freeze({ ...old, ...patch });
     if (Object.keys(next).every((key) => Object.is(next[key], old[key]))) return;
     this.#state = next;
-    for (const tell of this.#listeners) {
-      try {
-        tell();
-      } catch (error) {
-        (this.#env.reportError ?? console.error)(error);
-      }
-    }
+    if (next.status !== old.status) this.#tell('status', { status: next.status, code: next.error?.code });
+    for (const tell of this.#listeners) this.#call(tell);
     this.#paint();
   }
 
@@ -172,21 +206,22 @@ export class BalanceClient {
     if (isOther && beganMs <= this.#adoptedMs) return false;
     if (!isCurrent && !isOther && value.version <= shown.version) return true;
     const isStale = value.isStale || (!isCurrent && shown.isStale);
-    const { userId, epoch, version, balances, asOf, lastUpdate = shown.lastUpdate } = value;
+    const { userId, epoch, version, balances, asOf } = value;
     if (isOther || this.#adoptedMs < 0) this.#adoptedMs = nowMs();
     if (!isStale) this.#confirmedMs = nowMs();
     const isBehind = !isOther && version < shown.version;
     const error = isStale ? shown.error : null;
+    const lastUpdate = isOther ? null : (updateFrom(shown, value) ?? shown.lastUpdate);
     this.#set({ isStale, error, ...(!isBehind && { userId, epoch, version, balances, asOf, lastUpdate }), ...patch });
     this.#save();
     return true;
   }
 
-  #forget(status, isStored = true) {
+  #forget(patch, isStored = true) {
     this.#forgotten += 1;
     this.#adoptedMs = this.#confirmedMs = this.#readMs = -Infinity;
     if (isStored) this.#store('removeItem');
-    this.#set({ ...NOTHING, status });
+    this.#set({ ...NOTHING, ...patch });
   }
 
   #store(method, ...value) {
@@ -208,6 +243,40 @@ export class BalanceClient {
     else this.#set({ userId, epoch, version, balances, asOf });
   }
 
+  // A sign-out in one tab is one in all tabs of the user.
+  #channel() {
+    try {
+      return new this.#env.BroadcastChannel(`balance-client sign-out ${this.#base}`);
+    } catch {} // not in this browser, or forbidden
+  }
+
+  #listen() {
+    this.#signOuts ??= this.#channel();
+    if (!this.#signOuts) return;
+    this.#signOuts.onmessage = ({ data: { key, userId } }) => {
+      const owner = this.#state.userId ?? this.#options.userId;
+      const isMine = (key && key === this.#key) || (userId && userId === owner);
+      if (isMine) this.#signOut(new BalanceError('signed_out', 'another tab has signed out'));
+    };
+  }
+
+  #unlisten() {
+    this.#signOuts?.close();
+    this.#signOuts = null;
+  }
+
+  #announce(owner) {
+    const channel = (owner.key || owner.userId) && this.#channel();
+    channel?.postMessage(owner);
+    channel?.close();
+  }
+
+  #signOut(error) {
+    this.#end(error);
+    this.#unlisten();
+    this.#forget({ status: 'unauthorized', error });
+  }
+
   #paint() {
     const { requestAnimationFrame } = this.#env;
     if (this.#isPainting || this.#state.status !== 'live' || !requestAnimationFrame) return;
@@ -218,7 +287,7 @@ export class BalanceClient {
         const link = this.#run?.link;
         const isShown = link?.isLive && userId === link.userId && epoch === link.epoch && this.#isVisible();
         this.#isPainting = false;
-        if (isShown && version > link.displayed) this.#send({ type: 'displayed', version: (link.displayed = version) });
+        if (isShown && version > link.displayed) link.socket.send({ type: 'displayed', version: (link.displayed = version) });
         if (this.#state.version !== version) this.#paint();
       });
     });
@@ -232,25 +301,46 @@ export class BalanceClient {
 
   async #ask(run) {
     const { getToken, getInitData } = this.#options;
-    const secret = await this.#bounded(run, async () => (getToken ?? getInitData)());
-    if (run !== this.#run) throw new BalanceError('closed');
-    if (!secret) {
-      const error = new BalanceError('signed_out');
-      this.#forget('connecting');
-      this.#halt('unauthorized', error);
+    const isToken = !!getToken;
+    this.#tell('credential_asked');
+    let credential;
+    try {
+      const secret = await this.#bounded(() => asked(getToken ?? getInitData, isToken), { run });
+      if (run !== this.#run) throw new BalanceError('closed');
+      if (!secret) throw new BalanceError('signed_out', `${isToken ? 'getToken' : 'getInitData'} gave nothing`);
+      credential = (isToken ? fromToken : fromInitData)(secret);
+    } catch (error) {
+      if (run !== this.#run) throw error;
+      this.#tell('credential_failed', { code: error.code, error });
+      run.tokenError = error;
+      if (error.code === 'signed_out') this.#signOut(error);
+      else if (error.isFinal) this.#halt('misconfigured', error);
       throw error;
     }
-    run.credential = (getToken ? fromToken : fromInitData)(secret);
-    const { key } = run.credential;
+    run.credential = credential;
+    run.tokenError = null;
+    const { key } = credential;
     if (this.#key !== null && this.#key !== key) this.#changeUser(run);
     this.#key = key;
-    return run.credential;
+    return credential;
   }
 
   #changeUser(run) {
     this.#hangUp(run);
-    this.#forget('connecting');
+    this.#forget({ status: 'connecting' });
     this.#connect();
+  }
+
+  async #read() {
+    const { ttl_ms, stale_while_revalidate_ms, min_age_ms } = this.#policy;
+    const { status, isStale } = this.#state;
+    const run = this.#run;
+    const now = nowMs();
+    const age = now - this.#confirmedMs;
+    if (!run || run.tokenError || (!isStale && (status === 'live' || age < ttl_ms))) return this.#state;
+    if (now >= Math.max(this.#readMs + min_age_ms, run.notBeforeMs)) this.#reading = this.#fetch('');
+    if (age >= ttl_ms + stale_while_revalidate_ms) await this.#reading;
+    return this.#state;
   }
 
   async #refresh() {
@@ -258,17 +348,21 @@ export class BalanceClient {
     if (!run) return this.#state;
     const { link } = run;
     if (link?.isLive) {
-      const id = Math.random();
       try {
-        const answer = new Promise((resolve, reject) => (link.refresh = { id, resolve, reject }));
-        this.#send({ type: 'refresh', id });
-        await this.#bounded(run, () => answer);
+        const answer = new Promise((resolve, reject) => (link.refresh = { id: Math.random(), resolve, reject }));
+        link.socket.send({ type: 'refresh', id: link.refresh.id });
+        await this.#bounded(() => answer, { run });
         return this.#state;
       } catch (error) {
         if (!/timeout|connection_lost/.test(error.code)) return this.#state;
+      } finally {
+        link.refresh = null;
       }
     }
     this.#wake();
+    const waitMs = this.#reads.waitMs;
+    if (waitMs) await new Promise((resolve) => this.#after(waitMs, resolve));
+    this.#reads.take();
     return this.#fetch('?fresh=true');
   }
 
@@ -279,18 +373,19 @@ export class BalanceClient {
       const credential = await this.#credential(run);
       const beganMs = nowMs();
       const forgotten = this.#forgotten;
-      const [response, body] = await this.#bounded(run, async (signal) => {
+      const task = async (signal) => {
         const { authorization } = credential;
         // A cache may know another user's balance by this URL.
         const init = { headers: { authorization }, cache: 'no-store', signal };
         const response = await this.#env.fetch(`${this.#base}/api/v1/balance${query}`, init);
         return [response, await response.json().catch(() => ({}))];
-      });
+      };
+      const [response, body] = await this.#bounded(task, { run });
       if (run !== this.#run || forgotten !== this.#forgotten) return this.#state;
       if (response.status === 401) run.credential = null;
       run.notBeforeMs = nowMs() + (response.headers.get('retry-after') * 1000 || 0);
       const value = fromFrame(body);
-      if (!response.ok || !value) throw new BalanceError(body.code ?? `http_${response.status}`, body.detail);
+      if (!response.ok || !value) throw new BalanceError(codeOf(body.code, `http_${response.status}`), body.detail ?? `HTTP ${response.status}`);
       if (value.userId !== (credential.userId ?? this.#state.userId ?? value.userId)) this.#changeUser(run);
       else {
         const { epoch } = this.#state;
@@ -309,15 +404,35 @@ export class BalanceClient {
     if (!run || run.isConnecting || isBusy()) return;
     this.#cancel();
     run.isConnecting = true;
+    run.tokenError = null;
     const loading = this.#options.share === false ? null : import('./tabs.js').catch(() => null);
+    this.#openEarly(run);
     let failure;
     const credential = await this.#credential(run).catch((error) => void (failure = error));
     const tabs = await loading;
     run.isConnecting = false;
+    if (failure || isBusy()) closeEarly(run);
     if (isBusy()) return;
     if (failure) return this.#retry(failure);
+    // Another token has come meanwhile, perhaps another user's.
+    if (credential !== run.credential) return this.#connect();
     this.#restore('key', credential.key);
     if (!isBusy()) this.#open(run, credential, tabs);
+  }
+
+  get #socketUrl() {
+    return `${this.#base.replace('http', 'ws')}/ws`;
+  }
+
+  // The handshake goes on while the token is fetched, unless another tab has a connection to share.
+  async #openEarly(run) {
+    const { navigator } = this.#env;
+    if (run.credential || run.failures) return;
+    try {
+      const locks = this.#options.share === false ? null : await navigator?.locks?.query();
+      const isShared = locks?.held.some(({ name }) => name.startsWith(`balance-client 2 ${this.#socketUrl} `));
+      if (!isShared && run === this.#run && run.isConnecting && !run.isSuspended) run.early = new this.#env.WebSocket(this.#socketUrl, 'balance.v1');
+    } catch {} // the attempt with the token tells why
   }
 
   #open(run, credential, tabs) {
@@ -326,25 +441,37 @@ export class BalanceClient {
     run.link = link;
     this.#later('link', TIMEOUT_MS, () => link.isLive || this.#lost(1006, 'timeout'));
     try {
-      const url = `${this.#base.replace('http', 'ws')}/ws`;
-      const socket = tabs?.open(this.#env, url, credential.key) ?? new this.#env.WebSocket(url, 'balance.v1');
+      const connect = (env, url) => {
+        const { early } = run;
+        run.early = null;
+        return new PacedSocket(env, early?.readyState < 2 ? early : new env.WebSocket(url, 'balance.v1'));
+      };
+      const shared = tabs?.open(this.#env, this.#socketUrl, credential.key, connect, () => closeEarly(run));
+      const socket = shared ?? connect(this.#env, this.#socketUrl);
       link.socket = socket;
-      socket.onopen = current(() => this.#send({ type: 'auth', ...credential.auth }));
-      socket.onmessage = current(({ data }) => this.#receive(run, link, data));
+      this.#tell('opening', { isShared: !!shared });
+      socket.onopen = current(() => socket.send({ type: 'auth', ...credential.auth }));
+      socket.onmessage = current(({ frame, ids }) => this.#receive(run, link, frame, ids));
       socket.onclose = current(({ code, reason }) => this.#lost(code, reason));
-    } catch (error) {
-      this.#lost(1006, error.message);
+      socket.onsilence = current(() => this.#doubt(link));
+    } catch (cause) {
+      const isFinal = cause.name === 'SecurityError' || cause.name === 'SyntaxError';
+      const error = new BalanceError(isFinal ? 'invalid_url' : 'network', cause.message, { cause, isFinal });
+      if (isFinal) this.#halt('misconfigured', error);
+      else this.#lost(1006, '', error);
     }
   }
 
-  #send(message) {
-    const { socket } = this.#run.link;
-    if (socket.readyState === 1) socket.send(JSON.stringify(message));
+  // The tab that has the connection does not answer. It is replaced; until then nothing is known for sure.
+  #doubt(link) {
+    this.#tell('leader_silent');
+    link.isLive = false;
+    this.#set({ status: 'connecting', isStale: true });
+    this.#later('link', TIMEOUT_MS, () => link.isLive || this.#lost(1006, 'timeout'));
   }
 
-  #receive(run, link, data) {
-    const frame = parsed(() => data);
-    const { type, id, code, message, retry_after_ms } = frame;
+  #receive(run, link, frame, ids) {
+    const { type, code, message, retry_after_ms } = frame;
     link.isHeard = true;
     if (type === 'hello') {
       const { user_id, epoch, client_cache, heartbeat_ms } = frame;
@@ -353,7 +480,9 @@ export class BalanceClient {
       this.#policy = { ...POLICY, ...client_cache };
       this.#beat(link);
       this.#renewLater(link.credential);
-      return user_id === (this.#state.userId ?? user_id) || this.#forget('connecting');
+      // The tab that was asked may be gone.
+      if (link.refresh) link.socket.send({ type: 'refresh', id: link.refresh.id });
+      return user_id === (this.#state.userId ?? user_id) || this.#forget({ status: 'connecting' });
     }
     const value = /^balance(_update)?$/.test(type) && fromFrame(frame);
     const isBalance = value && value.userId === link.userId;
@@ -362,13 +491,14 @@ export class BalanceClient {
       link.isLive = true;
       link.liveMs = nowMs();
       run.isRefused = false;
+      this.#tell('live');
     }
-    const refresh = id && link.refresh?.id === id && link.refresh;
+    const refresh = ids?.includes(link.refresh?.id) && link.refresh;
     if (isBalance) {
       if (!this.#adopt(value, link.socket.beganMs ?? link.beganMs, true, { status: 'live' })) return this.#lost(1006, 'epoch_over');
       if (refresh) refresh.resolve();
     } else if (type === 'error') {
-      const error = new BalanceError(code, message);
+      const error = new BalanceError(codeOf(code, 'unknown'), message);
       if (retry_after_ms) run.notBeforeMs = nowMs() + retry_after_ms;
       this.#set({ error, ...(isAway && { status: 'live', isStale: true }) });
       if (refresh) refresh.reject(error);
@@ -381,7 +511,7 @@ export class BalanceClient {
 
   #probe(link) {
     link.isHeard = false;
-    this.#send({ type: 'ping' });
+    link.socket.send({ type: 'ping' });
     const judge = () => (link.isHeard ? this.#beat(link) : this.#lost(4408, 'heartbeat_lost'));
     this.#later('heartbeat', Math.min(TIMEOUT_MS, link.heartbeatMs), judge);
   }
@@ -398,14 +528,16 @@ export class BalanceClient {
     const credential = await this.#credential(run).catch(() => null);
     if (run !== this.#run || run.link !== link) return;
     if (!credential) return this.#later('renew', RENEW_RETRY_MS, () => this.#renew());
-    this.#send({ type: 'auth', ...credential.auth });
+    link.socket.send({ type: 'auth', ...credential.auth });
     this.#renewLater(credential);
   }
 
-  #lost(code, reason) {
+  #lost(code, reason, error) {
     const run = this.#run;
     const { isLive, liveMs } = run.link;
-    const error = new BalanceError(reason || 'connection_lost', `closed with ${code}`);
+    const isKnown = CODES.has(reason) || /^(timeout|offline|wrong_user|epoch_over|taken_over)$/.test(reason);
+    error ??= new BalanceError(isKnown ? reason : 'connection_lost', `closed with ${code}${reason ? ` (${reason})` : ''}`);
+    this.#tell('lost', { closeCode: code, reason, code: error.code });
     if (nowMs() - liveMs >= STABLE_MS) run.failures = 0;
     this.#hangUp(run);
     if (code === 4501) {
@@ -425,6 +557,7 @@ export class BalanceClient {
     const { link } = run;
     run.link = null;
     this.#cancel();
+    closeEarly(run);
     link?.socket?.close(1000);
     link?.refresh?.reject(new BalanceError('connection_lost'));
   }
@@ -432,10 +565,12 @@ export class BalanceClient {
   #retry(error) {
     const run = this.#run;
     const { status, isStale } = this.#state;
-    const ms = Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** run.failures++);
-    this.#later('retry', Math.max(ms, run.notBeforeMs - nowMs()), () => this.#connect());
+    const randomMs = Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** run.failures++);
+    const waitMs = Math.max(randomMs, run.notBeforeMs - nowMs());
+    this.#tell('retrying', { waitMs: Math.round(waitMs), code: error.code });
+    this.#later('retry', waitMs, () => this.#connect());
     this.#set({ status: 'offline', error, isStale: isStale || status !== 'offline' });
-    if (run.failures > 1) this.read();
+    if (run.failures > 1) this.#read();
   }
 
   #halt(status, error) {
@@ -449,6 +584,7 @@ export class BalanceClient {
     if (!run) return;
     this.#hangUp(run);
     this.#run = null;
+    run.isOver = true;
     run.abort.abort();
     for (const fail of run.pending) fail(error);
   }
@@ -457,27 +593,172 @@ export class BalanceClient {
     const run = this.#run;
     if (!run) return;
     const { link, notBeforeMs } = run;
+    this.#listen();
     run.isSuspended = false;
     if (link) link.isLive && link.isHeard && this.#probe(link);
     else this.#later('retry', Math.max(0, notBeforeMs - nowMs()), () => this.#connect());
     this.#paint();
   };
 
+  // A page in the back-forward cache does not hear that another tab signs out: the token is asked for again.
   #suspend = () => {
     const run = this.#run;
     run.isSuspended = true;
+    run.credential = null;
+    this.#unlisten();
     this.#hangUp(run);
     this.#set({ status: 'offline', isStale: true });
   };
 }
 
-// Cuts digits off: it never shows more than there is.
+// How many may be sent: some at once, then some each second.
+class Budget {
+  #perS = SENDS_PER_S;
+  #most = SENDS_BURST;
+  #left = SENDS_BURST;
+  #filledMs = nowMs();
+
+  // How long until there is something left, in whole milliseconds.
+  get waitMs() {
+    const now = nowMs();
+    if (now > this.#filledMs) {
+      this.#left = Math.min(this.#most, this.#left + ((now - this.#filledMs) * this.#perS) / 1_000);
+      this.#filledMs = now;
+    }
+    return this.#left >= 1 ? 0 : Math.ceil(this.#filledMs - now + ((1 - this.#left) * 1_000) / this.#perS);
+  }
+
+  take() {
+    this.#left -= 1;
+  }
+
+  // It was too much, and the next time costs the connection: nothing for a while, and then very little.
+  shrink(pauseMs) {
+    this.#perS = SENDS_PER_S_MIN;
+    this.#most = 1;
+    this.#left = 0;
+    this.#filledMs = nowMs() + pauseMs;
+  }
+}
+
+// A WebSocket that keeps within a rate, so that nothing that a page calls loses the connection. There is one refresh at a
+// time; those that come meanwhile are one together. Takes messages as objects, and gives frames as objects with the `ids`
+// of the refreshes that they answer.
+class PacedSocket {
+  onopen = null;
+  onmessage = null;
+  onclose = null;
+  #env;
+  #socket;
+  #serial = 0;
+  #asked = null; // the refresh under way: { id, ids }
+  #wanted = new Set(); // ids of refreshes that wait
+  #waiting = new Map(); // by type: the latest of each is enough
+  #budget = new Budget();
+  #timer;
+  #patience;
+
+  constructor(env, socket) {
+    this.#env = env;
+    this.#socket = socket;
+    socket.onopen = () => this.onopen?.();
+    socket.onmessage = ({ data }) => this.#receive(parsed(() => data));
+    socket.onclose = ({ code, reason }) => {
+      this.#cancel();
+      this.onclose?.({ code, reason });
+    };
+    if (socket.readyState === 1) Promise.resolve().then(() => this.onopen?.());
+  }
+
+  send(message) {
+    const { type, id } = message;
+    if (type === 'auth') return this.#put(message);
+    if (type === 'refresh') this.#wanted.add(id);
+    else this.#waiting.set(type, message);
+    this.#flush();
+  }
+
+  close(code) {
+    this.#cancel();
+    this.#socket.close(code);
+  }
+
+  #cancel() {
+    this.#env.clearTimeout(this.#timer);
+    this.#env.clearTimeout(this.#patience);
+  }
+
+  #put(message) {
+    if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(message));
+  }
+
+  #flush() {
+    while (this.#waiting.size || (this.#wanted.size && !this.#asked)) {
+      const { waitMs } = this.#budget;
+      if (waitMs) {
+        this.#env.clearTimeout(this.#timer);
+        this.#timer = this.#env.setTimeout(() => this.#flush(), waitMs);
+        return;
+      }
+      this.#budget.take();
+      this.#put(this.#next());
+    }
+  }
+
+  #next() {
+    for (const [type, message] of this.#waiting) {
+      this.#waiting.delete(type);
+      return message;
+    }
+    const id = ++this.#serial;
+    this.#asked = { id, ids: [...this.#wanted] };
+    this.#wanted.clear();
+    this.#patience = this.#env.setTimeout(() => this.#answered(), TIMEOUT_MS);
+    return { type: 'refresh', id };
+  }
+
+  #answered() {
+    const ids = this.#asked?.ids;
+    this.#asked = null;
+    this.#env.clearTimeout(this.#patience);
+    return ids;
+  }
+
+  #receive(frame) {
+    const { id, code, retry_after_ms: waitMs = 1_000 } = frame;
+    if (code === 'rate_limited') return this.#slowDown(id, waitMs);
+    const ids = this.#asked && id === this.#asked.id ? this.#answered() : undefined;
+    this.onmessage?.({ frame, ids });
+    this.#flush();
+  }
+
+  // The service takes less than is usual. What it has not answered is asked once more, later.
+  #slowDown(id, waitMs) {
+    if (this.#asked && (id === undefined || id === this.#asked.id)) this.#answered().forEach((one) => this.#wanted.add(one));
+    this.#budget.shrink(waitMs);
+    this.#flush();
+  }
+}
+
+// Cut off downwards: it never shows more than there is.
 export function format(amount, { locale, minDecimals = 0, maxDecimals = Infinity, ...options } = {}) {
   const [, sign, whole, fraction = ''] = parse(amount);
-  const digits = `${whole}.${fraction.slice(0, maxDecimals)}0`;
-  const maximumFractionDigits = Math.max(minDecimals, Math.min(fraction.length, maxDecimals));
-  const numbers = new Intl.NumberFormat(locale, { ...options, minimumFractionDigits: minDecimals, maximumFractionDigits });
-  return numbers.format(/[1-9]/.test(digits) ? sign + digits : digits);
+  // Compact notation has digits of its own behind the point.
+  const maximumFractionDigits = maxDecimals < DECIMALS_MAX ? maxDecimals : Math.max(fraction.length, minDecimals);
+  const digits = { minimumFractionDigits: Math.min(minDecimals, maximumFractionDigits), maximumFractionDigits };
+  const numbers = new Intl.NumberFormat(localeOf(locale), { ...options, ...digits, roundingMode: 'floor' });
+  return numbers.format(/[1-9]/.test(whole + fraction) ? amount : amount.slice(sign.length));
+}
+
+// A locale that is no language tag (`en_US`, `en-US@posix`) is read as one where that can be, else left to the browser.
+function localeOf(locale) {
+  const tags = [locale].flat().map((tag) => `${tag ?? ''}`.replace(/[@.].*/, '').replace(/_/g, '-'));
+  const good = tags.filter((tag) => {
+    try {
+      return Intl.getCanonicalLocales(tag).length;
+    } catch {}
+  });
+  return good.length ? good : undefined;
 }
 
 export function compare(a, b) {
@@ -504,6 +785,20 @@ function units(...amounts) {
   return [...amounts.map((amount) => unit(parse(amount))), decimals];
 }
 
+function closeEarly(run) {
+  const { early } = run;
+  run.early = null;
+  // Closed during its handshake, a socket is an error in the browser's console.
+  if (early?.readyState === 0) early.onopen = () => early.close(1000);
+  else early?.close(1000);
+}
+
+function listened(listeners, listener) {
+  const one = (event) => listener(event);
+  listeners.add(one);
+  return () => listeners.delete(one);
+}
+
 function parsed(read) {
   try {
     return JSON.parse(read()) ?? {};
@@ -512,22 +807,74 @@ function parsed(read) {
   }
 }
 
+function baseOf(url, page) {
+  const refuse = (code, why, cause) => {
+    throw new BalanceError(code, `url ${url}: ${why}`, { cause, isFinal: true });
+  };
+  let parts;
+  try {
+    parts = new URL(url, page ?? 'http://localhost');
+  } catch (cause) {
+    refuse('invalid_url', 'an address such as https://balance.example.org is needed', cause);
+  }
+  const { protocol, hostname, search, hash, username, href } = parts;
+  if (!/^(https?|wss?):$/.test(protocol)) refuse('invalid_url', 'it has to begin with https:// (or http://)');
+  if (search || hash || username) refuse('invalid_url', 'it may have no query, no fragment and no user name');
+  const isHere = /^(.*\.)?localhost$|^127\.|^\[::1\]$/.test(hostname);
+  if (page?.startsWith('https:') && /^(http|ws):$/.test(protocol) && !isHere) {
+    refuse('insecure_url', 'browsers let no https page connect to http; use https://');
+  }
+  return href.replace(/^ws/, 'http').replace(/\/(ws)?$/, '');
+}
+
+const codeOf = (code, other) => (CODES.has(code) ? code : other);
+
+async function asked(ask, isToken) {
+  let secret;
+  try {
+    secret = await ask();
+  } catch (cause) {
+    // `Telegram` is not there outside Telegram, and no waiting brings it; nor a variable that is not there.
+    const isFinal = !isToken || cause instanceof ReferenceError;
+    throw new BalanceError(isToken ? 'token_failed' : 'init_data_failed', cause?.message, { cause, isFinal });
+  }
+  if (secret !== null && secret !== undefined && typeof secret !== 'string') {
+    throw new BalanceError('invalid_token', `a string is needed, not ${typeof secret}`, { isFinal: true });
+  }
+  return secret?.trim();
+}
+
 function isSound({ userId, epoch, version, balances }) {
   const isCount = Number.isSafeInteger(userId) && Number.isSafeInteger(version) && version >= 0;
-  return isCount && typeof epoch === 'string' && !!balances && Object.values(balances).every((amount) => typeof amount === 'string');
+  const isAmount = (amount) => typeof amount === 'string' && /^-?\d+(\.\d+)?$/.test(amount);
+  return isCount && typeof epoch === 'string' && !!balances && Object.values(balances).every(isAmount);
 }
 
 function fromFrame(frame) {
   const { type, user_id: userId, epoch, version, balances, stale, committed_at, as_of: asOf = committed_at } = frame;
   const value = { userId, epoch, version, balances, asOf, isStale: stale === true };
   if (type === 'balance_update') {
-    const { changes, sources, entries, mode } = frame;
-    value.lastUpdate = { version, changes, sources, entries, mode, committedAt: asOf };
+    const { sources, mode } = frame;
+    value.update = { version, sources, mode, committedAt: asOf };
   }
   return isSound(value) && value;
 }
 
+// A push, with changes from what this page shows: other tabs, a refresh or `waitFor` may have shown more than the service
+// counts from. Nothing when it shows nothing new.
+function updateFrom(shown, { update, version, balances }) {
+  if (!update || shown.version === null || version <= shown.version) return null;
+  const changes = {};
+  for (const code of Object.keys({ ...shown.balances, ...balances })) {
+    const before = shown.balances[code] ?? '0';
+    const change = add(balances[code] ?? '0', before.startsWith('-') ? before.slice(1) : `-${before}`);
+    if (compare(change, '0')) changes[code] = change;
+  }
+  return Object.freeze({ ...update, changes, entries: version - shown.version });
+}
+
 function fromToken(token) {
+  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) throw new BalanceError('invalid_token', 'what getToken gave is no session token');
   const claims = parsed(() => atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')));
   const userId = Number(claims.sub) || null;
   return { auth: { token }, authorization: `Bearer ${token}`, userId, key: userId && `u${userId}`, untilMs: claims.exp * 1000 };

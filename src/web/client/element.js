@@ -1,29 +1,42 @@
 // <ton-balance currency="TON" max-decimals="2">…</ton-balance> shows one currency of a client's balance. What is between
-// the tags is shown until the balance is known.
+// the tags is shown until the balance is known, and again when it no longer is.
 
 import { BalanceClient, format } from './balance-client.js';
 
 const ATTRIBUTES = ['currency', 'locale', 'min-decimals', 'max-decimals'];
+// A server that renders the page has no elements.
 const Base = globalThis.HTMLElement ?? class {};
+
+// A page may have this module twice (two versions, two bundles). All copies show the same client.
+const page = (globalThis[Symbol.for('balance-client elements')] ??= { client: null, connected: new Set() });
+const isOurs = Symbol.for('balance-client element');
 
 export class TonBalance extends Base {
   static observedAttributes = ATTRIBUTES;
-  /** The client of all elements that have none of their own. */
-  static client = null;
+  static [isOurs] = true;
 
   #client = null;
   #own = null; // made here, for a Telegram mini app with the attribute `url`
   #unsubscribe = null;
   #amount = null;
 
+  /** The client of all elements that have none of their own. */
+  static get client() {
+    return page.client;
+  }
+
+  static set client(client) {
+    page.client = checked(client);
+    for (const reconnect of page.connected) reconnect();
+  }
+
   get client() {
-    return this.#client ?? TonBalance.client ?? this.#own;
+    return this.#client ?? page.client ?? this.#own;
   }
 
   set client(client) {
-    this.#disconnect();
-    this.#client = client;
-    if (this.isConnected) this.#connect();
+    this.#client = checked(client);
+    if (this.isConnected) this.#reconnect();
   }
 
   connectedCallback() {
@@ -35,10 +48,18 @@ export class TonBalance extends Base {
     }
     // A screen reader tells of changes when it has time for them.
     if (!this.hasAttribute('role')) this.setAttribute('role', 'status');
+    // A client that was set before `define()` is a property of the element, and would hide this class's for ever.
+    if (Object.hasOwn(this, 'client')) {
+      const { client } = this;
+      delete this.client;
+      this.#client = checked(client);
+    }
+    page.connected.add(this.#reconnect);
     this.#connect();
   }
 
   disconnectedCallback() {
+    page.connected.delete(this.#reconnect);
     this.#disconnect();
   }
 
@@ -46,7 +67,13 @@ export class TonBalance extends Base {
     this.#render();
   }
 
+  #reconnect = () => {
+    this.#disconnect();
+    this.#connect();
+  };
+
   #connect() {
+    this.#disconnect();
     if (!this.client && this.hasAttribute('url')) {
       const getInitData = () => globalThis.Telegram?.WebApp?.initData || null;
       this.#own = new BalanceClient({ url: this.getAttribute('url'), getInitData });
@@ -69,11 +96,12 @@ export class TonBalance extends Base {
   }
 
   #render() {
+    if (!this.#amount) return;
     const state = this.client?.current;
-    if (!state || !this.#amount) return;
-    this.setAttribute('status', state.status);
-    this.toggleAttribute('stale', state.isStale);
-    const amount = state.balances?.[this.getAttribute('currency') ?? 'TON'];
+    if (state) this.setAttribute('status', state.status);
+    else this.removeAttribute('status');
+    this.toggleAttribute('stale', state?.isStale ?? false);
+    const amount = state?.balances?.[this.getAttribute('currency') ?? 'TON'];
     if (amount === undefined) return this.#amount.replaceChildren(this.ownerDocument.createElement('slot'));
     const locale = this.getAttribute('locale') || undefined;
     const options = { locale, minDecimals: this.#number('min-decimals'), maxDecimals: this.#number('max-decimals') };
@@ -82,7 +110,20 @@ export class TonBalance extends Base {
   }
 }
 
-/** Makes the element known to the page. */
+/**
+ * Makes the element known to the page. Nothing happens on a server, or when it is known already, also by another copy of this
+ * module. Throws when the name is taken by another element.
+ */
 export function define(name = 'ton-balance') {
-  if (!customElements.get(name)) customElements.define(name, TonBalance);
+  const { customElements } = globalThis;
+  if (!customElements) return;
+  const known = customElements.get(name);
+  if (known && !known[isOurs]) throw new Error(`<${name}> is another element already; give define() a name of its own`);
+  // The browser takes a class under one name only.
+  if (!known) customElements.define(name, class extends TonBalance {});
+}
+
+function checked(client = null) {
+  if (client !== null && typeof client?.subscribe !== 'function') throw new TypeError('client: a BalanceClient or null is needed');
+  return client;
 }

@@ -1,64 +1,78 @@
 // One connection for all tabs of a user, in the shape of a WebSocket. The tab that holds the lock leads: it has the real
 // socket and passes every frame on. No token ever leaves its tab. Loaded by balance-client.js when it is needed.
 
-const LEADER_TIMEOUT_MS = 3_000;
+const ANSWER_MS = 1_500;
 const CONNECT_TIMEOUT_MS = 10_000;
 const HANDOVER_MS = 100;
+// A follower in sight asks the leader this often whether it still runs, and doubts it after two asks without an answer.
+const ASK_MS = 800;
+const UNANSWERED_MAX = 2;
 const suspecting = new WeakSet(); // pages whose leader was silent or behind: they take the lock next time
 
-/** A shared socket, or undefined where the browser has no means for it. */
-export function open(env, url, key) {
+/**
+ * A shared socket, or undefined where the browser has no means for it. `connect(env, url)` makes the real one, and `unused`
+ * is called when another tab has one.
+ */
+export function open(env, url, key, connect, unused) {
   try {
-    return key && env.navigator.locks && new SharedSocket(env, url, key);
+    return key && env.navigator.locks && new SharedSocket(env, url, key, connect, unused);
   } catch {}
 }
 
 class SharedSocket {
-  readyState = 0;
   onopen = null;
   onmessage = null;
   onclose = null;
-  beganMs; // when the real socket of the frame that is told was opened
+  onsilence = null; // the leader does not answer, and is being replaced
+  beganMs; // when the real socket of the current frame was opened
   #env;
   #url;
   #name;
   #channel;
+  #connect;
+  #unused;
   #id = Math.random();
+  #isOver = false;
   #auth = null;
   #timer;
+  #asking;
   #release = () => {};
   #isLeader = false;
   #isAnswered = false;
+  #unanswered = 0;
   #isSilent = false; // nothing came since the last ping
   #isTelling = false;
   #socket = null; // the leader's
   #replay = []; // what a tab that comes later has to hear first
   #displayed = -1;
 
-  constructor(env, url, key) {
+  constructor(env, url, key, connect, unused) {
     this.#env = env;
     this.#url = url;
-    this.#name = `balance-client 1 ${url} ${key}`;
+    this.#connect = connect;
+    this.#unused = unused;
+    this.#name = `balance-client 2 ${url} ${key}`;
     this.#channel = new env.BroadcastChannel(this.#name);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
-    Promise.resolve().then(() => {
-      if (this.readyState > 1) return;
-      this.readyState = 1;
-      this.onopen?.();
-    });
+    Promise.resolve().then(() => this.#isOver || this.onopen?.());
   }
 
-  send(text) {
-    const { type } = JSON.parse(text);
-    if (type === 'ping') this.#isSilent = true;
-    if (type !== 'auth') return this.#isLeader ? this.#forward(text) : this.#channel.postMessage({ forward: text });
+  send(message) {
+    const { type } = message;
+    if (type !== 'auth') {
+      if (type === 'ping') this.#isSilent = true;
+      if (this.#isLeader) this.#forward(message);
+      else this.#channel.postMessage({ forward: message });
+      if (type === 'ping') this.#ask();
+      return;
+    }
     const isFirst = this.#auth === null;
-    this.#auth = text;
-    if (!isFirst) return this.#isLeader && this.#forward(text);
+    this.#auth = message;
+    if (!isFirst) return this.#isLeader && this.#forward(message);
     this.#queue(suspecting.delete(this.#env));
     this.#channel.postMessage({ call: this.#id });
     // A frozen tab holds the lock and does not answer.
-    this.#later(LEADER_TIMEOUT_MS, () => this.#isAnswered || this.#queue(true));
+    this.#later(ANSWER_MS, () => this.#isAnswered || this.#queue(true));
   }
 
   close() {
@@ -73,8 +87,9 @@ class SharedSocket {
   }
 
   #end() {
-    this.readyState = 3;
+    this.#isOver = true;
     this.#env.clearTimeout(this.#timer);
+    this.#env.clearTimeout(this.#asking);
     this.#dropSocket();
     this.#release();
     this.#channel.close();
@@ -87,8 +102,8 @@ class SharedSocket {
   }
 
   #fail(code, reason) {
-    if (this.readyState > 1) return;
-    // What befell this tab's own token is not the others' concern: the next one leads.
+    if (this.#isOver) return;
+    // A leader whose own token was refused leaves the lead to the next tab; other ends are the connection's, and so all tabs'.
     if (this.#isLeader && code !== 4501) {
       this.#channel.postMessage({ close: { code, reason } });
       // The others must hear of it before one of them gets the lock.
@@ -126,67 +141,93 @@ class SharedSocket {
   #lead() {
     this.#isLeader = true;
     this.beganMs = performance.timeOrigin + performance.now();
+    this.#env.clearTimeout(this.#asking);
     this.#later(CONNECT_TIMEOUT_MS, () => this.#fail(1006, 'timeout'));
     try {
-      const socket = (this.#socket = new this.#env.WebSocket(this.#url, 'balance.v1'));
+      const socket = (this.#socket = this.#connect(this.#env, this.#url));
       const current = (task) => (event) => this.#socket === socket && task(event);
       socket.onopen = current(() => socket.send(this.#auth));
-      socket.onmessage = current(({ data }) => this.#spread(data));
+      socket.onmessage = current(({ frame, ids }) => this.#spread(frame, ids));
       socket.onclose = current(({ code, reason }) => this.#fail(code, reason));
-    } catch (error) {
-      this.#fail(1006, error.message);
+    } catch {
+      this.#fail(1006, '');
     }
   }
 
-  #spread(data) {
+  #spread(frame, ids) {
     this.#env.clearTimeout(this.#timer);
-    try {
-      this.#remember(data, JSON.parse(data));
-    } catch {} // what is no frame is the client's to ignore
-    this.#channel.postMessage({ frames: [data], beganMs: this.beganMs });
-    this.#deliver([data]);
+    this.#remember(frame);
+    this.#channel.postMessage({ frames: [frame], ids, beganMs: this.beganMs });
+    this.#deliver([frame], ids);
   }
 
-  #remember(data, frame) {
+  #remember(frame) {
     const [hello, state] = this.#replay;
     const { type, user_id, epoch, version, balances, committed_at, as_of = committed_at, stale = false } = frame;
     if (type === 'hello') {
       this.#displayed = -1;
-      this.#replay = [data];
+      this.#replay = [frame];
     } else if (frame.code === 'ledger_unavailable') {
-      this.#replay = [hello, state, data].filter(Boolean);
+      this.#replay = [hello, state, frame].filter(Boolean);
     } else if (balances) {
-      const snapshot = { type: 'balance', reason: 'snapshot', user_id, epoch, version, balances, as_of, stale };
-      this.#replay = [hello, JSON.stringify(snapshot)];
+      this.#replay = [hello, { type: 'balance', reason: 'snapshot', user_id, epoch, version, balances, as_of, stale }].filter(Boolean);
     }
   }
 
-  #deliver(frames) {
+  #deliver(frames, ids) {
     this.#isSilent = false;
     this.#isTelling = true;
-    for (const data of frames) this.onmessage?.({ data });
+    for (const frame of frames) this.onmessage?.({ frame, ids });
     this.#isTelling = false;
   }
 
-  #forward(text) {
-    const { type, version } = JSON.parse(text);
+  #forward(message) {
+    const { type, version } = message;
     if (type === 'displayed') {
       if (version <= this.#displayed) return;
       this.#displayed = version;
     }
-    if (this.#socket?.readyState === 1) this.#socket.send(text);
+    this.#socket?.send(message);
   }
 
-  #hear({ call, forward, frames, beganMs, to = this.#id, close }) {
+  // A tab whose process hangs keeps its lock, so the lock does not tell. While this page hangs itself, it counts nothing.
+  #ask() {
+    this.#env.clearTimeout(this.#asking);
+    if (this.#isLeader || this.#isOver) return;
+    if (this.#env.document?.visibilityState === 'hidden' || !this.#isAnswered) this.#unanswered = 0;
+    else if (this.#unanswered >= UNANSWERED_MAX) return this.#replaceLeader();
+    else {
+      this.#unanswered += 1;
+      this.#channel.postMessage({ ask: this.#id });
+    }
+    this.#asking = this.#env.setTimeout(() => this.#ask(), ASK_MS);
+  }
+
+  #replaceLeader() {
+    this.#unanswered = 0;
+    this.#isAnswered = false;
+    this.#queue(true);
+    this.onsilence?.();
+  }
+
+  #hear({ call, ask, answer, forward, frames, ids, beganMs, to = this.#id, close }) {
     if (this.#isLeader) {
       if (call) this.#channel.postMessage({ frames: this.#replay, beganMs: this.beganMs, to: call });
+      if (ask) this.#channel.postMessage({ answer: true, to: ask });
       if (forward) this.#forward(forward);
     } else if (this.#auth !== null && to === this.#id) {
-      if (frames) {
-        this.#isAnswered = true;
-        this.beganMs = beganMs;
-        this.#deliver(frames);
-      } else if (close) this.#fail(close.code, close.reason);
+      if (frames || answer) this.#unanswered = 0;
+      if (frames) this.#follow(frames, ids, beganMs);
+      else if (close) this.#fail(close.code, close.reason);
     }
+  }
+
+  #follow(frames, ids, beganMs) {
+    const isFirst = !this.#isAnswered;
+    this.#isAnswered = true;
+    this.#unused();
+    this.beganMs = beganMs;
+    if (isFirst) this.#ask();
+    this.#deliver(frames, ids);
   }
 }

@@ -2,8 +2,8 @@
 // value, and it ends with exactly the new one.
 
 import { format } from '/client/balance-client.js';
-import { locale } from './text.js';
-import { make } from './dom.js';
+import { locale } from '../shared/text.js';
+import { make, write } from '../shared/dom.js';
 
 const COUNT_MS = 500;
 const STEPS = 1_000;
@@ -68,8 +68,8 @@ export class Amount {
   #write(amount, digits) {
     const text = format(amount, { locale: locale(), minDecimals: digits });
     const point = digits ? Math.max(text.lastIndexOf('.'), text.lastIndexOf(',')) : text.length;
-    put(this.#whole, text.slice(0, point));
-    put(this.#fraction, text.slice(point));
+    write(this.#whole, text.slice(0, point));
+    write(this.#fraction, text.slice(point));
     this.element.classList.toggle('is-long', text.length > 11);
     this.element.classList.toggle('is-very-long', text.length > 17);
   }
@@ -89,8 +89,4 @@ function between(from, to, part, digits) {
   const units = ((a + ((b - a) * BigInt(Math.round(part * STEPS))) / BigInt(STEPS)) / unit) * unit;
   const text = String(units).padStart(decimals + 1, '0');
   return decimals ? `${text.slice(0, -decimals)}.${text.slice(-decimals)}` : text;
-}
-
-function put(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

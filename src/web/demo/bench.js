@@ -1,9 +1,9 @@
 // The bench: sends entries through the service's own signed webhooks, and tells how long each took to be committed and to be seen.
 
 import { signed } from './card.js';
-import { find, make, painted } from './dom.js';
+import { find, make, painted } from '../shared/dom.js';
 import { toggle } from './line.js';
-import { duration, text, word } from './text.js';
+import { duration, text, word } from '../shared/text.js';
 
 const SENT_MAX = 12;
 const PAINTS_MAX = 64;

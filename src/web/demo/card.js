@@ -2,8 +2,8 @@
 
 import { format } from '/client/balance-client.js';
 import { Amount } from './amount.js';
-import { find, make } from './dom.js';
-import { locale, text, time, word } from './text.js';
+import { find, make, write } from '../shared/dom.js';
+import { locale, text, time, word } from '../shared/text.js';
 
 const amounts = new Map();
 let userId = null;
@@ -51,13 +51,13 @@ function writeCard(state, isStale) {
   const card = find('card');
   card.dataset.state = name;
   card.classList.toggle('is-stale', isStale && state.balances !== null);
-  put('state', text(name));
-  put('who', state.userId === null ? '' : text('user', state.userId));
-  put('as-of', isStale && state.asOf ? text('asOf', time(state.asOf)) : '');
+  write(find('state'), text(name));
+  write(find('who'), state.userId === null ? '' : text('user', state.userId));
+  write(find('as-of'), isStale && state.asOf ? text('asOf', time(state.asOf)) : '');
   const change = changeOf(state);
-  put('change', change);
+  write(find('change'), change);
   find('change').classList.toggle('is-less', change.startsWith('−'));
-  put('announcement', [announced(state), change, isStale && state.balances ? text('notCurrent') : ''].filter(Boolean).join('. '));
+  write(find('announcement'), [announced(state), change, isStale && state.balances ? text('notCurrent') : ''].filter(Boolean).join('. '));
 }
 
 /** What is written beside the number. */
@@ -79,9 +79,4 @@ function changeOf({ lastUpdate, version }) {
 function announced({ balances }) {
   if (!balances) return text('noBalance');
   return Object.entries(balances).map(([code, amount]) => `${format(amount, { locale: locale() })} ${code}`).join(', ');
-}
-
-function put(id, text) {
-  const element = find(id);
-  if (element.textContent !== text) element.textContent = text;
 }

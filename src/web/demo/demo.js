@@ -1,13 +1,14 @@
 // The page of development: a balance in the look of a Telegram mini app, and a bench beside it. Everything that it shows
-// comes from the browser library and the public API; only who is signed in is a matter of development. Start here.
+// comes from the browser library and the public API; only signing in is special to development. Start here.
 
+import './words.js';
 import { BalanceClient } from '/client/balance-client.js';
 import { Bench } from './bench.js';
 import { rewriteBalance, showBalance } from './card.js';
-import { find } from './dom.js';
+import { find } from '../shared/dom.js';
 import { History } from './history.js';
 import { line } from './line.js';
-import { speak } from './text.js';
+import { speak } from '../shared/text.js';
 
 const FIRST_USER = 184;
 
@@ -35,17 +36,14 @@ function signIn(userId) {
 function show(state) {
   const settled = showBalance(state);
   bench.follow(state, settled);
-  if (state.version !== null && !state.isStale) history.follow(state.version, state.epoch);
+  if (state.userId === null) history.clear();
+  else if (!state.isStale) history.follow(state.version, state.epoch);
   find('refresh').disabled = state.status === 'closed' && !state.error;
   find('sign-out').disabled = find('refresh').disabled;
 }
 
 async function tokenOf(userId) {
-  const response = await line.fetch('/dev/v1/token', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ user_id: userId }),
-  });
+  const response = await line.fetch(`/dev/v1/token?user_id=${userId}`);
   if (!response.ok) throw new Error(`no token: ${response.status}`);
   return (await response.json()).token;
 }

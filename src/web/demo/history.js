@@ -2,8 +2,8 @@
 
 import { format } from '/client/balance-client.js';
 import { signed } from './card.js';
-import { find, icon, make } from './dom.js';
-import { capital, locale, text, time, word } from './text.js';
+import { find, icon, make } from '../shared/dom.js';
+import { capital, locale, text, time, word } from '../shared/text.js';
 
 const PAGE = 6;
 const KEPT_MAX = 200;
@@ -50,6 +50,11 @@ export class History {
   stop() {
     this.#isOver = true;
     this.#forget(null);
+  }
+
+  /** There is no user any more, for now. */
+  clear() {
+    if (this.#epoch !== null) this.#forget(null);
   }
 
   #forget(epoch) {

@@ -14,6 +14,8 @@ in_a_browser![
     every_order_tells_what_became_of_it,
     the_language_can_be_switched_and_is_kept,
     times_are_those_of_whoever_looks,
+    a_browser_language_that_is_no_tag_changes_nothing,
+    without_charts_one_signs_in_and_reads_the_figures,
 ];
 
 async fn press(browser: &Browser, key: Key) {
@@ -312,4 +314,45 @@ async fn times_are_those_of_whoever_looks() {
                 .contains("Asia/Kolkata (GMT+05:30)")
     );
     browser.close(false).await;
+}
+
+async fn a_browser_language_that_is_no_tag_changes_nothing() {
+    let app = slow().start().await;
+    let browser = Browser::start().await;
+    let source = "Object.defineProperty(Navigator.prototype, 'language', { get: () => 'en-US@posix', configurable: true })";
+    browser
+        .devtools(
+            "Page.addScriptToEvaluateOnNewDocument",
+            json!({"source": source}),
+        )
+        .await;
+    sign_in(&browser, &app, "").await;
+    browser
+        .until("document.querySelector('#charts .chart-body')?.chart.data[0].length > 1")
+        .await;
+    assert_eq!(browser.value("record.errors").await, json!([]));
+    browser.close(false).await;
+}
+
+async fn without_charts_one_signs_in_and_reads_the_figures() {
+    let app = slow().start().await;
+    live_a_little(&app).await;
+    let browser = Browser::start().await;
+    browser.devtools("Network.enable", json!({})).await;
+    browser
+        .devtools(
+            "Network.setBlockedURLs",
+            json!({"urls": ["*/vendor/uplot.js"]}),
+        )
+        .await;
+    sign_in(&browser, &app, "").await;
+    browser
+        .until("document.querySelector('#last-entries tbody')")
+        .await;
+    browser.until("document.getElementById('charts').textContent.startsWith('The charts could not be loaded')").await;
+    go(&browser, &format!("#user/{USER}")).await;
+    browser
+        .until("document.querySelectorAll('#user-entries tbody tr').length === 2")
+        .await;
+    browser.close(true).await;
 }

@@ -1,8 +1,9 @@
 // Never run: the compiler reads it, to see that the declarations fit the use that the documentation shows.
 
-import { add, BalanceClient, BalanceError, type BalanceState, compare, format } from '@balance-coordinator/client';
+import { add, BalanceClient, BalanceError, type BalanceErrorCode, type BalanceState, compare, format } from '@balance-coordinator/client';
 import { define, TonBalance } from '@balance-coordinator/client/element';
 import { useBalance } from '@balance-coordinator/client/react';
+import { fakeBalance } from '@balance-coordinator/client/testing';
 
 const client = new BalanceClient({
   url: 'https://balance.example.org',
@@ -28,6 +29,7 @@ const unsubscribe: () => void = client.subscribe((state: BalanceState) => {
     case 'live':
     case 'offline':
     case 'unauthorized':
+    case 'misconfigured':
     case 'closed':
       break;
     default:
@@ -36,22 +38,50 @@ const unsubscribe: () => void = client.subscribe((state: BalanceState) => {
 });
 
 client.start();
-const state: BalanceState = await client.refresh();
-await client.read();
+const state: BalanceState = await client.refresh({ timeoutMs: 500 });
+await client.read({ signal: new AbortController().signal });
 await client.waitFor(state.version ?? 0, { timeoutMs: 1_000, signal: new AbortController().signal }).catch((error: unknown) => {
-  if (error instanceof BalanceError) console.log(error.code);
+  if (!(error instanceof BalanceError)) return;
+  const code: BalanceErrorCode = error.code;
+  // @ts-expect-error no such code
+  if (code === 'no_such_code') console.log(error.isFinal, error.cause);
 });
 client.stop({ forget: false });
 unsubscribe();
 
+client.onConnection((event) => {
+  if (event.type === 'lost') console.log(event.closeCode, event.reason, event.code satisfies BalanceErrorCode);
+});
+
 export function Balance() {
   const { balances, isStale, lastUpdate } = useBalance(client);
-  return `${balances?.TON ?? '…'} ${isStale} ${lastUpdate?.changes.TON ?? ''}`;
+  const ton: string | undefined = useBalance(client, (state) => state.balances?.TON);
+  const none: BalanceState = useBalance(null);
+  return (
+    <p title={`${balances?.TON ?? '…'} ${isStale} ${lastUpdate?.changes.TON ?? ''} ${ton} ${none.status}`}>
+      <ton-balance currency="TON" max-decimals={2} client={client} className="big" />
+    </p>
+  );
 }
+
+// With the currencies that the service has, no amount is possibly undefined.
+const typed = new BalanceClient<'TON' | 'UNI'>({ url: '/', getToken: () => null, debug: true });
+typed.subscribe(({ balances, lastUpdate }) => {
+  const amount: string | undefined = balances?.TON;
+  const sure: string = balances ? balances.UNI : '0';
+  const change: string | undefined = lastUpdate?.changes.TON;
+  // @ts-expect-error no such currency
+  console.log(amount, sure, change, balances?.USD);
+});
+const fake = fakeBalance<'TON'>({ balances: { TON: '1.5' } });
+fake.set({ isStale: true });
+useBalance(fake, ({ balances }) => balances?.TON) satisfies string | undefined;
 
 define();
 define('my-balance');
 TonBalance.client = client;
-const element = new TonBalance();
+TonBalance.client = fake;
+const element = document.createElement('ton-balance');
+element satisfies TonBalance;
 element.client = client;
 element.client = null;

@@ -12,7 +12,7 @@ test('an amount is formatted in the words of a locale, digit by digit', () => {
     ['0', { locale: 'en' }, '0'],
     ['007.50', { locale: 'en' }, '7.5'],
     ['0.1', { locale: 'en', signDisplay: 'exceptZero' }, '+0.1'],
-    ['1.239', { locale: 'en', minDecimals: 4, maxDecimals: 2 }, '1.2300'],
+    ['1.239', { locale: 'en', minDecimals: 4, maxDecimals: 2 }, '1.23'],
   ]) {
     assert.equal(format(amount, options), expected, amount);
   }
@@ -23,14 +23,42 @@ test('an amount that no float can hold is formatted exactly', () => {
   assert.equal(format('90071992547409.930000001', { locale: 'en', maxDecimals: 9 }), '90,071,992,547,409.930000001');
 });
 
-test('digits beyond maxDecimals are cut off, never rounded up', () => {
-  assert.equal(format('0.999999999', { locale: 'en', maxDecimals: 2 }), '0.99');
-  assert.equal(format('-0.999', { locale: 'en', maxDecimals: 0 }), '0');
-  assert.equal(format('1.999', { locale: 'en', maxDecimals: 0 }), '1');
+test('what is shown is never more than there is, in any notation', () => {
+  for (const [amount, options, expected] of [
+    ['0.999999999', { maxDecimals: 2 }, '0.99'],
+    ['1.999', { maxDecimals: 0 }, '1'],
+    ['-0.999', { maxDecimals: 0 }, '-1'],
+    ['-0.009', { maxDecimals: 2, signDisplay: 'always' }, '-0.01'],
+    ['0.009', { maxDecimals: 2, signDisplay: 'exceptZero' }, '0'],
+    ['1960000', { notation: 'compact', maxDecimals: 1 }, '1.9M'],
+    ['1960000', { notation: 'compact' }, '1M'],
+    ['999999.9', { notation: 'compact', maxDecimals: 0 }, '999K'],
+    ['0.129', { style: 'percent', maxDecimals: 0 }, '12%'],
+    ['1.99', { maximumSignificantDigits: 2 }, '1.9'],
+    ['1.99', { maxDecimals: 1, roundingMode: 'ceil' }, '1.9'],
+  ]) {
+    assert.equal(format(amount, { locale: 'en', ...options }), expected, amount);
+  }
 });
 
 test('a zero has no sign', () => {
-  assert.equal(format('-0.000000001', { locale: 'en', maxDecimals: 2 }), '0');
+  assert.equal(format('-0.000', { locale: 'en', maxDecimals: 2 }), '0');
+});
+
+test('a locale that is no language tag is read as one where it can be, and never throws', () => {
+  const here = format('1234.5');
+  for (const [locale, expected] of [
+    ['en_US', '1,234.5'],
+    ['de_DE.UTF-8', '1.234,5'],
+    ['en-US@posix', '1,234.5'],
+    [['not a tag', 'de'], '1.234,5'],
+    ['not a tag', here],
+    ['', here],
+    [null, here],
+    [[], here],
+  ]) {
+    assert.equal(format('1234.5', { locale }), expected, `${locale}`);
+  }
 });
 
 test('what is no decimal string is refused', () => {

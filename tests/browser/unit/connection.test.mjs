@@ -48,8 +48,10 @@ test('the address may be that of the service, of its socket, or relative', (t) =
 });
 
 test('a client needs exactly one source of credentials', () => {
-  assert.throws(() => new BalanceClient({ url: 'https://b.example' }), TypeError);
-  assert.throws(() => new BalanceClient({ url: 'https://b.example', getToken() {}, getInitData() {} }), TypeError);
+  const refused = { name: 'BalanceError', code: 'invalid_options', isFinal: true };
+  assert.throws(() => new BalanceClient({ url: 'https://b.example' }), refused);
+  assert.throws(() => new BalanceClient({ url: 'https://b.example', getToken() {}, getInitData() {} }), refused);
+  assert.throws(() => new BalanceClient(), refused);
 });
 
 test('two starts make one connection', async (t) => {
@@ -180,7 +182,7 @@ test('events of an old socket change nothing', async (t) => {
   assert.equal(client.current, before);
 });
 
-test('a socket that can not even be made is an error like any other', async (t) => {
+test('a socket that the browser forbids is no matter of waiting, and refresh() tries again', async (t) => {
   const world = new World(t);
   const tab = world.browser.tab({ hasLocks: false });
   const Real = tab.env.WebSocket;
@@ -190,9 +192,12 @@ test('a socket that can not even be made is an error like any other', async (t) 
     }
   };
   const client = await world.live({ tab });
-  assert.deepEqual([client.current.status, client.current.error.message], ['offline', 'closed with 1006']);
+  const { status, error } = client.current;
+  assert.deepEqual([status, error.code, error.cause.name, error.isFinal], ['misconfigured', 'invalid_url', 'SecurityError', true]);
   tab.env.WebSocket = Real;
-  await world.advance(3_000);
+  await world.advance(60_000);
+  assert.equal(client.current.status, 'misconfigured');
+  await Promise.all([client.refresh(), world.advance(3_000)]);
   assert.equal(client.current.status, 'live');
 });
 

@@ -7,14 +7,15 @@ import test from 'node:test';
 const folder = new URL('../../../src/web/admin/', import.meta.url);
 globalThis.navigator ??= { language: 'en-US' };
 globalThis.document ??= { querySelectorAll: () => [], documentElement: {} };
-const { TEXTS, clock, countdown, duration, explain, number, text, time, zone } = await import(new URL('text.js', folder));
+const { TEXTS } = await import(new URL('words.js', folder));
+const { clock, countdown, duration, explain, number, text, time, zone } = await import(new URL('../shared/text.js', folder));
 
 const plain = (words) => words.replaceAll('\u00a0', ' ');
 
 test('every word that the page asks for is there in both languages', () => {
   const page = readFileSync(new URL('index.html', folder), 'utf8');
   const used = new Set([...page.matchAll(/data-(?:text|label)="(\w+)"/g)].map(([, key]) => key));
-  for (const name of readdirSync(folder).filter((name) => name.endsWith('.js') && name !== 'text.js')) {
+  for (const name of readdirSync(folder).filter((name) => name.endsWith('.js') && name !== 'words.js')) {
     const source = readFileSync(new URL(name, folder), 'utf8');
     for (const [, key] of source.matchAll(/text\('(\w+)'/g)) used.add(key);
   }

@@ -13,6 +13,7 @@ class Node {
   setAttribute = (name, value) => void this.attributes.set(name, value);
   getAttribute = (name) => this.attributes.get(name) ?? null;
   hasAttribute = (name) => this.attributes.has(name);
+  removeAttribute = (name) => void this.attributes.delete(name);
   toggleAttribute = (name, isOn) => (isOn ? this.attributes.set(name, '') : this.attributes.delete(name));
   append = (...nodes) => void this.children.push(...nodes);
   replaceChildren = (...nodes) => void (this.children = nodes);
@@ -25,7 +26,15 @@ class Node {
 }
 
 globalThis.HTMLElement = Node;
-const { TonBalance } = await import('../../../src/web/client/element.js');
+const names = new Map();
+globalThis.customElements = { get: (name) => names.get(name), define: (name, type) => defined(name, type) };
+const { define, TonBalance } = await import('../../../src/web/client/element.js');
+
+/** As a browser: a class has one name. */
+function defined(name, type) {
+  if ([...names.values()].includes(type)) throw new DOMException('this constructor has been used', 'NotSupportedError');
+  names.set(name, type);
+}
 
 function mount(attributes) {
   const element = new TonBalance();
@@ -80,4 +89,68 @@ test('a currency that the user has not got is shown as nothing, not as zero', as
   const element = mount({ currency: 'STARS' });
   element.client = await world.live();
   assert.equal(element.shadowRoot.children[0].children[0].name, 'slot');
+});
+
+test('a client that was set before define() is this element\'s, and can be replaced', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  const element = new TonBalance();
+  // What a page does before the browser knows the class: a property of its own.
+  Object.defineProperty(element, 'client', { value: await world.live(), configurable: true, writable: true });
+  element.isConnected = true;
+  element.connectedCallback();
+  assert.equal(shown(element), '1');
+  element.client = await world.live({ as: 185 });
+  assert.equal(shown(element), '0');
+  element.client = null;
+  assert.equal(element.shadowRoot.children[0].children[0].name, 'slot');
+  assert.deepEqual([element.getAttribute('status'), element.hasAttribute('stale')], [null, false]);
+});
+
+test('a client that is set on the class late reaches the elements that are there', async (t) => {
+  const world = new World(t);
+  t.after(() => (TonBalance.client = null));
+  world.server.commit(USER, TON);
+  const element = mount({ locale: 'en' });
+  assert.equal(element.shadowRoot.children[0].children[0].name, 'slot');
+  TonBalance.client = await world.live();
+  assert.equal(shown(element), '1');
+  TonBalance.client = await world.live({ as: 185 });
+  assert.equal(shown(element), '0');
+});
+
+test('a second copy of the module shows the same client, and its define() takes the first one\'s element', async (t) => {
+  const world = new World(t);
+  t.after(() => (TonBalance.client = null));
+  world.server.commit(USER, TON);
+  const copy = await import('../../../src/web/client/element.js?copy');
+  assert.notEqual(copy.TonBalance, TonBalance);
+  define('first-balance');
+  copy.define('first-balance');
+  const element = mount({ locale: 'en' });
+  copy.TonBalance.client = await world.live();
+  assert.equal(shown(element), '1');
+  assert.equal(TonBalance.client, copy.TonBalance.client);
+});
+
+test('define() may be called twice, under one name or several; a name that is taken is an error that says so', () => {
+  define('one-balance');
+  define('one-balance');
+  define('two-balance');
+  assert.ok(names.get('one-balance').prototype instanceof TonBalance && names.get('two-balance').prototype instanceof TonBalance);
+  names.set('its-balance', class {});
+  assert.throws(() => define('its-balance'), /<its-balance> is another element already/);
+});
+
+test('what is no client is refused where it is given', () => {
+  assert.throws(() => (TonBalance.client = {}), /a BalanceClient or null is needed/);
+  assert.throws(() => (new TonBalance().client = 'https://b.example'), TypeError);
+});
+
+test('a locale attribute that is no language tag does not take the number away', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, 1_234.5 * TON);
+  const element = mount({ locale: 'en_US' });
+  element.client = await world.live();
+  assert.equal(shown(element), '1,234.5');
 });

@@ -1,29 +1,34 @@
-// Frames are shuffled, repeated and lost, connections cut, tabs frozen, the ledger restored. Whatever happens, the shown
-// version never falls within an epoch, an epoch that is over does not return, and the end is right.
+// Frames are shuffled, repeated and lost, connections cut, tabs frozen, the ledger restored, and pages call what they like
+// between them: refresh, read, waitFor, stop, start, another user. Whatever happens: what is shown is the ledger's balance of
+// the user who is signed in; the version never falls within an epoch; an epoch that is over does not return; a push's changes
+// are the difference between what was shown and what is shown; and the end is right.
 // BALANCE_TEST_SEED=n runs one case alone.
 
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import test from 'node:test';
 import { MemoryStorage } from './support/browser.mjs';
-import { randomFrom, TON, USER, World } from './support/world.mjs';
+import { add, compare } from '../../../src/web/client/balance-client.js';
+import { OTHER_USER, randomFrom, TON, USER, World } from './support/world.mjs';
 
 const CASES = Number(process.env.BALANCE_TEST_CASES ?? 60);
 const STEPS = 60;
 
 class Case {
   epochs = ['e1'];
-  history = new Map(); // `${epoch} ${version}` → balance
-  pages = []; // { client, tab, shown }
+  history = new Map(); // `${userId} ${epoch} ${version}` → balance
+  pages = []; // { client, tab, shown, and whom getToken signs in: `user` next, `given` last, `known` to the client }
 
   constructor(t, seed) {
     this.random = randomFrom(seed);
     this.world = new World(t, { random: randomFrom(seed + 1) });
     this.world.server.delays = () => this.delays();
+    // What the service says that a push changed may count from a state that this page has not shown.
+    this.world.server.changesOf = (change) => change + (this.random() < 0.5 ? 0 : this.below(4) * TON);
     this.isRough = true;
     this.isShared = this.random() < 0.7;
     this.storage = new MemoryStorage();
-    this.record();
+    for (const user of [USER, OTHER_USER]) this.record(user);
     for (let n = this.below(3); n >= 0; n -= 1) this.open();
   }
 
@@ -41,56 +46,72 @@ class Case {
     return Array.from({ length: copies }, () => (this.random() < 0.3 ? this.below(3_000) : 5));
   }
 
-  record() {
-    const { epoch, version, balances } = this.world.server.state(USER);
-    this.history.set(`${epoch} ${version}`, balances.TON);
+  record(user) {
+    const { epoch, version, balances } = this.world.server.state(user);
+    this.history.set(`${user} ${epoch} ${version}`, balances.TON);
   }
 
   open() {
     const { world } = this;
     const tab = world.browser.tab({ hasLocks: this.isShared });
-    const client = world.client({ tab, storage: this.random() < 0.5 ? this.storage : undefined, ttlMs: 20_000 + this.below(600_000) });
-    const page = { client, tab, shown: null };
+    const ttlMs = 20_000 + this.below(600_000);
+    const page = { tab, user: this.random() < 0.8 ? USER : OTHER_USER, given: null, known: null, shown: null };
+    const getToken = async () => {
+      await null; // a tab that thaws runs all that has waited at once
+      const { user } = page;
+      page.given = user;
+      setImmediate(() => (page.known = user)); // the client has taken it
+      return world.token(user, ttlMs);
+    };
+    const client = world.client({ tab, storage: this.random() < 0.5 ? this.storage : undefined, getToken });
+    page.client = client;
     client.subscribe((state) => this.check(page, state));
     client.start();
     this.pages.push(page);
   }
 
-  check(page, { userId, epoch, version, balances, status }) {
+  check(page, { userId, epoch, version, balances, status, lastUpdate }) {
     if (version === null) {
-      assert.equal(balances, null);
+      assert.deepEqual([balances, lastUpdate], [null, null]);
       page.shown = null;
       return;
     }
-    assert.equal(userId, USER);
-    assert.equal(balances.TON, this.history.get(`${epoch} ${version}`), `the balance of ${epoch} ${version}`);
+    assert.ok([page.given, page.known].includes(userId), `shows ${userId}, and ${page.given} is signed in`);
+    assert.equal(balances.TON, this.history.get(`${userId} ${epoch} ${version}`), `the balance of ${userId} ${epoch} ${version}`);
     const { shown } = page;
+    if (lastUpdate && lastUpdate !== shown?.lastUpdate) {
+      assert.ok(shown, 'a first value is no change');
+      assert.equal(compare(add(shown.balances.TON, lastUpdate.changes.TON ?? '0'), balances.TON), 0, 'changes are the difference');
+      assert.deepEqual([lastUpdate.version, lastUpdate.entries], [version, version - shown.version]);
+    }
     if (shown) {
       const [before, now] = [this.epochs.indexOf(shown.epoch), this.epochs.indexOf(epoch)];
       assert.ok(now >= before, `${shown.epoch} → ${epoch} (${status})`);
       assert.ok(now > before || version >= shown.version, `${shown.version} → ${version} of ${epoch} (${status})`);
     }
-    page.shown = { epoch, version };
+    page.shown = { epoch, version, balances, lastUpdate };
   }
 
-  commit(push = this.random() < 0.8) {
+  commit(push = this.random() < 0.8, user = this.random() < 0.8 ? USER : OTHER_USER) {
     const { server } = this.world;
-    const { nano } = server.account(USER);
+    const { nano } = server.account(user);
     // Recorded first: a listener checks at once.
     const change = nano > 0n && this.random() < 0.3 ? -1 : this.below(5) * TON + 1;
-    const { epoch, version } = server.state(USER);
+    const { epoch, version } = server.state(user);
     const after = nano + BigInt(change);
-    this.history.set(`${epoch} ${version + 1}`, `${after / 1_000_000_000n}.${String(after % 1_000_000_000n).padStart(9, '0')}`);
-    server.commit(USER, change, { push });
+    this.history.set(`${user} ${epoch} ${version + 1}`, `${after / 1_000_000_000n}.${String(after % 1_000_000_000n).padStart(9, '0')}`);
+    server.commit(user, change, { push });
   }
 
   restore() {
     const { server } = this.world;
-    const { version } = server.account(USER);
     const epoch = `e${this.epochs.length + 1}`;
     this.epochs.push(epoch);
-    server.restore(epoch, USER, this.below(version + 1), this.below(9) * TON);
-    this.record();
+    for (const user of [USER, OTHER_USER]) {
+      const { version } = server.account(user);
+      server.restore(epoch, user, this.below(version + 1), this.below(9) * TON);
+      this.record(user);
+    }
   }
 
   step() {
@@ -106,7 +127,10 @@ class Case {
       [3, () => (server.isLedgerAway = this.pick([false, true, 'unknown']))],
       [4, () => (server.httpLatencyMs = this.below(8_000))],
       [10, () => void client.refresh()],
+      [4, () => this.hammer(page)],
       [5, () => void client.read()],
+      [6, () => this.waitFor(page)],
+      [3, () => this.switchUser(page)],
       [2, () => this.restore()],
       [4, () => (this.random() < 0.5 ? tab.hide() : tab.show())],
       [4, () => (tab.isFrozen ? tab.thaw() : tab.freeze())],
@@ -118,6 +142,29 @@ class Case {
     ];
     let chance = this.below(actions.reduce((sum, [weight]) => sum + weight, 0));
     actions.find(([weight]) => (chance -= weight) < 0)[1]();
+  }
+
+  /** A page in a loop, or one whose user is impatient. */
+  hammer({ client }) {
+    for (let n = this.below(60); n >= 0; n -= 1) {
+      const timeoutMs = this.random() < 0.3 ? this.below(2_000) : undefined;
+      client.refresh({ timeoutMs, signal: this.random() < 0.1 ? AbortSignal.abort(new Error('not wanted')) : undefined }).catch(() => {});
+    }
+  }
+
+  waitFor({ client, user }) {
+    const version = this.world.server.account(user).version + this.below(2);
+    client.waitFor(version, { timeoutMs: this.below(20_000) }).catch(() => {});
+  }
+
+  /** The app's back end signs another user in. With or without `stop`, and whether or not the token has ended. */
+  switchUser(page) {
+    const { client } = page;
+    page.user = page.user === USER ? OTHER_USER : USER;
+    const how = this.below(3);
+    if (how === 0) client.stop({ forget: this.random() < 0.5 });
+    if (how === 1) this.world.server.closeAll(4501, 'token_expired');
+    client.start();
   }
 
   crash(page) {
@@ -132,33 +179,37 @@ class Case {
     }
     await this.heal();
     await this.world.advance(120_000);
-    this.commit(true);
+    for (const user of [USER, OTHER_USER]) this.commit(true, user);
     await this.world.advance(60_000);
   }
 
+  /** Everything works, and each page is signed in. What a page was told before may yet sign it out: that comes first. */
   async heal() {
     const { server } = this.world;
     Object.assign(server, { isDown: false, isWsBlocked: false, isMute: false, isLedgerAway: false, httpLatencyMs: 5 });
     this.isRough = false;
     // What frames were lost on an open connection, no client can know.
     server.closeAll(1001, 'going_away');
-    for (const { tab, client } of this.pages) {
+    for (const { tab } of this.pages) {
       tab.thaw();
       tab.fire('pageshow');
       tab.show();
-      if (['unauthorized', 'closed'].includes(client.current.status)) client.start();
     }
+    await this.world.advance(1_000);
+    for (const { client } of this.pages) if (['unauthorized', 'closed'].includes(client.current.status)) client.start();
   }
 
   verdict() {
     const { server } = this.world;
-    const { epoch, version } = server.state(USER);
-    for (const { client, tab } of this.pages) {
+    for (const { client, tab, given } of this.pages) {
+      const { epoch, version } = server.state(given);
       const { current } = client;
       assert.deepEqual([current.status, current.epoch, current.version, current.isStale], ['live', epoch, version, false]);
       assert.deepEqual(tab.errors, []);
     }
-    assert.equal(server.openSockets.length, this.isShared ? 1 : this.pages.length, 'connections');
+    const users = new Set(this.pages.map(({ given }) => given));
+    assert.equal(server.openSockets.length, this.isShared ? users.size : this.pages.length, 'connections');
+    assert.equal(server.thrownOff, 0, 'no page was thrown off for what it called');
   }
 }
 

@@ -40,7 +40,7 @@ test('a tab that comes later has its balance at once, from the leader', async (t
 test('a leader that leaves passes the lead on, and no change is missed', async (t) => {
   const world = new World(t);
   const clients = await tabs(world, 3);
-  clients[0].stop();
+  clients[0].stop({ forget: false });
   world.server.commit(USER, TON);
   await world.advance(100);
   assert.deepEqual(statuses(clients), ['closed', 'live', 'live']);
@@ -183,7 +183,7 @@ test('no token ever passes between tabs', async (t) => {
   const heard = [];
   const spy = world.browser.tab();
   const clients = await tabs(world, 2);
-  const { name } = [...world.browser.channels][0];
+  const { name } = [...world.browser.channels].find((one) => one.name.startsWith('balance-client 2 '));
   const channel = new spy.env.BroadcastChannel(name);
   channel.onmessage = ({ data }) => heard.push(JSON.stringify(data));
   clients[1].refresh();
@@ -218,7 +218,7 @@ test('a leader whose connection never opens does not keep the others waiting', a
   const world = new World(t);
   const [leader, follower] = await tabs(world, 2);
   world.server.isMute = true;
-  leader.stop();
+  leader.stop({ forget: false });
   await world.advance(10_100);
   assert.equal(follower.current.status, 'offline');
   world.server.isMute = false;

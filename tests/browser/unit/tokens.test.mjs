@@ -142,7 +142,7 @@ test('a token that can not be fetched is tried again with back-off', async (t) =
   client.start();
   await world.advance(1);
   const { status, error } = client.current;
-  assert.deepEqual([status, error.code, error.message], ['offline', 'network', 'sign-in is away']);
+  assert.deepEqual([status, error.code, error.message], ['offline', 'token_failed', 'sign-in is away']);
   await world.advance(10_000);
   assert.deepEqual([calls, client.current.status], [4, 'live']);
 });
@@ -170,10 +170,10 @@ test('a token that comes after stop opens nothing', async (t) => {
   await world.advance(10);
   given[0](world.token(185));
   await world.advance(100);
-  assert.equal(world.server.sockets.length, 0);
+  assert.equal(world.server.sent('auth').length, 0);
   given[1](world.token(USER));
   await world.advance(100);
-  assert.deepEqual([world.server.sockets.length, client.current.userId], [1, USER]);
+  assert.deepEqual([world.server.sent('auth').length, world.server.openSockets.length, client.current.userId], [1, 1, USER]);
 });
 
 test('a clock that runs hours ahead does not ask for token after token', async (t) => {

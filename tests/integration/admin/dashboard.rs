@@ -51,8 +51,11 @@ async fn the_dashboard_is_on_the_internal_listener_alone_and_loads_nothing_from_
         ("/admin/", "text/html; charset=utf-8"),
         ("/admin/admin.js", "text/javascript; charset=utf-8"),
         ("/admin/admin.css", "text/css; charset=utf-8"),
-        ("/admin/uplot.js", "text/javascript; charset=utf-8"),
-        ("/admin/uplot-license.txt", "text/plain; charset=utf-8"),
+        ("/admin/vendor/uplot.js", "text/javascript; charset=utf-8"),
+        (
+            "/admin/vendor/uplot-license.txt",
+            "text/plain; charset=utf-8",
+        ),
     ] {
         let answer = app.plain_get(app.internal, path).await;
         assert_eq!(

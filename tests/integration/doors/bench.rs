@@ -194,8 +194,6 @@ async fn the_bench_is_for_pages_of_this_machine_alone() {
         (own.as_str(), Some("https://evil.example")),
         (&own, Some("null")),
         (&own, Some("http://localhost.evil.example")),
-        // A page of another program on this machine, not in `allowed_origins`.
-        (&own, Some("http://127.0.0.1:1")),
         (&named, Some("https://evil.example")),
     ] {
         let mut headers = vec![("host", host)];
@@ -205,22 +203,44 @@ async fn the_bench_is_for_pages_of_this_machine_alone() {
             answer.problem(403, "origin_not_allowed");
         }
     }
+    let [this, here] = [format!("http://{own}"), format!("http://{named}")];
+    // A development server of this machine has another port.
     for (host, origin) in [
-        (&own, format!("http://{own}")),
-        (&named, format!("http://{named}")),
+        (&own, this.as_str()),
+        (&named, &here),
+        (&own, "http://localhost:5173"),
     ] {
         let answer = bench
             .post(
                 "/dev/v1/entries",
                 &deposit(),
-                &[("host", host), ("origin", &origin)],
+                &[("host", host), ("origin", origin)],
             )
             .await;
         assert_eq!(answer.ok()["status"], 200);
     }
-    // Only the last two were accepted.
+    // Only the last three were accepted.
     let next = bench.send(deposit()).await;
-    assert_eq!(next["answer"]["version"], 3);
+    assert_eq!(next["answer"]["version"], 4);
+}
+
+#[tokio::test]
+async fn the_demo_page_gets_its_token_with_a_plain_get() {
+    let bench = Bench::start().await;
+    for (query, refused) in [
+        ("?user_id=184", None),
+        ("?user_id=-1", Some("user_id")),
+        ("?user_id=x", Some("user_id")),
+        ("?user_id=184&ttl_s=5", Some("ttl_s")),
+    ] {
+        let url = format!("http://{}/dev/v1/token{query}", bench.public);
+        let got = bench.http.get(url).send().await.expect("an answer");
+        let answer = Answer::read(got).await.expect("whole");
+        match refused {
+            None => assert!(answer.ok()["token"].is_string()),
+            Some(field) => assert_eq!(answer.problem(422, "invalid_field")["field"], field),
+        }
+    }
 }
 
 async fn without_development_there_is_no_bench_even_with_right_names(database: Database) {

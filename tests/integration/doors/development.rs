@@ -86,6 +86,7 @@ async fn development_listens_on_loopback_says_so_and_has_the_demo() {
     .await;
     for part in [
         "loopback only",
+        &format!("http://{internal}/admin/\n"),
         &format!("http://{public}/\n"),
         &format!("http://{internal}\n"),
     ] {
@@ -119,6 +120,22 @@ async fn development_listens_on_loopback_says_so_and_has_the_demo() {
             .await
             .expect("whole")
     };
+    // Pages of a development server on this machine are let in.
+    let page = Some("http://localhost:5173");
+    let signed_in = sign_in(&public.to_string(), page).await;
+    assert_eq!(
+        (
+            signed_in.status,
+            signed_in.header("access-control-allow-origin")
+        ),
+        (200, "http://localhost:5173")
+    );
+    sign_in(
+        &public.to_string(),
+        Some("http://localhost.evil.example:5173"),
+    )
+    .await
+    .problem(403, "origin_not_allowed");
     // A website that resolves to this machine, or sends requests to it, gets no token.
     sign_in("evil.example", None)
         .await

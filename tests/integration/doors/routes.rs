@@ -13,6 +13,8 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/ws"),
     ("GET", "/client/balance-client.js"),
     ("HEAD", "/client/balance-client.js"),
+    ("GET", "/client/source/balance-client.js"),
+    ("HEAD", "/client/source/balance-client.js"),
 ];
 
 /// On the public listener only, with sign-in by Telegram.
@@ -22,6 +24,8 @@ pub const TELEGRAM: &[(&str, &str)] = &[("POST", "/api/v1/sessions")];
 pub const DEVELOPMENT: &[(&str, &str)] = &[
     ("GET", "/"),
     ("GET", "/demo/demo.js"),
+    ("GET", "/shared/text.js"),
+    ("GET", "/dev/v1/token"),
     ("POST", "/dev/v1/token"),
     ("POST", "/dev/v1/entries"),
 ];
@@ -39,6 +43,8 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("GET", "/internal/v1/users/7/entries"),
     ("GET", "/admin/"),
     ("GET", "/admin/admin.js"),
+    ("GET", "/admin/vendor/uplot.js"),
+    ("GET", "/shared/text.js"),
     ("GET", "/admin/v1/live"),
     ("GET", "/admin/v1/registry"),
     ("GET", "/admin/v1/actors"),
@@ -66,7 +72,10 @@ fn written(code: &str) -> Vec<(String, String)> {
             .replace("{user_id}", "7")
             .replace("{file}", "balance-client.js")
             .replace("{name}", "demo.js");
-        let path = path.replace("{asset}", "admin.js");
+        let path = path
+            .replace("{asset}", "admin.js")
+            .replace("{shared}", "text.js")
+            .replace("{vendor}", "uplot.js");
         let method = |rest: &str| rest.split_once("()").expect("a method").0.to_uppercase();
         rest.split(".route(")
             .skip(1)

@@ -42,6 +42,10 @@ export class Browser {
     });
   }
 
+  held() {
+    return [...this.locks].filter(([, { holder }]) => holder).map(([name]) => ({ name }));
+  }
+
   grant(lock) {
     if (lock.holder || !lock.waiting.length) return;
     const request = (lock.holder = lock.waiting.shift());
@@ -102,7 +106,8 @@ export class Tab {
       },
     };
     if (hasLocks) {
-      this.env.navigator = { locks: { request: (name, options, task) => browser.request(this, name, options, task) } };
+      const request = (name, options, task) => browser.request(this, name, options, task);
+      this.env.navigator = { locks: { request, query: async () => ({ held: browser.held(), pending: [] }) } };
       this.env.BroadcastChannel = channelClass(this);
     }
   }

@@ -24,6 +24,9 @@ export class Server {
   isMute = false; // takes connections and messages, says nothing
   isWsBlocked = false;
   refused = new Set(); // tokens
+  perS = 20; // messages of a session
+  burst = 40;
+  thrownOff = 0; // sessions that sent too fast
   heartbeatMs = 25_000;
   retryAfter = null;
   httpLatencyMs = LATENCY_MS;
@@ -72,7 +75,11 @@ export class Server {
     return account.version;
   }
 
-  update(userId, nano) {
+  /** What a push says it changed, for an entry of so much. */
+  changesOf = (nano) => nano;
+
+  update(userId, entryNano) {
+    const nano = this.changesOf(entryNano);
     const { as_of, stale, ...state } = this.state(userId);
     const times = { first_committed_at: as_of, committed_at: as_of, pushed_at: as_of };
     const changes = { TON: nano < 0 ? `-${ton(-BigInt(nano))}` : ton(BigInt(nano)) };
@@ -99,9 +106,24 @@ export class Server {
     return this.isGood(message.token) ? Number(claimsOf(message.token).sub) : undefined;
   }
 
+  /** The limits of the service: a bucket of messages for each session. Beyond it one error, then the end. */
+  isTooFast(socket, message) {
+    const now = this.#clock.nowMs;
+    const { left = this.burst, atMs = now } = socket.bucket ?? {};
+    const filled = Math.min(this.burst, left + ((now - atMs) * this.perS) / 1_000);
+    socket.bucket = { left: Math.max(0, filled - 1), atMs: now };
+    if (filled >= 1) return false;
+    if (socket.isWarned) {
+      this.thrownOff += 1;
+      socket.end(4429, 'too_fast');
+    } else socket.tell({ type: 'error', code: 'rate_limited', message: 'slower', retry_after_ms: 1_000, id: message.id });
+    socket.isWarned = true;
+    return true;
+  }
+
   receive(socket, message) {
     this.messages.push({ ...message, socket });
-    if (this.isMute) return;
+    if (this.isMute || this.isTooFast(socket, message)) return;
     if (message.type === 'auth') return this.authenticate(socket, message);
     if (!socket.userId) return;
     if (message.type === 'ping') socket.tell({ type: 'pong', id: message.id });

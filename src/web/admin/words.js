@@ -1,5 +1,7 @@
 // Every word of the page, in English and Russian. `data-text` and `data-label` in the page name the keys.
 
+import { learn } from '../shared/text.js';
+
 export const TEXTS = {
   en: {
     title: 'Balance: operations', language: 'Language', views: 'Views', overview: 'Overview', user: 'User', conflicts: 'Conflicts', canary: 'Canary',
@@ -11,7 +13,7 @@ export const TEXTS = {
     withSessions: (count) => `${count} with sessions`, hitRatio: 'Cache hit ratio', hitsLately: (ratio) => `last minute: ${ratio}`, rebuilt: (count) => `rebuilt: ${count}`, queues: 'Queues of the ledger', singleBulk: 'single / bulk', commitP99: 'Commit p99, 1 min',
     displayedP99: 'Displayed p99, 1 min', drift: 'Violations', uptime: 'Running for', errorsLately: 'Errors, 1 min', errorsPerS: 'Errors per second', commitTime: 'Commit: time', pushTime: 'Commit to push: time', displayedTime: 'Commit to displayed: time',
     heatCommit: 'Commit: how many took how long', heatDisplayed: 'Commit to displayed: how many took how long', pointAt: 'Point at a cell for its count.', cell: (time, bound, count) => `${time}: ${bound}: ${count}`,
-    nothingYet: 'Nothing to show yet.', nothingCommitted: 'Nothing was committed lately.', nothingPushed: 'Nothing was pushed lately.', nothingDisplayed: 'No page has told lately what it shows.', windowHint: 'Charts begin when this page is opened and go back 10 minutes; drag to enlarge, double-click to return. For what was before there is Prometheus: /metrics.', queueDepth: 'Entries waiting for the ledger', presence: 'Sessions and actors',
+    nothingYet: 'Nothing to show yet.', noCharts: 'The charts could not be loaded. All figures are in the tiles and tables.', nothingCommitted: 'Nothing was committed lately.', nothingPushed: 'Nothing was pushed lately.', nothingDisplayed: 'No page has told lately what it shows.', windowHint: 'Charts begin when this page is opened and go back 10 minutes; drag to enlarge, double-click to return. For what was before there is Prometheus: /metrics.', queueDepth: 'Entries waiting for the ledger', presence: 'Sessions and actors',
     single: 'single', bulk: 'bulk', p50: 'p50', p99: 'p99', direct: 'direct', paced: 'paced', deposit: 'deposit', reward: 'reward', withdrawal: 'withdrawal', adjustment: 'adjustment', unknown: 'unknown',
     lastEntries: 'Last entry of each kind', kind: 'Kind', at: 'When', silentFor: 'Silent for', accepted: 'Accepted', duplicate: 'Repeated', rejected: 'Rejected', errors: 'Errors and closed sessions', sinceStart: 'Since the start', lately: 'Last minute', noErrors: 'Nothing was refused, nothing has failed, no session has ended.',
     where: 'Where', code: 'Code', webhook_rejected: 'webhook', ws_rejected: 'sign-in', ledger: 'ledger', sessions_closed: 'session closed',
@@ -38,7 +40,7 @@ export const TEXTS = {
     withSessions: (count) => `${count} с сессиями`, hitRatio: 'Попадания в кэш', hitsLately: (ratio) => `за минуту: ${ratio}`, rebuilt: (count) => `восстановлено: ${count}`, queues: 'Очереди журнала', singleBulk: 'одиночные / пакеты', commitP99: 'Запись p99, 1 мин',
     displayedP99: 'Показ p99, 1 мин', drift: 'Нарушения', uptime: 'Работает', errorsLately: 'Ошибки, 1 мин', errorsPerS: 'Ошибок в секунду', commitTime: 'Запись: время', pushTime: 'От записи до отправки: время', displayedTime: 'От записи до показа: время',
     heatCommit: 'Запись: сколько и как долго', heatDisplayed: 'От записи до показа: сколько и как долго', pointAt: 'Наведите указатель на клетку, чтобы увидеть число.', cell: (time, bound, count) => `${time}: ${bound}: ${count}`,
-    nothingYet: 'Показывать пока нечего.', nothingCommitted: 'В последнее время ничего не записывалось.', nothingPushed: 'В последнее время ничего не отправлялось.', nothingDisplayed: 'В последнее время ни одна страница не сообщала о показе.', windowHint: 'Графики начинаются с открытия страницы и охватывают 10 минут; выделите участок, чтобы увеличить, двойной щелчок вернёт всё. О более раннем знает Prometheus: /metrics.', queueDepth: 'Записи в очереди журнала', presence: 'Сессии и акторы',
+    nothingYet: 'Показывать пока нечего.', noCharts: 'Графики не загрузились. Все числа есть в плитках и таблицах.', nothingCommitted: 'В последнее время ничего не записывалось.', nothingPushed: 'В последнее время ничего не отправлялось.', nothingDisplayed: 'В последнее время ни одна страница не сообщала о показе.', windowHint: 'Графики начинаются с открытия страницы и охватывают 10 минут; выделите участок, чтобы увеличить, двойной щелчок вернёт всё. О более раннем знает Prometheus: /metrics.', queueDepth: 'Записи в очереди журнала', presence: 'Сессии и акторы',
     single: 'одиночные', bulk: 'пакеты', p50: 'p50', p99: 'p99', direct: 'сразу', paced: 'размеренно', deposit: 'пополнение', reward: 'награда', withdrawal: 'вывод', adjustment: 'корректировка', unknown: 'неизвестно',
     lastEntries: 'Последняя запись каждого вида', kind: 'Вид', at: 'Когда', silentFor: 'Тишина', accepted: 'Принято', duplicate: 'Повторы', rejected: 'Отклонено', errors: 'Ошибки и закрытые сессии', sinceStart: 'С запуска', lately: 'За минуту', noErrors: 'Ничего не отклонено, сбоев не было, ни одна сессия не закрылась.',
     where: 'Где', code: 'Код', webhook_rejected: 'вебхук', ws_rejected: 'вход', ledger: 'журнал', sessions_closed: 'сессия закрыта',
@@ -56,109 +58,5 @@ export const TEXTS = {
     schedule: (every) => (every ? `Запускается каждые ${every} с.` : 'По расписанию не запускается (canary.every_s).'), allWell: 'всё хорошо', deviated: 'отклонения', step: 'Шаг', steps: 'Шаги', ms: 'мс', s: 'с', min: 'мин', h: 'ч', d: 'д', seen: 'Увидено', answerMs: 'ответ', frameMs: 'кадр', pushMs: 'отправка', canaryTimes: 'Времена запусков', noRuns: 'Ещё не запускалась.', latestCanary: 'Последняя канарейка', notScheduled: 'не по расписанию', notYet: 'ещё нет',
   },
 };
-const KEY = 'balance-admin language';
 
-let language = stored() ?? (navigator.language.toLowerCase().startsWith('ru') ? 'ru' : 'en');
-
-function stored() {
-  try {
-    const kept = localStorage.getItem(KEY);
-    return kept in TEXTS ? kept : null;
-  } catch {
-    return null;
-  }
-}
-
-/** A text by its key, with what its gaps are filled with; a key that is not known stands as it is. */
-export function text(key, ...values) {
-  const found = TEXTS[language][key] ?? key;
-  return typeof found === 'function' ? found(...values) : found;
-}
-
-// Making a format costs more than using it.
-const formats = new Map();
-function format(kind, options) {
-  const key = `${language} ${kind} ${JSON.stringify(options)}`;
-  if (!formats.has(key)) formats.set(key, new Intl[kind](language, options));
-  return formats.get(key);
-}
-
-export const number = (value, digits = 0) => format('NumberFormat', { maximumFractionDigits: digits }).format(value);
-
-const CLOCK = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' };
-const DAY = { year: 'numeric', month: 'short', day: 'numeric' };
-
-/** The time of day, with the day unless it is today. */
-export function time(when) {
-  if (!when) return '–';
-  const date = new Date(when);
-  const isToday = date.toDateString() === new Date().toDateString();
-  return format('DateTimeFormat', isToday ? CLOCK : { ...DAY, ...CLOCK }).format(date);
-}
-
-/** The same as an element that has the exact time in it; null for none. */
-export function moment(when) {
-  if (!when) return null;
-  const element = document.createElement('time');
-  element.dateTime = element.title = when;
-  element.textContent = time(when);
-  return element;
-}
-
-/** Unix seconds as the time of day, with thousandths when they tell more. */
-export const clock = (at_s, isFine = false) =>
-  format('DateTimeFormat', isFine ? { ...CLOCK, fractionalSecondDigits: 3 } : CLOCK).format(new Date(at_s * 1_000));
-
-/** Whose time it is. */
-export function zone() {
-  const { timeZone } = format('DateTimeFormat', CLOCK).resolvedOptions();
-  const offset = format('DateTimeFormat', { timeZoneName: 'longOffset' }).formatToParts().find(({ type }) => type === 'timeZoneName').value;
-  return timeZone === offset || timeZone === 'UTC' ? timeZone : `${timeZone} (${offset})`;
-}
-
-/** A length of time, as short as it is still right. */
-export function duration(ms) {
-  if (ms === null || ms === undefined) return '–';
-  const units = [[1, 'ms'], [1_000, 's'], [60_000, 'min'], [3_600_000, 'h'], [86_400_000, 'd']];
-  const [size, unit] = units.findLast(([least]) => ms >= least) ?? units[0];
-  const value = ms / size;
-  return `${number(value, value < 10 ? (unit === 'ms' ? 2 : 1) : 0)}\u00a0${text(unit)}`;
-}
-
-/** What is left of a time, to be read while it runs out: tenths of the last minute, else minutes and seconds. */
-export function countdown(ms) {
-  if (ms < 60_000) return `${format('NumberFormat', { minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(Math.ceil(ms / 100) / 10)}\u00a0${text('s')}`;
-  const seconds = Math.ceil(ms / 1_000);
-  const parts = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60, seconds % 60];
-  return (parts[0] ? parts : parts.slice(1)).map((part, index) => (index ? String(part).padStart(2, '0') : part)).join(':');
-}
-
-/** Why something failed, plainly. */
-export function explain(error) {
-  const code = error instanceof TypeError ? 'unreachable' : error.code;
-  return TEXTS[language][`error_${code}`] ?? error.message;
-}
-
-/** Writes every fixed text of the page, and again when another language is chosen; then `changed` writes the rest. */
-export function speak(changed) {
-  for (const button of document.querySelectorAll('[data-language]')) {
-    button.addEventListener('click', () => {
-      language = button.dataset.language;
-      try {
-        localStorage.setItem(KEY, language);
-      } catch {}
-      write();
-      changed();
-    });
-  }
-  write();
-}
-
-function write() {
-  document.documentElement.lang = language;
-  for (const element of document.querySelectorAll('[data-text]')) element.textContent = text(element.dataset.text);
-  for (const element of document.querySelectorAll('[data-label]')) element.setAttribute('aria-label', text(element.dataset.label));
-  for (const button of document.querySelectorAll('[data-language]')) {
-    button.setAttribute('aria-pressed', String(button.dataset.language === language));
-  }
-}
+learn(TEXTS, 'balance-admin');

@@ -1,4 +1,4 @@
-// Elements, made without markup in strings.
+// Elements, made without markup in strings. The demo page and the dashboard share this file.
 
 export const find = (id) => document.getElementById(id);
 
@@ -9,12 +9,31 @@ export function make(tag, className, text) {
   return element;
 }
 
-/** A colour of the style sheet, as it is in this scheme. */
+/** One of the pictures in the page. */
+export function icon(name) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+  use.setAttribute('href', `#icon-${name}`);
+  svg.setAttribute('aria-hidden', 'true');
+  svg.append(use);
+  return svg;
+}
+
+/** Resolves with the time when what is in the document now has been painted. */
+export const painted = () =>
+  new Promise((resolve) => requestAnimationFrame(() => setTimeout(() => resolve(performance.now()), 0)));
+
+/** A colour of the style sheet, in the current scheme. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
+/** Writes a text where another one stands. */
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /**
- * Makes `host` hold what is given, and touches only what differs: what a person has selected, focused or scrolled to stays,
- * though it is written every second. What is given must not listen to anything: it may be no more than copied from.
+ * Replaces the children of `host` by the nodes that are given, and touches only what differs: selection, focus and scroll
+ * position survive, though it is called every second. The given nodes must have no listeners: they may only be copied from.
  */
 export function put(host, ...fresh) {
   const old = [...host.childNodes];

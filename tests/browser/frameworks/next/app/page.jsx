@@ -1,0 +1,5 @@
+import { Balance } from './Balance.jsx';
+
+export default function Page() {
+  return <Balance />;
+}
