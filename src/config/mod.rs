@@ -14,7 +14,9 @@ pub mod dev;
 mod error;
 mod keys;
 mod layer;
+mod lines;
 mod load;
+mod postgres_url;
 mod secret;
 mod settings;
 
