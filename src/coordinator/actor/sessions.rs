@@ -85,15 +85,16 @@ impl Attached {
         }
     }
 
-    /// Remembers what could not be sent. One recovery stands for any number of missed pushes.
+    /// Remembers an answer that could not be sent. Each becomes a `balance` of the newest state, so any of them makes up for
+    /// missed pushes. A session that is owed more answers than fit here has to reconnect, so that no answer is left out.
     pub(super) fn owe(&mut self, owed: Owed) {
-        let is_covered = owed.0 == Reason::Recovered
-            && self
-                .owed
-                .iter()
-                .any(|(reason, _)| *reason == Reason::Recovered);
-        if !is_covered && self.owed.len() < OWED_MAX {
+        if owed.0 == Reason::Recovered && !self.owed.is_empty() {
+            return;
+        }
+        if self.owed.len() < OWED_MAX {
             self.owed.push(owed);
+        } else {
+            self.close(CloseReason::Overloaded);
         }
     }
 
