@@ -38,24 +38,20 @@ pub const BATCH_BODIES_BYTES: usize = 64 << 20;
 /// Batches that are parsed or answered at once; more wait for their turn.
 pub const BATCHES_AT_WORK_MAX: usize = 4;
 
-/// How many transactions read all accounts and keys first, after one that met a known event id or a change by another
-/// process.
+/// How many transactions look everything up after one that met a known event id or an account that another node changed.
 pub const READS_AFTER_SURPRISE: u32 = 64;
 
-/// Accounts whose last written state a writer on PostgreSQL remembers.
-pub const REMEMBERED_ACCOUNTS_MAX: usize = 65_536;
-
-/// How many times a transaction is run again after another node's commit came first, before the entry is refused.
+/// How many times a transaction is run again because another node was faster, before the entry is refused.
 pub const RACES_MAX: u32 = 8;
 
-/// The longest wait for a lock once it is known that another program holds one, in milliseconds.
+/// The longest wait for a lock once one is known to be held, in milliseconds.
 pub const LOCK_BRIEF_MS: u64 = 10;
 
-/// Attempts of one batch that may wait so long while the locked entries are searched for. With `LOCK_BRIEF_MS`, or a
-/// 64th of `database.lock_timeout_ms` when that is less, they stay within half of that setting.
+/// Attempts with such waits for one batch until its locked users are found. With `LOCK_BRIEF_MS`, or a 64th of
+/// `database.lock_timeout_ms` when that is less, they stay within half of that setting.
 pub const LOCK_ATTEMPTS_MAX: u32 = 24;
 
-/// Users that a writer remembers as locked by another program.
+/// Users that a writer remembers as locked by other sessions.
 pub const HELD_USERS_MAX: usize = 65_536;
 
 /// The first and the longest wait between attempts to reach the database again, in milliseconds.

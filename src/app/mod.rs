@@ -140,8 +140,6 @@ impl Service {
         let ledger = core.ledger.clone();
         let shared = parts::shared(&settings, core);
         let coordinator = Arbiter::try_new()?;
-        // If the arbiter has ended already, the writers give out the answers themselves.
-        let _ = coordinator.spawn(ledger.give_out_answers());
         let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| {
             Registry::new(shared, orphans)
         });

@@ -1,5 +1,10 @@
 //! Connections to either database, and how the read pool makes and tests them.
 
+pub(super) mod ledger_file;
+pub(super) mod link;
+pub(super) mod postgres_server;
+pub(super) mod sqlite_file;
+
 use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
@@ -10,9 +15,8 @@ use diesel::sqlite::SqliteConnection;
 
 use crate::config::DatabaseUrl;
 
-use super::sqlite::file::LedgerFile;
-use super::store::StoreError;
-use super::{postgres, sqlite};
+use self::ledger_file::LedgerFile;
+use super::errors::StoreError;
 
 /// A connection to either database. Statements that both understand are written once.
 #[derive(diesel::MultiConnection)]
@@ -47,8 +51,10 @@ pub(super) fn connect(
     timeout_ms: u64,
 ) -> Result<AnyConnection, diesel::ConnectionError> {
     Ok(match url {
-        DatabaseUrl::Sqlite(path) => AnyConnection::Sqlite(sqlite::connect(path, timeout_ms)?),
-        DatabaseUrl::Postgres(url) => AnyConnection::Postgres(postgres::connect(url, timeout_ms)?),
+        DatabaseUrl::Sqlite(path) => AnyConnection::Sqlite(sqlite_file::connect(path, timeout_ms)?),
+        DatabaseUrl::Postgres(url) => {
+            AnyConnection::Postgres(postgres_server::connect(url, timeout_ms)?)
+        }
     })
 }
 
@@ -58,7 +64,9 @@ pub(super) fn connect_to_migrate(
     timeout_ms: u64,
 ) -> Result<AnyConnection, diesel::ConnectionError> {
     match url {
-        DatabaseUrl::Sqlite(path) => Ok(AnyConnection::Sqlite(sqlite::create(path, timeout_ms)?)),
+        DatabaseUrl::Sqlite(path) => Ok(AnyConnection::Sqlite(sqlite_file::create(
+            path, timeout_ms,
+        )?)),
         DatabaseUrl::Postgres(_) => connect(url, timeout_ms),
     }
 }
@@ -93,7 +101,7 @@ impl r2d2::ManageConnection for Manager {
         self.check_file()?;
         if let AnyConnection::Postgres(connection) = &mut connection {
             connection
-                .batch_execute(postgres::BY_INDEX)
+                .batch_execute(postgres_server::BY_INDEX)
                 .map_err(diesel::r2d2::Error::QueryError)?;
         }
         Ok(connection)

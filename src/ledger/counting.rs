@@ -7,7 +7,7 @@ use prometheus::{Gauge, IntCounter};
 use crate::domain::{Kind, NewEntry, Outcome};
 use crate::telemetry::counters::{Counters, seconds};
 
-use super::store::StoreError;
+use super::errors::StoreError;
 use super::{EntryOutcome, PostError};
 
 const KINDS: usize = Kind::ALL.len();

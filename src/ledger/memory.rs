@@ -3,6 +3,9 @@
 //! What is decided is decided by the real rule ([`super::batch`]). Faults come from outside: [`MemoryLedger`] can be told
 //! to be away or to hold its answers, and the simulation plans its own around [`Tables`]. Only with the feature `simulation`.
 
+#[cfg(test)]
+pub(super) mod faulty_store;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 

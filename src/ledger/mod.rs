@@ -16,12 +16,11 @@ use crate::domain::{Account, NewEntry, Outcome, TelegramId, UserId};
 
 mod admin_log;
 pub mod admission;
-mod answers;
 pub mod audit;
 pub mod batch;
 mod connection;
 mod counting;
-mod link;
+mod errors;
 #[cfg(feature = "simulation")]
 pub mod memory;
 mod migrations;
@@ -33,14 +32,11 @@ mod schema;
 mod sql;
 mod sqlite;
 pub mod store;
-#[cfg(test)]
-mod testing;
 mod users;
 pub mod writer;
 
 pub use admin_log::AdminAction;
 pub use admission::{Admission, Permit};
-pub use answers::Answers;
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
 pub use reads::{AdminRecord, HistoryPage};

@@ -6,27 +6,25 @@
 //! connection is gone, so that its locks do not stay for long.
 
 mod arrays;
-mod connect;
-
-use std::collections::HashMap;
 
 use self::arrays::Write;
-pub(super) use self::connect::{BY_INDEX, check_language, connect};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
 
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
-use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX, REMEMBERED_ACCOUNTS_MAX};
+use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
 use super::admin_log::{self, AdminAction};
-use super::batch::{Keys, Loaded, Plan, PlannedAccount};
+use super::batch::{Keys, Loaded, Plan};
 use super::connection::AnyConnection;
-use super::link::Link;
+use super::connection::link::Link;
+use super::connection::postgres_server::{self, BY_INDEX};
+use super::errors::{StoreError, refused};
 use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
-use super::store::{Basis, Patience, Store, StoreError, StoreOptions, refused};
+use super::store::{Basis, Patience, Store, StoreOptions};
 use super::users::{self, PutUser, PutUserOutcome};
 
 /// The users that other sessions hold locked, without waiting for a lock.
@@ -43,10 +41,6 @@ pub(super) struct PostgresStore {
     currencies: Currencies,
     brief_ms: u64,
     patience: Patience,
-    /// Accounts as the last commits of this store wrote them. Other nodes may have changed them since.
-    remembered: HashMap<UserId, Account>,
-    /// The accounts as the open transaction writes them.
-    written: Vec<(UserId, Account)>,
 }
 
 /// A row of [`FIND_LOCKED`].
@@ -65,7 +59,7 @@ impl PostgresStore {
         } = options;
         let lock_timeout_ms = lock_timeout_ms.min(timeout_ms);
         let link = Link::new(move || {
-            let mut connection = connect(&url, timeout_ms)?;
+            let mut connection = postgres_server::connect(&url, timeout_ms)?;
             let bounds = format!(
                 "{BY_INDEX} SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
                 lock_timeout_ms.div_ceil(2)
@@ -76,14 +70,11 @@ impl PostgresStore {
             Ok(AnyConnection::Postgres(connection))
         });
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
-        let (remembered, written) = (HashMap::new(), Vec::new());
         Self {
             link,
             currencies,
             brief_ms,
             patience: Patience::Usual,
-            remembered,
-            written,
         }
     }
 
@@ -111,24 +102,6 @@ impl PostgresStore {
         rows.into_iter()
             .map(|row| user_id(row.user_id).map_err(refused))
             .collect()
-    }
-
-    /// The accounts that are remembered, and the others as they are now.
-    fn expect_accounts(&mut self, keys: &Keys<'_>, loaded: &mut Loaded) -> Result<(), StoreError> {
-        let mut others = Vec::new();
-        for user in &keys.users {
-            match self.remembered.get(user) {
-                Some(account) => {
-                    loaded.accounts.insert(*user, account.clone());
-                }
-                None => others.push(*user),
-            }
-        }
-        if others.is_empty() {
-            Ok(())
-        } else {
-            self.load_accounts(&others, false, loaded)
-        }
     }
 
     /// `ids` are in ascending order. Without locks, balances may be newer than versions; `write` refuses an outdated version.
@@ -251,7 +224,7 @@ impl Store for PostgresStore {
         self.link.begin(&self.begin_sql(self.patience))?;
         let mut loaded = Loaded::default();
         if basis == Basis::Expected {
-            self.expect_accounts(keys, &mut loaded)?;
+            self.load_accounts(&keys.users, false, &mut loaded)?;
             return Ok(loaded);
         }
         match self.load_accounts(&keys.users, true, &mut loaded) {
@@ -272,42 +245,19 @@ impl Store for PostgresStore {
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
         match self.write_rows(plan) {
             Err(StoreError::Locked { reason, .. }) => {
-                return Err(self.locked(
-                    plan.accounts
-                        .iter()
-                        .map(|planned| planned.user_id.get())
-                        .collect(),
-                    reason,
-                ));
+                let users = plan.accounts.iter().map(|planned| planned.user_id.get());
+                Err(self.locked(users.collect(), reason))
             }
-            done => done?,
+            done => done,
         }
-        let after = |planned: &PlannedAccount| Account {
-            exists: true,
-            ..planned.account.clone()
-        };
-        self.written.extend(
-            plan.accounts
-                .iter()
-                .map(|planned| (planned.user_id, after(planned))),
-        );
-        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.link.commit()?;
-        if self.remembered.len() + self.written.len() > REMEMBERED_ACCOUNTS_MAX {
-            self.remembered.clear();
-        }
-        self.remembered.extend(self.written.drain(..));
-        Ok(())
+        self.link.commit()
     }
 
     fn rollback(&mut self) {
         self.link.rollback();
-        self.written.clear();
-        // What was remembered may be the reason.
-        self.remembered.clear();
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
@@ -330,28 +280,6 @@ impl Store for PostgresStore {
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
-        // Another server may answer, one that lacks commits of the last one.
-        self.remembered.clear();
         self.link.reconnect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_connection_forgets_the_remembered_accounts() {
-        let options = StoreOptions {
-            currencies: Currencies::default(),
-            timeout_ms: 100,
-            lock_timeout_ms: 100,
-        };
-        let mut store = PostgresStore::new("postgres://127.0.0.1:1/none".into(), options);
-        store
-            .remembered
-            .insert(UserId::new(1).expect("an id"), Account::unknown(2));
-        assert!(store.reconnect().is_err(), "no server listens there");
-        assert!(store.remembered.is_empty());
     }
 }

@@ -8,9 +8,9 @@ use crate::domain::{Account, Amount, Balances, Currencies, TelegramId, UserId};
 
 use super::LedgerError;
 use super::connection::AnyConnection;
+use super::errors::{StoreError, refused};
 use super::rows::{ConflictRecord, EntryRecord, EntryRow, currency};
 use super::schema::{accounts, admin_log, balances, conflicts, entries, ledger_info};
-use super::store::{StoreError, refused};
 
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]

@@ -11,19 +11,19 @@ use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
 use super::audit::UserAudit;
-use super::connection::{AnyConnection, Manager};
+use super::connection::ledger_file::{FileLock, LedgerFile};
+use super::connection::{AnyConnection, Manager, postgres_server};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
 use super::reads::HistoryPage;
 use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
-use super::sqlite::file::{FileLock, LedgerFile};
 use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Answers, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,
-    audit, connection, migrations, postgres, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, audit,
+    connection, migrations, reads,
 };
 
 /// How a ledger is opened.
@@ -57,7 +57,6 @@ pub struct SqlLedger {
     writers: Vec<Writer>,
     readers: Readers,
     auditor: Readers,
-    answers: Answers,
     currencies: Currencies,
     epoch: String,
     clock: Clock,
@@ -95,14 +94,13 @@ impl SqlLedger {
         let mut connection = connection::connect(url, *timeout_ms)
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         if let AnyConnection::Postgres(connection) = &mut connection {
-            postgres::check_language(connection)?;
+            postgres_server::check_language(connection)?;
         }
         migrations::check_currencies(&mut connection, currencies)?;
         let epoch = reads::epoch(&mut connection)?;
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let answers = Answers::new(orphans);
-        let writers = options.writers(file.as_ref(), &counts, &answers)?;
+        let writers = options.writers(file.as_ref(), &counts, &orphans)?;
         let manager = Manager {
             url: url.clone(),
             timeout_ms: *timeout_ms,
@@ -130,7 +128,6 @@ impl SqlLedger {
                 writers,
                 readers,
                 auditor,
-                answers,
                 currencies,
                 epoch,
                 clock,
@@ -143,11 +140,6 @@ impl SqlLedger {
     /// The epoch: versions are comparable only within one.
     pub fn epoch(&self) -> &str {
         &self.epoch
-    }
-
-    /// Hands out the answers to postings on the thread of the actors that wait for them. To be run once, on that thread.
-    pub fn give_out_answers(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.answers.clone().give_out()
     }
 
     /// All balances as they were after a user's `version`-th entry.
@@ -271,14 +263,14 @@ impl Options {
         &self,
         file: Option<&Arc<LedgerFile>>,
         counts: &Arc<LedgerCounts>,
-        answers: &Answers,
+        orphans: &mpsc::Sender<Orphan>,
     ) -> Result<Vec<Writer>, LedgerError> {
         let start = |index| {
             let options = WriterOptions {
                 clock: self.clock,
                 rules: self.rules,
                 counts: counts.clone(),
-                answers: answers.clone(),
+                orphans: orphans.clone(),
             };
             Writer::start(
                 format!("ledger-writer-{index}"),

@@ -1,33 +1,28 @@
 //! Writing to SQLite: one connection, WAL with `synchronous=FULL`, cached single-row statements.
 
 mod checkpoints;
-pub(super) mod file;
 mod prepared;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use self::checkpoints::{Checkpoints, LOG_PAGES_MAX};
-use self::file::{Identity, LedgerFile, beside};
+use self::checkpoints::Checkpoints;
 use self::prepared::{SetBalance, SetVersion};
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::domain::{Account, Currencies, EventId, Recorded, TxHash, UserId};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
-use super::connection::AnyConnection;
-use super::link::Link;
+use super::connection::ledger_file::{Identity, LedgerFile, beside};
+use super::connection::link::Link;
+use super::connection::{AnyConnection, sqlite_file};
+use super::errors::{StoreError, refused};
 use super::reads;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow};
 use super::schema::{accounts, conflicts, entries};
-use super::store::{Basis, Store, StoreError, StoreOptions, refused};
+use super::store::{Basis, Store, StoreOptions};
 use super::users::{self, PutUser, PutUserOutcome};
-
-/// The pages of a new file; a file that is there keeps its own. Most pages of a commit are those where its random event ids
-/// belong in their index, one each: pages half as long as SQLite's default are half as much log.
-const PAGE_BYTES: u32 = 2048;
 
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
@@ -41,72 +36,13 @@ pub(super) struct SqliteStore {
     log_identity: Option<Identity>,
 }
 
-/// Opens an existing file with the settings that all connections have.
-pub(super) fn connect(
-    path: &Path,
-    timeout_ms: u64,
-) -> Result<SqliteConnection, diesel::ConnectionError> {
-    open(path, "rw", timeout_ms)
-}
-
-/// Opens a file with the same settings and creates it if it does not exist. Only migrations do that.
-pub(super) fn create(
-    path: &Path,
-    timeout_ms: u64,
-) -> Result<SqliteConnection, diesel::ConnectionError> {
-    open(path, "rwc", timeout_ms)
-}
-
-fn open(
-    path: &Path,
-    mode: &str,
-    timeout_ms: u64,
-) -> Result<SqliteConnection, diesel::ConnectionError> {
-    let invalid = |why: &str| diesel::ConnectionError::InvalidConnectionUrl(why.into());
-    let text = path.to_str().ok_or_else(|| invalid("not UTF-8"))?;
-    // These characters have a meaning in a URI (<https://www.sqlite.org/uri.html>).
-    let escaped = text
-        .replace('%', "%25")
-        .replace('?', "%3f")
-        .replace('#', "%23");
-    let root = if path.is_absolute() { "//" } else { "" };
-    let mut connection = SqliteConnection::establish(&format!("file:{root}{escaped}?mode={mode}"))?;
-    connection
-        .batch_execute(&format!(
-            "PRAGMA page_size = {PAGE_BYTES}; PRAGMA busy_timeout = {timeout_ms};"
-        ))
-        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-    let journal: JournalMode = diesel::sql_query("PRAGMA journal_mode = WAL")
-        .get_result(&mut connection)
-        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-    if journal.journal_mode != "wal" {
-        let mode = journal.journal_mode;
-        return Err(diesel::ConnectionError::BadConnection(format!(
-            "SQLite keeps {text} in journal mode {mode}, not WAL: is it on a network file system?"
-        )));
-    }
-    connection
-        .batch_execute(&format!(
-            "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
-             PRAGMA wal_autocheckpoint = {LOG_PAGES_MAX};"
-        ))
-        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-    Ok(connection)
-}
-
-/// The answer to the pragma: the mode that is in use now.
-#[derive(QueryableByName)]
-struct JournalMode {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    journal_mode: String,
-}
-
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, file: Option<Arc<LedgerFile>>, options: StoreOptions) -> Self {
         let log = beside(&path, "-wal");
         let checkpoints = Checkpoints::start(path.clone());
         let timeout_ms = options.lock_timeout_ms.min(options.timeout_ms);
-        let link = Link::new(move || connect(&path, timeout_ms).map(AnyConnection::Sqlite));
+        let link =
+            Link::new(move || sqlite_file::connect(&path, timeout_ms).map(AnyConnection::Sqlite));
         Self {
             link,
             currencies: options.currencies,
@@ -292,54 +228,4 @@ fn write_account(
             .execute(connection)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page_bytes(path: &Path) -> i64 {
-        let mut connection = create(path, 1000).expect("a file");
-        connection
-            .batch_execute("CREATE TABLE IF NOT EXISTS t (i INTEGER);")
-            .expect("written");
-        let pages =
-            diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT page_size FROM pragma_page_size");
-        pages.get_result(&mut connection).expect("told")
-    }
-
-    #[test]
-    fn only_a_migration_makes_a_file_whatever_its_name() {
-        let dir = tempfile::tempdir().expect("a directory");
-        for name in ["plain.db", "a?mode=memory", "b%23#c", "d e.db\u{e9}"] {
-            let path = dir.path().join(name);
-            assert!(connect(&path, 1000).is_err(), "{name}");
-            assert!(!path.exists(), "{name}");
-            create(&path, 1000).expect("made");
-            assert!(path.exists(), "{name}");
-            connect(&path, 1000).expect("there");
-        }
-    }
-
-    #[test]
-    fn a_database_that_cannot_have_a_log_is_refused() {
-        assert!(create(Path::new(":memory:"), 1000).is_err());
-    }
-
-    #[test]
-    fn a_new_file_has_short_pages_and_one_that_is_there_keeps_its_own() {
-        let dir = tempfile::tempdir().expect("a directory");
-        assert_eq!(
-            page_bytes(&dir.path().join("new.db")),
-            i64::from(PAGE_BYTES)
-        );
-        let path = dir.path().join("older.db");
-        let mut older =
-            SqliteConnection::establish(path.to_str().expect("UTF-8")).expect("a new file");
-        older
-            .batch_execute("PRAGMA page_size = 4096; CREATE TABLE older (i INTEGER);")
-            .expect("written");
-        drop(older);
-        assert_eq!(page_bytes(&path), 4096);
-    }
 }

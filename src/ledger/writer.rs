@@ -5,9 +5,8 @@
 //! for more postings to come. A user always has the same writer, so within a lane a user's entries commit in the order in
 //! which they were queued.
 //!
-//! Most entries are new, and most accounts are as this writer last wrote them. So a transaction begins without looking
-//! everything up, and the tables refuse it when that was wrong; then everything is looked up for a while
-//! ([`super::store::Basis`]).
+//! Most entries are new. So a transaction does not look their event ids up first, and the tables refuse it when one was
+//! known; then everything is looked up and locked for a while ([`super::store::Basis`]).
 //!
 //! On failure: after a lost connection or with a busy database it tries again until every posting is past its deadline.
 //! After a broken COMMIT it tries again until the outcome is known (event ids make that safe, see
@@ -30,10 +29,10 @@ use crate::domain::Rules;
 use crate::limits::{SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::error;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::store::{Patience, Store};
-use super::{Answers, Lane, LedgerCounts, LedgerError, PostError, Posted, Posting};
+use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting};
 use aside::Aside;
 pub use orders::Order;
 use orders::{Orders, Waiting};
@@ -58,8 +57,8 @@ pub struct WriterOptions {
     pub rules: Rules,
     /// The counters.
     pub counts: Arc<LedgerCounts>,
-    /// Takes the answers to the senders.
-    pub answers: Answers,
+    /// Gets the answers whose receivers are gone.
+    pub orphans: mpsc::Sender<Orphan>,
 }
 
 /// A running writer.

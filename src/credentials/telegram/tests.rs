@@ -1,4 +1,4 @@
-//! Init data as Telegram has published it, as a bot would get it, and spoiled in every way that came to mind.
+//! Init data from Telegram's documentation, init data as a bot gets it, and damaged init data.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use rand::rngs::StdRng;
@@ -59,7 +59,7 @@ fn pairs(user: &str, auth_date: &str) -> Pairs {
     .into()
 }
 
-/// The check string, written another way than the one under test.
+/// The check string, computed in another way than the code under test.
 fn lines(pairs: &Pairs, without: &[&str]) -> String {
     let mut lines: Vec<String> = pairs
         .iter()
@@ -130,7 +130,7 @@ fn the_published_examples_are_valid() {
             "{to}"
         );
     }
-    // The hash is for the holder of the token alone, and no part of the signed text.
+    // The hash is only for the bot, and not part of the signed text.
     assert_eq!(
         id(telegram.verify(&init_data.replace("hash=2174", "hash=2175"), at_s)),
         Ok(279_058_397)
@@ -138,7 +138,7 @@ fn the_published_examples_are_valid() {
 }
 
 #[test]
-fn either_proof_admits_what_was_made_for_this_bot_and_names_its_user() {
+fn either_proof_accepts_data_made_for_this_bot_and_gives_its_user() {
     let key = SigningKey::from_bytes(&[7; 32]);
     let init_data = encoded(&signed(&key, BOT_ID, pairs(USER, &NOW_S.to_string())));
     assert_eq!(
@@ -166,7 +166,7 @@ fn either_proof_admits_what_was_made_for_this_bot_and_names_its_user() {
 }
 
 #[test]
-fn it_is_taken_from_a_little_before_its_time_until_it_is_too_old() {
+fn data_is_accepted_from_slightly_before_its_time_until_it_is_too_old() {
     for (age_s, expected) in [
         (0, Ok(184)),
         (3600, Ok(184)),
@@ -186,7 +186,7 @@ fn it_is_taken_from_a_little_before_its_time_until_it_is_too_old() {
 }
 
 #[test]
-fn what_telegram_would_never_say_is_refused_even_with_the_right_hash() {
+fn data_that_telegram_never_sends_is_refused_even_with_a_valid_hash() {
     let at = NOW_S.to_string();
     for (user, auth_date) in [
         (r#"{"id":0}"#, at.as_str()),
@@ -281,7 +281,7 @@ fn a_text_that_could_be_read_in_two_ways_is_refused() {
         good.replace("&start_param=", "&start_param=%zz"),
         good.replace("&start_param=", "&start_param=%"),
         good.replace("&start_param=", "&start_param=%ff"),
-        // One field that makes the same lines as two.
+        // One field that gives the same lines as two.
         good.replace("&signature=c2ln", "").replace(
             "AAHdF6IQAAAAAN0XohDhrOrc",
             "AAHdF6IQAAAAAN0XohDhrOrc%0Asignature=c2ln",
@@ -301,7 +301,7 @@ fn a_text_that_could_be_read_in_two_ways_is_refused() {
             "{spoiled}"
         );
     }
-    // The break of a line inside a value: rightly hashed, and still refused.
+    // A line break inside a value: validly hashed, and still refused.
     let mut broken = pairs(USER, &NOW_S.to_string());
     broken[3].1 = "a\nuser=b".to_owned();
     assert!(
@@ -311,7 +311,7 @@ fn a_text_that_could_be_read_in_two_ways_is_refused() {
     );
 }
 
-/// Some byte, pair or letter is another.
+/// Changes a byte, a pair or a letter.
 fn spoil(good: &str, random: &mut StdRng) -> String {
     let mut pairs: Vec<String> = good.split('&').map(str::to_owned).collect();
     let (at, other) = (
@@ -354,7 +354,7 @@ fn spoil(good: &str, random: &mut StdRng) -> String {
 }
 
 #[test]
-fn no_spoiled_init_data_is_admitted() {
+fn no_damaged_init_data_is_accepted() {
     const SEED: u64 = 20_250_804;
     let key = SigningKey::from_bytes(&[7; 32]);
     let at = NOW_S.to_string();
@@ -366,7 +366,7 @@ fn no_spoiled_init_data_is_admitted() {
             &["hash"],
         ),
     ];
-    // What it says, by another reader. The order of the fields says nothing, and is no part of either proof.
+    // The content, by another reader. The order of the fields is not part of either proof.
     let said = |text: &str, unproven: &[&str]| -> Vec<(String, String)> {
         let fields = form_urlencoded::parse(text.as_bytes()).into_owned();
         let mut fields: Vec<_> = fields

@@ -1,4 +1,4 @@
-//! Credentials, random and spoiled, beside readers that were written another way.
+//! Random and damaged credentials, compared with readers that are written in another way.
 
 mod signatures;
 mod tokens;

@@ -1,4 +1,5 @@
-//! Signature headers: good exactly when one of the first sixteen is, letter by letter, the right one, and the time is near.
+//! Signature headers: accepted exactly when one of the first sixteen signatures equals the right one and the timestamp is within
+//! the tolerance.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +12,7 @@ use crate::tests::{check, spoiled, spoiled_text};
 const NOW_S: i64 = 1_700_000_000;
 const TOLERANCE_S: u64 = 300;
 
-/// A request that is right before it is spoiled, and what stands around its signature in the header.
+/// A valid request before it is damaged, and the text around its signature in the header.
 #[derive(Debug, Clone)]
 struct Case {
     keys: Vec<[u8; 20]>,
@@ -58,7 +59,7 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 #[test]
-fn a_signature_is_right_to_the_letter_or_refused() {
+fn a_signature_is_exactly_right_or_refused() {
     check(case(), |case| {
         let secret = |key: &[u8; 20]| {
             WebhookSecret::parse(&format!("whsec_{}", STANDARD.encode(key))).expect("20 bytes")

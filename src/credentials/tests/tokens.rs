@@ -1,4 +1,4 @@
-//! Session tokens: not one letter may differ, and what is rightly signed has to say the right things.
+//! Session tokens: any changed letter is refused, and validly signed claims must be valid too.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,7 +21,7 @@ fn keys() -> SessionKeys {
     ])
 }
 
-/// Rightly signed, whatever it says.
+/// A validly signed token with any claims.
 fn mint(header: &str, claims: &[u8]) -> String {
     let signed = format!(
         "{}.{}",
@@ -37,7 +37,7 @@ fn mint(header: &str, claims: &[u8]) -> String {
 }
 
 #[test]
-fn a_token_that_differs_in_one_letter_is_none() {
+fn a_token_with_one_changed_letter_is_refused() {
     let good = (1..=UserId::MAX, 1..100_000_i64).prop_map(|(user, ttl)| {
         let claims = format!(r#"{{"sub":"{user}","exp":{},"iat":{NOW_S}}}"#, NOW_S + ttl);
         (
@@ -103,7 +103,7 @@ const VALUES: &[&str] = &[
     "{}",
 ];
 
-/// The session of rightly signed claims, by what they say.
+/// The session that validly signed claims should give.
 fn model(claims: &[u8]) -> Option<Session> {
     let members = Members::read(claims)?;
     let integer = |name: &str| members.value(name).and_then(|value| value.as_i64());
@@ -122,7 +122,7 @@ fn model(claims: &[u8]) -> Option<Session> {
 }
 
 #[test]
-fn rightly_signed_claims_open_exactly_what_they_say() {
+fn validly_signed_claims_give_exactly_the_session_they_name() {
     let member = (prop::sample::select(NAMES), prop::sample::select(VALUES));
     let claims =
         (prop::collection::vec(member, 0..4), any::<bool>()).prop_map(|(more, is_good)| {
@@ -147,7 +147,7 @@ fn rightly_signed_claims_open_exactly_what_they_say() {
                     .ok(),
                 model(claims.as_bytes()),
             );
-            // The library has a look of its own at these three, and may refuse more than it must.
+            // The library checks these three itself, and may refuse more than it must.
             let has_more = Members::read(claims.as_bytes())
                 .is_some_and(|members| members.names().any(|name| NAMES[3..6].contains(&name)));
             prop_assert!(

@@ -223,18 +223,11 @@ fn in_pieces(body: Vec<u8>) -> impl MessageBody {
     SizedStream::new(length, Box::pin(pieces))
 }
 
-/// Sends the messages in slices, so that the registry handles other messages between them. Large batches take turns: otherwise
-/// all would finish at about the same time, and the ledger would idle until the next ones are read.
+/// Sends a batch in slices, so that the registry takes other messages in between.
 async fn send_in_slices(
     state: &HttpState,
     messages: Vec<(UserId, PostEntries)>,
 ) -> Result<(), Problem> {
-    let is_large = messages.len() > BATCH_SLICE_ENTRIES;
-    let _turn = if is_large {
-        Some(state.bulk.sending_turn().await?)
-    } else {
-        None
-    };
     let mut messages = messages.into_iter();
     loop {
         let slice: Vec<_> = messages.by_ref().take(BATCH_SLICE_ENTRIES).collect();

@@ -41,7 +41,7 @@ pub(super) fn item_kind(object: &EntryObject<'_>) -> Result<Kind, Problem> {
         .ok_or_else(|| invalid("kind", "must be deposit, reward, withdrawal or adjustment"))
 }
 
-/// Checks one entry of a kind. `is_item`: in a batch, where `kind` is a member.
+/// Checks one entry of a kind. In a batch (`is_item`) `kind` is a member of the object.
 pub(in crate::http) fn parse_entry(
     object: &EntryObject<'_>,
     kind: Kind,
@@ -86,7 +86,7 @@ pub(in crate::http) fn parse_entry(
     })
 }
 
-/// The body of a webhook of its own, for benches; `None` when it is refused.
+/// The entry of a single webhook's body, for benches; `None` when it is refused.
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub fn parse_body(json: &[u8], kind: Kind, currencies: &Currencies) -> Option<NewEntry> {

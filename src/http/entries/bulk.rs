@@ -1,8 +1,7 @@
 //! What large requests may take of the service at once, so that a deposit never waits for more than a part of one.
 //!
 //! Long bodies take room, byte by byte, out of a fixed number of bytes for all of them. Reading and answering ten thousand
-//! entries takes many milliseconds, so that is done on threads for blocking work, for a few requests at a time. The
-//! entries go to the registry in slices, of one large request at a time.
+//! entries takes many milliseconds, so that is done on threads for blocking work, for a few requests at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +13,11 @@ use crate::http::problem::{Code, Problem};
 use crate::ledger::PostError;
 use crate::limits::{BATCH_BODIES_BYTES, BATCH_BODIES_MAX, BATCH_SHORT_BYTES, BATCHES_AT_WORK_MAX};
 
-/// The room and the two kinds of turns that large requests take.
+/// The room and the turns that large requests take.
 #[derive(Debug)]
 pub(in crate::http) struct Bulk {
     /// Bytes.
     bodies: Arc<Semaphore>,
-    sending: Arc<Semaphore>,
     work: Arc<Semaphore>,
 }
 
@@ -76,7 +74,6 @@ impl Bulk {
             bodies: Arc::new(Semaphore::new(
                 BATCH_BODIES_BYTES.max(BATCH_BODIES_MAX * body_bytes_max),
             )),
-            sending: Arc::new(Semaphore::new(1)),
             work: Arc::new(Semaphore::new(BATCHES_AT_WORK_MAX)),
         }
     }
@@ -88,11 +85,6 @@ impl Bulk {
             length: 0,
             taken: None,
         }
-    }
-
-    /// Waits until the entries of a batch may go to the registry. The batch keeps the turn until all of them have arrived.
-    pub(super) async fn sending_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        turn(&self.sending).await
     }
 
     /// Reads a batch: on the calling thread when it `is_short`, else on a thread for blocking work, in its turn. Nothing of it

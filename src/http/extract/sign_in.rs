@@ -100,7 +100,7 @@ pub(in crate::http) enum Checked {
 
 impl Checked {
     /// Waits for the ledger, if it was asked.
-    pub(in crate::http) async fn settled(self) -> SignedIn {
+    pub(super) async fn settled(self) -> SignedIn {
         match self {
             Self::Now(result) => result,
             Self::Later(answer) => answer.await,

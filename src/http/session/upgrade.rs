@@ -15,7 +15,7 @@ use crate::http::session::shared::{Opening, SessionPlace};
 use crate::http::session::socket::Upgradable;
 use crate::http::state::Data;
 
-/// A subprotocol that carries a session token, for browsers, which can't set headers.
+/// The prefix of a subprotocol that carries a session token, since browsers can't set headers on WebSockets.
 const BEARER_PROTOCOL: &str = "bearer.";
 /// The longest user agent that is kept, in bytes.
 const USER_AGENT_BYTES_MAX: usize = 160;

@@ -1,7 +1,7 @@
 //! Several entries of one user, duplicates inside one batch, and all-or-nothing groups.
 
 use super::*;
-use crate::ledger::testing::entry;
+use crate::ledger::memory::faulty_store::entry;
 
 const RULES: Rules = Rules { auto_create: true };
 

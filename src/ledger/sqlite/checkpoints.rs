@@ -2,7 +2,7 @@
 //!
 //! Left to itself SQLite copies inside a commit, once for every thousand pages, and the deposits of that commit wait for
 //! the copying and its syncs. Here passive checkpoints do it beside the writer. While writes never pause, they never reach
-//! the end of the log, and it can't begin anew; so a commit still copies the rest once the log has [`LOG_PAGES_MAX`].
+//! the end of the log, and it can't begin anew; so a commit still copies the rest once the log has 256 MiB.
 //!
 //! After the last commit the log is emptied: the file of a stopped service is complete by itself.
 
@@ -14,11 +14,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 
-use super::connect;
-use crate::ledger::store::StoreError;
-
-/// The length of the log at which a commit copies what is left of it, in pages: 256 MiB in pages of 2 KiB.
-pub(super) const LOG_PAGES_MAX: u32 = 131_072;
+use crate::ledger::connection::sqlite_file::connect;
+use crate::ledger::errors::StoreError;
 
 /// The time between two checkpoints while there are commits.
 const GAP: Duration = Duration::from_millis(250);
@@ -98,8 +95,8 @@ mod tests {
 
     use diesel::prelude::*;
 
-    use super::super::create;
     use super::*;
+    use crate::ledger::connection::sqlite_file::create;
 
     const ROWS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i FROM n";
 

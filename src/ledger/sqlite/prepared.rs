@@ -1,7 +1,6 @@
 //! Statements that run once per row, prepared once per connection. Preparing costs several times as much as running, and
-//! Diesel prepares every `UPDATE` and every upsert of its own anew; these have one text each. (For the same reason a row
-//! that has a unique key is asked for without Diesel's `first`: SQLite plans a statement anew for each value of its
-//! `LIMIT`.)
+//! Diesel prepares its `UPDATE`s and upserts anew each time; these have one text each. (For the same reason a row with a
+//! unique key is selected without Diesel's `first`: SQLite plans a statement anew for each value of a `LIMIT`.)
 
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};

@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::ledger::LedgerError;
 use crate::ledger::admin_log::AdminAction;
-use crate::ledger::store::{Store, StoreError};
+use crate::ledger::errors::StoreError;
+use crate::ledger::store::Store;
 use crate::ledger::{PutUser, PutUserOutcome};
 use crate::limits::{ORDERS_MAX, RACES_MAX};
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use crate::domain::{NewEntry, UserId};
-use crate::ledger::answers::Answer;
 use crate::ledger::batch::{self, Group, Keys, Plan};
-use crate::ledger::store::{Basis, Patience, StoreError};
+use crate::ledger::errors::StoreError;
+use crate::ledger::store::{Basis, Patience};
 use crate::ledger::{EntryOutcome, PostError, Posted, Posting};
 use crate::limits::{LOCK_ATTEMPTS_MAX, RACES_MAX, READS_AFTER_SURPRISE, RETRY_MS};
 
@@ -188,17 +188,22 @@ impl State {
                 permit,
                 ..
             } = posting;
-            answers.push(Answer {
-                posted: Posted { entries, outcomes },
-                reply,
-                permit,
-            });
+            answers.push((Posted { entries, outcomes }, reply, permit));
         }
         let decided = answers
             .iter()
-            .flat_map(|answer| answer.posted.entries.iter().zip(&answer.posted.outcomes));
+            .flat_map(|(posted, ..)| posted.entries.iter().zip(&posted.outcomes));
         self.options.counts.decided(decided);
-        self.options.answers.send(answers);
+        for (posted, reply, permit) in answers {
+            drop(permit);
+            if let Err(unheard) = reply.send(posted)
+                && self.options.orphans.try_send(unheard).is_err()
+            {
+                warn!(
+                    "sessions could not be told of a commit whose receiver was gone; it shows with the user's next change or read"
+                );
+            }
+        }
         if aside.iter().any(|posting| !self.aside.takes(posting)) {
             let sample: Vec<i64> = held
                 .iter()

@@ -1,4 +1,4 @@
-//! Every refusal of an entry's body, and what a good one becomes.
+//! Every refusal of an entry's body, and the entry that a valid body becomes.
 
 use crate::http::entries::body::*;
 
@@ -13,7 +13,7 @@ fn parse(kind: Kind, json: &str) -> Result<NewEntry, Problem> {
     )
 }
 
-/// The base body with some members replaced; an empty value takes a member out.
+/// The base body with some members replaced; an empty value removes a member.
 fn body(changes: &[(&str, &str)]) -> String {
     let mut members = vec![
         ("event_id", r#""e""#),
@@ -76,7 +76,7 @@ fn a_body_becomes_an_entry_with_the_sign_of_its_kind() {
 }
 
 #[test]
-fn a_deposit_may_be_known_by_its_hash_alone() {
+fn a_deposit_may_have_a_hash_instead_of_an_event_id() {
     let hash = format!(r#""{}""#, HASH.to_uppercase());
     let deposit = parse(
         Kind::Deposit,

@@ -9,12 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::domain::{Outcome, Rules};
 use crate::ledger::batch::{Keys, Loaded, Plan};
-use crate::ledger::store::{Basis, Patience, Store, StoreError};
-use crate::ledger::testing::{MemoryStore, entry};
+use crate::ledger::errors::StoreError;
+use crate::ledger::memory::faulty_store::{MemoryStore, entry};
+use crate::ledger::store::{Basis, Patience, Store};
 use crate::ledger::writer::{Command, Writer, WriterOptions};
-use crate::ledger::{
-    AdminAction, Admission, Answers, EntryOutcome, Lane, PostError, Posted, Posting,
-};
+use crate::ledger::{AdminAction, Admission, EntryOutcome, Lane, PostError, Posted, Posting};
 use crate::ledger::{PutUser, PutUserOutcome};
 
 /// What another session does.
@@ -106,7 +105,7 @@ fn rig(locked: &[i64], is_told: bool) -> Rig {
         clock: Clock::system(),
         rules: Rules { auto_create: true },
         counts: Default::default(),
-        answers: Answers::new(orphans),
+        orphans,
     };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
     Rig { writer, store }

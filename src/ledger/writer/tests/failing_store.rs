@@ -1,13 +1,14 @@
-//! A store whose N-th step fails: a wrapper around a real one that counts and records every step of input or output.
+//! A store whose N-th step fails: it wraps a real one and counts and records every step of input or output.
 
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::ledger::AdminAction;
 use crate::ledger::batch::{Keys, Loaded, Plan};
-use crate::ledger::store::{Basis, Store, StoreError};
+use crate::ledger::errors::StoreError;
+use crate::ledger::store::{Basis, Store};
 use crate::ledger::{PutUser, PutUserOutcome};
 
-/// What the writer asks of the database.
+/// What the writer does with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Begin,
@@ -22,7 +23,7 @@ pub(super) enum Step {
 pub(super) enum Carried {
     /// It was not, and never will be.
     No,
-    /// It was; only its answer is lost.
+    /// It was; only the answer is lost.
     Out,
     /// A COMMIT that is carried out after its answer was given up: when the same keys are written again.
     Later,
@@ -102,7 +103,7 @@ struct Gate {
     is_closed: bool,
     /// One does so now.
     has_arrived: bool,
-    /// The store is gone, and the writer's thread with it: nobody will come.
+    /// The store is gone, and the writer's thread with it: no `begin` will come.
     is_left: bool,
 }
 
@@ -117,7 +118,7 @@ impl Steps {
         (gate.is_closed, gate.has_arrived) = (true, false);
     }
 
-    /// Waits until a `begin` waits. Not for so long: the machine may stand still in the midst of it.
+    /// Waits until a `begin` waits. Without a time-out: the machine may stall meanwhile.
     pub(super) fn await_arrival(&self) {
         let gate = self.0.gate.lock().expect("no panic holds it");
         let waited = self
@@ -198,7 +199,7 @@ impl FailingStore {
     ) -> Result<T, StoreError> {
         let failure = self.count(step);
         if self.is_gone {
-            return Err(StoreError::Lost("nobody has reconnected".into()));
+            return Err(StoreError::Lost("the writer has not reconnected".into()));
         }
         let Some(Failure { carried, says, .. }) = failure else {
             return carry_out(&mut *self.inner);

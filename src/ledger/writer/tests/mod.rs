@@ -1,4 +1,4 @@
-//! Every way a transaction can fail, and what the senders are told: single stories here, every step in turn in
+//! How transactions fail, and what the senders are told: single cases here, a failure of each step in turn in
 //! [`every_step`], users and administrators' orders in [`orders`].
 
 mod every_step;
@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::domain::{EventId, Outcome};
+use crate::ledger::memory::faulty_store::{Fault, MemoryStore, entry};
 use crate::ledger::store::Basis;
-use crate::ledger::testing::{Fault, MemoryStore, entry};
 use crate::ledger::{Admission, EntryOutcome, Orphan, Permit};
 use crate::limits::{BULK_BEFORE_SINGLES, BULK_BESIDE_SINGLES, READS_AFTER_SURPRISE};
 
@@ -36,7 +36,7 @@ fn rig(faults: &[Fault]) -> Rig {
         clock,
         rules,
         counts: Default::default(),
-        answers: Answers::new(orphans),
+        orphans,
     };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
     Rig {
@@ -75,7 +75,7 @@ impl Rig {
     }
 
     /// Keeps the writer from its next transaction while the guard lives, so that what is sent meanwhile queues.
-    fn hold(&self) -> std::sync::MutexGuard<'_, crate::ledger::testing::Shared> {
+    fn hold(&self) -> std::sync::MutexGuard<'_, crate::ledger::memory::faulty_store::Shared> {
         self.store.tables.lock().expect("free")
     }
 }
@@ -103,7 +103,7 @@ fn version(answer: oneshot::Receiver<Posted>) -> Result<i64, PostError> {
 }
 
 #[test]
-fn what_queues_during_a_transaction_goes_together_single_ones_first() {
+fn postings_that_queue_during_a_transaction_go_together_single_ones_first() {
     let rig = rig(&[]);
     let held = rig.hold();
     let first = rig.single("first");
@@ -165,8 +165,8 @@ fn as_many_entries_of_batches_go_beside_single_ones_within_bounds() {
 }
 
 #[test]
-fn few_entries_of_batches_go_where_a_single_one_may_come() {
-    // A machine that stands still in between leaves nothing to be said; then once more.
+fn few_entries_of_batches_go_together_while_single_ones_are_expected() {
+    // On a machine that stalls in between, singles are no longer expected; then it is tried again.
     for _ in 0..50 {
         let rig = rig(&[]);
         let held = rig.hold();
@@ -195,11 +195,11 @@ fn few_entries_of_batches_go_where_a_single_one_may_come() {
             return;
         }
     }
-    panic!("fifty times it took longer than singles are expected");
+    panic!("fifty times it took too long");
 }
 
 #[test]
-fn passing_trouble_is_not_seen_by_the_sender() {
+fn senders_are_not_told_of_failures_that_pass() {
     for fault in [
         Fault::LostAtBegin,
         Fault::BusyAtWrite,
@@ -226,8 +226,8 @@ fn a_commit_whose_answer_was_lost_is_accepted_once_and_is_no_duplicate() {
 }
 
 #[test]
-fn a_commit_that_is_still_on_its_way_is_not_taken_for_a_stranger() {
-    // A new user has no row to lock, so the first look sees nothing yet.
+fn a_commit_that_is_carried_out_late_is_recognised() {
+    // A new user has no row to lock, so the first look-up finds nothing.
     let rig = rig(&[Fault::LostWhileCommitting]);
     assert_eq!(version(rig.single("e")), Ok(1));
     assert_eq!(rig.store.tables.lock().expect("free").commits, 1);
@@ -235,7 +235,7 @@ fn a_commit_that_is_still_on_its_way_is_not_taken_for_a_stranger() {
 }
 
 #[test]
-fn a_poisoned_entry_fails_alone_and_the_order_is_kept() {
+fn a_refused_entry_fails_alone_and_the_order_is_kept() {
     let rig = rig(&[]);
     rig.store.tables.lock().expect("free").poisoned = EventId::parse("e5").ok();
     let held = rig.hold();
@@ -256,7 +256,7 @@ fn a_poisoned_entry_fails_alone_and_the_order_is_kept() {
 }
 
 #[test]
-fn a_poisoned_entry_fails_alone_inside_its_own_posting_too() {
+fn a_refused_entry_fails_alone_inside_its_posting() {
     let rig = rig(&[]);
     rig.store.tables.lock().expect("free").poisoned = EventId::parse("b").ok();
     let held = rig.hold();
@@ -272,7 +272,7 @@ fn a_poisoned_entry_fails_alone_inside_its_own_posting_too() {
 }
 
 #[test]
-fn past_its_deadline_a_posting_is_given_up_and_never_runs() {
+fn a_posting_past_its_deadline_is_given_up_and_never_runs() {
     let rig = rig(&[Fault::LostAtBegin; 40]);
     let answer = rig.post(Lane::Single, &["late"], Duration::ZERO);
     assert_eq!(version(answer), Err(PostError::Unavailable));
@@ -283,7 +283,7 @@ fn past_its_deadline_a_posting_is_given_up_and_never_runs() {
 }
 
 #[test]
-fn a_commit_that_nobody_waits_for_is_told_as_an_orphan() {
+fn a_commit_without_a_receiver_becomes_an_orphan() {
     let mut rig = rig(&[]);
     drop(rig.single("e"));
     let orphan = rig.orphans.blocking_recv().expect("told");
@@ -315,7 +315,7 @@ fn aborting_gives_up_a_database_that_stays_away() {
 }
 
 #[test]
-fn what_is_longer_than_the_room_beside_singles_goes_alone_and_in_one_piece() {
+fn a_posting_longer_than_the_room_beside_singles_goes_alone_and_undivided() {
     let batch = |count: usize, is_atomic: bool| {
         let (reply, _) = oneshot::channel();
         let entries = (0..count).map(|n| entry(1, &format!("e{n}"), 1)).collect();
@@ -338,7 +338,7 @@ fn what_is_longer_than_the_room_beside_singles_goes_alone_and_in_one_piece() {
 }
 
 #[test]
-fn everything_is_read_for_a_while_after_a_known_event_id() {
+fn everything_is_looked_up_for_a_while_after_a_known_event_id() {
     let rig = rig(&[]);
     let bases = |from: usize| rig.hold().bases[from..].to_vec();
     assert_eq!(version(rig.single("a")), Ok(1));
@@ -361,7 +361,7 @@ fn everything_is_read_for_a_while_after_a_known_event_id() {
 }
 
 #[test]
-fn a_known_entry_is_a_duplicate_though_the_database_would_refuse_it_now() {
+fn a_known_entry_is_a_duplicate_even_when_the_database_would_refuse_it_now() {
     let rig = rig(&[]);
     assert_eq!(version(rig.single("a")), Ok(1));
     rig.hold().poisoned = Some(EventId::parse("a").expect("an id"));
@@ -378,12 +378,12 @@ fn a_known_entry_is_a_duplicate_though_the_database_would_refuse_it_now() {
     assert_eq!(
         rig.hold().bases.last(),
         Some(&Basis::Expected),
-        "nobody else has to be read for that"
+        "the next transaction looks nothing up again"
     );
 }
 
 #[test]
-fn what_is_not_accepted_is_decided_on_what_was_read() {
+fn a_refusal_is_decided_on_what_was_read() {
     let rig = rig(&[]);
     let withdraw = |event: &str, minor| {
         let (reply, answer) = oneshot::channel();

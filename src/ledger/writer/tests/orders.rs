@@ -19,7 +19,7 @@ impl Rig {
 }
 
 #[test]
-fn however_many_users_are_made_an_entry_waits_for_one_of_them() {
+fn an_entry_waits_for_one_user_to_be_made_however_many_wait() {
     let rig = rig(&[]);
     let held = rig.hold();
     let first = rig.single("first");
@@ -47,7 +47,7 @@ fn however_many_users_are_made_an_entry_waits_for_one_of_them() {
 }
 
 #[test]
-fn users_to_be_made_that_nobody_waits_for_are_left_out_and_too_many_refused() {
+fn orders_without_a_receiver_are_left_out_and_too_many_are_refused() {
     let rig = rig(&[]);
     let held = rig.hold();
     let first = rig.single("first");
@@ -69,12 +69,12 @@ fn users_to_be_made_that_nobody_waits_for_are_left_out_and_too_many_refused() {
         .iter()
         .filter(|commit| commit.concat() == "user")
         .count();
-    // That nobody waits for one is seen when its turn comes.
+    // An order without a receiver keeps its place until its turn.
     assert_eq!((refused, made), (2, ORDERS_MAX - 1));
 }
 
 #[test]
-fn an_order_has_its_place_until_its_turn_and_none_is_tried_once_the_writer_gives_up() {
+fn an_order_keeps_its_place_until_its_turn_and_a_writer_that_gives_up_carries_out_none() {
     let rig = rig(&[]);
     let held = rig.hold();
     let first = rig.single("first");
@@ -84,7 +84,7 @@ fn an_order_has_its_place_until_its_turn_and_none_is_tried_once_the_writer_gives
             rig.put_user().blocking_recv(),
             Ok(Err(LedgerError::Overloaded))
         ),
-        "though none was taken yet"
+        "though none has begun"
     );
     rig.writer.abort();
     drop(held);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{Kind, NewEntry, TxHash, UserId};
-use crate::ledger::testing::entry;
+use crate::ledger::memory::faulty_store::entry;
 use crate::ledger::{Lane, Posting};
 
 /// Entries that are sent together.

@@ -9,10 +9,11 @@ use diesel::prelude::*;
 use super::failing_store::{FailingStore, Failure, Steps};
 use crate::config::DatabaseUrl;
 use crate::domain::{Currencies, Recorded, UserId};
+use crate::ledger::connection::sqlite_file;
+use crate::ledger::memory::faulty_store::{Fault, MemoryStore};
 use crate::ledger::schema::entries;
-use crate::ledger::sqlite::{self, SqliteStore};
+use crate::ledger::sqlite::SqliteStore;
 use crate::ledger::store::StoreOptions;
-use crate::ledger::testing::{Fault, MemoryStore};
 use crate::ledger::{audit, migrations};
 
 /// The longest wait for a lock, in milliseconds.
@@ -100,7 +101,7 @@ impl Tables {
                     .collect()
             }
             Self::Sqlite { path, .. } => {
-                let mut connection = sqlite::connect(path, LOCK_MS).expect("it opens");
+                let mut connection = sqlite_file::connect(path, LOCK_MS).expect("it opens");
                 let columns = (
                     entries::event_id,
                     entries::user_id,

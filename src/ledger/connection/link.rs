@@ -2,21 +2,21 @@
 
 use diesel::connection::SimpleConnection;
 
-use super::connection::AnyConnection;
-use super::store::StoreError;
+use super::AnyConnection;
+use crate::ledger::errors::StoreError;
 
 /// Opens a connection.
 type Connect = Box<dyn Fn() -> Result<AnyConnection, diesel::ConnectionError> + Send>;
 
 /// A connection that is made when it is needed, and closed when its transaction can't be ended.
-pub(super) struct Link {
+pub(in crate::ledger) struct Link {
     connect: Connect,
     connection: Option<AnyConnection>,
     is_open: bool,
 }
 
 impl Link {
-    pub(super) fn new(
+    pub(in crate::ledger) fn new(
         connect: impl Fn() -> Result<AnyConnection, diesel::ConnectionError> + Send + 'static,
     ) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Link {
     }
 
     /// The connection, made now if there is none.
-    pub(super) fn connection(&mut self) -> Result<&mut AnyConnection, StoreError> {
+    pub(in crate::ledger) fn connection(&mut self) -> Result<&mut AnyConnection, StoreError> {
         if self.connection.is_none() {
             self.connection = Some((self.connect)()?);
         }
@@ -37,27 +37,27 @@ impl Link {
     }
 
     /// Opens a transaction by `sql`.
-    pub(super) fn begin(&mut self, sql: &str) -> Result<&mut AnyConnection, StoreError> {
+    pub(in crate::ledger) fn begin(&mut self, sql: &str) -> Result<&mut AnyConnection, StoreError> {
         self.connection()?.batch_execute(sql)?;
         self.is_open = true;
         self.transaction()
     }
 
     /// The connection, only while a transaction is open: without one, each statement would commit by itself.
-    pub(super) fn transaction(&mut self) -> Result<&mut AnyConnection, StoreError> {
+    pub(in crate::ledger) fn transaction(&mut self) -> Result<&mut AnyConnection, StoreError> {
         let open = self.connection.as_mut().filter(|_| self.is_open);
         open.ok_or_else(|| StoreError::Lost("no transaction is open".into()))
     }
 
     /// Commits; any error means that the outcome is unknown.
-    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+    pub(in crate::ledger) fn commit(&mut self) -> Result<(), StoreError> {
         self.transaction()?.batch_execute("COMMIT")?;
         self.is_open = false;
         Ok(())
     }
 
     /// Does something in a separate transaction, which `sql` opens.
-    pub(super) fn in_transaction<T>(
+    pub(in crate::ledger) fn in_transaction<T>(
         &mut self,
         sql: &str,
         act: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
@@ -68,7 +68,7 @@ impl Link {
     }
 
     /// Rolls an open transaction back. When that fails, closes the connection.
-    pub(super) fn rollback(&mut self) {
+    pub(in crate::ledger) fn rollback(&mut self) {
         let is_left = self
             .transaction()
             .is_ok_and(|open| open.batch_execute("ROLLBACK").is_err());
@@ -79,7 +79,7 @@ impl Link {
     }
 
     /// Closes the connection and opens another.
-    pub(super) fn reconnect(&mut self) -> Result<(), StoreError> {
+    pub(in crate::ledger) fn reconnect(&mut self) -> Result<(), StoreError> {
         self.connection = None;
         self.is_open = false;
         self.connection().map(|_| ())

@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 
 use crate::domain::{EventId, Kind, NewEntry, TelegramId};
 
-use super::admin_log::AdminAction;
-use super::batch::{Keys, Loaded, Plan};
-use super::memory;
-use super::store::{Basis, Store, StoreError};
-use super::users::{PutUser, PutUserOutcome};
+use crate::ledger::admin_log::AdminAction;
+use crate::ledger::batch::{Keys, Loaded, Plan};
+use crate::ledger::errors::StoreError;
+use crate::ledger::memory;
+use crate::ledger::store::{Basis, Store};
+use crate::ledger::users::{PutUser, PutUserOutcome};
 
 /// What the next transaction runs into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::ledger) enum Fault {
     /// The connection is gone at `begin`.
     LostAtBegin,
     /// The database is busy at `write`.
@@ -30,7 +31,7 @@ pub(super) enum Fault {
 
 /// What a store works on.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(in crate::ledger) struct Shared {
     pub tables: memory::Tables,
     pub faults: VecDeque<Fault>,
     /// The database refuses any transaction that writes this event.
@@ -45,7 +46,7 @@ pub(super) struct Shared {
 
 /// A store over shared tables.
 #[derive(Debug, Clone, Default)]
-pub(super) struct MemoryStore {
+pub(in crate::ledger) struct MemoryStore {
     pub tables: Arc<Mutex<Shared>>,
     open: Option<OpenTransaction>,
 }
@@ -58,7 +59,7 @@ struct OpenTransaction {
 }
 
 /// A reward, or a withdrawal where the amount is below zero.
-pub(super) fn entry(user: i64, event: &str, minor: i64) -> NewEntry {
+pub(in crate::ledger) fn entry(user: i64, event: &str, minor: i64) -> NewEntry {
     let kind = if minor > 0 {
         Kind::Reward
     } else {

@@ -23,14 +23,14 @@ pub(in crate::ledger) struct LedgerFile {
 
 /// Which file a path names now: another file has another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(in crate::ledger) struct Identity {
     device: u64,
     inode: u64,
 }
 
 impl Identity {
     #[cfg(unix)]
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(in crate::ledger) fn of(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let metadata = fs::metadata(path)?;
         Ok(Self {
@@ -41,7 +41,7 @@ impl Identity {
 
     /// Without inodes only a file that is gone is noticed.
     #[cfg(not(unix))]
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(in crate::ledger) fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|_| Self {
             device: 0,
             inode: 0,
@@ -113,7 +113,7 @@ impl LedgerFile {
     }
 
     /// Notes that what is written is lost, and says so once.
-    pub(super) fn lose(&self, what: &str) -> String {
+    pub(in crate::ledger) fn lose(&self, what: &str) -> String {
         if !self.is_lost.swap(true, Ordering::Relaxed) {
             log::error!("{what}: nothing more is said to be durable, and the service ends");
         }
@@ -149,7 +149,7 @@ fn resolved(path: &Path) -> PathBuf {
 }
 
 /// A file that SQLite or this service keeps beside the ledger's: its name and `suffix`.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(in crate::ledger) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
