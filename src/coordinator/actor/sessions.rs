@@ -1,6 +1,5 @@
 //! What an actor holds only while its user has sessions: the sessions, the pacing, and the changes not pushed yet.
 
-use actix::Recipient;
 use actix::prelude::SendError;
 use bytestring::ByteString;
 use serde_json::value::RawValue;
@@ -9,7 +8,7 @@ use smallvec::SmallVec;
 use crate::clock::{Moment, Mono};
 use crate::coordinator::actor::displayed::Undisplayed;
 use crate::coordinator::frames::Reason;
-use crate::coordinator::messages::{AttachSession, CloseReason, Peer, ToSession};
+use crate::coordinator::messages::{AttachSession, CloseReason, Outbox, Peer, ToSession};
 use crate::coordinator::pacing::{Mode, Pacing};
 use crate::domain::{Account, SessionId, Source};
 use crate::planted::{Plant, is_planted};
@@ -38,7 +37,7 @@ pub(super) struct Attached {
     pub owed: Vec<Owed>,
     /// It has to close, but its outbox was full.
     farewell: Option<CloseReason>,
-    outbox: Option<Recipient<ToSession>>,
+    outbox: Outbox,
 }
 
 /// A `balance` that a session waits for: why, and the id to send back.
@@ -64,24 +63,18 @@ impl Attached {
             is_owed_recovery: false,
             owed: Vec::new(),
             farewell: None,
-            outbox: Some(attach.outbox),
+            outbox: attach.outbox,
         }
     }
 
     pub(super) fn tell(&mut self, text: ByteString, version: i64) -> Told {
-        let Some(outbox) = &self.outbox else {
-            return Told::Gone;
-        };
-        match outbox.try_send(ToSession::Frame { text, version }) {
+        match self.outbox.try_send(ToSession::Frame { text, version }) {
             Ok(()) => {
                 self.last_version = self.last_version.max(version);
                 Told::Sent
             }
             Err(SendError::Full(_)) => Told::Full,
-            Err(SendError::Closed(_)) => {
-                self.outbox = None;
-                Told::Gone
-            }
+            Err(SendError::Closed(_)) => Told::Gone,
         }
     }
 
@@ -100,11 +93,10 @@ impl Attached {
 
     /// Closes it: now, or when there is room in its outbox.
     pub(super) fn close(&mut self, reason: CloseReason) {
-        let Some(outbox) = &self.outbox else { return };
-        if let Err(SendError::Full(_)) = outbox.try_send(ToSession::Close(reason)) {
-            self.farewell = Some(reason);
-        } else {
-            self.outbox = None;
+        match self.outbox.try_send(ToSession::Close(reason)) {
+            Ok(()) => self.outbox.end(),
+            Err(SendError::Full(_)) => self.farewell = Some(reason),
+            Err(SendError::Closed(_)) => {}
         }
     }
 
@@ -122,7 +114,7 @@ impl Attached {
 
     /// It has ended by itself.
     pub(super) fn forget(mut self) {
-        self.outbox = None;
+        self.outbox.end();
     }
 
     /// Whether a push of this version is news to it.
@@ -133,19 +125,7 @@ impl Attached {
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        self.outbox.is_none()
-    }
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        if let Some(outbox) = self
-            .outbox
-            .take_if(|_| !is_planted(Plant::SessionsLeftBehind))
-        {
-            // If its outbox is full, it attaches again with its next heartbeat, as every session does.
-            let _ = outbox.try_send(ToSession::Reattach);
-        }
+        self.outbox.is_gone()
     }
 }
 

@@ -200,3 +200,23 @@ async fn a_session_that_is_owed_more_answers_than_are_kept_has_to_come_back() {
 
 /// More than an outbox holds, and no more than is kept beside it.
 const REFRESHES: usize = 40;
+
+#[actix_rt::test]
+async fn a_session_whose_attachment_died_with_the_actor_attaches_again_at_once() {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    rig.tell(
+        184,
+        ToActor::DetachSession {
+            session_id: session.id,
+        },
+    )
+    .await;
+    rig.settle().await;
+    // Its next message would attach it, but waits behind the one that kills the actor.
+    rig.crash_with_messages_behind(184);
+    rig.refresh(&session);
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v0", "snapshot v0"]);
+}

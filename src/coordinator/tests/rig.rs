@@ -10,7 +10,7 @@ use crate::clock::{Clock, Wall};
 use crate::coordinator::frames::BalanceView;
 use crate::coordinator::journal::Recent;
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, GetBalance, Peer, PostAtomic, PostEntries, ToActor, ToUser,
+    AttachSession, CloseReason, GetBalance, Outbox, Peer, PostAtomic, PostEntries, ToActor, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::policy::{Policy, Shared};
@@ -190,7 +190,7 @@ impl Rig {
         let attachment = AttachSession {
             is_again: true,
             session_id: session.id,
-            outbox: session.address.clone().recipient(),
+            outbox: Outbox::new(session.address.clone().recipient()),
             last_version: 0,
             peer: Peer {
                 address: None,
