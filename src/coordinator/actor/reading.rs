@@ -11,7 +11,6 @@ use crate::clock::{Deadline, Moment, Mono};
 use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::answering::Waiter;
 use crate::coordinator::frames::{BalanceView, Reason};
-use crate::coordinator::pacing::Mode;
 use crate::coordinator::registry::gauge::Counted;
 use crate::domain::{Account, SessionId};
 use crate::ledger::LedgerError;
@@ -214,7 +213,7 @@ impl BalanceActor {
         if let Some(live) = &mut self.live {
             if has_news {
                 // Another node wrote, or a hand. Its kind is not known, so it is paced.
-                live.note(version, Mode::Paced, began, None);
+                live.note_read(version, began, self.shared.clock.now());
             }
             live.ensure_base(&view.account);
         }

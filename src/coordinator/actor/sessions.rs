@@ -157,6 +157,19 @@ impl Live {
         self.base.get_or_insert_with(|| known.clone());
     }
 
+    /// Whether the state that was last pushed lacks this version.
+    fn is_news(&self, version: i64) -> bool {
+        let base = self.base.as_ref();
+        base.is_some_and(|base| version > base.version)
+    }
+
+    /// Notes for the next push that a read has found a newer version.
+    pub(super) fn note_read(&mut self, version: i64, began: Moment, ended: Moment) {
+        if self.is_news(version) {
+            self.pacing.note_read(began, ended);
+        }
+    }
+
     /// Notes a change for the next push, unless the state that was last pushed includes it.
     pub(super) fn note(
         &mut self,
@@ -165,11 +178,7 @@ impl Live {
         committed: Moment,
         source: Option<&Source>,
     ) {
-        if self
-            .base
-            .as_ref()
-            .is_none_or(|base| version <= base.version)
-        {
+        if !self.is_news(version) {
             return;
         }
         if is_planted(Plant::EarlyChangeDropped)
