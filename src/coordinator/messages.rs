@@ -19,6 +19,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use actix::prelude::SendError;
 use actix::{Message, Recipient};
 use bytestring::ByteString;
 use serde_json::value::RawValue;
@@ -32,6 +33,7 @@ use crate::domain::{
     Account, Amount, Balances, CurrencyId, Kind, NewEntry, Outcome, SessionId, Source, UserId,
 };
 use crate::ledger::{EntryOutcome, Lane, LedgerError, Permit, PostError, Posted};
+use crate::planted::{Plant, is_planted};
 
 /// When a session that could not be answered may ask again, in milliseconds.
 const OVERLOADED_RETRY_MS: u64 = 1000;
@@ -165,13 +167,15 @@ impl ToActor {
                 let _ = reply.send(Posted::failed(entries, PostError::Overloaded));
             }
             Self::GetBalance(request) => request.answer(Err(LedgerError::Overloaded)),
-            Self::AttachSession(AttachSession { outbox, .. }) => {
+            Self::AttachSession(AttachSession { mut outbox, .. }) => {
                 let _ = outbox.try_send(ToSession::Close(CloseReason::Overloaded));
+                outbox.end();
             }
-            Self::RefreshSession { session, id } => {
+            Self::RefreshSession { mut session, id } => {
                 let text = frames::ledger_unavailable(id.as_deref(), OVERLOADED_RETRY_MS);
                 let frame = ToSession::Frame { text, version: 0 };
                 let _ = session.outbox.try_send(frame);
+                session.outbox.end();
             }
             Self::PushNow { reply } => {
                 let _ = reply.send(Err(LedgerError::Overloaded));
@@ -190,10 +194,12 @@ impl ToActor {
             Self::PostEntries(PostEntries { entries, reply, .. }) => {
                 let _ = reply.send(Posted::failed(entries, PostError::ShuttingDown));
             }
-            Self::AttachSession(AttachSession { outbox, .. }) => {
+            Self::AttachSession(AttachSession { mut outbox, .. }) => {
                 let _ = outbox.try_send(ToSession::Close(CloseReason::GoingAway));
+                outbox.end();
             }
             // Its session is being closed.
+            Self::RefreshSession { mut session, .. } => session.outbox.end(),
             _ => {}
         }
     }
@@ -303,13 +309,55 @@ pub struct AttachSession {
     /// Which session.
     pub session_id: SessionId,
     /// Where its frames go.
-    pub outbox: Recipient<ToSession>,
+    pub outbox: Outbox,
     /// It was attached before, perhaps to an earlier actor. It then closes no older session to make room.
     pub is_again: bool,
     /// The newest version it was sent by an earlier actor; 0 for a new session.
     pub last_version: i64,
     /// What an administrator sees of it.
     pub peer: Peer,
+}
+
+/// The way to a session. When it is dropped without an end (the actor that had it, or was about to get it, died or was
+/// retired), it tells the session to attach again.
+#[derive(Debug)]
+pub struct Outbox(Option<Recipient<ToSession>>);
+
+impl Outbox {
+    /// The way to one session.
+    pub const fn new(recipient: Recipient<ToSession>) -> Self {
+        Self(Some(recipient))
+    }
+
+    /// Sends without waiting; a message that does not fit comes back.
+    pub(super) fn try_send(&mut self, message: ToSession) -> Result<(), SendError<ToSession>> {
+        let Some(recipient) = &self.0 else {
+            return Err(SendError::Closed(message));
+        };
+        let result = recipient.try_send(message);
+        if let Err(SendError::Closed(_)) = &result {
+            self.end();
+        }
+        result
+    }
+
+    /// Nothing more is sent, and the session does not attach again.
+    pub(super) fn end(&mut self) {
+        self.0 = None;
+    }
+
+    pub(super) const fn is_gone(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        if let Some(recipient) = self.0.take_if(|_| !is_planted(Plant::SessionsLeftBehind)) {
+            // If its outbox is full, it attaches again with its next heartbeat, as every session does.
+            let _ = recipient.try_send(ToSession::Reattach);
+        }
+    }
 }
 
 /// The other end of a session.

@@ -100,6 +100,19 @@ impl Pacing {
         }
     }
 
+    /// Notes changes that a read has found. Their commit times are not known: after the read before, and no later than
+    /// `ended`. Until a commit tells more, the first of them counts from the end of the read and the last from its begin,
+    /// so that no push comes too soon, and one follows within the debounce.
+    pub fn note_read(&mut self, began: Moment, ended: Moment) {
+        let waiting = self.waiting.get_or_insert(Waiting {
+            first: ended,
+            last: began,
+            first_direct: None,
+        });
+        waiting.first = waiting.first.min(ended);
+        waiting.last = waiting.last.max(began);
+    }
+
     /// When the next push is due; `None` without a change.
     pub fn due(&self, intervals: &Intervals) -> Option<Due> {
         let waiting = self.waiting?;
@@ -135,7 +148,11 @@ impl Pacing {
     /// Notes a push of everything that waited, and gives it.
     pub fn pushed(&mut self, at: Mono) -> Option<Waiting> {
         self.last_push = (!is_planted(Plant::GapForgotten)).then_some(at);
-        self.waiting.take()
+        let waiting = self.waiting.take()?;
+        Some(Waiting {
+            first: waiting.first.min(waiting.last),
+            ..waiting
+        })
     }
 
     /// When the user was last pushed to.
@@ -178,6 +195,33 @@ mod tests {
         pacing
             .due(&INTERVALS)
             .map(|due| (due.at.us(), due.rule, due.mode))
+    }
+
+    #[test]
+    fn a_read_that_found_changes_makes_no_push_early_once_their_commits_are_heard_of() {
+        // It began at 10 s and ended at 12 s; the changes were committed at 11 s and 13 s.
+        let mut pacing = Pacing::default();
+        pacing.note_read(at(10 * S), at(12 * S));
+        let due = |pacing: &Pacing| pacing.due(&INTERVALS).map(|due| due.at.us());
+        assert_eq!(due(&pacing), Some(11_500_000), "within the debounce");
+        pacing.note(at(11 * S), Mode::Paced);
+        pacing.note(at(13 * S), Mode::Paced);
+        assert_eq!(due(&pacing), Some(14_500_000));
+        pacing.note(at(15 * S), Mode::Paced);
+        assert_eq!(
+            due(&pacing),
+            Some(16 * S),
+            "first + min_interval, from the first commit"
+        );
+        let waited = pacing.pushed(Mono::from_us(16 * S)).expect("changes");
+        assert_eq!((waited.first, waited.last), (at(11 * S), at(15 * S)));
+        pacing.note_read(at(20 * S), at(22 * S));
+        let waited = pacing.pushed(Mono::from_us(22 * S)).expect("changes");
+        assert_eq!(
+            (waited.first, waited.last),
+            (at(20 * S), at(20 * S)),
+            "in order"
+        );
     }
 
     #[test]

@@ -102,7 +102,16 @@ impl Books {
 
     /// The newest version that the coordinator was told of by then.
     pub fn heard_version(&self, user: i64, at_us: u64) -> i64 {
-        let heard = |commit: &Commit| commit.heard_us.is_some_and(|heard_us| heard_us <= at_us);
+        self.heard_between(user, 0, at_us)
+    }
+
+    /// The newest version that the coordinator was told of between two times.
+    pub fn heard_between(&self, user: i64, since_us: u64, at_us: u64) -> i64 {
+        let heard = |commit: &Commit| {
+            commit
+                .heard_us
+                .is_some_and(|heard_us| (since_us..=at_us).contains(&heard_us))
+        };
         self.of(user)
             .iter()
             .rposition(heard)

@@ -10,7 +10,7 @@ use log::debug;
 use serde_json::value::RawValue;
 
 use crate::coordinator::actor::BalanceActor;
-use crate::coordinator::actor::sessions::Told;
+use crate::coordinator::actor::sessions::{Owed, Told};
 use crate::coordinator::frames::{self, BalanceFrame, BalanceView, Reason, Shown};
 use crate::coordinator::messages::{AttachSession, GetBalance};
 use crate::coordinator::registry::gauge::Counted;
@@ -129,7 +129,10 @@ impl BalanceActor {
         let is_behind = version < session.last_version;
         session.is_owed_recovery = view.is_stale || is_behind;
         if is_behind {
-            return;
+            return match reason {
+                Reason::Refresh => self.tell_unavailable(session_id, (reason, id), ctx),
+                Reason::Snapshot | Reason::Recovered => self.settle_staleness(true),
+            };
         }
         let text = frames::text(&BalanceFrame {
             reason,
@@ -151,14 +154,29 @@ impl BalanceActor {
         }
     }
 
-    /// Tells a session that its balance is not known while the ledger is away.
-    pub(super) fn tell_unavailable(&mut self, session_id: SessionId, id: Option<&RawValue>) {
-        let text = frames::ledger_unavailable(id, self.shared.policy.retry_after_ms);
-        if let Some(session) = self.live.as_mut().and_then(|live| live.session(session_id)) {
-            session.is_owed_recovery = true;
-            // If its outbox is full, the recovery that it is owed makes up for the error.
-            session.tell(text, 0);
+    /// Without a balance to send, the error is the answer; a fresh balance is owed.
+    pub(super) fn tell_unavailable(
+        &mut self,
+        session_id: SessionId,
+        owed: Owed,
+        ctx: &mut Context<Self>,
+    ) {
+        let retry_after_ms = self.shared.policy.retry_after_ms;
+        let text = frames::ledger_unavailable(owed.1.as_deref(), retry_after_ms);
+        let live = self.live.as_mut();
+        let Some(session) = live.and_then(|live| live.session(session_id)) else {
+            return;
+        };
+        session.is_owed_recovery = true;
+        match session.tell(text, 0) {
+            Told::Sent => {}
+            Told::Full => {
+                session.owe(owed);
+                self.retry_lagging(ctx);
+            }
+            Told::Gone => self.prune(ctx),
         }
+        self.settle_staleness(self.owes_recovery());
     }
 
     /// Answers the readers whose version is there.

@@ -10,14 +10,14 @@ use crate::domain::SessionId;
 
 impl BalanceActor {
     /// Takes a session on and sends it its snapshot; one that is known already stays as it is.
-    pub(super) fn attach(&mut self, attach: AttachSession, ctx: &mut Context<Self>) {
+    pub(super) fn attach(&mut self, mut attach: AttachSession, ctx: &mut Context<Self>) {
         let last_push = self.gauge.last_push.get();
         let live = self
             .live
             .get_or_insert_with(|| Box::new(Live::since(last_push)));
         let session_id = attach.session_id;
         if live.session(session_id).is_some() {
-            return;
+            return attach.outbox.end();
         }
         let sessions_max = self.shared.policy.sessions_per_user_max;
         if attach.is_again && live.is_full(sessions_max) {

@@ -150,7 +150,7 @@ impl Handler<ToActor> for BalanceActor {
             ToActor::PostEntries(request) => self.post(request, ctx),
             ToActor::BalanceChanged(entries) => {
                 entries.into_iter().for_each(|entry| self.learn(entry));
-                self.push_when_due(ctx);
+                self.tell_committed(ctx);
             }
             ToActor::GetBalance(request) => self.get_balance(request, ctx),
             ToActor::AttachSession(session) => self.attach(session, ctx),

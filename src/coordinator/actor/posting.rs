@@ -114,17 +114,27 @@ impl BalanceActor {
         ctx: &mut Context<Self>,
     ) {
         let posted = posted.unwrap_or_else(|| Posted::failed(Vec::new(), PostError::Unavailable));
+        let mut has_news = false;
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
-            self.learn_outcome(entry, outcome, ctx);
+            has_news |= self.learn_outcome(entry, outcome, ctx);
         }
         answer(posted, parts);
         self.dispatch(lane, ctx);
-        self.push_when_due(ctx);
+        if has_news {
+            self.tell_committed(ctx);
+        }
     }
 
-    fn learn_outcome(&mut self, entry: &NewEntry, outcome: &EntryOutcome, ctx: &mut Context<Self>) {
+    /// Returns whether it is a change.
+    fn learn_outcome(
+        &mut self,
+        entry: &NewEntry,
+        outcome: &EntryOutcome,
+        ctx: &mut Context<Self>,
+    ) -> bool {
         if let Some(committed) = CommittedEntry::of(entry, outcome) {
-            return self.learn(committed);
+            self.learn(committed);
+            return true;
         }
         // A duplicate that this actor has not heard of was committed by another node, or its message was lost.
         if let EntryOutcome::Decided { outcome, .. } = outcome
@@ -135,6 +145,7 @@ impl BalanceActor {
         {
             self.request_read(None, ctx);
         }
+        false
     }
 }
 

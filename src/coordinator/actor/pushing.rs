@@ -176,27 +176,28 @@ impl BalanceActor {
     }
 
     fn send_owed(&mut self, ctx: &mut Context<Self>) {
-        let Some(known) = self.cache.known() else {
-            return;
-        };
         let mut owed = Vec::new();
         for session in self.live.iter_mut().flat_map(|live| &mut live.sessions) {
             // After a stale balance, a session gets a fresh one only when the ledger has been asked.
-            let mut view = known.clone();
-            view.is_stale = session.is_owed_recovery;
-            let (session_id, has_seen) = (session.id, session.last_version >= view.account.version);
+            let mut view = self.cache.known().cloned();
+            view.iter_mut()
+                .for_each(|view| view.is_stale = session.is_owed_recovery);
+            let version = view.as_ref().map_or(0, |view| view.account.version);
+            let (session_id, has_seen) = (session.id, session.last_version >= version);
             let due = std::mem::take(&mut session.owed).into_iter();
             let due = due.filter(|(reason, _)| *reason != Reason::Recovered || !has_seen);
-            owed.extend(due.map(|(reason, id)| {
-                let waiter = Waiter::Session {
-                    session_id,
-                    reason,
-                    id,
-                };
-                (waiter, view.clone())
-            }));
+            owed.extend(due.map(|owed| (session_id, owed, view.clone())));
         }
-        for (waiter, view) in owed {
+        for (session_id, (reason, id), view) in owed {
+            let Some(view) = view else {
+                self.tell_unavailable(session_id, (reason, id), ctx);
+                continue;
+            };
+            let waiter = Waiter::Session {
+                session_id,
+                reason,
+                id,
+            };
             self.answer(waiter, &view, ctx);
         }
     }

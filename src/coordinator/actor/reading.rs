@@ -10,7 +10,7 @@ use actix::prelude::*;
 use crate::clock::{Deadline, Moment, Mono};
 use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::answering::Waiter;
-use crate::coordinator::pacing::Mode;
+use crate::coordinator::frames::{BalanceView, Reason};
 use crate::coordinator::registry::gauge::Counted;
 use crate::domain::{Account, SessionId};
 use crate::ledger::LedgerError;
@@ -33,6 +33,24 @@ pub(super) struct Reading {
     next_until: Option<Deadline>,
 }
 
+impl Reading {
+    /// Takes out the sessions that wait for their first balance.
+    fn take_snapshots(&mut self) -> Vec<Waiter> {
+        let is_snapshot = |waiter: &mut Waiter| {
+            matches!(
+                waiter,
+                Waiter::Session {
+                    reason: Reason::Snapshot,
+                    ..
+                }
+            )
+        };
+        let mut taken: Vec<Waiter> = self.waiters.extract_if(.., is_snapshot).collect();
+        taken.extend(self.next.extract_if(.., is_snapshot));
+        taken
+    }
+}
+
 impl BalanceActor {
     /// Plans a read, or joins one that has not begun.
     pub(super) fn request_read(&mut self, waiter: Option<Waiter>, ctx: &mut Context<Self>) {
@@ -48,9 +66,11 @@ impl BalanceActor {
         match waiter {
             Some(waiter) if waiters.len() < READ_WAITERS_MAX => waiters.push(waiter),
             Some(Waiter::Reader(request)) => request.answer(Err(LedgerError::Overloaded)),
-            Some(Waiter::Session { session_id, id, .. }) => {
-                self.tell_unavailable(session_id, id.as_deref())
-            }
+            Some(Waiter::Session {
+                session_id,
+                reason,
+                id,
+            }) => self.tell_unavailable(session_id, (reason, id), ctx),
             None => {}
         }
         if is_new {
@@ -158,7 +178,7 @@ impl BalanceActor {
                 // The ledger has not answered until now, which is after all of them have asked.
                 next_until = None;
                 waiters.append(&mut next);
-                self.read_failed(&error, began, waiters, ctx);
+                self.read_failed(&error, waiters, ctx);
             }
         }
         if let Some(until) = next_until {
@@ -193,7 +213,7 @@ impl BalanceActor {
         if let Some(live) = &mut self.live {
             if has_news {
                 // Another node wrote, or a hand. Its kind is not known, so it is paced.
-                live.note(version, Mode::Paced, began, None);
+                live.note_read(version, began, self.shared.clock.now());
             }
             live.ensure_base(&view.account);
         }
@@ -205,27 +225,45 @@ impl BalanceActor {
                 self.wait_for_version(request, ctx);
             }
         }
+        self.recover(&view, ctx);
+        self.push_when_due(ctx);
+    }
+
+    /// Sends a fresh balance to the sessions that are owed one.
+    fn recover(&mut self, view: &BalanceView, ctx: &mut Context<Self>) {
         let sessions = self.live.iter().flat_map(|live| &live.sessions);
         let owed = sessions.filter(|session| session.is_owed_recovery);
         let owed: Vec<SessionId> = owed.map(|session| session.id).collect();
         for session_id in owed {
-            self.answer(Waiter::recovered(session_id), &view, ctx);
+            self.answer(Waiter::recovered(session_id), view, ctx);
         }
         self.settle_staleness(self.owes_recovery());
+    }
+
+    /// Commits have told the newest state. A session that waits for its first balance, or is owed a fresh one, gets it from
+    /// them: a committed change reaches every open session in time, and a read may take longer.
+    pub(super) fn tell_committed(&mut self, ctx: &mut Context<Self>) {
+        let is_awaited = self.is_stale || self.reading.is_some();
+        if is_awaited
+            && !is_planted(Plant::PushedBeforeSnapshot)
+            && let Some(view) = self.cache.known().cloned()
+        {
+            let reading = self.reading.as_deref_mut();
+            let snapshots = reading.map(Reading::take_snapshots).unwrap_or_default();
+            for waiter in snapshots {
+                self.answer(waiter, &view, ctx);
+            }
+            self.recover(&view, ctx);
+        }
         self.push_when_due(ctx);
     }
 
-    /// The last known balance is the answer: stale, unless a commit has confirmed it since the read began.
-    fn read_failed(
-        &mut self,
-        error: &LedgerError,
-        began: Moment,
-        waiters: Vec<Waiter>,
-        ctx: &mut Context<Self>,
-    ) {
+    /// The last known balance is the answer, marked stale. That a commit has confirmed it since the read began does not
+    /// help: others may have followed.
+    fn read_failed(&mut self, error: &LedgerError, waiters: Vec<Waiter>, ctx: &mut Context<Self>) {
         let mut last = self.cache.known().cloned();
         if let Some(view) = &mut last {
-            view.is_stale = view.verified.mono < began.mono && !is_planted(Plant::StaleUnmarked);
+            view.is_stale = !is_planted(Plant::StaleUnmarked);
         }
         for waiter in waiters {
             match (waiter, &last) {
@@ -233,15 +271,20 @@ impl BalanceActor {
                     self.answer(waiter, view, ctx)
                 }
                 (Waiter::Reader(request), _) => request.answer(Err(error.clone())),
-                (Waiter::Session { session_id, id, .. }, _) => {
-                    self.tell_unavailable(session_id, id.as_deref())
-                }
+                (
+                    Waiter::Session {
+                        session_id,
+                        reason,
+                        id,
+                    },
+                    _,
+                ) => self.tell_unavailable(session_id, (reason, id), ctx),
             }
         }
         self.settle_staleness(self.owes_recovery());
     }
 
-    fn owes_recovery(&self) -> bool {
+    pub(super) fn owes_recovery(&self) -> bool {
         let mut sessions = self.live.iter().flat_map(|live| &live.sessions);
         sessions.any(|session| session.is_owed_recovery)
     }

@@ -1,6 +1,5 @@
 //! What an actor holds only while its user has sessions: the sessions, the pacing, and the changes not pushed yet.
 
-use actix::Recipient;
 use actix::prelude::SendError;
 use bytestring::ByteString;
 use serde_json::value::RawValue;
@@ -9,7 +8,7 @@ use smallvec::SmallVec;
 use crate::clock::{Moment, Mono};
 use crate::coordinator::actor::displayed::Undisplayed;
 use crate::coordinator::frames::Reason;
-use crate::coordinator::messages::{AttachSession, CloseReason, Peer, ToSession};
+use crate::coordinator::messages::{AttachSession, CloseReason, Outbox, Peer, ToSession};
 use crate::coordinator::pacing::{Mode, Pacing};
 use crate::domain::{Account, SessionId, Source};
 use crate::planted::{Plant, is_planted};
@@ -38,7 +37,7 @@ pub(super) struct Attached {
     pub owed: Vec<Owed>,
     /// It has to close, but its outbox was full.
     farewell: Option<CloseReason>,
-    outbox: Option<Recipient<ToSession>>,
+    outbox: Outbox,
 }
 
 /// A `balance` that a session waits for: why, and the id to send back.
@@ -64,46 +63,40 @@ impl Attached {
             is_owed_recovery: false,
             owed: Vec::new(),
             farewell: None,
-            outbox: Some(attach.outbox),
+            outbox: attach.outbox,
         }
     }
 
     pub(super) fn tell(&mut self, text: ByteString, version: i64) -> Told {
-        let Some(outbox) = &self.outbox else {
-            return Told::Gone;
-        };
-        match outbox.try_send(ToSession::Frame { text, version }) {
+        match self.outbox.try_send(ToSession::Frame { text, version }) {
             Ok(()) => {
                 self.last_version = self.last_version.max(version);
                 Told::Sent
             }
             Err(SendError::Full(_)) => Told::Full,
-            Err(SendError::Closed(_)) => {
-                self.outbox = None;
-                Told::Gone
-            }
+            Err(SendError::Closed(_)) => Told::Gone,
         }
     }
 
-    /// Remembers what could not be sent. One recovery stands for any number of missed pushes.
+    /// Remembers an answer that could not be sent. Each becomes a `balance` of the newest state, so any of them makes up for
+    /// missed pushes. A session that is owed more answers than fit here has to reconnect, so that no answer is left out.
     pub(super) fn owe(&mut self, owed: Owed) {
-        let is_covered = owed.0 == Reason::Recovered
-            && self
-                .owed
-                .iter()
-                .any(|(reason, _)| *reason == Reason::Recovered);
-        if !is_covered && self.owed.len() < OWED_MAX {
+        if owed.0 == Reason::Recovered && !self.owed.is_empty() {
+            return;
+        }
+        if self.owed.len() < OWED_MAX {
             self.owed.push(owed);
+        } else {
+            self.close(CloseReason::Overloaded);
         }
     }
 
     /// Closes it: now, or when there is room in its outbox.
     pub(super) fn close(&mut self, reason: CloseReason) {
-        let Some(outbox) = &self.outbox else { return };
-        if let Err(SendError::Full(_)) = outbox.try_send(ToSession::Close(reason)) {
-            self.farewell = Some(reason);
-        } else {
-            self.outbox = None;
+        match self.outbox.try_send(ToSession::Close(reason)) {
+            Ok(()) => self.outbox.end(),
+            Err(SendError::Full(_)) => self.farewell = Some(reason),
+            Err(SendError::Closed(_)) => {}
         }
     }
 
@@ -121,7 +114,7 @@ impl Attached {
 
     /// It has ended by itself.
     pub(super) fn forget(mut self) {
-        self.outbox = None;
+        self.outbox.end();
     }
 
     /// Whether a push of this version is news to it.
@@ -132,19 +125,7 @@ impl Attached {
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        self.outbox.is_none()
-    }
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        if let Some(outbox) = self
-            .outbox
-            .take_if(|_| !is_planted(Plant::SessionsLeftBehind))
-        {
-            // If its outbox is full, it attaches again with its next heartbeat, as every session does.
-            let _ = outbox.try_send(ToSession::Reattach);
-        }
+        self.outbox.is_gone()
     }
 }
 
@@ -176,6 +157,19 @@ impl Live {
         self.base.get_or_insert_with(|| known.clone());
     }
 
+    /// Whether the state that was last pushed lacks this version.
+    fn is_news(&self, version: i64) -> bool {
+        let base = self.base.as_ref();
+        base.is_some_and(|base| version > base.version)
+    }
+
+    /// Notes for the next push that a read has found a newer version.
+    pub(super) fn note_read(&mut self, version: i64, began: Moment, ended: Moment) {
+        if self.is_news(version) {
+            self.pacing.note_read(began, ended);
+        }
+    }
+
     /// Notes a change for the next push, unless the state that was last pushed includes it.
     pub(super) fn note(
         &mut self,
@@ -184,11 +178,7 @@ impl Live {
         committed: Moment,
         source: Option<&Source>,
     ) {
-        if self
-            .base
-            .as_ref()
-            .is_none_or(|base| version <= base.version)
-        {
+        if !self.is_news(version) {
             return;
         }
         if is_planted(Plant::EarlyChangeDropped)

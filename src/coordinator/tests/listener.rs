@@ -6,7 +6,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::clock::Wall;
-use crate::coordinator::messages::{AttachSession, Peer, ToActor, ToSession, ToUser};
+use crate::coordinator::messages::{AttachSession, Outbox, Peer, ToActor, ToSession, ToUser};
 use crate::coordinator::registry::Registry;
 use crate::domain::{Amount, SessionId, UserId};
 
@@ -32,7 +32,7 @@ impl Listener {
     fn attach(&self, is_again: bool, ctx: &Context<Self>) {
         let message = ToActor::AttachSession(AttachSession {
             session_id: self.id,
-            outbox: ctx.address().recipient(),
+            outbox: Outbox::new(ctx.address().recipient()),
             is_again,
             last_version: self.last_version,
             peer: Peer {

@@ -7,9 +7,10 @@ use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Wall};
+use crate::coordinator::frames::BalanceView;
 use crate::coordinator::journal::Recent;
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, Peer, PostAtomic, PostEntries, ToActor, ToUser,
+    AttachSession, CloseReason, GetBalance, Outbox, Peer, PostAtomic, PostEntries, ToActor, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::policy::{Policy, Shared};
@@ -17,7 +18,7 @@ use crate::coordinator::registry::Registry;
 use crate::coordinator::tests::listener::{Listener, Stall};
 use crate::domain::{Currencies, Kind, Outcome, SessionId, UserId};
 use crate::ledger::memory::{MemoryLedger, entry};
-use crate::ledger::{Admission, EntryOutcome, Lane, PostError, Posted};
+use crate::ledger::{Admission, EntryOutcome, Lane, LedgerError, PostError, Posted};
 use crate::telemetry::counters::Counters;
 
 pub(super) const CACHE_ENTRIES_MAX: usize = 5;
@@ -163,12 +164,33 @@ impl Rig {
             .expect("alive");
     }
 
+    /// Sent at once; a reader over HTTP asks.
+    pub(super) fn read(
+        &self,
+        user: i64,
+        is_fresh: bool,
+    ) -> oneshot::Receiver<Result<BalanceView, LedgerError>> {
+        let (reply, answer) = oneshot::channel();
+        let request = GetBalance {
+            is_fresh,
+            min_version: None,
+            reply,
+        };
+        self.registry
+            .try_send(ToUser {
+                user_id: UserId::new(user).expect("user id"),
+                message: ToActor::GetBalance(request),
+            })
+            .expect("room");
+        answer
+    }
+
     /// Sent at once; the session asks without waiting for anything.
     pub(super) fn refresh(&self, session: &Session) {
         let attachment = AttachSession {
             is_again: true,
             session_id: session.id,
-            outbox: session.address.clone().recipient(),
+            outbox: Outbox::new(session.address.clone().recipient()),
             last_version: 0,
             peer: Peer {
                 address: None,

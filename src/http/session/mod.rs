@@ -25,7 +25,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use crate::clock::Mono;
-use crate::coordinator::messages::{AttachSession, Peer, ToActor, ToSession, ToUser};
+use crate::coordinator::messages::{AttachSession, Outbox, Peer, ToActor, ToSession, ToUser};
 use crate::credentials::session_token::Session;
 use crate::domain::{SessionId, UserId};
 use crate::http::extract::rate_limit::Bucket;
@@ -168,7 +168,7 @@ impl SessionActor {
     fn attachment(&self, is_again: bool, ctx: &Ctx) -> AttachSession {
         AttachSession {
             session_id: self.id,
-            outbox: ctx.address().recipient(),
+            outbox: Outbox::new(ctx.address().recipient()),
             is_again,
             last_version: self.last_version,
             peer: self.peer.clone(),

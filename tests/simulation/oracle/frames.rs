@@ -71,8 +71,9 @@ impl Oracle {
     fn error(&mut self, index: usize, frame: &Value, now_us: u64) -> Result<(), String> {
         let was_well = self.was_well(now_us.saturating_sub(3 * TIMEOUT_US), now_us);
         let session = &mut self.sessions[index];
+        let was_said_now = session.reads_what_is_said_now(now_us);
         match frame["code"].as_str() {
-            Some("ledger_unavailable") if was_well && session.is_prompt() => {
+            Some("ledger_unavailable") if was_well && was_said_now => {
                 Err("the ledger is there".into())
             }
             Some("ledger_unavailable") => {
@@ -117,11 +118,7 @@ impl Oracle {
 
     fn balance(&mut self, index: usize, frame: &Value, now_us: u64) -> Result<(), String> {
         let session = &self.sessions[index];
-        // What a slow reader reads now may have been said long ago.
-        let (user, is_prompt) = (
-            session.user,
-            session.has_been_prompt_for(2 * TIMEOUT_US, now_us),
-        );
+        let (user, was_said_now) = (session.user, session.reads_what_is_said_now(now_us));
         let version = self.state(session, frame)?;
         let as_of_us = moment(frame, "as_of")?;
         let asked_us = match frame["reason"].as_str() {
@@ -133,10 +130,10 @@ impl Oracle {
             _ => return Err("no reason".into()),
         };
         let is_stale = frame["stale"].as_bool().ok_or("no stale")?;
-        if is_stale && is_prompt {
+        if is_stale && was_said_now {
             self.check_stale(user, as_of_us, asked_us, now_us)?;
         }
-        if !is_stale && is_prompt {
+        if !is_stale && was_said_now {
             let may_be_old = self.may_remember_old(user, asked_us);
             if !may_be_old && now_us.saturating_sub(as_of_us) > TTL_US + SLACK_US {
                 return Err("older than its time to live".into());

@@ -82,11 +82,12 @@ impl Oracle {
         if !(push.first_committed_us <= push.committed_us && push.committed_us <= push.pushed_us) {
             return Err("committed after it was pushed".into());
         }
-        let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
+        // Two writers may commit a user's entries at once: the later version can have the earlier time.
+        let times = || commits.iter().map(|commit| commit.committed_us);
+        let (Some(first_us), Some(last_us)) = (times().min(), times().max()) else {
             return Err("an empty push".into());
         };
-        let settled_us =
-            (last.committed_us + DEBOUNCE_US).min(first.committed_us + MIN_INTERVAL_US);
+        let settled_us = (last_us + DEBOUNCE_US).min(first_us + MIN_INTERVAL_US);
         // What was found by a read does not tell when it was committed.
         let is_told = commits.iter().all(|commit| {
             commit
@@ -124,5 +125,76 @@ impl Oracle {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::Item;
+    use crate::requests::entry;
+
+    const S: u64 = 1_000_000;
+
+    /// User 1 with rewards whose commits have these times, all heard of at once.
+    fn oracle(committed_us: &[u64]) -> Oracle {
+        let mut oracle = Oracle::default();
+        let currency = balance_coordinator::domain::Currencies::default()
+            .find("TON")
+            .expect("a default");
+        for (version, committed_us) in (1..).zip(committed_us) {
+            let item = Item {
+                user: 1,
+                kind: Kind::Reward,
+                currency,
+                minor: 1,
+            };
+            oracle
+                .books
+                .commit(
+                    &entry(&format!("e{version}"), item, None),
+                    version,
+                    *committed_us,
+                    20 * S,
+                )
+                .expect("good");
+            oracle.books.heard(1, version, 19 * S);
+        }
+        oracle
+    }
+
+    fn paced(pushed_us: u64, version: i64, (first_committed_us, committed_us): (u64, u64)) -> Push {
+        let sources = vec!["reward".into()];
+        Push {
+            pushed_us,
+            base: 0,
+            version,
+            is_direct: false,
+            sources,
+            first_committed_us,
+            committed_us,
+        }
+    }
+
+    #[test]
+    fn the_earliest_commit_counts_though_a_later_version_has_it() {
+        let oracle = oracle(&[19 * S, 15 * S, 18 * S]);
+        assert!(
+            oracle
+                .check_content(1, &paced(20 * S, 3, (15 * S, 19 * S)))
+                .is_ok(),
+            "5 s after the second entry"
+        );
+        assert!(
+            oracle
+                .check_content(1, &paced(19_900_000, 3, (15 * S, 19 * S)))
+                .is_err()
+        );
+        assert!(
+            oracle
+                .check_content(1, &paced(20 * S, 1, (19 * S, 19 * S)))
+                .is_err(),
+            "the second entry is not in it"
+        );
     }
 }

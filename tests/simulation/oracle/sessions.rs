@@ -10,6 +10,9 @@ use super::{DIRECT_INTERVAL_US, MIN_INTERVAL_US, Oracle, SLACK_US, TIMEOUT_US};
 /// How often a full outbox is tried again.
 const LAGGING_RETRY_US: u64 = 100_000;
 
+/// How often a session makes sure that it is attached (`limits.heartbeat_ms`).
+const HEARTBEAT_US: u64 = 25_000_000;
+
 /// Within so much of the ledger's return a session that is owed a balance has it: a probe, its answer, a read.
 const RECOVERY_US: u64 = 1_600_000;
 
@@ -31,8 +34,8 @@ pub struct SessionRecord {
     closed_us: Option<u64>,
     /// Its first `balance` or error.
     first_answer_us: Option<u64>,
-    /// When it saw which version, and whether in a `balance`.
-    seen: Vec<(u64, i64, bool)>,
+    /// When it saw which version.
+    seen: Vec<(u64, i64)>,
     /// When it reads what it is sent.
     prompt: Vec<(u64, Option<u64>)>,
     refreshes: BTreeMap<u64, Refresh>,
@@ -80,15 +83,19 @@ impl SessionRecord {
         }
     }
 
+    /// Whether what it reads now was said now: it is prompt, and has read what was left from before it was.
+    pub(super) fn reads_what_is_said_now(&self, now_us: u64) -> bool {
+        let is_new = |begin_us: u64| begin_us == self.opened_us;
+        self.prompt.last().is_some_and(|(begin, end)| {
+            end.is_none() && (is_new(*begin) || begin + SLACK_US <= now_us)
+        })
+    }
+
     /// Whether it has been reading what it is sent for so long.
     pub fn has_been_prompt_for(&self, how_long_us: u64, now_us: u64) -> bool {
         self.prompt
             .last()
             .is_some_and(|(begin, end)| end.is_none() && begin + how_long_us <= now_us)
-    }
-
-    pub fn is_prompt(&self) -> bool {
-        self.prompt.last().is_some_and(|(_, end)| end.is_none())
     }
 
     /// It asks for a balance.
@@ -127,7 +134,7 @@ impl SessionRecord {
             self.first_balance_us.get_or_insert(now_us);
         }
         self.version = self.version.max(version);
-        self.seen.push((now_us, version, is_balance));
+        self.seen.push((now_us, version));
     }
 
     fn was_prompt(&self, from_us: u64, to_us: u64) -> bool {
@@ -141,17 +148,19 @@ impl SessionRecord {
     fn version_by(&self, at_us: u64) -> i64 {
         self.seen
             .iter()
-            .filter(|(seen_us, ..)| *seen_us <= at_us)
-            .map(|(_, version, _)| *version)
+            .filter(|(seen_us, _)| *seen_us <= at_us)
+            .map(|(_, version)| *version)
             .max()
             .unwrap_or(0)
     }
 
-    /// Whether its actor, alive since `since_us`, had sent it a balance before a time.
-    fn was_primed(&self, since_us: u64, before_us: u64) -> bool {
-        self.seen
-            .iter()
-            .any(|(at_us, _, is_balance)| *is_balance && *at_us > since_us && *at_us < before_us)
+    /// Whether it was attached at a time to its user's actor, which was made again at `death_us`: it heard of that, or has been
+    /// reading for so long that it has attached again by its heartbeat. Attaching at the moment of the death may be lost.
+    fn was_attached(&self, death_us: u64, at_us: u64) -> bool {
+        self.opened_us > death_us
+            || self.opened_us < death_us
+                && self.was_prompt(death_us, (death_us + SLACK_US).min(at_us))
+            || self.was_prompt(at_us.saturating_sub(HEARTBEAT_US + SLACK_US), at_us)
     }
 }
 
@@ -221,7 +230,7 @@ impl Oracle {
             let by_us = heard_us + bound_us + SLACK_US;
             let is_due = by_us < now_us
                 && session.was_prompt(heard_us, by_us)
-                && session.was_primed(self.last_death(session.user, heard_us), heard_us)
+                && session.was_attached(self.last_death(session.user, heard_us), heard_us)
                 && !self.was_replaced(session.user, heard_us.saturating_sub(SLACK_US), by_us);
             if is_due && session.version_by(by_us) < version {
                 let event = &commit.event;
@@ -233,17 +242,18 @@ impl Oracle {
         Ok(())
     }
 
-    /// Who reads again after a pause, has the latest soon.
+    /// A session that reads again after a pause has what its actor has heard of soon.
     fn check_catching_up(&self, session: &SessionRecord, now_us: u64) -> Result<(), String> {
         for (resumed_us, _) in session.prompt.iter().skip(1) {
             let by_us = resumed_us + LAGGING_RETRY_US + 2 * SLACK_US;
             let heard_us = resumed_us.saturating_sub(MIN_INTERVAL_US + SLACK_US);
+            let death_us = self.last_death(session.user, by_us);
             let is_due = by_us < now_us
                 && session.was_prompt(*resumed_us, by_us)
-                && heard_us > session.opened_us
-                && session.was_primed(self.last_death(session.user, by_us), heard_us)
+                && session.was_attached(death_us, heard_us)
                 && !self.was_replaced(session.user, heard_us, by_us);
-            let least = self.books.heard_version(session.user, heard_us);
+            let since_us = session.opened_us.max(death_us);
+            let least = self.books.heard_between(session.user, since_us, heard_us);
             let may_be_old = self.may_remember_old(session.user, heard_us);
             if is_due && !may_be_old && session.version_by(by_us) < least {
                 return Err(format!(
@@ -312,5 +322,35 @@ impl Oracle {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_late_is_judged_by_the_time_at_which_it_was_said() {
+        let error =
+            json!({ "type": "error", "code": "ledger_unavailable", "retry_after_ms": 1000 });
+        let greeting = json!({ "type": "hello", "user_id": 1, "epoch": "simulation" });
+        let mut oracle = Oracle::default();
+        oracle.sessions.push(SessionRecord::open(1, 0));
+        oracle.frame(0, &greeting, 0).expect("a greeting");
+        // It stops reading, and begins again long after the ledger is back.
+        oracle.sessions[0].set_prompt(false, 1_000_000);
+        let resumed_us = 10 * TIMEOUT_US;
+        oracle.sessions[0].set_prompt(true, resumed_us);
+        assert_eq!(
+            oracle.frame(0, &error, resumed_us),
+            Ok(()),
+            "it was said before"
+        );
+        assert!(
+            oracle.frame(0, &error, resumed_us + SLACK_US).is_err(),
+            "the ledger is there"
+        );
     }
 }
