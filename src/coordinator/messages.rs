@@ -248,7 +248,7 @@ pub struct CommittedEntry {
     pub currency: CurrencyId,
     /// The signed change.
     pub amount: Amount,
-    /// Who sent it.
+    /// The sender.
     pub source: Source,
 }
 
