@@ -254,7 +254,7 @@ pub struct CommittedEntry {
     pub currency: CurrencyId,
     /// The signed change.
     pub amount: Amount,
-    /// Who sent it.
+    /// The sender.
     pub source: Source,
 }
 
