@@ -1,8 +1,7 @@
 //! The one place where time is read.
 //!
-//! Two times: the *wall* (microseconds since the Unix epoch) for what is stored and shown, and the *monotonic* time
-//! (microseconds since the clock was made) for waits and pacing. Both follow tokio's paused time when the clock is
-//! [`Clock::virtual_from`], so that a simulation can jump.
+//! Two times, each a type of its own: [`Wall`] for what is stored and shown, [`Mono`] for waits and pacing. Both follow
+//! tokio's paused time when the clock is [`Clock::virtual_from`], so that a simulation can jump.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
-    wall_at_origin_us: Option<i64>,
+    wall_at_origin: Option<Wall>,
 }
 
 impl Clock {
@@ -21,7 +20,7 @@ impl Clock {
     pub fn system() -> Self {
         Self {
             origin: Instant::now(),
-            wall_at_origin_us: None,
+            wall_at_origin: None,
         }
     }
 
@@ -29,40 +28,32 @@ impl Clock {
     pub fn virtual_from(start_us: i64) -> Self {
         Self {
             origin: Instant::now(),
-            wall_at_origin_us: Some(start_us),
+            wall_at_origin: Some(Wall(start_us)),
         }
     }
 
-    /// Microseconds since the Unix epoch.
-    pub fn now_us(&self) -> i64 {
-        match self.wall_at_origin_us {
-            Some(start_us) => start_us.saturating_add_unsigned(self.monotonic_us()),
-            None => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| {
-                    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-                }),
+    /// The time on the wall.
+    pub fn wall(&self) -> Wall {
+        match self.wall_at_origin {
+            Some(start) => start.plus_us(self.mono().us()),
+            None => Wall(
+                SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |since| {
+                        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+                    }),
+            ),
         }
     }
 
     /// Whole seconds since the Unix epoch.
     pub fn now_s(&self) -> i64 {
-        self.now_us().div_euclid(1_000_000)
+        self.wall().us().div_euclid(1_000_000)
     }
 
-    /// Microseconds since this clock was made; never goes back.
-    pub fn monotonic_us(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    /// The time on the wall.
-    pub fn wall(&self) -> Wall {
-        Wall(self.now_us())
-    }
-
-    /// The monotonic time.
+    /// The monotonic time; it never goes back.
     pub fn mono(&self) -> Mono {
-        Mono(self.monotonic_us())
+        Mono(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Both times.
@@ -88,6 +79,11 @@ impl Wall {
     /// From microseconds since the Unix epoch.
     pub const fn from_us(us: i64) -> Self {
         Self(us)
+    }
+
+    /// From seconds since the Unix epoch.
+    pub const fn from_s(s: i64) -> Self {
+        Self(s.saturating_mul(1_000_000))
     }
 
     /// In microseconds since the Unix epoch.
@@ -306,7 +302,7 @@ mod tests {
         let clock = Clock::virtual_from(5);
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert_eq!(
-            (clock.monotonic_us(), clock.now_us()),
+            (clock.mono().us(), clock.wall().us()),
             (3_600_000_000, 3_600_000_005)
         );
     }

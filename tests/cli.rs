@@ -170,6 +170,21 @@ fn every_command_ends_with_2_when_the_configuration_is_bad() {
                 "server.workers: must be 1 to 256",
             ),
             (
+                "BALANCE_DATABASE__URL",
+                "sqlite://x.db\n",
+                "database.url: must be one line",
+            ),
+            (
+                "BALANCE_DATABASE__URL",
+                "sqlite://x.db?mode=ro",
+                "database.url: must be sqlite:// and a path",
+            ),
+            (
+                "BALANCE_SERVER__ALLOWED_ORIGINS",
+                "https://app.example.org/",
+                "server.allowed_origins[0]: must be *",
+            ),
+            (
                 "BALANCE_AUTH__SESSION_SECRETS",
                 "geheim",
                 "auth.session_secrets[0]: must be 32",

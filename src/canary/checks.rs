@@ -9,7 +9,7 @@ use crate::canary::READ_EVERY_MS;
 use crate::canary::exercise::{PAGE, Pages, Run, ms_between};
 use crate::canary::expected::Expected;
 use crate::canary::session::Session;
-use crate::clock;
+use crate::clock::{self, Mono};
 use crate::domain::Amount;
 
 impl Run<'_> {
@@ -19,7 +19,7 @@ impl Run<'_> {
         before: &Expected,
         answer: &Value,
         pages: &mut Pages,
-        sent_us: u64,
+        sent: Mono,
     ) -> Result<(), String> {
         let amount = self.service.options.amount;
         let expected = before.after(answer, amount, self.service.options)?;
@@ -31,13 +31,13 @@ impl Run<'_> {
             ));
         }
         for (index, session) in pages.sessions.iter_mut().enumerate() {
-            self.pushed(session, index == 0, &expected, sent_us).await?;
+            self.pushed(session, index == 0, &expected, sent).await?;
         }
         if let Some(page) = &mut pages.browser {
             let heard = page
                 .painted(expected.version, pages.sessions[0].min_interval_ms)
                 .await?;
-            self.report.painted_ms = Some(ms_between(sent_us, heard.at_us));
+            self.report.painted_ms = Some(ms_between(sent, heard.at));
             self.step(
                 "webhook → painted",
                 self.report.painted_ms,
@@ -45,12 +45,12 @@ impl Run<'_> {
             );
             self.compare(PAGE, &heard.frame, &expected, true);
         }
-        let started_us = self.now_us();
+        let started = self.now();
         let balance = self.service.balance(false).await?;
         self.compare("GET /api/v1/balance", &balance, &expected, true);
         self.step(
             "balance over HTTP",
-            Some(self.ms_since(started_us)),
+            Some(self.ms_since(started)),
             expected.to_string(),
         );
         self.watch(&expected, pages).await?;
@@ -63,7 +63,7 @@ impl Run<'_> {
         session: &mut Session,
         is_first: bool,
         expected: &Expected,
-        sent_us: u64,
+        sent: Mono,
     ) -> Result<(), String> {
         let mut early = Vec::new();
         let heard = session
@@ -74,7 +74,7 @@ impl Run<'_> {
         early.into_iter().for_each(|frame| {
             self.deviates(format!("{}: came before the push: {frame}", session.name))
         });
-        let (ms, mode) = (ms_between(sent_us, heard.at_us), &heard.frame["mode"]);
+        let (ms, mode) = (ms_between(sent, heard.at), &heard.frame["mode"]);
         self.step(
             if is_first {
                 "webhook → frame 1"
@@ -141,21 +141,21 @@ impl Run<'_> {
     /// Connects again, as a page does that is reloaded.
     async fn reload(&mut self, expected: &Expected, pages: &mut Pages) -> Result<(), String> {
         (self.progress)("connecting again");
-        let started_us = self.now_us();
+        let started = self.now();
         let _reloaded = self.session("session 3", expected).await?;
         self.step(
             "reload → snapshot",
-            Some(self.ms_since(started_us)),
+            Some(self.ms_since(started)),
             expected.to_string(),
         );
         if let Some(page) = &mut pages.browser {
-            let started_us = self.now_us();
+            let started = self.now();
             page.show(&self.service).await?;
             // The first version that it shows, whatever that is.
             let heard = page.painted(0, 0).await?;
             self.step(
                 "reload → painted",
-                Some(ms_between(started_us, heard.at_us)),
+                Some(ms_between(started, heard.at)),
                 expected.to_string(),
             );
             self.compare(PAGE, &heard.frame, expected, true);

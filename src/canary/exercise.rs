@@ -13,8 +13,7 @@ use crate::canary::report::{CanaryReport, Step};
 use crate::canary::session::Session;
 use crate::canary::socket::Heard;
 use crate::canary::{Interrupts, Options, PATIENCE_MS, SENDS_MAX};
-use crate::clock;
-use crate::clock::Clock;
+use crate::clock::{Clock, Mono};
 
 /// What the browser's page is called in a report.
 pub(super) const PAGE: &str = "the page";
@@ -53,7 +52,7 @@ pub async fn run(
     progress: &mut dyn FnMut(&str),
 ) -> CanaryReport {
     let clock = Clock::system();
-    let report = CanaryReport::new(options, clock::rfc3339(clock.now_us()));
+    let report = CanaryReport::new(options, clock.wall().to_string());
     let mut run = Run {
         service: Service::new(options, clock),
         report,
@@ -64,7 +63,7 @@ pub async fn run(
         run.report.deviations.push(why);
     }
     run.report.ok = run.report.deviations.is_empty();
-    run.report.took_s = clock.monotonic_us() as f64 / 1_000_000.0;
+    run.report.took_s = clock.mono().us() as f64 / 1_000_000.0;
     run.report
 }
 
@@ -106,12 +105,12 @@ impl Run<'_> {
         let mut browser = None;
         if let Some(program) = &self.service.options.browser {
             (self.progress)("starting a browser");
-            let started_us = self.now_us();
+            let started = self.now();
             let mut page = Page::open(&self.service, program).await?;
             let heard = page.painted(before.version, 0).await?;
             self.step(
                 "browser → painted",
-                Some(ms_between(started_us, heard.at_us)),
+                Some(ms_between(started, heard.at)),
                 before.to_string(),
             );
             self.compare(PAGE, &heard.frame, &before, true);
@@ -129,10 +128,10 @@ impl Run<'_> {
         (self.progress)("depositing");
         let event_id = format!("canary:{:016x}", rand::rng().random::<u64>());
         let mut open = Open(Some(&event_id));
-        let sent_us = self.now_us();
+        let sent = self.now();
         let answer = self.insist("deposits", &format!("{event_id}:in")).await;
         let answer = answer.inspect_err(|_| open.0 = None)?;
-        self.report.answer_ms = Some(self.ms_since(sent_us));
+        self.report.answer_ms = Some(self.ms_since(sent));
         self.step(
             "webhook → answer",
             self.report.answer_ms,
@@ -140,7 +139,7 @@ impl Run<'_> {
         );
         // From here on there is a deposit to take back.
         let during = tokio::select! {
-            during = self.deposited(before, &answer, pages, sent_us) => during,
+            during = self.deposited(before, &answer, pages, sent) => during,
             () = interrupted(interrupts.clone(), 1) => Err("interrupted".to_owned()),
         };
         (self.progress)("taking it back");
@@ -240,15 +239,15 @@ impl Run<'_> {
         self.report.steps.push(Step { name, ms, seen });
     }
 
-    pub(super) fn now_us(&self) -> u64 {
-        self.service.clock.monotonic_us()
+    pub(super) fn now(&self) -> Mono {
+        self.service.clock.mono()
     }
 
-    pub(super) fn ms_since(&self, us: u64) -> f64 {
-        ms_between(us, self.now_us())
+    pub(super) fn ms_since(&self, then: Mono) -> f64 {
+        ms_between(then, self.now())
     }
 }
 
-pub(super) fn ms_between(from_us: u64, to_us: u64) -> f64 {
-    to_us.saturating_sub(from_us) as f64 / 1000.0
+pub(super) fn ms_between(from: Mono, to: Mono) -> f64 {
+    to.us_since(from) as f64 / 1000.0
 }

@@ -176,11 +176,11 @@ impl Page {
 
 /// What the page reports by this message, if it is a report.
 fn told(heard: Heard) -> Option<Heard> {
-    let Heard { at_us, frame } = heard;
+    let Heard { at, frame } = heard;
     let is_told = frame["method"] == "Runtime.bindingCalled" && frame["params"]["name"] == BINDING;
     let payload = frame["params"]["payload"].as_str().filter(|_| is_told)?;
     Some(Heard {
-        at_us,
+        at,
         frame: serde_json::from_str(payload).ok()?,
     })
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::canary::PATIENCE_MS;
-use crate::clock::Clock;
+use crate::clock::{Clock, Mono};
 
 /// The most bytes of a frame.
 const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -25,7 +25,7 @@ const OUTGOING_MAX: usize = 16;
 /// A frame, and when it came (monotonic).
 #[derive(Debug)]
 pub(super) struct Heard {
-    pub at_us: u64,
+    pub at: Mono,
     pub frame: Value,
 }
 
@@ -93,10 +93,10 @@ async fn carry(
                 if is_last || !is_sent { return } else { continue }
             }
         };
-        let at_us = clock.monotonic_us();
+        let at = clock.mono();
         let heard = match came {
             Some(Ok(Frame::Text(text))) => match serde_json::from_slice(&text) {
-                Ok(frame) => Ok(Heard { at_us, frame }),
+                Ok(frame) => Ok(Heard { at, frame }),
                 Err(error) => Err(format!("a frame that is no JSON: {error}")),
             },
             Some(Ok(Frame::Ping(bytes))) => match framed.send(Message::Pong(bytes)).await {

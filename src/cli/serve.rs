@@ -88,18 +88,14 @@ fn addresses(port: Option<u16>) -> impl Iterator<Item = (&'static str, SocketAdd
     })
 }
 
-/// What a developer needs to begin: the addresses, the admin token, and a deposit to paste into a shell. It holds
-/// secrets. `settings` must have every secret that `serve` demands.
+/// What a developer needs to begin: the addresses, the admin token, and a deposit to paste into a shell, which reads the
+/// webhook secret from the development file. `settings` must have every secret that `serve` demands.
 pub fn dev_banner(
     settings: &Settings,
     public_addr: SocketAddr,
     internal_addr: SocketAddr,
 ) -> String {
     let auth = &settings.auth;
-    let secret = auth
-        .webhook_secrets
-        .first()
-        .map_or("", |secret| secret.expose());
     let admin = auth
         .admin_tokens
         .first()
@@ -124,12 +120,13 @@ A session token, for the demo page or a client of yours:
 
   balance-coordinator token --user 184 --config {DEV_FILE}
 
-The first deposit, {amount} {currency} for user 184; paste it as often as you like:
+The first deposit, {amount} {currency} for user 184; paste it in this directory as often as you like:
 
+  SECRET=$(sed -n 's/^webhook_secrets = \["\(.*\)"\]$/\1/p' {DEV_FILE})
   TS=$(date +%s)
   ID="demo:$TS:${{RANDOM:-0}}"
   BODY='{{"event_id":"'$ID'","user_id":184,"currency":"{currency}","amount":"{amount}"}}'
-  SIG=$(printf %s "$BODY" | {program} sign --secret '{secret}' --id "$ID" --timestamp "$TS")
+  SIG=$(printf %s "$BODY" | {program} sign --secret "$SECRET" --id "$ID" --timestamp "$TS")
   curl -sS -w '\n' http://{internal_addr}/internal/v1/deposits -H 'content-type: application/json' \
     -H "webhook-id: $ID" -H "webhook-timestamp: $TS" -H "webhook-signature: $SIG" -d "$BODY"
 "#
@@ -187,7 +184,7 @@ mod tests {
             "http://127.0.0.1:8081/admin/v1/registry",
             "loopback only",
             auth.admin_tokens[0].token.expose(),
-            auth.webhook_secrets[0].expose(),
+            r#"SECRET=$(sed -n 's/^webhook_secrets = \["\(.*\)"\]$/\1/p' balance.dev.toml)"#,
             "token --user 184 --config balance.dev.toml",
             r#""currency":"TON","amount":"0.1""#,
             "webhook-id: $ID",
@@ -197,7 +194,12 @@ mod tests {
         ] {
             assert!(banner.contains(part), "{part} in\n{banner}");
         }
-        assert!(!banner.contains(auth.session_secrets[0].expose()));
+        for secret in [
+            auth.session_secrets[0].expose(),
+            auth.webhook_secrets[0].expose(),
+        ] {
+            assert!(!banner.contains(secret), "{banner}");
+        }
     }
 
     #[test]

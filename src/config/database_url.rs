@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::secret::MASK;
+use crate::config::postgres_url::{has_form, has_known_parts, masked};
 
 /// The address of the ledger's database. `Debug`, `Display` and `Serialize` mask its secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,9 +22,17 @@ pub enum DatabaseUrlError {
     /// Neither SQLite nor PostgreSQL.
     #[error("must start with sqlite://, postgres:// or postgresql://")]
     Scheme,
-    /// Nothing after `sqlite://`, or a database that exists only within one connection.
+    /// Nothing after `sqlite://`, a directory, or a database that exists only within one connection.
     #[error("must name a file after sqlite://")]
     File,
+    /// What other programs take for parameters, a fragment or an escape. Here it would become part of a new file's name.
+    #[error("must be sqlite:// and a path without ?, # and %: there are no parameters")]
+    SqlitePart,
+    /// Something that libpq does not know, or would take for a part of the database's name.
+    #[error(
+        "must be postgres://user:password@host:port/database?name=value without # and with parameters that libpq knows; write / in the database's name as %2F"
+    )]
+    PostgresPart,
     /// A user name or password whose end is ambiguous, so that it could not be masked.
     #[error(
         "has an @ in a wrong place: write @, / and ? in a user name or password as %40, %2F and %3F"
@@ -49,6 +57,10 @@ impl DatabaseUrl {
             "sqlite" if rest.is_empty() || rest.starts_with(':') || rest.starts_with("file:") => {
                 Err(DatabaseUrlError::File)
             }
+            "sqlite" if rest.contains(['?', '#', '%']) || rest.contains(char::is_control) => {
+                Err(DatabaseUrlError::SqlitePart)
+            }
+            "sqlite" if names_directory(rest) => Err(DatabaseUrlError::File),
             "sqlite" => Ok(Self::Sqlite(rest.into())),
             "postgres" | "postgresql" => {
                 let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -58,6 +70,9 @@ impl DatabaseUrl {
                 }
                 if !has_form(authority, behind) {
                     return Err(DatabaseUrlError::Form);
+                }
+                if !has_known_parts(behind) {
+                    return Err(DatabaseUrlError::PostgresPart);
                 }
                 Ok(Self::Postgres(text.to_owned()))
             }
@@ -105,78 +120,9 @@ impl<'de> Deserialize<'de> for DatabaseUrl {
     }
 }
 
-/// Whether libpq can take the URL apart: `authority` is `[user[:password]@]host[:port][,…]`, `behind` is what follows
-/// it.
-fn has_form(authority: &str, behind: &str) -> bool {
-    let hosts = authority
-        .split_once('@')
-        .map_or(authority, |(_, hosts)| hosts);
-    let mut pairs = behind
-        .split_once('?')
-        .into_iter()
-        .flat_map(|(_, parameters)| parameters.split('&'));
-    has_good_escapes(authority)
-        && has_good_escapes(behind)
-        && hosts.split(',').all(is_host)
-        && pairs.all(|pair| pair.matches('=').count() == 1 && !pair.starts_with('='))
-}
-
-/// Each `%` stands before two hex digits, and none of them spells NUL.
-fn has_good_escapes(text: &str) -> bool {
-    let is_good = |part: &str| {
-        part.get(..2)
-            .is_some_and(|code| u8::from_str_radix(code, 16).is_ok_and(|byte| byte != 0))
-    };
-    let only_hex = |part: &str| part.bytes().take(2).all(|b| b.is_ascii_hexdigit());
-    !text.contains('\0')
-        && text
-            .split('%')
-            .skip(1)
-            .all(|part| only_hex(part) && is_good(part))
-}
-
-/// A host or an address in brackets, and perhaps a port.
-fn is_host(text: &str) -> bool {
-    let port = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
-        Some(Some((address, port))) if !address.is_empty() => port,
-        Some(_) => return false,
-        None => text.find(':').map_or("", |colon| &text[colon..]),
-    };
-    port.is_empty()
-        || port
-            .strip_prefix(':')
-            .is_some_and(|digits| digits.is_empty() || digits.parse::<u16>().is_ok())
-}
-
-/// The URL, with its password and every parameter that may hold one masked.
-fn masked(url: &str) -> String {
-    let (head, parameters) = url
-        .split_once('?')
-        .map_or((url, None), |(head, tail)| (head, Some(tail)));
-    let mut shown = match head.split_once('@') {
-        Some((before, after)) => {
-            let (scheme, user) = before.split_once("://").unwrap_or(("", before));
-            match user.split_once(':') {
-                Some((user, _)) => format!("{scheme}://{user}:{MASK}@{after}"),
-                None => head.to_owned(),
-            }
-        }
-        None => head.to_owned(),
-    };
-    for (index, parameter) in parameters.iter().flat_map(|all| all.split('&')).enumerate() {
-        shown.push(if index == 0 { '?' } else { '&' });
-        let name = parameter.split('=').next().unwrap_or_default();
-        // A percent sign could spell any name.
-        let hides = ["pass", "secret", "%"]
-            .iter()
-            .any(|part| name.to_ascii_lowercase().contains(part));
-        if hides {
-            shown.push_str(&format!("{name}={MASK}"));
-        } else {
-            shown.push_str(parameter);
-        }
-    }
-    shown
+/// Whether a path can only be a directory's.
+fn names_directory(path: &str) -> bool {
+    matches!(path.rsplit('/').next(), None | Some("" | "." | ".."))
 }
 
 #[cfg(test)]
@@ -185,7 +131,7 @@ mod tests {
 
     #[test]
     fn urls_name_a_file_or_a_server() {
-        use DatabaseUrlError::{Ambiguous, File, Form, Scheme};
+        use DatabaseUrlError::{Ambiguous, File, Form, PostgresPart, Scheme, SqlitePart};
         for (text, expected) in [
             (
                 "sqlite://balance.db",
@@ -212,6 +158,16 @@ mod tests {
             ("sqlite://", Err(File)),
             ("sqlite://:memory:", Err(File)),
             ("sqlite://file:x?mode=memory", Err(File)),
+            ("sqlite:///var/lib/", Err(File)),
+            ("sqlite://x.db/", Err(File)),
+            ("sqlite://.", Err(File)),
+            ("sqlite://dir/..", Err(File)),
+            ("sqlite://x.db?mode=ro", Err(SqlitePart)),
+            ("sqlite://x.db?", Err(SqlitePart)),
+            ("sqlite://x.db#main", Err(SqlitePart)),
+            ("sqlite://x%20y.db", Err(SqlitePart)),
+            ("sqlite://x.db\0", Err(SqlitePart)),
+            ("sqlite://x.db\n", Err(SqlitePart)),
             ("mysql://h/db", Err(Scheme)),
             ("balance.db", Err(Scheme)),
             ("", Err(Scheme)),
@@ -231,6 +187,17 @@ mod tests {
             ("postgres://h/db?geheim", Err(Form)),
             ("postgres://h/db?password=a=b", Err(Form)),
             ("postgres://h/db?a=b&", Err(Form)),
+            ("postgres://h/db\0", Err(Form)),
+            ("postgres://h/db?a=b", Err(PostgresPart)),
+            ("postgres://h/db?sslMode=require", Err(PostgresPart)),
+            ("postgres://h/db?%68ost=x", Err(PostgresPart)),
+            ("postgres://h/db?pgbouncer=true", Err(PostgresPart)),
+            ("postgres://h/db#main", Err(PostgresPart)),
+            ("postgres://h/db?sslmode=require#main", Err(PostgresPart)),
+            ("postgres://h#main", Err(PostgresPart)),
+            ("postgres://h/db/", Err(PostgresPart)),
+            ("postgres://h/db/x", Err(PostgresPart)),
+            ("postgres://h/db\n", Err(PostgresPart)),
         ] {
             assert_eq!(DatabaseUrl::parse(text), expected, "{text}");
         }
@@ -244,6 +211,9 @@ mod tests {
             "postgres://u%40x:p%25@[::1]:5432/db?sslmode=require",
             "postgres://h:5432,[::1],other:/db?target_session_attrs=any&application_name=",
             "postgres://%2Fvar%2Frun/db",
+            "postgres://h/",
+            "postgres://h/a%2Fb",
+            "postgres://h/db?ssl=true&sslrootcert=/etc/ca.pem&options=-c%20search_path%3Dx",
         ] {
             assert!(DatabaseUrl::parse(text).is_ok(), "{text}");
         }
@@ -262,16 +232,16 @@ mod tests {
             ),
             ("postgres://u@h/db", "postgres://u@h/db"),
             (
-                "postgres://h/db?user=u&password=geheim&a=b",
-                "postgres://h/db?user=u&password=***&a=b",
+                "postgres://h/db?user=u&password=geheim&sslmode=require",
+                "postgres://h/db?user=u&password=***&sslmode=require",
             ),
             (
-                "postgres://h/db?p%61ssword=geheim",
-                "postgres://h/db?p%61ssword=***",
+                "postgresql://h/db?sslpassword=geheim",
+                "postgresql://h/db?sslpassword=***",
             ),
             (
-                "postgresql://h/db?sslPassword=geheim",
-                "postgresql://h/db?sslPassword=***",
+                "postgresql://h/db?oauth_client_secret=geheim&scram_client_key=geheim&scram_server_key=geheim",
+                "postgresql://h/db?oauth_client_secret=***&scram_client_key=***&scram_server_key=***",
             ),
             ("sqlite://balance.db", "sqlite://balance.db"),
         ] {

@@ -11,8 +11,8 @@ use config::{Map, Source, Value, ValueKind};
 use toml::de::{DeTable, DeValue};
 
 use crate::config::error::ConfigError;
-use crate::config::keys;
 use crate::config::keys::{CURRENCIES, Shape};
+use crate::config::{keys, lines};
 use crate::domain::Currencies;
 
 /// The prefix of this service's environment variables.
@@ -55,12 +55,13 @@ impl Layer {
                 message: error.message().to_owned(),
             }
         })?;
-        FileReader {
+        let mut reader = FileReader {
             origin,
             path: Vec::new(),
-        }
-        .section(document.get_ref())
-        .map(Self)
+        };
+        let read = reader.section(document.get_ref())?;
+        lines::check("", &read)?;
+        Ok(Self(read))
     }
 
     /// Reads the variables that start with `BALANCE_`, and ignores all others.
@@ -83,6 +84,9 @@ impl Layer {
                     origin: name.clone(),
                 });
             };
+            if !matches!(shape, Shape::Integer | Shape::Boolean) {
+                lines::check_text(&key, text)?;
+            }
             let value = parse(text, shape).ok_or_else(|| ConfigError::WrongType {
                 key,
                 origin: name.clone(),
@@ -90,6 +94,8 @@ impl Layer {
             })?;
             insert(&mut layer.0, &path, value);
         }
+        // Items of lists, too.
+        lines::check("", &layer.0)?;
         Ok(layer)
     }
 
@@ -212,9 +218,10 @@ fn parse(text: &str, shape: Shape) -> Option<Value> {
         Shape::Integer => integer(text.parse()),
         Shape::Boolean => text.parse::<bool>().ok().map(Value::from),
         Shape::Text => Some(text.into()),
-        Shape::Texts | Shape::Tokens if text.trim().is_empty() => Some(Vec::<String>::new().into()),
+        Shape::Texts | Shape::Tokens if text.is_empty() => Some(Vec::<String>::new().into()),
         Shape::Texts | Shape::Tokens => {
-            Some(text.split(',').map(str::trim).collect::<Vec<_>>().into())
+            let items = text.split(',').map(|item| item.trim_matches(' '));
+            Some(items.collect::<Vec<_>>().into())
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::error::ConfigError;
 use crate::config::layer::Layer;
+use crate::config::origin::normal_origin;
 use crate::config::settings::{
     Accounts, Audit, Auth, Cache, Canary, ClientCache, Database, Limits, Pacing, Server, Settings,
 };
@@ -147,8 +148,10 @@ impl Settings {
             // A number that does not fit is above the most decimals, too, and is refused for that.
             (code, u8::try_from(currency.decimals).unwrap_or(u8::MAX))
         });
+        let mut server = raw.server;
+        server.allowed_origins = normal_origins(server.allowed_origins)?;
         Ok(Self {
-            server: raw.server,
+            server,
             database: raw.database.resolve(),
             pacing: raw.pacing,
             cache: raw.cache,
@@ -247,6 +250,19 @@ fn reason(message: &str) -> String {
         }
         _ => message.to_owned(),
     }
+}
+
+/// The origins in the form in which they are compared.
+fn normal_origins(origins: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    let origins = origins.into_iter().enumerate();
+    let normal = origins.map(|(index, origin)| match origin.as_str() {
+        "*" => Ok(origin),
+        text => normal_origin(text).ok_or_else(|| {
+            let reason = "must be * or an origin as browsers send it, such as https://app.example.org: without path, final slash, user, space and wildcard";
+            ConfigError::invalid(format!("server.allowed_origins[{index}]"), reason)
+        }),
+    });
+    normal.collect()
 }
 
 fn currency_error(error: &CurrencyError) -> ConfigError {

@@ -14,7 +14,10 @@ pub mod dev;
 mod error;
 mod keys;
 mod layer;
+mod lines;
 mod load;
+mod origin;
+mod postgres_url;
 mod secret;
 mod settings;
 
@@ -25,6 +28,7 @@ pub use bounds::{SESSION_TTL_S_MAX, SIGNED_BODY_BYTES_MAX};
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::ConfigError;
 pub use load::{Sources, environment};
+pub use origin::normal_origin;
 pub use secret::{AdminToken, Secret, WebhookSecret, WebhookSecretError};
 pub use settings::{
     Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, Server, Settings,

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::clock::Wall;
+
 use super::samples::Samples;
 use super::service::Seen;
 
-pub(super) fn facts(seen: &Seen, now_us: i64) -> Map<String, Value> {
+pub(super) fn facts(seen: &Seen, now: Wall) -> Map<String, Value> {
     let mut facts = Map::new();
     let mut fact = |name: &str, value: Value| drop(facts.insert(name.to_owned(), value));
     fact(
@@ -17,7 +19,7 @@ pub(super) fn facts(seen: &Seen, now_us: i64) -> Map<String, Value> {
     fact("state", seen.registry.clone());
     if !seen.metrics.is_empty() {
         measured(seen, &mut fact);
-        let ages = last_entries(seen, now_us);
+        let ages = last_entries(seen, now);
         fact("seconds since the latest entry, by kind", json!(ages));
     }
     let of_registry = |key: &str| &seen.registry[key];
@@ -89,12 +91,12 @@ fn spread(metrics: &Samples, name: &str, labels: &[(&str, &str)]) -> Value {
 }
 
 /// Seconds since the latest entry of each kind that was seen.
-pub(super) fn last_entries(seen: &Seen, now_us: i64) -> BTreeMap<String, f64> {
+pub(super) fn last_entries(seen: &Seen, now: Wall) -> BTreeMap<String, f64> {
     let mut by = seen
         .metrics
         .by("balance_last_entry_timestamp_seconds", "kind");
     by.values_mut()
-        .for_each(|at_s| *at_s = (now_us as f64 / 1_000_000.0 - *at_s).max(0.0).round());
+        .for_each(|at_s| *at_s = (now.us() as f64 / 1_000_000.0 - *at_s).max(0.0).round());
     by
 }
 

@@ -1,9 +1,10 @@
 //! What is wrong, or may soon be, by the answers of the running service.
 
-use super::facts::{conflicts_by_user, last_entries};
+use crate::clock::Wall;
 
 use super::Finding;
 use super::Severity::{self, High, Low, Medium};
+use super::facts::{conflicts_by_user, last_entries};
 use super::service::Seen;
 
 /// A source counts as silent after so many seconds.
@@ -12,7 +13,7 @@ const SILENT_S: f64 = 3600.0;
 /// A user with so many sessions stands out.
 const SESSIONS_CONSPICUOUS: u64 = 8;
 
-pub(super) fn findings(seen: &Seen, now_us: i64) -> Vec<Finding> {
+pub(super) fn findings(seen: &Seen, now: Wall) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     for why in &seen.missing {
         let is_down = seen.registry.is_null();
@@ -28,7 +29,7 @@ pub(super) fn findings(seen: &Seen, now_us: i64) -> Vec<Finding> {
     counted(seen, &mut found);
     requests(seen, &mut found);
     times(seen, &mut found);
-    for (kind, age_s) in last_entries(seen, now_us)
+    for (kind, age_s) in last_entries(seen, now)
         .into_iter()
         .filter(|(_, age_s)| *age_s > SILENT_S)
     {

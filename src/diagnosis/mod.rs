@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::config::Settings;
 
 use log_counts::{LogCounts, LogReport};
@@ -121,11 +121,11 @@ pub async fn diagnose(options: &Options) -> io::Result<Diagnosis> {
     let clock = Clock::system();
     let mut findings = risks::of_settings(&options.settings, options.config_file.as_deref());
     let seen = Seen::look(options).await;
-    let facts = facts::facts(&seen, clock.now_us());
-    findings.extend(findings::findings(&seen, clock.now_us()));
+    let facts = facts::facts(&seen, clock.wall());
+    findings.extend(findings::findings(&seen, clock.wall()));
     findings.sort_by_key(|finding| finding.severity);
     Ok(Diagnosis {
-        at: clock::rfc3339(clock.now_us()),
+        at: clock.wall().to_string(),
         version: env!("CARGO_PKG_VERSION"),
         findings,
         facts,

@@ -17,7 +17,7 @@ use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::time::{Sleep, sleep_until};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Mono};
 use crate::limits::CONNECTION_IDLE_MS;
 
 const IDLE: Duration = Duration::from_millis(CONNECTION_IDLE_MS);
@@ -33,17 +33,16 @@ pub(super) struct Connection {
 pub(super) struct Activity {
     clock: Clock,
     requests: Cell<usize>,
-    /// Monotonic.
-    idle_since_us: Cell<u64>,
+    idle_since: Cell<Mono>,
 }
 
 impl Connection {
     pub(super) fn new(socket: TcpStream, clock: Clock) -> Self {
-        let idle_since_us = Cell::new(clock.monotonic_us());
+        let idle_since = Cell::new(clock.mono());
         let activity = Rc::new(Activity {
             clock,
             requests: Cell::new(0),
-            idle_since_us,
+            idle_since,
         });
         Self {
             socket,
@@ -81,7 +80,7 @@ impl Activity {
     /// A request has been answered.
     pub(super) fn end(&self) {
         self.requests.set(self.requests.get().saturating_sub(1));
-        self.idle_since_us.set(self.clock.monotonic_us());
+        self.idle_since.set(self.clock.mono());
     }
 
     /// How long the connection may stay open from now; `None` when it was idle for too long.
@@ -89,11 +88,8 @@ impl Activity {
         if self.requests.get() > 0 {
             return Some(IDLE);
         }
-        let idle = Duration::from_micros(
-            self.clock
-                .monotonic_us()
-                .saturating_sub(self.idle_since_us.get()),
-        );
+        let idle_us = self.clock.mono().us_since(self.idle_since.get());
+        let idle = Duration::from_micros(idle_us);
         IDLE.checked_sub(idle).filter(|left| !left.is_zero())
     }
 }

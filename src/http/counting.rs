@@ -175,14 +175,14 @@ pub(super) async fn middleware<B: MessageBody>(
         .app_data::<web::Data<HttpState>>()
         .map(|data| data.clone().into_inner());
     let guard = state.as_ref().map(|state| state.count_request());
-    let begun_us = state.as_ref().map(|state| state.clock.monotonic_us());
+    let begun = state.as_ref().map(|state| state.clock.mono());
     let connection: Option<Rc<Activity>> = request.conn_data().cloned();
     connection.iter().for_each(|connection| connection.begin());
     let response = next.call(request).await;
     connection.iter().for_each(|connection| connection.end());
     let mut response = response?;
-    if let (Some(state), Some(begun_us)) = (&state, begun_us) {
-        let took_us = state.clock.monotonic_us().saturating_sub(begun_us);
+    if let (Some(state), Some(begun)) = (&state, begun) {
+        let took_us = state.clock.mono().us_since(begun);
         count(&state.counters, &response, took_us);
     }
     if state.is_some_and(|state| state.is_stopping()) {

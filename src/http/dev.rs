@@ -15,6 +15,7 @@ use actix_web::{Error, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::client;
 use crate::credentials::webhook::sign;
 use crate::domain::{Kind, UserId};
 use crate::http::extract::json::{JsonBody, JsonObject};
@@ -22,7 +23,6 @@ use crate::http::extract::{Query, invalid};
 use crate::http::problem::{Answer, Code, Problem};
 use crate::http::state::{Data, HttpState};
 use crate::http::users::token_answer;
-use crate::{client, clock};
 
 /// The largest request for a token.
 const TOKEN_REQUEST_BYTES_MAX: usize = 256;
@@ -114,18 +114,18 @@ pub(super) async fn entries(state: Data, JsonBody(body): JsonBody<ENTRY_BYTES_MA
     let kind = kind.ok_or_else(|| invalid("kind", wrong_kind))?;
     complete(&mut entry, kind);
     let body = Value::Object(entry.clone()).to_string();
-    let sent_us = state.clock.now_us();
+    let sent = state.clock.wall();
     let (status, answer) = send_webhook(&state, path(kind), body).await?;
-    let answered_us = state.clock.now_us();
+    let answered = state.clock.wall();
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(json!({
             "status": status,
             "answer": answer,
             "entry": entry,
-            "sent_at": clock::rfc3339(sent_us),
-            "answered_at": clock::rfc3339(answered_us),
-            "took_us": answered_us.saturating_sub(sent_us),
+            "sent_at": sent,
+            "answered_at": answered,
+            "took_us": answered.us_since(sent),
         })))
 }
 

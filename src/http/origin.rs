@@ -8,6 +8,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
+use crate::config::normal_origin;
 use crate::http::dev;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::HttpState;
@@ -81,38 +82,23 @@ fn preflight() -> HttpResponse {
         .finish()
 }
 
+/// `allowed` are normal origins: the configuration has seen to it.
 fn is_allowed(origin: &HeaderValue, allowed: &[String], headers: &HeaderMap) -> bool {
-    let Ok(origin) = origin.to_str() else {
-        return false;
+    let any = allowed.iter().any(|one| one == "*");
+    let Some(origin) = origin.to_str().ok().and_then(normal_origin) else {
+        return any;
     };
-    let is_listed = allowed
-        .iter()
-        .any(|one| one == "*" || one.eq_ignore_ascii_case(origin));
-    is_listed
-        || is_same_host(
-            origin,
-            headers
-                .get(header::HOST)
-                .and_then(|host| host.to_str().ok()),
-        )
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    any || allowed.contains(&origin) || host.is_some_and(|host| is_same_host(&origin, host))
 }
 
 /// The origin's host and port equal the `Host` header; either may omit the scheme's default port.
-fn is_same_host(origin: &str, host: Option<&str>) -> bool {
-    let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else {
-        return false;
-    };
-    let own_port = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return false,
-    };
-    let bare = |text: &str| {
-        text.strip_suffix(own_port)
-            .unwrap_or(text)
-            .to_ascii_lowercase()
-    };
-    bare(authority) == bare(host)
+fn is_same_host(origin: &str, host: &str) -> bool {
+    let scheme = origin.split("://").next().unwrap_or_default();
+    matches!(scheme, "http" | "https")
+        && normal_origin(&format!("{scheme}://{host}")).is_some_and(|own| own == origin)
 }
 
 #[cfg(test)]
@@ -128,12 +114,17 @@ mod tests {
             ("http://127.0.0.1:8081", "127.0.0.1:8080", &[], false),
             ("https://Example.org", "example.org", &[], true),
             ("https://example.org", "example.org:443", &[], true),
+            ("https://example.org:443", "Example.org", &[], true),
             ("https://example.org:444", "example.org", &[], false),
+            ("https://example.org", "example.org/", &[], false),
+            ("https://u@example.org", "u@example.org", &[], false),
             ("http://example.org.evil", "example.org", &[], false),
             ("null", "example.org", &[], false),
             ("null", "example.org", &any, true),
             ("file://example.org", "example.org", &[], false),
             ("https://app.example", "example.org", &listed, true),
+            ("https://App.example:443", "example.org", &listed, true),
+            ("http://app.example", "example.org", &listed, false),
             ("https://app.example.evil", "example.org", &listed, false),
         ] {
             let mut headers = HeaderMap::new();

@@ -180,7 +180,7 @@ impl MemoryLedger {
     fn apply(&self, entries: &[NewEntry], is_atomic: bool) -> Vec<EntryOutcome> {
         let group = Group { entries, is_atomic };
         let tables = &mut self.books().tables;
-        let plan = tables.decide(&[group], self.clock.now_us());
+        let plan = tables.decide(&[group], self.clock.wall().us());
         tables.write(&plan);
         plan.outcomes.into_iter().flatten().collect()
     }

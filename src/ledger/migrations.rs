@@ -125,7 +125,7 @@ fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> Result<(), L
             .values((
                 ledger_info::id.eq(1),
                 ledger_info::epoch.eq(epoch),
-                ledger_info::created_at_us.eq(Clock::system().now_us()),
+                ledger_info::created_at_us.eq(Clock::system().wall().us()),
             ))
             .execute(connection),
     };

@@ -198,7 +198,7 @@ impl SqlLedger {
         let user = PutUser {
             user_id,
             telegram_id,
-            now_us: self.clock.now_us(),
+            now_us: self.clock.wall().us(),
         };
         self.by_writer(user_id, |reply| Order::PutUser(user, reply))
     }

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Mono, Wall};
 use crate::domain::Rules;
 use crate::limits::{SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -95,8 +95,8 @@ impl Writer {
             aside,
             is_aborting: is_aborting.clone(),
             is_stopping: false,
-            last_commit_us: 0,
-            single_seen_us: None,
+            last_commit: Wall::default(),
+            single_seen: None,
             surprised: 0,
         };
         let thread = std::thread::Builder::new()
@@ -171,9 +171,9 @@ struct State {
     aside: Aside,
     is_aborting: Arc<AtomicBool>,
     is_stopping: bool,
-    last_commit_us: i64,
-    /// When a transaction last had a single posting (monotonic).
-    single_seen_us: Option<u64>,
+    last_commit: Wall,
+    /// When a transaction last had a single posting.
+    single_seen: Option<Mono>,
     /// How many of the next transactions are to read everything, because one of the last met something unexpected.
     surprised: u32,
 }
@@ -240,13 +240,13 @@ impl State {
             &mut self.single,
             TRANSACTION_ENTRIES_MAX,
         );
-        let now_us = self.options.clock.monotonic_us();
+        let now = self.options.clock.mono();
         if count > 0 {
-            self.single_seen_us = Some(now_us);
+            self.single_seen = Some(now);
         }
         let are_expected = self
-            .single_seen_us
-            .is_some_and(|seen_us| now_us < seen_us + SINGLES_LATELY_MS * 1000);
+            .single_seen
+            .is_some_and(|seen| now < seen.plus_us(SINGLES_LATELY_MS * 1000));
         let bulk_max = if are_expected {
             count + self.store.bulk_beside(count)
         } else {

@@ -13,7 +13,6 @@ use std::time::Duration;
 use log::{Level, Log, Metadata, Record};
 use prometheus::IntCounter;
 
-use crate::clock;
 use crate::clock::Clock;
 use crate::telemetry::log_writer::{LogWriter, Room};
 
@@ -141,7 +140,7 @@ impl Log for Logger {
 
 impl Logger {
     fn write(&self, record: &Record<'_>, line: &mut String) {
-        let now_us = self.clock.now_us();
+        let now = self.clock.wall();
         let (begin, end) = if self.is_coloured {
             colour(record.level())
         } else {
@@ -149,11 +148,7 @@ impl Logger {
         };
         let (level, target) = (record.level(), record.target());
         // Writing to a string can't fail; an argument that fails to format itself is left out.
-        let _ = write!(
-            line,
-            "[{} {begin}{level:<5}{end} {target}] ",
-            clock::rfc3339(now_us)
-        );
+        let _ = write!(line, "[{now} {begin}{level:<5}{end} {target}] ");
         let _ = write!(Indented(line), "{}", record.args());
         line.push('\n');
         match WRITER.get() {

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 
-use crate::clock;
 use crate::clock::Clock;
 use crate::limits::{LOG_BUFFER_BYTES, LOG_RESERVE_BYTES};
 
@@ -174,7 +173,7 @@ fn write_all_that_comes(shared: &Shared, mut out: impl Write) {
 }
 
 fn dropped_notice(dropped: u64) -> String {
-    let now = clock::rfc3339(Clock::system().now_us());
+    let now = Clock::system().wall();
     format!("[{now} WARN  balance_coordinator::telemetry] log: {dropped} lines dropped\n")
 }
 

@@ -37,7 +37,7 @@ impl World {
 
     /// Virtual microseconds since the run began.
     pub fn now_us(&self) -> u64 {
-        self.clock.monotonic_us()
+        self.clock.mono().us()
     }
 
     /// Never held across an await.

@@ -188,6 +188,13 @@ fn lists_in_the_environment_are_separated_by_commas() {
 }
 
 #[test]
+fn origins_are_kept_in_the_form_of_browsers() {
+    let text = "[server]\nallowed_origins = [\"https://App.example.org:443\", \"*\"]";
+    let origins = load(text, &[]).expect("valid").server.allowed_origins;
+    assert_eq!(origins, ["https://app.example.org", "*"]);
+}
+
+#[test]
 fn admins_may_have_names() {
     let text = "[auth]\nadmin_tokens = [{ name = \"ops\", token = \"t1\" }, \"t2\"]";
     let admins = load(text, &[]).expect("valid").auth.admin_tokens;

@@ -51,10 +51,19 @@ fn a_file_is_refused_by_the_key() {
             "server.allowed_origins[0]",
         ),
         (
-            "[server]\nallowed_origins = [\"https://A.example\"]",
+            "[server]\nallowed_origins = [\"https://*.example\"]",
             "server.allowed_origins[0]",
         ),
         ("[database]\nurl = \"mysql://h/db\"", "database.url"),
+        (
+            "[database]\nurl = \"sqlite://x.db?mode=ro\"",
+            "database.url",
+        ),
+        ("[database]\nurl = \"sqlite://x.db\\n\"", "database.url"),
+        (
+            "[database]\nurl = \"postgres://h/db?pgbouncer=true\"",
+            "database.url",
+        ),
         ("[database]\nwriters = 2", "database.writers"),
         ("[database]\nwriters = 0", "database.writers"),
         (
@@ -133,6 +142,73 @@ fn each_key_of_a_file_takes_only_its_own_type() {
                 matches!(&loaded, Err(ConfigError::WrongType { key: named, .. }) if named == key);
             assert_eq!(wrong_type, !takes, "{key} = {literal}: {loaded:?}");
         }
+    }
+}
+
+/// For every key that takes strings, in a file and in the environment, also in each item of a list.
+#[test]
+fn every_string_is_one_line_without_space_around_it() {
+    for (key, shape) in KEYS {
+        let is_list = match shape {
+            Shape::Integer | Shape::Boolean => continue,
+            Shape::Text => false,
+            Shape::Texts | Shape::Tokens => true,
+        };
+        let (section, name) = key.split_once('.').expect("every key has a section");
+        let variable = format!("BALANCE_{section}__{name}").to_uppercase();
+        for spoiled in [
+            format!("{CANARY}\n"),
+            format!("{CANARY}\r\n"),
+            format!("\n{CANARY}"),
+            format!(" {CANARY}"),
+            format!("{CANARY} "),
+            format!("{CANARY}\t"),
+            format!("{CANARY}\u{a0}"),
+            format!("\u{feff}{CANARY}"),
+            format!("{CANARY}\n{CANARY}"),
+            format!("{CANARY}\u{2028}{CANARY}"),
+            format!("{CANARY}\0"),
+            format!("{CANARY}\u{1b}[1m{CANARY}"),
+            "\n".to_owned(),
+            " ".to_owned(),
+        ] {
+            let literal = toml::Value::String(spoiled.clone()).to_string();
+            let (value, place) = if is_list {
+                (format!("[\"a\", {literal}]"), format!("{key}[1]"))
+            } else {
+                (literal.clone(), (*key).to_owned())
+            };
+            let wanted = |place: &str| format!("{place}: must be one line without white space");
+            let of_file = refused(&format!("[{section}]\n{name} = {value}"), &[]);
+            assert!(
+                of_file.contains(&wanted(&place)) && !of_file.contains(CANARY),
+                "{key} = {literal}: {of_file}"
+            );
+            let of_variable = refused("", &[(&variable, &spoiled)]);
+            assert!(
+                of_variable.contains(&wanted(key)) && !of_variable.contains(CANARY),
+                "{variable}={literal}: {of_variable}"
+            );
+        }
+        if is_list {
+            let error = refused("", &[(&variable, "a,b\n,c")]);
+            assert!(
+                error.contains(&format!("{key}: must be one line")),
+                "{error}"
+            );
+            let error = refused("", &[(&variable, "a,\u{a0}b,c")]);
+            assert!(
+                error.contains(&format!("{key}[1]: must be one line")),
+                "{error}"
+            );
+        }
+    }
+    for field in ["name", "token"] {
+        let other = if field == "name" { "token" } else { "name" };
+        let text = format!("[auth]\nadmin_tokens = [{{ {field} = \"a\\n\", {other} = \"b\" }}]");
+        let error = refused(&text, &[]);
+        let key = format!("auth.admin_tokens[0].{field}: must be one line");
+        assert!(error.contains(&key), "{error}");
     }
 }
 

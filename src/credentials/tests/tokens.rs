@@ -90,6 +90,8 @@ const VALUES: &[&str] = &[
     "1700000001",
     "1700000000",
     "1800000000.0",
+    "1700000000.5",
+    "1700000001.25",
     "1.8e9",
     "-1800000000",
     "0",
@@ -106,15 +108,22 @@ const VALUES: &[&str] = &[
 /// The session that validly signed claims should give.
 fn model(claims: &[u8]) -> Option<Session> {
     let members = Members::read(claims)?;
-    let integer = |name: &str| members.value(name).and_then(|value| value.as_i64());
+    let fractional = |value: &serde_json::Value| value.as_f64().map(|at| at.floor() as i64);
+    let seconds = |name: &str| {
+        let value = members.value(name)?;
+        value.as_i64().or_else(|| fractional(&value))
+    };
     let is_plain = |text: &str| !text.starts_with('0') && text.chars().all(|c| c.is_ascii_digit());
     let sub = members
         .value("sub")
         .and_then(|sub| sub.as_str().map(str::to_owned))
         .filter(|text| is_plain(text))?;
-    let issued = members.raw("iat").is_none_or(|raw| raw == "null") || integer("iat").is_some();
+    let issued = members.raw("iat").is_none_or(|raw| raw == "null") || seconds("iat").is_some();
     let is_once = !members.has_repeated(|name| NAMES[..3].contains(&name));
-    let expires_at_s = integer("exp").filter(|at| *at > NOW_S && issued && is_once)?;
+    // The library reads `exp`, too, into a u64.
+    let exp = members.value("exp").and_then(|value| value.as_f64());
+    exp.filter(|exp| *exp < u64::MAX as f64)?;
+    let expires_at_s = seconds("exp").filter(|at| *at > NOW_S && issued && is_once)?;
     Some(Session {
         user_id: UserId::new(sub.parse().ok()?).ok()?,
         expires_at_s,

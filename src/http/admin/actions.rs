@@ -29,7 +29,7 @@ async fn ordered(state: &HttpState, order: Order, action: &'static str) -> Resul
             &name,
             action,
             user_id,
-            state.clock.now_us(),
+            state.clock.wall().us(),
         ))
         .await?;
     log::info!("administrator {name}: {action} of user {user_id}");

@@ -35,7 +35,7 @@ pub(super) async fn totals(state: &HttpState) -> Result<Value, Problem> {
         );
         members.insert(
             "uptime_s".into(),
-            json!(Duration::from_micros(state.clock.monotonic_us()).as_secs()),
+            json!(Duration::from_micros(state.clock.mono().us()).as_secs()),
         );
     }
     Ok(answer)

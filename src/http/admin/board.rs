@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 
+use crate::clock::Mono;
 use crate::telemetry::counters::Level;
 
 /// The number of listeners and their latest snapshot.
@@ -11,5 +12,5 @@ use crate::telemetry::counters::Level;
 pub(in crate::http) struct LiveBoard {
     pub listeners: Level,
     /// The snapshot, and when it was made, in monotonic microseconds.
-    pub latest: Mutex<Option<(u64, Bytes)>>,
+    pub latest: Mutex<Option<(Mono, Bytes)>>,
 }

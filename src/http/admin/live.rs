@@ -18,7 +18,6 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
-use crate::clock;
 use crate::coordinator::messages::ListRecent;
 use crate::domain::UserId;
 use crate::http::admin::actors::{inspect, totals};
@@ -169,15 +168,15 @@ pub(in crate::http) async fn live(
 
 /// The current snapshot; at most `limits::LIVE_FRESH_MS` old.
 async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
-    let now_us = state.clock.monotonic_us();
+    let now = state.clock.mono();
     let latest = state
         .live
         .latest
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    if let Some((at_us, made)) = latest
-        && now_us.saturating_sub(at_us) < LIVE_FRESH_MS * 1000
+    if let Some((at, made)) = latest
+        && now.us_since(at) < LIVE_FRESH_MS * 1000
     {
         return Ok(made);
     }
@@ -186,7 +185,7 @@ async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
     let made = event(
         "snapshot",
         &json!({
-            "at": clock::rfc3339(state.clock.now_us()),
+            "at": state.clock.wall(),
             "registry": totals(state).await?,
             "counters": CountersSnapshot::of(&state.counters),
             "audit": audit,
@@ -197,7 +196,7 @@ async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
         .live
         .latest
         .lock()
-        .unwrap_or_else(PoisonError::into_inner) = Some((now_us, made.clone()));
+        .unwrap_or_else(PoisonError::into_inner) = Some((now, made.clone()));
     Ok(made)
 }
 

@@ -42,8 +42,8 @@ impl<T: FromRequest + 'static> FromRequest for Admin<T> {
 /// many failures has to wait.
 fn authorize(request: &HttpRequest, state: &HttpState) -> Result<String, Problem> {
     let address = address(request);
-    let now_us = state.clock.monotonic_us();
-    if state.admin_failures.is_blocked(address, now_us) {
+    let now = state.clock.mono();
+    if state.admin_failures.is_blocked(address, now) {
         return Err(Problem::new(
             Code::RateLimited,
             "too many failed sign-ins from this address",
@@ -59,7 +59,7 @@ fn authorize(request: &HttpRequest, state: &HttpState) -> Result<String, Problem
     });
     found.cloned().ok_or_else(|| {
         // The result does not matter: this request is refused anyway, and the next one meets the limit.
-        let _ = state.admin_failures.try_take(address, now_us);
+        let _ = state.admin_failures.try_take(address, now);
         Problem::new(
             Code::Unauthorized,
             "an administrator's bearer token is needed",

@@ -6,6 +6,8 @@ use std::sync::Mutex;
 
 use lru::LruCache;
 
+use crate::clock::Mono;
+
 /// How fast a bucket fills, and how much it holds.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Rate {
@@ -17,40 +19,38 @@ pub(in crate::http) struct Rate {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Bucket {
     micro_permits: u64,
-    filled_us: u64,
+    filled: Mono,
 }
 
 const MICRO: u64 = 1_000_000;
 
 impl Bucket {
-    pub(in crate::http) fn full(rate: Rate, now_us: u64) -> Self {
+    pub(in crate::http) fn full(rate: Rate, now: Mono) -> Self {
         Self {
             micro_permits: u64::from(rate.burst) * MICRO,
-            filled_us: now_us,
+            filled: now,
         }
     }
 
-    fn fill(&mut self, rate: Rate, now_us: u64) {
+    fn fill(&mut self, rate: Rate, now: Mono) {
         // One permit per second is one millionth of a permit per microsecond.
-        let gained = now_us
-            .saturating_sub(self.filled_us)
-            .saturating_mul(rate.per_s.into());
+        let gained = now.us_since(self.filled).saturating_mul(rate.per_s.into());
         self.micro_permits = self
             .micro_permits
             .saturating_add(gained)
             .min(u64::from(rate.burst) * MICRO);
-        self.filled_us = now_us;
+        self.filled = now;
     }
 
-    pub(in crate::http) fn try_take(&mut self, rate: Rate, now_us: u64) -> bool {
-        self.fill(rate, now_us);
+    pub(in crate::http) fn try_take(&mut self, rate: Rate, now: Mono) -> bool {
+        self.fill(rate, now);
         let left = self.micro_permits.checked_sub(MICRO);
         self.micro_permits = left.unwrap_or(self.micro_permits);
         left.is_some()
     }
 
-    fn is_empty(&mut self, rate: Rate, now_us: u64) -> bool {
-        self.fill(rate, now_us);
+    fn is_empty(&mut self, rate: Rate, now: Mono) -> bool {
+        self.fill(rate, now);
         self.micro_permits < MICRO
     }
 }
@@ -86,22 +86,22 @@ impl AddressLimit {
     }
 
     /// Whether the bucket of the address is empty now.
-    pub(super) fn is_blocked(&self, address: IpAddr, now_us: u64) -> bool {
-        self.with(address, now_us, |bucket| bucket.is_empty(self.rate, now_us))
+    pub(super) fn is_blocked(&self, address: IpAddr, now: Mono) -> bool {
+        self.with(address, now, |bucket| bucket.is_empty(self.rate, now))
     }
 
     /// Takes a permit; false when there is none.
-    pub(in crate::http) fn try_take(&self, address: IpAddr, now_us: u64) -> bool {
-        self.with(address, now_us, |bucket| bucket.try_take(self.rate, now_us))
+    pub(in crate::http) fn try_take(&self, address: IpAddr, now: Mono) -> bool {
+        self.with(address, now, |bucket| bucket.try_take(self.rate, now))
     }
 
-    fn with(&self, address: IpAddr, now_us: u64, act: impl FnOnce(&mut Bucket) -> bool) -> bool {
+    fn with(&self, address: IpAddr, now: Mono, act: impl FnOnce(&mut Bucket) -> bool) -> bool {
         // A panic under the lock leaves a bucket too full at worst.
         let mut buckets = self
             .buckets
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        act(buckets.get_or_insert_mut(network(address), || Bucket::full(self.rate, now_us)))
+        act(buckets.get_or_insert_mut(network(address), || Bucket::full(self.rate, now)))
     }
 }
 
@@ -117,21 +117,30 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn at(us: u64) -> Mono {
+        Mono::from_us(us)
+    }
+
     #[test]
     fn a_bucket_allows_its_burst_and_then_its_rate() {
         let rate = Rate {
             per_s: 20,
             burst: 40,
         };
-        let mut bucket = Bucket::full(rate, 0);
-        assert_eq!((0..100).filter(|_| bucket.try_take(rate, 0)).count(), 40);
+        let mut bucket = Bucket::full(rate, at(0));
         assert_eq!(
-            (0..100).filter(|_| bucket.try_take(rate, 100_000)).count(),
+            (0..100).filter(|_| bucket.try_take(rate, at(0))).count(),
+            40
+        );
+        assert_eq!(
+            (0..100)
+                .filter(|_| bucket.try_take(rate, at(100_000)))
+                .count(),
             2
         );
         assert_eq!(
             (0..100)
-                .filter(|_| bucket.try_take(rate, 1_000_000_000))
+                .filter(|_| bucket.try_take(rate, at(1_000_000_000)))
                 .count(),
             40
         );
@@ -141,9 +150,9 @@ mod tests {
     fn an_address_that_fails_is_blocked_alone_and_for_a_while() {
         let limit = AddressLimit::new(FAILURES);
         let (one, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        (0..FAILURES.burst).for_each(|_| assert!(limit.try_take(one, 0)));
-        assert!(limit.is_blocked(one, 0) && !limit.is_blocked(other, 0));
-        assert!(!limit.is_blocked(one, 1_000_000));
+        (0..FAILURES.burst).for_each(|_| assert!(limit.try_take(one, at(0))));
+        assert!(limit.is_blocked(one, at(0)) && !limit.is_blocked(other, at(0)));
+        assert!(!limit.is_blocked(one, at(1_000_000)));
     }
 
     #[test]

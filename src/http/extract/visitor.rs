@@ -60,7 +60,7 @@ pub(in crate::http) async fn authenticate(
     if counts
         && !state
             .sign_in_failures
-            .try_take(address(request), state.clock.monotonic_us())
+            .try_take(address(request), state.clock.mono())
     {
         return Err(Problem::new(
             Code::RateLimited,
@@ -82,7 +82,7 @@ impl<T: FromRequest + 'static> FromRequest for WithinRate<T> {
         let state = state(request);
         let is_within = state
             .sign_ins
-            .try_take(address(request), state.clock.monotonic_us());
+            .try_take(address(request), state.clock.mono());
         let asked = is_within.then(|| T::from_request(request, payload));
         Box::pin(async move {
             let too_many =

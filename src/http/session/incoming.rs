@@ -12,9 +12,9 @@ use crate::limits::BAD_MESSAGES_MAX;
 impl SessionActor {
     /// Whether a message is within the rate limit. The first message beyond it gets an error, the next closes the session.
     pub(super) fn is_in_time(&mut self, ctx: &mut Ctx) -> bool {
-        let now_us = self.shared.clock.monotonic_us();
-        self.heard_us = now_us;
-        if self.bucket.try_take(self.shared.message_rate(), now_us) {
+        let now = self.shared.clock.mono();
+        self.heard = now;
+        if self.bucket.try_take(self.shared.message_rate(), now) {
             return true;
         }
         if std::mem::replace(&mut self.is_warned, true) {

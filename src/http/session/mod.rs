@@ -24,6 +24,7 @@ use actix_web_actors::ws::{Message, WebsocketContext};
 use bytes::Bytes;
 use futures_util::Stream;
 
+use crate::clock::Mono;
 use crate::coordinator::messages::{AttachSession, Peer, ToActor, ToSession, ToUser};
 use crate::credentials::session_token::Session;
 use crate::domain::{SessionId, UserId};
@@ -51,9 +52,9 @@ pub(super) struct SessionActor {
     is_closing: bool,
     bucket: Bucket,
     fragments: Fragments,
-    opened_us: u64,
-    heard_us: u64,
-    pinged_us: u64,
+    opened: Mono,
+    heard: Mono,
+    pinged: Mono,
     awaits_pong: bool,
     alarm: Option<SpawnHandle>,
     lookup: Option<SpawnHandle>,
@@ -108,8 +109,8 @@ impl SessionActor {
             credentials,
             peer,
         } = opening;
-        let now_us = shared.clock.monotonic_us();
-        let bucket = Bucket::full(shared.message_rate(), now_us);
+        let now = shared.clock.mono();
+        let bucket = Bucket::full(shared.message_rate(), now);
         Self {
             id: shared.next_id(),
             shared,
@@ -123,9 +124,9 @@ impl SessionActor {
             is_closing: false,
             bucket,
             fragments: Fragments::default(),
-            opened_us: now_us,
-            heard_us: now_us,
-            pinged_us: now_us,
+            opened: now,
+            heard: now,
+            pinged: now,
             awaits_pong: false,
             alarm: None,
             lookup: None,
@@ -277,7 +278,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             Ok(Message::Text(_) | Message::Ping(_)) => {}
             // The answer to our ping does not count as a message; further pongs do.
             Ok(Message::Pong(_)) if std::mem::take(&mut self.awaits_pong) => {
-                self.heard_us = self.shared.clock.monotonic_us();
+                self.heard = self.shared.clock.mono();
             }
             Ok(Message::Pong(_)) => _ = self.is_in_time(ctx),
             Ok(Message::Nop) => {}

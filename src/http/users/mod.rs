@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::clock;
+use crate::clock::Wall;
 use crate::config::SESSION_TTL_S_MAX;
 use crate::coordinator::messages::{GetBalance, ToActor, ToUser};
 use crate::coordinator::{BalanceView, Shown};
@@ -161,10 +161,9 @@ pub(super) fn token_answer(state: &HttpState, user_id: UserId, ttl_s: Option<u64
     Ok(HttpResponse::Ok().json(json!({ "token": token, "expires_at": expires_at })))
 }
 
-/// A new session token, and when it expires, as a timestamp.
-fn issue_token(state: &HttpState, user_id: UserId, ttl_s: u64) -> (String, String) {
+/// A new session token, and when it expires.
+fn issue_token(state: &HttpState, user_id: UserId, ttl_s: u64) -> (String, Wall) {
     let keys = &state.sessions.keys;
     let issued = keys.issue(user_id, ttl_s, state.clock.now_s());
-    let expires_at = clock::rfc3339(issued.expires_at_s.saturating_mul(1_000_000));
-    (issued.token, expires_at)
+    (issued.token, Wall::from_s(issued.expires_at_s))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
+use crate::clock::Mono;
 use crate::domain::{NewEntry, UserId};
 use crate::ledger::batch::{self, Group, Keys, Plan};
 use crate::ledger::errors::StoreError;
@@ -233,7 +234,7 @@ impl State {
         let mut wait_ms = RETRY_MS.0;
         let mut is_doubtful = false;
         loop {
-            let begun_us = self.options.clock.monotonic_us();
+            let begun = self.options.clock.mono();
             let must_read = self.surprised > 0 || is_doubtful || unknown.is_some();
             let basis = if must_read {
                 Basis::Read
@@ -242,7 +243,7 @@ impl State {
             };
             let error = match self.attempt(&groups, &keys, basis, &mut unknown) {
                 Ok(plan) => {
-                    self.committed(&plan, begun_us, wait_ms > RETRY_MS.0);
+                    self.committed(&plan, begun, wait_ms > RETRY_MS.0);
                     return Ok(plan.outcomes);
                 }
                 Err(StoreError::Raced(_)) if basis == Basis::Expected => {
@@ -289,10 +290,10 @@ impl State {
     }
 
     /// A transaction has been committed, or had nothing to write.
-    fn committed(&mut self, plan: &Plan<'_>, begun_us: u64, was_away: bool) {
+    fn committed(&mut self, plan: &Plan<'_>, begun: Mono, was_away: bool) {
         self.surprised = self.surprised.saturating_sub(1);
         if !plan.writes_nothing() {
-            let took_us = self.options.clock.monotonic_us().saturating_sub(begun_us);
+            let took_us = self.options.clock.mono().us_since(begun);
             self.options.counts.committed(plan.entries.len(), took_us);
         }
         if was_away {
@@ -317,8 +318,8 @@ impl State {
             self.store.rollback();
             return Ok(earlier);
         }
-        let committed_at_us = self.options.clock.now_us().max(self.last_commit_us);
-        let plan = batch::plan(groups, keys, loaded, self.options.rules, committed_at_us);
+        let committed_at = self.options.clock.wall().max(self.last_commit);
+        let plan = batch::plan(groups, keys, loaded, self.options.rules, committed_at.us());
         if basis == Basis::Expected && !plan.accepts_all() {
             self.store.rollback();
             return Err(StoreError::Raced(
@@ -338,7 +339,7 @@ impl State {
         // The point of no return: from here on an error means "unknown".
         match self.store.commit() {
             Ok(()) => {
-                self.last_commit_us = committed_at_us;
+                self.last_commit = committed_at;
                 Ok(plan)
             }
             Err(error) => {

@@ -170,7 +170,7 @@ fn few_entries_of_batches_go_together_while_single_ones_are_expected() {
     for _ in 0..50 {
         let rig = rig(&[]);
         let held = rig.hold();
-        let begun_us = rig.clock.monotonic_us();
+        let begun = rig.clock.mono();
         let single = rig.single("single");
         let names: Vec<String> = (0..200).map(|n| format!("b{n}")).collect();
         let bulk: Vec<_> = names
@@ -182,7 +182,7 @@ fn few_entries_of_batches_go_together_while_single_ones_are_expected() {
             .into_iter()
             .chain(bulk)
             .for_each(|answer| assert!(version(answer).is_ok()));
-        let took_us = rig.clock.monotonic_us() - begun_us;
+        let took_us = rig.clock.mono().us_since(begun);
         rig.writer.stop();
         if took_us < SINGLES_LATELY_MS * 1000 {
             let log = rig.store.tables.lock().expect("free").log.clone();
