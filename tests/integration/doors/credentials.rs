@@ -15,7 +15,13 @@ on_sqlite![
 ];
 
 /// Files and documents without secrets.
-const OPEN: [&str; 3] = ["/admin/", "/admin/admin.js", "/openapi.json"];
+const OPEN: [&str; 5] = [
+    "/admin/",
+    "/admin/admin.js",
+    "/admin/vendor/uplot.js",
+    "/shared/text.js",
+    "/openapi.json",
+];
 
 /// Sends a request from an address of its own, so that no rate limit hides the refusal.
 async fn ask(
