@@ -25,6 +25,7 @@ use crate::canary::schedule;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::coordinator::auditing::AuditBoard;
+use crate::coordinator::messages::InspectRegistry;
 use crate::coordinator::{Registry, auditing};
 use crate::http::{HttpState, server};
 use crate::ledger::{LedgerError, Orphan, SqlLedger};
@@ -85,7 +86,7 @@ pub fn run(
 
     let served: Result<(), AppError> = System::new().block_on(async {
         let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
-        let service = Service::start(settings, is_dev, &core, orphans, sockets)?;
+        let service = Service::start(settings, is_dev, &core, orphans, sockets).await?;
         // Before the service says that it is ready: from then on a signal must find its handler.
         let signals = StopSignals::listen()?;
         platform::survive_file_size_limit()?;
@@ -128,7 +129,7 @@ struct Canary {
 
 impl Service {
     /// Starts everything on top of the ledger. `sockets` are the public and the internal one.
-    fn start(
+    async fn start(
         settings: Settings,
         is_dev: bool,
         core: &Core,
@@ -143,6 +144,11 @@ impl Service {
         let registry = Registry::start_in_arbiter(&coordinator.handle(), move |_| {
             Registry::new(shared, orphans)
         });
+        // Until it has started, its mailbox holds 16 messages: the first requests after a start would be refused.
+        registry
+            .send(InspectRegistry)
+            .await
+            .map_err(|_| AppError::PartDied("the registry"))?;
         let board = Arc::new(AuditBoard::new(
             settings.audit.users_per_s,
             core.clock,

@@ -64,8 +64,7 @@ struct Claims {
     sub: String,
     exp: NumericDate,
     /// Only its form is checked.
-    #[serde(rename = "iat")]
-    _iat: Option<NumericDate>,
+    iat: Option<NumericDate>,
 }
 
 /// Seconds, which may have a fraction (RFC 7519, section 2).
@@ -77,12 +76,14 @@ enum NumericDate {
 }
 
 impl NumericDate {
-    /// The second that it falls into, so that a token is never good for longer than it says.
-    fn second(&self) -> i64 {
+    /// The second that it falls into, so that a token is never good for longer than it says. `None` outside the range.
+    fn second(&self) -> Option<i64> {
         match self {
-            Self::Whole(seconds) => *seconds,
-            // Past the range of i64 the cast saturates.
-            Self::Fractional(seconds) => seconds.floor() as i64,
+            Self::Whole(seconds) => Some(*seconds),
+            Self::Fractional(seconds) if seconds.abs() < i64::MAX as f64 => {
+                Some(seconds.floor() as i64)
+            }
+            Self::Fractional(_) => None,
         }
     }
 }
@@ -140,7 +141,13 @@ impl SessionKeys {
             .ok_or(TokenError::Invalid)?
             .claims;
         let user_id = UserId::parse(&claims.sub).map_err(|_| TokenError::Invalid)?;
-        let expires_at_s = claims.exp.second();
+        let times = (
+            claims.exp.second(),
+            claims.iat.map_or(Some(0), |iat| iat.second()),
+        );
+        let (Some(expires_at_s), Some(_)) = times else {
+            return Err(TokenError::Invalid);
+        };
         if expires_at_s <= now_s {
             return Err(TokenError::Expired);
         }

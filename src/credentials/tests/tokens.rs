@@ -108,7 +108,10 @@ const VALUES: &[&str] = &[
 /// The session that validly signed claims should give.
 fn model(claims: &[u8]) -> Option<Session> {
     let members = Members::read(claims)?;
-    let fractional = |value: &serde_json::Value| value.as_f64().map(|at| at.floor() as i64);
+    let fractional = |value: &serde_json::Value| {
+        let at = value.as_f64().filter(|at| at.abs() < i64::MAX as f64);
+        at.map(|at| at.floor() as i64)
+    };
     let seconds = |name: &str| {
         let value = members.value(name)?;
         value.as_i64().or_else(|| fractional(&value))
@@ -120,9 +123,6 @@ fn model(claims: &[u8]) -> Option<Session> {
         .filter(|text| is_plain(text))?;
     let issued = members.raw("iat").is_none_or(|raw| raw == "null") || seconds("iat").is_some();
     let is_once = !members.has_repeated(|name| NAMES[..3].contains(&name));
-    // The library reads `exp`, too, into a u64.
-    let exp = members.value("exp").and_then(|value| value.as_f64());
-    exp.filter(|exp| *exp < u64::MAX as f64)?;
     let expires_at_s = seconds("exp").filter(|at| *at > NOW_S && issued && is_once)?;
     Some(Session {
         user_id: UserId::new(sub.parse().ok()?).ok()?,
