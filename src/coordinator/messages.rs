@@ -2,7 +2,7 @@
 //!
 //! What concerns one user goes to the [`crate::coordinator::registry::Registry`] as [`ToUser`], and from there, in order,
 //! into the mailbox of that user's [`crate::coordinator::actor::BalanceActor`]. Each [`ToActor`] has its route in
-//! [`ToActor::route`] and its refusals in [`ToActor::overloaded`] and [`ToActor::stopping`]; nothing is dropped silently.
+//! `ToActor::route` and its refusals in `ToActor::overloaded` and `ToActor::stopping`; nothing is dropped silently.
 //! Answers come back through the one-shot channel inside a message.
 //!
 //! | message | from | to | answer |

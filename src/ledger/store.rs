@@ -15,13 +15,13 @@ pub trait Store: Send {
     /// commit.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was written.
+    /// `StoreError`; nothing was written.
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError>;
 
     /// Writes entries, balances, accounts and conflicts of a plan into the open transaction.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing of the plan is committed. [`StoreError::Raced`] when an event id or a hash exists already, or
+    /// `StoreError`; nothing of the plan is committed. `StoreError::Raced` when an event id or a hash exists already, or
     /// an account has another version than the plan began with.
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError>;
 
@@ -37,13 +37,13 @@ pub trait Store: Send {
     /// Makes a user or links a Telegram id to it, in a separate transaction.
     ///
     /// # Errors
-    /// [`StoreError`]; repeating it is safe.
+    /// `StoreError`; repeating it is safe.
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError>;
 
     /// Adds an administrator's order to the log; durable when it returns `Ok`.
     ///
     /// # Errors
-    /// [`StoreError`]; repeating it is safe.
+    /// `StoreError`; repeating it is safe.
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError>;
 
     /// The most entries of batches beside so many single ones, or beside none while single ones keep coming in.
@@ -60,7 +60,7 @@ pub trait Store: Send {
     /// Closes the connection and opens another.
     ///
     /// # Errors
-    /// [`StoreError::Lost`] while the database is away.
+    /// `StoreError::Lost` while the database is away.
     fn reconnect(&mut self) -> Result<(), StoreError>;
 }
 
