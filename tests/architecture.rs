@@ -57,6 +57,7 @@ fn imports_go_one_way() {
                 "config",
                 "limits",
                 "planted",
+                "platform",
                 "telemetry",
             ],
         ),

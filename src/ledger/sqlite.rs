@@ -6,11 +6,12 @@ mod prepared;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use self::checkpoints::Checkpoints;
+use self::checkpoints::{Checkpoints, LONG_PAGES};
 use self::prepared::{SetBalance, SetVersion};
 use diesel::prelude::*;
 
 use crate::domain::{Account, Currencies, EventId, Recorded, TxHash, UserId};
+use crate::limits::BULK_BESIDE_SINGLES;
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
@@ -21,7 +22,7 @@ use super::errors::{StoreError, refused};
 use super::reads;
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow};
 use super::schema::{accounts, conflicts, entries};
-use super::store::{Basis, Store, StoreOptions};
+use super::store::{Basis, Store, StoreOptions, bulk_beside};
 use super::users::{self, PutUser, PutUserOutcome};
 
 /// A write connection to an SQLite file.
@@ -39,7 +40,7 @@ pub(super) struct SqliteStore {
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, file: Option<Arc<LedgerFile>>, options: StoreOptions) -> Self {
         let log = beside(&path, "-wal");
-        let checkpoints = Checkpoints::start(path.clone());
+        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
         let timeout_ms = options.lock_timeout_ms.min(options.timeout_ms);
         let link =
             Link::new(move || sqlite_file::connect(&path, timeout_ms).map(AnyConnection::Sqlite));
@@ -111,8 +112,12 @@ impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         self.check_file()?;
         let Self {
-            link, currencies, ..
+            link,
+            currencies,
+            checkpoints,
+            ..
         } = self;
+        checkpoints.take_turn(link.connection()?.sqlite()?);
         let connection = link.begin("BEGIN IMMEDIATE")?;
         let mut loaded = Loaded::default();
         for user in &keys.users {
@@ -195,6 +200,14 @@ impl Store for SqliteStore {
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
         admin_log::add(self.link.connection()?, action)?;
         self.check_files()
+    }
+
+    fn bulk_beside(&self, singles: usize) -> usize {
+        if self.checkpoints.wish_little() {
+            BULK_BESIDE_SINGLES.0
+        } else {
+            bulk_beside(singles)
+        }
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {

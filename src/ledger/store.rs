@@ -48,10 +48,7 @@ pub trait Store: Send {
 
     /// The most entries of batches beside so many single ones, or beside none while single ones keep coming in.
     fn bulk_beside(&self, singles: usize) -> usize {
-        match singles {
-            0 => BULK_BEFORE_SINGLES,
-            _ => singles.clamp(BULK_BESIDE_SINGLES.0, BULK_BESIDE_SINGLES.1),
-        }
+        bulk_beside(singles)
     }
 
     /// How long transactions that begin from now on wait for a lock. Only for databases that lock single rows.
@@ -91,4 +88,12 @@ pub struct StoreOptions {
     pub timeout_ms: u64,
     /// The longest that locks of other sessions may delay entries of other users, in milliseconds.
     pub lock_timeout_ms: u64,
+}
+
+/// See [`Store::bulk_beside`]; what a store does without reasons of its own.
+pub(super) fn bulk_beside(singles: usize) -> usize {
+    match singles {
+        0 => BULK_BEFORE_SINGLES,
+        _ => singles.clamp(BULK_BESIDE_SINGLES.0, BULK_BESIDE_SINGLES.1),
+    }
 }

@@ -1,6 +1,8 @@
-//! The half for Linux: /proc, and TCP_USER_TIMEOUT.
+//! The half for Linux: /proc, TCP_USER_TIMEOUT and sync_file_range.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use procfs::ProcError;
@@ -42,4 +44,24 @@ fn read() -> procfs::ProcResult<ProcessFacts> {
 /// When the system refuses.
 pub fn set_write_timeout(socket: SockRef<'_>, timeout: Duration) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(timeout))
+}
+
+/// Writes the changed pages of a part of a file to the disk and waits for them, without flushing the disk itself.
+///
+/// # Errors
+/// Where the file system can't do it.
+pub fn write_back(file: &File, offset: i64, length: i64) -> io::Result<()> {
+    const WRITE_AND_WAIT: libc::c_uint = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    #[expect(
+        unsafe_code,
+        reason = "a system call that takes no memory of ours, and no crate offers it"
+    )]
+    let written =
+        unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, WRITE_AND_WAIT) };
+    match written {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -12,9 +12,9 @@ mod portable;
 use std::io;
 
 #[cfg(all(target_os = "linux", not(portable_platform)))]
-pub use linux::{process_facts, set_write_timeout};
+pub use linux::{process_facts, set_write_timeout, write_back};
 #[cfg(not(all(target_os = "linux", not(portable_platform))))]
-pub use portable::{process_facts, set_write_timeout};
+pub use portable::{process_facts, set_write_timeout, write_back};
 
 use rustix::process::{Resource, geteuid, getrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -3,7 +3,7 @@
 //! It knows only the open files of the process, and it can't set a write time-out: a connection whose peer reads
 //! nothing ends only when the system itself gives up.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::sync::Once;
 use std::time::Duration;
@@ -35,4 +35,12 @@ pub fn set_write_timeout(_: SockRef<'_>, _: Duration) -> io::Result<()> {
         warn!("limits.write_timeout_ms has no effect on this system: a connection whose peer reads nothing stays open until the system gives up");
     });
     Ok(())
+}
+
+/// Can't do it: a whole file is flushed at once.
+///
+/// # Errors
+/// Always.
+pub fn write_back(_: &File, _: i64, _: i64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }

@@ -9,8 +9,8 @@ use diesel::prelude::*;
 /// random event id, so pages of half of SQLite's default make the log about half as long.
 const PAGE_BYTES: u32 = 2048;
 
-/// The length of the log at which a commit copies what is left of it, in pages: 256 MiB in pages of 2 KiB.
-const LOG_PAGES_MAX: u32 = 131_072;
+/// The length of the log at which a commit copies what is left of it, in pages: nothing else has helped.
+const LOG_PAGES_MAX: u32 = 524_288;
 
 /// Opens an existing file with the settings of every connection.
 pub(in crate::ledger) fn connect(
