@@ -212,6 +212,8 @@ impl Store for SqliteStore {
     }
 
     fn rollback(&mut self) {
+        // A connection that can't roll back is dropped, and the log may begin as another file with the next one.
+        self.log_identity = None;
         self.link.rollback();
     }
 
