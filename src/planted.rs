@@ -24,6 +24,8 @@ pub enum Plant {
     StaleUnmarked,
     /// A push counts its changes from an older push than the last one.
     ChangesCountedTwice,
+    /// A change that every session was shown by a `balance` is pushed with the next one.
+    ShownStaysPending,
     /// A commit whose actor died is dropped.
     OrphanForgotten,
     /// A refresh is answered from memory.
@@ -40,7 +42,7 @@ pub enum Plant {
 
 impl Plant {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::EarlyChangeDropped,
         Self::DuplicateApplied,
         Self::OlderReadServed,
@@ -50,6 +52,7 @@ impl Plant {
         Self::NeverRecovered,
         Self::StaleUnmarked,
         Self::ChangesCountedTwice,
+        Self::ShownStaysPending,
         Self::OrphanForgotten,
         Self::RefreshFromMemory,
         Self::GapForgotten,

@@ -145,7 +145,7 @@ impl BalanceActor {
             stale: view.is_stale,
         });
         match session.tell(text, version) {
-            Told::Sent => {}
+            Told::Sent => live.settle_pending(&view.account),
             Told::Full => {
                 session.owe((reason, id));
                 self.retry_lagging(ctx);

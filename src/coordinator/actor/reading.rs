@@ -213,9 +213,10 @@ impl BalanceActor {
         if let Some(live) = &mut self.live {
             if has_news {
                 // Another node wrote, or a hand. Its kind is not known, so it is paced.
-                live.note_read(version, began, self.shared.clock.now());
+                let ended = self.shared.clock.now();
+                live.pending.note_read(version, began, ended);
             }
-            live.ensure_base(&view.account);
+            live.pending.ensure_base(&view.account);
         }
         self.answer_version_waiters();
         for waiter in waiters {

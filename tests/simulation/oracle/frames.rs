@@ -186,6 +186,12 @@ impl Oracle {
         }
         let entries = integer(frame, "entries")?;
         let base = version - entries;
+        if base > session.version {
+            return Err(format!(
+                "it leaves out what follows version {}",
+                session.version
+            ));
+        }
         let (before, after) = match (
             self.books.balances_at(user, base),
             self.books.balances_at(user, version),
