@@ -22,6 +22,8 @@ pub enum Plant {
     NeverRecovered,
     /// The last known balance is shown as if it were fresh.
     StaleUnmarked,
+    /// While the ledger is known to be away, memory is shown as if it could be trusted.
+    OutageForgotten,
     /// A push counts its changes from an older push than the last one.
     ChangesCountedTwice,
     /// A change that every session was shown by a `balance` is pushed with the next one.
@@ -42,7 +44,7 @@ pub enum Plant {
 
 impl Plant {
     /// Every one.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::EarlyChangeDropped,
         Self::DuplicateApplied,
         Self::OlderReadServed,
@@ -51,6 +53,7 @@ impl Plant {
         Self::PushedBeforeSnapshot,
         Self::NeverRecovered,
         Self::StaleUnmarked,
+        Self::OutageForgotten,
         Self::ChangesCountedTwice,
         Self::ShownStaysPending,
         Self::OrphanForgotten,

@@ -4,6 +4,7 @@ pub(super) mod ledger_file;
 pub(super) mod link;
 pub(super) mod postgres_server;
 pub(super) mod sqlite_file;
+pub(super) mod standing;
 
 use std::sync::Arc;
 

@@ -18,7 +18,9 @@ use crate::domain::{
 };
 
 use super::batch::{self, Group, Keys, Loaded, Plan};
-use super::{EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting};
+use super::{
+    EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting, Standing,
+};
 
 /// The states of a user that are kept.
 const STATES_MAX: usize = 8;
@@ -120,6 +122,7 @@ pub struct MemoryLedger {
     books: Mutex<Books>,
     clock: Clock,
     orphans: mpsc::Sender<Orphan>,
+    standing: Standing,
 }
 
 impl MemoryLedger {
@@ -129,6 +132,7 @@ impl MemoryLedger {
             books: Mutex::default(),
             clock,
             orphans,
+            standing: Standing::default(),
         }
     }
 
@@ -199,6 +203,7 @@ impl MemoryLedger {
             ..
         } = posting;
         let outcomes = self.apply(&entries, is_atomic);
+        self.standing.answered();
         if let Err(unheard) = reply.send(Posted { entries, outcomes }) {
             self.orphans.try_send(unheard).expect("room");
         }
@@ -208,8 +213,10 @@ impl MemoryLedger {
     fn answer<T: Send + 'static>(&self, is_held: bool, value: T) -> Pending<T> {
         let mut books = self.books();
         let result = if books.is_away {
+            self.standing.unanswered();
             Err(LedgerError::Unavailable("away".into()))
         } else {
+            self.standing.answered();
             Ok(value)
         };
         let (release, held) = oneshot::channel();
@@ -230,6 +237,7 @@ impl Ledger for MemoryLedger {
         let mut books = self.books();
         books.postings += 1;
         if books.is_away {
+            self.standing.unanswered();
             let Posting { entries, reply, .. } = posting;
             // Its actor may have died.
             let _ = reply.send(Posted::failed(entries, PostError::Unavailable));
@@ -259,6 +267,10 @@ impl Ledger for MemoryLedger {
 
     fn ping(&self) -> Pending<()> {
         self.answer(false, ())
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
     }
 }
 

@@ -37,6 +37,7 @@ pub mod writer;
 
 pub use admin_log::AdminAction;
 pub use admission::{Admission, Permit};
+pub use connection::standing::Standing;
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
 pub use reads::{AdminRecord, HistoryPage};
@@ -167,4 +168,7 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Whether the database answers.
     fn ping(&self) -> Pending<()>;
+
+    /// What is known of the ledger as a whole.
+    fn standing(&self) -> &Standing;
 }

@@ -22,8 +22,8 @@ use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, audit,
-    connection, migrations, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,
+    Standing, audit, connection, migrations, reads,
 };
 
 /// How a ledger is opened.
@@ -59,6 +59,7 @@ pub struct SqlLedger {
     auditor: Readers,
     currencies: Currencies,
     epoch: String,
+    standing: Arc<Standing>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -100,7 +101,8 @@ impl SqlLedger {
         let epoch = reads::epoch(&mut connection)?;
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let writers = options.writers(file.as_ref(), &counts, &orphans)?;
+        let standing = Arc::new(Standing::default());
+        let writers = options.writers(file.as_ref(), &counts, &standing, &orphans)?;
         let manager = Manager {
             url: url.clone(),
             timeout_ms: *timeout_ms,
@@ -112,6 +114,7 @@ impl SqlLedger {
             options.pool_size,
             *clock,
             counts.clone(),
+            standing.clone(),
         )?;
         // A separate connection, made with the first check: no read waits for a check.
         let manager = Manager {
@@ -119,7 +122,15 @@ impl SqlLedger {
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
         };
-        let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts)?;
+        let auditor = Readers::start(
+            "ledger-auditor",
+            manager,
+            1,
+            *clock,
+            counts,
+            // A check that takes too long says nothing of the ledger.
+            Arc::default(),
+        )?;
         let Options {
             currencies, clock, ..
         } = options;
@@ -130,6 +141,7 @@ impl SqlLedger {
                 auditor,
                 currencies,
                 epoch,
+                standing,
                 clock,
                 file,
             },
@@ -263,6 +275,7 @@ impl Options {
         &self,
         file: Option<&Arc<LedgerFile>>,
         counts: &Arc<LedgerCounts>,
+        standing: &Arc<Standing>,
         orphans: &mpsc::Sender<Orphan>,
     ) -> Result<Vec<Writer>, LedgerError> {
         let start = |index| {
@@ -270,6 +283,7 @@ impl Options {
                 clock: self.clock,
                 rules: self.rules,
                 counts: counts.clone(),
+                standing: standing.clone(),
                 orphans: orphans.clone(),
             };
             Writer::start(
@@ -331,5 +345,9 @@ impl Ledger for SqlLedger {
             }
             reads::ping(connection)
         })
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
     }
 }

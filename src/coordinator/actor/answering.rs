@@ -114,8 +114,9 @@ impl BalanceActor {
                 reason,
                 id,
             } => (session_id, reason, id),
-            Waiter::Reader(request) => return request.answer(Ok(view.clone())),
+            Waiter::Reader(request) => return request.answer(Ok(self.shared.shown(view))),
         };
+        let view = &self.shared.shown(view);
         let Some(live) = &mut self.live else { return };
         let Some(session) = live
             .session(session_id)
@@ -152,6 +153,10 @@ impl BalanceActor {
             }
             Told::Gone => self.prune(ctx),
         }
+        // From memory, too: the session is told when the ledger is back.
+        if view.is_stale {
+            self.settle_staleness(self.owes_recovery());
+        }
     }
 
     /// Without a balance to send, the error is the answer; a fresh balance is owed.
@@ -181,7 +186,7 @@ impl BalanceActor {
 
     /// Answers the readers whose version is there.
     pub(super) fn answer_version_waiters(&mut self) {
-        let Some(view) = self.cache.known() else {
+        let Some(view) = self.cache.known().map(|known| self.shared.shown(known)) else {
             return;
         };
         let version = view.account.version;

@@ -36,6 +36,7 @@ fn rig(faults: &[Fault]) -> Rig {
         clock,
         rules,
         counts: Default::default(),
+        standing: Arc::default(),
         orphans,
     };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
