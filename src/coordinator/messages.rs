@@ -55,7 +55,9 @@ pub enum ToActor {
     /// Webhooks: post entries. Answered with [`Posted`].
     PostEntries(PostEntries),
     /// Registry: entries of this user were committed, but not through this actor.
-    BalanceChanged(Vec<CommittedEntry>),
+    BalanceChanged(Changed),
+    /// Registry: another epoch of the ledger has begun.
+    FollowEpoch,
     /// Readers: ask for the balance. Answered with a [`BalanceView`].
     GetBalance(GetBalance),
     /// Sessions: an authenticated session wants the balance from now on. Answered with a snapshot.
@@ -258,6 +260,24 @@ pub struct CommittedEntry {
     pub source: Source,
 }
 
+/// Entries of one user that were committed, but not through its actor.
+#[derive(Debug)]
+pub struct Changed {
+    /// In order; at least one.
+    pub entries: Vec<CommittedEntry>,
+    /// What was known when they were sent to the ledger.
+    pub known: Known,
+}
+
+/// What an actor knew when entries were sent to the ledger. Their versions are newer, unless the ledger has gone back.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// The number of the epoch; 0 when it may have been an earlier one.
+    pub epoch: u64,
+    /// The newest version; 0 when it is not known what was known.
+    pub version: i64,
+}
+
 impl CommittedEntry {
     /// `None` when the entry was not accepted.
     pub(super) fn of(entry: &NewEntry, outcome: &EntryOutcome) -> Option<Self> {
@@ -312,6 +332,8 @@ pub struct AttachSession {
     pub outbox: Outbox,
     /// It was attached before, perhaps to an earlier actor. It then closes no older session to make room.
     pub is_again: bool,
+    /// The number of the epoch that it was greeted with. After another has begun, it has to come back.
+    pub epoch: u64,
     /// The newest version it was sent by an earlier actor; 0 for a new session.
     pub last_version: i64,
     /// What an administrator sees of it.

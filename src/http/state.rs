@@ -67,10 +67,8 @@ impl HttpState {
         audit: Arc<AuditBoard>,
     ) -> Self {
         let settings = Arc::new(settings);
-        let epoch = ledger.epoch().to_owned();
         let sessions = SessionShared::new(
             settings.clone(),
-            epoch,
             clock,
             registry.clone(),
             counters.clone(),

@@ -1,5 +1,6 @@
 //! Connections to either database, and how the read pool makes and tests them.
 
+pub(super) mod identity;
 pub(super) mod ledger_file;
 pub(super) mod link;
 pub(super) mod postgres_server;
@@ -16,6 +17,7 @@ use diesel::sqlite::SqliteConnection;
 
 use crate::config::DatabaseUrl;
 
+use self::identity::Identity;
 use self::ledger_file::LedgerFile;
 use super::errors::StoreError;
 
@@ -72,6 +74,11 @@ pub(super) fn connect_to_migrate(
     }
 }
 
+/// A connection that was made and can't be used.
+pub(super) fn bad_connection(error: &StoreError) -> diesel::ConnectionError {
+    diesel::ConnectionError::BadConnection(error.to_string())
+}
+
 /// Makes connections for the pool. (Diesel's own manager would try an unreachable PostgreSQL's address as a file name.)
 #[derive(Debug)]
 pub(super) struct Manager {
@@ -79,6 +86,8 @@ pub(super) struct Manager {
     pub timeout_ms: u64,
     /// Of a service on SQLite: no connection leads to another file.
     pub file: Option<Arc<LedgerFile>>,
+    /// Looked at by every connection.
+    pub identity: Arc<Identity>,
 }
 
 impl Manager {
@@ -105,6 +114,9 @@ impl r2d2::ManageConnection for Manager {
                 .batch_execute(postgres_server::BY_INDEX)
                 .map_err(diesel::r2d2::Error::QueryError)?;
         }
+        self.identity
+            .look(&mut connection)
+            .map_err(|error| diesel::r2d2::Error::ConnectionError(bad_connection(&error)))?;
         Ok(connection)
     }
 

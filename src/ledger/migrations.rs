@@ -115,7 +115,7 @@ fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> Result<(), L
         .get_result(connection)
         .optional()
         .map_err(unavailable)?;
-    let epoch = format!("{:016x}", rand::rng().random::<u64>());
+    let epoch = fresh_epoch();
     let done = match existing {
         Some(_) if !new_epoch => return Ok(()),
         Some(_) => diesel::update(ledger_info::table.find(1))
@@ -132,6 +132,11 @@ fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> Result<(), L
     done.map(|_| ())
         .or_else(ignore_duplicate)
         .map_err(unavailable)
+}
+
+/// The name of an epoch that never was.
+pub(super) fn fresh_epoch() -> String {
+    format!("{:016x}", rand::rng().random::<u64>())
 }
 
 fn ignore_duplicate(error: diesel::result::Error) -> QueryResult<()> {

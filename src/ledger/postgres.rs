@@ -7,6 +7,8 @@
 
 mod arrays;
 
+use std::sync::Arc;
+
 use self::arrays::Write;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -18,9 +20,10 @@ use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan};
-use super::connection::AnyConnection;
+use super::connection::identity::Identity;
 use super::connection::link::Link;
 use super::connection::postgres_server::{self, BY_INDEX};
+use super::connection::{AnyConnection, bad_connection};
 use super::errors::{StoreError, refused};
 use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
@@ -51,7 +54,8 @@ struct LockedRow {
 }
 
 impl PostgresStore {
-    pub(super) fn new(url: String, options: StoreOptions) -> Self {
+    /// Each connection that it makes looks at the ledger's identity.
+    pub(super) fn new(url: String, identity: Option<Arc<Identity>>, options: StoreOptions) -> Self {
         let StoreOptions {
             currencies,
             timeout_ms,
@@ -67,7 +71,13 @@ impl PostgresStore {
             connection
                 .batch_execute(&bounds)
                 .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-            Ok(AnyConnection::Postgres(connection))
+            let mut connection = AnyConnection::Postgres(connection);
+            if let Some(identity) = &identity {
+                identity
+                    .look(&mut connection)
+                    .map_err(|error| bad_connection(&error))?;
+            }
+            Ok(connection)
         });
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
         Self {

@@ -11,18 +11,19 @@ use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
 use super::audit::UserAudit;
+use super::connection::identity::Identity;
 use super::connection::ledger_file::{FileLock, LedgerFile};
 use super::connection::{AnyConnection, Manager, postgres_server};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
-use super::reads::HistoryPage;
+use super::reads::{HistoryPage, ReadError};
 use super::rows::{ConflictRecord, EntryRecord};
 use super::sqlite::SqliteStore;
 use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
     Standing, audit, connection, migrations, reads,
 };
 
@@ -58,8 +59,8 @@ pub struct SqlLedger {
     readers: Readers,
     auditor: Readers,
     currencies: Currencies,
-    epoch: String,
     standing: Arc<Standing>,
+    identity: Arc<Identity>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -98,15 +99,16 @@ impl SqlLedger {
             postgres_server::check_language(connection)?;
         }
         migrations::check_currencies(&mut connection, currencies)?;
-        let epoch = reads::epoch(&mut connection)?;
+        let standing = Arc::new(Standing::of(&reads::epoch(&mut connection)?));
+        let identity = Arc::new(Identity::first(standing.clone(), &mut connection));
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let standing = Arc::new(Standing::default());
-        let writers = options.writers(file.as_ref(), &counts, &standing, &orphans)?;
+        let writers = options.writers(file.as_ref(), &identity, (&counts, &standing), &orphans)?;
         let manager = Manager {
             url: url.clone(),
             timeout_ms: *timeout_ms,
             file: file.clone(),
+            identity: identity.clone(),
         };
         let readers = Readers::start(
             "ledger-reader",
@@ -121,6 +123,7 @@ impl SqlLedger {
             url: url.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
+            identity: identity.clone(),
         };
         let auditor = Readers::start(
             "ledger-auditor",
@@ -140,18 +143,13 @@ impl SqlLedger {
                 readers,
                 auditor,
                 currencies,
-                epoch,
                 standing,
+                identity,
                 clock,
                 file,
             },
             unheard,
         ))
-    }
-
-    /// The epoch: versions are comparable only within one.
-    pub fn epoch(&self) -> &str {
-        &self.epoch
     }
 
     /// All balances as they were after a user's `version`-th entry.
@@ -274,8 +272,8 @@ impl Options {
     fn writers(
         &self,
         file: Option<&Arc<LedgerFile>>,
-        counts: &Arc<LedgerCounts>,
-        standing: &Arc<Standing>,
+        identity: &Arc<Identity>,
+        (counts, standing): (&Arc<LedgerCounts>, &Arc<Standing>),
         orphans: &mpsc::Sender<Orphan>,
     ) -> Result<Vec<Writer>, LedgerError> {
         let start = |index| {
@@ -288,7 +286,7 @@ impl Options {
             };
             Writer::start(
                 format!("ledger-writer-{index}"),
-                self.store(file.cloned()),
+                self.store(file.cloned(), identity.clone()),
                 options,
             )
             .map_err(|error| LedgerError::Unavailable(error.to_string()))
@@ -296,7 +294,7 @@ impl Options {
         (0..self.writers).map(start).collect()
     }
 
-    fn store(&self, file: Option<Arc<LedgerFile>>) -> Box<dyn Store> {
+    fn store(&self, file: Option<Arc<LedgerFile>>, identity: Arc<Identity>) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
         let options = StoreOptions {
             currencies: self.currencies.clone(),
@@ -305,7 +303,9 @@ impl Options {
         };
         match &self.url {
             DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
-            DatabaseUrl::Postgres(url) => Box::new(PostgresStore::new(url.clone(), options)),
+            DatabaseUrl::Postgres(url) => {
+                Box::new(PostgresStore::new(url.clone(), Some(identity), options))
+            }
         }
     }
 }
@@ -338,12 +338,22 @@ impl Ledger for SqlLedger {
     }
 
     fn ping(&self) -> Pending<()> {
-        let file = self.file.clone();
+        let (file, identity) = (self.file.clone(), self.identity.clone());
         self.readers.read(move |connection| {
             if let Some(file) = &file {
                 file.check().map_err(LedgerError::Unavailable)?;
             }
-            reads::ping(connection)
+            // From a table: SQLite answers `SELECT 1` even when its file is gone.
+            identity.look(connection).map_err(ReadError::Database)
+        })
+    }
+
+    fn went_back(&self, loss: Loss) -> Pending<()> {
+        let identity = self.identity.clone();
+        self.readers.read(move |connection| {
+            identity
+                .went_back(connection, &loss)
+                .map_err(ReadError::Database)
         })
     }
 

@@ -11,6 +11,13 @@ use crate::domain::SessionId;
 impl BalanceActor {
     /// Takes a session on and sends it its snapshot; one that is known already stays as it is.
     pub(super) fn attach(&mut self, mut attach: AttachSession, ctx: &mut Context<Self>) {
+        if attach.epoch != self.cache.epoch().number {
+            // It was greeted before this epoch began, and comes back.
+            Attached::new(attach).close(CloseReason::GoingAway);
+            return;
+        }
+        let last_version = attach.last_version;
+        self.gauge.version.update(|known| known.max(last_version));
         let last_push = self.gauge.last_push.get();
         let live = self
             .live

@@ -10,6 +10,7 @@ mod attaching;
 mod cache;
 mod displayed;
 mod inspect;
+mod losses;
 mod pending;
 mod posting;
 mod pushing;
@@ -49,6 +50,8 @@ pub struct BalanceActor {
     timer: Option<Timer>,
     /// A session was sent a stale balance or none, and is owed a fresh one.
     is_stale: bool,
+    /// An entry has proven that the ledger has gone back; until another epoch begins, nothing that is known is trusted.
+    has_lost: bool,
 }
 
 impl BalanceActor {
@@ -58,12 +61,13 @@ impl BalanceActor {
         gauge: Rc<Gauge>,
         registry: WeakRecipient<SessionsGone>,
     ) -> Self {
+        let cache = AccountCache::new(shared.ledger.standing().epoch());
         Self {
             user_id,
             shared,
             gauge,
             registry,
-            cache: AccountCache::default(),
+            cache,
             live: None,
             lanes: None,
             reading: None,
@@ -71,6 +75,7 @@ impl BalanceActor {
             version_waiters: Vec::new(),
             timer: None,
             is_stale: false,
+            has_lost: false,
         }
     }
 
@@ -148,12 +153,12 @@ impl Handler<ToActor> for BalanceActor {
 
     fn handle(&mut self, message: ToActor, ctx: &mut Self::Context) {
         self.dequeue(ctx);
+        self.follow_epoch(ctx);
         match message {
             ToActor::PostEntries(request) => self.post(request, ctx),
-            ToActor::BalanceChanged(entries) => {
-                entries.into_iter().for_each(|entry| self.learn(entry));
-                self.tell_committed(ctx);
-            }
+            ToActor::BalanceChanged(changed) => self.changed(changed, ctx),
+            // It has, above.
+            ToActor::FollowEpoch => {}
             ToActor::GetBalance(request) => self.get_balance(request, ctx),
             ToActor::AttachSession(session) => self.attach(session, ctx),
             ToActor::RefreshSession { session, id } => self.refresh(*session, id, ctx),

@@ -41,6 +41,9 @@ impl BalanceActor {
 
     /// When the next push is due; `None` when no session lacks anything, or none can be pushed to.
     fn next_push(&mut self) -> Option<Due> {
+        if self.has_lost {
+            return None;
+        }
         let (live, known) = (self.live.as_mut()?, self.cache.known()?);
         live.settle_pending(&known.account);
         live.has_listener_below(known.account.version)
@@ -75,7 +78,7 @@ impl BalanceActor {
         let currencies = &self.shared.currencies;
         let update = UpdateFrame {
             user_id: self.user_id,
-            epoch: &self.shared.epoch,
+            epoch: &self.cache.epoch().name,
             version: account.version,
             balances: Shown(currencies, &account.balances),
             changes: Changes {
@@ -154,6 +157,7 @@ impl BalanceActor {
         let wait = Duration::from_micros(at.us_since(self.shared.clock.mono()));
         let handle = ctx.run_later(wait, |actor, ctx| {
             actor.timer = None;
+            actor.follow_epoch(ctx);
             actor.retry_closing(ctx);
             actor.send_owed(ctx);
             actor.push_when_due(ctx);

@@ -10,6 +10,7 @@ use actix::prelude::*;
 use crate::clock::{Deadline, Moment, Mono};
 use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::answering::Waiter;
+use crate::coordinator::actor::losses::read_at_least;
 use crate::coordinator::frames::{BalanceView, Reason};
 use crate::coordinator::registry::gauge::Counted;
 use crate::domain::{Account, SessionId};
@@ -34,6 +35,11 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// Everything that waits for a balance.
+    pub(super) fn into_waiters(self) -> impl Iterator<Item = Waiter> {
+        self.waiters.into_iter().chain(self.next)
+    }
+
     /// Takes out the sessions that wait for their first balance.
     fn take_snapshots(&mut self) -> Vec<Waiter> {
         let is_snapshot = |waiter: &mut Waiter| {
@@ -97,7 +103,9 @@ impl BalanceActor {
                 reading.begun.get_or_insert(began.mono);
                 reading.tried = began.mono;
             }
-            let mut answer = actor.shared.ledger.account(actor.user_id);
+            let doubt = actor.doubt();
+            let epoch = doubt.epoch.number;
+            let mut answer = Box::pin(read_at_least(actor.shared.ledger.clone(), doubt));
             let hangs = Duration::from_millis(READ_HANGS_MS);
             let hangs_at = actor.shared.clock.deadline(hangs).min(until);
             let at_first = async move {
@@ -129,7 +137,10 @@ impl BalanceActor {
                         .into_actor(actor)
                         .map(move |result, actor: &mut Self, ctx| {
                             drop(counted);
-                            actor.read(number, result, began, ctx);
+                            actor.follow_epoch(ctx);
+                            if actor.cache.epoch().number == epoch {
+                                actor.read(number, result, began, ctx);
+                            }
                         })
                 })
         });
@@ -211,7 +222,7 @@ impl BalanceActor {
         };
         let version = view.account.version;
         self.gauge.verified.set(Some(view.verified.mono));
-        self.gauge.version.set(version);
+        self.gauge.version.update(|known| known.max(version));
         if let Some(live) = &mut self.live {
             if has_news {
                 // Another node wrote, or a hand. Its kind is not known, so it is paced.
@@ -295,7 +306,11 @@ impl BalanceActor {
         self.settle_staleness(self.owes_recovery());
     }
 
+    /// Whether the registry has to tell when the ledger is back.
     pub(super) fn owes_recovery(&self) -> bool {
+        if self.has_lost && self.live.is_some() {
+            return true;
+        }
         let mut sessions = self.live.iter().flat_map(|live| &live.sessions);
         sessions.any(|session| session.is_owed_recovery)
     }

@@ -19,9 +19,9 @@ use log::{error, info};
 use lru::LruCache;
 use tokio::sync::mpsc;
 
-use crate::clock::Mono;
+use crate::clock::{Mono, Wall};
 use crate::coordinator::actor::BalanceActor;
-use crate::coordinator::messages::{CommittedEntry, ToActor};
+use crate::coordinator::messages::{Changed, CommittedEntry, Known, ToActor};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::gauge::Gauge;
 use crate::domain::UserId;
@@ -47,6 +47,8 @@ pub struct Registry {
     unheard: Option<mpsc::Receiver<Orphan>>,
     /// When the probe that is under way began.
     probed: Option<Mono>,
+    /// When the epoch began, if one has begun since the start.
+    epoch_began: Option<Wall>,
     is_stopping: bool,
 }
 
@@ -59,6 +61,7 @@ impl Registry {
             idle: LruCache::unbounded(),
             unheard: Some(unheard),
             probed: None,
+            epoch_began: None,
             is_stopping: false,
         }
     }
@@ -268,8 +271,12 @@ impl Registry {
         ctx.spawn(answered);
     }
 
+    fn epoch_number(&self) -> u64 {
+        self.shared.ledger.standing().epoch_number()
+    }
+
     /// Tells resident actors of entries that were committed, but not through them: one message each.
-    fn tell_committed(&self, posted: &Posted) {
+    fn tell_committed(&self, posted: &Posted, known: impl Fn(UserId) -> Known) {
         let mut by_user: BTreeMap<UserId, Vec<CommittedEntry>> = BTreeMap::new();
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
             if let Some(committed) = CommittedEntry::of(entry, outcome) {
@@ -279,7 +286,10 @@ impl Registry {
         for (user_id, entries) in by_user {
             // An actor that is made again, after it died, reads the ledger.
             if let Some(slot) = self.resident(user_id)
-                && let Err(SendError::Full(_)) = slot.send(ToActor::BalanceChanged(entries))
+                && let Err(SendError::Full(_)) = slot.send(ToActor::BalanceChanged(Changed {
+                    entries,
+                    known: known(user_id),
+                }))
             {
                 slot.gauge.missed_a_change.set(true);
             }
@@ -325,6 +335,15 @@ impl Actor for Registry {
         let sweep = Duration::from_millis(self.shared.policy.cache_sweep_ms);
         ctx.run_interval(sweep, |registry, ctx| registry.sweep(ctx));
         ctx.run_interval(Duration::from_millis(RECOVERY_PROBE_MS), Self::probe);
+        let epochs = self.shared.ledger.standing().epochs();
+        ctx.add_stream(futures_util::stream::unfold(
+            epochs,
+            |mut epochs| async move {
+                epochs.changed().await.ok()?;
+                let began = epochs.borrow_and_update().clone();
+                Some((began, epochs))
+            },
+        ));
         if let Some(mut unheard) = self.unheard.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| {
                 unheard.poll_recv(cx)

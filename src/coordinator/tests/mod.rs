@@ -3,6 +3,7 @@
 mod administration;
 mod answers;
 mod listener;
+mod losses;
 mod pending;
 mod rig;
 
