@@ -156,6 +156,10 @@ pub const INIT_DATA_FIELDS_MAX: usize = 64;
 /// How far Telegram's clock may be ahead of ours, in seconds.
 pub const TELEGRAM_SKEW_S: u64 = 30;
 
+/// Refused entries that a transaction may delete beyond `database.conflicts_max` when it keeps another one; twice as many
+/// as it keeps when that is more. Entries wait for it.
+pub const CONFLICTS_PRUNED_MIN: i64 = 64;
+
 /// The most entries in one answer of a history.
 pub const HISTORY_ENTRIES_MAX: i64 = 1000;
 

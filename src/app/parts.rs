@@ -48,6 +48,7 @@ pub(super) fn ledger_options(
         migrate_on_start: database.migrate_on_start,
         timeout_ms: database.timeout_ms,
         lock_timeout_ms: database.lock_timeout_ms,
+        conflicts_max: database.conflicts_max.into(),
         currencies: settings.currencies.clone(),
         rules: Rules {
             auto_create: settings.accounts.auto_create,

@@ -46,6 +46,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("database.migrate_on_start", Shape::Boolean),
     ("database.timeout_ms", Shape::Integer),
     ("database.lock_timeout_ms", Shape::Integer),
+    ("database.conflicts_max", Shape::Integer),
     ("pacing.debounce_ms", Shape::Integer),
     ("pacing.min_interval_ms", Shape::Integer),
     ("pacing.direct_interval_ms", Shape::Integer),

@@ -198,6 +198,7 @@ struct RawDatabase {
     migrate_on_start: bool,
     timeout_ms: u64,
     lock_timeout_ms: Option<u64>,
+    conflicts_max: u32,
 }
 
 /// The default of `database.lock_timeout_ms`; half of `database.timeout_ms` when that is less.
@@ -212,6 +213,7 @@ impl Default for RawDatabase {
             migrate_on_start: true,
             timeout_ms: 5_000,
             lock_timeout_ms: None,
+            conflicts_max: 100_000,
         }
     }
 }
@@ -229,6 +231,7 @@ impl RawDatabase {
             pool_size,
             migrate_on_start,
             timeout_ms,
+            conflicts_max,
             ..
         } = self;
         Database {
@@ -238,6 +241,7 @@ impl RawDatabase {
             migrate_on_start,
             timeout_ms,
             lock_timeout_ms,
+            conflicts_max,
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct Database {
     pub timeout_ms: u64,
     /// The longest, in milliseconds, that locks of other programs delay the entries that do not need them.
     pub lock_timeout_ms: u64,
+    /// Refused entries that are kept for administrators.
+    pub conflicts_max: u32,
 }
 
 /// `[pacing]`: when a committed change is pushed to the user's sessions.

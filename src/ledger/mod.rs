@@ -40,7 +40,8 @@ pub use admission::{Admission, Permit};
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
 pub use reads::{AdminRecord, HistoryPage};
-pub use rows::{ConflictRecord, EntryRecord};
+pub use rows::EntryRecord;
+pub use rows::conflicts::ConflictRecord;
 pub use sql::{Options, SqlLedger};
 pub use users::{PutUser, PutUserOutcome};
 
@@ -165,6 +166,6 @@ pub trait Ledger: Send + Sync + 'static {
     /// The user that a Telegram id is linked to, read after the call.
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>>;
 
-    /// Whether the database answers.
+    /// Whether the database answers, however many reads wait.
     fn ping(&self) -> Pending<()>;
 }

@@ -6,8 +6,12 @@
 //! connection is gone, so that its locks do not stay for long.
 
 mod arrays;
+mod refusals;
+
+use std::collections::HashSet;
 
 use self::arrays::Write;
+use self::refusals::{CountRefusals, InsertConflicts};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -22,8 +26,9 @@ use super::connection::AnyConnection;
 use super::connection::link::Link;
 use super::connection::postgres_server::{self, BY_INDEX};
 use super::errors::{StoreError, refused};
-use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
-use super::schema::{accounts, balances, conflicts, entries};
+use super::rows::conflicts::{by_key, prune};
+use super::rows::{RecordedRow, currency, user_id};
+use super::schema::{accounts, balances, entries};
 use super::store::{Basis, Patience, Store, StoreOptions};
 use super::users::{self, PutUser, PutUserOutcome};
 
@@ -39,6 +44,7 @@ const STANDSTILL_MS: u64 = 1000;
 pub(super) struct PostgresStore {
     link: Link,
     currencies: Currencies,
+    conflicts_max: i64,
     brief_ms: u64,
     patience: Patience,
 }
@@ -56,6 +62,8 @@ impl PostgresStore {
             currencies,
             timeout_ms,
             lock_timeout_ms,
+            conflicts_max,
+            ..
         } = options;
         let lock_timeout_ms = lock_timeout_ms.min(timeout_ms);
         let link = Link::new(move || {
@@ -73,6 +81,7 @@ impl PostgresStore {
         Self {
             link,
             currencies,
+            conflicts_max,
             brief_ms,
             patience: Patience::Usual,
         }
@@ -208,14 +217,34 @@ impl PostgresStore {
                 ));
             }
         }
-        for planned in &plan.conflicts {
-            let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
-            diesel::insert_into(conflicts::table)
-                .values(&row)
-                .on_conflict_do_nothing()
-                .execute(connection)?;
+        self.write_conflicts(plan)
+    }
+
+    fn write_conflicts(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        if plan.conflicts.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let Self {
+            link, currencies, ..
+        } = self;
+        let connection = link.transaction()?.postgres()?;
+        let now_us = plan.committed_at_us;
+        let all = by_key(&plan.conflicts, currencies);
+        let counted: Vec<i64> = CountRefusals::of(&all, now_us).load(connection)?;
+        let counted: HashSet<i64> = counted.into_iter().collect();
+        let added = || {
+            let placed = (0..).zip(&all);
+            placed.filter(|(place, _)| !counted.contains(place))
+        };
+        if added().next().is_some() {
+            let rows = added().map(|(_, refusals)| refusals.row(now_us, currencies));
+            InsertConflicts::of(rows, now_us).execute(connection)?;
+        }
+        Ok(prune(
+            link.transaction()?,
+            added().count(),
+            self.conflicts_max,
+        )?)
     }
 }
 

@@ -16,7 +16,8 @@ use super::connection::{AnyConnection, Manager, postgres_server};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
 use super::reads::HistoryPage;
-use super::rows::{ConflictRecord, EntryRecord};
+use super::rows::EntryRecord;
+use super::rows::conflicts::ConflictRecord;
 use super::sqlite::SqliteStore;
 use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
@@ -41,6 +42,8 @@ pub struct Options {
     pub timeout_ms: u64,
     /// The longest that locks of other sessions may delay entries of other users, in milliseconds.
     pub lock_timeout_ms: u64,
+    /// The most refused entries that are kept for administrators.
+    pub conflicts_max: i64,
     /// The currencies that exist.
     pub currencies: Currencies,
     /// Settings of the posting rule.
@@ -57,6 +60,7 @@ pub struct SqlLedger {
     writers: Vec<Writer>,
     readers: Readers,
     auditor: Readers,
+    prober: Readers,
     currencies: Currencies,
     epoch: String,
     clock: Clock,
@@ -119,7 +123,14 @@ impl SqlLedger {
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
         };
-        let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts)?;
+        let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts.clone())?;
+        // Another one: a health check never waits for reads.
+        let manager = Manager {
+            url: url.clone(),
+            timeout_ms: *timeout_ms,
+            file: file.clone(),
+        };
+        let prober = Readers::start("ledger-prober", manager, 1, *clock, counts)?;
         let Options {
             currencies, clock, ..
         } = options;
@@ -128,6 +139,7 @@ impl SqlLedger {
                 writers,
                 readers,
                 auditor,
+                prober,
                 currencies,
                 epoch,
                 clock,
@@ -245,6 +257,7 @@ impl SqlLedger {
         self.writers.iter().for_each(Writer::stop);
         self.readers.stop();
         self.auditor.stop();
+        self.prober.stop();
     }
 
     /// Makes a running [`SqlLedger::stop`] give up what it can't finish because the database is away.
@@ -274,7 +287,7 @@ impl Options {
             };
             Writer::start(
                 format!("ledger-writer-{index}"),
-                self.store(file.cloned()),
+                self.store(file.cloned(), counts.clone()),
                 options,
             )
             .map_err(|error| LedgerError::Unavailable(error.to_string()))
@@ -282,12 +295,14 @@ impl Options {
         (0..self.writers).map(start).collect()
     }
 
-    fn store(&self, file: Option<Arc<LedgerFile>>) -> Box<dyn Store> {
+    fn store(&self, file: Option<Arc<LedgerFile>>, counts: Arc<LedgerCounts>) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
         let options = StoreOptions {
             currencies: self.currencies.clone(),
             timeout_ms,
             lock_timeout_ms,
+            conflicts_max: self.conflicts_max,
+            counts,
         };
         match &self.url {
             DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
@@ -325,7 +340,7 @@ impl Ledger for SqlLedger {
 
     fn ping(&self) -> Pending<()> {
         let file = self.file.clone();
-        self.readers.read(move |connection| {
+        self.prober.read(move |connection| {
             if let Some(file) = &file {
                 file.check().map_err(LedgerError::Unavailable)?;
             }
@@ -333,3 +348,6 @@ impl Ledger for SqlLedger {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

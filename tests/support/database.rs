@@ -117,6 +117,19 @@ impl TestDatabase {
         ))
     }
 
+    /// The one number that a query gives.
+    pub fn number(&self, query: &str) -> i64 {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            number: i64,
+        }
+        let rows: Vec<Row> = self
+            .connection()
+            .load(&format!("SELECT ({query}) AS number"));
+        rows.first().expect("a row").number
+    }
+
     /// Blocks all other writers until the result is dropped; readers continue.
     pub fn lock_writes(&self) -> HeldLock {
         self.hold(match self {
@@ -231,7 +244,10 @@ impl Handle {
         .unwrap_or_else(|error| panic!("{statements}: {error}"));
     }
 
-    fn load(&mut self, query: &str) -> Vec<StoredEntry> {
+    fn load<T>(&mut self, query: &str) -> Vec<T>
+    where
+        T: QueryableByName<diesel::sqlite::Sqlite> + QueryableByName<diesel::pg::Pg> + 'static,
+    {
         match self {
             Self::Sqlite(connection) => diesel::sql_query(query).load(connection),
             Self::Postgres(connection) => diesel::sql_query(query).load(connection),

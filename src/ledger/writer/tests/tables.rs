@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use diesel::prelude::*;
 
 use super::failing_store::{FailingStore, Failure, Steps};
 use crate::config::DatabaseUrl;
 use crate::domain::{Currencies, Recorded, UserId};
-use crate::ledger::connection::sqlite_file;
+use crate::ledger::connection::{AnyConnection, sqlite_file};
 use crate::ledger::memory::faulty_store::{Fault, MemoryStore};
 use crate::ledger::schema::entries;
 use crate::ledger::sqlite::SqliteStore;
@@ -48,6 +48,10 @@ impl Tables {
         let path = dir.path().join("ledger.db");
         let migrated = MIGRATED.get_or_init(|| {
             migrations::migrate(&DatabaseUrl::Sqlite(path.clone()), false).expect("migrated");
+            let connection = sqlite_file::connect(&path, LOCK_MS).expect("it opens");
+            let mut connection = AnyConnection::Sqlite(connection);
+            migrations::check_currencies(&mut connection, &Currencies::default()).expect("noted");
+            drop(connection);
             std::fs::read(&path).expect("a file")
         });
         std::fs::write(&path, migrated).expect("copied");
@@ -74,6 +78,8 @@ impl Tables {
                     currencies: Currencies::default(),
                     timeout_ms,
                     lock_timeout_ms,
+                    conflicts_max: 1000,
+                    counts: Arc::default(),
                 };
                 let store = SqliteStore::new(path.clone(), None, options);
                 FailingStore::new(Box::new(store), plan, || {
