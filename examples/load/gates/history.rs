@@ -104,7 +104,7 @@ impl Question {
                 format!(r#""version":{},"duplicate":true"#, user.version(place))
             }
             Self::Page(place) => format!(r#""version":{},"#, user.version(place)),
-            Self::Balance => format!(r#""version":{},"#, user.entries),
+            Self::Balance => format!(r#""version":{}}}"#, user.entries),
         }
     }
 }
