@@ -258,7 +258,7 @@ mod tests {
     async fn a_batch_that_is_read_too_slowly_is_refused_and_keeps_its_turn_until_it_is_read() {
         let bulk = one_at_a_time();
         let (go_on, goes_on) = mpsc::channel::<()>();
-        let slow = move || Ok(goes_on.recv());
+        let slow = move || Ok(goes_on.recv_timeout(Duration::from_secs(20)));
         let refused = bulk.read(false, Duration::from_millis(20), slow).await;
         assert_eq!(
             refused.err().map(|problem| problem.code()),
