@@ -10,7 +10,8 @@ use crate::ledger::reads::ReadError;
 use crate::ledger::schema::{accounts, balances, entries};
 use crate::limits::{AUDIT_LINES_MAX, AUDIT_PAGE_ENTRIES};
 
-use super::{Audit, AuditReport, Claims, Sums, in_snapshot, next_page_of};
+use super::pages::{Claims, next_page_of};
+use super::{Audit, AuditReport, Sums, in_snapshot};
 
 /// What was found of one user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
