@@ -57,6 +57,9 @@ pub const HELD_USERS_MAX: usize = 65_536;
 /// The first and the longest wait between attempts to reach the database again, in milliseconds.
 pub const RETRY_MS: (u64, u64) = (10, 500);
 
+/// The largest step back of the wall clock that commit times do not follow, in milliseconds. Corrections by NTP are smaller.
+pub const CLOCK_STEP_HIDDEN_MS: u64 = 5000;
+
 /// Postings of one user and lane that an actor has under way; entries that come meanwhile are posted together.
 pub const POSTINGS_IN_FLIGHT_MAX: usize = 2;
 
