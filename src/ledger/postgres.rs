@@ -8,7 +8,6 @@
 mod arrays;
 
 use self::arrays::Write;
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
@@ -18,9 +17,9 @@ use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan};
-use super::connection::AnyConnection;
+use super::connection::Source;
 use super::connection::link::Link;
-use super::connection::postgres_server::{self, BY_INDEX};
+use super::connection::postgres_server::BY_INDEX;
 use super::errors::{StoreError, refused};
 use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, conflicts, entries};
@@ -51,24 +50,18 @@ struct LockedRow {
 }
 
 impl PostgresStore {
-    pub(super) fn new(url: String, options: StoreOptions) -> Self {
+    pub(super) fn new(source: Source, options: StoreOptions) -> Self {
         let StoreOptions {
             currencies,
             timeout_ms,
             lock_timeout_ms,
         } = options;
         let lock_timeout_ms = lock_timeout_ms.min(timeout_ms);
-        let link = Link::new(move || {
-            let mut connection = postgres_server::connect(&url, timeout_ms)?;
-            let bounds = format!(
-                "{BY_INDEX} SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
-                lock_timeout_ms.div_ceil(2)
-            );
-            connection
-                .batch_execute(&bounds)
-                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-            Ok(AnyConnection::Postgres(connection))
-        });
+        let settings = format!(
+            "{BY_INDEX} SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
+            lock_timeout_ms.div_ceil(2)
+        );
+        let link = Link::new(move || source.reconnect(timeout_ms, &settings));
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
         Self {
             link,
