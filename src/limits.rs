@@ -57,11 +57,31 @@ pub const HELD_USERS_MAX: usize = 65_536;
 /// The first and the longest wait between attempts to reach the database again, in milliseconds.
 pub const RETRY_MS: (u64, u64) = (10, 500);
 
+/// The largest step back of the wall clock that commit times do not follow, in milliseconds. Corrections by NTP are smaller.
+pub const CLOCK_STEP_HIDDEN_MS: u64 = 5000;
+
 /// Postings of one user and lane that an actor has under way; entries that come meanwhile are posted together.
 pub const POSTINGS_IN_FLIGHT_MAX: usize = 2;
 
 /// The most entries of one user in one posting.
 pub const POSTING_ENTRIES_MAX: usize = 256;
+
+/// How long the log is silent on a database that is refused again for the same reason, in seconds.
+pub const COMPLAINT_S: u64 = 60;
+
+/// The longest that a step of the start may take, in seconds; migrations have bounds of their own.
+pub const START_STEP_S: u64 = 90;
+
+/// How long a step of the start may take before the log tells of it, and the time between two such lines, in seconds.
+pub const START_LOG_S: u64 = 5;
+
+/// The longest wait for another node's migration, in seconds.
+pub const MIGRATION_WAIT_S: u64 = 600;
+
+/// The time between two lines of the log on such a wait, in seconds, and between two attempts, in milliseconds.
+pub const MIGRATION_LOG_S: u64 = 10;
+/// See [`MIGRATION_LOG_S`].
+pub const MIGRATION_POLL_MS: u64 = 200;
 
 /// Orders (users to create, administrators' actions to log) that may wait for one writer.
 pub const ORDERS_MAX: usize = 1024;

@@ -43,6 +43,7 @@ pub(super) fn ledger_options(
     let database = &settings.database;
     Options {
         url: database.url.clone(),
+        schema: database.schema.clone(),
         pool_size: u32::try_from(database.pool_size).unwrap_or(u32::MAX),
         writers: database.writers,
         migrate_on_start: database.migrate_on_start,

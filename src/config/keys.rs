@@ -41,6 +41,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("server.shutdown_timeout_s", Shape::Integer),
     ("server.allowed_origins", Shape::Texts),
     ("database.url", Shape::Text),
+    ("database.schema", Shape::Text),
     ("database.pool_size", Shape::Integer),
     ("database.writers", Shape::Integer),
     ("database.migrate_on_start", Shape::Boolean),

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use config::{Config, Value, ValueKind};
 use serde::Deserialize;
 
-use crate::config::database_url::DatabaseUrl;
 use crate::config::error::ConfigError;
 use crate::config::layer::Layer;
 use crate::config::origin::normal_origin;
+use crate::config::raw_database::RawDatabase;
 use crate::config::settings::{
-    Accounts, Audit, Auth, Cache, Canary, ClientCache, Database, Limits, Pacing, Server, Settings,
+    Accounts, Audit, Auth, Cache, Canary, ClientCache, Limits, Pacing, Server, Settings,
 };
 use crate::config::{check, dev};
 use crate::domain::{Currencies, CurrencyError};
@@ -124,6 +124,10 @@ impl Settings {
                 "pacing.debounce_ms: above pacing.min_interval_ms, which ends the wait first",
             ),
             (
+                self.database.url.is_sqlite() && self.database.schema.is_named(),
+                "database.schema: has no effect on SQLite",
+            ),
+            (
                 any_origin,
                 "server.allowed_origins: every website may open sessions",
             ),
@@ -189,6 +193,7 @@ struct RawCurrency {
     decimals: u64,
 }
 
+<<<<<<< HEAD
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawDatabase {
@@ -246,6 +251,8 @@ impl RawDatabase {
     }
 }
 
+=======
+>>>>>>> server
 /// serde's message without the unknown name that it repeats: that may be a secret at the wrong key.
 fn reason(message: &str) -> String {
     match message.split_once(", expected ") {

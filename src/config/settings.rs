@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::database_url::DatabaseUrl;
+use crate::config::schema::Schema;
 use crate::config::secret::{AdminToken, Secret, WebhookSecret};
 use crate::domain::{Currencies, Kind};
 
@@ -60,6 +61,8 @@ pub struct Server {
 pub struct Database {
     /// SQLite or PostgreSQL.
     pub url: DatabaseUrl,
+    /// Where in a PostgreSQL database the tables are.
+    pub schema: Schema,
     /// Connections for reads; writers have their own.
     pub pool_size: usize,
     /// Ledger writers, each a thread with a connection: always 1 on SQLite.

@@ -16,14 +16,19 @@ use diesel::connection::SimpleConnection;
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Schema};
 use crate::limits::AUDIT_PAGE_ENTRIES;
 
 use super::LedgerError;
+<<<<<<< HEAD
 use super::connection::{self, AnyConnection};
 use super::schema::{currencies, entries};
 
 use pages::{Claims, Row, next_page};
+=======
+use super::connection::{Access, AnyConnection, Source};
+use super::schema::{accounts, balances, entries};
+>>>>>>> server
 
 pub use one_user::UserAudit;
 pub(super) use one_user::{missing_indexes, next_user, user};
@@ -48,6 +53,7 @@ pub struct AuditReport {
 /// [`LedgerError`] when the database can't be read; a violation is no error.
 pub fn verify(
     url: &DatabaseUrl,
+    schema: &Schema,
     on_violation: &mut dyn FnMut(String),
 ) -> Result<AuditReport, LedgerError> {
     if let DatabaseUrl::Sqlite(path) = url
@@ -58,12 +64,23 @@ pub fn verify(
             path.display()
         )));
     }
-    let mut connection = connection::connect(url, TIMEOUT_MS)
-        .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-    super::migrations::check_applied(url, TIMEOUT_MS)?;
+    let source = Source::new(url, schema);
+    super::migrations::check_applied(&source, TIMEOUT_MS, Access::Read)?;
+    let mut connected = source.connect(TIMEOUT_MS, "", Access::Read)?;
     let unreadable = |error: diesel::result::Error| LedgerError::Unavailable(error.to_string());
+<<<<<<< HEAD
     let mut audit = Audit::new(on_violation);
     in_snapshot(&mut connection, |connection| audit.run(connection)).map_err(unreadable)?;
+=======
+    let mut audit = Audit {
+        report: AuditReport::default(),
+        on_violation,
+    };
+    in_snapshot(&mut connected.connection, |connection| {
+        audit.run(connection)
+    })
+    .map_err(unreadable)?;
+>>>>>>> server
     Ok(audit.report)
 }
 

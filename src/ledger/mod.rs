@@ -39,6 +39,7 @@ pub use admin_log::AdminAction;
 pub use admission::{Admission, Permit};
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
+pub use migrations::progress::Progress;
 pub use reads::{AdminRecord, HistoryPage};
 pub use rows::EntryRecord;
 pub use rows::conflicts::ConflictRecord;

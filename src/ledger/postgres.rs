@@ -11,8 +11,11 @@ mod refusals;
 use std::collections::HashSet;
 
 use self::arrays::Write;
+<<<<<<< HEAD
 use self::refusals::{CountRefusals, InsertConflicts};
 use diesel::connection::SimpleConnection;
+=======
+>>>>>>> server
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
@@ -22,9 +25,9 @@ use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan};
-use super::connection::AnyConnection;
+use super::connection::Source;
 use super::connection::link::Link;
-use super::connection::postgres_server::{self, BY_INDEX};
+use super::connection::postgres_server::BY_INDEX;
 use super::errors::{StoreError, refused};
 use super::rows::conflicts::{by_key, prune};
 use super::rows::{RecordedRow, currency, user_id};
@@ -57,7 +60,7 @@ struct LockedRow {
 }
 
 impl PostgresStore {
-    pub(super) fn new(url: String, options: StoreOptions) -> Self {
+    pub(super) fn new(source: Source, options: StoreOptions) -> Self {
         let StoreOptions {
             currencies,
             timeout_ms,
@@ -66,17 +69,11 @@ impl PostgresStore {
             ..
         } = options;
         let lock_timeout_ms = lock_timeout_ms.min(timeout_ms);
-        let link = Link::new(move || {
-            let mut connection = postgres_server::connect(&url, timeout_ms)?;
-            let bounds = format!(
-                "{BY_INDEX} SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
-                lock_timeout_ms.div_ceil(2)
-            );
-            connection
-                .batch_execute(&bounds)
-                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-            Ok(AnyConnection::Postgres(connection))
-        });
+        let settings = format!(
+            "{BY_INDEX} SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
+            lock_timeout_ms.div_ceil(2)
+        );
+        let link = Link::new(move || source.reconnect(timeout_ms, &settings));
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
         Self {
             link,

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::limits::{READ_QUEUE_MAX, answer_within};
 
-use super::connection::{AnyConnection, Manager};
+use super::connection::{AnyConnection, ConnectError, Manager};
 use super::reads::ReadError;
 use super::{LedgerCounts, LedgerError, Pending};
 
@@ -140,11 +140,11 @@ fn run<T>(
     counts: &LedgerCounts,
     read: impl FnOnce(&mut AnyConnection) -> Result<T, ReadError>,
 ) -> Result<T, LedgerError> {
-    let mut connection = pool.get().map_err(|error| {
+    let mut connected = pool.get().map_err(|error| {
         counts.failed_as("lost");
         LedgerError::Unavailable(error.to_string())
     })?;
-    let done = read(&mut connection);
+    let done = read(&mut connected.connection);
     match &done {
         Err(ReadError::Database(error)) => counts.failed(error),
         Err(ReadError::Ledger(_)) => counts.failed_as("unfit"),
@@ -157,8 +157,8 @@ fn run<T>(
 #[derive(Debug)]
 struct QuietErrors;
 
-impl r2d2::HandleError<diesel::r2d2::Error> for QuietErrors {
-    fn handle_error(&self, error: diesel::r2d2::Error) {
+impl r2d2::HandleError<ConnectError> for QuietErrors {
+    fn handle_error(&self, error: ConnectError) {
         log::debug!("the read pool can't connect: {error}");
     }
 }

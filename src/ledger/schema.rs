@@ -2,6 +2,12 @@
 #![allow(missing_docs, reason = "the table! macro generates undocumented items")]
 
 diesel::table! {
+    __diesel_schema_migrations (version) {
+        version -> Text,
+    }
+}
+
+diesel::table! {
     ledger_info (id) {
         id -> BigInt,
         epoch -> Text,

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Schema};
 use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
 use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
 use super::audit::UserAudit;
 use super::connection::ledger_file::{FileLock, LedgerFile};
-use super::connection::{AnyConnection, Manager, postgres_server};
+use super::connection::{Access, Manager, Source};
+use super::migrations::progress::{Progress, Step};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
 use super::reads::HistoryPage;
@@ -24,7 +25,7 @@ use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
     AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, audit,
-    connection, migrations, reads,
+    migrations, reads,
 };
 
 /// How a ledger is opened.
@@ -32,6 +33,8 @@ use super::{
 pub struct Options {
     /// Which database.
     pub url: DatabaseUrl,
+    /// Where in a PostgreSQL database.
+    pub schema: Schema,
     /// Connections for reads.
     pub pool_size: u32,
     /// Number of writers; a user always has the same one.
@@ -73,7 +76,10 @@ impl SqlLedger {
     ///
     /// # Errors
     /// [`LedgerError`] when the database does not answer, or does not fit these settings.
-    pub fn open(options: Options) -> Result<(Self, mpsc::Receiver<Orphan>), LedgerError> {
+    pub fn open(
+        options: Options,
+        progress: &Progress,
+    ) -> Result<(Self, mpsc::Receiver<Orphan>), LedgerError> {
         let Options {
             url,
             timeout_ms,
@@ -86,27 +92,26 @@ impl SqlLedger {
             DatabaseUrl::Sqlite(path) => Some((path, FileLock::take(path)?)),
             DatabaseUrl::Postgres(_) => None,
         };
+        let source = Source::new(url, &options.schema);
         if options.migrate_on_start {
-            for name in migrations::migrate(url, false)? {
+            for name in migrations::apply_missing(&source, false, progress)? {
                 log::info!("migration applied: {name}");
             }
         } else {
-            migrations::check_applied(url, *timeout_ms)?;
+            migrations::check_applied(&source, *timeout_ms, Access::Write)?;
         }
         let file = lock.map(|(path, lock)| lock.of_file(path)).transpose()?;
         let file = file.map(Arc::new);
-        let mut connection = connection::connect(url, *timeout_ms)
-            .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        if let AnyConnection::Postgres(connection) = &mut connection {
-            postgres_server::check_language(connection)?;
-        }
-        migrations::check_currencies(&mut connection, currencies)?;
-        let epoch = reads::epoch(&mut connection)?;
+        progress.at(Step::Connecting);
+        let mut connected = source.connect(*timeout_ms, "", Access::Write)?;
+        progress.at(Step::Opening);
+        migrations::check_currencies(&mut connected.connection, currencies)?;
+        let epoch = reads::epoch(&mut connected.connection)?;
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let writers = options.writers(file.as_ref(), &counts, &orphans)?;
+        let writers = options.writers(&source, file.as_ref(), &counts, &orphans)?;
         let manager = Manager {
-            url: url.clone(),
+            source: source.clone(),
             timeout_ms: *timeout_ms,
             file: file.clone(),
         };
@@ -119,7 +124,7 @@ impl SqlLedger {
         )?;
         // A separate connection, made with the first check: no read waits for a check.
         let manager = Manager {
-            url: url.clone(),
+            source,
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
         };
@@ -274,6 +279,7 @@ impl SqlLedger {
 impl Options {
     fn writers(
         &self,
+        source: &Source,
         file: Option<&Arc<LedgerFile>>,
         counts: &Arc<LedgerCounts>,
         orphans: &mpsc::Sender<Orphan>,
@@ -287,7 +293,11 @@ impl Options {
             };
             Writer::start(
                 format!("ledger-writer-{index}"),
+<<<<<<< HEAD
                 self.store(file.cloned(), counts.clone()),
+=======
+                self.store(source, file.cloned()),
+>>>>>>> server
                 options,
             )
             .map_err(|error| LedgerError::Unavailable(error.to_string()))
@@ -295,7 +305,11 @@ impl Options {
         (0..self.writers).map(start).collect()
     }
 
+<<<<<<< HEAD
     fn store(&self, file: Option<Arc<LedgerFile>>, counts: Arc<LedgerCounts>) -> Box<dyn Store> {
+=======
+    fn store(&self, source: &Source, file: Option<Arc<LedgerFile>>) -> Box<dyn Store> {
+>>>>>>> server
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
         let options = StoreOptions {
             currencies: self.currencies.clone(),
@@ -304,9 +318,9 @@ impl Options {
             conflicts_max: self.conflicts_max,
             counts,
         };
-        match &self.url {
-            DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
-            DatabaseUrl::Postgres(url) => Box::new(PostgresStore::new(url.clone(), options)),
+        match source {
+            Source::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
+            Source::Postgres(_) => Box::new(PostgresStore::new(source.clone(), options)),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
 use super::connection::ledger_file::{Identity, LedgerFile, beside};
 use super::connection::link::Link;
-use super::connection::{AnyConnection, sqlite_file};
+use super::connection::sqlite_file;
 use super::errors::{StoreError, refused};
 use super::rows::conflicts::{by_key, prune};
 use super::rows::{NewEntryRow, RecordedRow, currency};
@@ -46,8 +46,7 @@ impl SqliteStore {
         let watch = LogWatch::new(&path, options.counts.sqlite_log_bytes());
         let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES, watch);
         let timeout_ms = options.lock_timeout_ms.min(options.timeout_ms);
-        let link =
-            Link::new(move || sqlite_file::connect(&path, timeout_ms).map(AnyConnection::Sqlite));
+        let link = Link::new(move || Ok(sqlite_file::connect(&path, timeout_ms)?.into()));
         Self {
             link,
             currencies: options.currencies,
@@ -103,7 +102,7 @@ impl SqliteStore {
     }
 }
 
-/// As [`super::reads::account`], but not through [`AnyConnection`], whose statements cost half as many instructions again
+/// As [`super::reads::account`], but not through [`super::connection::AnyConnection`], whose statements cost half as many instructions again
 /// for each entry: see the guard's row `sqlite`.
 fn load_account(
     connection: &mut SqliteConnection,

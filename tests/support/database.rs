@@ -178,6 +178,34 @@ impl TestDatabase {
         ));
     }
 
+    /// Makes a PostgreSQL database anew, with options of `CREATE DATABASE`.
+    pub fn recreate(&self, options: &str) {
+        let Self::Postgres { name, .. } = self else {
+            panic!("only a database server has such options")
+        };
+        self.on_server(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        self.on_server(&format!("CREATE DATABASE {name} {options}"));
+    }
+
+    /// Ends the connections of all other programs to a PostgreSQL database.
+    pub fn end_connections(&self) {
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
+    }
+
+    /// The number that a query of a PostgreSQL database gives.
+    pub fn number(&self, query: &str) -> i64 {
+        let Handle::Postgres(mut connection) = self.connection() else {
+            panic!("only for PostgreSQL")
+        };
+        let number = diesel::dsl::sql::<diesel::sql_types::BigInt>(&format!("({query})"));
+        diesel::select(number)
+            .get_result(&mut connection)
+            .unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
     /// Brings it back.
     pub fn mend(&self) {
         let Self::Postgres { name, .. } = self else {

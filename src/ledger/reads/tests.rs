@@ -6,8 +6,10 @@ use diesel::connection::{Instrumentation, InstrumentationEvent};
 use diesel::sql_types::Text;
 
 use super::*;
-use crate::config::DatabaseUrl;
-use crate::ledger::{connection, migrations};
+use crate::clock::Clock;
+use crate::config::{DatabaseUrl, Schema};
+use crate::ledger::connection::{Access, Source};
+use crate::ledger::{Progress, migrations};
 
 /// The SQL that a connection ran.
 #[derive(Clone, Default)]
@@ -40,8 +42,11 @@ fn is_short(detail: &str) -> bool {
 fn no_read_of_one_user_goes_through_the_history() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = DatabaseUrl::Sqlite(folder.path().join("ledger.db"));
-    migrations::migrate(&url, false).expect("migrated");
-    let mut connection = connection::connect(&url, 1000).expect("connected");
+    let source = Source::new(&url, &Schema::default());
+    let progress = Progress::start(Clock::system());
+    migrations::apply_missing(&source, false, &progress).expect("migrated");
+    let connected = source.connect(1000, "", Access::Write).expect("connected");
+    let mut connection = connected.connection;
     let currencies = Currencies::default();
     let user = UserId::new(184).expect("valid");
     let page = HistoryPage {
