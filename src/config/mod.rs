@@ -31,6 +31,6 @@ pub use load::{Sources, environment};
 pub use origin::normal_origin;
 pub use secret::{AdminToken, Secret, WebhookSecret, WebhookSecretError};
 pub use settings::{
-    Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, Server, Settings,
+    Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, SUBJECT, Server, Settings,
     TelegramIdentity,
 };
