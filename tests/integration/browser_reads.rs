@@ -247,6 +247,9 @@ async fn a_parameter_that_can_not_be_read_is_named(database: Database) {
         ("/admin/v1/events?after=-1", "after"),
         ("/admin/v1/live?snapshots=1&snapshots=2", "snapshots"),
         ("/admin/v1/log?all=true", "all"),
+        ("/admin/v1/registry?limit=1", "limit"),
+        ("/admin/v1/audit?user_id=1", "user_id"),
+        ("/admin/v1/canary?latest", "latest"),
     ] {
         let answer = app.admin(path).await;
         assert_eq!(

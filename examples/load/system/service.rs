@@ -147,9 +147,6 @@ impl Launch {
             ("auth.webhook_secrets", self.secrets.webhook.clone()),
             ("auth.session_secrets", self.secrets.session.clone()),
             ("auth.admin_tokens", self.secrets.admin.clone()),
-            // Reads are measured as fast as they can be answered.
-            ("limits.api_requests_per_s", "1000000".into()),
-            ("limits.api_requests_burst", "1000000".into()),
         ]
         .into_iter()
         .chain(self.settings.iter().cloned())
