@@ -29,11 +29,11 @@ pub const BATCH_SHORT_BYTES: usize = 16 << 10;
 /// How much of a batch's answer is written at once, in bytes.
 pub const ANSWER_PIECE_BYTES: usize = 32 << 10;
 
-/// Bodies of batches that are received and not parsed yet: together at most this many of the longest length
-/// (`limits.batch_body_bytes`), but at least [`BATCH_BODIES_BYTES`].
-pub const BATCH_BODIES_MAX: usize = 8;
-/// See [`BATCH_BODIES_MAX`].
-pub const BATCH_BODIES_BYTES: usize = 64 << 20;
+/// The bytes of bodies that are received and not parsed yet, of both listeners together: [`BODIES_LONGEST`] of the longest
+/// length (`limits.batch_body_bytes`), but at least this many.
+pub const BODIES_BYTES: usize = 64 << 20;
+/// See [`BODIES_BYTES`].
+pub const BODIES_LONGEST: usize = 8;
 
 /// Batches that are parsed or answered at once; more wait for their turn.
 pub const BATCHES_AT_WORK_MAX: usize = 4;
@@ -148,12 +148,12 @@ pub const REQUEST_HEAD_MS: u64 = 5000;
 /// How long a client may take to send a request's body, in milliseconds.
 pub const REQUEST_BODY_MS: u64 = 30_000;
 
-/// How long a connection is kept for a next request, in milliseconds.
-pub const KEEP_ALIVE_MS: u64 = 5000;
+/// How long a client of a kept connection may take to send the head of a request, from its first byte, in milliseconds. The
+/// pause before that byte is `server.keep_alive_s`, and to read the last answer there is as much time as both.
+pub const NEXT_HEAD_MS: u64 = 15_000;
 
-/// How long a connection may have no request under way, in milliseconds: time to read the last answer, to stay idle,
-/// and to send the next head.
-pub const CONNECTION_IDLE_MS: u64 = 15_000;
+/// The most users whose requests on `/api` are counted; the least recently seen one is dropped first.
+pub const API_USERS_MAX: usize = 65_536;
 
 /// How long a connection may take to close after its last answer, in milliseconds.
 pub const LINGER_MS: u64 = 1000;
@@ -237,4 +237,4 @@ const _: () = assert!(POSTGRES_BULK_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MA
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);
 const _: () = assert!(RETRY_MS.0 <= RETRY_MS.1);
-const _: () = assert!(KEEP_ALIVE_MS + REQUEST_HEAD_MS <= CONNECTION_IDLE_MS);
+const _: () = assert!(REQUEST_HEAD_MS <= NEXT_HEAD_MS);

@@ -273,14 +273,14 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             return;
         }
         match message {
-            Ok(Message::Text(text)) if self.is_in_time(ctx) => self.text(&text, ctx),
-            Ok(Message::Ping(bytes)) if self.is_in_time(ctx) => ctx.pong(&bytes),
+            Ok(Message::Text(text)) if self.is_in_time(Some(&text), ctx) => self.text(&text, ctx),
+            Ok(Message::Ping(bytes)) if self.is_in_time(None, ctx) => ctx.pong(&bytes),
             Ok(Message::Text(_) | Message::Ping(_)) => {}
             // The answer to our ping does not count as a message; further pongs do.
             Ok(Message::Pong(_)) if std::mem::take(&mut self.awaits_pong) => {
                 self.heard = self.shared.clock.mono();
             }
-            Ok(Message::Pong(_)) => _ = self.is_in_time(ctx),
+            Ok(Message::Pong(_)) => _ = self.is_in_time(None, ctx),
             Ok(Message::Nop) => {}
             Ok(Message::Binary(_)) => self.end(End::UnsupportedData, ctx),
             Ok(Message::Continuation(item)) => self.fragment(item, ctx),

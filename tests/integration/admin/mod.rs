@@ -6,6 +6,7 @@ mod conflicts;
 mod dashboard;
 mod events;
 mod sessions;
+mod sign_ins;
 
 use reqwest::Method;
 use serde_json::{Value, json};
