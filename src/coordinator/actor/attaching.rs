@@ -86,6 +86,7 @@ impl BalanceActor {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer.handle);
         }
+        self.forget_gone_waiters(ctx);
         if let Some(registry) = self.registry.upgrade() {
             let user_id = self.user_id;
             // If the registry is full, its next sweep finds the actor.

@@ -20,15 +20,16 @@ use std::rc::Rc;
 use actix::WeakRecipient;
 use actix::prelude::*;
 
+use crate::coordinator::actor::answering::VersionWaiter;
 use crate::coordinator::actor::cache::AccountCache;
 use crate::coordinator::actor::posting::Lanes;
 use crate::coordinator::actor::pushing::Timer;
 use crate::coordinator::actor::reading::Reading;
 use crate::coordinator::actor::sessions::Live;
 use crate::coordinator::journal::{Happening, What};
-use crate::coordinator::messages::{CommittedEntry, GetBalance, SessionsGone, ToActor};
+use crate::coordinator::messages::{CommittedEntry, SessionsGone, ToActor};
 use crate::coordinator::policy::Shared;
-use crate::coordinator::registry::gauge::{Counted, Gauge};
+use crate::coordinator::registry::gauge::Gauge;
 use crate::domain::UserId;
 
 /// One user's actor.
@@ -44,7 +45,8 @@ pub struct BalanceActor {
     reading: Option<Box<Reading>>,
     /// Reads planned so far.
     reads: u32,
-    version_waiters: Vec<(GetBalance, Counted)>,
+    /// In the order in which they came.
+    version_waiters: Vec<VersionWaiter>,
     timer: Option<Timer>,
     /// A session was sent a stale balance or none, and is owed a fresh one.
     is_stale: bool,

@@ -63,6 +63,9 @@ impl BalanceActor {
         } else {
             &mut reading.waiters
         };
+        if waiters.len() >= READ_WAITERS_MAX {
+            waiters.retain(|waiter| !waiter.is_gone());
+        }
         match waiter {
             Some(waiter) if waiters.len() < READ_WAITERS_MAX => waiters.push(waiter),
             Some(Waiter::Reader(request)) => request.answer(Err(LedgerError::Overloaded)),

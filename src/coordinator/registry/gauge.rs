@@ -19,6 +19,8 @@ pub(crate) struct Gauge {
     pub bulk_postings: Cell<usize>,
     /// Reads under way.
     pub reads: Cell<usize>,
+    /// Timers that the actor has set.
+    pub timers: Cell<usize>,
     /// Readers that wait for a version.
     pub version_waiters: Cell<usize>,
     /// A committed change did not fit into the mailbox: the ledger has to be read.
@@ -39,6 +41,12 @@ impl Gauge {
     /// Postings and reads under way.
     pub(crate) fn in_flight(&self) -> usize {
         self.single_postings.get() + self.bulk_postings.get() + self.reads.get()
+    }
+
+    /// Futures on the actor's context, which polls each of them at every message: so there are only a few, whatever is
+    /// asked of the actor.
+    pub(crate) fn tasks(&self) -> usize {
+        self.in_flight() + self.timers.get()
     }
 
     /// Messages wait, or work is under way.

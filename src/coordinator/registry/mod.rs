@@ -7,6 +7,7 @@
 //! Bounded: actors without a session to `cache.max_entries` plus those with something under way, which the ledger's queue
 //! bounds, and those pushed to within `pacing.min_interval_ms`, so that the distance between pushes outlives them.
 
+mod atomics;
 pub(crate) mod gauge;
 mod handlers;
 
@@ -23,6 +24,7 @@ use crate::clock::Mono;
 use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::messages::{CommittedEntry, ToActor};
 use crate::coordinator::policy::Shared;
+use crate::coordinator::registry::atomics::Unanswered;
 use crate::coordinator::registry::gauge::Gauge;
 use crate::domain::UserId;
 use crate::ledger::{Orphan, Posted};
@@ -45,6 +47,7 @@ pub struct Registry {
     with_sessions: HashMap<UserId, Slot>,
     idle: LruCache<UserId, Slot>,
     unheard: Option<mpsc::Receiver<Orphan>>,
+    unanswered: Unanswered,
     /// When the probe that is under way began.
     probed: Option<Mono>,
     is_stopping: bool,
@@ -58,6 +61,7 @@ impl Registry {
             with_sessions: HashMap::new(),
             idle: LruCache::unbounded(),
             unheard: Some(unheard),
+            unanswered: Unanswered::default(),
             probed: None,
             is_stopping: false,
         }
@@ -326,6 +330,7 @@ impl Actor for Registry {
         let sweep = Duration::from_millis(self.shared.policy.cache_sweep_ms);
         ctx.run_interval(sweep, |registry, ctx| registry.sweep(ctx));
         ctx.run_interval(Duration::from_millis(RECOVERY_PROBE_MS), Self::probe);
+        ctx.add_stream(self.unanswered.answers());
         if let Some(mut unheard) = self.unheard.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| {
                 unheard.poll_recv(cx)

@@ -10,7 +10,8 @@ use crate::clock::{Clock, Wall};
 use crate::coordinator::frames::BalanceView;
 use crate::coordinator::journal::Recent;
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, GetBalance, Outbox, Peer, PostAtomic, PostEntries, ToActor, ToUser,
+    AttachSession, CloseReason, GetBalance, InspectResident, Outbox, Peer, PostAtomic, PostEntries,
+    ToActor, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::policy::{Policy, Shared};
@@ -124,6 +125,16 @@ impl Rig {
         }
     }
 
+    /// A figure among the counters of a user's actor, from inside.
+    pub(super) async fn counter(&self, user: i64, name: &str) -> u64 {
+        let user_id = UserId::new(user).expect("user id");
+        let asked = self.registry.send(InspectResident(user_id)).await;
+        let (_, from_inside) = asked.expect("alive").expect("resident");
+        let shown = serde_json::to_value(from_inside.await.expect("it answers"));
+        let counters = &shown.expect("serializable")["counters"];
+        counters[name].as_u64().expect("a number")
+    }
+
     /// Lets everything that can happen now happen.
     pub(super) async fn settle(&self) {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -170,10 +181,20 @@ impl Rig {
         user: i64,
         is_fresh: bool,
     ) -> oneshot::Receiver<Result<BalanceView, LedgerError>> {
+        self.read_from(user, is_fresh, None)
+    }
+
+    /// The same, for a reader that waits for a version.
+    pub(super) fn read_from(
+        &self,
+        user: i64,
+        is_fresh: bool,
+        min_version: Option<i64>,
+    ) -> oneshot::Receiver<Result<BalanceView, LedgerError>> {
         let (reply, answer) = oneshot::channel();
         let request = GetBalance {
             is_fresh,
-            min_version: None,
+            min_version,
             reply,
         };
         self.registry

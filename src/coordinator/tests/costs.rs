@@ -1,0 +1,81 @@
+//! What the coordinator does for many, counted: nothing that can be asked for grows without bound or keeps others waiting.
+
+use std::time::Duration;
+
+use crate::coordinator::messages::ToActor;
+use crate::coordinator::tests::rig::Rig;
+use crate::ledger::LedgerError;
+use crate::limits::VERSION_WAITERS_MAX;
+
+#[actix_rt::test]
+async fn readers_that_give_up_leave_no_timer_and_no_waiter_behind() {
+    let rig = Rig::start().await;
+    let _session = rig.attach(184).await;
+    rig.settle().await;
+    for _ in 0..5000 {
+        let answer = rig.read_from(184, false, Some(99));
+        rig.settle().await;
+        drop(answer);
+    }
+    let (tasks, waiters) = (
+        rig.counter(184, "tasks").await,
+        rig.counter(184, "version_waiters").await,
+    );
+    assert!(
+        tasks <= 2 && waiters <= 1,
+        "{tasks} tasks, {waiters} waiters"
+    );
+}
+
+#[actix_rt::test]
+async fn readers_that_wait_for_a_version_are_bounded_and_share_the_actors_timer() {
+    let rig = Rig::start().await;
+    rig.settle().await;
+    let answers: Vec<_> = (0..VERSION_WAITERS_MAX + 10)
+        .map(|_| rig.read_from(184, false, Some(1)))
+        .collect();
+    rig.settle().await;
+    assert_eq!(
+        (
+            rig.counter(184, "version_waiters").await,
+            rig.counter(184, "tasks").await
+        ),
+        (VERSION_WAITERS_MAX as u64, 1)
+    );
+    rig.post(184, "r1", crate::domain::Kind::Reward, 1)
+        .await
+        .expect("accepted");
+    let mut refused = 0;
+    for answer in answers {
+        match answer.await.expect("answered") {
+            Ok(view) => assert_eq!(view.account.version, 1),
+            Err(LedgerError::Overloaded) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(refused, 10);
+}
+
+#[actix_rt::test]
+async fn readers_that_wait_are_forgotten_in_time_though_the_last_session_takes_its_timer_along() {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    let answer = rig.read_from(184, false, Some(99));
+    rig.settle().await;
+    rig.tell(
+        184,
+        ToActor::DetachSession {
+            session_id: session.id,
+        },
+    )
+    .await;
+    drop(answer);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(
+        (
+            rig.counter(184, "version_waiters").await,
+            rig.counter(184, "tasks").await
+        ),
+        (0, 0)
+    );
+}
