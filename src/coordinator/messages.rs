@@ -183,7 +183,9 @@ impl ToActor {
             // The dropped channel is the answer.
             Self::InspectActor { .. } | Self::InspectSessions { .. } | Self::PeekBalance { .. } => {
             }
-            // The next change or read makes up for it.
+            // The actor makes up for them: see `Slot::send`.
+            Self::BalanceChanged(_) | Self::DetachSession { .. } => {}
+            // The next one makes up for it.
             unanswered => log::warn!("a balance actor is overloaded: {unanswered:?}"),
         }
     }
@@ -346,8 +348,9 @@ impl Outbox {
         self.0 = None;
     }
 
-    pub(super) const fn is_gone(&self) -> bool {
-        self.0.is_none()
+    /// Nothing more is sent, or the session is gone: it may have ended without a word.
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.as_ref().is_none_or(|session| !session.connected())
     }
 }
 

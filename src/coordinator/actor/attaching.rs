@@ -11,6 +11,8 @@ use crate::domain::SessionId;
 impl BalanceActor {
     /// Takes a session on and sends it its snapshot; one that is known already stays as it is.
     pub(super) fn attach(&mut self, mut attach: AttachSession, ctx: &mut Context<Self>) {
+        // One that ended without a word holds no place.
+        self.prune(ctx);
         let last_push = self.gauge.last_push.get();
         let live = self
             .live

@@ -75,9 +75,13 @@ impl BalanceActor {
         }
     }
 
-    /// Every message is counted out of the queue. After a change that did not fit into the mailbox, the ledger is read.
+    /// Every message is counted out of the queue. What did not fit into the mailbox is made up for: after a change the ledger
+    /// is read, and sessions that have ended are dropped.
     fn dequeue(&mut self, ctx: &mut Context<Self>) {
         self.gauge.queued.update(|queued| queued.saturating_sub(1));
+        for session_id in self.gauge.ended.take() {
+            self.detach(session_id, ctx);
+        }
         if self.gauge.missed_a_change.take() {
             self.request_read(None, ctx);
         }
@@ -173,7 +177,10 @@ impl Handler<ToActor> for BalanceActor {
             }
             ToActor::LedgerRecovered if self.is_stale => self.read_after_recovery(ctx),
             ToActor::LedgerRecovered => {}
-            ToActor::Revalidate => self.request_read(None, ctx),
+            ToActor::Revalidate => {
+                self.prune(ctx);
+                self.request_read(None, ctx);
+            }
             ToActor::Retire => ctx.stop(),
             #[cfg(feature = "simulation")]
             ToActor::Crash => panic!("planned"),

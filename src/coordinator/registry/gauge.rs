@@ -1,9 +1,10 @@
 //! What the registry sees of an actor without asking it: both run on one thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::clock::Mono;
+use crate::domain::SessionId;
 use crate::planted::{Plant, is_planted};
 
 /// Shared by an actor and the registry.
@@ -25,6 +26,8 @@ pub(crate) struct Gauge {
     pub version_waiters: Cell<usize>,
     /// A committed change did not fit into the mailbox: the ledger has to be read.
     pub missed_a_change: Cell<bool>,
+    /// Sessions that have ended, though the message did not fit into the mailbox.
+    pub ended: RefCell<Vec<SessionId>>,
     /// Entries committed through this actor.
     pub entries: Cell<u64>,
     /// The newest version it knows, once it knows any.

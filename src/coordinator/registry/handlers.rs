@@ -4,9 +4,8 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::coordinator::messages::{
-    CloseReason, InspectRegistry, InspectResident, ListActors, ListRecent, ListSessions,
-    PostAtomic, PostBatch, RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor,
-    ToUser,
+    InspectRegistry, InspectResident, ListActors, ListRecent, ListSessions, PostAtomic, PostBatch,
+    RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor, ToUser,
 };
 use crate::coordinator::registry::atomics::AtomicAnswered;
 use crate::coordinator::registry::{Registry, Slot};
@@ -98,7 +97,7 @@ impl Handler<Shutdown> for Registry {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.is_stopping = true;
-        self.deliver_to_all(|| ToActor::CloseSessions(CloseReason::GoingAway), ctx);
+        self.close_all(ctx);
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Mono;
 use crate::coordinator::actor::BalanceActor;
-use crate::coordinator::messages::{CommittedEntry, ToActor};
+use crate::coordinator::messages::{CloseReason, CommittedEntry, ToActor};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::atomics::Unanswered;
 use crate::coordinator::registry::gauge::Gauge;
@@ -143,6 +143,11 @@ impl Registry {
         }
     }
 
+    /// Closes every session.
+    fn close_all(&mut self, ctx: &Context<Self>) {
+        self.deliver_to_all(|| ToActor::CloseSessions(CloseReason::GoingAway), ctx);
+    }
+
     /// Delivers a message to every actor with sessions, in the order of users: so equal events have an equal course.
     fn deliver_to_all(&mut self, message: impl Fn() -> ToActor, ctx: &Context<Self>) {
         for user_id in self.users_with_sessions(|_| true) {
@@ -245,6 +250,10 @@ impl Registry {
 
     /// Asks the ledger whether it is back, while any session is owed a fresh balance.
     fn probe(&mut self, ctx: &mut Context<Self>) {
+        if self.is_stopping {
+            // The first time, a mailbox may have been full.
+            self.close_all(ctx);
+        }
         let now = self.shared.clock.mono();
         // One that hangs, on a connection that died with the ledger, does not hold up the next.
         let hangs_us = RECOVERY_PROBE_HANGS_MS * 1000;
@@ -283,20 +292,30 @@ impl Registry {
         }
         for (user_id, entries) in by_user {
             // An actor that is made again, after it died, reads the ledger.
-            if let Some(slot) = self.resident(user_id)
-                && let Err(SendError::Full(_)) = slot.send(ToActor::BalanceChanged(entries))
-            {
-                slot.gauge.missed_a_change.set(true);
+            if let Some(slot) = self.resident(user_id) {
+                // What does not fit is noted; see below.
+                let _ = slot.send(ToActor::BalanceChanged(entries));
             }
         }
     }
 }
 
 impl Slot {
+    /// A message that does not fit comes back. One that is not answered and can't be said again is noted: the actor makes up
+    /// for it with the next of the messages that fill its mailbox.
     fn send(&self, message: ToActor) -> Result<(), SendError<ToActor>> {
-        self.actor.try_send(message)?;
-        self.gauge.queued.update(|queued| queued + 1);
-        Ok(())
+        let result = self.actor.try_send(message);
+        match &result {
+            Ok(()) => self.gauge.queued.update(|queued| queued + 1),
+            Err(SendError::Full(ToActor::BalanceChanged(_))) => {
+                self.gauge.missed_a_change.set(true);
+            }
+            Err(SendError::Full(ToActor::DetachSession { session_id })) => {
+                self.gauge.ended.borrow_mut().push(*session_id);
+            }
+            Err(_) => {}
+        }
+        result
     }
 
     /// Whether the actor can be retired without losing anything: no work is under way in it, and the next push need not

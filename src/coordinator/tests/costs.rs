@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::coordinator::messages::ToActor;
-use crate::coordinator::tests::rig::Rig;
+use crate::coordinator::messages::{InspectRegistry, Shutdown, ToActor};
+use crate::coordinator::tests::rig::{Rig, SESSIONS_PER_USER_MAX, minutes};
 use crate::ledger::LedgerError;
-use crate::limits::VERSION_WAITERS_MAX;
+use crate::limits::{ACTOR_MAILBOX_MAX, VERSION_WAITERS_MAX};
 
 #[actix_rt::test]
 async fn readers_that_give_up_leave_no_timer_and_no_waiter_behind() {
@@ -54,6 +54,64 @@ async fn readers_that_wait_for_a_version_are_bounded_and_share_the_actors_timer(
         }
     }
     assert_eq!(refused, 10);
+}
+
+#[actix_rt::test]
+async fn a_session_that_ends_while_its_actors_mailbox_is_full_is_forgotten() {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    let burst = rig.burst(184, ACTOR_MAILBOX_MAX + 100);
+    rig.detach(&session);
+    drop(burst);
+    rig.settle().await;
+    let totals = rig.registry.send(InspectRegistry).await.expect("alive");
+    assert_eq!((totals.actors_with_sessions, totals.actors_idle), (0, 1));
+    assert_eq!(
+        session.heard(),
+        ["snapshot v0"],
+        "it was not told to attach again"
+    );
+}
+
+#[actix_rt::test]
+async fn a_session_that_ended_without_a_word_holds_no_place_and_is_forgotten_in_time() {
+    let rig = Rig::start().await;
+    let mut sessions = Vec::new();
+    for _ in 0..SESSIONS_PER_USER_MAX {
+        sessions.push(rig.attach(184).await);
+        rig.settle().await;
+    }
+    sessions[1].die().await;
+    sessions.push(rig.attach(184).await);
+    rig.settle().await;
+    assert_eq!(
+        sessions[0].heard(),
+        ["snapshot v0"],
+        "the oldest one may stay"
+    );
+    for session in sessions
+        .iter()
+        .filter(|session| session.id != sessions[1].id)
+    {
+        session.die().await;
+    }
+    tokio::time::sleep(minutes(15)).await;
+    let totals = rig.registry.send(InspectRegistry).await.expect("alive");
+    assert_eq!(totals.actors, 0);
+}
+
+#[actix_rt::test]
+async fn a_session_is_closed_though_its_actors_mailbox_is_full_when_the_service_stops() {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    let burst = rig.burst(184, ACTOR_MAILBOX_MAX + 100);
+    rig.registry.send(Shutdown).await.expect("alive");
+    drop(burst);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let heard = session.heard();
+    assert_eq!(heard.last().map(String::as_str), Some("close GoingAway"));
 }
 
 #[actix_rt::test]

@@ -16,7 +16,7 @@ use crate::coordinator::messages::{
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::policy::{Policy, Shared};
 use crate::coordinator::registry::Registry;
-use crate::coordinator::tests::listener::{Listener, Stall};
+use crate::coordinator::tests::listener::{Die, Listener, Stall};
 use crate::domain::{Currencies, Kind, Outcome, SessionId, UserId};
 use crate::ledger::memory::{MemoryLedger, entry};
 use crate::ledger::{Admission, EntryOutcome, Lane, LedgerError, PostError, Posted};
@@ -71,6 +71,14 @@ impl Session {
             None
         };
         *self.release.lock().expect("not poisoned") = release;
+    }
+}
+
+impl Session {
+    /// It ends, and its actor is not told.
+    pub(super) async fn die(&self) {
+        self.address.send(Die).await.expect("alive");
+        tokio::task::yield_now().await;
     }
 }
 
@@ -173,6 +181,19 @@ impl Rig {
             .send(ToUser { user_id, message })
             .await
             .expect("alive");
+    }
+
+    /// Sent at once; the session has ended.
+    pub(super) fn detach(&self, session: &Session) {
+        let message = ToActor::DetachSession {
+            session_id: session.id,
+        };
+        self.registry
+            .try_send(ToUser {
+                user_id: session.user_id,
+                message,
+            })
+            .expect("room");
     }
 
     /// Sent at once; a reader over HTTP asks.
