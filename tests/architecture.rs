@@ -318,14 +318,17 @@ fn the_futures_of_every_actor_are_bounded() {
         ("coordinator/actor/pushing.rs", ".run_later(", 1),
         // Two postings for each lane.
         ("coordinator/actor/posting.rs", "ctx.spawn(", 1),
-        // One read, and once more beside one that hangs: each ends in its time.
-        ("coordinator/actor/reading.rs", "ctx.spawn(", 1),
+        // One read, and once more beside one that hangs: each ends in its time. And one that nothing asked for.
+        ("coordinator/actor/reading.rs", "ctx.spawn(", 2),
         // A batch of parts holds up the mailbox until the actors had their turn.
         ("coordinator/registry/handlers.rs", "ctx.wait(", 1),
         // A probe, and once more beside one that hangs.
         ("coordinator/registry/mod.rs", "ctx.spawn(", 1),
-        // The sweep and the probes.
-        ("coordinator/registry/mod.rs", ".run_interval(", 2),
+        // The probes.
+        ("coordinator/registry/mod.rs", ".run_interval(", 1),
+        // The sweep, which sets its next time.
+        ("coordinator/registry/mod.rs", ".run_later(", 1),
+        ("coordinator/registry/sweep.rs", ".run_later(", 1),
         // Commits whose actors died, and answers to atomic batches.
         ("coordinator/registry/mod.rs", ".add_stream(", 2),
         // Signing in, which holds up the session, and once more, in place of the one before.

@@ -23,7 +23,7 @@ use actix::prelude::SendError;
 use actix::{Message, Recipient};
 use bytestring::ByteString;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::{Deadline, Wall};
 use crate::coordinator::frames::{self, BalanceView};
@@ -104,13 +104,16 @@ pub enum ToActor {
     /// Registry: the ledger answers again. An actor that sent a stale balance reads a fresh one.
     LedgerRecovered,
     /// Registry: the cached balance is older than the TTL. Read it again, in case the ledger was changed by hand.
-    Revalidate,
+    Revalidate(Turn),
     /// Registry: stop. Always the last message.
     Retire,
     /// Tests: panic, as a bug would.
     #[cfg(feature = "simulation")]
     Crash,
 }
+
+/// A turn to read the ledger unasked; it ends when it is dropped.
+pub type Turn = OwnedSemaphorePermit;
 
 /// How the registry delivers a message.
 #[derive(Debug, Clone, Copy)]

@@ -177,10 +177,7 @@ impl Handler<ToActor> for BalanceActor {
             }
             ToActor::LedgerRecovered if self.is_stale => self.read_after_recovery(ctx),
             ToActor::LedgerRecovered => {}
-            ToActor::Revalidate => {
-                self.prune(ctx);
-                self.request_read(None, ctx);
-            }
+            ToActor::Revalidate(turn) => self.revalidate(turn, ctx),
             ToActor::Retire => ctx.stop(),
             #[cfg(feature = "simulation")]
             ToActor::Crash => panic!("planned"),

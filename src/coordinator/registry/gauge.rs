@@ -36,6 +36,8 @@ pub(crate) struct Gauge {
     pub verified: Cell<Option<Mono>>,
     /// When its sessions were last pushed to, if ever: the next push keeps its distance.
     pub last_push: Cell<Option<Mono>>,
+    /// Its place in the roster.
+    pub seat: Cell<usize>,
     /// When the registry last routed a message to it.
     pub last_used: Cell<Mono>,
 }

@@ -10,15 +10,18 @@
 mod atomics;
 pub(crate) mod gauge;
 mod handlers;
+mod roster;
+mod sweep;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use log::{error, info};
 use lru::LruCache;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock::Mono;
 use crate::coordinator::actor::BalanceActor;
@@ -26,10 +29,12 @@ use crate::coordinator::messages::{CloseReason, CommittedEntry, ToActor};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::atomics::Unanswered;
 use crate::coordinator::registry::gauge::Gauge;
+use crate::coordinator::registry::roster::{Roster, Seat};
 use crate::domain::UserId;
 use crate::ledger::{Orphan, Posted};
 use crate::limits::{
     ACTOR_MAILBOX_MAX, RECOVERY_PROBE_HANGS_MS, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX,
+    REVALIDATIONS_MAX,
 };
 use crate::planted::{Plant, is_planted};
 
@@ -39,6 +44,7 @@ const EVICTION_TRIES: usize = 4;
 struct Slot {
     actor: Addr<BalanceActor>,
     gauge: Rc<Gauge>,
+    _seat: Seat,
 }
 
 /// The registry of one process.
@@ -46,6 +52,8 @@ pub struct Registry {
     shared: Rc<Shared>,
     with_sessions: HashMap<UserId, Slot>,
     idle: LruCache<UserId, Slot>,
+    roster: Roster,
+    revalidations: Arc<Semaphore>,
     unheard: Option<mpsc::Receiver<Orphan>>,
     unanswered: Unanswered,
     /// When the probe that is under way began.
@@ -60,6 +68,8 @@ impl Registry {
             shared: Rc::new(shared),
             with_sessions: HashMap::new(),
             idle: LruCache::unbounded(),
+            roster: Roster::default(),
+            revalidations: Arc::new(Semaphore::new(REVALIDATIONS_MAX)),
             unheard: Some(unheard),
             unanswered: Unanswered::default(),
             probed: None,
@@ -80,7 +90,12 @@ impl Registry {
             ctx.set_mailbox_capacity(ACTOR_MAILBOX_MAX);
             actor
         });
-        Slot { actor, gauge }
+        let seat = self.roster.take(user_id, &gauge);
+        Slot {
+            actor,
+            gauge,
+            _seat: seat,
+        }
     }
 
     /// The actor of a user, made when it is not resident. A session makes it stay.
@@ -150,7 +165,7 @@ impl Registry {
 
     /// Delivers a message to every actor with sessions, in the order of users: so equal events have an equal course.
     fn deliver_to_all(&mut self, message: impl Fn() -> ToActor, ctx: &Context<Self>) {
-        for user_id in self.users_with_sessions(|_| true) {
+        for user_id in self.users_with_sessions() {
             self.deliver(user_id, message(), ctx);
         }
     }
@@ -166,12 +181,8 @@ impl Registry {
     }
 
     /// In order.
-    fn users_with_sessions(&self, is_wanted: impl Fn(&Slot) -> bool) -> Vec<UserId> {
-        let wanted = self.with_sessions.iter();
-        let mut users: Vec<UserId> = wanted
-            .filter(|(_, slot)| is_wanted(slot))
-            .map(|(user_id, _)| *user_id)
-            .collect();
+    fn users_with_sessions(&self) -> Vec<UserId> {
+        let mut users: Vec<UserId> = self.with_sessions.keys().copied().collect();
         users.sort_unstable();
         users
     }
@@ -198,38 +209,6 @@ impl Registry {
                     self.idle.put(user_id, slot);
                 }
             }
-        }
-    }
-
-    /// Retires idle actors whose balance is older than the TTL, has the others read theirs again, and enforces the limit.
-    fn sweep(&mut self, ctx: &Context<Self>) {
-        for user_id in self.users_with_sessions(|slot| slot.can_go(&self.shared)) {
-            self.sessions_gone(user_id);
-        }
-        let (now, ttl_us) = (self.shared.clock.mono(), self.shared.policy.cache_ttl_us);
-        let is_old = |slot: &Slot| {
-            let gauge = &slot.gauge;
-            let since = gauge.verified.get().unwrap_or(gauge.last_used.get());
-            now.us_since(since) >= ttl_us
-        };
-        let old: Vec<UserId> = self
-            .idle
-            .iter()
-            .filter(|(_, slot)| is_old(slot))
-            .map(|(user_id, _)| *user_id)
-            .collect();
-        for user_id in old {
-            let slot = self.idle.pop(&user_id);
-            if let Some(Err(slot)) = slot.map(|slot| slot.retire(&self.shared)) {
-                self.idle.put(user_id, slot);
-            }
-        }
-        for _ in 0..self.idle.len() {
-            self.evict(0);
-        }
-        self.count_actors();
-        for user_id in self.users_with_sessions(is_old) {
-            self.deliver(user_id, ToActor::Revalidate, ctx);
         }
     }
 
@@ -347,7 +326,7 @@ impl Actor for Registry {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(REGISTRY_MAILBOX_MAX);
         let sweep = Duration::from_millis(self.shared.policy.cache_sweep_ms);
-        ctx.run_interval(sweep, |registry, ctx| registry.sweep(ctx));
+        ctx.run_later(sweep, Self::sweep);
         ctx.run_interval(Duration::from_millis(RECOVERY_PROBE_MS), Self::probe);
         ctx.add_stream(self.unanswered.answers());
         if let Some(mut unheard) = self.unheard.take() {
