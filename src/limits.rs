@@ -89,6 +89,18 @@ pub const ORDERS_MAX: usize = 1024;
 /// Reads that may wait for the read pool.
 pub const READ_QUEUE_MAX: usize = 65_536;
 
+/// Reads that nobody asked for and that may wait for the read pool.
+pub const BACKGROUND_READS_MAX: usize = 256;
+
+/// Asked-for reads that one thread of the pool takes in a row while others wait that nobody asked for.
+pub const ASKED_READS_IN_A_ROW_MAX: usize = 32;
+
+/// Cached balances that the sweep has under way to be read again.
+pub const REVALIDATIONS_MAX: usize = 64;
+
+/// Resident actors that the sweep looks at in one turn.
+pub const SWEEP_SLICE: usize = 128;
+
 /// Committed postings without a receiver, on their way to the registry.
 pub const ORPHANS_MAX: usize = 4096;
 
@@ -235,6 +247,7 @@ const _: () = assert!(BULK_BESIDE_SINGLES.1 <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(BULK_BEFORE_SINGLES <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTGRES_BULK_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
+const _: () = assert!(REVALIDATIONS_MAX <= BACKGROUND_READS_MAX);
 const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);
 const _: () = assert!(RETRY_MS.0 <= RETRY_MS.1);
 const _: () = assert!(REQUEST_HEAD_MS <= NEXT_HEAD_MS);

@@ -164,6 +164,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// The committed state of one user, read after the call.
     fn account(&self, user_id: UserId) -> Pending<Account>;
 
+    /// The same, for what was not asked for: it waits behind the reads that were.
+    fn account_in_background(&self, user_id: UserId) -> Pending<Account>;
+
     /// The user that a Telegram id is linked to, read after the call.
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>>;
 

@@ -347,6 +347,12 @@ impl Ledger for SqlLedger {
             .read(move |connection| reads::account(connection, user, &currencies))
     }
 
+    fn account_in_background(&self, user: UserId) -> Pending<Account> {
+        let currencies = self.currencies.clone();
+        self.readers
+            .read_in_background(move |connection| reads::account(connection, user, &currencies))
+    }
+
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>> {
         self.readers
             .read(move |connection| reads::user_of_telegram(connection, telegram_id))

@@ -242,11 +242,21 @@ impl Actor for SessionActor {
             let message = ToActor::DetachSession {
                 session_id: self.id,
             };
-            // Ignore a full registry: the actor notices the closed outbox with its next frame.
-            let _ = self.shared.registry.try_send(ToUser {
+            let message = ToUser {
                 user_id: session.user_id,
                 message,
-            });
+            };
+            // When the registry is full, the message waits for room; there is at most one for each session. Should the thread
+            // end before, the actor notices the closed outbox.
+            if let Err(SendError::Full(message)) = self.shared.registry.try_send(message)
+                && let Some(arbiter) = Arbiter::try_current()
+            {
+                let sent = self.shared.registry.send(message);
+                arbiter.spawn(async move {
+                    // The registry may stop.
+                    let _ = sent.await;
+                });
+            }
         }
     }
 }
