@@ -136,6 +136,7 @@ pub(super) fn counters(gauge: &Gauge, is_stale: Option<bool>) -> Value {
     json!({
         "entries": gauge.entries.get(),
         "version_waiters": gauge.version_waiters.get(),
+        "tasks": gauge.tasks(),
         "is_stale": is_stale,
     })
 }

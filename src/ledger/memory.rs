@@ -115,7 +115,9 @@ struct Books {
     holds_posts: bool,
     held_reads: Vec<oneshot::Sender<()>>,
     held_posts: Vec<Posting>,
+    holds_background: bool,
     reads: usize,
+    background_reads: usize,
     postings: usize,
 }
 
@@ -151,6 +153,16 @@ impl MemoryLedger {
     /// How many reads of accounts were asked for.
     pub fn reads(&self) -> usize {
         self.books().reads
+    }
+
+    /// How many reads of accounts nobody asked for.
+    pub fn background_reads(&self) -> usize {
+        self.books().background_reads
+    }
+
+    /// From now on reads that nobody asked for get no answer; [`MemoryLedger::hold_reads`] releases them, too.
+    pub fn hold_background_reads(&self) {
+        self.books().holds_background = true;
     }
 
     /// How many postings came in.
@@ -192,6 +204,7 @@ impl MemoryLedger {
         let mut books = self.books();
         books.holds_reads = holds;
         if !holds {
+            books.holds_background = false;
             for held in books.held_reads.drain(..) {
                 held.send(()).expect("still waiting");
             }
@@ -284,6 +297,15 @@ impl Ledger for MemoryLedger {
             false => books.tables.account(user),
         };
         let is_held = books.holds_reads;
+        drop(books);
+        self.answer(is_held, account)
+    }
+
+    fn account_in_background(&self, user: UserId) -> Pending<Account> {
+        let mut books = self.books();
+        books.background_reads += 1;
+        let account = books.tables.account(user);
+        let is_held = books.holds_background;
         drop(books);
         self.answer(is_held, account)
     }

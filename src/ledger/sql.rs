@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Schema};
 use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
 use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
@@ -13,18 +13,20 @@ use crate::telemetry::counters::Counters;
 use super::audit::UserAudit;
 use super::connection::identity::Identity;
 use super::connection::ledger_file::{FileLock, LedgerFile};
-use super::connection::{AnyConnection, Manager, postgres_server};
+use super::connection::{Access, Manager, Source};
+use super::migrations::progress::{Progress, Step};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
 use super::reads::{HistoryPage, ReadError};
-use super::rows::{ConflictRecord, EntryRecord};
+use super::rows::EntryRecord;
+use super::rows::conflicts::ConflictRecord;
 use super::sqlite::SqliteStore;
 use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
     AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
-    Standing, audit, connection, migrations, reads,
+    Standing, audit, migrations, reads,
 };
 
 /// How a ledger is opened.
@@ -32,6 +34,8 @@ use super::{
 pub struct Options {
     /// Which database.
     pub url: DatabaseUrl,
+    /// Where in a PostgreSQL database.
+    pub schema: Schema,
     /// Connections for reads.
     pub pool_size: u32,
     /// Number of writers; a user always has the same one.
@@ -42,6 +46,8 @@ pub struct Options {
     pub timeout_ms: u64,
     /// The longest that locks of other sessions may delay entries of other users, in milliseconds.
     pub lock_timeout_ms: u64,
+    /// The most refused entries that are kept for administrators.
+    pub conflicts_max: i64,
     /// The currencies that exist.
     pub currencies: Currencies,
     /// Settings of the posting rule.
@@ -58,6 +64,7 @@ pub struct SqlLedger {
     writers: Vec<Writer>,
     readers: Readers,
     auditor: Readers,
+    prober: Readers,
     currencies: Currencies,
     standing: Arc<Standing>,
     identity: Arc<Identity>,
@@ -71,7 +78,10 @@ impl SqlLedger {
     ///
     /// # Errors
     /// [`LedgerError`] when the database does not answer, or does not fit these settings.
-    pub fn open(options: Options) -> Result<(Self, mpsc::Receiver<Orphan>), LedgerError> {
+    pub fn open(
+        options: Options,
+        progress: &Progress,
+    ) -> Result<(Self, mpsc::Receiver<Orphan>), LedgerError> {
         let Options {
             url,
             timeout_ms,
@@ -84,28 +94,35 @@ impl SqlLedger {
             DatabaseUrl::Sqlite(path) => Some((path, FileLock::take(path)?)),
             DatabaseUrl::Postgres(_) => None,
         };
+        let source = Source::new(url, &options.schema);
         if options.migrate_on_start {
-            for name in migrations::migrate(url, false)? {
+            for name in migrations::apply_missing(&source, false, progress)? {
                 log::info!("migration applied: {name}");
             }
         } else {
-            migrations::check_applied(url, *timeout_ms)?;
+            migrations::check_applied(&source, *timeout_ms, Access::Write)?;
         }
         let file = lock.map(|(path, lock)| lock.of_file(path)).transpose()?;
         let file = file.map(Arc::new);
-        let mut connection = connection::connect(url, *timeout_ms)
-            .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        if let AnyConnection::Postgres(connection) = &mut connection {
-            postgres_server::check_language(connection)?;
-        }
-        migrations::check_currencies(&mut connection, currencies)?;
-        let standing = Arc::new(Standing::of(&reads::epoch(&mut connection)?));
-        let identity = Arc::new(Identity::first(standing.clone(), &mut connection));
+        progress.at(Step::Connecting);
+        let mut connected = source.connect(*timeout_ms, "", Access::Write)?;
+        progress.at(Step::Opening);
+        migrations::check_currencies(&mut connected.connection, currencies)?;
+        let epoch = reads::epoch(&mut connected.connection)?;
+        let standing = Arc::new(Standing::of(&epoch));
+        let identity = Identity::first(standing.clone(), &mut connected.connection);
+        let identity = Arc::new(identity);
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let writers = options.writers(file.as_ref(), &identity, (&counts, &standing), &orphans)?;
+        let writers = options.writers(
+            &source,
+            file.as_ref(),
+            &identity,
+            (&counts, &standing),
+            &orphans,
+        )?;
         let manager = Manager {
-            url: url.clone(),
+            source: source.clone(),
             timeout_ms: *timeout_ms,
             file: file.clone(),
             identity: identity.clone(),
@@ -120,7 +137,7 @@ impl SqlLedger {
         )?;
         // A separate connection, made with the first check: no read waits for a check.
         let manager = Manager {
-            url: url.clone(),
+            source: source.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
             identity: identity.clone(),
@@ -130,9 +147,24 @@ impl SqlLedger {
             manager,
             1,
             *clock,
-            counts,
+            counts.clone(),
             // A check that takes too long says nothing of the ledger.
             Arc::default(),
+        )?;
+        // Another one: a health check never waits for reads.
+        let manager = Manager {
+            source,
+            timeout_ms: *timeout_ms,
+            file: file.clone(),
+            identity: identity.clone(),
+        };
+        let prober = Readers::start(
+            "ledger-prober",
+            manager,
+            1,
+            *clock,
+            counts,
+            standing.clone(),
         )?;
         let Options {
             currencies, clock, ..
@@ -142,6 +174,7 @@ impl SqlLedger {
                 writers,
                 readers,
                 auditor,
+                prober,
                 currencies,
                 standing,
                 identity,
@@ -255,6 +288,7 @@ impl SqlLedger {
         self.writers.iter().for_each(Writer::stop);
         self.readers.stop();
         self.auditor.stop();
+        self.prober.stop();
     }
 
     /// Makes a running [`SqlLedger::stop`] give up what it can't finish because the database is away.
@@ -271,6 +305,7 @@ impl SqlLedger {
 impl Options {
     fn writers(
         &self,
+        source: &Source,
         file: Option<&Arc<LedgerFile>>,
         identity: &Arc<Identity>,
         (counts, standing): (&Arc<LedgerCounts>, &Arc<Standing>),
@@ -286,7 +321,7 @@ impl Options {
             };
             Writer::start(
                 format!("ledger-writer-{index}"),
-                self.store(file.cloned(), identity.clone()),
+                self.store(source, file.cloned(), identity.clone(), counts.clone()),
                 options,
             )
             .map_err(|error| LedgerError::Unavailable(error.to_string()))
@@ -294,17 +329,26 @@ impl Options {
         (0..self.writers).map(start).collect()
     }
 
-    fn store(&self, file: Option<Arc<LedgerFile>>, identity: Arc<Identity>) -> Box<dyn Store> {
+    fn store(
+        &self,
+        source: &Source,
+        file: Option<Arc<LedgerFile>>,
+        identity: Arc<Identity>,
+        counts: Arc<LedgerCounts>,
+    ) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
         let options = StoreOptions {
             currencies: self.currencies.clone(),
             timeout_ms,
             lock_timeout_ms,
+            conflicts_max: self.conflicts_max,
+            counts,
         };
-        match &self.url {
-            DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
-            DatabaseUrl::Postgres(url) => {
-                Box::new(PostgresStore::new(url.clone(), Some(identity), options))
+        match source {
+            Source::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
+            Source::Postgres(_) => {
+                let identity = Some(identity);
+                Box::new(PostgresStore::new(source.clone(), identity, options))
             }
         }
     }
@@ -332,6 +376,12 @@ impl Ledger for SqlLedger {
             .read(move |connection| reads::account(connection, user, &currencies))
     }
 
+    fn account_in_background(&self, user: UserId) -> Pending<Account> {
+        let currencies = self.currencies.clone();
+        self.readers
+            .read_in_background(move |connection| reads::account(connection, user, &currencies))
+    }
+
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>> {
         self.readers
             .read(move |connection| reads::user_of_telegram(connection, telegram_id))
@@ -339,7 +389,7 @@ impl Ledger for SqlLedger {
 
     fn ping(&self) -> Pending<()> {
         let (file, identity) = (self.file.clone(), self.identity.clone());
-        self.readers.read(move |connection| {
+        self.prober.read(move |connection| {
             if let Some(file) = &file {
                 file.check().map_err(LedgerError::Unavailable)?;
             }
@@ -361,3 +411,6 @@ impl Ledger for SqlLedger {
         &self.standing
     }
 }
+
+#[cfg(test)]
+mod tests;

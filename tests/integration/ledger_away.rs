@@ -11,6 +11,7 @@ on_postgres![
     entries_are_refused_while_the_ledger_is_away_and_accepted_again,
     reads_never_invent_a_balance,
     an_outage_that_another_user_met_marks_what_is_in_memory,
+    a_pool_full_of_slow_reads_does_not_fail_health_checks,
 ];
 
 async fn start(database: Database) -> TestApp {
@@ -161,4 +162,38 @@ async fn an_outage_that_another_user_met_marks_what_is_in_memory(database: Datab
         (&recovered["reason"], &recovered["stale"]),
         (&json!("recovered"), &json!(false))
     );
+}
+
+async fn a_pool_full_of_slow_reads_does_not_fail_health_checks(database: Database) {
+    let app = TestApp::on(database)
+        .set("database.pool_size", 2)
+        .start()
+        .await;
+    let lock = app
+        .database
+        .hold("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE");
+    let reads = (1..=6).map(|user_id| {
+        let path = format!("/internal/v1/users/{user_id}/balance?fresh=true");
+        let app = &app;
+        async move { app.backend(&path).await }
+    });
+    let checks = async {
+        let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND database = \
+             (SELECT oid FROM pg_database WHERE datname = current_database())";
+        eventually("all connections of the pool wait", async || {
+            (app.database.number(waiting) >= 2).then_some(())
+        })
+        .await;
+        for _ in 0..5 {
+            for listener in [app.public, app.internal] {
+                app.plain_get(listener, "/readyz").await.ok();
+            }
+        }
+        drop(lock);
+    };
+    let (reads, ()) =
+        futures_util::future::join(futures_util::future::join_all(reads), checks).await;
+    for read in reads {
+        assert_eq!(read.ok()["version"], 0);
+    }
 }

@@ -11,6 +11,8 @@ use crate::domain::SessionId;
 impl BalanceActor {
     /// Takes a session on and sends it its snapshot; one that is known already stays as it is.
     pub(super) fn attach(&mut self, mut attach: AttachSession, ctx: &mut Context<Self>) {
+        // One that ended without a word holds no place.
+        self.prune(ctx);
         if attach.epoch != self.cache.epoch().number {
             // It was greeted before this epoch began, and comes back.
             Attached::new(attach).close(CloseReason::GoingAway);
@@ -93,6 +95,7 @@ impl BalanceActor {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer.handle);
         }
+        self.forget_gone_waiters(ctx);
         if let Some(registry) = self.registry.upgrade() {
             let user_id = self.user_id;
             // If the registry is full, its next sweep finds the actor.

@@ -15,6 +15,7 @@ use crate::coordinator::actor::sessions::{Attached, Live, Told};
 use crate::coordinator::frames::{self, Changes, Reason, Shown, UpdateFrame};
 use crate::coordinator::journal::{Happening, What};
 use crate::coordinator::pacing::{Due, Mode};
+use crate::coordinator::registry::gauge::Counted;
 use crate::limits::LAGGING_RETRY_MS;
 use crate::planted::{Plant, is_planted};
 use crate::telemetry::counters::seconds;
@@ -146,8 +147,9 @@ impl BalanceActor {
         });
     }
 
-    /// The timer fires at `at` or before; when it fires early, it is set again.
-    fn wake_at(&mut self, at: Mono, ctx: &mut Context<Self>) {
+    /// The timer fires at `at` or before; when it fires early, it is set again. It is the only one: actix polls every future
+    /// of a context at every message, so nothing that can be asked for may set a timer of its own.
+    pub(super) fn wake_at(&mut self, at: Mono, ctx: &mut Context<Self>) {
         if let Some(timer) = &self.timer {
             if timer.at <= at {
                 return;
@@ -155,9 +157,12 @@ impl BalanceActor {
             ctx.cancel_future(timer.handle);
         }
         let wait = Duration::from_micros(at.us_since(self.shared.clock.mono()));
-        let handle = ctx.run_later(wait, |actor, ctx| {
+        let counted = Counted::one(&self.gauge, |gauge| &gauge.timers);
+        let handle = ctx.run_later(wait, move |actor, ctx| {
+            drop(counted);
             actor.timer = None;
             actor.follow_epoch(ctx);
+            actor.forget_gone_waiters(ctx);
             actor.retry_closing(ctx);
             actor.send_owed(ctx);
             actor.push_when_due(ctx);

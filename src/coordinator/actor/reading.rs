@@ -12,6 +12,7 @@ use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::answering::Waiter;
 use crate::coordinator::actor::losses::read_at_least;
 use crate::coordinator::frames::{BalanceView, Reason};
+use crate::coordinator::messages::Turn;
 use crate::coordinator::registry::gauge::Counted;
 use crate::domain::{Account, SessionId};
 use crate::ledger::LedgerError;
@@ -69,6 +70,9 @@ impl BalanceActor {
         } else {
             &mut reading.waiters
         };
+        if waiters.len() >= READ_WAITERS_MAX {
+            waiters.retain(|waiter| !waiter.is_gone());
+        }
         match waiter {
             Some(waiter) if waiters.len() < READ_WAITERS_MAX => waiters.push(waiter),
             Some(Waiter::Reader(request)) => request.answer(Err(LedgerError::Overloaded)),
@@ -145,6 +149,25 @@ impl BalanceActor {
                 })
         });
         ctx.spawn(begin);
+    }
+
+    /// Reads the ledger though nothing asks for it. What is asked for meanwhile has a read of its own, which overtakes this
+    /// one.
+    pub(super) fn revalidate(&mut self, turn: Turn, ctx: &mut Context<Self>) {
+        self.prune(ctx);
+        let counted = Counted::one(&self.gauge, |gauge| &gauge.reads);
+        let began = self.shared.clock.now();
+        let answer = self.shared.ledger.account_in_background(self.user_id);
+        let read = answer
+            .into_actor(self)
+            .map(move |result, actor: &mut Self, ctx| {
+                drop((counted, turn));
+                match result {
+                    Ok(account) => actor.read_succeeded(account, began, Vec::new(), ctx),
+                    Err(error) => actor.read_failed(&error, Vec::new(), ctx),
+                }
+            });
+        ctx.spawn(read);
     }
 
     /// The read of this number, unless it is over.

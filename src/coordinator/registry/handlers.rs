@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 
 use crate::clock::Wall;
 use crate::coordinator::messages::{
-    CloseReason, InspectRegistry, InspectResident, Known, ListActors, ListRecent, ListSessions,
-    PostAtomic, PostBatch, RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor,
-    ToUser,
+    InspectRegistry, InspectResident, Known, ListActors, ListRecent, ListSessions, PostAtomic,
+    PostBatch, RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor, ToUser,
 };
+use crate::coordinator::registry::atomics::{AtomicAnswered, KnownBefore};
 use crate::coordinator::registry::{Registry, Slot};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals};
 use crate::domain::{NewEntry, UserId};
@@ -89,7 +89,7 @@ impl Handler<PostBatch> for Registry {
 impl Handler<PostAtomic> for Registry {
     type Result = ();
 
-    fn handle(&mut self, request: PostAtomic, ctx: &mut Self::Context) {
+    fn handle(&mut self, request: PostAtomic, _: &mut Self::Context) {
         let PostAtomic {
             entries,
             deadline,
@@ -115,19 +115,23 @@ impl Handler<PostAtomic> for Registry {
             permit,
             reply,
         });
-        let answered = answer.into_actor(self).map(
-            move |posted, registry: &mut Self, _: &mut Context<Self>| {
-                if let Ok(posted) = posted {
-                    registry.tell_committed(&posted, |user_id| Known {
-                        epoch,
-                        version: versions.get(&user_id).copied().unwrap_or(0),
-                    });
-                    // A requester that hung up has been told that its outcome is unknown.
-                    let _ = requester.send(posted);
-                }
-            },
-        );
-        ctx.spawn(answered);
+        let known = KnownBefore { epoch, versions };
+        self.unanswered.push(answer, requester, known);
+    }
+}
+
+impl StreamHandler<AtomicAnswered> for Registry {
+    fn handle(&mut self, answered: AtomicAnswered, _: &mut Self::Context) {
+        let AtomicAnswered {
+            posted,
+            requester,
+            known,
+        } = answered;
+        if let Some(posted) = posted {
+            self.tell_committed(&posted, |user_id| known.of(user_id));
+            // A requester that hung up has been told that its outcome is unknown.
+            let _ = requester.send(posted);
+        }
     }
 }
 
@@ -144,7 +148,7 @@ impl Handler<Shutdown> for Registry {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.is_stopping = true;
-        self.deliver_to_all(|| ToActor::CloseSessions(CloseReason::GoingAway), ctx);
+        self.close_all(ctx);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod administration;
 mod answers;
+mod costs;
 mod listener;
 mod losses;
 mod pending;

@@ -324,7 +324,7 @@ impl State {
             self.store.rollback();
             return Ok(earlier);
         }
-        let committed_at = self.options.clock.wall().max(self.last_commit);
+        let committed_at = self.commit_times.next(self.options.clock.now());
         let plan = batch::plan(groups, keys, loaded, self.options.rules, committed_at.us());
         if basis == Basis::Expected && !plan.accepts_all() {
             self.store.rollback();
@@ -344,10 +344,7 @@ impl State {
         *unknown = None;
         // The point of no return: from here on an error means "unknown".
         match self.store.commit() {
-            Ok(()) => {
-                self.last_commit = committed_at;
-                Ok(plan)
-            }
+            Ok(()) => Ok(plan),
             Err(error) => {
                 self.store.rollback();
                 *unknown = Some(plan);

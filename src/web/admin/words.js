@@ -27,7 +27,7 @@ export const TEXTS = {
     debounce: 'debounce: quiet for a moment', min_interval: 'the least interval between pushes', max_wait: 'the longest wait', direct_interval: 'the interval of direct pushes', snapshot: 'a session has not had its snapshot',
     askRefresh: (id) => `Read the balance of user ${id} from the ledger again?`, askPush: (id) => `Send user ${id} what waits, whatever the pacing says?`, askRetire: (id) => `Take user ${id} out of memory?`, askDisconnect: (id) => `Close all sessions of user ${id}?`,
     doIt: 'Do it', cancel: 'Cancel', done: (order, answer) => `${order}: ${answer}`, ok: 'done', not_resident: 'not in memory', busy: 'busy', pushed_lately: 'pushed lately', nothingToPush: 'nothing waited',
-    conflictsHint: 'Entries that were refused because their event id was known with other content.', field: 'Field', inLedger: 'In the ledger', refused: 'Refused', noConflicts: 'There was none.',
+    conflictsHint: 'Entries that were refused because their event id was known with other content.', field: 'Field', inLedger: 'In the ledger', refused: 'Refused', refusedTimes: (count) => `refused ${count} ×, first at`, noConflicts: 'There was none.',
     schedule: (every) => (every ? `Runs every ${every} s.` : 'It is not scheduled (canary.every_s).'), allWell: 'all well', deviated: 'deviated', step: 'Step', steps: 'Steps', ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd', seen: 'Seen', answerMs: 'answer', frameMs: 'frame', pushMs: 'push', canaryTimes: 'Times of the runs', noRuns: 'It has not run yet.', latestCanary: 'Latest canary', notScheduled: 'not scheduled', notYet: 'not yet',
   },
   ru: {
@@ -54,7 +54,7 @@ export const TEXTS = {
     debounce: 'паузы после последнего изменения', min_interval: 'наименьшего интервала между отправками', max_wait: 'наибольшего ожидания', direct_interval: 'интервала отправок сразу', snapshot: 'у сессии ещё нет снимка',
     askRefresh: (id) => `Прочитать баланс пользователя ${id} из журнала заново?`, askPush: (id) => `Отправить пользователю ${id} всё ожидающее, не соблюдая темп?`, askRetire: (id) => `Выгрузить пользователя ${id} из памяти?`, askDisconnect: (id) => `Закрыть все сессии пользователя ${id}?`,
     doIt: 'Выполнить', cancel: 'Отмена', done: (order, answer) => `${order}: ${answer}`, ok: 'сделано', not_resident: 'нет в памяти', busy: 'занят', pushed_lately: 'недавно отправлял', nothingToPush: 'ничего не ждало',
-    conflictsHint: 'Записи, отклонённые потому, что их ключ уже известен с другим содержанием.', field: 'Поле', inLedger: 'В журнале', refused: 'Отклонено', noConflicts: 'Не было ни одного.',
+    conflictsHint: 'Записи, отклонённые потому, что их ключ уже известен с другим содержанием.', field: 'Поле', inLedger: 'В журнале', refused: 'Отклонено', refusedTimes: (count) => `отклонено ${count} ×, впервые`, noConflicts: 'Не было ни одного.',
     schedule: (every) => (every ? `Запускается каждые ${every} с.` : 'По расписанию не запускается (canary.every_s).'), allWell: 'всё хорошо', deviated: 'отклонения', step: 'Шаг', steps: 'Шаги', ms: 'мс', s: 'с', min: 'мин', h: 'ч', d: 'д', seen: 'Увидено', answerMs: 'ответ', frameMs: 'кадр', pushMs: 'отправка', canaryTimes: 'Времена запусков', noRuns: 'Ещё не запускалась.', latestCanary: 'Последняя канарейка', notScheduled: 'не по расписанию', notYet: 'ещё нет',
   },
 };

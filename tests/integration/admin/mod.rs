@@ -1,21 +1,20 @@
-//! The administration's views of registry, actors and conflicts.
+//! The administration's views of registry and actors.
 
 mod actions;
 mod audit;
+mod conflicts;
 mod dashboard;
 mod events;
 mod sessions;
+mod sign_ins;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Database, TestApp, on_both_databases, on_sqlite, token};
-use crate::{assert_timestamp, balances, entry, with};
+use crate::{assert_timestamp, balances};
 
-on_both_databases![
-    the_registry_tells_its_totals,
-    refused_second_bodies_are_kept_for_the_administrator
-];
+on_both_databases![the_registry_tells_its_totals];
 on_sqlite![
     nothing_is_shown_without_an_administrators_token,
     an_actor_is_shown_from_inside,
@@ -234,23 +233,6 @@ async fn changes_that_every_session_knows_are_not_pending(database: Database) {
     assert_eq!(pending().await["entries"], 1, "the other one lacks it");
     other.refresh(json!(1)).await;
     assert_eq!(pending().await, Value::Null);
-}
-
-async fn refused_second_bodies_are_kept_for_the_administrator(database: Database) {
-    let app = TestApp::start(database).await;
-    app.accepted("deposits", 1, "e", "1").await;
-    let second = with(&entry("e", 1, "TON", "2"), json!({"source": "somebody"}));
-    app.post("deposits", second.clone())
-        .await
-        .problem(409, "idempotency_conflict");
-    let answer = app.admin("/admin/v1/conflicts").await.ok();
-    let conflicts = answer["conflicts"].as_array().expect("a list");
-    assert_eq!(conflicts.len(), 1, "{answer}");
-    assert_eq!(conflicts[0]["event_id"], "e");
-    assert_timestamp(&conflicts[0]["seen_at"]);
-    assert_eq!(conflicts[0]["first"]["amount"], "1.000000000", "{answer}");
-    let kept = conflicts[0]["second"].to_string();
-    assert!(kept.contains("somebody") && kept.contains('2'), "{answer}");
 }
 
 async fn failed_sign_ins_are_limited(database: Database) {
