@@ -30,6 +30,7 @@ use crate::coordinator::journal::{Happening, What};
 use crate::coordinator::messages::{CommittedEntry, SessionsGone, ToActor};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::gauge::Gauge;
+use crate::coordinator::registry::stale::{Cause, StaleUsers};
 use crate::domain::UserId;
 
 /// One user's actor.
@@ -39,6 +40,7 @@ pub struct BalanceActor {
     shared: Rc<Shared>,
     gauge: Rc<Gauge>,
     registry: WeakRecipient<SessionsGone>,
+    stale: Rc<StaleUsers>,
     cache: AccountCache,
     live: Option<Box<Live>>,
     lanes: Option<Box<Lanes>>,
@@ -50,6 +52,8 @@ pub struct BalanceActor {
     timer: Option<Timer>,
     /// A session was sent a stale balance or none, and is owed a fresh one.
     is_stale: bool,
+    /// The last read found what this program can't have written.
+    is_unfit: bool,
 }
 
 impl BalanceActor {
@@ -58,12 +62,14 @@ impl BalanceActor {
         shared: Rc<Shared>,
         gauge: Rc<Gauge>,
         registry: WeakRecipient<SessionsGone>,
+        stale: Rc<StaleUsers>,
     ) -> Self {
         Self {
             user_id,
             shared,
             gauge,
             registry,
+            stale,
             cache: AccountCache::default(),
             live: None,
             lanes: None,
@@ -72,6 +78,7 @@ impl BalanceActor {
             version_waiters: Vec::new(),
             timer: None,
             is_stale: false,
+            is_unfit: false,
         }
     }
 
@@ -125,8 +132,19 @@ impl BalanceActor {
         self.answer_version_waiters();
     }
 
-    /// Counts the actors that owe a session a fresh balance.
+    /// Has the registry read the balance again while it is owed to a session, and counts the actors that owe one.
     fn settle_staleness(&mut self, is_stale: bool) {
+        if is_stale {
+            let cause = if self.is_unfit {
+                Cause::Unfit
+            } else {
+                Cause::Away
+            };
+            let now = self.shared.clock.mono();
+            self.stale.enter(self.user_id, &self.gauge, cause, now);
+        } else if self.is_stale {
+            self.stale.leave(self.user_id, &self.gauge);
+        }
         match (self.is_stale, is_stale) {
             (false, true) => self.shared.counters.actors_stale.up(),
             (true, false) => self.shared.counters.actors_stale.down(),
@@ -175,8 +193,8 @@ impl Handler<ToActor> for BalanceActor {
                 let known = self.cache.known().map(|known| known.account.clone());
                 let _ = reply.send(known);
             }
-            ToActor::LedgerRecovered if self.is_stale => self.read_after_recovery(ctx),
-            ToActor::LedgerRecovered => {}
+            ToActor::ReadAgain(turn) if self.is_stale => self.read_again(turn, ctx),
+            ToActor::ReadAgain(_) => {}
             ToActor::Revalidate(turn) => self.revalidate(turn, ctx),
             ToActor::Retire => ctx.stop(),
             #[cfg(feature = "simulation")]
