@@ -103,8 +103,8 @@ pub enum ToActor {
         /// Dropped when the actor is not resident or its mailbox is full.
         reply: oneshot::Sender<Option<Account>>,
     },
-    /// Registry: the ledger answers again. An actor that sent a stale balance reads a fresh one.
-    LedgerRecovered,
+    /// Registry: an actor that sent a stale balance, or none, reads the ledger again.
+    ReadAgain(Turn),
     /// Registry: the cached balance is older than the TTL. Read it again, in case the ledger was changed by hand.
     Revalidate(Turn),
     /// Registry: stop. Always the last message.

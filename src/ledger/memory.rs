@@ -107,6 +107,8 @@ impl Tables {
 struct Books {
     tables: Tables,
     is_away: bool,
+    unfit: Option<UserId>,
+    pings: usize,
     serves_old: bool,
     /// The tables as they were kept.
     kept: Option<Tables>,
@@ -173,6 +175,16 @@ impl MemoryLedger {
     /// From now on it fails, or works again.
     pub fn go_away(&self, is_away: bool) {
         self.books().is_away = is_away;
+    }
+
+    /// From now on the balance of a user can't be read, or of none.
+    pub fn spoil(&self, user: Option<i64>) {
+        self.books().unfit = user.map(|user| UserId::new(user).expect("a user id"));
+    }
+
+    /// How often it was asked whether it answers.
+    pub fn pings(&self) -> usize {
+        self.books().pings
     }
 
     /// From now on reads are answered by a copy from before the first entry, or by the ledger again.
@@ -297,6 +309,9 @@ impl Ledger for MemoryLedger {
             false => books.tables.account(user),
         };
         let is_held = books.holds_reads;
+        if books.unfit == Some(user) {
+            return Box::pin(async { Err(LedgerError::Unfit("spoilt".into())) });
+        }
         drop(books);
         self.answer(is_held, account)
     }
@@ -315,6 +330,7 @@ impl Ledger for MemoryLedger {
     }
 
     fn ping(&self) -> Pending<()> {
+        self.books().pings += 1;
         self.answer(false, ())
     }
 

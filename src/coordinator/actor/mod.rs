@@ -32,6 +32,7 @@ use crate::coordinator::journal::{Happening, What};
 use crate::coordinator::messages::{CommittedEntry, SessionsGone, ToActor};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::gauge::Gauge;
+use crate::coordinator::registry::stale::{Cause, StaleUsers};
 use crate::domain::UserId;
 
 /// One user's actor.
@@ -41,6 +42,7 @@ pub struct BalanceActor {
     shared: Rc<Shared>,
     gauge: Rc<Gauge>,
     registry: WeakRecipient<SessionsGone>,
+    stale: Rc<StaleUsers>,
     cache: AccountCache,
     live: Option<Box<Live>>,
     lanes: Option<Box<Lanes>>,
@@ -54,6 +56,8 @@ pub struct BalanceActor {
     is_stale: bool,
     /// An entry has proven that the ledger has gone back; until another epoch begins, nothing that is known is trusted.
     has_lost: bool,
+    /// The last read found what this program can't have written.
+    is_unfit: bool,
 }
 
 impl BalanceActor {
@@ -62,6 +66,7 @@ impl BalanceActor {
         shared: Rc<Shared>,
         gauge: Rc<Gauge>,
         registry: WeakRecipient<SessionsGone>,
+        stale: Rc<StaleUsers>,
     ) -> Self {
         let cache = AccountCache::new(shared.ledger.standing().epoch());
         Self {
@@ -69,6 +74,7 @@ impl BalanceActor {
             shared,
             gauge,
             registry,
+            stale,
             cache,
             live: None,
             lanes: None,
@@ -78,6 +84,7 @@ impl BalanceActor {
             timer: None,
             is_stale: false,
             has_lost: false,
+            is_unfit: false,
         }
     }
 
@@ -132,8 +139,19 @@ impl BalanceActor {
         self.answer_version_waiters();
     }
 
-    /// Counts the actors that owe a session a fresh balance.
+    /// Has the registry read the balance again while it is owed to a session, and counts the actors that owe one.
     fn settle_staleness(&mut self, is_stale: bool) {
+        if is_stale {
+            let cause = if self.is_unfit {
+                Cause::Unfit
+            } else {
+                Cause::Away
+            };
+            let now = self.shared.clock.mono();
+            self.stale.enter(self.user_id, &self.gauge, cause, now);
+        } else if self.is_stale {
+            self.stale.leave(self.user_id, &self.gauge);
+        }
         match (self.is_stale, is_stale) {
             (false, true) => self.shared.counters.actors_stale.up(),
             (true, false) => self.shared.counters.actors_stale.down(),
@@ -182,8 +200,8 @@ impl Handler<ToActor> for BalanceActor {
                 let known = self.cache.known().map(|known| known.account.clone());
                 let _ = reply.send(known);
             }
-            ToActor::LedgerRecovered if self.is_stale => self.read_after_recovery(ctx),
-            ToActor::LedgerRecovered => {}
+            ToActor::ReadAgain(turn) if self.is_stale => self.read_again(turn, ctx),
+            ToActor::ReadAgain(_) => {}
             ToActor::Revalidate(turn) => self.revalidate(turn, ctx),
             ToActor::Retire => ctx.stop(),
             #[cfg(feature = "simulation")]

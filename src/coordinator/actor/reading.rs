@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
+use log::{error, info};
 
 use crate::clock::{Deadline, Moment, Mono};
 use crate::coordinator::actor::BalanceActor;
@@ -84,22 +85,28 @@ impl BalanceActor {
             None => {}
         }
         if is_new {
-            self.plan_read(until, ctx);
+            self.plan_read(until, None, ctx);
         }
     }
 
     /// The spawned future is polled once the mailbox is drained; then the read begins. It fails when it has no answer by
     /// `until`.
-    fn plan_read(&mut self, until: Deadline, ctx: &mut Context<Self>) {
+    fn plan_read(&mut self, until: Deadline, turn: Option<Turn>, ctx: &mut Context<Self>) {
         self.reads = self.reads.wrapping_add(1);
         let number = self.reads;
         if let Some(reading) = &mut self.reading {
             reading.number = number;
         }
-        self.start_read(number, until, ctx);
+        self.start_read(number, until, turn, ctx);
     }
 
-    fn start_read(&mut self, number: u32, until: Deadline, ctx: &mut Context<Self>) {
+    fn start_read(
+        &mut self,
+        number: u32,
+        until: Deadline,
+        turn: Option<Turn>,
+        ctx: &mut Context<Self>,
+    ) {
         let counted = Counted::one(&self.gauge, |gauge| &gauge.reads);
         let begin = actix::fut::ready(()).then(move |(), actor: &mut Self, _| {
             let began = actor.shared.clock.now();
@@ -120,6 +127,8 @@ impl BalanceActor {
             at_first
                 .into_actor(actor)
                 .then(move |at_first, actor: &mut Self, _| {
+                    // One that hangs keeps no other user waiting.
+                    drop(turn);
                     // Of two tries the other one may have ended it.
                     if at_first.is_err() && actor.reading_of(number).is_some() {
                         // The registry then asks whether the ledger answers, and the read is tried again.
@@ -176,18 +185,19 @@ impl BalanceActor {
         reading.filter(|reading| reading.number == number)
     }
 
-    /// The ledger is back: a read that began before may hang on a dead connection, so it is tried again beside it. Each
-    /// try ends in its time, so there are never more than a few.
-    pub(super) fn read_after_recovery(&mut self, ctx: &mut Context<Self>) {
+    /// Reads for the sessions that are owed a balance. A read that began before may hang on a connection that died with the
+    /// ledger, so it is tried again beside it. Each try ends in its time, so there are never more than a few.
+    pub(super) fn read_again(&mut self, turn: Turn, ctx: &mut Context<Self>) {
         let now = self.shared.clock.mono();
         let until = self.shared.clock.deadline(self.shared.policy.answer_within);
         let Some(reading) = &mut self.reading else {
-            return self.request_read(None, ctx);
+            self.reading = Some(Box::default());
+            return self.plan_read(until, Some(turn), ctx);
         };
         if reading.begun.is_some() && now.us_since(reading.tried) >= READ_HANGS_MS * 1000 {
             reading.tried = now;
             let number = reading.number;
-            self.start_read(number, until, ctx);
+            self.start_read(number, until, Some(turn), ctx);
         }
     }
 
@@ -226,7 +236,7 @@ impl BalanceActor {
                         waiters: next,
                         ..Reading::default()
                     }));
-                    self.plan_read(until, ctx);
+                    self.plan_read(until, None, ctx);
                 }
             }
         }
@@ -239,6 +249,9 @@ impl BalanceActor {
         waiters: Vec<Waiter>,
         ctx: &mut Context<Self>,
     ) {
+        if std::mem::take(&mut self.is_unfit) {
+            info!("the balance of user {} can be read again", self.user_id);
+        }
         let has_news = self.cache.read(account, began);
         let Some(view) = self.cache.known().cloned() else {
             return;
@@ -306,6 +319,15 @@ impl BalanceActor {
     /// The last known balance is the answer, marked stale. That a commit has confirmed it since the read began does not
     /// help: others may have followed.
     fn read_failed(&mut self, error: &LedgerError, waiters: Vec<Waiter>, ctx: &mut Context<Self>) {
+        let is_unfit = matches!(error, LedgerError::Unfit(_));
+        if is_unfit && !self.is_unfit {
+            error!(
+                "the balance of user {} can't be read, and is tried again from time to time: {error}",
+                self.user_id
+            );
+        }
+        // While the ledger is away, nothing new is known of what it holds.
+        self.is_unfit |= is_unfit;
         let mut last = self.cache.known().cloned();
         if let Some(view) = &mut last {
             view.is_stale = !is_planted(Plant::StaleUnmarked);
