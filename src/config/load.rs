@@ -193,66 +193,6 @@ struct RawCurrency {
     decimals: u64,
 }
 
-<<<<<<< HEAD
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawDatabase {
-    url: DatabaseUrl,
-    pool_size: usize,
-    writers: Option<usize>,
-    migrate_on_start: bool,
-    timeout_ms: u64,
-    lock_timeout_ms: Option<u64>,
-    conflicts_max: u32,
-}
-
-/// The default of `database.lock_timeout_ms`; half of `database.timeout_ms` when that is less.
-const LOCK_TIMEOUT_MS: u64 = 1_000;
-
-impl Default for RawDatabase {
-    fn default() -> Self {
-        Self {
-            url: DatabaseUrl::default(),
-            pool_size: 4,
-            writers: None,
-            migrate_on_start: true,
-            timeout_ms: 5_000,
-            lock_timeout_ms: None,
-            conflicts_max: 100_000,
-        }
-    }
-}
-
-impl RawDatabase {
-    fn resolve(self) -> Database {
-        let writers = self
-            .writers
-            .unwrap_or(if self.url.is_sqlite() { 1 } else { 2 });
-        let lock_timeout_ms = self
-            .lock_timeout_ms
-            .unwrap_or((self.timeout_ms / 2).clamp(1, LOCK_TIMEOUT_MS));
-        let Self {
-            url,
-            pool_size,
-            migrate_on_start,
-            timeout_ms,
-            conflicts_max,
-            ..
-        } = self;
-        Database {
-            url,
-            pool_size,
-            writers,
-            migrate_on_start,
-            timeout_ms,
-            lock_timeout_ms,
-            conflicts_max,
-        }
-    }
-}
-
-=======
->>>>>>> server
 /// serde's message without the unknown name that it repeats: that may be a secret at the wrong key.
 fn reason(message: &str) -> String {
     match message.split_once(", expected ") {

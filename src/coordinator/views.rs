@@ -117,8 +117,6 @@ pub(super) struct PendingInspection {
 pub(super) enum Hold {
     /// A session has not had its snapshot, which will include them.
     Snapshot,
-    /// Every session has been sent this version by a `balance`; they are counted into the next push.
-    KnownToSessions,
 }
 
 /// One session, as its actor sees it.

@@ -20,15 +20,10 @@ use crate::config::{DatabaseUrl, Schema};
 use crate::limits::AUDIT_PAGE_ENTRIES;
 
 use super::LedgerError;
-<<<<<<< HEAD
-use super::connection::{self, AnyConnection};
+use super::connection::{Access, AnyConnection, Source};
 use super::schema::{currencies, entries};
 
 use pages::{Claims, Row, next_page};
-=======
-use super::connection::{Access, AnyConnection, Source};
-use super::schema::{accounts, balances, entries};
->>>>>>> server
 
 pub use one_user::UserAudit;
 pub(super) use one_user::{missing_indexes, next_user, user};
@@ -68,19 +63,11 @@ pub fn verify(
     super::migrations::check_applied(&source, TIMEOUT_MS, Access::Read)?;
     let mut connected = source.connect(TIMEOUT_MS, "", Access::Read)?;
     let unreadable = |error: diesel::result::Error| LedgerError::Unavailable(error.to_string());
-<<<<<<< HEAD
     let mut audit = Audit::new(on_violation);
-    in_snapshot(&mut connection, |connection| audit.run(connection)).map_err(unreadable)?;
-=======
-    let mut audit = Audit {
-        report: AuditReport::default(),
-        on_violation,
-    };
     in_snapshot(&mut connected.connection, |connection| {
         audit.run(connection)
     })
     .map_err(unreadable)?;
->>>>>>> server
     Ok(audit.report)
 }
 

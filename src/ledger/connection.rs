@@ -8,6 +8,7 @@ pub(super) mod placement;
 mod pooler;
 pub(super) mod postgres_server;
 pub(super) mod sqlite_file;
+pub(super) mod standing;
 
 use std::path::PathBuf;
 use std::sync::Arc;

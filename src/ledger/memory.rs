@@ -18,7 +18,9 @@ use crate::domain::{
 };
 
 use super::batch::{self, Group, Keys, Loaded, Plan};
-use super::{EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting};
+use super::{
+    EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting, Standing,
+};
 
 /// The states of a user that are kept.
 const STATES_MAX: usize = 8;
@@ -122,6 +124,7 @@ pub struct MemoryLedger {
     books: Mutex<Books>,
     clock: Clock,
     orphans: mpsc::Sender<Orphan>,
+    standing: Standing,
 }
 
 impl MemoryLedger {
@@ -131,6 +134,7 @@ impl MemoryLedger {
             books: Mutex::default(),
             clock,
             orphans,
+            standing: Standing::default(),
         }
     }
 
@@ -212,6 +216,7 @@ impl MemoryLedger {
             ..
         } = posting;
         let outcomes = self.apply(&entries, is_atomic);
+        self.standing.answered();
         if let Err(unheard) = reply.send(Posted { entries, outcomes }) {
             self.orphans.try_send(unheard).expect("room");
         }
@@ -221,8 +226,10 @@ impl MemoryLedger {
     fn answer<T: Send + 'static>(&self, is_held: bool, value: T) -> Pending<T> {
         let mut books = self.books();
         let result = if books.is_away {
+            self.standing.unanswered();
             Err(LedgerError::Unavailable("away".into()))
         } else {
+            self.standing.answered();
             Ok(value)
         };
         let (release, held) = oneshot::channel();
@@ -243,6 +250,7 @@ impl Ledger for MemoryLedger {
         let mut books = self.books();
         books.postings += 1;
         if books.is_away {
+            self.standing.unanswered();
             let Posting { entries, reply, .. } = posting;
             // Its actor may have died.
             let _ = reply.send(Posted::failed(entries, PostError::Unavailable));
@@ -281,6 +289,10 @@ impl Ledger for MemoryLedger {
 
     fn ping(&self) -> Pending<()> {
         self.answer(false, ())
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
     }
 }
 

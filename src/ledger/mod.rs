@@ -37,6 +37,7 @@ pub mod writer;
 
 pub use admin_log::AdminAction;
 pub use admission::{Admission, Permit};
+pub use connection::standing::Standing;
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
 pub use migrations::progress::Progress;
@@ -172,4 +173,7 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Whether the database answers, however many reads wait.
     fn ping(&self) -> Pending<()>;
+
+    /// What is known of the ledger as a whole.
+    fn standing(&self) -> &Standing;
 }

@@ -11,11 +11,7 @@ mod refusals;
 use std::collections::HashSet;
 
 use self::arrays::Write;
-<<<<<<< HEAD
 use self::refusals::{CountRefusals, InsertConflicts};
-use diesel::connection::SimpleConnection;
-=======
->>>>>>> server
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};

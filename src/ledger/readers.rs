@@ -21,7 +21,7 @@ use crate::limits::{
 
 use super::connection::{AnyConnection, ConnectError, Manager};
 use super::reads::ReadError;
-use super::{LedgerCounts, LedgerError, Pending};
+use super::{LedgerCounts, LedgerError, Pending, Standing};
 
 /// The longest a reader waits for a connection, in milliseconds. While the database is away, r2d2 pauses half of it between attempts.
 const CHECKOUT_MS: u64 = 1000;
@@ -70,15 +70,18 @@ pub(super) struct Readers {
     clock: Clock,
     timeout: Duration,
     counts: Arc<LedgerCounts>,
+    standing: Arc<Standing>,
 }
 
 impl Readers {
+    /// Starts the threads. They report to `standing` whether the database can be reached.
     pub(super) fn start(
         name: &str,
         manager: Manager,
         pool_size: u32,
         clock: Clock,
         counts: Arc<LedgerCounts>,
+        standing: Arc<Standing>,
     ) -> Result<Self, LedgerError> {
         let timeout = Duration::from_millis(manager.timeout_ms);
         let pool = r2d2::Pool::builder()
@@ -115,6 +118,7 @@ impl Readers {
             clock,
             timeout,
             counts,
+            standing,
         })
     }
 
@@ -144,11 +148,11 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         // A little less than the caller has, so that it can still answer with what it knows.
         let deadline = self.clock.deadline(answer_within(self.timeout));
-        let counts = self.counts.clone();
+        let (counts, standing) = (self.counts.clone(), self.standing.clone());
         let job = move |pool: &Pool| {
             if !reply.is_closed() && !deadline.has_passed() {
                 // The receiver may be gone meanwhile.
-                let _ = reply.send(run(pool, &counts, read));
+                let _ = reply.send(run(pool, &counts, &standing, read));
             }
         };
         let queued = jobs
@@ -159,13 +163,14 @@ impl Readers {
                     LedgerError::Unavailable("the service is stopping".into())
                 }
             });
-        let counts = self.counts.clone();
+        let (counts, standing) = (self.counts.clone(), self.standing.clone());
         Box::pin(async move {
             queued?;
             match tokio::time::timeout_at(deadline.instant(), answer).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) | Err(_) => {
                     counts.failed_as("timeout");
+                    standing.unanswered();
                     Err(LedgerError::Unavailable("no answer in time".into()))
                 }
             }
@@ -199,17 +204,22 @@ impl Readers {
 fn run<T>(
     pool: &Pool,
     counts: &LedgerCounts,
+    standing: &Standing,
     read: impl FnOnce(&mut AnyConnection) -> Result<T, ReadError>,
 ) -> Result<T, LedgerError> {
     let mut connected = pool.get().map_err(|error| {
         counts.failed_as("lost");
+        standing.unanswered();
         LedgerError::Unavailable(error.to_string())
     })?;
     let done = read(&mut connected.connection);
     match &done {
-        Err(ReadError::Database(error)) => counts.failed(error),
+        Err(ReadError::Database(error)) => {
+            counts.failed(error);
+            standing.unanswered();
+        }
         Err(ReadError::Ledger(_)) => counts.failed_as("unfit"),
-        Ok(_) => {}
+        Ok(_) => standing.answered(),
     }
     Ok(done?)
 }

@@ -24,8 +24,8 @@ use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, audit,
-    migrations, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,
+    Standing, audit, migrations, reads,
 };
 
 /// How a ledger is opened.
@@ -66,6 +66,7 @@ pub struct SqlLedger {
     prober: Readers,
     currencies: Currencies,
     epoch: String,
+    standing: Arc<Standing>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -109,7 +110,8 @@ impl SqlLedger {
         let epoch = reads::epoch(&mut connected.connection)?;
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let writers = options.writers(&source, file.as_ref(), &counts, &orphans)?;
+        let standing = Arc::new(Standing::default());
+        let writers = options.writers(&source, file.as_ref(), &counts, &standing, &orphans)?;
         let manager = Manager {
             source: source.clone(),
             timeout_ms: *timeout_ms,
@@ -121,21 +123,30 @@ impl SqlLedger {
             options.pool_size,
             *clock,
             counts.clone(),
+            standing.clone(),
         )?;
         // A separate connection, made with the first check: no read waits for a check.
         let manager = Manager {
-            source,
+            source: source.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
         };
-        let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts.clone())?;
+        // A check that takes too long says nothing of the ledger.
+        let auditor = Readers::start(
+            "ledger-auditor",
+            manager,
+            1,
+            *clock,
+            counts.clone(),
+            Arc::default(),
+        )?;
         // Another one: a health check never waits for reads.
         let manager = Manager {
-            url: url.clone(),
+            source,
             timeout_ms: *timeout_ms,
             file: file.clone(),
         };
-        let prober = Readers::start("ledger-prober", manager, 1, *clock, counts)?;
+        let prober = Readers::start("ledger-prober", manager, 1, *clock, counts, Arc::default())?;
         let Options {
             currencies, clock, ..
         } = options;
@@ -147,6 +158,7 @@ impl SqlLedger {
                 prober,
                 currencies,
                 epoch,
+                standing,
                 clock,
                 file,
             },
@@ -282,6 +294,7 @@ impl Options {
         source: &Source,
         file: Option<&Arc<LedgerFile>>,
         counts: &Arc<LedgerCounts>,
+        standing: &Arc<Standing>,
         orphans: &mpsc::Sender<Orphan>,
     ) -> Result<Vec<Writer>, LedgerError> {
         let start = |index| {
@@ -289,15 +302,12 @@ impl Options {
                 clock: self.clock,
                 rules: self.rules,
                 counts: counts.clone(),
+                standing: standing.clone(),
                 orphans: orphans.clone(),
             };
             Writer::start(
                 format!("ledger-writer-{index}"),
-<<<<<<< HEAD
-                self.store(file.cloned(), counts.clone()),
-=======
-                self.store(source, file.cloned()),
->>>>>>> server
+                self.store(source, file.cloned(), counts.clone()),
                 options,
             )
             .map_err(|error| LedgerError::Unavailable(error.to_string()))
@@ -305,11 +315,12 @@ impl Options {
         (0..self.writers).map(start).collect()
     }
 
-<<<<<<< HEAD
-    fn store(&self, file: Option<Arc<LedgerFile>>, counts: Arc<LedgerCounts>) -> Box<dyn Store> {
-=======
-    fn store(&self, source: &Source, file: Option<Arc<LedgerFile>>) -> Box<dyn Store> {
->>>>>>> server
+    fn store(
+        &self,
+        source: &Source,
+        file: Option<Arc<LedgerFile>>,
+        counts: Arc<LedgerCounts>,
+    ) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
         let options = StoreOptions {
             currencies: self.currencies.clone(),
@@ -366,6 +377,10 @@ impl Ledger for SqlLedger {
             }
             reads::ping(connection)
         })
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
     }
 }
 

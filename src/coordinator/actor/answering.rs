@@ -130,8 +130,9 @@ impl BalanceActor {
                 reason,
                 id,
             } => (session_id, reason, id),
-            Waiter::Reader(request) => return request.answer(Ok(view.clone())),
+            Waiter::Reader(request) => return request.answer(Ok(self.shared.shown(view))),
         };
+        let view = &self.shared.shown(view);
         let Some(live) = &mut self.live else { return };
         let Some(session) = live
             .session(session_id)
@@ -161,12 +162,16 @@ impl BalanceActor {
             stale: view.is_stale,
         });
         match session.tell(text, version) {
-            Told::Sent => {}
+            Told::Sent => live.settle_pending(&view.account),
             Told::Full => {
                 session.owe((reason, id));
                 self.retry_lagging(ctx);
             }
             Told::Gone => self.prune(ctx),
+        }
+        // From memory, too: the session is told when the ledger is back.
+        if view.is_stale {
+            self.settle_staleness(self.owes_recovery());
         }
     }
 
@@ -197,7 +202,7 @@ impl BalanceActor {
 
     /// Answers the readers whose version is there.
     pub(super) fn answer_version_waiters(&mut self) {
-        let Some(view) = self.cache.known() else {
+        let Some(view) = self.cache.known().map(|known| self.shared.shown(known)) else {
             return;
         };
         let version = view.account.version;

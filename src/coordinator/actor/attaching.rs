@@ -31,7 +31,7 @@ impl BalanceActor {
         live.add_session(Attached::new(attach));
         self.gauge.sessions.set(live.sessions.len());
         if let Some(known) = self.cache.known() {
-            live.ensure_base(&known.account);
+            live.pending.ensure_base(&known.account);
         }
         self.finish_closing(ctx);
         self.balance_for(Waiter::snapshot(session_id), false, ctx);

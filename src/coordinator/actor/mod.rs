@@ -10,6 +10,7 @@ mod attaching;
 mod cache;
 mod displayed;
 mod inspect;
+mod pending;
 mod posting;
 mod pushing;
 mod reading;
@@ -107,8 +108,9 @@ impl BalanceActor {
         gauge.version.update(|known| known.max(version));
         if let (Some(live), Some(known)) = (&mut self.live, self.cache.known()) {
             let committed = self.shared.moment_of(committed_at);
-            live.note(version, self.shared.mode_of(kind), committed, Some(&source));
-            live.ensure_base(&known.account);
+            let mode = self.shared.mode_of(kind);
+            live.pending.note(version, mode, committed, &source);
+            live.pending.ensure_base(&known.account);
         }
         let what = What::Entry {
             kind,

@@ -117,12 +117,14 @@ impl BalanceActor {
                         // The registry then asks whether the ledger answers, and the read is tried again.
                         actor.settle_staleness(true);
                     }
+                    let ledger = actor.shared.ledger.clone();
                     let at_last = async move {
                         match at_first {
                             Ok(result) => result,
                             Err(answer) => tokio::time::timeout_at(until.instant(), answer)
                                 .await
                                 .unwrap_or_else(|_| {
+                                    ledger.standing().unanswered();
                                     Err(LedgerError::Unavailable("no answer in time".into()))
                                 }),
                         }
@@ -236,9 +238,10 @@ impl BalanceActor {
         if let Some(live) = &mut self.live {
             if has_news {
                 // Another node wrote, or a hand. Its kind is not known, so it is paced.
-                live.note_read(version, began, self.shared.clock.now());
+                let ended = self.shared.clock.now();
+                live.pending.note_read(version, began, ended);
             }
-            live.ensure_base(&view.account);
+            live.pending.ensure_base(&view.account);
         }
         self.answer_version_waiters();
         for waiter in waiters {
@@ -254,11 +257,19 @@ impl BalanceActor {
 
     /// Sends a fresh balance to the sessions that are owed one.
     fn recover(&mut self, view: &BalanceView, ctx: &mut Context<Self>) {
+        // It may have gone again meanwhile; then only a session that has no balance at all is sent this one, marked.
+        let is_away = self.shared.ledger.standing().is_away();
         let sessions = self.live.iter().flat_map(|live| &live.sessions);
         let owed = sessions.filter(|session| session.is_owed_recovery);
+        let owed = owed.filter(|session| !is_away || !session.is_primed);
         let owed: Vec<SessionId> = owed.map(|session| session.id).collect();
         for session_id in owed {
-            self.answer(Waiter::recovered(session_id), view, ctx);
+            let waiter = if is_away {
+                Waiter::snapshot(session_id)
+            } else {
+                Waiter::recovered(session_id)
+            };
+            self.answer(waiter, view, ctx);
         }
         self.settle_staleness(self.owes_recovery());
     }

@@ -227,7 +227,7 @@ impl Registry {
         }
     }
 
-    /// Asks the ledger whether it is back, while any session is owed a fresh balance.
+    /// Asks the ledger whether it is back, while it is known to be away or any session is owed a fresh balance.
     fn probe(&mut self, ctx: &mut Context<Self>) {
         if self.is_stopping {
             // The first time, a mailbox may have been full.
@@ -239,10 +239,9 @@ impl Registry {
         let is_probing = self
             .probed
             .is_some_and(|then| now.us_since(then) < hangs_us);
-        if is_probing
-            || self.shared.counters.actors_stale.get() == 0
-            || is_planted(Plant::NeverRecovered)
-        {
+        let is_needed =
+            self.shared.counters.actors_stale.get() > 0 || self.shared.ledger.standing().is_away();
+        if is_probing || !is_needed || is_planted(Plant::NeverRecovered) {
             return;
         }
         self.probed = Some(now);

@@ -48,17 +48,13 @@ impl Tables {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
         let migrated = MIGRATED.get_or_init(|| {
-<<<<<<< HEAD
-            migrations::migrate(&DatabaseUrl::Sqlite(path.clone()), false).expect("migrated");
+            let url = DatabaseUrl::Sqlite(path.clone());
+            let progress = Progress::start(Clock::system());
+            migrations::migrate(&url, &Schema::default(), false, &progress).expect("migrated");
             let connection = sqlite_file::connect(&path, LOCK_MS).expect("it opens");
             let mut connection = AnyConnection::Sqlite(connection);
             migrations::check_currencies(&mut connection, &Currencies::default()).expect("noted");
             drop(connection);
-=======
-            let url = DatabaseUrl::Sqlite(path.clone());
-            let progress = Progress::start(Clock::system());
-            migrations::migrate(&url, &Schema::default(), false, &progress).expect("migrated");
->>>>>>> server
             std::fs::read(&path).expect("a file")
         });
         std::fs::write(&path, migrated).expect("copied");
