@@ -10,8 +10,8 @@ on_postgres![
     a_session_of_an_unknown_user_is_told_that_the_ledger_is_away,
     entries_are_refused_while_the_ledger_is_away_and_accepted_again,
     reads_never_invent_a_balance,
-    an_outage_that_another_user_met_marks_what_is_in_memory,
     a_pool_full_of_slow_reads_does_not_fail_health_checks,
+    an_outage_that_another_user_met_marks_what_is_in_memory,
 ];
 
 async fn start(database: Database) -> TestApp {
@@ -133,37 +133,6 @@ async fn reads_never_invent_a_balance(database: Database) {
     .await;
 }
 
-async fn an_outage_that_another_user_met_marks_what_is_in_memory(database: Database) {
-    let app = start(database).await;
-    app.accepted("deposits", 1, "d", "1").await;
-    let before = app.browser("/api/v1/balance", &token(1), &[]).await.ok();
-    assert_eq!(before["stale"], false);
-    app.database.cut();
-    app.browser("/api/v1/balance", &token(2), &[])
-        .await
-        .problem(503, "ledger_unavailable");
-    for answer in [
-        app.browser("/api/v1/balance", &token(1), &[]).await.ok(),
-        app.backend("/internal/v1/users/1/balance").await.ok(),
-    ] {
-        assert_eq!(
-            (&answer["stale"], &answer["version"], &answer["as_of"]),
-            (&json!(true), &json!(1), &before["as_of"])
-        );
-    }
-    let (mut ws, snapshot) = app.session(1).await;
-    assert_eq!(
-        (&snapshot["stale"], &snapshot["as_of"]),
-        (&json!(true), &before["as_of"])
-    );
-    app.database.mend();
-    let recovered = ws.next_frame("balance").await;
-    assert_eq!(
-        (&recovered["reason"], &recovered["stale"]),
-        (&json!("recovered"), &json!(false))
-    );
-}
-
 async fn a_pool_full_of_slow_reads_does_not_fail_health_checks(database: Database) {
     let app = TestApp::on(database)
         .set("database.pool_size", 2)
@@ -196,4 +165,35 @@ async fn a_pool_full_of_slow_reads_does_not_fail_health_checks(database: Databas
     for read in reads {
         assert_eq!(read.ok()["version"], 0);
     }
+}
+
+async fn an_outage_that_another_user_met_marks_what_is_in_memory(database: Database) {
+    let app = start(database).await;
+    app.accepted("deposits", 1, "d", "1").await;
+    let before = app.browser("/api/v1/balance", &token(1), &[]).await.ok();
+    assert_eq!(before["stale"], false);
+    app.database.cut();
+    app.browser("/api/v1/balance", &token(2), &[])
+        .await
+        .problem(503, "ledger_unavailable");
+    for answer in [
+        app.browser("/api/v1/balance", &token(1), &[]).await.ok(),
+        app.backend("/internal/v1/users/1/balance").await.ok(),
+    ] {
+        assert_eq!(
+            (&answer["stale"], &answer["version"], &answer["as_of"]),
+            (&json!(true), &json!(1), &before["as_of"])
+        );
+    }
+    let (mut ws, snapshot) = app.session(1).await;
+    assert_eq!(
+        (&snapshot["stale"], &snapshot["as_of"]),
+        (&json!(true), &before["as_of"])
+    );
+    app.database.mend();
+    let recovered = ws.next_frame("balance").await;
+    assert_eq!(
+        (&recovered["reason"], &recovered["stale"]),
+        (&json!("recovered"), &json!(false))
+    );
 }

@@ -195,17 +195,6 @@ impl TestDatabase {
         );
     }
 
-    /// The number that a query of a PostgreSQL database gives.
-    pub fn number(&self, query: &str) -> i64 {
-        let Handle::Postgres(mut connection) = self.connection() else {
-            panic!("only for PostgreSQL")
-        };
-        let number = diesel::dsl::sql::<diesel::sql_types::BigInt>(&format!("({query})"));
-        diesel::select(number)
-            .get_result(&mut connection)
-            .unwrap_or_else(|error| panic!("{query}: {error}"))
-    }
-
     /// Brings it back.
     pub fn mend(&self) {
         let Self::Postgres { name, .. } = self else {

@@ -3,8 +3,9 @@ use std::sync::mpsc;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::DatabaseUrl;
-use crate::ledger::migrate;
+use crate::config::{DatabaseUrl, Schema};
+use crate::ledger::connection::Source;
+use crate::ledger::{Progress, migrate};
 
 /// What was read, in order. Each read waits for its gate.
 type Log = Arc<Mutex<Vec<String>>>;
@@ -19,13 +20,15 @@ impl Pool {
     fn of(size: u32) -> Self {
         let dir = TempDir::new().expect("a directory");
         let url = DatabaseUrl::Sqlite(dir.path().join("reads.db"));
-        migrate(&url, false).expect("migrated");
+        let progress = Progress::start(Clock::system());
+        migrate(&url, &Schema::default(), false, &progress).expect("migrated");
         let manager = Manager {
-            url,
+            source: Source::new(&url, &Schema::default()),
             timeout_ms: 60_000,
             file: None,
         };
-        let readers = Readers::start("test", manager, size, Clock::system(), Arc::default());
+        let (counts, standing) = (Arc::default(), Arc::default());
+        let readers = Readers::start("test", manager, size, Clock::system(), counts, standing);
         Self {
             readers: readers.expect("threads"),
             log: Log::default(),

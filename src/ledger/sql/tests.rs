@@ -3,6 +3,8 @@
 use crossbeam_channel::bounded;
 
 use super::*;
+use crate::config::Schema;
+use crate::ledger::Progress;
 
 /// The longest wait for an answer, in milliseconds.
 const TIMEOUT_MS: u64 = 20_000;
@@ -10,6 +12,7 @@ const TIMEOUT_MS: u64 = 20_000;
 fn open(path: &std::path::Path) -> SqlLedger {
     let options = Options {
         url: DatabaseUrl::Sqlite(path.to_owned()),
+        schema: Schema::default(),
         pool_size: 2,
         writers: 1,
         migrate_on_start: true,
@@ -21,7 +24,8 @@ fn open(path: &std::path::Path) -> SqlLedger {
         clock: Clock::system(),
         counters: Arc::default(),
     };
-    SqlLedger::open(options).expect("a new ledger").0
+    let progress = Progress::start(options.clock);
+    SqlLedger::open(options, &progress).expect("a new ledger").0
 }
 
 #[tokio::test]
