@@ -10,6 +10,7 @@ pub mod serve;
 mod sign;
 mod token;
 mod verify;
+mod watch;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::AppError;
 use crate::config::{ConfigError, Settings, Sources, environment};
 use crate::ledger::LedgerError;
+use crate::watcher::WatchError;
 
 /// What `--version` prints. A build with planted faults says so.
 const VERSION: &str = if cfg!(feature = "simulation") {
@@ -47,6 +49,8 @@ enum Command {
     Canary(canary::Canary),
     /// Report on a running service, its settings and its log, without changing anything
     Diagnose(diagnose::Diagnose),
+    /// Follow TON accounts: final deposits on chain become signed webhooks
+    Watch(watch::Watch),
     /// Print a session token
     Token(token::Token),
     /// Print the webhook-signature value for the body on standard input
@@ -98,6 +102,9 @@ pub enum CliError {
     /// The canary has found deviations; each was printed.
     #[error("the canary found {0} deviations")]
     Deviations(usize),
+    /// The watcher can't go on.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// Standard input or output failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -112,6 +119,7 @@ impl CliError {
             | Self::App(_)
             | Self::Violations(_)
             | Self::Deviations(_)
+            | Self::Watch(_)
             | Self::Io(_) => 1,
         }
     }
@@ -128,6 +136,7 @@ pub fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::Verify(command) => command.run(),
         Command::Canary(command) => command.run(),
         Command::Diagnose(command) => command.run(),
+        Command::Watch(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Sign(command) => command.run(),
     }

@@ -20,6 +20,7 @@ mod origin;
 mod postgres_url;
 mod secret;
 mod settings;
+mod watcher;
 
 #[cfg(test)]
 mod tests;
@@ -34,3 +35,4 @@ pub use settings::{
     Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, Server, Settings,
     TelegramIdentity,
 };
+pub use watcher::{WatchStart, WatchedAccount, Watcher};
