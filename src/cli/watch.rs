@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use clap::{Args, Subcommand};
 
-use crate::cli::{CliError, ConfigOption, print_line};
+use crate::cli::{CliError, ConfigOption, ended_by, print_line};
 use crate::domain::{TxHash, UserId};
 use crate::platform::StopSignals;
 use crate::watcher::{Listed, Options, assign, unmatched, watch};
@@ -42,11 +42,20 @@ enum Action {
 }
 
 impl Watch {
-    pub(super) fn run(self) -> Result<(), CliError> {
-        match self.action {
-            None => follow(&options(self.config)?, self.once),
-            Some(Action::Unmatched { config }) => list(&unmatched(&options(config)?)?),
-            Some(Action::Assign { tx, user, config }) => {
+    /// What lists and assigns has nothing to finish when a signal comes.
+    pub(super) fn run(self, signals: StopSignals) -> Result<(), CliError> {
+        let Some(action) = self.action else {
+            return follow(&options(self.config)?, self.once, signals);
+        };
+        ended_by(signals, || action.run())
+    }
+}
+
+impl Action {
+    fn run(self) -> Result<(), CliError> {
+        match self {
+            Self::Unmatched { config } => list(&unmatched(&options(config)?)?),
+            Self::Assign { tx, user, config } => {
                 let options = options(config)?;
                 let sent = actix::System::new().block_on(assign(&options, tx, user))?;
                 let line = format!("{tx}: credited to user {user} ({sent})");
@@ -63,10 +72,9 @@ fn options(config: ConfigOption) -> Result<Options, CliError> {
 }
 
 /// Ends well at SIGTERM and SIGINT, too: what is under way is done again, or is a duplicate, at the next start.
-fn follow(options: &Options, is_once: bool) -> Result<(), CliError> {
+fn follow(options: &Options, is_once: bool, mut signals: StopSignals) -> Result<(), CliError> {
     let is_shown = io::stderr().is_terminal();
     actix::System::new().block_on(async {
-        let mut signals = StopSignals::listen()?;
         tokio::select! {
             watched = watch(options, is_once, is_shown) => Ok(watched?),
             name = signals.next() => {

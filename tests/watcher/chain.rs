@@ -52,7 +52,6 @@ pub struct Chain {
     serving: JoinHandle<()>,
 }
 
-
 /// An account's raw address.
 pub fn address(fill: u8) -> String {
     format!("0:{}", hex::encode_upper([fill; 32]))
