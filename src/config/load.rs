@@ -175,7 +175,7 @@ impl Settings {
         let mut server = raw.server;
         server.allowed_origins = normal_origins(server.allowed_origins)?;
         let currencies = Currencies::new(currencies).map_err(|error| currency_error(&error))?;
-        let watcher = raw.watcher.resolve(&server, &currencies)?;
+        let watcher = raw.watcher.resolve(server.internal_addr, &currencies)?;
         Ok(Self {
             server,
             database: raw.database.resolve(),

@@ -11,7 +11,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::error::ConfigError;
 use crate::config::secret::Secret;
-use crate::config::settings::Server;
 use crate::domain::{Amount, Currencies, CurrencyId, TonAddress};
 
 /// Accounts that one watcher follows.
@@ -128,7 +127,7 @@ impl RawWatcher {
     /// [`ConfigError::Invalid`] by the full key.
     pub(super) fn resolve(
         self,
-        server: &Server,
+        internal_addr: SocketAddr,
         currencies: &Currencies,
     ) -> Result<Watcher, ConfigError> {
         let (with_key, without) = REQUESTS_PER_S;
@@ -139,7 +138,7 @@ impl RawWatcher {
         };
         let internal_url = match &self.internal_url {
             Some(url) => base_url("watcher.internal_url", url)?,
-            None => format!("http://{}", server.internal_addr),
+            None => format!("http://{internal_addr}"),
         };
         if self.state_file.is_empty() {
             return Err(ConfigError::invalid(

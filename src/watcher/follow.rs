@@ -7,33 +7,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, rfc3339};
+use crate::clock::Clock;
 use crate::config::WatchStart;
-use crate::domain::{Amount, TonAddress};
+use crate::domain::TonAddress;
 use crate::watcher::api::{Api, PAGE_TRANSACTIONS};
 use crate::watcher::metrics::{Counted, Metrics};
 use crate::watcher::order::{Place, Range, Rest, take};
 use crate::watcher::pace::BackOff;
 use crate::watcher::progress::Progress;
-use crate::watcher::service::{Deposit, Metadata, SendError, Sent, Service};
+use crate::watcher::service::{Deposit, SendError, Sent, Service};
 use crate::watcher::state::{State, StateError, Unmatched};
 use crate::watcher::transaction::Transaction;
-use crate::watcher::verdict::{Arrival, Rules, Verdict};
-
-/// An account that is followed.
-#[derive(Debug, Clone)]
-pub struct Watched {
-    /// Its name in the state file, the log and the metrics.
-    pub name: String,
-    /// Who owns it.
-    pub owner: TonAddress,
-    /// For jettons: whose wallet is followed.
-    pub jetton_master: Option<TonAddress>,
-    /// The currency's code and decimals.
-    pub currency: (String, u8),
-    /// How its transactions are judged.
-    pub rules: Rules,
-}
+use crate::watcher::verdict::Verdict;
+use crate::watcher::watched::Watched;
 
 /// What all accounts share.
 pub struct Shared {
@@ -246,7 +232,10 @@ impl Follower {
                     user_id,
                     amount,
                     arrival,
-                } => Some(self.deposit(transaction, user_id.get(), *amount, arrival)),
+                } => Some(
+                    self.account
+                        .deposit(transaction, user_id.get(), *amount, arrival),
+                ),
                 _ => None,
             })
             .collect();
@@ -267,43 +256,18 @@ impl Follower {
         }
     }
 
-    fn deposit(
-        &self,
-        transaction: &Transaction,
-        user_id: i64,
-        amount: Amount,
-        arrival: &Arrival,
-    ) -> Deposit {
-        let (currency, decimals) = &self.account.currency;
-        Deposit {
-            user_id,
-            currency: currency.clone(),
-            amount: amount.display(*decimals).to_string(),
-            tx_hash: transaction.id.hash.to_string(),
-            lt: transaction.id.lt.to_string(),
-            account: arrival.sender.map(|sender| sender.to_string()),
-            occurred_at: rfc3339(transaction.at_s.saturating_mul(1_000_000)),
-            metadata: Metadata::of_comment(arrival.comment.as_deref()),
-        }
-    }
-
     fn handled(
         &self,
         transaction: &Transaction,
         verdict: Verdict,
         sent: &mut impl Iterator<Item = Sent>,
     ) -> Handled {
+        let seen_at_s = self.shared.clock.now_s();
         let unmatched = |reason: String, arrival| {
-            Handled::Unmatched(Box::new(Unmatched {
-                id: transaction.id,
-                account: self.account.name.clone(),
-                at_s: transaction.at_s,
-                currency: self.account.currency.0.clone(),
-                arrival,
-                reason,
-                seen_at_s: self.shared.clock.now_s(),
-                assigned_user: None,
-            }))
+            let one = self
+                .account
+                .unmatched(transaction, reason, arrival, seen_at_s);
+            Handled::Unmatched(Box::new(one))
         };
         match verdict {
             Verdict::Ignored(why) => {

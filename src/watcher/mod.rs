@@ -17,6 +17,7 @@ mod state;
 mod tests;
 mod transaction;
 mod verdict;
+mod watched;
 
 pub use service::Sent;
 
@@ -33,13 +34,14 @@ use crate::clock::{Clock, rfc3339};
 use crate::config::{Secret, Settings, WatchStart, WebhookSecret};
 use crate::domain::{TxHash, UserId};
 use crate::watcher::api::Api;
-use crate::watcher::follow::{Follower, Shared, Watched, blocking};
+use crate::watcher::follow::{Follower, Shared, blocking};
 use crate::watcher::metrics::Metrics;
 use crate::watcher::pace::Budget;
 use crate::watcher::progress::Progress;
 use crate::watcher::service::{Deposit, Metadata, Service};
 use crate::watcher::state::{State, StateLock};
 use crate::watcher::verdict::Rules;
+use crate::watcher::watched::Watched;
 
 /// The most deposits of one batch.
 const BATCH_ENTRIES_MAX: usize = 500;
