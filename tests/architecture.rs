@@ -334,11 +334,10 @@ fn the_futures_of_every_actor_are_bounded() {
         // A batch of parts holds up the mailbox until the actors had their turn.
         ("coordinator/registry/handlers.rs", "ctx.wait(", 1),
         // A probe, and once more beside one that hangs.
-        ("coordinator/registry/mod.rs", "ctx.spawn(", 1),
-        // The probes.
-        ("coordinator/registry/mod.rs", ".run_interval(", 1),
-        // The sweep, which sets its next time.
-        ("coordinator/registry/mod.rs", ".run_later(", 1),
+        ("coordinator/registry/recovery.rs", "ctx.spawn(", 1),
+        // The sweep and the retries, which set their next time.
+        ("coordinator/registry/mod.rs", ".run_later(", 2),
+        ("coordinator/registry/recovery.rs", ".run_later(", 1),
         ("coordinator/registry/sweep.rs", ".run_later(", 1),
         // Commits whose actors died, and answers to atomic batches.
         ("coordinator/registry/mod.rs", ".add_stream(", 2),

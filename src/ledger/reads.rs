@@ -58,14 +58,6 @@ pub struct HistoryPage {
     pub before_version: Option<i64>,
 }
 
-pub(super) fn ping(connection: &mut AnyConnection) -> Read<()> {
-    // From a table: SQLite answers `SELECT 1` even when its file is gone.
-    let _: i64 = ledger_info::table
-        .select(ledger_info::id)
-        .get_result(connection)?;
-    Ok(())
-}
-
 pub(super) fn epoch(connection: &mut AnyConnection) -> Read<String> {
     Ok(ledger_info::table
         .select(ledger_info::epoch)

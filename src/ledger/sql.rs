@@ -11,12 +11,13 @@ use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
 use super::audit::UserAudit;
+use super::connection::identity::Identity;
 use super::connection::ledger_file::{FileLock, LedgerFile};
 use super::connection::{Access, Manager, Source};
 use super::migrations::progress::{Progress, Step};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
-use super::reads::HistoryPage;
+use super::reads::{HistoryPage, ReadError};
 use super::rows::EntryRecord;
 use super::rows::conflicts::ConflictRecord;
 use super::sqlite::SqliteStore;
@@ -24,7 +25,7 @@ use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
     Standing, audit, migrations, reads,
 };
 
@@ -65,8 +66,8 @@ pub struct SqlLedger {
     auditor: Readers,
     prober: Readers,
     currencies: Currencies,
-    epoch: String,
     standing: Arc<Standing>,
+    identity: Arc<Identity>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -108,14 +109,23 @@ impl SqlLedger {
         progress.at(Step::Opening);
         migrations::check_currencies(&mut connected.connection, currencies)?;
         let epoch = reads::epoch(&mut connected.connection)?;
+        let standing = Arc::new(Standing::of(&epoch));
+        let identity = Identity::first(standing.clone(), &mut connected.connection);
+        let identity = Arc::new(identity);
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let standing = Arc::new(Standing::default());
-        let writers = options.writers(&source, file.as_ref(), &counts, &standing, &orphans)?;
+        let writers = options.writers(
+            &source,
+            file.as_ref(),
+            &identity,
+            (&counts, &standing),
+            &orphans,
+        )?;
         let manager = Manager {
             source: source.clone(),
             timeout_ms: *timeout_ms,
             file: file.clone(),
+            identity: identity.clone(),
         };
         let readers = Readers::start(
             "ledger-reader",
@@ -130,14 +140,15 @@ impl SqlLedger {
             source: source.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
+            identity: identity.clone(),
         };
-        // A check that takes too long says nothing of the ledger.
         let auditor = Readers::start(
             "ledger-auditor",
             manager,
             1,
             *clock,
             counts.clone(),
+            // A check that takes too long says nothing of the ledger.
             Arc::default(),
         )?;
         // Another one: a health check never waits for reads.
@@ -145,8 +156,16 @@ impl SqlLedger {
             source,
             timeout_ms: *timeout_ms,
             file: file.clone(),
+            identity: identity.clone(),
         };
-        let prober = Readers::start("ledger-prober", manager, 1, *clock, counts, Arc::default())?;
+        let prober = Readers::start(
+            "ledger-prober",
+            manager,
+            1,
+            *clock,
+            counts,
+            standing.clone(),
+        )?;
         let Options {
             currencies, clock, ..
         } = options;
@@ -157,18 +176,13 @@ impl SqlLedger {
                 auditor,
                 prober,
                 currencies,
-                epoch,
                 standing,
+                identity,
                 clock,
                 file,
             },
             unheard,
         ))
-    }
-
-    /// The epoch: versions are comparable only within one.
-    pub fn epoch(&self) -> &str {
-        &self.epoch
     }
 
     /// All balances as they were after a user's `version`-th entry.
@@ -293,8 +307,8 @@ impl Options {
         &self,
         source: &Source,
         file: Option<&Arc<LedgerFile>>,
-        counts: &Arc<LedgerCounts>,
-        standing: &Arc<Standing>,
+        identity: &Arc<Identity>,
+        (counts, standing): (&Arc<LedgerCounts>, &Arc<Standing>),
         orphans: &mpsc::Sender<Orphan>,
     ) -> Result<Vec<Writer>, LedgerError> {
         let start = |index| {
@@ -307,7 +321,7 @@ impl Options {
             };
             Writer::start(
                 format!("ledger-writer-{index}"),
-                self.store(source, file.cloned(), counts.clone()),
+                self.store(source, file.cloned(), identity.clone(), counts.clone()),
                 options,
             )
             .map_err(|error| LedgerError::Unavailable(error.to_string()))
@@ -319,6 +333,7 @@ impl Options {
         &self,
         source: &Source,
         file: Option<Arc<LedgerFile>>,
+        identity: Arc<Identity>,
         counts: Arc<LedgerCounts>,
     ) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
@@ -331,7 +346,10 @@ impl Options {
         };
         match source {
             Source::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
-            Source::Postgres(_) => Box::new(PostgresStore::new(source.clone(), options)),
+            Source::Postgres(_) => {
+                let identity = Some(identity);
+                Box::new(PostgresStore::new(source.clone(), identity, options))
+            }
         }
     }
 }
@@ -370,12 +388,22 @@ impl Ledger for SqlLedger {
     }
 
     fn ping(&self) -> Pending<()> {
-        let file = self.file.clone();
+        let (file, identity) = (self.file.clone(), self.identity.clone());
         self.prober.read(move |connection| {
             if let Some(file) = &file {
                 file.check().map_err(LedgerError::Unavailable)?;
             }
-            reads::ping(connection)
+            // From a table: SQLite answers `SELECT 1` even when its file is gone.
+            identity.look(connection).map_err(ReadError::Database)
+        })
+    }
+
+    fn went_back(&self, loss: Loss) -> Pending<()> {
+        let identity = self.identity.clone();
+        self.readers.read(move |connection| {
+            identity
+                .went_back(connection, &loss)
+                .map_err(ReadError::Database)
         })
     }
 

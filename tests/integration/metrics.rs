@@ -51,6 +51,7 @@ const METRICS: [(&str, &str, &[&str]); 34] = [
     ("balance_webhook_rejected_total", "counter", &["code"]),
     ("balance_ws_rejected_total", "counter", &["code"]),
     ("balance_ledger_errors_total", "counter", &["kind"]),
+    ("balance_ledger_went_back_total", "counter", &[]),
     ("balance_drift_total", "counter", &[]),
     ("balance_audit_users_total", "counter", &[]),
     ("balance_canary_runs_total", "counter", &["outcome"]),
