@@ -149,6 +149,7 @@ fn sqlite(count: u64) {
         migrate_on_start: true,
         timeout_ms: 60_000,
         lock_timeout_ms: 1000,
+        conflicts_max: 1000,
         currencies: Currencies::default(),
         rules: RULES,
         clock: Clock::system(),

@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::config::{ConfigError, Settings, Sources, environment};
+use crate::credentials::session_token::TokenError;
 use crate::ledger::LedgerError;
 use crate::platform::StopSignals;
 
@@ -48,7 +49,7 @@ enum Command {
     Canary(canary::Canary),
     /// Report on a running service, its settings and its log, without changing anything
     Diagnose(diagnose::Diagnose),
-    /// Print a session token
+    /// Print a session token, or check one
     Token(token::Token),
     /// Print the webhook-signature value for the body on standard input
     Sign(sign::Sign),
@@ -87,6 +88,14 @@ pub enum CliError {
         "this program was built with the feature simulation, by cargo test or cargo bench, and is no release; build it again: cargo build --release"
     )]
     SimulationBuild,
+    /// The token that was to be checked is not good.
+    #[error("{error} (auth.session_user_claim is {claim:?})")]
+    Token {
+        /// The cause.
+        error: TokenError,
+        /// The claim that names the user.
+        claim: String,
+    },
     /// The ledger failed.
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerError),
@@ -112,7 +121,8 @@ impl CliError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) | Self::SimulationBuild => 2,
-            Self::Ledger(_)
+            Self::Token { .. }
+            | Self::Ledger(_)
             | Self::Interrupted
             | Self::App(_)
             | Self::Violations(_)

@@ -34,6 +34,6 @@ pub use origin::normal_origin;
 pub use schema::Schema;
 pub use secret::{AdminToken, Secret, WebhookSecret, WebhookSecretError};
 pub use settings::{
-    Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, Server, Settings,
+    Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, SUBJECT, Server, Settings,
     TelegramIdentity,
 };

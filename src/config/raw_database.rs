@@ -16,6 +16,7 @@ pub(super) struct RawDatabase {
     migrate_on_start: bool,
     timeout_ms: u64,
     lock_timeout_ms: Option<u64>,
+    conflicts_max: u32,
 }
 
 /// The default of `database.lock_timeout_ms`; half of `database.timeout_ms` when that is less.
@@ -31,6 +32,7 @@ impl Default for RawDatabase {
             migrate_on_start: true,
             timeout_ms: 5_000,
             lock_timeout_ms: None,
+            conflicts_max: 100_000,
         }
     }
 }
@@ -49,6 +51,7 @@ impl RawDatabase {
             pool_size,
             migrate_on_start,
             timeout_ms,
+            conflicts_max,
             ..
         } = self;
         Database {
@@ -59,6 +62,7 @@ impl RawDatabase {
             migrate_on_start,
             timeout_ms,
             lock_timeout_ms,
+            conflicts_max,
         }
     }
 }

@@ -33,7 +33,7 @@ use log::error;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::store::{Patience, Store};
-use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting};
+use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting, Standing};
 use aside::Aside;
 use commit_times::CommitTimes;
 pub use orders::Order;
@@ -59,6 +59,8 @@ pub struct WriterOptions {
     pub rules: Rules,
     /// The counters.
     pub counts: Arc<LedgerCounts>,
+    /// Is told whether the database can be reached.
+    pub standing: Arc<Standing>,
     /// Gets the answers whose receivers are gone.
     pub orphans: mpsc::Sender<Orphan>,
 }

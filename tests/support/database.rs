@@ -117,6 +117,19 @@ impl TestDatabase {
         ))
     }
 
+    /// The one number that a query gives.
+    pub fn number(&self, query: &str) -> i64 {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            number: i64,
+        }
+        let rows: Vec<Row> = self
+            .connection()
+            .load(&format!("SELECT ({query}) AS number"));
+        rows.first().expect("a row").number
+    }
+
     /// Blocks all other writers until the result is dropped; readers continue.
     pub fn lock_writes(&self) -> HeldLock {
         self.hold(match self {
@@ -180,17 +193,6 @@ impl TestDatabase {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
              WHERE datname = current_database() AND pid <> pg_backend_pid()",
         );
-    }
-
-    /// The number that a query of a PostgreSQL database gives.
-    pub fn number(&self, query: &str) -> i64 {
-        let Handle::Postgres(mut connection) = self.connection() else {
-            panic!("only for PostgreSQL")
-        };
-        let number = diesel::dsl::sql::<diesel::sql_types::BigInt>(&format!("({query})"));
-        diesel::select(number)
-            .get_result(&mut connection)
-            .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
     /// Brings it back.
@@ -259,7 +261,10 @@ impl Handle {
         .unwrap_or_else(|error| panic!("{statements}: {error}"));
     }
 
-    fn load(&mut self, query: &str) -> Vec<StoredEntry> {
+    fn load<T>(&mut self, query: &str) -> Vec<T>
+    where
+        T: QueryableByName<diesel::sqlite::Sqlite> + QueryableByName<diesel::pg::Pg> + 'static,
+    {
         match self {
             Self::Sqlite(connection) => diesel::sql_query(query).load(connection),
             Self::Postgres(connection) => diesel::sql_query(query).load(connection),

@@ -78,6 +78,20 @@ impl Database {
         Ok(())
     }
 
+    /// Runs statements.
+    pub fn execute(&self, statements: &str) -> Result<()> {
+        match self {
+            Self::Sqlite { .. } => {
+                let file = self.file()?.display().to_string();
+                SqliteConnection::establish(&file)?.batch_execute(statements)?;
+            }
+            Self::Postgres { .. } => {
+                PgConnection::establish(&self.url())?.batch_execute(statements)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Its name in reports.
     pub const fn kind(&self) -> &'static str {
         match self {

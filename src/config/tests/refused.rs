@@ -96,6 +96,14 @@ fn a_file_is_refused_by_the_key() {
         ),
         ("[auth]\ntelegram_bot_id = 1", "auth.telegram_identity"),
         (
+            "[auth]\nsession_user_claim = \"\"",
+            "auth.session_user_claim",
+        ),
+        (
+            "[auth]\nsession_user_claim = \"exp\"",
+            "auth.session_user_claim",
+        ),
+        (
             "[auth]\ntelegram_bot_id = 0\ntelegram_identity = \"linked\"",
             "auth.telegram_bot_id",
         ),

@@ -40,6 +40,7 @@ fn rig_at(clock: Clock, faults: &[Fault]) -> Rig {
         clock,
         rules,
         counts: Default::default(),
+        standing: Arc::default(),
         orphans,
     };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use diesel::prelude::*;
 
@@ -10,7 +10,7 @@ use super::failing_store::{FailingStore, Failure, Steps};
 use crate::clock::Clock;
 use crate::config::{DatabaseUrl, Schema};
 use crate::domain::{Currencies, Recorded, UserId};
-use crate::ledger::connection::sqlite_file;
+use crate::ledger::connection::{AnyConnection, sqlite_file};
 use crate::ledger::memory::faulty_store::{Fault, MemoryStore};
 use crate::ledger::schema::entries;
 use crate::ledger::sqlite::SqliteStore;
@@ -51,6 +51,10 @@ impl Tables {
             let url = DatabaseUrl::Sqlite(path.clone());
             let progress = Progress::start(Clock::system());
             migrations::migrate(&url, &Schema::default(), false, &progress).expect("migrated");
+            let connection = sqlite_file::connect(&path, LOCK_MS).expect("it opens");
+            let mut connection = AnyConnection::Sqlite(connection);
+            migrations::check_currencies(&mut connection, &Currencies::default()).expect("noted");
+            drop(connection);
             std::fs::read(&path).expect("a file")
         });
         std::fs::write(&path, migrated).expect("copied");
@@ -77,6 +81,8 @@ impl Tables {
                     currencies: Currencies::default(),
                     timeout_ms,
                     lock_timeout_ms,
+                    conflicts_max: 1000,
+                    counts: Arc::default(),
                 };
                 let store = SqliteStore::new(path.clone(), None, options);
                 FailingStore::new(Box::new(store), plan, || {
