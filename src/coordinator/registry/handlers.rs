@@ -58,7 +58,9 @@ impl StreamHandler<EpochBegan> for Registry {
         );
         self.shared.counters.ledger_went_back.inc();
         self.epoch_began = Some(self.shared.clock.wall());
-        self.deliver_to_all(|| ToActor::FollowEpoch, ctx);
+        for user_id in self.users_with_sessions() {
+            self.deliver(user_id, ToActor::FollowEpoch, ctx);
+        }
     }
 
     fn finished(&mut self, _: &mut Self::Context) {
