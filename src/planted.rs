@@ -12,6 +12,8 @@ pub enum Plant {
     DuplicateApplied,
     /// An older state that is read replaces a newer one.
     OlderReadServed,
+    /// What is read or committed below a known version is taken for a copy that lags behind, and memory is shown.
+    LossIgnored,
     /// An actor is retired with something under way in it.
     RetiredWhileBusy,
     /// A session is pushed a version that it has.
@@ -22,8 +24,12 @@ pub enum Plant {
     NeverRecovered,
     /// The last known balance is shown as if it were fresh.
     StaleUnmarked,
+    /// While the ledger is known to be away, memory is shown as if it could be trusted.
+    OutageForgotten,
     /// A push counts its changes from an older push than the last one.
     ChangesCountedTwice,
+    /// A change that every session was shown by a `balance` is pushed with the next one.
+    ShownStaysPending,
     /// A commit whose actor died is dropped.
     OrphanForgotten,
     /// A refresh is answered from memory.
@@ -40,16 +46,19 @@ pub enum Plant {
 
 impl Plant {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::EarlyChangeDropped,
         Self::DuplicateApplied,
         Self::OlderReadServed,
+        Self::LossIgnored,
         Self::RetiredWhileBusy,
         Self::VersionSentAgain,
         Self::PushedBeforeSnapshot,
         Self::NeverRecovered,
         Self::StaleUnmarked,
+        Self::OutageForgotten,
         Self::ChangesCountedTwice,
+        Self::ShownStaysPending,
         Self::OrphanForgotten,
         Self::RefreshFromMemory,
         Self::GapForgotten,

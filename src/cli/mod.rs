@@ -20,6 +20,7 @@ use crate::app::AppError;
 use crate::config::{ConfigError, Settings, Sources, environment};
 use crate::credentials::session_token::TokenError;
 use crate::ledger::LedgerError;
+use crate::platform::StopSignals;
 
 /// What `--version` prints. A build with planted faults says so.
 const VERSION: &str = if cfg!(feature = "simulation") {
@@ -98,6 +99,9 @@ pub enum CliError {
     /// The ledger failed.
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerError),
+    /// A signal came before the command was done.
+    #[error("interrupted")]
+    Interrupted,
     /// The service failed.
     #[error(transparent)]
     App(#[from] AppError),
@@ -119,6 +123,7 @@ impl CliError {
             Self::Config(_) | Self::Usage(_) | Self::SimulationBuild => 2,
             Self::Token { .. }
             | Self::Ledger(_)
+            | Self::Interrupted
             | Self::App(_)
             | Self::Violations(_)
             | Self::Deviations(_)
@@ -131,16 +136,25 @@ impl CliError {
 ///
 /// # Errors
 /// [`CliError`], of which [`CliError::exit_code`] makes the exit code.
-pub fn run(arguments: Arguments) -> Result<(), CliError> {
+pub fn run(arguments: Arguments, signals: StopSignals) -> Result<(), CliError> {
     match arguments.command {
-        Command::Serve(command) => command.run(),
-        Command::Migrate(command) => command.run(),
-        Command::Verify(command) => command.run(),
-        Command::Canary(command) => command.run(),
-        Command::Diagnose(command) => command.run(),
-        Command::Token(command) => command.run(),
-        Command::Sign(command) => command.run(),
+        Command::Serve(command) => command.run(signals),
+        Command::Migrate(command) => command.run(signals),
+        Command::Canary(command) => command.run(signals),
+        Command::Verify(command) => ended_by(signals, || command.run()),
+        Command::Diagnose(command) => ended_by(signals, || command.run()),
+        Command::Token(command) => ended_by(signals, || command.run()),
+        Command::Sign(command) => ended_by(signals, || command.run()),
     }
+}
+
+/// Runs a command that has nothing to finish when a signal comes.
+fn ended_by(
+    signals: StopSignals,
+    run: impl FnOnce() -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    signals.end_process()?;
+    run()
 }
 
 /// Prints a line to standard output; a closed one is an error, not a panic.

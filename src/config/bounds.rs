@@ -14,6 +14,8 @@ const POOL_CONNECTIONS_MAX: u64 = 256;
 const WRITERS_MAX: u64 = 64;
 /// Longest wait for the ledger, in milliseconds.
 const LEDGER_TIMEOUT_MS_MAX: u64 = 60_000;
+/// Refused entries that are kept, of at most 5 KiB each.
+const CONFLICTS_MAX: u64 = 10_000_000;
 /// Longest pause of pacing, in milliseconds: an hour.
 const PACING_MS_MAX: u64 = 3_600_000;
 /// Longest trust in a cached balance, in seconds: a day.
@@ -83,6 +85,7 @@ pub(super) fn ranges(settings: &Settings) -> Vec<Range> {
         database.writers in 1..=WRITERS_MAX;
         database.timeout_ms in 1..=LEDGER_TIMEOUT_MS_MAX;
         database.lock_timeout_ms in 1..=LEDGER_TIMEOUT_MS_MAX;
+        database.conflicts_max in 1..=CONFLICTS_MAX;
         pacing.debounce_ms in 0..=PACING_MS_MAX;
         pacing.min_interval_ms in 0..=PACING_MS_MAX;
         pacing.direct_interval_ms in 0..=PACING_MS_MAX;

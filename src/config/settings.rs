@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::database_url::DatabaseUrl;
+use crate::config::schema::Schema;
 use crate::config::secret::{AdminToken, Secret, WebhookSecret};
 use crate::domain::{Currencies, Kind};
 
@@ -62,6 +63,8 @@ pub struct Server {
 pub struct Database {
     /// SQLite or PostgreSQL.
     pub url: DatabaseUrl,
+    /// Where in a PostgreSQL database the tables are.
+    pub schema: Schema,
     /// Connections for reads; writers have their own.
     pub pool_size: usize,
     /// Ledger writers, each a thread with a connection: always 1 on SQLite.
@@ -72,6 +75,8 @@ pub struct Database {
     pub timeout_ms: u64,
     /// The longest, in milliseconds, that locks of other programs delay the entries that do not need them.
     pub lock_timeout_ms: u64,
+    /// Refused entries that are kept for administrators.
+    pub conflicts_max: u32,
 }
 
 /// `[pacing]`: when a committed change is pushed to the user's sessions.

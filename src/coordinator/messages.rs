@@ -23,7 +23,7 @@ use actix::prelude::SendError;
 use actix::{Message, Recipient};
 use bytestring::ByteString;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::{Deadline, Wall};
 use crate::coordinator::frames::{self, BalanceView};
@@ -55,7 +55,9 @@ pub enum ToActor {
     /// Webhooks: post entries. Answered with [`Posted`].
     PostEntries(PostEntries),
     /// Registry: entries of this user were committed, but not through this actor.
-    BalanceChanged(Vec<CommittedEntry>),
+    BalanceChanged(Changed),
+    /// Registry: another epoch of the ledger has begun.
+    FollowEpoch,
     /// Readers: ask for the balance. Answered with a [`BalanceView`].
     GetBalance(GetBalance),
     /// Sessions: an authenticated session wants the balance from now on. Answered with a snapshot.
@@ -101,16 +103,19 @@ pub enum ToActor {
         /// Dropped when the actor is not resident or its mailbox is full.
         reply: oneshot::Sender<Option<Account>>,
     },
-    /// Registry: the ledger answers again. An actor that sent a stale balance reads a fresh one.
-    LedgerRecovered,
+    /// Registry: an actor that sent a stale balance, or none, reads the ledger again.
+    ReadAgain(Turn),
     /// Registry: the cached balance is older than the TTL. Read it again, in case the ledger was changed by hand.
-    Revalidate,
+    Revalidate(Turn),
     /// Registry: stop. Always the last message.
     Retire,
     /// Tests: panic, as a bug would.
     #[cfg(feature = "simulation")]
     Crash,
 }
+
+/// A turn to read the ledger unasked; it ends when it is dropped.
+pub type Turn = OwnedSemaphorePermit;
 
 /// How the registry delivers a message.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +188,9 @@ impl ToActor {
             // The dropped channel is the answer.
             Self::InspectActor { .. } | Self::InspectSessions { .. } | Self::PeekBalance { .. } => {
             }
-            // The next change or read makes up for it.
+            // The actor makes up for them: see `Slot::send`.
+            Self::BalanceChanged(_) | Self::DetachSession { .. } => {}
+            // The next one makes up for it.
             unanswered => log::warn!("a balance actor is overloaded: {unanswered:?}"),
         }
     }
@@ -258,6 +265,24 @@ pub struct CommittedEntry {
     pub source: Source,
 }
 
+/// Entries of one user that were committed, but not through its actor.
+#[derive(Debug)]
+pub struct Changed {
+    /// In order; at least one.
+    pub entries: Vec<CommittedEntry>,
+    /// What was known when they were sent to the ledger.
+    pub known: Known,
+}
+
+/// What an actor knew when entries were sent to the ledger. Their versions are newer, unless the ledger has gone back.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// The number of the epoch; 0 when it may have been an earlier one.
+    pub epoch: u64,
+    /// The newest version; 0 when it is not known what was known.
+    pub version: i64,
+}
+
 impl CommittedEntry {
     /// `None` when the entry was not accepted.
     pub(super) fn of(entry: &NewEntry, outcome: &EntryOutcome) -> Option<Self> {
@@ -312,6 +337,8 @@ pub struct AttachSession {
     pub outbox: Outbox,
     /// It was attached before, perhaps to an earlier actor. It then closes no older session to make room.
     pub is_again: bool,
+    /// The number of the epoch that it was greeted with. After another has begun, it has to come back.
+    pub epoch: u64,
     /// The newest version it was sent by an earlier actor; 0 for a new session.
     pub last_version: i64,
     /// What an administrator sees of it.
@@ -346,8 +373,9 @@ impl Outbox {
         self.0 = None;
     }
 
-    pub(super) const fn is_gone(&self) -> bool {
-        self.0.is_none()
+    /// Nothing more is sent, or the session is gone: it may have ended without a word.
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.as_ref().is_none_or(|session| !session.connected())
     }
 }
 

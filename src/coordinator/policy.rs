@@ -39,8 +39,6 @@ pub struct Shared {
     pub clock: Clock,
     /// The currencies, for what is shown.
     pub currencies: Currencies,
-    /// The ledger's epoch.
-    pub epoch: String,
     /// When what is sent.
     pub policy: Policy,
     /// What is counted.
@@ -52,7 +50,7 @@ pub struct Shared {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
-            .field("epoch", &self.epoch)
+            .field("epoch", &self.ledger.standing().epoch())
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }

@@ -18,7 +18,9 @@ use crate::domain::{
 };
 
 use super::batch::{self, Group, Keys, Loaded, Plan};
-use super::{EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting};
+use super::{
+    EntryOutcome, Ledger, LedgerError, Loss, Orphan, Pending, PostError, Posted, Posting, Standing,
+};
 
 /// The states of a user that are kept.
 const STATES_MAX: usize = 8;
@@ -105,12 +107,19 @@ impl Tables {
 struct Books {
     tables: Tables,
     is_away: bool,
+    unfit: Option<UserId>,
+    pings: usize,
     serves_old: bool,
+    /// The tables as they were kept.
+    kept: Option<Tables>,
+    epochs: usize,
     holds_reads: bool,
     holds_posts: bool,
     held_reads: Vec<oneshot::Sender<()>>,
     held_posts: Vec<Posting>,
+    holds_background: bool,
     reads: usize,
+    background_reads: usize,
     postings: usize,
 }
 
@@ -120,6 +129,12 @@ pub struct MemoryLedger {
     books: Mutex<Books>,
     clock: Clock,
     orphans: mpsc::Sender<Orphan>,
+    standing: Standing,
+}
+
+/// The epoch of a ledger in memory that has gone back so many times.
+fn epoch(number: usize) -> String {
+    format!("epoch {number}")
 }
 
 impl MemoryLedger {
@@ -129,6 +144,7 @@ impl MemoryLedger {
             books: Mutex::default(),
             clock,
             orphans,
+            standing: Standing::of(&epoch(0)),
         }
     }
 
@@ -141,6 +157,16 @@ impl MemoryLedger {
         self.books().reads
     }
 
+    /// How many reads of accounts nobody asked for.
+    pub fn background_reads(&self) -> usize {
+        self.books().background_reads
+    }
+
+    /// From now on reads that nobody asked for get no answer; [`MemoryLedger::hold_reads`] releases them, too.
+    pub fn hold_background_reads(&self) {
+        self.books().holds_background = true;
+    }
+
     /// How many postings came in.
     pub fn postings(&self) -> usize {
         self.books().postings
@@ -151,9 +177,38 @@ impl MemoryLedger {
         self.books().is_away = is_away;
     }
 
+    /// From now on the balance of a user can't be read, or of none.
+    pub fn spoil(&self, user: Option<i64>) {
+        self.books().unfit = user.map(|user| UserId::new(user).expect("a user id"));
+    }
+
+    /// How often it was asked whether it answers.
+    pub fn pings(&self) -> usize {
+        self.books().pings
+    }
+
     /// From now on reads are answered by a copy from before the first entry, or by the ledger again.
     pub fn serve_old(&self, serves_old: bool) {
         self.books().serves_old = serves_old;
+    }
+
+    /// Keeps a copy of the tables.
+    pub fn keep(&self) {
+        let books = &mut *self.books();
+        books.kept = Some(books.tables.clone());
+    }
+
+    /// Goes back to the tables that were kept.
+    pub fn go_back(&self) {
+        let books = &mut *self.books();
+        books.tables = books.kept.clone().expect("kept before");
+    }
+
+    /// Gives the ledger a new epoch, as another process would.
+    pub fn begin_epoch(&self) {
+        let mut books = self.books();
+        books.epochs += 1;
+        self.standing.has_epoch(&epoch(books.epochs), "planned");
     }
 
     /// From now on reads get no answer, or all that waited get theirs.
@@ -161,6 +216,7 @@ impl MemoryLedger {
         let mut books = self.books();
         books.holds_reads = holds;
         if !holds {
+            books.holds_background = false;
             for held in books.held_reads.drain(..) {
                 held.send(()).expect("still waiting");
             }
@@ -199,6 +255,7 @@ impl MemoryLedger {
             ..
         } = posting;
         let outcomes = self.apply(&entries, is_atomic);
+        self.standing.answered();
         if let Err(unheard) = reply.send(Posted { entries, outcomes }) {
             self.orphans.try_send(unheard).expect("room");
         }
@@ -208,8 +265,10 @@ impl MemoryLedger {
     fn answer<T: Send + 'static>(&self, is_held: bool, value: T) -> Pending<T> {
         let mut books = self.books();
         let result = if books.is_away {
+            self.standing.unanswered();
             Err(LedgerError::Unavailable("away".into()))
         } else {
+            self.standing.answered();
             Ok(value)
         };
         let (release, held) = oneshot::channel();
@@ -230,6 +289,7 @@ impl Ledger for MemoryLedger {
         let mut books = self.books();
         books.postings += 1;
         if books.is_away {
+            self.standing.unanswered();
             let Posting { entries, reply, .. } = posting;
             // Its actor may have died.
             let _ = reply.send(Posted::failed(entries, PostError::Unavailable));
@@ -249,6 +309,18 @@ impl Ledger for MemoryLedger {
             false => books.tables.account(user),
         };
         let is_held = books.holds_reads;
+        if books.unfit == Some(user) {
+            return Box::pin(async { Err(LedgerError::Unfit("spoilt".into())) });
+        }
+        drop(books);
+        self.answer(is_held, account)
+    }
+
+    fn account_in_background(&self, user: UserId) -> Pending<Account> {
+        let mut books = self.books();
+        books.background_reads += 1;
+        let account = books.tables.account(user);
+        let is_held = books.holds_background;
         drop(books);
         self.answer(is_held, account)
     }
@@ -258,7 +330,24 @@ impl Ledger for MemoryLedger {
     }
 
     fn ping(&self) -> Pending<()> {
+        self.books().pings += 1;
         self.answer(false, ())
+    }
+
+    fn went_back(&self, loss: Loss) -> Pending<()> {
+        let books = self.books();
+        let is_behind = loss.is_proven || books.tables.account(loss.user_id).version < loss.known;
+        let is_new = *loss.epoch.name == *epoch(books.epochs);
+        let is_away = books.is_away;
+        drop(books);
+        if is_behind && is_new && !is_away {
+            self.begin_epoch();
+        }
+        self.answer(false, ())
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
     }
 }
 

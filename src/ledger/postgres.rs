@@ -6,9 +6,13 @@
 //! connection is gone, so that its locks do not stay for long.
 
 mod arrays;
+mod refusals;
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use self::arrays::Write;
-use diesel::connection::SimpleConnection;
+use self::refusals::{CountRefusals, InsertConflicts};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
@@ -18,12 +22,14 @@ use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan};
-use super::connection::AnyConnection;
+use super::connection::identity::Identity;
 use super::connection::link::Link;
-use super::connection::postgres_server::{self, BY_INDEX};
+use super::connection::postgres_server::BY_INDEX;
+use super::connection::{ConnectError, Source};
 use super::errors::{StoreError, refused};
-use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
-use super::schema::{accounts, balances, conflicts, entries};
+use super::rows::conflicts::{by_key, prune};
+use super::rows::{RecordedRow, currency, user_id};
+use super::schema::{accounts, balances, entries};
 use super::store::{Basis, Patience, Store, StoreOptions};
 use super::users::{self, PutUser, PutUserOutcome};
 
@@ -39,6 +45,7 @@ const STANDSTILL_MS: u64 = 1000;
 pub(super) struct PostgresStore {
     link: Link,
     currencies: Currencies,
+    conflicts_max: i64,
     brief_ms: u64,
     patience: Patience,
 }
@@ -51,28 +58,38 @@ struct LockedRow {
 }
 
 impl PostgresStore {
-    pub(super) fn new(url: String, options: StoreOptions) -> Self {
+    /// Each connection that it makes looks at the ledger's identity.
+    pub(super) fn new(
+        source: Source,
+        identity: Option<Arc<Identity>>,
+        options: StoreOptions,
+    ) -> Self {
         let StoreOptions {
             currencies,
             timeout_ms,
             lock_timeout_ms,
+            conflicts_max,
+            ..
         } = options;
         let lock_timeout_ms = lock_timeout_ms.min(timeout_ms);
+        let settings = format!(
+            "{BY_INDEX} SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
+            lock_timeout_ms.div_ceil(2)
+        );
         let link = Link::new(move || {
-            let mut connection = postgres_server::connect(&url, timeout_ms)?;
-            let bounds = format!(
-                "{BY_INDEX} SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
-                lock_timeout_ms.div_ceil(2)
-            );
-            connection
-                .batch_execute(&bounds)
-                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-            Ok(AnyConnection::Postgres(connection))
+            let mut connected = source.reconnect(timeout_ms, &settings)?;
+            if let Some(identity) = &identity {
+                identity
+                    .look(&mut connected.connection)
+                    .map_err(|error| ConnectError::Away(error.to_string()))?;
+            }
+            Ok(connected)
         });
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
         Self {
             link,
             currencies,
+            conflicts_max,
             brief_ms,
             patience: Patience::Usual,
         }
@@ -208,14 +225,34 @@ impl PostgresStore {
                 ));
             }
         }
-        for planned in &plan.conflicts {
-            let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
-            diesel::insert_into(conflicts::table)
-                .values(&row)
-                .on_conflict_do_nothing()
-                .execute(connection)?;
+        self.write_conflicts(plan)
+    }
+
+    fn write_conflicts(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        if plan.conflicts.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let Self {
+            link, currencies, ..
+        } = self;
+        let connection = link.transaction()?.postgres()?;
+        let now_us = plan.committed_at_us;
+        let all = by_key(&plan.conflicts, currencies);
+        let counted: Vec<i64> = CountRefusals::of(&all, now_us).load(connection)?;
+        let counted: HashSet<i64> = counted.into_iter().collect();
+        let added = || {
+            let placed = (0..).zip(&all);
+            placed.filter(|(place, _)| !counted.contains(place))
+        };
+        if added().next().is_some() {
+            let rows = added().map(|(_, refusals)| refusals.row(now_us, currencies));
+            InsertConflicts::of(rows, now_us).execute(connection)?;
+        }
+        Ok(prune(
+            link.transaction()?,
+            added().count(),
+            self.conflicts_max,
+        )?)
     }
 }
 

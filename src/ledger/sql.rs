@@ -5,25 +5,28 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Schema};
 use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
 use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
 use crate::telemetry::counters::Counters;
 
 use super::audit::UserAudit;
+use super::connection::identity::Identity;
 use super::connection::ledger_file::{FileLock, LedgerFile};
-use super::connection::{AnyConnection, Manager, postgres_server};
+use super::connection::{Access, Manager, Source};
+use super::migrations::progress::{Progress, Step};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
-use super::reads::HistoryPage;
-use super::rows::{ConflictRecord, EntryRecord};
+use super::reads::{HistoryPage, ReadError};
+use super::rows::EntryRecord;
+use super::rows::conflicts::ConflictRecord;
 use super::sqlite::SqliteStore;
 use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, audit,
-    connection, migrations, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
+    Standing, audit, migrations, reads,
 };
 
 /// How a ledger is opened.
@@ -31,6 +34,8 @@ use super::{
 pub struct Options {
     /// Which database.
     pub url: DatabaseUrl,
+    /// Where in a PostgreSQL database.
+    pub schema: Schema,
     /// Connections for reads.
     pub pool_size: u32,
     /// Number of writers; a user always has the same one.
@@ -41,6 +46,8 @@ pub struct Options {
     pub timeout_ms: u64,
     /// The longest that locks of other sessions may delay entries of other users, in milliseconds.
     pub lock_timeout_ms: u64,
+    /// The most refused entries that are kept for administrators.
+    pub conflicts_max: i64,
     /// The currencies that exist.
     pub currencies: Currencies,
     /// Settings of the posting rule.
@@ -57,8 +64,10 @@ pub struct SqlLedger {
     writers: Vec<Writer>,
     readers: Readers,
     auditor: Readers,
+    prober: Readers,
     currencies: Currencies,
-    epoch: String,
+    standing: Arc<Standing>,
+    identity: Arc<Identity>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -69,7 +78,10 @@ impl SqlLedger {
     ///
     /// # Errors
     /// [`LedgerError`] when the database does not answer, or does not fit these settings.
-    pub fn open(options: Options) -> Result<(Self, mpsc::Receiver<Orphan>), LedgerError> {
+    pub fn open(
+        options: Options,
+        progress: &Progress,
+    ) -> Result<(Self, mpsc::Receiver<Orphan>), LedgerError> {
         let Options {
             url,
             timeout_ms,
@@ -82,29 +94,38 @@ impl SqlLedger {
             DatabaseUrl::Sqlite(path) => Some((path, FileLock::take(path)?)),
             DatabaseUrl::Postgres(_) => None,
         };
+        let source = Source::new(url, &options.schema);
         if options.migrate_on_start {
-            for name in migrations::migrate(url, false)? {
+            for name in migrations::apply_missing(&source, false, progress)? {
                 log::info!("migration applied: {name}");
             }
         } else {
-            migrations::check_applied(url, *timeout_ms)?;
+            migrations::check_applied(&source, *timeout_ms, Access::Write)?;
         }
         let file = lock.map(|(path, lock)| lock.of_file(path)).transpose()?;
         let file = file.map(Arc::new);
-        let mut connection = connection::connect(url, *timeout_ms)
-            .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        if let AnyConnection::Postgres(connection) = &mut connection {
-            postgres_server::check_language(connection)?;
-        }
-        migrations::check_currencies(&mut connection, currencies)?;
-        let epoch = reads::epoch(&mut connection)?;
+        progress.at(Step::Connecting);
+        let mut connected = source.connect(*timeout_ms, "", Access::Write)?;
+        progress.at(Step::Opening);
+        migrations::check_currencies(&mut connected.connection, currencies)?;
+        let epoch = reads::epoch(&mut connected.connection)?;
+        let standing = Arc::new(Standing::of(&epoch));
+        let identity = Identity::first(standing.clone(), &mut connected.connection);
+        let identity = Arc::new(identity);
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let writers = options.writers(file.as_ref(), &counts, &orphans)?;
+        let writers = options.writers(
+            &source,
+            file.as_ref(),
+            &identity,
+            (&counts, &standing),
+            &orphans,
+        )?;
         let manager = Manager {
-            url: url.clone(),
+            source: source.clone(),
             timeout_ms: *timeout_ms,
             file: file.clone(),
+            identity: identity.clone(),
         };
         let readers = Readers::start(
             "ledger-reader",
@@ -112,14 +133,39 @@ impl SqlLedger {
             options.pool_size,
             *clock,
             counts.clone(),
+            standing.clone(),
         )?;
         // A separate connection, made with the first check: no read waits for a check.
         let manager = Manager {
-            url: url.clone(),
+            source: source.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
+            identity: identity.clone(),
         };
-        let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts)?;
+        let auditor = Readers::start(
+            "ledger-auditor",
+            manager,
+            1,
+            *clock,
+            counts.clone(),
+            // A check that takes too long says nothing of the ledger.
+            Arc::default(),
+        )?;
+        // Another one: a health check never waits for reads.
+        let manager = Manager {
+            source,
+            timeout_ms: *timeout_ms,
+            file: file.clone(),
+            identity: identity.clone(),
+        };
+        let prober = Readers::start(
+            "ledger-prober",
+            manager,
+            1,
+            *clock,
+            counts,
+            standing.clone(),
+        )?;
         let Options {
             currencies, clock, ..
         } = options;
@@ -128,18 +174,15 @@ impl SqlLedger {
                 writers,
                 readers,
                 auditor,
+                prober,
                 currencies,
-                epoch,
+                standing,
+                identity,
                 clock,
                 file,
             },
             unheard,
         ))
-    }
-
-    /// The epoch: versions are comparable only within one.
-    pub fn epoch(&self) -> &str {
-        &self.epoch
     }
 
     /// All balances as they were after a user's `version`-th entry.
@@ -245,6 +288,7 @@ impl SqlLedger {
         self.writers.iter().for_each(Writer::stop);
         self.readers.stop();
         self.auditor.stop();
+        self.prober.stop();
     }
 
     /// Makes a running [`SqlLedger::stop`] give up what it can't finish because the database is away.
@@ -261,8 +305,10 @@ impl SqlLedger {
 impl Options {
     fn writers(
         &self,
+        source: &Source,
         file: Option<&Arc<LedgerFile>>,
-        counts: &Arc<LedgerCounts>,
+        identity: &Arc<Identity>,
+        (counts, standing): (&Arc<LedgerCounts>, &Arc<Standing>),
         orphans: &mpsc::Sender<Orphan>,
     ) -> Result<Vec<Writer>, LedgerError> {
         let start = |index| {
@@ -270,11 +316,12 @@ impl Options {
                 clock: self.clock,
                 rules: self.rules,
                 counts: counts.clone(),
+                standing: standing.clone(),
                 orphans: orphans.clone(),
             };
             Writer::start(
                 format!("ledger-writer-{index}"),
-                self.store(file.cloned()),
+                self.store(source, file.cloned(), identity.clone(), counts.clone()),
                 options,
             )
             .map_err(|error| LedgerError::Unavailable(error.to_string()))
@@ -282,16 +329,27 @@ impl Options {
         (0..self.writers).map(start).collect()
     }
 
-    fn store(&self, file: Option<Arc<LedgerFile>>) -> Box<dyn Store> {
+    fn store(
+        &self,
+        source: &Source,
+        file: Option<Arc<LedgerFile>>,
+        identity: Arc<Identity>,
+        counts: Arc<LedgerCounts>,
+    ) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
         let options = StoreOptions {
             currencies: self.currencies.clone(),
             timeout_ms,
             lock_timeout_ms,
+            conflicts_max: self.conflicts_max,
+            counts,
         };
-        match &self.url {
-            DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
-            DatabaseUrl::Postgres(url) => Box::new(PostgresStore::new(url.clone(), options)),
+        match source {
+            Source::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
+            Source::Postgres(_) => {
+                let identity = Some(identity);
+                Box::new(PostgresStore::new(source.clone(), identity, options))
+            }
         }
     }
 }
@@ -318,18 +376,41 @@ impl Ledger for SqlLedger {
             .read(move |connection| reads::account(connection, user, &currencies))
     }
 
+    fn account_in_background(&self, user: UserId) -> Pending<Account> {
+        let currencies = self.currencies.clone();
+        self.readers
+            .read_in_background(move |connection| reads::account(connection, user, &currencies))
+    }
+
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>> {
         self.readers
             .read(move |connection| reads::user_of_telegram(connection, telegram_id))
     }
 
     fn ping(&self) -> Pending<()> {
-        let file = self.file.clone();
-        self.readers.read(move |connection| {
+        let (file, identity) = (self.file.clone(), self.identity.clone());
+        self.prober.read(move |connection| {
             if let Some(file) = &file {
                 file.check().map_err(LedgerError::Unavailable)?;
             }
-            reads::ping(connection)
+            // From a table: SQLite answers `SELECT 1` even when its file is gone.
+            identity.look(connection).map_err(ReadError::Database)
         })
     }
+
+    fn went_back(&self, loss: Loss) -> Pending<()> {
+        let identity = self.identity.clone();
+        self.readers.read(move |connection| {
+            identity
+                .went_back(connection, &loss)
+                .map_err(ReadError::Database)
+        })
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@
 //! is committed.
 
 mod aside;
+mod commit_times;
 mod orders;
 mod transaction;
 
@@ -24,7 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::clock::{Clock, Mono, Wall};
+use crate::clock::{Clock, Mono};
 use crate::domain::Rules;
 use crate::limits::{SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -32,8 +33,9 @@ use log::error;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::store::{Patience, Store};
-use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting};
+use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting, Standing};
 use aside::Aside;
+use commit_times::CommitTimes;
 pub use orders::Order;
 use orders::{Orders, Waiting};
 
@@ -57,6 +59,8 @@ pub struct WriterOptions {
     pub rules: Rules,
     /// The counters.
     pub counts: Arc<LedgerCounts>,
+    /// Is told whether the database can be reached.
+    pub standing: Arc<Standing>,
     /// Gets the answers whose receivers are gone.
     pub orphans: mpsc::Sender<Orphan>,
 }
@@ -95,7 +99,7 @@ impl Writer {
             aside,
             is_aborting: is_aborting.clone(),
             is_stopping: false,
-            last_commit: Wall::default(),
+            commit_times: CommitTimes::default(),
             single_seen: None,
             surprised: 0,
         };
@@ -171,7 +175,7 @@ struct State {
     aside: Aside,
     is_aborting: Arc<AtomicBool>,
     is_stopping: bool,
-    last_commit: Wall,
+    commit_times: CommitTimes,
     /// When a transaction last had a single posting.
     single_seen: Option<Mono>,
     /// How many of the next transactions are to read everything, because one of the last met something unexpected.

@@ -103,6 +103,10 @@ pub struct Counters {
     pub commit_entries: Histogram,
     /// Failed attempts to write or read, by `kind`.
     pub ledger_errors: IntCounterVec,
+    /// `balance_ledger_went_back_total`
+    pub ledger_went_back: IntCounter,
+    /// The length of SQLite's write-ahead log; without a label, and without a value on PostgreSQL.
+    pub sqlite_wal_bytes: IntGaugeVec,
     /// Entries that wait for the ledger or are being written; set when metrics are rendered.
     pub queue: ByLane<IntGauge>,
     /// Pushes, per user.
@@ -174,7 +178,9 @@ impl Default for Counters {
             last_entry: make.float_gauges("balance_last_entry_timestamp_seconds", "When the latest entry was committed.", &["kind"]),
             commit_seconds: make.histogram("balance_commit_seconds", "From the beginning of a transaction to its commit.", &SECONDS),
             commit_entries: make.histogram("balance_commit_batch_entries", "Entries of a transaction.", &ENTRIES),
+            ledger_went_back: make.counter("balance_ledger_went_back_total", "Epochs that began while the service ran: the ledger has gone back, or was given a new epoch."),
             ledger_errors: make.counters("balance_ledger_errors_total", "Failed attempts to write to the ledger or to read from it.", &["kind"]),
+            sqlite_wal_bytes: make.gauges("balance_sqlite_wal_bytes", "The length of SQLite's write-ahead log.", &[]),
             queue: ByLane { single: queue.with_label_values(&["single"]), bulk: queue.with_label_values(&["bulk"]) },
             pushes: by_mode(|mode| pushes.with_label_values(&[mode])),
             commit_to_push: by_mode(|mode| to_push.with_label_values(&[mode])),

@@ -15,6 +15,7 @@ mod linearizability;
 mod load;
 mod outages;
 mod poison;
+mod servers;
 mod several_services;
 
 /// The seed of every random test.

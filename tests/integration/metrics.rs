@@ -10,6 +10,7 @@ use crate::support::{
 on_both_databases![
     entries_and_commits_are_counted_once_and_by_outcome,
     pushes_are_measured_from_the_commit_to_the_frame_and_to_the_page,
+    the_log_of_sqlite_is_measured,
 ];
 
 on_sqlite![
@@ -22,11 +23,12 @@ on_sqlite![
 ];
 
 /// Every metric with its type and, where it has any, its labels.
-const METRICS: [(&str, &str, &[&str]); 33] = [
+const METRICS: [(&str, &str, &[&str]); 34] = [
     ("balance_entries_total", "counter", &["kind", "outcome"]),
     ("balance_commit_seconds", "histogram", &[]),
     ("balance_commit_batch_entries", "histogram", &[]),
     ("balance_ledger_queue_entries", "gauge", &["lane"]),
+    ("balance_sqlite_wal_bytes", "gauge", &[]),
     ("balance_pushes_total", "counter", &["mode"]),
     ("balance_commit_to_push_seconds", "histogram", &["mode"]),
     (
@@ -49,6 +51,7 @@ const METRICS: [(&str, &str, &[&str]); 33] = [
     ("balance_webhook_rejected_total", "counter", &["code"]),
     ("balance_ws_rejected_total", "counter", &["code"]),
     ("balance_ledger_errors_total", "counter", &["kind"]),
+    ("balance_ledger_went_back_total", "counter", &[]),
     ("balance_drift_total", "counter", &[]),
     ("balance_audit_users_total", "counter", &[]),
     ("balance_canary_runs_total", "counter", &["outcome"]),
@@ -504,4 +507,18 @@ async fn only_the_internal_listener_has_metrics_and_a_token_guards_them(database
     );
     Scrape::parse(&answer.text);
     assert!(!app.log().contains("for-prometheus"));
+}
+
+async fn the_log_of_sqlite_is_measured(database: Database) {
+    let app = TestApp::start(database).await;
+    app.accepted("deposits", 1, "d", "1").await;
+    let name = "balance_sqlite_wal_bytes";
+    if database == Database::Postgres {
+        assert_eq!(app.metrics().await.series(name).count(), 0);
+        return;
+    }
+    eventually("the deposit is in the log", async || {
+        (app.metrics().await.value(name) > 0.0).then_some(())
+    })
+    .await;
 }

@@ -21,6 +21,7 @@ fn nothing_set_means_the_defaults() {
         "shutdown_timeout_s = 10",
         "allowed_origins = []",
         "url = \"sqlite://balance.db\"",
+        "schema = \"public\"",
         "pool_size = 4",
         "writers = 1",
         "migrate_on_start = true",

@@ -64,6 +64,14 @@ fn a_file_is_refused_by_the_key() {
             "[database]\nurl = \"postgres://h/db?pgbouncer=true\"",
             "database.url",
         ),
+        (
+            "[database]\nurl = \"postgres://h/db?options=-c%20search_path%3Dx\"",
+            "database.url",
+        ),
+        ("[database]\nschema = \"\"", "database.schema"),
+        ("[database]\nschema = \"a b\"", "database.schema"),
+        ("[database]\nschema = \"pg_catalog\"", "database.schema"),
+        ("[database]\nschema = \"$user\"", "database.schema"),
         ("[database]\nwriters = 2", "database.writers"),
         ("[database]\nwriters = 0", "database.writers"),
         (

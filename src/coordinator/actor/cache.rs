@@ -3,16 +3,30 @@
 use crate::clock::{Moment, Mono};
 use crate::coordinator::frames::BalanceView;
 use crate::domain::{Account, Balances};
+use crate::ledger::Epoch;
 use crate::planted::{Plant, is_planted};
 
-/// The cache of one user.
-#[derive(Debug, Default)]
-pub(super) struct AccountCache(Option<BalanceView>);
+/// The cache of one user, in one epoch.
+#[derive(Debug)]
+pub(super) struct AccountCache {
+    epoch: Epoch,
+    known: Option<BalanceView>,
+}
 
 impl AccountCache {
+    /// Empty.
+    pub(super) fn new(epoch: Epoch) -> Self {
+        Self { epoch, known: None }
+    }
+
+    /// The epoch that everything here belongs to.
+    pub(super) fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
     /// What is known, however old.
     pub(super) fn known(&self) -> Option<&BalanceView> {
-        self.0.as_ref()
+        self.known.as_ref()
     }
 
     /// What is known and young enough to be trusted.
@@ -37,10 +51,15 @@ impl AccountCache {
     }
 
     /// Takes what a read that began at `when` has seen. At equal versions the ledger is right: it may have been mended by
-    /// hand. An older version means that a commit overtook the read. Returns whether the version is news.
+    /// hand. An older version means that a commit overtook the read, and at equal versions a read that began earlier tells
+    /// less than what is known. Returns whether the version is news.
     pub(super) fn read(&mut self, account: Account, when: Moment) -> bool {
         let known = self.known().map(|known| known.account.version);
         let version = account.version;
+        let is_later = |known: &BalanceView| known.verified.mono > when.mono;
+        if known == Some(version) && self.known().is_some_and(is_later) {
+            return false;
+        }
         if known.is_some_and(|known| version < known) && !is_planted(Plant::OlderReadServed) {
             return false;
         }
@@ -49,7 +68,8 @@ impl AccountCache {
     }
 
     fn put(&mut self, account: Account, verified: Moment) {
-        self.0 = Some(BalanceView {
+        self.known = Some(BalanceView {
+            epoch: self.epoch.name.clone(),
             account,
             verified,
             is_stale: false,
@@ -90,7 +110,7 @@ mod tests {
 
     #[test]
     fn an_older_state_never_replaces_a_newer_one() {
-        let mut cache = AccountCache::default();
+        let mut cache = AccountCache::new(Epoch::default());
         cache.committed(7, balances(70), at(1));
         cache.committed(6, balances(60), at(2));
         assert!(!cache.read(account(5, 50), at(3)));
@@ -100,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_read_renews_the_age_mends_equal_versions_and_finds_new_ones() {
-        let mut cache = AccountCache::default();
+        let mut cache = AccountCache::new(Epoch::default());
         assert!(
             !cache.read(Account::unknown(2), at(0)),
             "the first read is no change"
@@ -113,6 +133,14 @@ mod tests {
         assert_eq!(
             cache.fresh(at(101).mono, 100).map(|known| &known.account),
             Some(&account(1, 11))
+        );
+        assert!(
+            !cache.read(account(1, 12), at(49)),
+            "of two reads the later one counts"
+        );
+        assert_eq!(
+            cache.known().map(|known| (&known.account, known.verified)),
+            Some((&account(1, 11), at(50)))
         );
         assert!(cache.read(account(2, 20), at(60)));
     }

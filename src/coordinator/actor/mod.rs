@@ -10,6 +10,8 @@ mod attaching;
 mod cache;
 mod displayed;
 mod inspect;
+mod losses;
+mod pending;
 mod posting;
 mod pushing;
 mod reading;
@@ -20,15 +22,17 @@ use std::rc::Rc;
 use actix::WeakRecipient;
 use actix::prelude::*;
 
+use crate::coordinator::actor::answering::VersionWaiter;
 use crate::coordinator::actor::cache::AccountCache;
 use crate::coordinator::actor::posting::Lanes;
 use crate::coordinator::actor::pushing::Timer;
 use crate::coordinator::actor::reading::Reading;
 use crate::coordinator::actor::sessions::Live;
 use crate::coordinator::journal::{Happening, What};
-use crate::coordinator::messages::{CommittedEntry, GetBalance, SessionsGone, ToActor};
+use crate::coordinator::messages::{CommittedEntry, SessionsGone, ToActor};
 use crate::coordinator::policy::Shared;
-use crate::coordinator::registry::gauge::{Counted, Gauge};
+use crate::coordinator::registry::gauge::Gauge;
+use crate::coordinator::registry::stale::{Cause, StaleUsers};
 use crate::domain::UserId;
 
 /// One user's actor.
@@ -38,16 +42,22 @@ pub struct BalanceActor {
     shared: Rc<Shared>,
     gauge: Rc<Gauge>,
     registry: WeakRecipient<SessionsGone>,
+    stale: Rc<StaleUsers>,
     cache: AccountCache,
     live: Option<Box<Live>>,
     lanes: Option<Box<Lanes>>,
     reading: Option<Box<Reading>>,
     /// Reads planned so far.
     reads: u32,
-    version_waiters: Vec<(GetBalance, Counted)>,
+    /// In the order in which they came.
+    version_waiters: Vec<VersionWaiter>,
     timer: Option<Timer>,
     /// A session was sent a stale balance or none, and is owed a fresh one.
     is_stale: bool,
+    /// An entry has proven that the ledger has gone back; until another epoch begins, nothing that is known is trusted.
+    has_lost: bool,
+    /// The last read found what this program can't have written.
+    is_unfit: bool,
 }
 
 impl BalanceActor {
@@ -56,13 +66,16 @@ impl BalanceActor {
         shared: Rc<Shared>,
         gauge: Rc<Gauge>,
         registry: WeakRecipient<SessionsGone>,
+        stale: Rc<StaleUsers>,
     ) -> Self {
+        let cache = AccountCache::new(shared.ledger.standing().epoch());
         Self {
             user_id,
             shared,
             gauge,
             registry,
-            cache: AccountCache::default(),
+            stale,
+            cache,
             live: None,
             lanes: None,
             reading: None,
@@ -70,12 +83,18 @@ impl BalanceActor {
             version_waiters: Vec::new(),
             timer: None,
             is_stale: false,
+            has_lost: false,
+            is_unfit: false,
         }
     }
 
-    /// Every message is counted out of the queue. After a change that did not fit into the mailbox, the ledger is read.
+    /// Every message is counted out of the queue. What did not fit into the mailbox is made up for: after a change the ledger
+    /// is read, and sessions that have ended are dropped.
     fn dequeue(&mut self, ctx: &mut Context<Self>) {
         self.gauge.queued.update(|queued| queued.saturating_sub(1));
+        for session_id in self.gauge.ended.take() {
+            self.detach(session_id, ctx);
+        }
         if self.gauge.missed_a_change.take() {
             self.request_read(None, ctx);
         }
@@ -101,8 +120,9 @@ impl BalanceActor {
         gauge.version.update(|known| known.max(version));
         if let (Some(live), Some(known)) = (&mut self.live, self.cache.known()) {
             let committed = self.shared.moment_of(committed_at);
-            live.note(version, self.shared.mode_of(kind), committed, Some(&source));
-            live.ensure_base(&known.account);
+            let mode = self.shared.mode_of(kind);
+            live.pending.note(version, mode, committed, &source);
+            live.pending.ensure_base(&known.account);
         }
         let what = What::Entry {
             kind,
@@ -119,8 +139,19 @@ impl BalanceActor {
         self.answer_version_waiters();
     }
 
-    /// Counts the actors that owe a session a fresh balance.
+    /// Has the registry read the balance again while it is owed to a session, and counts the actors that owe one.
     fn settle_staleness(&mut self, is_stale: bool) {
+        if is_stale {
+            let cause = if self.is_unfit {
+                Cause::Unfit
+            } else {
+                Cause::Away
+            };
+            let now = self.shared.clock.mono();
+            self.stale.enter(self.user_id, &self.gauge, cause, now);
+        } else if self.is_stale {
+            self.stale.leave(self.user_id, &self.gauge);
+        }
         match (self.is_stale, is_stale) {
             (false, true) => self.shared.counters.actors_stale.up(),
             (true, false) => self.shared.counters.actors_stale.down(),
@@ -146,12 +177,12 @@ impl Handler<ToActor> for BalanceActor {
 
     fn handle(&mut self, message: ToActor, ctx: &mut Self::Context) {
         self.dequeue(ctx);
+        self.follow_epoch(ctx);
         match message {
             ToActor::PostEntries(request) => self.post(request, ctx),
-            ToActor::BalanceChanged(entries) => {
-                entries.into_iter().for_each(|entry| self.learn(entry));
-                self.tell_committed(ctx);
-            }
+            ToActor::BalanceChanged(changed) => self.changed(changed, ctx),
+            // It has, above.
+            ToActor::FollowEpoch => {}
             ToActor::GetBalance(request) => self.get_balance(request, ctx),
             ToActor::AttachSession(session) => self.attach(session, ctx),
             ToActor::RefreshSession { session, id } => self.refresh(*session, id, ctx),
@@ -169,9 +200,9 @@ impl Handler<ToActor> for BalanceActor {
                 let known = self.cache.known().map(|known| known.account.clone());
                 let _ = reply.send(known);
             }
-            ToActor::LedgerRecovered if self.is_stale => self.read_after_recovery(ctx),
-            ToActor::LedgerRecovered => {}
-            ToActor::Revalidate => self.request_read(None, ctx),
+            ToActor::ReadAgain(turn) if self.is_stale => self.read_again(turn, ctx),
+            ToActor::ReadAgain(_) => {}
+            ToActor::Revalidate(turn) => self.revalidate(turn, ctx),
             ToActor::Retire => ctx.stop(),
             #[cfg(feature = "simulation")]
             ToActor::Crash => panic!("planned"),

@@ -88,7 +88,7 @@ async fn a_fresh_read_behind_one_that_failed_is_marked_though_a_commit_came_sinc
     }
 }
 
-/// A session that has seen version 1, whose actor was made again and knows only version 0, by an old copy of the ledger.
+/// A session that has seen version 1, whose actor was made again and is told only of version 0, by an old copy of the ledger.
 async fn behind_its_session(rig: &Rig) -> Session {
     let session = rig.attach(184).await;
     rig.post(184, "d1", Kind::Deposit, 5)
@@ -100,7 +100,7 @@ async fn behind_its_session(rig: &Rig) -> Session {
     rig.settle().await;
     assert_eq!(
         session.heard(),
-        ["snapshot v0", "direct v1 e1 +5"],
+        ["snapshot v0", "direct v1 e1 +5", "error ledger_unavailable"],
         "never the older state"
     );
     session
@@ -112,10 +112,10 @@ async fn a_refresh_that_an_old_copy_of_the_ledger_answers_is_answered_by_an_erro
     let session = behind_its_session(&rig).await;
     rig.refresh(&session);
     rig.settle().await;
-    assert_eq!(session.heard()[2..], ["error ledger_unavailable"]);
+    assert_eq!(session.heard()[3..], ["error ledger_unavailable"]);
     rig.ledger.serve_old(false);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(session.heard()[3..], ["recovered v1"]);
+    assert_eq!(session.heard()[4..], ["recovered v1"]);
 }
 
 #[actix_rt::test]
@@ -126,10 +126,10 @@ async fn a_refresh_is_answered_when_the_ledger_is_away_and_only_an_old_state_is_
     rig.ledger.go_away(true);
     rig.refresh(&session);
     rig.settle().await;
-    assert_eq!(session.heard()[2..], ["error ledger_unavailable"]);
+    assert_eq!(session.heard()[3..], ["error ledger_unavailable"]);
     rig.ledger.go_away(false);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(session.heard()[3..], ["recovered v1"]);
+    assert_eq!(session.heard()[4..], ["recovered v1"]);
 }
 
 #[actix_rt::test]
@@ -156,7 +156,7 @@ async fn a_session_that_attaches_again_to_an_older_state_in_memory_is_mended_una
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(
         session.heard(),
-        ["snapshot v0", "direct v1 e1 +5", "recovered v1"]
+        ["snapshot v0", "direct v1 e1 +5", "snapshot v1"]
     );
 }
 
@@ -219,4 +219,47 @@ async fn a_session_whose_attachment_died_with_the_actor_attaches_again_at_once()
     rig.refresh(&session);
     rig.settle().await;
     assert_eq!(session.heard(), ["snapshot v0", "snapshot v0"]);
+}
+
+#[actix_rt::test]
+async fn in_a_known_outage_every_balance_from_memory_is_marked_and_heals_unasked() {
+    let rig = Rig::start().await;
+    for user in [1, 2] {
+        rig.post(user, &format!("d{user}"), Kind::Deposit, 5)
+            .await
+            .expect("accepted");
+    }
+    let before = rig.read(1, false).await.expect("answered").expect("known");
+    assert!(!before.is_stale);
+    rig.ledger.go_away(true);
+    // Nothing has failed yet, so nothing is known.
+    let unknowing = rig.read(1, false).await.expect("answered");
+    assert!(!unknowing.expect("known").is_stale);
+    // The read of another user fails.
+    assert!(rig.read(3, true).await.expect("answered").is_err());
+    let known = rig.read(1, false).await.expect("answered").expect("known");
+    assert!(known.is_stale);
+    assert_eq!(known.verified, before.verified, "its true age");
+    let session = rig.attach(2).await;
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v1 stale"]);
+    rig.ledger.go_away(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(session.heard()[1..], ["recovered v1"]);
+    let after = rig.read(1, false).await.expect("answered");
+    assert!(!after.expect("known").is_stale, "without a session, too");
+}
+
+#[actix_rt::test]
+async fn a_commit_that_fails_tells_of_the_outage_too() {
+    let rig = Rig::start().await;
+    rig.post(1, "d1", Kind::Deposit, 5).await.expect("accepted");
+    rig.ledger.go_away(true);
+    assert!(rig.post(9, "d9", Kind::Deposit, 5).await.is_err());
+    let known = rig.read(1, false).await.expect("answered").expect("known");
+    assert!(known.is_stale);
+    rig.ledger.go_away(false);
+    rig.post(9, "d9", Kind::Deposit, 5).await.expect("accepted");
+    let known = rig.read(1, false).await.expect("answered").expect("known");
+    assert!(!known.is_stale, "a commit has succeeded since");
 }

@@ -38,7 +38,7 @@ async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
 
 impl Bulk {
     /// Reads a batch: on the calling thread when it `is_short`, else on a thread for blocking work, in its turn. Nothing of it
-    /// is accepted yet, so it is refused when its turn does not come within `patience`.
+    /// is accepted yet, so it is refused when it was not read within `patience`, the wait for its turn included.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         is_short: bool,
@@ -48,14 +48,16 @@ impl Bulk {
         if is_short {
             return work();
         }
-        let turn = tokio::time::timeout(patience, turn(&self.work)).await;
+        let reading = async { aside(turn(&self.work).await?, work).await };
         let late = |_| {
             Problem::new(
                 Code::Overloaded,
-                "too many batches are waiting to be read; send the request again",
+                "the batch could not be read in time; send the request again",
             )
         };
-        aside(turn.map_err(late)??, work).await
+        tokio::time::timeout(patience, reading)
+            .await
+            .map_err(late)?
     }
 
     /// Writes the answer to a batch, likewise. Its entries are decided, so it waits for its turn as long as that takes.
@@ -169,6 +171,22 @@ mod tests {
         );
         drop(held);
         assert_eq!(answer.await.ok(), Some(2));
+    }
+
+    #[actix_web::test]
+    async fn a_batch_that_is_read_too_slowly_is_refused_and_keeps_its_turn_until_it_is_read() {
+        let bulk = one_at_a_time();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let slow = move || Ok(goes_on.recv_timeout(Duration::from_secs(20)));
+        let refused = bulk.read(false, Duration::from_millis(20), slow).await;
+        assert_eq!(
+            refused.err().map(|problem| problem.code()),
+            Some(Code::Overloaded)
+        );
+        assert!(bulk.work.try_acquire().is_err(), "it is still being read");
+        go_on.send(()).expect("it waits");
+        let next = bulk.read(false, Duration::from_secs(60), || Ok(1)).await;
+        assert_eq!(next.ok(), Some(1));
     }
 
     #[actix_web::test]

@@ -278,12 +278,17 @@ impl State {
                     let are_late = pieces.iter().all(|p| p.posting.deadline.has_passed());
                     let is_aborting = self.is_aborting.load(Ordering::Relaxed);
                     if is_aborting || (unknown.is_none() && are_late) {
+                        if matches!(error, StoreError::Lost(_)) {
+                            self.options.standing.unanswered();
+                        }
                         return Err(Failure::Unavailable);
                     }
                     self.wait(Duration::from_millis(wait_ms));
                     wait_ms = (wait_ms * 2).min(RETRY_MS.1);
                     // The next attempt reports what is wrong.
-                    let _ = self.store.reconnect();
+                    if self.store.reconnect().is_err() {
+                        self.options.standing.unanswered();
+                    }
                 }
             }
         }
@@ -292,6 +297,7 @@ impl State {
     /// A transaction has been committed, or had nothing to write.
     fn committed(&mut self, plan: &Plan<'_>, begun: Mono, was_away: bool) {
         self.surprised = self.surprised.saturating_sub(1);
+        self.options.standing.answered();
         if !plan.writes_nothing() {
             let took_us = self.options.clock.mono().us_since(begun);
             self.options.counts.committed(plan.entries.len(), took_us);
@@ -318,7 +324,7 @@ impl State {
             self.store.rollback();
             return Ok(earlier);
         }
-        let committed_at = self.options.clock.wall().max(self.last_commit);
+        let committed_at = self.commit_times.next(self.options.clock.now());
         let plan = batch::plan(groups, keys, loaded, self.options.rules, committed_at.us());
         if basis == Basis::Expected && !plan.accepts_all() {
             self.store.rollback();
@@ -338,10 +344,7 @@ impl State {
         *unknown = None;
         // The point of no return: from here on an error means "unknown".
         match self.store.commit() {
-            Ok(()) => {
-                self.last_commit = committed_at;
-                Ok(plan)
-            }
+            Ok(()) => Ok(plan),
             Err(error) => {
                 self.store.rollback();
                 *unknown = Some(plan);

@@ -4,6 +4,7 @@
 mod black_hole;
 mod commit_cut;
 mod disk_full;
+mod failover;
 mod file_locked;
 mod file_lost;
 mod load;

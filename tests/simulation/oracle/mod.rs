@@ -6,6 +6,7 @@
 
 mod answers;
 mod frames;
+mod losses;
 mod pushes;
 mod sessions;
 
@@ -15,6 +16,7 @@ pub use answers::Item;
 pub use sessions::SessionRecord;
 
 use super::books::Books;
+use losses::Losses;
 use pushes::Push;
 
 /// Noise of virtual timers, which tick in milliseconds.
@@ -48,6 +50,8 @@ pub struct Oracle {
     unwell: Vec<(u64, Option<u64>)>,
     old_reads: BTreeMap<i64, Vec<u64>>,
     contacts: BTreeMap<i64, u64>,
+    known_away_since_us: Option<u64>,
+    losses: Losses,
 }
 
 impl Oracle {
@@ -62,10 +66,11 @@ impl Oracle {
 
     /// Whether the ledger was as it should be all the time between two times.
     fn was_well(&self, from_us: u64, to_us: u64) -> bool {
-        !self
-            .unwell
-            .iter()
-            .any(|(begin, end)| *begin <= to_us && end.is_none_or(|end| end >= from_us))
+        !self.losses.is_unsettled(from_us, to_us)
+            && !self
+                .unwell
+                .iter()
+                .any(|(begin, end)| *begin <= to_us && end.is_none_or(|end| end >= from_us))
     }
 
     /// The actor of a user was made to die.
@@ -73,8 +78,24 @@ impl Oracle {
         self.deaths.entry(user).or_default().push(now_us);
     }
 
+    /// A read or a commit of the running process has failed because the ledger is away, or has succeeded.
+    pub fn known_away(&mut self, is_away: bool, now_us: u64) {
+        if is_away {
+            self.known_away_since_us.get_or_insert(now_us);
+        } else {
+            self.known_away_since_us = None;
+        }
+    }
+
+    /// Whether the service knew before now that the ledger is away.
+    fn knows_of_outage(&self, now_us: u64) -> bool {
+        self.known_away_since_us
+            .is_some_and(|since_us| since_us < now_us)
+    }
+
     /// All actors are gone.
     pub fn restarted(&mut self, now_us: u64) {
+        self.known_away_since_us = None;
         self.restarts.push(now_us);
     }
 
@@ -118,6 +139,7 @@ impl Oracle {
         found.extend(self.check_obligations(now_us));
         found.extend(self.check_pushes());
         found.extend(self.check_convergence());
+        found.extend(self.check_epochs());
         found
     }
 }
