@@ -13,6 +13,7 @@ use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::sqlite::SqliteConnection;
 
+use crate::clock::Mono;
 use crate::config::DatabaseUrl;
 
 use self::ledger_file::LedgerFile;
@@ -71,8 +72,17 @@ pub(super) fn connect_to_migrate(
     }
 }
 
+/// A connection of the pool.
+pub(super) struct Pooled {
+    pub connection: AnyConnection,
+    /// When it was first used.
+    pub used_since: Option<Mono>,
+    /// Whether it has answered a read.
+    pub has_answered: bool,
+}
+
 /// Makes connections for the pool. (Diesel's own manager would try an unreachable PostgreSQL's address as a file name.)
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Manager {
     pub url: DatabaseUrl,
     pub timeout_ms: u64,
@@ -90,10 +100,10 @@ impl Manager {
 }
 
 impl r2d2::ManageConnection for Manager {
-    type Connection = AnyConnection;
+    type Connection = Pooled;
     type Error = diesel::r2d2::Error;
 
-    fn connect(&self) -> Result<AnyConnection, Self::Error> {
+    fn connect(&self) -> Result<Pooled, Self::Error> {
         self.check_file()?;
         let mut connection =
             connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
@@ -104,14 +114,19 @@ impl r2d2::ManageConnection for Manager {
                 .batch_execute(postgres_server::BY_INDEX)
                 .map_err(diesel::r2d2::Error::QueryError)?;
         }
-        Ok(connection)
+        Ok(Pooled {
+            connection,
+            used_since: None,
+            has_answered: false,
+        })
     }
 
-    fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), Self::Error> {
-        connection.ping().map_err(diesel::r2d2::Error::QueryError)
+    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {
+        let ping = pooled.connection.ping();
+        ping.map_err(diesel::r2d2::Error::QueryError)
     }
 
-    fn has_broken(&self, connection: &mut AnyConnection) -> bool {
-        connection.is_broken()
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        pooled.connection.is_broken()
     }
 }

@@ -1,16 +1,18 @@
 //! The read pool: as many threads as connections (`database.pool_size`), fed by one bounded queue.
 //!
 //! A read is a closure over a connection. The pool tests a connection before it hands it out, and replaces a dead one. A
-//! read whose deadline has passed is not begun.
+//! read that fails is run again on a new connection, since a prepared statement may have become stale. A read whose
+//! deadline has passed is not begun.
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
+use r2d2::ManageConnection as _;
 use tokio::sync::oneshot;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 use crate::limits::{READ_QUEUE_MAX, answer_within};
 
 use super::connection::{AnyConnection, Manager};
@@ -20,7 +22,16 @@ use super::{LedgerCounts, LedgerError, Pending};
 /// The longest a reader waits for a connection, in milliseconds. While the database is away, r2d2 pauses half of it between attempts.
 const CHECKOUT_MS: u64 = 1000;
 
-type Pool = r2d2::Pool<Manager>;
+/// A connection that has answered nothing yet is replaced by another after so long, in milliseconds: each read that fails
+/// would make one.
+const UNPROVEN_MS: u64 = 1000;
+
+/// The pool, and what makes its connections.
+struct Pool {
+    pool: r2d2::Pool<Manager>,
+    manager: Manager,
+    clock: Clock,
+}
 
 /// `None` ends the thread that takes it.
 type Job = Option<Box<dyn FnOnce(&Pool) + Send>>;
@@ -49,7 +60,12 @@ impl Readers {
             .min_idle(Some(0))
             .connection_timeout(Duration::from_millis(CHECKOUT_MS).min(timeout))
             .error_handler(Box::new(QuietErrors))
-            .build_unchecked(manager);
+            .build_unchecked(manager.clone());
+        let pool = Arc::new(Pool {
+            pool,
+            manager,
+            clock,
+        });
         let (jobs, inbox) = crossbeam_channel::bounded::<Job>(READ_QUEUE_MAX);
         let threads = (0..pool_size)
             .map(|index| {
@@ -77,7 +93,7 @@ impl Readers {
     pub(super) fn read<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
+        F: Fn(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         // A little less than the caller has, so that it can still answer with what it knows.
@@ -86,7 +102,7 @@ impl Readers {
         let job = move |pool: &Pool| {
             if !reply.is_closed() && !deadline.has_passed() {
                 // The receiver may be gone meanwhile.
-                let _ = reply.send(run(pool, &counts, read));
+                let _ = reply.send(run(pool, &counts, deadline, read));
             }
         };
         let queued = self
@@ -138,17 +154,31 @@ impl Readers {
 fn run<T>(
     pool: &Pool,
     counts: &LedgerCounts,
-    read: impl FnOnce(&mut AnyConnection) -> Result<T, ReadError>,
+    deadline: Deadline,
+    read: impl Fn(&mut AnyConnection) -> Result<T, ReadError>,
 ) -> Result<T, LedgerError> {
-    let mut connection = pool.get().map_err(|error| {
+    let mut pooled = pool.pool.get().map_err(|error| {
         counts.failed_as("lost");
         LedgerError::Unavailable(error.to_string())
     })?;
-    let done = read(&mut connection);
+    let now = pool.clock.mono();
+    let used_since = *pooled.used_since.get_or_insert(now);
+    let is_stale = pooled.has_answered || now.us_since(used_since) >= UNPROVEN_MS * 1000;
+    let mut done = read(&mut pooled.connection);
+    if let Err(ReadError::Database(error)) = &done
+        && is_stale
+        && !deadline.has_passed()
+        && let Ok(fresh) = pool.manager.connect()
+    {
+        log::debug!("a read is run again on a new connection: {error}");
+        *pooled = fresh;
+        pooled.used_since = Some(now);
+        done = read(&mut pooled.connection);
+    }
     match &done {
         Err(ReadError::Database(error)) => counts.failed(error),
         Err(ReadError::Ledger(_)) => counts.failed_as("unfit"),
-        Ok(_) => {}
+        Ok(_) => pooled.has_answered = true,
     }
     Ok(done?)
 }

@@ -8,7 +8,7 @@ use crate::domain::{Account, Amount, Balances, Currencies, TelegramId, UserId};
 
 use super::LedgerError;
 use super::connection::AnyConnection;
-use super::errors::{StoreError, refused};
+use super::errors::{StoreError, unfit};
 use super::rows::{ConflictRecord, EntryRecord, EntryRow, currency};
 use super::schema::{accounts, admin_log, balances, conflicts, entries, ledger_info};
 
@@ -40,7 +40,7 @@ impl From<ReadError> for StoreError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Database(error) => error,
-            ReadError::Ledger(error) => refused(error),
+            ReadError::Ledger(error) => unfit(error),
         }
     }
 }

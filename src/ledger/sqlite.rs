@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use self::checkpoints::{Checkpoints, LONG_PAGES};
 use self::prepared::{SetBalance, SetVersion};
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::domain::{Account, Amount, Currencies, EventId, Recorded, TxHash, UserId};
@@ -18,11 +19,24 @@ use super::batch::{Keys, Loaded, Plan, PlannedAccount};
 use super::connection::ledger_file::{Identity, LedgerFile, beside};
 use super::connection::link::Link;
 use super::connection::{AnyConnection, sqlite_file};
-use super::errors::{StoreError, refused};
+use super::errors::{StoreError, unfit};
 use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{Basis, Store, StoreOptions, bulk_beside};
 use super::users::{self, PutUser, PutUserOutcome};
+
+/// Needs everything that writing needs, and touches no row.
+const TRIAL: &str = "INSERT INTO entries (user_id, version, kind) SELECT user_id, version, kind FROM entries WHERE false; \
+     INSERT INTO accounts (user_id, version) SELECT user_id, version FROM accounts WHERE false; \
+     INSERT INTO balances (user_id, currency, amount) SELECT user_id, currency, amount FROM balances WHERE false";
+
+/// Writes at least as many pages as an entry does, those of every index of the newest one, and changes nothing in them: a
+/// disk without room shows only when it is written.
+const DURABLE_TRIAL: &str = "UPDATE entries SET user_id = user_id, version = version, currency = currency, \
+     event_id = event_id, tx_hash = tx_hash WHERE id = (SELECT MAX(id) FROM entries); \
+     UPDATE accounts SET version = version WHERE user_id IN (SELECT user_id FROM accounts LIMIT 64); \
+     UPDATE balances SET user_id = user_id, amount = amount WHERE user_id IN (SELECT user_id FROM balances LIMIT 64); \
+     UPDATE ledger_info SET epoch = epoch";
 
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
@@ -100,7 +114,7 @@ fn load_account(
         account.exists = true;
         account.version = version;
         if let (Some(code), Some(minor)) = (code, minor) {
-            let currency = currency(currencies, &code).map_err(refused)?;
+            let currency = currency(currencies, &code).map_err(unfit)?;
             account.balances.set(currency, Amount::from_minor(minor));
         }
     }
@@ -117,7 +131,7 @@ fn find_event(
         .select(RecordedRow::as_select())
         .get_result(connection)
         .optional()?;
-    row.map(|row| row.recorded(currencies).map_err(refused))
+    row.map(|row| row.recorded(currencies).map_err(unfit))
         .transpose()
 }
 
@@ -131,7 +145,7 @@ fn find_hash(
         .select(RecordedRow::as_select())
         .get_result(connection)
         .optional()?;
-    row.map(|row| row.recorded(currencies).map_err(refused))
+    row.map(|row| row.recorded(currencies).map_err(unfit))
         .transpose()
 }
 
@@ -236,6 +250,20 @@ impl Store for SqliteStore {
         } else {
             bulk_beside(singles)
         }
+    }
+
+    fn try_out(&mut self, is_durable: bool) -> Result<(), StoreError> {
+        self.check_file()?;
+        self.link.try_out("BEGIN IMMEDIATE", TRIAL)?;
+        if !is_durable {
+            return Ok(());
+        }
+        self.link.in_transaction("BEGIN IMMEDIATE", |connection| {
+            Ok(connection.batch_execute(DURABLE_TRIAL)?)
+        })?;
+        self.check_files()?;
+        self.checkpoints.committed();
+        Ok(())
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {

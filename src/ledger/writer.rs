@@ -8,15 +8,20 @@
 //! Most entries are new. So a transaction does not look their event ids up first, and the tables refuse it when one was
 //! known; then everything is looked up and locked for a while ([`super::store::Basis`]).
 //!
-//! On failure: after a lost connection or with a busy database it tries again until every posting is past its deadline.
-//! After a broken COMMIT it tries again until the outcome is known (event ids make that safe, see
-//! [`super::batch::Plan::is_committed`]). When the database refuses a batch, it is halved until the entry at fault is
-//! alone, and the rest is committed. Postings whose rows another session has locked are set aside (`aside`), and the rest
-//! is committed.
+//! On failure: a batch that fails on a connection that has worked before is run again at once on a fresh one, since the
+//! connection may be at fault (a server that has ended it, a prepared statement that has become stale). What fails there,
+//! too, is narrowed down to the entries at fault, unless all that is tried fails alike (`narrowing`). Then the ledger is
+//! at fault, and the entries wait until it takes some again or their deadline is over (`outage`). After a broken COMMIT the
+//! batch is tried again until the outcome is known (event ids make that safe, see [`super::batch::Plan::is_committed`]).
+//! Postings that another session's locks keep from being committed, and slow ones, are set aside (`aside`).
 
 mod aside;
+mod narrowing;
 mod orders;
+mod outage;
+mod settling;
 mod transaction;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +41,9 @@ use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting}
 use aside::Aside;
 pub use orders::Order;
 use orders::{Orders, Waiting};
+use outage::Outage;
+use watch::Watched;
+pub use watch::{Step, Watch};
 
 /// What a writer does.
 #[derive(Debug)]
@@ -68,6 +76,7 @@ pub struct Writer {
     /// Places for orders that wait.
     places: Arc<Semaphore>,
     is_aborting: Arc<AtomicBool>,
+    watch: Arc<Watch>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -85,8 +94,12 @@ impl Writer {
         let (commands, inbox) = crossbeam_channel::unbounded();
         let is_aborting = Arc::new(AtomicBool::new(false));
         let aside = Aside::new(options.clock);
+        let watch = Arc::new(Watch::new(options.clock));
         let state = State {
-            store,
+            store: Box::new(Watched {
+                store,
+                watch: watch.clone(),
+            }),
             options,
             inbox,
             single: VecDeque::new(),
@@ -98,6 +111,9 @@ impl Writer {
             last_commit: Wall::default(),
             single_seen: None,
             surprised: 0,
+            is_proven: false,
+            commits: 0,
+            outage: None,
         };
         let thread = std::thread::Builder::new()
             .name(name)
@@ -106,6 +122,7 @@ impl Writer {
             commands,
             places: orders::places(),
             is_aborting,
+            watch,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -122,6 +139,11 @@ impl Writer {
         self.thread
             .lock()
             .is_ok_and(|thread| thread.as_ref().is_some_and(|thread| !thread.is_finished()))
+    }
+
+    /// What it does now.
+    pub const fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// Finishes what is queued and waits for the end of the thread.
@@ -176,6 +198,12 @@ struct State {
     single_seen: Option<Mono>,
     /// How many of the next transactions are to read everything, because one of the last met something unexpected.
     surprised: u32,
+    /// Whether the connection has carried out anything since it was made.
+    is_proven: bool,
+    /// Transactions that have written something.
+    commits: u64,
+    /// While the ledger can't be written.
+    outage: Option<Outage>,
 }
 
 impl State {
@@ -186,13 +214,24 @@ impl State {
             if has_nothing && !self.rest() {
                 return;
             }
+            self.pause();
             self.take_waiting();
+            let commits = self.commits;
+            let is_slow_next = self.aside.has_slow();
             self.retry_aside();
-            let postings = self.next_batch();
-            if !postings.is_empty() {
-                self.settle(postings, Patience::Usual);
+            if !self.is_paused() {
+                let postings = self.next_batch();
+                if !postings.is_empty() {
+                    self.settle(postings, Patience::Usual, false);
+                }
             }
-            self.carry_out_order();
+            if is_slow_next && !self.is_paused() {
+                self.try_slow();
+            }
+            self.carry_out_trials(self.commits > commits);
+            if !self.is_paused() {
+                self.carry_out_order();
+            }
         }
     }
 
@@ -286,6 +325,7 @@ impl State {
             (&mut self.single, false),
             (&mut self.bulk, false),
             (&mut self.aside.postings, true),
+            (&mut self.aside.slow, true),
         ] {
             let (late, waiting) = std::mem::take(lane).into_iter().partition(is_late(is_held));
             *lane = waiting;

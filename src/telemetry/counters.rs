@@ -103,6 +103,8 @@ pub struct Counters {
     pub commit_entries: Histogram,
     /// Failed attempts to write or read, by `kind`.
     pub ledger_errors: IntCounterVec,
+    /// How long a writer's step is under way, by `step`; set when metrics are rendered.
+    pub ledger_step_seconds: GaugeVec,
     /// Entries that wait for the ledger or are being written; set when metrics are rendered.
     pub queue: ByLane<IntGauge>,
     /// Pushes, per user.
@@ -175,6 +177,7 @@ impl Default for Counters {
             commit_seconds: make.histogram("balance_commit_seconds", "From the beginning of a transaction to its commit.", &SECONDS),
             commit_entries: make.histogram("balance_commit_batch_entries", "Entries of a transaction.", &ENTRIES),
             ledger_errors: make.counters("balance_ledger_errors_total", "Failed attempts to write to the ledger or to read from it.", &["kind"]),
+            ledger_step_seconds: make.float_gauges("balance_ledger_step_seconds", "How long the step that a writer waits for has been under way.", &["step"]),
             queue: ByLane { single: queue.with_label_values(&["single"]), bulk: queue.with_label_values(&["bulk"]) },
             pushes: by_mode(|mode| pushes.with_label_values(&[mode])),
             commit_to_push: by_mode(|mode| to_push.with_label_values(&[mode])),
