@@ -61,6 +61,9 @@ pub const ALIKE_MAX: (usize, usize) = (2, 4);
 /// After so many failed transactions of one batch, other postings get their turn.
 pub const FAILURES_MAX: u32 = 64;
 
+/// After a transaction that took too long, so many turns of a writer keep single postings and others apart.
+pub const CAREFUL_TURNS: u32 = 256;
+
 /// How often an outage is logged while it lasts, in milliseconds.
 pub const OUTAGE_LOG_MS: u64 = 60_000;
 

@@ -111,6 +111,7 @@ impl Writer {
             last_commit: Wall::default(),
             single_seen: None,
             surprised: 0,
+            careful: 0,
             is_proven: false,
             commits: 0,
             outage: None,
@@ -198,6 +199,8 @@ struct State {
     single_seen: Option<Mono>,
     /// How many of the next transactions are to read everything, because one of the last met something unexpected.
     surprised: u32,
+    /// How many of the next turns keep single postings and others apart, because a transaction took too long.
+    careful: u32,
     /// Whether the connection has carried out anything since it was made.
     is_proven: bool,
     /// Transactions that have written something.
@@ -217,16 +220,10 @@ impl State {
             self.pause();
             self.take_waiting();
             let commits = self.commits;
-            let is_slow_next = self.aside.has_slow();
+            let is_careful = self.careful > 0 || self.aside.has_slow();
             self.retry_aside();
             if !self.is_paused() {
-                let postings = self.next_batch();
-                if !postings.is_empty() {
-                    self.settle(postings, Patience::Usual, false);
-                }
-            }
-            if is_slow_next && !self.is_paused() {
-                self.try_slow();
+                self.take_turn(is_careful);
             }
             self.carry_out_trials(self.commits > commits);
             if !self.is_paused() {
@@ -269,35 +266,49 @@ impl State {
         }
     }
 
-    /// Single postings first, then bulk ones; only a few of those while single ones keep coming in.
-    fn next_batch(&mut self) -> Vec<Posting> {
-        let mut batch = Vec::new();
-        let mut count = 0;
-        fill(
-            &mut batch,
-            &mut count,
-            &mut self.single,
-            TRANSACTION_ENTRIES_MAX,
-        );
-        let now = self.options.clock.mono();
-        if count > 0 {
-            self.single_seen = Some(now);
+    /// One transaction with single postings first, then bulk ones. A careful turn keeps them apart: single ones wait for no
+    /// more than one transaction that may take as long as a statement may.
+    fn take_turn(&mut self, is_careful: bool) {
+        self.careful = self.careful.saturating_sub(1);
+        let (mut batch, mut count) = (Vec::new(), 0);
+        self.fill_singles(&mut batch, &mut count);
+        if is_careful {
+            self.settle_new(std::mem::take(&mut batch));
+            count = 0;
+            if self.is_paused() || self.try_slow() {
+                return;
+            }
         }
+        self.fill_bulk(&mut batch, &mut count);
+        self.settle_new(batch);
+    }
+
+    fn settle_new(&mut self, postings: Vec<Posting>) {
+        if !postings.is_empty() {
+            self.settle(postings, Patience::Usual, false);
+        }
+    }
+
+    fn fill_singles(&mut self, batch: &mut Vec<Posting>, count: &mut usize) {
+        fill(batch, count, &mut self.single, TRANSACTION_ENTRIES_MAX);
+        if *count > 0 {
+            self.single_seen = Some(self.options.clock.mono());
+        }
+    }
+
+    /// Only a few while single ones keep coming in.
+    fn fill_bulk(&mut self, batch: &mut Vec<Posting>, count: &mut usize) {
+        let now = self.options.clock.mono();
         let are_expected = self
             .single_seen
             .is_some_and(|seen| now < seen.plus_us(SINGLES_LATELY_MS * 1000));
         let bulk_max = if are_expected {
-            count + self.store.bulk_beside(count)
+            *count + self.store.bulk_beside(*count)
         } else {
             TRANSACTION_ENTRIES_MAX
         };
-        fill(
-            &mut batch,
-            &mut count,
-            &mut self.bulk,
-            bulk_max.min(TRANSACTION_ENTRIES_MAX),
-        );
-        batch
+        let bulk_max = bulk_max.min(TRANSACTION_ENTRIES_MAX);
+        fill(batch, count, &mut self.bulk, bulk_max);
     }
 
     /// Waits, takes commands meanwhile, and then answers what is past its deadline.

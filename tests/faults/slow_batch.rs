@@ -42,8 +42,13 @@ async fn a_batch_that_is_too_slow_fails_no_deposit(database: Database) {
         let mut sent = 0_u64;
         while !is_over.load(Ordering::Relaxed) {
             // Users of the batch, too.
-            app.accepted("deposits", 1 + sender, &format!("{sender}:{sent}"), "1")
+            let event = format!("{sender}:{sent}");
+            let asked = std::time::Instant::now();
+            let answer = app
+                .post("deposits", crate::deposit(&event, 1 + sender))
                 .await;
+            let took = asked.elapsed();
+            assert_eq!(answer.status, 200, "{event} after {took:?}: {answer:?}");
             sent += 1;
         }
         sent

@@ -148,15 +148,15 @@ impl State {
         self.aside.tried(&tried, self.options.clock);
     }
 
-    /// Tries one posting that is too slow to share a transaction, after what has come since it was tried the last time: that
-    /// has waited long enough.
-    pub(super) fn try_slow(&mut self) {
+    /// Tries one posting that is too slow to share a transaction, if there is one.
+    pub(super) fn try_slow(&mut self) -> bool {
         let Some(posting) = self.aside.slow.pop_front() else {
-            return;
+            return false;
         };
         let tried = owner(&posting).into_iter().collect();
         self.settle(vec![posting], Patience::Usual, false);
         self.aside.release(&tried);
+        true
     }
 
     /// Sets postings aside, and the queued postings of their users as well.

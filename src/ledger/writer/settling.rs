@@ -6,7 +6,7 @@ use log::{error, warn};
 
 use crate::ledger::store::Patience;
 use crate::ledger::{PostError, Posted, Posting};
-use crate::limits::{ALIKE_MAX, FAILURES_MAX, LOCK_ATTEMPTS_MAX};
+use crate::limits::{ALIKE_MAX, CAREFUL_TURNS, FAILURES_MAX, LOCK_ATTEMPTS_MAX};
 
 use super::State;
 use super::narrowing::{
@@ -149,8 +149,10 @@ impl State {
                 }
             }
             Err(failure) => {
-                if matches!(failure, Failure::Locked(_)) {
-                    self.store.set_patience(Patience::Brief);
+                match failure {
+                    Failure::Locked(_) => self.store.set_patience(Patience::Brief),
+                    Failure::TimedOut => self.careful = CAREFUL_TURNS,
+                    _ => {}
                 }
                 settling.failed(pieces, failure);
                 self.compare(settling);
