@@ -12,7 +12,18 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
-    wall_at_origin: Option<Wall>,
+    wall: WallSource,
+}
+
+/// Where the time on the wall comes from.
+#[derive(Debug, Clone, Copy)]
+enum WallSource {
+    System,
+    /// The time at the clock's origin.
+    Virtual(Wall),
+    /// Microseconds since the Unix epoch, which a test sets as it likes.
+    #[cfg(test)]
+    Set(&'static std::sync::atomic::AtomicI64),
 }
 
 impl Clock {
@@ -20,7 +31,7 @@ impl Clock {
     pub fn system() -> Self {
         Self {
             origin: Instant::now(),
-            wall_at_origin: None,
+            wall: WallSource::System,
         }
     }
 
@@ -28,15 +39,26 @@ impl Clock {
     pub fn virtual_from(start_us: i64) -> Self {
         Self {
             origin: Instant::now(),
-            wall_at_origin: Some(Wall(start_us)),
+            wall: WallSource::Virtual(Wall(start_us)),
+        }
+    }
+
+    /// A wall that shows what a test has set.
+    #[cfg(test)]
+    pub fn set_by(wall_us: &'static std::sync::atomic::AtomicI64) -> Self {
+        Self {
+            origin: Instant::now(),
+            wall: WallSource::Set(wall_us),
         }
     }
 
     /// The time on the wall.
     pub fn wall(&self) -> Wall {
-        match self.wall_at_origin {
-            Some(start) => start.plus_us(self.mono().us()),
-            None => Wall(
+        match self.wall {
+            WallSource::Virtual(start) => start.plus_us(self.mono().us()),
+            #[cfg(test)]
+            WallSource::Set(wall_us) => Wall(wall_us.load(std::sync::atomic::Ordering::Relaxed)),
+            WallSource::System => Wall(
                 SystemTime::now()
                     .duration_since(UNIX_EPOCH)
                     .map_or(0, |since| {

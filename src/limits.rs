@@ -29,11 +29,11 @@ pub const BATCH_SHORT_BYTES: usize = 16 << 10;
 /// How much of a batch's answer is written at once, in bytes.
 pub const ANSWER_PIECE_BYTES: usize = 32 << 10;
 
-/// Bodies of batches that are received and not parsed yet: together at most this many of the longest length
-/// (`limits.batch_body_bytes`), but at least [`BATCH_BODIES_BYTES`].
-pub const BATCH_BODIES_MAX: usize = 8;
-/// See [`BATCH_BODIES_MAX`].
-pub const BATCH_BODIES_BYTES: usize = 64 << 20;
+/// The bytes of bodies that are received and not parsed yet, of both listeners together: [`BODIES_LONGEST`] of the longest
+/// length (`limits.batch_body_bytes`), but at least this many.
+pub const BODIES_BYTES: usize = 64 << 20;
+/// See [`BODIES_BYTES`].
+pub const BODIES_LONGEST: usize = 8;
 
 /// Batches that are parsed or answered at once; more wait for their turn.
 pub const BATCHES_AT_WORK_MAX: usize = 4;
@@ -76,17 +76,49 @@ pub const WATCHDOG_MS: u64 = 100;
 /// The first and the longest wait between attempts to reach the database again, in milliseconds.
 pub const RETRY_MS: (u64, u64) = (10, 500);
 
+/// The largest step back of the wall clock that commit times do not follow, in milliseconds. Corrections by NTP are smaller.
+pub const CLOCK_STEP_HIDDEN_MS: u64 = 5000;
+
 /// Postings of one user and lane that an actor has under way; entries that come meanwhile are posted together.
 pub const POSTINGS_IN_FLIGHT_MAX: usize = 2;
 
 /// The most entries of one user in one posting.
 pub const POSTING_ENTRIES_MAX: usize = 256;
 
+/// How long the log is silent on a database that is refused again for the same reason, in seconds.
+pub const COMPLAINT_S: u64 = 60;
+
+/// The longest that a step of the start may take, in seconds; migrations have bounds of their own.
+pub const START_STEP_S: u64 = 90;
+
+/// How long a step of the start may take before the log tells of it, and the time between two such lines, in seconds.
+pub const START_LOG_S: u64 = 5;
+
+/// The longest wait for another node's migration, in seconds.
+pub const MIGRATION_WAIT_S: u64 = 600;
+
+/// The time between two lines of the log on such a wait, in seconds, and between two attempts, in milliseconds.
+pub const MIGRATION_LOG_S: u64 = 10;
+/// See [`MIGRATION_LOG_S`].
+pub const MIGRATION_POLL_MS: u64 = 200;
+
 /// Orders (users to create, administrators' actions to log) that may wait for one writer.
 pub const ORDERS_MAX: usize = 1024;
 
 /// Reads that may wait for the read pool.
 pub const READ_QUEUE_MAX: usize = 65_536;
+
+/// Reads that nobody asked for and that may wait for the read pool.
+pub const BACKGROUND_READS_MAX: usize = 256;
+
+/// Asked-for reads that one thread of the pool takes in a row while others wait that nobody asked for.
+pub const ASKED_READS_IN_A_ROW_MAX: usize = 32;
+
+/// Cached balances that the sweep has under way to be read again.
+pub const REVALIDATIONS_MAX: usize = 64;
+
+/// Resident actors that the sweep looks at in one turn.
+pub const SWEEP_SLICE: usize = 128;
 
 /// Committed postings without a receiver, on their way to the registry.
 pub const ORPHANS_MAX: usize = 4096;
@@ -147,12 +179,12 @@ pub const REQUEST_HEAD_MS: u64 = 5000;
 /// How long a client may take to send a request's body, in milliseconds.
 pub const REQUEST_BODY_MS: u64 = 30_000;
 
-/// How long a connection is kept for a next request, in milliseconds.
-pub const KEEP_ALIVE_MS: u64 = 5000;
+/// How long a client of a kept connection may take to send the head of a request, from its first byte, in milliseconds. The
+/// pause before that byte is `server.keep_alive_s`, and to read the last answer there is as much time as both.
+pub const NEXT_HEAD_MS: u64 = 15_000;
 
-/// How long a connection may have no request under way, in milliseconds: time to read the last answer, to stay idle,
-/// and to send the next head.
-pub const CONNECTION_IDLE_MS: u64 = 15_000;
+/// The most users whose requests on `/api` are counted; the least recently seen one is dropped first.
+pub const API_USERS_MAX: usize = 65_536;
 
 /// How long a connection may take to close after its last answer, in milliseconds.
 pub const LINGER_MS: u64 = 1000;
@@ -174,6 +206,10 @@ pub const INIT_DATA_FIELDS_MAX: usize = 64;
 
 /// How far Telegram's clock may be ahead of ours, in seconds.
 pub const TELEGRAM_SKEW_S: u64 = 30;
+
+/// Refused entries that a transaction may delete beyond `database.conflicts_max` when it keeps another one; twice as many
+/// as it keeps when that is more. Entries wait for it.
+pub const CONFLICTS_PRUNED_MIN: i64 = 64;
 
 /// The most entries in one answer of a history.
 pub const HISTORY_ENTRIES_MAX: i64 = 1000;
@@ -230,6 +266,7 @@ const _: () = assert!(BULK_BESIDE_SINGLES.1 <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(BULK_BEFORE_SINGLES <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTGRES_BULK_BESIDE_SINGLES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
+const _: () = assert!(REVALIDATIONS_MAX <= BACKGROUND_READS_MAX);
 const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);
 const _: () = assert!(RETRY_MS.0 <= RETRY_MS.1);
-const _: () = assert!(KEEP_ALIVE_MS + REQUEST_HEAD_MS <= CONNECTION_IDLE_MS);
+const _: () = assert!(REQUEST_HEAD_MS <= NEXT_HEAD_MS);

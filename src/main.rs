@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use balance_coordinator::platform::StopSignals;
 use balance_coordinator::{cli, telemetry};
 use clap::Parser as _;
 
@@ -11,9 +12,14 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Before anything that may take time: as the first process of a container it would miss signals.
+    let signals = StopSignals::listen();
     let arguments = cli::Arguments::parse();
     telemetry::log::init();
-    let code = match cli::run(arguments) {
+    let done = signals
+        .map_err(cli::CliError::from)
+        .and_then(|signals| cli::run(arguments, signals));
+    let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::log::say(&format!("balance-coordinator: {error}\n"));

@@ -22,8 +22,12 @@ pub enum Plant {
     NeverRecovered,
     /// The last known balance is shown as if it were fresh.
     StaleUnmarked,
+    /// While the ledger is known to be away, memory is shown as if it could be trusted.
+    OutageForgotten,
     /// A push counts its changes from an older push than the last one.
     ChangesCountedTwice,
+    /// A change that every session was shown by a `balance` is pushed with the next one.
+    ShownStaysPending,
     /// A commit whose actor died is dropped.
     OrphanForgotten,
     /// A refresh is answered from memory.
@@ -40,7 +44,7 @@ pub enum Plant {
 
 impl Plant {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::EarlyChangeDropped,
         Self::DuplicateApplied,
         Self::OlderReadServed,
@@ -49,7 +53,9 @@ impl Plant {
         Self::PushedBeforeSnapshot,
         Self::NeverRecovered,
         Self::StaleUnmarked,
+        Self::OutageForgotten,
         Self::ChangesCountedTwice,
+        Self::ShownStaysPending,
         Self::OrphanForgotten,
         Self::RefreshFromMemory,
         Self::GapForgotten,

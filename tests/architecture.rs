@@ -310,6 +310,63 @@ fn a_full_mailbox_is_an_answer() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// actix polls every future of a context at every message. So each place that puts one there is known, with its bound.
+#[test]
+fn the_futures_of_every_actor_are_bounded() {
+    let known: &[(&str, &str, usize)] = &[
+        // One timer, set again.
+        ("coordinator/actor/pushing.rs", ".run_later(", 1),
+        // Two postings for each lane.
+        ("coordinator/actor/posting.rs", "ctx.spawn(", 1),
+        // One read, and once more beside one that hangs: each ends in its time. And one that nothing asked for.
+        ("coordinator/actor/reading.rs", "ctx.spawn(", 2),
+        // A batch of parts holds up the mailbox until the actors had their turn.
+        ("coordinator/registry/handlers.rs", "ctx.wait(", 1),
+        // A probe, and once more beside one that hangs.
+        ("coordinator/registry/mod.rs", "ctx.spawn(", 1),
+        // The probes.
+        ("coordinator/registry/mod.rs", ".run_interval(", 1),
+        // The sweep, which sets its next time.
+        ("coordinator/registry/mod.rs", ".run_later(", 1),
+        ("coordinator/registry/sweep.rs", ".run_later(", 1),
+        // Commits whose actors died, and answers to atomic batches.
+        ("coordinator/registry/mod.rs", ".add_stream(", 2),
+        // Signing in, which holds up the session, and once more, in place of the one before.
+        ("http/session/mod.rs", "ctx.wait(", 1),
+        ("http/session/mod.rs", "ctx.spawn(", 1),
+        // One alarm, set again.
+        ("http/session/timers.rs", ".run_later(", 1),
+    ];
+    let ways = [
+        "ctx.spawn(",
+        "ctx.wait(",
+        ".run_later(",
+        ".run_interval(",
+        ".notify_later(",
+        ".add_stream(",
+        ".add_message_stream(",
+    ];
+    let mut found = Vec::new();
+    for source in sources() {
+        for way in ways {
+            let count = source.code.matches(way).count();
+            let is_known =
+                |(path, known, _): &&(&str, &str, usize)| *path == source.path && *known == way;
+            let expected = known
+                .iter()
+                .find(is_known)
+                .map_or(0, |(_, _, count)| *count);
+            if count != expected {
+                found.push(format!(
+                    "{}: {count} of {way}, {expected} known",
+                    source.path
+                ));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 #[test]
 fn nothing_is_unwrapped() {
     let found = offenders(&[".unwrap()"], |_| false);

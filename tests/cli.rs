@@ -112,6 +112,8 @@ fn bad_usage_ends_with_2_and_says_what_is_wrong() {
         (&["serve", "--nope"], "--nope"),
         (&["token"], "--user"),
         (&["token", "--user", "0"], "must be an integer from 1"),
+        (&["token", "--user", "1", "--check", "-"], "--check"),
+        (&["token", "--ttl-s", "1", "--check", "-"], "--check"),
         (&["token", "--user", "1", "--ttl-s", "0"], "--ttl-s"),
         (&["sign", "--id", "a", "--timestamp", "1"], "--secret"),
         (&sign("whsec_short", "a", "1"), "--secret: must be whsec_"),
@@ -258,6 +260,69 @@ fn development_makes_its_secrets_and_refuses_to_leave_loopback() {
         texts.push(std::fs::read_to_string(&path).expect("readable"));
     }
     assert_eq!(texts[0], texts[1], "made once");
+}
+
+#[test]
+fn token_checks_a_token_and_names_what_is_wrong_with_it() {
+    let variables = [(
+        "BALANCE_AUTH__SESSION_SECRETS",
+        "0123456789abcdefghijklmnopqrstuv",
+    )];
+    let other = [(
+        "BALANCE_AUTH__SESSION_SECRETS",
+        "vutsrqponmlkjihgfedcba9876543210",
+    )];
+    let made = run(
+        &["token", "--user", "184", "--ttl-s", "60"],
+        &variables,
+        b"",
+    );
+    let token = text(&made.stdout);
+    let of_argument = ["token", "--check", token.trim_end()];
+    for (arguments, input) in [
+        (&of_argument[..], ""),
+        (&["token", "--check", "-"], token.as_str()),
+    ] {
+        let output = run(arguments, &variables, input.as_bytes());
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(
+            said.starts_with("the token is good for user 184 (claim \"sub\") until 20"),
+            "{said}"
+        );
+        let output = run(arguments, &other, input.as_bytes());
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains("is refused: none of auth.session_secrets") && output.stdout.is_empty(),
+            "{error}"
+        );
+        assert!(!error.contains(token.trim_end()), "{error}");
+    }
+    let with_claim = [variables[0], ("BALANCE_AUTH__SESSION_USER_CLAIM", "uid")];
+    let output = run(&of_argument, &with_claim, b"");
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("it names no user") && error.contains("session_user_claim is \"uid\""),
+        "{error}"
+    );
+    let made = run(&["token", "--user", "7"], &with_claim, b"");
+    let output = run(&["token", "--check", "-"], &with_claim, &made.stdout);
+    assert!(
+        text(&output.stdout).starts_with("the token is good for user 7 (claim \"uid\")"),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = run(&["token", "--check", "nonsense"], &variables, b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("three parts"),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = run(&["token", "--check", "-"], &[], token.as_bytes());
+    assert_eq!(output.status.code(), Some(2), "without a secret");
 }
 
 #[test]

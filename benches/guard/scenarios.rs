@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balance_coordinator::clock::Clock;
-use balance_coordinator::config::{DatabaseUrl, WebhookSecret};
+use balance_coordinator::config::{DatabaseUrl, Schema, WebhookSecret};
 use balance_coordinator::coordinator::BalanceActor;
 use balance_coordinator::credentials::webhook::{Signed, sign};
 use balance_coordinator::domain::{Currencies, Kind, Rules};
 use balance_coordinator::http::parse_body;
 use balance_coordinator::ledger::batch::{Group, Keys, Loaded, plan};
-use balance_coordinator::ledger::{Admission, Lane, Ledger as _, Options, Posting, SqlLedger};
+use balance_coordinator::ledger::{
+    Admission, Lane, Ledger as _, Options, Posting, Progress, SqlLedger,
+};
 use balance_coordinator::telemetry::counters::Counters;
 use tokio::sync::oneshot;
 
@@ -141,17 +143,20 @@ fn sqlite(count: u64) {
     let url = format!("sqlite://{}", dir.path().join("ledger.db").display());
     let options = Options {
         url: DatabaseUrl::parse(&url).expect("a URL"),
+        schema: Schema::default(),
         pool_size: 1,
         writers: 1,
         migrate_on_start: true,
         timeout_ms: 60_000,
         lock_timeout_ms: 1000,
+        conflicts_max: 1000,
         currencies: Currencies::default(),
         rules: RULES,
         clock: Clock::system(),
         counters: Arc::new(Counters::default()),
     };
-    let (ledger, _unheard) = SqlLedger::open(options).expect("a new ledger");
+    let progress = Progress::start(Clock::system());
+    let (ledger, _unheard) = SqlLedger::open(options, &progress).expect("a new ledger");
     let admission = Admission::new(BATCH);
     for batch in 0..count / BATCH as u64 {
         let users = 1..=i64::try_from(BATCH).expect("a small number");

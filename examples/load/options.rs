@@ -39,6 +39,8 @@ pub enum Command {
     Start,
     /// Pushes to 19,500 sessions, one reward per user and 5 s: how late they are
     Paced,
+    /// A duplicate, a page and a balance of a user with 10,000,000 entries, beside one with 10
+    History,
     /// Everything
     All,
     /// A baseline: a bare actix-web-actors server

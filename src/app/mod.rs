@@ -3,11 +3,12 @@
 //! Start: ledger (migrations, writers, read pool) → registry on the coordinator's arbiter → listeners. Stop: take
 //! nothing new → close the sessions → answer what was accepted → listeners → coordinator → ledger.
 //!
-//! `parts.rs` makes the parts from the settings, `listen.rs` opens the listening sockets, `stop.rs` watches and stops.
+//! `parts.rs` makes the parts from the settings, `prepare.rs` opens the ledger, `listen.rs` opens the listening sockets, `stop.rs` watches and stops.
 //! Start reading at [`run`].
 
 mod listen;
 mod parts;
+pub mod prepare;
 mod stop;
 
 use std::net::{SocketAddr, TcpListener};
@@ -32,6 +33,7 @@ use crate::ledger::{LedgerError, Orphan, SqlLedger};
 use crate::platform::{self, StopSignals};
 use crate::telemetry::counters::Counters;
 use listen::{listen, reachable};
+use prepare::prepare;
 
 /// Why the service could not run.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,7 @@ pub enum AppError {
 pub fn run(
     settings: Settings,
     is_dev: bool,
+    mut signals: StopSignals,
     on_ready: impl FnOnce(SocketAddr, SocketAddr) + Send + 'static,
 ) -> Result<(), AppError> {
     let clock = Clock::system();
@@ -76,19 +79,20 @@ pub fn run(
     ];
     let counters = Arc::new(Counters::default());
     let options = parts::ledger_options(&settings, clock, counters.clone());
-    let (ledger, orphans) = SqlLedger::open(options)?;
     let shutdown_timeout = Duration::from_secs(settings.server.shutdown_timeout_s);
-    let core = Core {
-        clock,
-        counters,
-        ledger: Arc::new(ledger),
-    };
 
     let served: Result<(), AppError> = System::new().block_on(async {
+        let open = move |progress: &_| SqlLedger::open(options, progress);
+        let Some((ledger, orphans)) = prepare(&mut signals, open).await? else {
+            return Ok(());
+        };
+        let core = Core {
+            clock,
+            counters,
+            ledger: Arc::new(ledger),
+        };
         let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
         let service = Service::start(settings, is_dev, &core, orphans, sockets).await?;
-        // Before the service says that it is ready: from then on a signal must find its handler.
-        let signals = StopSignals::listen()?;
         platform::survive_file_size_limit()?;
         info!("listening on http://{public_addr} (public) and http://{internal_addr} (internal)");
         on_ready(public_addr, internal_addr);

@@ -43,11 +43,13 @@ pub(super) fn ledger_options(
     let database = &settings.database;
     Options {
         url: database.url.clone(),
+        schema: database.schema.clone(),
         pool_size: u32::try_from(database.pool_size).unwrap_or(u32::MAX),
         writers: database.writers,
         migrate_on_start: database.migrate_on_start,
         timeout_ms: database.timeout_ms,
         lock_timeout_ms: database.lock_timeout_ms,
+        conflicts_max: database.conflicts_max.into(),
         currencies: settings.currencies.clone(),
         rules: Rules {
             auto_create: settings.accounts.auto_create,

@@ -118,7 +118,7 @@ impl Options {
             decimals,
             amount: amount.ok_or(OptionsError::Amount(decimals))?,
             watch,
-            keys: SessionKeys::new(&auth.session_secrets),
+            keys: SessionKeys::new(&auth.session_secrets, &auth.session_user_claim),
             webhook_secret: secret.as_bytes().to_vec(),
             token_ttl_s: watch.as_secs() + 600,
             browser: None,

@@ -54,7 +54,7 @@ pub(super) struct Canary {
 }
 
 impl Canary {
-    pub(super) fn run(self) -> Result<(), CliError> {
+    pub(super) fn run(self, signals: StopSignals) -> Result<(), CliError> {
         let settings = self.config.load()?;
         let options = Options::new(
             &settings,
@@ -80,14 +80,11 @@ impl Canary {
         };
         let bar = bar();
         let report = actix::System::new().block_on(async {
-            let interrupts = interrupts()?;
-            Ok::<_, std::io::Error>(
-                canary::run(&options, interrupts, &mut |what| {
-                    bar.set_message(what.to_owned())
-                })
-                .await,
-            )
-        })?;
+            canary::run(&options, interrupts(signals), &mut |what| {
+                bar.set_message(what.to_owned());
+            })
+            .await
+        });
         bar.finish_and_clear();
         for file in &self.out {
             std::fs::write(file, rendered(&report, file))?;
@@ -102,8 +99,7 @@ impl Canary {
 }
 
 /// Counts SIGINT and SIGTERM: at the first the run takes its deposit back, at the second it ends at once.
-fn interrupts() -> std::io::Result<Interrupts> {
-    let mut signals = StopSignals::listen()?;
+fn interrupts(mut signals: StopSignals) -> Interrupts {
     let (counting, counted) = watch::channel(0);
     actix::spawn(async move {
         loop {
@@ -111,7 +107,7 @@ fn interrupts() -> std::io::Result<Interrupts> {
             counting.send_modify(|times| *times += 1);
         }
     });
-    Ok(counted)
+    counted
 }
 
 fn rendered(report: &CanaryReport, file: &Path) -> String {

@@ -2,8 +2,10 @@
 
 use clap::Args;
 
+use crate::app::prepare::prepare;
 use crate::cli::{CliError, ConfigOption, print_line};
 use crate::ledger;
+use crate::platform::StopSignals;
 
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
@@ -15,9 +17,15 @@ pub(super) struct Migrate {
 }
 
 impl Migrate {
-    pub(super) fn run(self) -> Result<(), CliError> {
-        let settings = self.config.load()?;
-        let applied = ledger::migrate(&settings.database.url, self.new_epoch)?;
+    pub(super) fn run(self, mut signals: StopSignals) -> Result<(), CliError> {
+        let database = self.config.load()?.database;
+        let new_epoch = self.new_epoch;
+        let done = actix::System::new().block_on(prepare(&mut signals, move |progress| {
+            ledger::migrate(&database.url, &database.schema, new_epoch, progress)
+        }));
+        let Some(applied) = done? else {
+            return Err(CliError::Interrupted);
+        };
         for migration in &applied {
             print_line(&format!("applied {migration}"))?;
         }

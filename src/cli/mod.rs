@@ -18,7 +18,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::config::{ConfigError, Settings, Sources, environment};
+use crate::credentials::session_token::TokenError;
 use crate::ledger::LedgerError;
+use crate::platform::StopSignals;
 
 /// What `--version` prints. A build with planted faults says so.
 const VERSION: &str = if cfg!(feature = "simulation") {
@@ -47,7 +49,7 @@ enum Command {
     Canary(canary::Canary),
     /// Report on a running service, its settings and its log, without changing anything
     Diagnose(diagnose::Diagnose),
-    /// Print a session token
+    /// Print a session token, or check one
     Token(token::Token),
     /// Print the webhook-signature value for the body on standard input
     Sign(sign::Sign),
@@ -86,9 +88,20 @@ pub enum CliError {
         "this program was built with the feature simulation, by cargo test or cargo bench, and is no release; build it again: cargo build --release"
     )]
     SimulationBuild,
+    /// The token that was to be checked is not good.
+    #[error("{error} (auth.session_user_claim is {claim:?})")]
+    Token {
+        /// The cause.
+        error: TokenError,
+        /// The claim that names the user.
+        claim: String,
+    },
     /// The ledger failed.
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerError),
+    /// A signal came before the command was done.
+    #[error("interrupted")]
+    Interrupted,
     /// The service failed.
     #[error(transparent)]
     App(#[from] AppError),
@@ -108,7 +121,9 @@ impl CliError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) | Self::SimulationBuild => 2,
-            Self::Ledger(_)
+            Self::Token { .. }
+            | Self::Ledger(_)
+            | Self::Interrupted
             | Self::App(_)
             | Self::Violations(_)
             | Self::Deviations(_)
@@ -121,16 +136,25 @@ impl CliError {
 ///
 /// # Errors
 /// [`CliError`], of which [`CliError::exit_code`] makes the exit code.
-pub fn run(arguments: Arguments) -> Result<(), CliError> {
+pub fn run(arguments: Arguments, signals: StopSignals) -> Result<(), CliError> {
     match arguments.command {
-        Command::Serve(command) => command.run(),
-        Command::Migrate(command) => command.run(),
-        Command::Verify(command) => command.run(),
-        Command::Canary(command) => command.run(),
-        Command::Diagnose(command) => command.run(),
-        Command::Token(command) => command.run(),
-        Command::Sign(command) => command.run(),
+        Command::Serve(command) => command.run(signals),
+        Command::Migrate(command) => command.run(signals),
+        Command::Canary(command) => command.run(signals),
+        Command::Verify(command) => ended_by(signals, || command.run()),
+        Command::Diagnose(command) => ended_by(signals, || command.run()),
+        Command::Token(command) => ended_by(signals, || command.run()),
+        Command::Sign(command) => ended_by(signals, || command.run()),
     }
+}
+
+/// Runs a command that has nothing to finish when a signal comes.
+fn ended_by(
+    signals: StopSignals,
+    run: impl FnOnce() -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    signals.end_process()?;
+    run()
 }
 
 /// Prints a line to standard output; a closed one is an error, not a panic.

@@ -13,6 +13,7 @@ use crate::cli::{CliError, ConfigOption, print_line};
 use crate::config::dev::{DEV_FILE, ensure_dev_file};
 use crate::config::{Settings, Sources, environment};
 use crate::domain::Currencies;
+use crate::platform::StopSignals;
 
 /// Set to 1 by tests alone. All of them run a program with the feature `simulation`.
 #[cfg(feature = "simulation")]
@@ -31,7 +32,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self) -> Result<(), CliError> {
+    pub(super) fn run(self, signals: StopSignals) -> Result<(), CliError> {
         refuse_simulation()?;
         let dev_file = if self.dev {
             Some(ensure_dev_file(Path::new("."))?)
@@ -58,7 +59,7 @@ impl Serve {
         }
         let dev = self.dev;
         let shown = settings.clone();
-        app::run(settings, dev, move |public_addr, internal_addr| {
+        app::run(settings, dev, signals, move |public_addr, internal_addr| {
             if dev && let Err(error) = print_line(&dev_banner(&shown, public_addr, internal_addr)) {
                 log::warn!("the banner could not be printed: {error}");
             }

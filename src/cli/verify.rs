@@ -15,9 +15,9 @@ impl Verify {
     /// Prints every violation as it is found; the audit goes on when standard output is closed, because the exit
     /// code is an answer, too.
     pub(super) fn run(self) -> Result<(), CliError> {
-        let settings = self.config.load()?;
+        let database = self.config.load()?.database;
         let mut printed = Ok(());
-        let report = audit::verify(&settings.database.url, &mut |violation| {
+        let report = audit::verify(&database.url, &database.schema, &mut |violation| {
             if printed.is_ok() {
                 printed = print_line(&violation);
             }

@@ -6,12 +6,16 @@ use crate::config::settings::{Settings, WORKERS_MAX};
 
 /// How long stopping may take, in seconds.
 const SHUTDOWN_TIMEOUT_S_MAX: u64 = 600;
+/// How long an idle connection may be kept, in seconds.
+const KEEP_ALIVE_S_MAX: u64 = 3_600;
 /// Connections for reads.
 const POOL_CONNECTIONS_MAX: u64 = 256;
 /// Ledger writers, each with a thread and a connection.
 const WRITERS_MAX: u64 = 64;
 /// Longest wait for the ledger, in milliseconds.
 const LEDGER_TIMEOUT_MS_MAX: u64 = 60_000;
+/// Refused entries that are kept, of at most 5 KiB each.
+const CONFLICTS_MAX: u64 = 10_000_000;
 /// Longest pause of pacing, in milliseconds: an hour.
 const PACING_MS_MAX: u64 = 3_600_000;
 /// Longest trust in a cached balance, in seconds: a day.
@@ -42,6 +46,8 @@ const SESSIONS_MAX: u64 = 1_000_000;
 const WS_MESSAGE_BYTES: RangeInclusive<u64> = 64..=1 << 20;
 /// Messages of one browser, per second and at once.
 const WS_MESSAGES_MAX: u64 = 100_000;
+/// Requests of one user on `/api`, per second and at once.
+const API_REQUESTS_MAX: u64 = 1_000_000;
 /// Longest wait for a peer, in milliseconds: an hour.
 const PEER_TIMEOUT_MS_MAX: u64 = 3_600_000;
 /// Shortest heartbeat, in milliseconds.
@@ -74,10 +80,12 @@ pub(super) fn ranges(settings: &Settings) -> Vec<Range> {
     let mut ranges = rows! { settings:
         server.workers in 1..=WORKERS_MAX as u64;
         server.shutdown_timeout_s in 1..=SHUTDOWN_TIMEOUT_S_MAX;
+        server.keep_alive_s in 1..=KEEP_ALIVE_S_MAX;
         database.pool_size in 1..=POOL_CONNECTIONS_MAX;
         database.writers in 1..=WRITERS_MAX;
         database.timeout_ms in 1..=LEDGER_TIMEOUT_MS_MAX;
         database.lock_timeout_ms in 1..=LEDGER_TIMEOUT_MS_MAX;
+        database.conflicts_max in 1..=CONFLICTS_MAX;
         pacing.debounce_ms in 0..=PACING_MS_MAX;
         pacing.min_interval_ms in 0..=PACING_MS_MAX;
         pacing.direct_interval_ms in 0..=PACING_MS_MAX;
@@ -102,6 +110,8 @@ pub(super) fn ranges(settings: &Settings) -> Vec<Range> {
         limits.heartbeat_ms in HEARTBEAT_MS_MIN..=PEER_TIMEOUT_MS_MAX;
         limits.idle_timeout_ms in HEARTBEAT_MS_MIN..=PEER_TIMEOUT_MS_MAX;
         limits.write_timeout_ms in 1..=PEER_TIMEOUT_MS_MAX;
+        limits.api_requests_per_s in 1..=API_REQUESTS_MAX;
+        limits.api_requests_burst in 1..=API_REQUESTS_MAX;
         limits.body_bytes in 1..=BODY_BYTES_MAX;
         limits.batch_body_bytes in 1..=SIGNED_BODY_BYTES_MAX as u64;
         limits.batch_entries in 1..=BATCH_ENTRIES_MAX;

@@ -14,6 +14,10 @@ const ALLOWED_ORIGINS_MAX: usize = 256;
 const SECRETS_MAX: usize = 16;
 /// Fewest bytes of a session secret: the length of HS256's output.
 const SESSION_SECRET_BYTES_MIN: usize = 32;
+/// Characters of a claim's name.
+const CLAIM_CHARS_MAX: usize = 64;
+/// Claims that have another meaning (RFC 7519, section 4.1), and so can't name the user.
+const CLAIMS_TAKEN: [&str; 6] = ["aud", "exp", "iat", "iss", "jti", "nbf"];
 /// Administrators.
 const ADMIN_TOKENS_MAX: usize = 64;
 /// Characters of an administrator's name.
@@ -125,6 +129,15 @@ fn check_auth(auth: &Auth) -> Result<(), ConfigError> {
                 reason,
             ));
         }
+    }
+    let claim = auth.session_user_claim.as_str();
+    if claim.is_empty() || claim.chars().count() > CLAIM_CHARS_MAX || CLAIMS_TAKEN.contains(&claim)
+    {
+        let taken = CLAIMS_TAKEN.join(", ");
+        let reason = format!(
+            "must be the name of a claim, of 1 to {CLAIM_CHARS_MAX} characters and none of {taken}"
+        );
+        return Err(ConfigError::invalid("auth.session_user_claim", reason));
     }
     let mut names = BTreeSet::new();
     for (index, admin) in auth.admin_tokens.iter().enumerate() {

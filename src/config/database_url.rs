@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::postgres_url::{has_form, has_known_parts, masked};
+use crate::config::postgres_url::{has_form, has_known_parts, masked, sets_search_path};
 
 /// The address of the ledger's database. `Debug`, `Display` and `Serialize` mask its secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,9 +35,12 @@ pub enum DatabaseUrlError {
     PostgresPart,
     /// A user name or password whose end is ambiguous, so that it could not be masked.
     #[error(
-        "has an @ in a wrong place: write @, / and ? in a user name or password as %40, %2F and %3F"
+        "has an @ in a wrong place: write @, /, ? and # in a user name or password as %40, %2F, %3F and %23"
     )]
     Ambiguous,
+    /// A schema that would be overridden.
+    #[error("must not set search_path: name the schema in database.schema")]
+    SearchPath,
     /// A form that libpq would refuse with a message that repeats the whole URL, password included.
     #[error(
         "must be postgres://user:password@host:port/database?name=value with % only before two hex digits"
@@ -73,6 +76,9 @@ impl DatabaseUrl {
                 }
                 if !has_known_parts(behind) {
                     return Err(DatabaseUrlError::PostgresPart);
+                }
+                if sets_search_path(behind) {
+                    return Err(DatabaseUrlError::SearchPath);
                 }
                 Ok(Self::Postgres(text.to_owned()))
             }
@@ -131,7 +137,9 @@ mod tests {
 
     #[test]
     fn urls_name_a_file_or_a_server() {
-        use DatabaseUrlError::{Ambiguous, File, Form, PostgresPart, Scheme, SqlitePart};
+        use DatabaseUrlError::{
+            Ambiguous, File, Form, PostgresPart, Scheme, SearchPath, SqlitePart,
+        };
         for (text, expected) in [
             (
                 "sqlite://balance.db",
@@ -198,6 +206,14 @@ mod tests {
             ("postgres://h/db/", Err(PostgresPart)),
             ("postgres://h/db/x", Err(PostgresPart)),
             ("postgres://h/db\n", Err(PostgresPart)),
+            (
+                "postgres://h/db?options=-c%20search_path%3Dx",
+                Err(SearchPath),
+            ),
+            (
+                "postgres://h/db?sslmode=require&options=--Search%5Fpath%3Dx",
+                Err(SearchPath),
+            ),
         ] {
             assert_eq!(DatabaseUrl::parse(text), expected, "{text}");
         }
@@ -213,7 +229,26 @@ mod tests {
             "postgres://%2Fvar%2Frun/db",
             "postgres://h/",
             "postgres://h/a%2Fb",
-            "postgres://h/db?ssl=true&sslrootcert=/etc/ca.pem&options=-c%20search_path%3Dx",
+            "postgres://h/db?ssl=true&sslrootcert=/etc/ca.pem&options=-c%20work_mem%3D8MB",
+        ] {
+            assert!(DatabaseUrl::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    /// In the forms of Neon, Supabase, Google, Azure, Amazon and others.
+    #[test]
+    fn the_urls_that_hosted_services_hand_out_are_taken() {
+        for text in [
+            "postgresql://u:npg_x1@ep-a-b-123456.eu-central-1.aws.example.tech/db?sslmode=require&channel_binding=require",
+            "postgres://u:p@ep-a-b-123456.example.tech/db?sslmode=require&options=endpoint%3Dep-a-b-123456",
+            "postgres://u:p@example.tech/main?sslmode=verify-full&sslrootcert=system&options=project%3Da-b-123456",
+            "postgresql://postgres:p%23%24w@db.abcdefgh.example.co:5432/postgres",
+            "postgresql://postgres.abcdefgh:p@aws-0-eu-central-1.pooler.example.com:5432/postgres?sslmode=require",
+            "postgresql://u:p@/db?host=/cloudsql/project:region:instance",
+            "postgres://u%40server:p@server.example.net:5432/db?sslmode=require",
+            "postgres://u:p@x.rds.example.com:5432/db?sslmode=verify-full&sslrootcert=/etc/ssl/rds-ca.pem",
+            "postgres://u:p@a.example.com:5432,b.example.com:5432/db?target_session_attrs=read-write&sslmode=require",
+            "postgres://u:p@h:5432/db?sslmode=verify-full&sslnegotiation=direct&sslcert=/c.pem&sslkey=/k.pem",
         ] {
             assert!(DatabaseUrl::parse(text).is_ok(), "{text}");
         }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use config::{Config, Value, ValueKind};
 use serde::Deserialize;
 
-use crate::config::database_url::DatabaseUrl;
 use crate::config::error::ConfigError;
 use crate::config::layer::Layer;
 use crate::config::origin::normal_origin;
+use crate::config::raw_database::RawDatabase;
 use crate::config::settings::{
-    Accounts, Audit, Auth, Cache, Canary, ClientCache, Database, Limits, Pacing, Server, Settings,
+    Accounts, Audit, Auth, Cache, Canary, ClientCache, Limits, Pacing, Server, Settings,
 };
 use crate::config::{check, dev};
 use crate::domain::{Currencies, CurrencyError};
@@ -124,6 +124,10 @@ impl Settings {
                 "pacing.debounce_ms: above pacing.min_interval_ms, which ends the wait first",
             ),
             (
+                self.database.url.is_sqlite() && self.database.schema.is_named(),
+                "database.schema: has no effect on SQLite",
+            ),
+            (
                 any_origin,
                 "server.allowed_origins: every website may open sessions",
             ),
@@ -187,59 +191,6 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawCurrency {
     decimals: u64,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawDatabase {
-    url: DatabaseUrl,
-    pool_size: usize,
-    writers: Option<usize>,
-    migrate_on_start: bool,
-    timeout_ms: u64,
-    lock_timeout_ms: Option<u64>,
-}
-
-/// The default of `database.lock_timeout_ms`; half of `database.timeout_ms` when that is less.
-const LOCK_TIMEOUT_MS: u64 = 1_000;
-
-impl Default for RawDatabase {
-    fn default() -> Self {
-        Self {
-            url: DatabaseUrl::default(),
-            pool_size: 4,
-            writers: None,
-            migrate_on_start: true,
-            timeout_ms: 5_000,
-            lock_timeout_ms: None,
-        }
-    }
-}
-
-impl RawDatabase {
-    fn resolve(self) -> Database {
-        let writers = self
-            .writers
-            .unwrap_or(if self.url.is_sqlite() { 1 } else { 2 });
-        let lock_timeout_ms = self
-            .lock_timeout_ms
-            .unwrap_or((self.timeout_ms / 2).clamp(1, LOCK_TIMEOUT_MS));
-        let Self {
-            url,
-            pool_size,
-            migrate_on_start,
-            timeout_ms,
-            ..
-        } = self;
-        Database {
-            url,
-            pool_size,
-            writers,
-            migrate_on_start,
-            timeout_ms,
-            lock_timeout_ms,
-        }
-    }
 }
 
 /// serde's message without the unknown name that it repeats: that may be a secret at the wrong key.

@@ -18,6 +18,8 @@ mod lines;
 mod load;
 mod origin;
 mod postgres_url;
+mod raw_database;
+mod schema;
 mod secret;
 mod settings;
 
@@ -29,8 +31,9 @@ pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::ConfigError;
 pub use load::{Sources, environment};
 pub use origin::normal_origin;
+pub use schema::Schema;
 pub use secret::{AdminToken, Secret, WebhookSecret, WebhookSecretError};
 pub use settings::{
-    Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, Server, Settings,
+    Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, SUBJECT, Server, Settings,
     TelegramIdentity,
 };

@@ -119,6 +119,28 @@ fn is_host(text: &str) -> bool {
             .is_some_and(|digits| digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 
+/// Whether the parameter `options` sets the search path. Escapes are good, see [`has_form`].
+pub(super) fn sets_search_path(behind: &str) -> bool {
+    let parameters = behind.split_once('?').map_or("", |(_, all)| all);
+    let options = parameters
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("options="));
+    options
+        .map(|value| unescaped(value).to_ascii_lowercase())
+        .any(|value| value.contains("search_path"))
+}
+
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut plain = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2).unwrap_or(("", part));
+        plain.extend(u8::from_str_radix(code, 16).ok());
+        plain.extend(rest.bytes());
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
 /// The URL, with its password and every parameter that may hold one masked.
 pub(super) fn masked(url: &str) -> String {
     let (head, parameters) = url

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::database_url::DatabaseUrl;
+use crate::config::schema::Schema;
 use crate::config::secret::{AdminToken, Secret, WebhookSecret};
 use crate::domain::{Currencies, Kind};
 
@@ -51,6 +52,8 @@ pub struct Server {
     pub workers: usize,
     /// How long stopping may take, in seconds.
     pub shutdown_timeout_s: u64,
+    /// How long a connection is kept open for its next request, in seconds.
+    pub keep_alive_s: u64,
     /// Browser origins beside the same host; `*` allows all.
     pub allowed_origins: Vec<String>,
 }
@@ -60,6 +63,8 @@ pub struct Server {
 pub struct Database {
     /// SQLite or PostgreSQL.
     pub url: DatabaseUrl,
+    /// Where in a PostgreSQL database the tables are.
+    pub schema: Schema,
     /// Connections for reads; writers have their own.
     pub pool_size: usize,
     /// Ledger writers, each a thread with a connection: always 1 on SQLite.
@@ -70,6 +75,8 @@ pub struct Database {
     pub timeout_ms: u64,
     /// The longest, in milliseconds, that locks of other programs delay the entries that do not need them.
     pub lock_timeout_ms: u64,
+    /// Refused entries that are kept for administrators.
+    pub conflicts_max: u32,
 }
 
 /// `[pacing]`: when a committed change is pushed to the user's sessions.
@@ -132,6 +139,8 @@ pub struct Auth {
     pub telegram_max_age_s: u64,
     /// How long a session token made here is good, in seconds.
     pub session_ttl_s: u64,
+    /// The claim of a session token that names the user.
+    pub session_user_claim: String,
     /// How far a webhook's timestamp may be off, in seconds.
     pub webhook_tolerance_s: u64,
 }
@@ -168,6 +177,10 @@ pub struct Limits {
     pub idle_timeout_ms: u64,
     /// How long a peer may leave its frames unread, in milliseconds.
     pub write_timeout_ms: u64,
+    /// Requests of one user on `/api`, per second.
+    pub api_requests_per_s: u32,
+    /// Requests of one user on `/api`, at once.
+    pub api_requests_burst: u32,
     /// The largest body of a single entry, in bytes.
     pub body_bytes: usize,
     /// The largest body of a batch, in bytes.
@@ -219,6 +232,7 @@ impl Default for Server {
                 .map_or(1, usize::from)
                 .min(WORKERS_MAX),
             shutdown_timeout_s: 10,
+            keep_alive_s: 75,
             allowed_origins: Vec::new(),
         }
     }
@@ -267,6 +281,7 @@ impl Default for Auth {
             telegram_identity: None,
             telegram_max_age_s: 3_600,
             session_ttl_s: 3_600,
+            session_user_claim: SUBJECT.to_owned(),
             webhook_tolerance_s: 300,
         }
     }
@@ -284,7 +299,9 @@ impl Default for Limits {
             heartbeat_ms: 25_000,
             idle_timeout_ms: 60_000,
             write_timeout_ms: 10_000,
-            body_bytes: 1 << 20,
+            api_requests_per_s: 100,
+            api_requests_burst: 1_000,
+            body_bytes: 64 << 10,
             batch_body_bytes: 16 << 20,
             batch_entries: 10_000,
             queue_entries: 65_536,
@@ -330,3 +347,6 @@ fn currencies_by_code<S: Serializer>(
 
 /// Threads of one listener.
 pub(super) const WORKERS_MAX: usize = 256;
+
+/// The registered claim that names the user of a session token, unless another is configured.
+pub const SUBJECT: &str = "sub";

@@ -23,7 +23,7 @@ use actix::prelude::SendError;
 use actix::{Message, Recipient};
 use bytestring::ByteString;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::{Deadline, Wall};
 use crate::coordinator::frames::{self, BalanceView};
@@ -104,13 +104,16 @@ pub enum ToActor {
     /// Registry: the ledger answers again. An actor that sent a stale balance reads a fresh one.
     LedgerRecovered,
     /// Registry: the cached balance is older than the TTL. Read it again, in case the ledger was changed by hand.
-    Revalidate,
+    Revalidate(Turn),
     /// Registry: stop. Always the last message.
     Retire,
     /// Tests: panic, as a bug would.
     #[cfg(feature = "simulation")]
     Crash,
 }
+
+/// A turn to read the ledger unasked; it ends when it is dropped.
+pub type Turn = OwnedSemaphorePermit;
 
 /// How the registry delivers a message.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +186,9 @@ impl ToActor {
             // The dropped channel is the answer.
             Self::InspectActor { .. } | Self::InspectSessions { .. } | Self::PeekBalance { .. } => {
             }
-            // The next change or read makes up for it.
+            // The actor makes up for them: see `Slot::send`.
+            Self::BalanceChanged(_) | Self::DetachSession { .. } => {}
+            // The next one makes up for it.
             unanswered => log::warn!("a balance actor is overloaded: {unanswered:?}"),
         }
     }
@@ -346,8 +351,9 @@ impl Outbox {
         self.0 = None;
     }
 
-    pub(super) const fn is_gone(&self) -> bool {
-        self.0.is_none()
+    /// Nothing more is sent, or the session is gone: it may have ended without a word.
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.as_ref().is_none_or(|session| !session.connected())
     }
 }
 

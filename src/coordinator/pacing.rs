@@ -1,6 +1,6 @@
 //! When a user's next push is due. Pure: times go in, a due time and its rule come out; no clock, no actor.
 //!
-//! Of the changes that were not pushed yet, with `first` and `last` their commit times:
+//! Of the changes that not every open session has been sent, with `first` and `last` their commit times:
 //!
 //! - with a direct change among them: `max(commit of the first direct one, last_push + direct_interval)`;
 //! - else: `max(min(last + debounce, first + min_interval), last_push + min_interval)`.
@@ -77,6 +77,27 @@ pub struct Waiting {
     pub first_direct: Option<Moment>,
 }
 
+impl Waiting {
+    /// One change that was committed at `at`.
+    pub fn of(at: Moment, mode: Mode) -> Self {
+        Self {
+            first: at,
+            last: at,
+            first_direct: (mode == Mode::Direct).then_some(at),
+        }
+    }
+
+    /// Together with other changes.
+    pub fn and(self, others: Self) -> Self {
+        let direct = [self.first_direct, others.first_direct];
+        Self {
+            first: self.first.min(others.first),
+            last: self.last.max(others.last),
+            first_direct: direct.into_iter().flatten().reduce(Moment::min),
+        }
+    }
+}
+
 impl Pacing {
     /// The state of a user whose last push was at `last_push`, if ever.
     pub const fn since(last_push: Option<Mono>) -> Self {
@@ -88,29 +109,28 @@ impl Pacing {
 
     /// Notes a change that was committed at `at`.
     pub fn note(&mut self, at: Moment, mode: Mode) {
-        let waiting = self.waiting.get_or_insert(Waiting {
-            first: at,
-            last: at,
-            first_direct: None,
-        });
-        waiting.first = waiting.first.min(at);
-        waiting.last = waiting.last.max(at);
-        if mode == Mode::Direct {
-            waiting.first_direct = Some(waiting.first_direct.map_or(at, |first| first.min(at)));
-        }
+        self.add(Waiting::of(at, mode));
     }
 
     /// Notes changes that a read has found. Their commit times are not known: after the read before, and no later than
     /// `ended`. Until a commit tells more, the first of them counts from the end of the read and the last from its begin,
     /// so that no push comes too soon, and one follows within the debounce.
     pub fn note_read(&mut self, began: Moment, ended: Moment) {
-        let waiting = self.waiting.get_or_insert(Waiting {
+        self.add(Waiting {
             first: ended,
             last: began,
             first_direct: None,
         });
-        waiting.first = waiting.first.min(ended);
-        waiting.last = waiting.last.max(began);
+    }
+
+    /// Adds changes.
+    pub fn add(&mut self, others: Waiting) {
+        self.waiting = Some(self.waiting.map_or(others, |waiting| waiting.and(others)));
+    }
+
+    /// Takes out the changes that wait.
+    pub fn take(&mut self) -> Option<Waiting> {
+        self.waiting.take()
     }
 
     /// When the next push is due; `None` without a change.

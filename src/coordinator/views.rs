@@ -117,8 +117,6 @@ pub(super) struct PendingInspection {
 pub(super) enum Hold {
     /// A session has not had its snapshot, which will include them.
     Snapshot,
-    /// Every session has been sent this version by a `balance`; they are counted into the next push.
-    KnownToSessions,
 }
 
 /// One session, as its actor sees it.
@@ -138,6 +136,7 @@ pub(super) fn counters(gauge: &Gauge, is_stale: Option<bool>) -> Value {
     json!({
         "entries": gauge.entries.get(),
         "version_waiters": gauge.version_waiters.get(),
+        "tasks": gauge.tasks(),
         "is_stale": is_stale,
     })
 }

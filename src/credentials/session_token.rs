@@ -1,9 +1,20 @@
-//! Session tokens: JWT, HS256, `sub` = user id as a string, `exp` required and without leeway. Nothing else is trusted.
+//! Session tokens: JWT, HS256, the user in `sub` or in the claim of `auth.session_user_claim`, `exp` required and without
+//! leeway. Nothing else is trusted.
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
+};
+use serde_json::{Map, Value};
 
 use crate::config::Secret;
+use crate::credentials::claims::Claims;
+pub use crate::credentials::claims::Session;
+pub use crate::credentials::token_error::TokenError;
 use crate::domain::UserId;
 
 /// The keys that sign and verify: the first signs, any verifies.
@@ -11,6 +22,8 @@ use crate::domain::UserId;
 pub struct SessionKeys {
     signing: Option<EncodingKey>,
     verifying: Vec<DecodingKey>,
+    /// The claim that names the user.
+    user_claim: Arc<str>,
 }
 
 impl std::fmt::Debug for SessionKeys {
@@ -30,71 +43,15 @@ pub struct IssuedToken {
     pub expires_at_s: i64,
 }
 
-/// The user of a valid token, and when it expires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Session {
-    /// The user.
-    pub user_id: UserId,
-    /// The first Unix second at which it is expired.
-    pub expires_at_s: i64,
-}
-
-/// Why a token is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// Not a token that our keys have signed.
-    #[error("the token is not valid")]
-    Invalid,
-    /// A token that was valid before.
-    #[error("the token has expired")]
-    Expired,
-}
-
-/// What a token made here says.
-#[derive(Debug, Serialize)]
-struct Issued {
-    sub: String,
-    exp: i64,
-    iat: i64,
-}
-
-/// What is read of any token.
-#[derive(Debug, Deserialize)]
-struct Claims {
-    sub: String,
-    exp: NumericDate,
-    /// Only its form is checked.
-    iat: Option<NumericDate>,
-}
-
-/// Seconds, which may have a fraction (RFC 7519, section 2).
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum NumericDate {
-    Whole(i64),
-    Fractional(f64),
-}
-
-impl NumericDate {
-    /// The second that it falls into, so that a token is never good for longer than it says. `None` outside the range.
-    fn second(&self) -> Option<i64> {
-        match self {
-            Self::Whole(seconds) => Some(*seconds),
-            Self::Fractional(seconds) if seconds.abs() < i64::MAX as f64 => {
-                Some(seconds.floor() as i64)
-            }
-            Self::Fractional(_) => None,
-        }
-    }
-}
-
 impl SessionKeys {
-    /// From the configured secrets (`auth.session_secrets`, at least one).
-    pub fn new(secrets: &[Secret]) -> Self {
+    /// From the configured secrets (`auth.session_secrets`, at least one) and the claim that names the user
+    /// (`auth.session_user_claim`).
+    pub fn new(secrets: &[Secret], user_claim: &str) -> Self {
         let bytes = || secrets.iter().map(|secret| secret.expose().as_bytes());
         Self {
             signing: bytes().next().map(EncodingKey::from_secret),
             verifying: bytes().map(DecodingKey::from_secret).collect(),
+            user_claim: user_claim.into(),
         }
     }
 
@@ -104,11 +61,14 @@ impl SessionKeys {
     /// Without a key: `serve` and `token` refuse to start without one.
     pub fn issue(&self, user: UserId, ttl_s: u64, now_s: i64) -> IssuedToken {
         let expires_at_s = now_s.saturating_add_unsigned(ttl_s);
-        let claims = Issued {
-            sub: user.to_string(),
-            exp: expires_at_s,
-            iat: now_s,
-        };
+        let claims: Map<String, Value> = [
+            (&*self.user_claim, user.to_string().into()),
+            ("exp", expires_at_s.into()),
+            ("iat", now_s.into()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect();
         let key = self
             .signing
             .as_ref()
@@ -127,40 +87,52 @@ impl SessionKeys {
     /// [`TokenError`].
     pub fn verify(&self, token: &str, now_s: i64) -> Result<Session, TokenError> {
         let mut rules = Validation::new(Algorithm::HS256);
-        // Times are compared below, with our own clock and without leeway.
+        // `Claims` checks what it reads, times with our own clock and without leeway.
         rules.validate_exp = false;
         rules.validate_aud = false;
-        rules.required_spec_claims = ["exp", "sub"].map(String::from).into();
-        let decoded = self
-            .verifying
-            .iter()
-            .find_map(|key| decode::<Claims>(token, key, &rules).ok());
-        // `crit` lists extensions that a reader must understand or refuse (RFC 7515, 4.1.11). None is supported here.
-        let claims = decoded
-            .filter(|token| token.header.crit.is_none())
-            .ok_or(TokenError::Invalid)?
-            .claims;
-        let user_id = UserId::parse(&claims.sub).map_err(|_| TokenError::Invalid)?;
-        let times = (
-            claims.exp.second(),
-            claims.iat.map_or(Some(0), |iat| iat.second()),
-        );
-        let (Some(expires_at_s), Some(_)) = times else {
-            return Err(TokenError::Invalid);
-        };
-        if expires_at_s <= now_s {
-            return Err(TokenError::Expired);
+        rules.required_spec_claims.clear();
+        for key in &self.verifying {
+            match decode::<Claims>(token, key, &rules) {
+                Ok(decoded) if decoded.header.crit.is_some() => return Err(TokenError::Critical),
+                Ok(decoded) => return decoded.claims.session(&self.user_claim, now_s),
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
+                Err(error) => return Err(cause(token, &error)),
+            }
         }
-        Ok(Session {
-            user_id,
-            expires_at_s,
-        })
+        Err(TokenError::Secret)
+    }
+}
+
+/// The cause of an error that decoding `token` gave.
+fn cause(token: &str, error: &Error) -> TokenError {
+    if token.split('.').count() != 3 {
+        return TokenError::Parts;
+    }
+    match error.kind() {
+        ErrorKind::InvalidSignature => TokenError::Secret,
+        ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
+        _ if decode_header(token).is_err() => cause_in_header(token),
+        ErrorKind::Json(_) => TokenError::Claims,
+        _ => TokenError::Encoding,
+    }
+}
+
+/// The cause that lies in a header that the library could not read: it does not know every algorithm.
+fn cause_in_header(token: &str) -> TokenError {
+    let header = token.split('.').next().unwrap_or_default();
+    let header: Option<Value> = URL_SAFE_NO_PAD
+        .decode(header)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    match header {
+        Some(header) if header["alg"] != "HS256" => TokenError::Algorithm,
+        _ => TokenError::Encoding,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -168,7 +140,7 @@ mod tests {
     const NEW: &str = "new-new-new-new-new-new-new-new-new";
 
     fn keys() -> SessionKeys {
-        SessionKeys::new(&[Secret::new(NEW), Secret::new(OLD)])
+        SessionKeys::new(&[Secret::new(NEW), Secret::new(OLD)], "sub")
     }
 
     fn forged(algorithm: Algorithm, key: &str, claims: &Value) -> String {
@@ -210,68 +182,128 @@ mod tests {
     }
 
     #[test]
-    fn only_tokens_signed_by_our_keys_with_all_claims_are_valid() {
+    fn what_is_not_needed_is_not_read() {
+        for claims in [
+            json!({"sub": "184", "exp": 2000}),
+            json!({"sub": "184", "exp": 2000, "aud": "x", "nbf": 1900}),
+            json!({"sub": "184", "exp": 2000.5, "iat": 999.25, "nbf": 999.75}),
+            json!({"sub": "184", "exp": 2000, "iat": null, "uid": 185}),
+        ] {
+            for key in [OLD, NEW] {
+                let token = forged(Algorithm::HS256, key, &claims);
+                assert!(keys().verify(&token, 1000).is_ok(), "{claims}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_claim_names_the_user_as_an_integer_or_in_digits() {
+        let keys = SessionKeys::new(&[Secret::new(NEW)], "uid");
+        let session = Session {
+            user_id: UserId::new(184).expect("valid"),
+            expires_at_s: 2000,
+        };
+        let found = |claims: Value| keys.verify(&forged(Algorithm::HS256, NEW, &claims), 1000);
+        for claims in [
+            json!({"uid": 184, "exp": 2000}),
+            json!({"uid": "184", "exp": 2000}),
+            json!({"uid": 184, "sub": "7", "exp": 2000}),
+            json!({"uid": 184, "sub": 7, "exp": 2000}),
+        ] {
+            assert_eq!(found(claims.clone()), Ok(session), "{claims}");
+        }
+        for uid in [
+            json!(0),
+            json!(-184),
+            json!(184.0),
+            json!(1e2),
+            json!(9_007_199_254_740_992_i64),
+            json!(u64::MAX),
+            json!("0184"),
+            json!("184.0"),
+            json!(""),
+            json!(true),
+            json!([184]),
+            json!({"id": 184}),
+        ] {
+            let claims = json!({"uid": uid, "sub": "184", "exp": 2000});
+            assert_eq!(found(claims.clone()), Err(TokenError::User), "{claims}");
+        }
+        let none = json!({"sub": "184", "exp": 2000});
+        assert_eq!(found(none), Err(TokenError::NoUser));
+        let issued = keys.issue(session.user_id, 1000, 1000);
+        assert_eq!(keys.verify(&issued.token, 1000), Ok(session));
+        assert_eq!(
+            SessionKeys::new(&[Secret::new(NEW)], "sub").verify(&issued.token, 1000),
+            Err(TokenError::NoUser)
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_its_cause() {
         let good = json!({"sub": "184", "exp": 2000});
-        for (token, valid) in [
-            (forged(Algorithm::HS256, OLD, &good), true),
-            (
-                forged(
-                    Algorithm::HS256,
-                    NEW,
-                    &json!({"sub": "184", "exp": 2000, "aud": "x", "nbf": 1900}),
-                ),
-                true,
-            ),
-            (
-                forged(
-                    Algorithm::HS256,
-                    NEW,
-                    &json!({"sub": "184", "exp": 2000.5, "iat": 999.25, "nbf": 999.75}),
-                ),
-                true,
-            ),
-            (
-                forged(
-                    Algorithm::HS256,
-                    NEW,
-                    &json!({"sub": "184", "exp": 2000, "iat": "x"}),
-                ),
-                false,
-            ),
-            (
-                forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": 1e300})),
-                false,
-            ),
-            (
-                forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": null})),
-                false,
-            ),
+        let whole = forged(Algorithm::HS256, NEW, &good);
+        let with = |claims: Value| forged(Algorithm::HS256, NEW, &claims);
+        let critical = Header {
+            crit: Some(vec!["b64".to_owned()]),
+            ..Header::new(Algorithm::HS256)
+        };
+        let critical = encode(&critical, &good, &EncodingKey::from_secret(NEW.as_bytes()));
+        // The headers are: no JSON, {"alg":"none"}, {"alg":"HS1"} and {}.
+        let of_header = |header: &str| format!("{header}.eyJzdWIiOiIxODQiLCJleHAiOjIwMDB9.AAAA");
+        for (token, cause) in [
+            (String::new(), TokenError::Parts),
+            ("nonsense".to_owned(), TokenError::Parts),
+            (format!("{whole}.x"), TokenError::Parts),
+            (whole.replace('.', ""), TokenError::Parts),
+            (format!("{whole}\n"), TokenError::Encoding),
+            (format!(" {whole}"), TokenError::Encoding),
+            (format!("{whole}="), TokenError::Encoding),
+            (format!("Bearer {whole}"), TokenError::Encoding),
+            (of_header("bm9uc2Vuc2U"), TokenError::Encoding),
+            (of_header("eyJhbGciOiJub25lIn0"), TokenError::Algorithm),
+            (of_header("eyJhbGciOiJIUzEifQ"), TokenError::Algorithm),
+            (of_header("e30"), TokenError::Algorithm),
+            (forged(Algorithm::HS384, NEW, &good), TokenError::Algorithm),
             (
                 forged(Algorithm::HS256, "another-another-another-another", &good),
-                false,
+                TokenError::Secret,
             ),
-            (forged(Algorithm::HS384, NEW, &good), false),
-            (forged(Algorithm::HS256, NEW, &json!({"sub": "184"})), false),
-            (forged(Algorithm::HS256, NEW, &json!({"exp": 2000})), false),
+            (critical.expect("encodes"), TokenError::Critical),
+            (with(json!("184")), TokenError::Claims),
+            (with(json!([])), TokenError::Claims),
+            (with(json!({"sub": [184], "exp": 2000})), TokenError::Claims),
+            (with(json!({"sub": "184"})), TokenError::NoExpiry),
             (
-                forged(Algorithm::HS256, NEW, &json!({"sub": 184, "exp": 2000})),
-                false,
-            ),
-            (
-                forged(Algorithm::HS256, NEW, &json!({"sub": "0", "exp": 2000})),
-                false,
+                with(json!({"sub": "184", "exp": null})),
+                TokenError::NoExpiry,
             ),
             (
-                forged(Algorithm::HS256, NEW, &json!({"sub": "184", "exp": "2000"})),
-                false,
+                with(json!({"sub": "184", "exp": "2000"})),
+                TokenError::Expiry,
             ),
             (
-                "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxODQiLCJleHAiOjIwMDB9.".to_owned(),
-                false,
+                with(json!({"sub": "184", "exp": 1e300})),
+                TokenError::Expiry,
             ),
-            (String::new(), false),
+            (
+                with(json!({"sub": "184", "exp": 2000, "iat": "x"})),
+                TokenError::IssueTime,
+            ),
+            (with(json!({"exp": 2000})), TokenError::NoUser),
+            (
+                with(json!({"sub": 184, "exp": 2000})),
+                TokenError::NumericSubject,
+            ),
+            (with(json!({"sub": "0", "exp": 2000})), TokenError::User),
+            (with(json!({"sub": "0184", "exp": 2000})), TokenError::User),
+            (with(json!({"sub": "ann", "exp": 2000})), TokenError::User),
+            (
+                with(json!({"sub": "184", "exp": 1000})),
+                TokenError::Expired,
+            ),
         ] {
-            assert_eq!(keys().verify(&token, 1000).is_ok(), valid, "{token}");
+            assert_eq!(keys().verify(&token, 1000), Err(cause), "{token}");
         }
     }
 }

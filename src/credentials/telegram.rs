@@ -24,15 +24,36 @@ const KEY_OF_KEYS: &[u8] = b"WebAppData";
 /// Telegram's public key for bots in production.
 const TELEGRAM_KEY: &str = "e7bf03a2fa4602af4580703d88dda5bb59f32ed8b02a56c187fe7d34caed242d";
 
-/// Why init data is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why init data is refused: for operators. Clients are told no more than whether it is too old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InitDataError {
-    /// Telegram did not make it for this bot, or it names no user.
-    #[error("the init data is not valid")]
-    Invalid,
+    /// It is not a list of fields, or could be read in two ways.
+    Form,
+    /// Telegram did not make it for this bot.
+    Proof,
+    /// It has no time or names no user.
+    Content,
+    /// It is from the future.
+    Future,
     /// It was valid before.
-    #[error("the init data is too old")]
     TooOld,
+}
+
+impl InitDataError {
+    /// The cause in words, after "init data is refused: ".
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Form => {
+                "it is not the unchanged text of Telegram.WebApp.initData: name=value pairs, each name once"
+            }
+            Self::Proof => {
+                "its hash or signature is not of the bot that auth.telegram_bot_token or auth.telegram_bot_id names"
+            }
+            Self::Content => "it has no auth_date or no user with an id",
+            Self::Future => "its auth_date is in the future; check this machine's clock",
+            Self::TooOld => "its auth_date is older than auth.telegram_max_age_s",
+        }
+    }
 }
 
 /// Verifies init data.
@@ -79,23 +100,23 @@ impl Telegram {
     /// # Errors
     /// [`InitDataError`]; `TooOld` only for data that is valid otherwise.
     pub(crate) fn verify(&self, init_data: &str, now_s: i64) -> Result<TelegramId, InitDataError> {
-        let fields = Fields::parse(init_data).ok_or(InitDataError::Invalid)?;
+        let fields = Fields::parse(init_data).ok_or(InitDataError::Form)?;
         if !self.proof.holds(&fields) {
-            return Err(InitDataError::Invalid);
+            return Err(InitDataError::Proof);
         }
         // From here on the fields are known to come from Telegram.
         let made_at_s = fields
             .get("auth_date")
             .and_then(unix_seconds)
-            .ok_or(InitDataError::Invalid)?;
+            .ok_or(InitDataError::Content)?;
         let user = fields
             .get("user")
             .and_then(user)
-            .ok_or(InitDataError::Invalid)?;
+            .ok_or(InitDataError::Content)?;
         let age_s = now_s.saturating_sub(made_at_s);
         match u64::try_from(age_s) {
             Ok(age_s) if age_s > self.max_age_s => Err(InitDataError::TooOld),
-            Err(_) if age_s.unsigned_abs() > TELEGRAM_SKEW_S => Err(InitDataError::Invalid),
+            Err(_) if age_s.unsigned_abs() > TELEGRAM_SKEW_S => Err(InitDataError::Future),
             _ => Ok(user),
         }
     }

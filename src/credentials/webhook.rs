@@ -11,6 +11,9 @@ use crate::limits::SIGNATURES_MAX;
 
 const VERSION: &str = "v1,";
 
+/// Bytes of HMAC-SHA256.
+const SIGNATURE_BYTES: usize = 32;
+
 fn mac(secret: &[u8], id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
     for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
@@ -53,6 +56,30 @@ pub struct Signed<'a> {
 }
 
 impl Signed<'_> {
+    /// Refuses headers that no body could make valid: without a signature of the right length, or with a timestamp that is not
+    /// Unix seconds. What can be refused by them alone needs no body.
+    ///
+    /// # Errors
+    /// [`SignatureError::Invalid`] first, then [`SignatureError::OutOfRange`].
+    pub fn check_form(&self, tolerance_s: u64) -> Result<(), SignatureError> {
+        if self.signatures().next().is_none() {
+            Err(SignatureError::Invalid)
+        } else if unix_seconds(self.timestamp).is_none() {
+            Err(SignatureError::OutOfRange { tolerance_s })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The signatures that could match.
+    fn signatures(&self) -> impl Iterator<Item = [u8; SIGNATURE_BYTES]> {
+        let all = self.signature.split(' ').take(SIGNATURES_MAX);
+        all.filter_map(|one| {
+            let bytes = STANDARD.decode(one.strip_prefix(VERSION)?).ok()?;
+            bytes.try_into().ok()
+        })
+    }
+
     /// Accepts a body when any signature matches any secret and the timestamp is within the tolerance: whole seconds are
     /// compared, and exactly the tolerance is inside.
     ///
@@ -65,12 +92,7 @@ impl Signed<'_> {
         now_s: i64,
         tolerance_s: u64,
     ) -> Result<(), SignatureError> {
-        let given: Vec<Vec<u8>> = self
-            .signature
-            .split(' ')
-            .take(SIGNATURES_MAX)
-            .filter_map(|one| STANDARD.decode(one.strip_prefix(VERSION)?).ok())
-            .collect();
+        let given: Vec<_> = self.signatures().collect();
         let fits = secrets.iter().any(|secret| {
             let mac = mac(secret.as_bytes(), self.id, self.timestamp, body);
             // Hmac::verify_slice compares in constant time.
@@ -140,6 +162,37 @@ mod tests {
             };
             let result = signed.verify(&[old.clone(), new.clone()], b"{}", 1000, 300);
             assert_eq!(result.err(), expected, "{signature} {timestamp}");
+        }
+    }
+
+    #[test]
+    fn headers_that_no_body_makes_valid_are_refused_by_themselves() {
+        let right = sign(&[1; 32], "id", "1000", b"{}");
+        let out_of_range = Some(SignatureError::OutOfRange { tolerance_s: 300 });
+        let invalid = Some(SignatureError::Invalid);
+        for (signature, timestamp, expected) in [
+            (right.clone(), "1000", None),
+            (format!("v2,x v1,AAAA {right}"), "1", None),
+            (right.replace("v1,", "v2,"), "1000", invalid),
+            ("v1,AAAA".to_owned(), "1000", invalid),
+            ("v1,x".to_owned(), "1000", invalid),
+            (right.trim_end_matches('=').to_owned(), "1000", invalid),
+            (
+                vec!["v1,AAAA"; 16].join(" ") + " " + &right,
+                "1000",
+                invalid,
+            ),
+            ("v1,AAAA".to_owned(), "now", invalid),
+            (right.clone(), "now", out_of_range),
+            (right, "-1", out_of_range),
+        ] {
+            let signed = Signed {
+                id: "id",
+                timestamp,
+                signature: &signature,
+            };
+            let refused = signed.check_form(300).err();
+            assert_eq!(refused, expected, "{signature} {timestamp}");
         }
     }
 }

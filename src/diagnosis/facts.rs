@@ -105,7 +105,8 @@ pub(super) fn conflicts_by_user(seen: &Seen) -> Vec<(i64, u64)> {
     let mut by: BTreeMap<i64, u64> = BTreeMap::new();
     for conflict in seen.conflicts["conflicts"].as_array().into_iter().flatten() {
         if let Some(user_id) = conflict["first"]["user_id"].as_i64() {
-            *by.entry(user_id).or_default() += 1;
+            // An older service had a row for each.
+            *by.entry(user_id).or_default() += conflict["count"].as_u64().unwrap_or(1);
         }
     }
     let mut users: Vec<(i64, u64)> = by.into_iter().collect();

@@ -8,19 +8,24 @@ use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::HeaderName;
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, web};
 use prometheus::{Histogram, IntCounter};
 use smallvec::SmallVec;
 
 use crate::http::connection::Activity;
-use crate::http::problem::Code;
+use crate::http::problem::{Code, not_modified};
 use crate::http::session::frames::End;
 use crate::http::state::HttpState;
 use crate::telemetry::counters::{Counters, seconds};
 
 /// The label of a path without a route.
 const OTHER: &str = "other";
+
+/// Says for how many seconds a connection is kept.
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// The route of WebSocket handshakes.
 const WS: &str = "/ws";
@@ -166,7 +171,8 @@ pub(super) fn count<B>(counters: &Counters, response: &ServiceResponse<B>, took_
     }
 }
 
-/// Counts finished requests and those in progress. While the service is stopping, it closes the connection with the answer.
+/// Counts finished requests and those in progress. Answers say how long their connection is kept; while the service is
+/// stopping, it is closed.
 pub(super) async fn middleware<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -178,6 +184,7 @@ pub(super) async fn middleware<B: MessageBody>(
     let begun = state.as_ref().map(|state| state.clock.mono());
     let connection: Option<Rc<Activity>> = request.conn_data().cloned();
     connection.iter().for_each(|connection| connection.begin());
+    let is_kept = request.head().connection_type() == ConnectionType::KeepAlive;
     let response = next.call(request).await;
     connection.iter().for_each(|connection| connection.end());
     let mut response = response?;
@@ -185,12 +192,18 @@ pub(super) async fn middleware<B: MessageBody>(
         let took_us = state.clock.mono().us_since(begun);
         count(&state.counters, &response, took_us);
     }
-    if state.is_some_and(|state| state.is_stopping()) {
-        response
-            .response_mut()
-            .head_mut()
-            .set_connection_type(actix_web::http::ConnectionType::Close);
+    if state.as_ref().is_some_and(|state| state.is_stopping()) {
+        let head = response.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    } else if let Some(state) = state.filter(|_| is_kept && is_read(response.status())) {
+        let promise = state.keep_alive.clone();
+        response.headers_mut().insert(KEEP_ALIVE, promise);
     }
     drop(guard);
     Ok(response)
+}
+
+/// Whether the whole request was read; a refusal may leave its body, and the connection is closed then.
+fn is_read(status: StatusCode) -> bool {
+    status.is_success() || status == not_modified()
 }

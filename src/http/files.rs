@@ -24,8 +24,8 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// For a URL whose content may change: asked for each time, mostly answered with 304.
 const ASK: &str = "public, no-cache";
 
-// Not every browser takes the WebSocket of the same host for 'self'.
-const DEMO_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
+// Not every browser takes the WebSocket of the same host for 'self'. The hash is that of the script in the page's head.
+const DEMO_POLICY: &str = "default-src 'none'; script-src 'self' 'sha256-yMKB3+bd8g6uYaBSqMKg/orSX+BqeWnE8rtGsiEBMHY='; style-src 'self'; connect-src 'self' ws: wss:; \
      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 const ADMIN_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
@@ -176,6 +176,10 @@ fn content_type(path: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
 
     /// Without their compressed copies.
@@ -217,6 +221,22 @@ mod tests {
                 });
             assert!(minified < source, "{name}: {minified} of {source} bytes");
         }
+    }
+
+    #[test]
+    fn the_policy_of_the_demo_page_has_the_hash_of_the_script_in_its_head() {
+        let page = Web::get("demo/index.html").expect("it is embedded");
+        let text = std::str::from_utf8(&page.data).expect("UTF-8");
+        let scripts: Vec<&str> = text
+            .split("<script>")
+            .skip(1)
+            .filter_map(|rest| rest.split("</script>").next())
+            .collect();
+        let [script] = scripts[..] else {
+            panic!("{} scripts", scripts.len());
+        };
+        let hash = STANDARD.encode(Sha256::digest(script));
+        assert!(DEMO_POLICY.contains(&format!("'sha256-{hash}'")), "{hash}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig, get, head, post, put};
+use actix_web::web::{self, ServiceConfig, get, post, put};
 use actix_web::{Resource, ResponseError as _};
 
 use crate::http::counting::Route;
@@ -36,16 +36,8 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     config.service(
         web::scope("/client")
             .wrap(from_fn(origin::guard))
-            .service(
-                resource("/{file}", "GET, HEAD")
-                    .route(get().to(files::client))
-                    .route(head().to(files::client)),
-            )
-            .service(
-                resource("/source/{file}", "GET, HEAD")
-                    .route(get().to(files::client))
-                    .route(head().to(files::client)),
-            )
+            .service(resource("/{file}", "GET").route(get().to(files::client)))
+            .service(resource("/source/{file}", "GET").route(get().to(files::client)))
             .default_service(web::to(not_found)),
     );
     if state.is_dev() {
@@ -134,18 +126,21 @@ fn health(config: &mut ServiceConfig) {
         .service(resource("/readyz", "GET").route(get().to(probes::readyz)));
 }
 
-/// A path that answers 405 to any other method, with the methods that it has.
-fn resource(path: &str, methods: &'static str) -> Resource {
-    let wrong_method = move || async move {
-        let mut refusal = Problem::new(
-            Code::MethodNotAllowed,
-            "this path does not support this method",
-        )
-        .error_response();
-        refusal
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static(methods));
-        refusal
+/// A path that answers 405 to any other method, with the methods that it has. `HEAD` comes with `GET` (`head.rs`).
+fn resource(path: &str, methods: &str) -> Resource {
+    let allowed = HeaderValue::try_from(methods.replace("GET", "GET, HEAD"));
+    let allowed = allowed.expect("names of methods and commas");
+    let wrong_method = move || {
+        let allowed = allowed.clone();
+        async move {
+            let mut refusal = Problem::new(
+                Code::MethodNotAllowed,
+                "this path does not support this method",
+            )
+            .error_response();
+            refusal.headers_mut().insert(ALLOW, allowed);
+            refusal
+        }
     };
     web::resource(path.to_owned())
         .app_data(Route::default())

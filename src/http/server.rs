@@ -25,12 +25,16 @@ use crate::http::connection::Connection;
 use crate::http::counting::Listener;
 use crate::http::session::socket;
 use crate::http::state::HttpState;
-use crate::http::{counting, router};
-use crate::limits::{KEEP_ALIVE_MS, LINGER_MS, REQUEST_HEAD_MS, WORKER_CONNECTIONS_MAX};
+use crate::http::{counting, head, router};
+use crate::limits::{LINGER_MS, REQUEST_HEAD_MS, WORKER_CONNECTIONS_MAX};
 use crate::platform;
 
 /// How long the listeners wait for connections at the end of a stop, in seconds; all requests were answered before that.
 const DRAIN_S: u64 = 1;
+
+/// How much longer than `server.keep_alive_s` a connection is kept, so that answers promise no more than that: the clock of
+/// actix-http moves in steps of half a second.
+const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
 /// Starts the listener for browsers.
 ///
@@ -59,6 +63,7 @@ fn start(
 ) -> std::io::Result<Server> {
     let write_timeout = Duration::from_millis(state.settings.limits.write_timeout_ms);
     let (workers, clock) = (state.settings.server.workers, state.clock);
+    let keep_alive = Duration::from_secs(state.settings.server.keep_alive_s) + KEEP_ALIVE_MARGIN;
     counting::prepare(&state.counters);
     let server = Server::build();
     let stopping = server.graceful_shutdown_signal();
@@ -67,6 +72,7 @@ fn start(
         let application = App::new()
             .app_data(web::Data::from(state.clone()))
             .app_data(Listener(name))
+            .wrap(from_fn(head::as_get))
             .wrap(from_fn(counting::middleware))
             .configure(move |config| routes(config, &state));
         map_config(application, |()| AppConfig::default())
@@ -78,7 +84,7 @@ fn start(
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
-            .keep_alive(Duration::from_millis(KEEP_ALIVE_MS))
+            .keep_alive(keep_alive)
             .client_request_timeout(Duration::from_millis(REQUEST_HEAD_MS))
             .client_disconnect_timeout(Duration::from_millis(LINGER_MS))
             .on_connect_ext(|connection: &Connection, data| _ = data.insert(connection.activity()))
@@ -88,7 +94,7 @@ fn start(
             prepare(&socket, write_timeout);
             let address = socket.peer_addr().ok();
             ready(Ok((
-                Connection::new(socket, clock),
+                Connection::new(socket, clock, keep_alive),
                 Protocol::Http1,
                 address,
             )))

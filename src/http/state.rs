@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
+use actix_web::http::header::HeaderValue;
 
 use crate::canary::runs::CanaryRuns;
 use crate::clock::{Clock, Deadline};
@@ -14,11 +15,13 @@ use crate::coordinator::Registry;
 use crate::coordinator::auditing::AuditBoard;
 use crate::http::admin::board::LiveBoard;
 use crate::http::entries::bulk::Bulk;
-use crate::http::extract::rate_limit::{AddressLimit, FAILURES, SIGN_INS};
+use crate::http::extract::bodies::Bodies;
+use crate::http::extract::rate_limit::{AddressLimit, FAILURES, Rate, SIGN_INS, UserLimit};
 use crate::http::problem::{Code, Problem};
 use crate::http::session::shared::SessionShared;
 use crate::ledger::{Admission, Lane, Permit, SqlLedger};
 use crate::telemetry::counters::Counters;
+use crate::telemetry::seldom::Seldom;
 
 /// The state as a handler's argument.
 pub(super) type Data = actix_web::web::Data<HttpState>;
@@ -38,6 +41,8 @@ pub struct HttpState {
     pub ledger: Arc<SqlLedger>,
     /// Limits what batches use at once.
     pub(super) bulk: Bulk,
+    /// The room of all bodies.
+    pub(super) bodies: Arc<Bodies>,
     /// Places in the ledger's queue.
     pub admission: Admission,
     /// Findings of the continuous audit.
@@ -52,6 +57,10 @@ pub struct HttpState {
     pub(super) admin_failures: AddressLimit,
     pub(super) sign_ins: AddressLimit,
     pub(super) sign_in_failures: AddressLimit,
+    pub(super) api_requests: UserLimit,
+    pub(super) foreign_origins: Seldom,
+    /// What answers say of `server.keep_alive_s`.
+    pub(super) keep_alive: HeaderValue,
     requests: AtomicUsize,
 }
 
@@ -67,7 +76,9 @@ impl HttpState {
         audit: Arc<AuditBoard>,
     ) -> Self {
         let settings = Arc::new(settings);
+        let limits = &settings.limits;
         let epoch = ledger.epoch().to_owned();
+        let keep_alive = format!("timeout={}", settings.server.keep_alive_s);
         let sessions = SessionShared::new(
             settings.clone(),
             epoch,
@@ -78,8 +89,13 @@ impl HttpState {
         );
         Self {
             sessions: Arc::new(sessions),
-            bulk: Bulk::new(settings.limits.batch_body_bytes),
-            admission: Admission::new(settings.limits.queue_entries),
+            bulk: Bulk::default(),
+            bodies: Arc::new(Bodies::new(limits.batch_body_bytes.max(limits.body_bytes))),
+            api_requests: UserLimit::new(Rate {
+                per_s: limits.api_requests_per_s,
+                burst: limits.api_requests_burst,
+            }),
+            admission: Admission::new(limits.queue_entries),
             settings,
             dev_internal_addr,
             clock,
@@ -92,6 +108,8 @@ impl HttpState {
             admin_failures: AddressLimit::new(FAILURES),
             sign_ins: AddressLimit::new(SIGN_INS),
             sign_in_failures: AddressLimit::new(FAILURES),
+            foreign_origins: Seldom::default(),
+            keep_alive: HeaderValue::try_from(keep_alive).expect("letters and digits"),
             requests: AtomicUsize::new(0),
         }
     }

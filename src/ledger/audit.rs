@@ -2,23 +2,28 @@
 //! service's continuous audit).
 //!
 //! For every user and currency: balance = sum of its entries; version = number of entries; versions 1 … n without gap or
-//! repeat; each entry's stored balance = the running sum; no balance below zero; event ids and transaction hashes unique.
-//! It only reads, and holds one page of entries and one user's sums at a time.
+//! repeat; each entry's stored balance = the running sum; no balance below zero; event ids and transaction hashes unique;
+//! and each user with entries has one account, each currency is one of the ledger's, each balance is there once.
+//! It only reads, and holds one page of entries and one user's sums at a time. One fault is one line, or a few: what
+//! follows from it in later entries is not told again.
 
 mod one_user;
+mod pages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Schema};
 use crate::limits::AUDIT_PAGE_ENTRIES;
 
 use super::LedgerError;
-use super::connection::{self, AnyConnection};
-use super::schema::{accounts, balances, entries};
+use super::connection::{Access, AnyConnection, Source};
+use super::schema::{currencies, entries};
+
+use pages::{Claims, Row, next_page};
 
 pub use one_user::UserAudit;
 pub(super) use one_user::{missing_indexes, next_user, user};
@@ -43,6 +48,7 @@ pub struct AuditReport {
 /// [`LedgerError`] when the database can't be read; a violation is no error.
 pub fn verify(
     url: &DatabaseUrl,
+    schema: &Schema,
     on_violation: &mut dyn FnMut(String),
 ) -> Result<AuditReport, LedgerError> {
     if let DatabaseUrl::Sqlite(path) = url
@@ -53,15 +59,15 @@ pub fn verify(
             path.display()
         )));
     }
-    let mut connection = connection::connect(url, TIMEOUT_MS)
-        .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-    super::migrations::check_applied(url, TIMEOUT_MS)?;
+    let source = Source::new(url, schema);
+    super::migrations::check_applied(&source, TIMEOUT_MS, Access::Read)?;
+    let mut connected = source.connect(TIMEOUT_MS, "", Access::Read)?;
     let unreadable = |error: diesel::result::Error| LedgerError::Unavailable(error.to_string());
-    let mut audit = Audit {
-        report: AuditReport::default(),
-        on_violation,
-    };
-    in_snapshot(&mut connection, |connection| audit.run(connection)).map_err(unreadable)?;
+    let mut audit = Audit::new(on_violation);
+    in_snapshot(&mut connected.connection, |connection| {
+        audit.run(connection)
+    })
+    .map_err(unreadable)?;
     Ok(audit.report)
 }
 
@@ -80,11 +86,10 @@ fn in_snapshot<T>(
 
 struct Audit<'a> {
     report: AuditReport,
+    /// The codes that the ledger has.
+    codes: BTreeSet<String>,
     on_violation: &'a mut dyn FnMut(String),
 }
-
-/// user, version, currency, amount, balance after it
-type Row = (i64, i64, String, i64, i64);
 
 /// One user's entries so far.
 #[derive(Debug, Default)]
@@ -93,32 +98,37 @@ struct Sums {
     entries: i64,
     last_version: i64,
     by_currency: BTreeMap<String, i128>,
+    /// By how much the last stored balance of a currency was off, where it was.
+    off: BTreeMap<String, i128>,
 }
 
-/// What the tables claim of the users between two ids.
-struct Claims {
-    versions: BTreeMap<i64, i64>,
-    balances: BTreeMap<i64, BTreeMap<String, i64>>,
-}
+impl<'a> Audit<'a> {
+    fn new(on_violation: &'a mut dyn FnMut(String)) -> Self {
+        Self {
+            report: AuditReport::default(),
+            codes: BTreeSet::new(),
+            on_violation,
+        }
+    }
 
-impl Audit<'_> {
     fn run(&mut self, connection: &mut AnyConnection) -> QueryResult<()> {
-        let mut last_seen = (i64::MIN, i64::MIN);
+        self.load_codes(connection)?;
+        let mut last_seen = (i64::MIN, i64::MIN, i64::MIN);
         let mut sums = Sums::default();
         let mut settled_user = i64::MIN;
         loop {
             let page = next_page(connection, last_seen)?;
             let is_last = (page.len() as i64) < AUDIT_PAGE_ENTRIES;
-            if let Some((user, version, ..)) = page.last() {
-                last_seen = (*user, *version);
+            if let Some(row) = page.last() {
+                last_seen = (row.user_id, row.version, row.id);
             }
             // The page's last user may go on in the next page.
             let settle_to = if is_last { i64::MAX } else { last_seen.0 - 1 };
-            let mut claims = Claims::load(connection, settled_user, settle_to)?;
+            let mut claims = self.load_claims(connection, settled_user, settle_to)?;
             for row in page {
-                if row.0 != sums.user_id {
+                if row.user_id != sums.user_id {
                     self.settle(std::mem::take(&mut sums), &mut claims);
-                    sums.user_id = row.0;
+                    sums.user_id = row.user_id;
                 }
                 self.add(&mut sums, row);
             }
@@ -134,28 +144,78 @@ impl Audit<'_> {
         self.find_repeats(connection)
     }
 
-    fn add(&mut self, sums: &mut Sums, (user, version, currency, amount, balance_after): Row) {
+    fn load_codes(&mut self, connection: &mut AnyConnection) -> QueryResult<()> {
+        let codes: Vec<String> = currencies::table
+            .select(currencies::code)
+            .load(connection)?;
+        self.codes.extend(codes);
+        Ok(())
+    }
+
+    fn load_claims(
+        &mut self,
+        connection: &mut AnyConnection,
+        after: i64,
+        to: i64,
+    ) -> QueryResult<Claims> {
+        let mut claims = Claims::load(connection, after, to)?;
+        for repeat in std::mem::take(&mut claims.repeats) {
+            self.violation(repeat);
+        }
+        Ok(claims)
+    }
+
+    fn add(&mut self, sums: &mut Sums, row: Row) {
+        let Row {
+            user_id: user,
+            version,
+            currency,
+            amount,
+            balance_after,
+            ..
+        } = row;
         self.report.entries += 1;
         sums.entries += 1;
-        if version != sums.entries {
-            self.violation(format!(
-                "user {user}: entry {} has version {version}",
-                sums.entries
-            ));
-        }
+        self.check_version(user, sums.last_version, version);
+        sums.last_version = version;
         let sum = sums.by_currency.entry(currency.clone()).or_default();
+        let before = *sum;
         *sum += i128::from(amount);
         let sum = *sum;
-        if i128::from(balance_after) != sum {
-            self.violation(format!(
-                "user {user} {currency}: version {version} says {balance_after} minor units, the entries up to it sum to {sum}"
-            ));
+        let off = i128::from(balance_after) - sum;
+        if off != sums.off.get(&currency).copied().unwrap_or(0) {
+            if off != 0 {
+                self.violation(format!(
+                    "user {user} {currency}: version {version} says {balance_after} minor units, the entries up to it sum to {sum}"
+                ));
+            }
+            sums.off.insert(currency.clone(), off);
         }
-        if sum < 0 {
+        if sum < 0 && before >= 0 {
             self.violation(format!(
                 "user {user} {currency}: {sum} minor units, below zero, at version {version}"
             ));
         }
+    }
+
+    fn check_version(&mut self, user: i64, last: i64, version: i64) {
+        let next = last.saturating_add(1);
+        if version == next {
+            return;
+        }
+        let line = match version {
+            ..1 => format!("user {user}: there is a version {version}"),
+            _ if version == last => {
+                format!("user {user}: version {version} is there more than once")
+            }
+            // After versions below 1.
+            _ if last < 0 && version == 1 => return,
+            _ => match (next.max(1), version - 1) {
+                (one, same) if one == same => format!("user {user}: version {one} is missing"),
+                (first, last) => format!("user {user}: versions {first} to {last} are missing"),
+            },
+        };
+        self.violation(line);
     }
 
     fn settle(&mut self, sums: Sums, claims: &mut Claims) {
@@ -179,6 +239,7 @@ impl Audit<'_> {
         }
         let mut stored = claims.balances.remove(&user).unwrap_or_default();
         for (currency, sum) in sums.by_currency {
+            self.check_currency(user, &currency);
             let balance = stored.remove(&currency).unwrap_or(0);
             if i128::from(balance) != sum {
                 self.violation(format!(
@@ -207,12 +268,21 @@ impl Audit<'_> {
 
     fn unfounded(&mut self, user: i64, stored: BTreeMap<String, i64>) {
         for (currency, balance) in stored {
+            self.check_currency(user, &currency);
             if balance != 0 {
                 self.violation(format!(
                     "user {user} {currency}: balance {balance} minor units without any entry"
                 ));
             }
             self.check_floor(user, &currency, balance);
+        }
+    }
+
+    fn check_currency(&mut self, user: i64, currency: &str) {
+        if !self.codes.contains(currency) {
+            self.violation(format!(
+                "user {user} {currency}: the ledger has no such currency"
+            ));
         }
     }
 
@@ -251,47 +321,5 @@ impl Audit<'_> {
     fn violation(&mut self, line: String) {
         self.report.violations += 1;
         (self.on_violation)(line);
-    }
-}
-
-fn next_page(connection: &mut AnyConnection, (user, version): (i64, i64)) -> QueryResult<Vec<Row>> {
-    let columns = (
-        entries::user_id,
-        entries::version,
-        entries::currency,
-        entries::amount,
-        entries::balance_after,
-    );
-    entries::table
-        .filter(
-            entries::user_id
-                .ge(user)
-                .and(entries::user_id.gt(user).or(entries::version.gt(version))),
-        )
-        .order((entries::user_id, entries::version))
-        .limit(AUDIT_PAGE_ENTRIES)
-        .select(columns)
-        .load(connection)
-}
-
-impl Claims {
-    /// The users above `after` up to `to`.
-    fn load(connection: &mut AnyConnection, after: i64, to: i64) -> QueryResult<Self> {
-        let versions: Vec<(i64, i64)> = accounts::table
-            .filter(accounts::user_id.gt(after).and(accounts::user_id.le(to)))
-            .select((accounts::user_id, accounts::version))
-            .load(connection)?;
-        let rows: Vec<(i64, String, i64)> = balances::table
-            .filter(balances::user_id.gt(after).and(balances::user_id.le(to)))
-            .select((balances::user_id, balances::currency, balances::amount))
-            .load(connection)?;
-        let mut balances: BTreeMap<i64, BTreeMap<String, i64>> = BTreeMap::new();
-        for (user, currency, amount) in rows {
-            balances.entry(user).or_default().insert(currency, amount);
-        }
-        Ok(Self {
-            versions: versions.into_iter().collect(),
-            balances,
-        })
     }
 }

@@ -144,19 +144,15 @@ impl Plan<'_> {
         self.entries.len() == self.outcomes.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// Whether the tables show that this plan was committed. A transaction is all or nothing, so it is enough to look at one
-    /// entry: it must have the version and the commit time of this plan.
+    /// Whether the tables hold all that this plan wanted to write: each entry, with its version and commit time. One of
+    /// them proves nothing, because another process may have committed the same event, sent again, in the same
+    /// microsecond. When all are there, the plan's outcomes are true, because versions fix the order of a user's entries.
     pub fn is_committed(&self, loaded: &Loaded) -> bool {
-        self.entries.first().is_some_and(|first| {
-            loaded
-                .events
-                .get(&first.entry.event_id)
-                .is_some_and(|found| {
-                    found.user_id == first.entry.user_id
-                        && found.version == first.version
-                        && found.committed_at_us == self.committed_at_us
-                })
-        })
+        let is_there = |planned: &PlannedEntry<'_>| {
+            let written = Recorded::of(planned.entry, planned.version, self.committed_at_us);
+            loaded.events.get(&planned.entry.event_id) == Some(&written)
+        };
+        !self.entries.is_empty() && self.entries.iter().all(is_there)
     }
 }
 

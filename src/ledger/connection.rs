@@ -1,22 +1,31 @@
 //! Connections to either database, and how the read pool makes and tests them.
 
+mod connect_error;
+mod fitness;
 pub(super) mod ledger_file;
 pub(super) mod link;
+pub(super) mod placement;
+mod pooler;
 pub(super) mod postgres_server;
 pub(super) mod sqlite_file;
+pub(super) mod standing;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::sqlite::SqliteConnection;
 
 use crate::clock::Mono;
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Schema};
 
+pub(super) use self::connect_error::ConnectError;
+pub(super) use self::fitness::Access;
 use self::ledger_file::LedgerFile;
+use self::pooler::InUse;
+use self::postgres_server::PostgresServer;
 use super::errors::StoreError;
 
 /// A connection to either database. Statements that both understand are written once.
@@ -46,35 +55,83 @@ impl AnyConnection {
     }
 }
 
-/// Opens a connection with our settings.
-pub(super) fn connect(
-    url: &DatabaseUrl,
-    timeout_ms: u64,
-) -> Result<AnyConnection, diesel::ConnectionError> {
-    Ok(match url {
-        DatabaseUrl::Sqlite(path) => AnyConnection::Sqlite(sqlite_file::connect(path, timeout_ms)?),
-        DatabaseUrl::Postgres(url) => {
-            AnyConnection::Postgres(postgres_server::connect(url, timeout_ms)?)
-        }
-    })
+/// An open connection that was found fit.
+pub(super) struct Connected {
+    pub connection: AnyConnection,
+    /// Of PostgreSQL: that a process of the server is ours.
+    _in_use: Option<InUse>,
 }
 
-/// Opens a connection to migrate through; an SQLite file that is not there is made.
-pub(super) fn connect_to_migrate(
-    url: &DatabaseUrl,
-    timeout_ms: u64,
-) -> Result<AnyConnection, diesel::ConnectionError> {
-    match url {
-        DatabaseUrl::Sqlite(path) => Ok(AnyConnection::Sqlite(sqlite_file::create(
-            path, timeout_ms,
-        )?)),
-        DatabaseUrl::Postgres(_) => connect(url, timeout_ms),
+impl From<SqliteConnection> for Connected {
+    fn from(connection: SqliteConnection) -> Self {
+        Self {
+            connection: AnyConnection::Sqlite(connection),
+            _in_use: None,
+        }
+    }
+}
+
+/// The database of a ledger. All connections of a process to one ledger are made by clones of one source.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    Sqlite(PathBuf),
+    Postgres(Arc<PostgresServer>),
+}
+
+impl Source {
+    pub(super) fn new(url: &DatabaseUrl, schema: &Schema) -> Self {
+        match url {
+            DatabaseUrl::Sqlite(path) => Self::Sqlite(path.clone()),
+            DatabaseUrl::Postgres(url) => {
+                Self::Postgres(Arc::new(PostgresServer::new(url.clone(), schema.clone())))
+            }
+        }
+    }
+
+    /// Opens a connection and checks it. `settings` are PostgreSQL statements that are run after the usual ones.
+    pub(super) fn connect(
+        &self,
+        timeout_ms: u64,
+        settings: &str,
+        access: Access,
+    ) -> Result<Connected, ConnectError> {
+        match self {
+            Self::Sqlite(path) => Ok(sqlite_file::connect(path, timeout_ms)?.into()),
+            Self::Postgres(server) => {
+                let (connection, in_use) = server.connect(timeout_ms, settings, access)?;
+                Ok(Connected {
+                    connection: AnyConnection::Postgres(connection),
+                    _in_use: Some(in_use),
+                })
+            }
+        }
+    }
+
+    /// Opens a connection to migrate through; an SQLite file that is not there is made.
+    pub(super) fn connect_to_migrate(&self, timeout_ms: u64) -> Result<Connected, ConnectError> {
+        match self {
+            Self::Sqlite(path) => Ok(sqlite_file::create(path, timeout_ms)?.into()),
+            Self::Postgres(_) => self.connect(timeout_ms, "", Access::Write),
+        }
+    }
+
+    /// Opens a connection of the running service.
+    pub(super) fn reconnect(
+        &self,
+        timeout_ms: u64,
+        settings: &str,
+    ) -> Result<Connected, ConnectError> {
+        let connected = self.connect(timeout_ms, settings, Access::Write);
+        if let (Self::Postgres(server), Err(ConnectError::Unfit(reason))) = (self, &connected) {
+            server.complain(reason);
+        }
+        connected
     }
 }
 
 /// A connection of the pool.
 pub(super) struct Pooled {
-    pub connection: AnyConnection,
+    pub connected: Connected,
     /// When it was first used.
     pub used_since: Option<Mono>,
     /// Whether it has answered a read.
@@ -84,49 +141,43 @@ pub(super) struct Pooled {
 /// Makes connections for the pool. (Diesel's own manager would try an unreachable PostgreSQL's address as a file name.)
 #[derive(Debug, Clone)]
 pub(super) struct Manager {
-    pub url: DatabaseUrl,
+    pub source: Source,
     pub timeout_ms: u64,
     /// Of a service on SQLite: no connection leads to another file.
     pub file: Option<Arc<LedgerFile>>,
 }
 
 impl Manager {
-    fn check_file(&self) -> Result<(), diesel::r2d2::Error> {
+    fn check_file(&self) -> Result<(), ConnectError> {
         let check = self.file.as_ref().map_or(Ok(()), |file| file.check());
-        check.map_err(|lost| {
-            diesel::r2d2::Error::ConnectionError(diesel::ConnectionError::BadConnection(lost))
-        })
+        check.map_err(ConnectError::Away)
     }
 }
 
 impl r2d2::ManageConnection for Manager {
     type Connection = Pooled;
-    type Error = diesel::r2d2::Error;
+    type Error = ConnectError;
 
     fn connect(&self) -> Result<Pooled, Self::Error> {
         self.check_file()?;
-        let mut connection =
-            connect(&self.url, self.timeout_ms).map_err(diesel::r2d2::Error::ConnectionError)?;
+        let connected = self
+            .source
+            .reconnect(self.timeout_ms, postgres_server::BY_INDEX)?;
         // It may have been replaced just before it was opened.
         self.check_file()?;
-        if let AnyConnection::Postgres(connection) = &mut connection {
-            connection
-                .batch_execute(postgres_server::BY_INDEX)
-                .map_err(diesel::r2d2::Error::QueryError)?;
-        }
         Ok(Pooled {
-            connection,
+            connected,
             used_since: None,
             has_answered: false,
         })
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {
-        let ping = pooled.connection.ping();
-        ping.map_err(diesel::r2d2::Error::QueryError)
+        let ping = pooled.connected.connection.ping();
+        ping.map_err(ConnectError::of_query)
     }
 
     fn has_broken(&self, pooled: &mut Pooled) -> bool {
-        pooled.connection.is_broken()
+        pooled.connected.connection.is_broken()
     }
 }

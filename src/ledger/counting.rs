@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use prometheus::{Gauge, IntCounter};
+use prometheus::{Gauge, IntCounter, IntGauge};
 
 use crate::domain::{Kind, NewEntry, Outcome};
 use crate::telemetry::counters::{Counters, seconds};
@@ -132,6 +132,13 @@ impl LedgerCounts {
     pub(super) fn committed(&self, entries: usize, took_us: u64) {
         self.counters.commit_seconds.observe(seconds(took_us));
         self.counters.commit_entries.observe(entries as f64);
+    }
+
+    /// The gauge of the length of SQLite's log; it is shown from now on.
+    pub(super) fn sqlite_log_bytes(&self) -> IntGauge {
+        self.counters
+            .sqlite_wal_bytes
+            .with_label_values::<&str>(&[])
     }
 
     /// An attempt has failed.

@@ -18,7 +18,9 @@ use crate::domain::{
 };
 
 use super::batch::{self, Group, Keys, Loaded, Plan};
-use super::{EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting};
+use super::{
+    EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting, Standing,
+};
 
 /// The states of a user that are kept.
 const STATES_MAX: usize = 8;
@@ -110,7 +112,9 @@ struct Books {
     holds_posts: bool,
     held_reads: Vec<oneshot::Sender<()>>,
     held_posts: Vec<Posting>,
+    holds_background: bool,
     reads: usize,
+    background_reads: usize,
     postings: usize,
 }
 
@@ -120,6 +124,7 @@ pub struct MemoryLedger {
     books: Mutex<Books>,
     clock: Clock,
     orphans: mpsc::Sender<Orphan>,
+    standing: Standing,
 }
 
 impl MemoryLedger {
@@ -129,6 +134,7 @@ impl MemoryLedger {
             books: Mutex::default(),
             clock,
             orphans,
+            standing: Standing::default(),
         }
     }
 
@@ -139,6 +145,16 @@ impl MemoryLedger {
     /// How many reads of accounts were asked for.
     pub fn reads(&self) -> usize {
         self.books().reads
+    }
+
+    /// How many reads of accounts nobody asked for.
+    pub fn background_reads(&self) -> usize {
+        self.books().background_reads
+    }
+
+    /// From now on reads that nobody asked for get no answer; [`MemoryLedger::hold_reads`] releases them, too.
+    pub fn hold_background_reads(&self) {
+        self.books().holds_background = true;
     }
 
     /// How many postings came in.
@@ -161,6 +177,7 @@ impl MemoryLedger {
         let mut books = self.books();
         books.holds_reads = holds;
         if !holds {
+            books.holds_background = false;
             for held in books.held_reads.drain(..) {
                 held.send(()).expect("still waiting");
             }
@@ -199,6 +216,7 @@ impl MemoryLedger {
             ..
         } = posting;
         let outcomes = self.apply(&entries, is_atomic);
+        self.standing.answered();
         if let Err(unheard) = reply.send(Posted { entries, outcomes }) {
             self.orphans.try_send(unheard).expect("room");
         }
@@ -208,8 +226,10 @@ impl MemoryLedger {
     fn answer<T: Send + 'static>(&self, is_held: bool, value: T) -> Pending<T> {
         let mut books = self.books();
         let result = if books.is_away {
+            self.standing.unanswered();
             Err(LedgerError::Unavailable("away".into()))
         } else {
+            self.standing.answered();
             Ok(value)
         };
         let (release, held) = oneshot::channel();
@@ -230,6 +250,7 @@ impl Ledger for MemoryLedger {
         let mut books = self.books();
         books.postings += 1;
         if books.is_away {
+            self.standing.unanswered();
             let Posting { entries, reply, .. } = posting;
             // Its actor may have died.
             let _ = reply.send(Posted::failed(entries, PostError::Unavailable));
@@ -253,12 +274,25 @@ impl Ledger for MemoryLedger {
         self.answer(is_held, account)
     }
 
+    fn account_in_background(&self, user: UserId) -> Pending<Account> {
+        let mut books = self.books();
+        books.background_reads += 1;
+        let account = books.tables.account(user);
+        let is_held = books.holds_background;
+        drop(books);
+        self.answer(is_held, account)
+    }
+
     fn user_of_telegram(&self, _: TelegramId) -> Pending<Option<UserId>> {
         self.answer(false, None)
     }
 
     fn ping(&self) -> Pending<()> {
         self.answer(false, ())
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
     }
 }
 

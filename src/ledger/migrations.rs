@@ -1,17 +1,36 @@
 //! Preparing a database: migrations (embedded), the epoch, and the scale of the currencies.
+//!
+//! On PostgreSQL all missing migrations are one transaction, which has a lock for as long as it lasts: nothing of it stays
+//! in the session. A ledger that is up to date is only read.
 
-use diesel::connection::SimpleConnection;
+pub mod progress;
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use diesel::backend::Backend;
+use diesel::migration::MigrationSource;
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Bool, Integer};
+use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use log::info;
 use rand::Rng;
 
 use crate::clock::Clock;
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Schema};
 use crate::domain::Currencies;
+use crate::limits::{MIGRATION_LOG_S, MIGRATION_POLL_MS, MIGRATION_WAIT_S};
 
+use self::progress::{Progress, Step};
 use super::LedgerError;
-use super::connection::{self, AnyConnection};
-use super::schema::{currencies, ledger_info};
+use super::connection::placement::{MIGRATIONS, Place, Tables};
+use super::connection::postgres_server::PostgresServer;
+use super::connection::{Access, AnyConnection, Source};
+use super::reads::ReadError;
+use super::schema::{__diesel_schema_migrations as applied_migrations, currencies, ledger_info};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -26,36 +45,181 @@ const TIMEOUT_MS: u64 = 600_000;
 /// existing one gets another, so that clients start over (after a restore from an older copy).
 ///
 /// # Errors
-/// [`LedgerError::Unavailable`] when the database does not answer, [`LedgerError::Unfit`] when a migration fails.
-pub fn migrate(url: &DatabaseUrl, new_epoch: bool) -> Result<Vec<String>, LedgerError> {
-    let mut connection = connection::connect_to_migrate(url, TIMEOUT_MS).map_err(unavailable)?;
-    let applied = match &mut connection {
-        AnyConnection::Postgres(postgres) => {
-            postgres
-                .batch_execute(&format!("SELECT pg_advisory_lock({ADVISORY_LOCK})"))
-                .map_err(unavailable)?;
-            apply(postgres, POSTGRES)?
-        }
-        AnyConnection::Sqlite(sqlite) => apply(sqlite, SQLITE)?,
-    };
-    ensure_epoch(&mut connection, new_epoch)?;
-    Ok(applied)
+/// [`LedgerError::Unavailable`] when the database does not answer, [`LedgerError::Unfit`] when it has no place for a ledger
+/// or a migration fails.
+pub fn migrate(
+    url: &DatabaseUrl,
+    schema: &Schema,
+    new_epoch: bool,
+    progress: &Progress,
+) -> Result<Vec<String>, LedgerError> {
+    apply_missing(&Source::new(url, schema), new_epoch, progress)
 }
 
-/// Refuses a database with missing migrations.
-pub(super) fn check_applied(url: &DatabaseUrl, timeout_ms: u64) -> Result<(), LedgerError> {
-    let mut connection = connection::connect(url, timeout_ms).map_err(unavailable)?;
-    let is_missing = match &mut connection {
-        AnyConnection::Postgres(postgres) => postgres.has_pending_migration(POSTGRES),
-        AnyConnection::Sqlite(sqlite) => sqlite.has_pending_migration(SQLITE),
+/// The same by a source of connections.
+pub(super) fn apply_missing(
+    source: &Source,
+    new_epoch: bool,
+    progress: &Progress,
+) -> Result<Vec<String>, LedgerError> {
+    progress.at(Step::Connecting);
+    let mut connected = source.connect_to_migrate(TIMEOUT_MS)?;
+    let connection = &mut connected.connection;
+    match source {
+        Source::Sqlite(_) => {
+            Tables::of_file(connection.sqlite().map_err(unavailable)?)
+                .map_err(unavailable)?
+                .check_file()?;
+            progress.at(Step::Migrating);
+            let applied = apply(connection)?;
+            ensure_epoch(connection, new_epoch).map_err(unavailable)?;
+            Ok(applied)
+        }
+        Source::Postgres(server) => {
+            let place = place(connection, server)?;
+            place.check(server.schema())?;
+            let is_current = missing(connection, &place.tables)?.is_empty();
+            if is_current && !new_epoch && has_epoch(connection).map_err(unavailable)? {
+                return Ok(Vec::new());
+            }
+            in_turn(connection, progress, MIGRATION_WAIT_S, |connection| {
+                if !place.is_there {
+                    let create = format!("CREATE SCHEMA IF NOT EXISTS \"{}\"", server.schema());
+                    sql_query(create).execute(connection)?;
+                }
+                let applied = apply(connection)?;
+                ensure_epoch(connection, new_epoch)?;
+                Ok(applied)
+            })
+        }
     }
-    .map_err(|error| LedgerError::Unfit(error.to_string()))?;
-    if is_missing {
-        return Err(LedgerError::Unfit(
-            "migrations are missing; run `balance-coordinator migrate`".into(),
-        ));
+}
+
+/// Does something in a transaction when no other node does: waits for its turn, and says so.
+fn in_turn<T>(
+    connection: &mut AnyConnection,
+    progress: &Progress,
+    seconds_max: u64,
+    mut act: impl FnMut(&mut AnyConnection) -> Result<T, ReadError>,
+) -> Result<T, LedgerError> {
+    let clock = Clock::system();
+    let mut said_s = None;
+    loop {
+        let done = connection.transaction(|connection| {
+            let locked: Locked = sql_query("SELECT pg_try_advisory_xact_lock($1) AS is_locked")
+                .bind::<BigInt, _>(ADVISORY_LOCK)
+                .get_result(connection.postgres().map_err(ReadError::Database)?)?;
+            if !locked.is_locked {
+                return Ok(None);
+            }
+            progress.at(Step::Migrating);
+            act(connection).map(Some)
+        });
+        if let Some(done) = done.map_err(LedgerError::from)? {
+            return Ok(done);
+        }
+        progress.at(Step::Waiting);
+        let waited_s = clock.mono().us() / 1_000_000;
+        let is_silent = said_s.is_some_and(|said_s| waited_s < said_s + MIGRATION_LOG_S);
+        if waited_s >= seconds_max {
+            let holder = holder(connection)?;
+            return Err(LedgerError::Unavailable(format!(
+                "{holder} has held the lock of migrations for {waited_s} s; is it a node that hangs?"
+            )));
+        }
+        if !is_silent {
+            let holder = holder(connection)?;
+            info!("waits for another node's migration: {holder} holds the lock ({waited_s} s)");
+            said_s = Some(waited_s);
+        }
+        sleep(Duration::from_millis(MIGRATION_POLL_MS));
     }
-    Ok(())
+}
+
+/// The session that has the lock, for a person.
+fn holder(connection: &mut AnyConnection) -> Result<String, LedgerError> {
+    let holders: Vec<Holder> = sql_query(
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         AND (classid::bigint << 32) | objid::bigint = $1",
+    )
+    .bind::<BigInt, _>(ADVISORY_LOCK)
+    .load(connection.postgres().map_err(unavailable)?)
+    .map_err(unavailable)?;
+    Ok(holders.first().map_or_else(
+        || "a session".into(),
+        |holder| format!("the server's process {}", holder.pid),
+    ))
+}
+
+#[derive(QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = Bool)]
+    is_locked: bool,
+}
+
+#[derive(QueryableByName)]
+struct Holder {
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+}
+
+/// Refuses a database with missing migrations. Only reads.
+pub(super) fn check_applied(
+    source: &Source,
+    timeout_ms: u64,
+    access: Access,
+) -> Result<(), LedgerError> {
+    let mut connected = source.connect(timeout_ms, "", access)?;
+    let connection = &mut connected.connection;
+    let tables = match source {
+        Source::Sqlite(_) => {
+            Tables::of_file(connection.sqlite().map_err(unavailable)?).map_err(unavailable)?
+        }
+        Source::Postgres(server) => place(connection, server)?.tables,
+    };
+    let missing = missing(connection, &tables)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(LedgerError::Unfit(format!(
+        "migrations are missing ({}); run `balance-coordinator migrate`",
+        missing.join(", ")
+    )))
+}
+
+fn place(connection: &mut AnyConnection, server: &PostgresServer) -> Result<Place, LedgerError> {
+    let connection = connection.postgres().map_err(unavailable)?;
+    Place::of(connection, server.schema()).map_err(unavailable)
+}
+
+/// The versions of migrations that were not applied. (Diesel's own question makes a table first, which a role may not be
+/// allowed to.)
+fn missing(connection: &mut AnyConnection, tables: &Tables) -> Result<Vec<String>, LedgerError> {
+    let wanted = match connection {
+        AnyConnection::Postgres(_) => versions::<Pg>(POSTGRES)?,
+        AnyConnection::Sqlite(_) => versions::<Sqlite>(SQLITE)?,
+    };
+    let applied: Vec<String> = if tables.has(MIGRATIONS) {
+        applied_migrations::table
+            .select(applied_migrations::version)
+            .load(connection)
+            .map_err(unavailable)?
+    } else {
+        Vec::new()
+    };
+    Ok(wanted
+        .into_iter()
+        .filter(|version| !applied.contains(version))
+        .collect())
+}
+
+fn versions<DB: Backend>(migrations: EmbeddedMigrations) -> Result<Vec<String>, LedgerError> {
+    let all = MigrationSource::<DB>::migrations(&migrations).map_err(unfit)?;
+    Ok(all
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect())
 }
 
 /// Records new currencies, and refuses settings under which stored amounts would mean something else.
@@ -95,33 +259,31 @@ pub(super) fn check_currencies(
     Ok(())
 }
 
-fn apply<DB, C>(
-    connection: &mut C,
-    migrations: EmbeddedMigrations,
-) -> Result<Vec<String>, LedgerError>
-where
-    DB: diesel::backend::Backend,
-    C: MigrationHarness<DB>,
-{
-    let applied = connection
-        .run_pending_migrations(migrations)
-        .map_err(|error| LedgerError::Unfit(error.to_string()))?;
+fn apply(connection: &mut AnyConnection) -> Result<Vec<String>, LedgerError> {
+    let applied = match connection {
+        AnyConnection::Postgres(postgres) => postgres.run_pending_migrations(POSTGRES),
+        AnyConnection::Sqlite(sqlite) => sqlite.run_pending_migrations(SQLITE),
+    }
+    .map_err(unfit)?;
     Ok(applied.iter().map(ToString::to_string).collect())
 }
 
-fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> Result<(), LedgerError> {
-    let existing: Option<String> = ledger_info::table
+fn has_epoch(connection: &mut AnyConnection) -> QueryResult<bool> {
+    let epoch: Option<String> = ledger_info::table
         .select(ledger_info::epoch)
         .get_result(connection)
-        .optional()
-        .map_err(unavailable)?;
+        .optional()?;
+    Ok(epoch.is_some())
+}
+
+fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> QueryResult<()> {
     let epoch = format!("{:016x}", rand::rng().random::<u64>());
-    let done = match existing {
-        Some(_) if !new_epoch => return Ok(()),
-        Some(_) => diesel::update(ledger_info::table.find(1))
+    let done = match has_epoch(connection)? {
+        true if !new_epoch => return Ok(()),
+        true => diesel::update(ledger_info::table.find(1))
             .set(ledger_info::epoch.eq(epoch))
             .execute(connection),
-        None => diesel::insert_into(ledger_info::table)
+        false => diesel::insert_into(ledger_info::table)
             .values((
                 ledger_info::id.eq(1),
                 ledger_info::epoch.eq(epoch),
@@ -130,8 +292,6 @@ fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> Result<(), L
             .execute(connection),
     };
     done.map(|_| ())
-        .or_else(ignore_duplicate)
-        .map_err(unavailable)
 }
 
 fn ignore_duplicate(error: diesel::result::Error) -> QueryResult<()> {
@@ -144,4 +304,8 @@ fn ignore_duplicate(error: diesel::result::Error) -> QueryResult<()> {
 
 fn unavailable(error: impl std::fmt::Display) -> LedgerError {
     LedgerError::Unavailable(error.to_string())
+}
+
+fn unfit(error: impl std::fmt::Display) -> LedgerError {
+    LedgerError::Unfit(error.to_string())
 }

@@ -38,10 +38,13 @@ pub mod writer;
 
 pub use admin_log::AdminAction;
 pub use admission::{Admission, Permit};
+pub use connection::standing::Standing;
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
+pub use migrations::progress::Progress;
 pub use reads::{AdminRecord, HistoryPage};
-pub use rows::{ConflictRecord, EntryRecord};
+pub use rows::EntryRecord;
+pub use rows::conflicts::ConflictRecord;
 pub use sql::{Options, SqlLedger};
 pub use users::{PutUser, PutUserOutcome};
 
@@ -166,9 +169,15 @@ pub trait Ledger: Send + Sync + 'static {
     /// The committed state of one user, read after the call.
     fn account(&self, user_id: UserId) -> Pending<Account>;
 
+    /// The same, for what was not asked for: it waits behind the reads that were.
+    fn account_in_background(&self, user_id: UserId) -> Pending<Account>;
+
     /// The user that a Telegram id is linked to, read after the call.
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>>;
 
-    /// Whether the database answers.
+    /// Whether the database answers, however many reads wait.
     fn ping(&self) -> Pending<()>;
+
+    /// What is known of the ledger as a whole.
+    fn standing(&self) -> &Standing;
 }

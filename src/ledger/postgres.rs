@@ -9,9 +9,12 @@
 //! A statement that waited in vain is told from others by the time that it took: see [`PostgresStore::judged`].
 
 mod arrays;
+mod refusals;
+
+use std::collections::HashSet;
 
 use self::arrays::Write;
-use diesel::connection::SimpleConnection;
+use self::refusals::{CountRefusals, InsertConflicts};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
@@ -22,12 +25,13 @@ use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan};
-use super::connection::AnyConnection;
+use super::connection::Source;
 use super::connection::link::Link;
-use super::connection::postgres_server::{self, BY_INDEX};
+use super::connection::postgres_server::BY_INDEX;
 use super::errors::{StoreError, unfit};
-use super::rows::{NewConflictRow, RecordedRow, currency, user_id};
-use super::schema::{accounts, balances, conflicts, entries};
+use super::rows::conflicts::{by_key, prune};
+use super::rows::{RecordedRow, currency, user_id};
+use super::schema::{accounts, balances, entries};
 use super::store::{Basis, Patience, Store, StoreOptions};
 use super::users::{self, PutUser, PutUserOutcome};
 
@@ -52,6 +56,7 @@ pub(super) struct PostgresStore {
     clock: Clock,
     statement_ms: u64,
     lock_ms: u64,
+    conflicts_max: i64,
     brief_ms: u64,
     patience: Patience,
 }
@@ -64,27 +69,23 @@ struct LockedRow {
 }
 
 impl PostgresStore {
-    pub(super) fn new(url: String, options: StoreOptions) -> Self {
+    pub(super) fn new(source: Source, options: StoreOptions) -> Self {
         let StoreOptions {
             currencies,
             timeout_ms,
             lock_timeout_ms,
+            conflicts_max,
+            ..
         } = options;
         let statement_ms = timeout_ms.div_ceil(2);
         // Less than for a statement, so that the two can be told apart.
         let lock_timeout_ms = lock_timeout_ms.min(statement_ms);
         let lock_ms = lock_timeout_ms.div_ceil(2);
-        let link = Link::new(move || {
-            let mut connection = postgres_server::connect(&url, timeout_ms)?;
-            let bounds = format!(
-                "{BY_INDEX} SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms}; \
-                 SET idle_in_transaction_session_timeout = {STANDSTILL_MS};"
-            );
-            connection
-                .batch_execute(&bounds)
-                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-            Ok(AnyConnection::Postgres(connection))
-        });
+        let settings = format!(
+            "{BY_INDEX} SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms}; \
+             SET idle_in_transaction_session_timeout = {STANDSTILL_MS};"
+        );
+        let link = Link::new(move || source.reconnect(timeout_ms, &settings));
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
         Self {
             link,
@@ -92,6 +93,7 @@ impl PostgresStore {
             clock: Clock::system(),
             statement_ms,
             lock_ms,
+            conflicts_max,
             brief_ms,
             patience: Patience::Usual,
         }
@@ -282,14 +284,34 @@ impl PostgresStore {
                 ));
             }
         }
-        for planned in &plan.conflicts {
-            let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
-            diesel::insert_into(conflicts::table)
-                .values(&row)
-                .on_conflict_do_nothing()
-                .execute(connection)?;
+        self.write_conflicts(plan)
+    }
+
+    fn write_conflicts(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        if plan.conflicts.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let Self {
+            link, currencies, ..
+        } = self;
+        let connection = link.transaction()?.postgres()?;
+        let now_us = plan.committed_at_us;
+        let all = by_key(&plan.conflicts, currencies);
+        let counted: Vec<i64> = CountRefusals::of(&all, now_us).load(connection)?;
+        let counted: HashSet<i64> = counted.into_iter().collect();
+        let added = || {
+            let placed = (0..).zip(&all);
+            placed.filter(|(place, _)| !counted.contains(place))
+        };
+        if added().next().is_some() {
+            let rows = added().map(|(_, refusals)| refusals.row(now_us, currencies));
+            InsertConflicts::of(rows, now_us).execute(connection)?;
+        }
+        Ok(prune(
+            link.transaction()?,
+            added().count(),
+            self.conflicts_max,
+        )?)
     }
 }
 

@@ -9,7 +9,9 @@ use crate::domain::{Account, Amount, Balances, Currencies, TelegramId, UserId};
 use super::LedgerError;
 use super::connection::AnyConnection;
 use super::errors::{StoreError, unfit};
-use super::rows::{ConflictRecord, EntryRecord, EntryRow, currency};
+use super::rows::conflicts::{ConflictRecord, ConflictRow};
+use super::rows::{EntryRecord, EntryRow, currency};
+use super::schema::currencies as stored;
 use super::schema::{accounts, admin_log, balances, conflicts, entries, ledger_info};
 
 /// Why a read failed.
@@ -98,25 +100,31 @@ pub(super) fn account(
     Ok(account)
 }
 
-/// The balances as they were after a user's `version`-th entry. Entries never change, so no snapshot is needed.
+/// The balances as they were after a user's `version`-th entry. One statement for all currencies.
+/// Entries never change, so no snapshot is needed.
 pub(super) fn balances_at(
     connection: &mut AnyConnection,
     user: UserId,
     version: i64,
     currencies: &Currencies,
 ) -> Read<Balances> {
+    let after = entries::table
+        .filter(entries::user_id.eq(user.get()))
+        .filter(entries::version.le(version))
+        .filter(entries::currency.eq(stored::code))
+        .order(entries::version.desc())
+        .select(entries::balance_after)
+        // Has a LIMIT; without it PostgreSQL would read all of them.
+        .single_value();
+    let rows: Vec<(String, Option<i64>)> = stored::table
+        .select((stored::code, after))
+        .load(connection)?;
     let mut all = Balances::zero(currencies.count());
-    for (id, currency) in currencies.iter() {
-        let after: Option<i64> = entries::table
-            .filter(entries::user_id.eq(user.get()))
-            .filter(entries::version.le(version))
-            .filter(entries::currency.eq(&currency.code))
-            .order(entries::version.desc())
-            .select(entries::balance_after)
-            // `first` has a LIMIT; without it PostgreSQL would send all of them.
-            .first(connection)
-            .optional()?;
-        all.set(id, Amount::from_minor(after.unwrap_or(0)));
+    for (code, after) in rows {
+        // Another process may know a currency that this one does not; it has no entry here, or no read works.
+        if let Some(after) = after {
+            all.set(currency(currencies, &code)?, Amount::from_minor(after));
+        }
     }
     Ok(all)
 }
@@ -167,36 +175,19 @@ pub(super) fn latest_conflicts(
     limit: i64,
     currencies: &Currencies,
 ) -> Read<Vec<ConflictRecord>> {
-    let rows: Vec<(String, i64, i64, String, i64)> = conflicts::table
-        .order(conflicts::id.desc())
+    let is_first = entries::user_id
+        .eq(conflicts::first_user_id)
+        .and(entries::version.eq(conflicts::first_version));
+    let rows: Vec<(ConflictRow, Option<EntryRow>)> = conflicts::table
+        .left_join(entries::table.on(is_first))
+        .order((conflicts::seen_at_us.desc(), conflicts::id.desc()))
         .limit(limit)
-        .select((
-            conflicts::event_id,
-            conflicts::first_user_id,
-            conflicts::first_version,
-            conflicts::second,
-            conflicts::seen_at_us,
-        ))
+        .select((ConflictRow::as_select(), Option::<EntryRow>::as_select()))
         .load(connection)?;
-    rows.into_iter()
-        .map(|(event_id, user, version, second, seen_at_us)| {
-            let first: Option<EntryRow> = entries::table
-                .filter(entries::user_id.eq(user))
-                .filter(entries::version.eq(version))
-                .select(EntryRow::as_select())
-                .get_result(connection)
-                .optional()?;
-            let second = serde_json::value::RawValue::from_string(second).map_err(|_| {
-                LedgerError::Unfit(format!("the conflict of {event_id} is no JSON"))
-            })?;
-            Ok(ConflictRecord {
-                event_id,
-                first: first.map(|row| row.record(currencies)).transpose()?,
-                second,
-                seen_at: crate::clock::rfc3339(seen_at_us),
-            })
-        })
-        .collect()
+    Ok(rows
+        .into_iter()
+        .map(|(conflict, first)| conflict.record(first, currencies))
+        .collect::<Result<_, _>>()?)
 }
 
 /// A row of the log, as it is shown.

@@ -1,18 +1,17 @@
 //! Rows as the tables hold them, and their conversion from and to the domain.
 
+pub(super) mod conflicts;
+
 use diesel::prelude::*;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use crate::clock;
-use crate::domain::{
-    Amount, Currencies, CurrencyId, Details, Kind, NewEntry, Recorded, TxHash, UserId,
-};
+use crate::domain::{Amount, Currencies, CurrencyId, Kind, Recorded, TxHash, UserId};
 
 use super::LedgerError;
-use super::batch::{PlannedConflict, PlannedEntry};
-use super::schema::{conflicts, entries};
+use super::batch::PlannedEntry;
+use super::schema::entries;
 
 /// The columns of an entry that distinguish a duplicate from a conflict.
 #[derive(Debug, Queryable, Selectable, QueryableByName)]
@@ -93,37 +92,6 @@ impl<'a> NewEntryRow<'a> {
             metadata: details.and_then(|d| d.metadata.as_deref()),
             occurred_at_us: details.and_then(|d| d.occurred_at_us),
             committed_at_us,
-        }
-    }
-}
-
-/// A new row of `conflicts`.
-#[derive(Debug, Insertable)]
-#[diesel(table_name = conflicts)]
-pub(super) struct NewConflictRow<'a> {
-    pub event_id: &'a str,
-    pub first_user_id: i64,
-    pub first_version: i64,
-    pub second: String,
-    pub second_digest: Vec<u8>,
-    pub seen_at_us: i64,
-}
-
-impl<'a> NewConflictRow<'a> {
-    pub(super) fn new(
-        planned: &PlannedConflict<'a>,
-        seen_at_us: i64,
-        currencies: &Currencies,
-    ) -> Self {
-        let second = refused_body(planned.second, currencies);
-        Self {
-            event_id: planned.second.event_id.as_str(),
-            first_user_id: planned.first.user_id.get(),
-            first_version: planned.first.version,
-            // The same refused body again is one conflict, however often it is sent.
-            second_digest: Sha256::digest(&second).to_vec(),
-            second,
-            seen_at_us,
         }
     }
 }
@@ -219,48 +187,6 @@ impl EntryRow {
             committed_at: Some(clock::rfc3339(self.committed_at_us)),
         })
     }
-}
-
-/// A refused entry beside the one that was there first.
-#[derive(Debug, Serialize)]
-pub struct ConflictRecord {
-    /// The refused entry's event id.
-    pub event_id: String,
-    /// The entry in the ledger.
-    pub first: Option<EntryRecord>,
-    /// What was refused.
-    pub second: Box<RawValue>,
-    /// When it was refused first, RFC 3339.
-    pub seen_at: String,
-}
-
-fn refused_body(entry: &NewEntry, currencies: &Currencies) -> String {
-    let currency = currencies.get(entry.currency);
-    let Details {
-        reason,
-        occurred_at_us,
-        metadata,
-        tx_lt,
-        tx_account,
-    } = entry.details.as_deref().cloned().unwrap_or_default();
-    let record = EntryRecord {
-        event_id: entry.event_id.to_string(),
-        user_id: entry.user_id.get(),
-        version: None,
-        kind: entry.kind.to_string(),
-        currency: currency.code.clone(),
-        amount: entry.amount.display(currency.decimals).to_string(),
-        balance_after: None,
-        source: entry.source.as_str().to_owned(),
-        reason,
-        occurred_at: occurred_at_us.map(clock::rfc3339),
-        metadata: metadata.and_then(|json| RawValue::from_string(json).ok()),
-        tx_hash: entry.tx_hash.map(|hash| hash.to_string()),
-        lt: tx_lt,
-        account: tx_account.map(|account| account.to_string()),
-        committed_at: None,
-    };
-    serde_json::to_string(&record).expect("strings and checked JSON always serialise")
 }
 
 pub(super) fn user_id(id: i64) -> Result<UserId, LedgerError> {

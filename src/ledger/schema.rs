@@ -2,6 +2,12 @@
 #![allow(missing_docs, reason = "the table! macro generates undocumented items")]
 
 diesel::table! {
+    __diesel_schema_migrations (version) {
+        version -> Text,
+    }
+}
+
+diesel::table! {
     ledger_info (id) {
         id -> BigInt,
         epoch -> Text,
@@ -59,10 +65,15 @@ diesel::table! {
     conflicts (id) {
         id -> BigInt,
         event_id -> Text,
+        user_id -> BigInt,
+        kind -> Text,
+        currency -> Text,
+        amount -> BigInt,
+        count -> BigInt,
         first_user_id -> BigInt,
         first_version -> BigInt,
         second -> Text,
-        second_digest -> Binary,
+        first_seen_at_us -> BigInt,
         seen_at_us -> BigInt,
     }
 }
@@ -78,4 +89,4 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(accounts, balances, entries, conflicts);
+diesel::allow_tables_to_appear_in_same_query!(accounts, balances, entries, conflicts, currencies);

@@ -7,26 +7,28 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Schema};
 use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
 use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX, STEP_HANGS_MS_MAX};
 use crate::telemetry::counters::Counters;
 
 use super::audit::UserAudit;
 use super::connection::ledger_file::{FileLock, LedgerFile};
-use super::connection::{AnyConnection, Manager, postgres_server};
+use super::connection::{Access, Manager, Source};
+use super::migrations::progress::{Progress, Step};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
 use super::reads::HistoryPage;
-use super::rows::{ConflictRecord, EntryRecord};
+use super::rows::EntryRecord;
+use super::rows::conflicts::ConflictRecord;
 use super::sqlite::SqliteStore;
 use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
 use super::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting, audit,
-    connection, migrations, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,
+    Standing, audit, migrations, reads,
 };
 
 /// How a ledger is opened.
@@ -34,6 +36,8 @@ use super::{
 pub struct Options {
     /// Which database.
     pub url: DatabaseUrl,
+    /// Where in a PostgreSQL database.
+    pub schema: Schema,
     /// Connections for reads.
     pub pool_size: u32,
     /// Number of writers; a user always has the same one.
@@ -44,6 +48,8 @@ pub struct Options {
     pub timeout_ms: u64,
     /// The longest that locks of other sessions may delay entries of other users, in milliseconds.
     pub lock_timeout_ms: u64,
+    /// The most refused entries that are kept for administrators.
+    pub conflicts_max: i64,
     /// The currencies that exist.
     pub currencies: Currencies,
     /// Settings of the posting rule.
@@ -60,12 +66,14 @@ pub struct SqlLedger {
     writers: Vec<Writer>,
     readers: Readers,
     auditor: Readers,
+    prober: Readers,
     counts: Arc<LedgerCounts>,
     /// After so long a step of a writer counts as hanging.
     hangs_after: Duration,
     _watchdog: Watchdog,
     currencies: Currencies,
     epoch: String,
+    standing: Arc<Standing>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -76,7 +84,10 @@ impl SqlLedger {
     ///
     /// # Errors
     /// [`LedgerError`] when the database does not answer, or does not fit these settings.
-    pub fn open(options: Options) -> Result<(Self, mpsc::Receiver<Orphan>), LedgerError> {
+    pub fn open(
+        options: Options,
+        progress: &Progress,
+    ) -> Result<(Self, mpsc::Receiver<Orphan>), LedgerError> {
         let Options {
             url,
             timeout_ms,
@@ -89,30 +100,30 @@ impl SqlLedger {
             DatabaseUrl::Sqlite(path) => Some((path, FileLock::take(path)?)),
             DatabaseUrl::Postgres(_) => None,
         };
+        let source = Source::new(url, &options.schema);
         if options.migrate_on_start {
-            for name in migrations::migrate(url, false)? {
+            for name in migrations::apply_missing(&source, false, progress)? {
                 log::info!("migration applied: {name}");
             }
         } else {
-            migrations::check_applied(url, *timeout_ms)?;
+            migrations::check_applied(&source, *timeout_ms, Access::Write)?;
         }
         let file = lock.map(|(path, lock)| lock.of_file(path)).transpose()?;
         let file = file.map(Arc::new);
-        let mut connection = connection::connect(url, *timeout_ms)
-            .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        if let AnyConnection::Postgres(connection) = &mut connection {
-            postgres_server::check_language(connection)?;
-        }
-        migrations::check_currencies(&mut connection, currencies)?;
-        let epoch = reads::epoch(&mut connection)?;
+        progress.at(Step::Connecting);
+        let mut connected = source.connect(*timeout_ms, "", Access::Write)?;
+        progress.at(Step::Opening);
+        migrations::check_currencies(&mut connected.connection, currencies)?;
+        let epoch = reads::epoch(&mut connected.connection)?;
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let writers = options.writers(file.as_ref(), &counts, &orphans)?;
+        let standing = Arc::new(Standing::default());
+        let writers = options.writers(&source, file.as_ref(), &counts, &standing, &orphans)?;
         let hangs_after = Duration::from_millis((*timeout_ms).min(STEP_HANGS_MS_MAX));
         let watches = writers.iter().map(|writer| writer.watch().clone());
         let watchdog = Watchdog::start(watches.collect(), hangs_after);
         let manager = Manager {
-            url: url.clone(),
+            source: source.clone(),
             timeout_ms: *timeout_ms,
             file: file.clone(),
         };
@@ -122,14 +133,37 @@ impl SqlLedger {
             options.pool_size,
             *clock,
             counts.clone(),
+            standing.clone(),
         )?;
         // A separate connection, made with the first check: no read waits for a check.
         let manager = Manager {
-            url: url.clone(),
+            source: source.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
         };
-        let auditor = Readers::start("ledger-auditor", manager, 1, *clock, counts.clone())?;
+        // A check that takes too long says nothing of the ledger.
+        let auditor = Readers::start(
+            "ledger-auditor",
+            manager,
+            1,
+            *clock,
+            counts.clone(),
+            Arc::default(),
+        )?;
+        // Another one: a health check never waits for reads.
+        let manager = Manager {
+            source,
+            timeout_ms: *timeout_ms,
+            file: file.clone(),
+        };
+        let prober = Readers::start(
+            "ledger-prober",
+            manager,
+            1,
+            *clock,
+            counts.clone(),
+            Arc::default(),
+        )?;
         let Options {
             currencies, clock, ..
         } = options;
@@ -138,11 +172,13 @@ impl SqlLedger {
                 writers,
                 readers,
                 auditor,
+                prober,
                 counts,
                 hangs_after,
                 _watchdog: watchdog,
                 currencies,
                 epoch,
+                standing,
                 clock,
                 file,
             },
@@ -300,6 +336,7 @@ impl SqlLedger {
         self.writers.iter().for_each(Writer::stop);
         self.readers.stop();
         self.auditor.stop();
+        self.prober.stop();
     }
 
     /// Makes a running [`SqlLedger::stop`] give up what it can't finish because the database is away.
@@ -316,8 +353,10 @@ impl SqlLedger {
 impl Options {
     fn writers(
         &self,
+        source: &Source,
         file: Option<&Arc<LedgerFile>>,
         counts: &Arc<LedgerCounts>,
+        standing: &Arc<Standing>,
         orphans: &mpsc::Sender<Orphan>,
     ) -> Result<Vec<Writer>, LedgerError> {
         let start = |index| {
@@ -325,11 +364,12 @@ impl Options {
                 clock: self.clock,
                 rules: self.rules,
                 counts: counts.clone(),
+                standing: standing.clone(),
                 orphans: orphans.clone(),
             };
             Writer::start(
                 format!("ledger-writer-{index}"),
-                self.store(file.cloned()),
+                self.store(source, file.cloned(), counts.clone()),
                 options,
             )
             .map_err(|error| LedgerError::Unavailable(error.to_string()))
@@ -337,16 +377,23 @@ impl Options {
         (0..self.writers).map(start).collect()
     }
 
-    fn store(&self, file: Option<Arc<LedgerFile>>) -> Box<dyn Store> {
+    fn store(
+        &self,
+        source: &Source,
+        file: Option<Arc<LedgerFile>>,
+        counts: Arc<LedgerCounts>,
+    ) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
         let options = StoreOptions {
             currencies: self.currencies.clone(),
             timeout_ms,
             lock_timeout_ms,
+            conflicts_max: self.conflicts_max,
+            counts,
         };
-        match &self.url {
-            DatabaseUrl::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
-            DatabaseUrl::Postgres(url) => Box::new(PostgresStore::new(url.clone(), options)),
+        match source {
+            Source::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
+            Source::Postgres(_) => Box::new(PostgresStore::new(source.clone(), options)),
         }
     }
 }
@@ -373,6 +420,12 @@ impl Ledger for SqlLedger {
             .read(move |connection| reads::account(connection, user, &currencies))
     }
 
+    fn account_in_background(&self, user: UserId) -> Pending<Account> {
+        let currencies = self.currencies.clone();
+        self.readers
+            .read_in_background(move |connection| reads::account(connection, user, &currencies))
+    }
+
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>> {
         self.readers
             .read(move |connection| reads::user_of_telegram(connection, telegram_id))
@@ -380,11 +433,18 @@ impl Ledger for SqlLedger {
 
     fn ping(&self) -> Pending<()> {
         let file = self.file.clone();
-        self.readers.read(move |connection| {
+        self.prober.read(move |connection| {
             if let Some(file) = &file {
                 file.check().map_err(LedgerError::Unavailable)?;
             }
             reads::ping(connection)
         })
     }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
+    }
 }
+
+#[cfg(test)]
+mod tests;

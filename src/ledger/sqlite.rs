@@ -1,13 +1,15 @@
 //! Writing to SQLite: one connection, WAL with `synchronous=FULL`, cached single-row statements.
 
 mod checkpoints;
+mod log_watch;
 mod prepared;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::checkpoints::{Checkpoints, LONG_PAGES};
-use self::prepared::{SetBalance, SetVersion};
+use self::log_watch::LogWatch;
+use self::prepared::{CountRefusals, SetBalance, SetVersion};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
@@ -18,9 +20,10 @@ use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
 use super::connection::ledger_file::{Identity, LedgerFile, beside};
 use super::connection::link::Link;
-use super::connection::{AnyConnection, sqlite_file};
+use super::connection::sqlite_file;
 use super::errors::{StoreError, unfit};
-use super::rows::{NewConflictRow, NewEntryRow, RecordedRow, currency};
+use super::rows::conflicts::{by_key, prune};
+use super::rows::{NewEntryRow, RecordedRow, currency};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{Basis, Store, StoreOptions, bulk_beside};
 use super::users::{self, PutUser, PutUserOutcome};
@@ -42,6 +45,7 @@ const DURABLE_TRIAL: &str = "UPDATE entries SET user_id = user_id, version = ver
 pub(super) struct SqliteStore {
     link: Link,
     currencies: Currencies,
+    conflicts_max: i64,
     checkpoints: Checkpoints,
     /// Of the running service; none in tests of the store alone.
     file: Option<Arc<LedgerFile>>,
@@ -53,18 +57,37 @@ pub(super) struct SqliteStore {
 impl SqliteStore {
     pub(super) fn new(path: PathBuf, file: Option<Arc<LedgerFile>>, options: StoreOptions) -> Self {
         let log = beside(&path, "-wal");
-        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
+        let watch = LogWatch::new(&path, options.counts.sqlite_log_bytes());
+        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES, watch);
         let timeout_ms = options.lock_timeout_ms.min(options.timeout_ms);
-        let link =
-            Link::new(move || sqlite_file::connect(&path, timeout_ms).map(AnyConnection::Sqlite));
+        let link = Link::new(move || Ok(sqlite_file::connect(&path, timeout_ms)?.into()));
         Self {
             link,
             currencies: options.currencies,
+            conflicts_max: options.conflicts_max,
             checkpoints,
             file,
             log,
             log_identity: None,
         }
+    }
+
+    fn write_conflicts(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        let Self {
+            link, currencies, ..
+        } = self;
+        let connection = link.transaction()?.sqlite()?;
+        let now_us = plan.committed_at_us;
+        let mut added = 0;
+        for refusals in &by_key(&plan.conflicts, currencies) {
+            if (CountRefusals { refusals, now_us }).execute(connection)? == 0 {
+                diesel::insert_into(conflicts::table)
+                    .values(refusals.row(now_us, currencies))
+                    .execute(connection)?;
+                added += 1;
+            }
+        }
+        Ok(prune(link.transaction()?, added, self.conflicts_max)?)
     }
 
     fn check_file(&self) -> Result<(), StoreError> {
@@ -93,7 +116,7 @@ impl SqliteStore {
     }
 }
 
-/// As [`super::reads::account`], but not through [`AnyConnection`], whose statements cost half as many instructions again
+/// As [`super::reads::account`], but not through [`super::connection::AnyConnection`], whose statements cost half as many instructions again
 /// for each entry: see the guard's row `sqlite`.
 fn load_account(
     connection: &mut SqliteConnection,
@@ -208,14 +231,7 @@ impl Store for SqliteStore {
             }
             .execute(connection)?;
         }
-        for planned in &plan.conflicts {
-            let row = NewConflictRow::new(planned, plan.committed_at_us, currencies);
-            diesel::insert_into(conflicts::table)
-                .values(&row)
-                .on_conflict_do_nothing()
-                .execute(connection)?;
-        }
-        Ok(())
+        self.write_conflicts(plan)
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {

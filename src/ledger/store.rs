@@ -1,8 +1,11 @@
 //! What a writer needs of a database: one write transaction at a time, in steps, so that a test can make each step fail.
 
+use std::sync::Arc;
+
 use crate::domain::Currencies;
 use crate::limits::{BULK_BEFORE_SINGLES, BULK_BESIDE_SINGLES};
 
+use super::LedgerCounts;
 use super::admin_log::AdminAction;
 use super::batch::{Keys, Loaded, Plan};
 use super::errors::StoreError;
@@ -95,6 +98,10 @@ pub struct StoreOptions {
     pub timeout_ms: u64,
     /// The longest that locks of other sessions may delay entries of other users, in milliseconds.
     pub lock_timeout_ms: u64,
+    /// The most refused entries that are kept.
+    pub conflicts_max: i64,
+    /// The counters.
+    pub counts: Arc<LedgerCounts>,
 }
 
 /// See [`Store::bulk_beside`]; what a store does without reasons of its own.

@@ -16,6 +16,7 @@
 //! Postings that another session's locks keep from being committed, and slow ones, are set aside (`aside`).
 
 mod aside;
+mod commit_times;
 mod narrowing;
 mod orders;
 mod outage;
@@ -29,7 +30,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::clock::{Clock, Mono, Wall};
+use crate::clock::{Clock, Mono};
 use crate::domain::Rules;
 use crate::limits::{SINGLES_LATELY_MS, TRANSACTION_ENTRIES_MAX};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -37,8 +38,9 @@ use log::error;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::store::{Patience, Store};
-use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting};
+use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting, Standing};
 use aside::Aside;
+use commit_times::CommitTimes;
 pub use orders::Order;
 use orders::{Orders, Waiting};
 use outage::Outage;
@@ -65,6 +67,8 @@ pub struct WriterOptions {
     pub rules: Rules,
     /// The counters.
     pub counts: Arc<LedgerCounts>,
+    /// Is told whether the database can be reached.
+    pub standing: Arc<Standing>,
     /// Gets the answers whose receivers are gone.
     pub orphans: mpsc::Sender<Orphan>,
 }
@@ -108,7 +112,7 @@ impl Writer {
             aside,
             is_aborting: is_aborting.clone(),
             is_stopping: false,
-            last_commit: Wall::default(),
+            commit_times: CommitTimes::default(),
             single_seen: None,
             surprised: 0,
             careful: 0,
@@ -194,7 +198,7 @@ struct State {
     aside: Aside,
     is_aborting: Arc<AtomicBool>,
     is_stopping: bool,
-    last_commit: Wall,
+    commit_times: CommitTimes,
     /// When a transaction last had a single posting.
     single_seen: Option<Mono>,
     /// How many of the next transactions are to read everything, because one of the last met something unexpected.

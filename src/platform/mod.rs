@@ -8,6 +8,7 @@
 mod linux;
 #[cfg(not(all(target_os = "linux", not(portable_platform))))]
 mod portable;
+mod signals;
 
 use std::io;
 
@@ -16,8 +17,10 @@ pub use linux::{process_facts, set_write_timeout, write_back};
 #[cfg(not(all(target_os = "linux", not(portable_platform))))]
 pub use portable::{process_facts, set_write_timeout, write_back};
 
+pub use signals::StopSignals;
+
 use rustix::process::{Resource, geteuid, getrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Whether this is the portable half.
 pub const IS_PORTABLE: bool = cfg!(not(all(target_os = "linux", not(portable_platform))));
@@ -51,34 +54,6 @@ fn open_files_max() -> f64 {
 /// Whether the process has root's rights.
 pub fn is_root() -> bool {
     geteuid().is_root()
-}
-
-/// SIGTERM and SIGINT.
-#[derive(Debug)]
-pub struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    /// From now on they no longer end the process by themselves.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for the next of them, and names it. May be cancelled.
-    pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
 
 /// From now on a file that reaches the limit on its size (`ulimit -f`) is an error of that write; SIGXFSZ would end the
@@ -125,12 +100,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stop_signals_are_named_and_end_nothing() {
+    async fn stop_signals_are_named_and_remembered_and_end_nothing() {
         let mut signals = StopSignals::listen().expect("the system allows it");
+        let mut late = signals.clone();
         for (sent, named) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
             kill_process(getpid(), sent).expect("it is sent");
             assert_eq!(signals.next().await, named);
         }
+        assert_eq!(late.next().await, "SIGINT");
     }
 
     #[tokio::test]

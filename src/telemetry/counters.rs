@@ -105,6 +105,8 @@ pub struct Counters {
     pub ledger_errors: IntCounterVec,
     /// How long a writer's step is under way, by `step`; set when metrics are rendered.
     pub ledger_step_seconds: GaugeVec,
+    /// The length of SQLite's write-ahead log; without a label, and without a value on PostgreSQL.
+    pub sqlite_wal_bytes: IntGaugeVec,
     /// Entries that wait for the ledger or are being written; set when metrics are rendered.
     pub queue: ByLane<IntGauge>,
     /// Pushes, per user.
@@ -178,6 +180,7 @@ impl Default for Counters {
             commit_entries: make.histogram("balance_commit_batch_entries", "Entries of a transaction.", &ENTRIES),
             ledger_errors: make.counters("balance_ledger_errors_total", "Failed attempts to write to the ledger or to read from it.", &["kind"]),
             ledger_step_seconds: make.float_gauges("balance_ledger_step_seconds", "How long the step that a writer waits for has been under way.", &["step"]),
+            sqlite_wal_bytes: make.gauges("balance_sqlite_wal_bytes", "The length of SQLite's write-ahead log.", &[]),
             queue: ByLane { single: queue.with_label_values(&["single"]), bulk: queue.with_label_values(&["bulk"]) },
             pushes: by_mode(|mode| pushes.with_label_values(&[mode])),
             commit_to_push: by_mode(|mode| to_push.with_label_values(&[mode])),

@@ -7,4 +7,5 @@ pub mod counters;
 pub mod log;
 mod log_writer;
 mod process;
+pub mod seldom;
 pub mod snapshot;

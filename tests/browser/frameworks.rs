@@ -92,7 +92,8 @@ async fn a_balance_is_live_in_each_framework_and_gone_after_the_sign_out() {
     let app = dev(Database::Sqlite).start().await;
     app.accepted("deposits", 184, "d0", "1234.5").await;
     let browser = Browser::start().await;
-    for (number, framework) in ["plain", "react", "vue", "next"].into_iter().enumerate() {
+    let frameworks = ["plain", "react", "react18", "vue", "next"];
+    for (number, framework) in frameworks.into_iter().enumerate() {
         let site = Site::of(dist.join(framework)).await;
         browser
             .goto(&format!("{}/?service=http://{}", site.origin, app.public))

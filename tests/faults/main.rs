@@ -16,6 +16,7 @@ mod load;
 mod outages;
 mod poison;
 mod schema;
+mod servers;
 mod several_services;
 mod slow_batch;
 

@@ -1,6 +1,6 @@
 //! Several services on one ledger: each must notice the other's writes.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::load::{Load, USERS, assert_ledger_is};
 use crate::support::{Database, TestApp, TestDatabase, on_postgres};
@@ -8,6 +8,7 @@ use crate::support::{Database, TestApp, TestDatabase, on_postgres};
 on_postgres![
     an_account_changed_by_another_service_is_decided_on_its_current_state,
     two_services_that_post_to_the_same_users_neither_lose_nor_double_nor_overdraw,
+    conflicts_of_two_services_are_counted_together_and_bounded,
 ];
 
 /// Requests that are answered before the load ends.
@@ -74,4 +75,55 @@ async fn two_services_that_post_to_the_same_users_neither_lose_nor_double_nor_ov
             (&other["version"], &other["balances"])
         );
     }
+}
+
+/// Batches of conflicts in opposite orders, for a user without an account: no row keeps the two services apart.
+async fn conflicts_of_two_services_are_counted_together_and_bounded(database: Database) {
+    const EVENTS: i64 = 50;
+    const BATCHES: i64 = 10;
+    let first = TestApp::on(database)
+        .log("info")
+        .set("database.conflicts_max", 70)
+        .start()
+        .await;
+    let second = beside(&first).await;
+    let batch = |user_id: u64, amount: i64, backwards: bool| -> Value {
+        let item = |n| {
+            let n = if backwards { EVENTS - 1 - n } else { n };
+            json!({"kind": "deposit", "event_id": format!("e{n}"), "user_id": user_id, "currency": "TON",
+                   "amount": amount.to_string()})
+        };
+        (0..EVENTS).map(item).collect()
+    };
+    let accepted = first.batch(batch(1, 1, false)).await.ok();
+    assert_eq!(accepted["accepted"], EVENTS);
+    let refusing = |app, backwards| {
+        let batch = &batch;
+        async move {
+            let app: &TestApp = app;
+            for _ in 0..BATCHES {
+                let answer = app.batch(batch(2, 2, backwards)).await.ok();
+                assert_eq!(answer["rejected"], EVENTS, "{answer}");
+            }
+        }
+    };
+    futures_util::future::join(refusing(&first, false), refusing(&second, true)).await;
+    let number = |query: &str| first.database.number(query);
+    assert_eq!(number("SELECT COUNT(*) FROM conflicts"), EVENTS);
+    assert_eq!(
+        number("SELECT CAST(SUM(count) AS BIGINT) FROM conflicts"),
+        2 * BATCHES * EVENTS
+    );
+    let adding = |app, of: i64| {
+        let batch = &batch;
+        async move {
+            let app: &TestApp = app;
+            for n in 0..BATCHES {
+                app.batch(batch(2, of + n, false)).await.ok();
+            }
+        }
+    };
+    futures_util::future::join(adding(&first, 100), adding(&second, 200)).await;
+    first.batch(batch(2, 300, false)).await.ok();
+    assert_eq!(number("SELECT COUNT(*) FROM conflicts"), 70);
 }

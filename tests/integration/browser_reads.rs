@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Database, TestApp, on_both_databases, on_sqlite, token};
+use crate::support::{Answer, Database, Signed, TestApp, on_both_databases, on_sqlite, token};
 use crate::{assert_keys, assert_timestamp, balances, entry};
 
 on_both_databases![
@@ -15,6 +15,8 @@ on_both_databases![
 on_sqlite![
     foreign_origins_are_refused,
     allowed_origins_are_accepted_with_cors_headers,
+    a_user_who_asks_too_often_is_limited_alone,
+    a_parameter_that_can_not_be_read_is_named,
     telegram_sign_in_is_off_unless_configured
 ];
 
@@ -163,12 +165,122 @@ async fn foreign_origins_are_refused(database: Database) {
     }
 }
 
+async fn a_user_who_asks_too_often_is_limited_alone(database: Database) {
+    let app = TestApp::on(database)
+        .set("limits.api_requests_per_s", 1)
+        .set("limits.api_requests_burst", 5)
+        .start()
+        .await;
+    app.accepted("deposits", 1, "d", "1").await;
+    let paths = [
+        "/api/v1/balance",
+        "/api/v1/balance?fresh=true",
+        "/api/v1/balance?min_version=1",
+        "/api/v1/entries",
+        // The rate comes before the parameters.
+        "/api/v1/balance?min_version=x",
+    ];
+    let mut answered = 0;
+    let limited = loop {
+        let answer = app
+            .browser(paths[answered % paths.len()], &token(1), &[])
+            .await;
+        if answer.status == 429 {
+            break answer;
+        }
+        assert!(matches!(answer.status, 200 | 422), "{answer:?}");
+        answered += 1;
+        assert!(answered < 1000, "never limited");
+    };
+    assert!(answered >= 5, "{answered} are within the burst");
+    limited.problem(429, "rate_limited");
+    // Other users, sessions and back ends are not.
+    app.browser("/api/v1/balance", &token(2), &[]).await.ok();
+    app.session(1).await;
+    for _ in 0..20 {
+        app.backend("/internal/v1/users/1/balance").await.ok();
+    }
+    crate::support::eventually("the user may ask again", async || {
+        let answer = app.browser("/api/v1/balance", &token(1), &[]).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+async fn a_parameter_that_can_not_be_read_is_named(database: Database) {
+    let app = TestApp::start(database).await;
+    for (path, field) in [
+        ("/api/v1/balance?fresh=true&fresh=true", "fresh"),
+        ("/api/v1/balance?fresh=1", "fresh"),
+        ("/api/v1/balance?min_version=1&min_version=2", "min_version"),
+        ("/api/v1/balance?user_id=2", "user_id"),
+        ("/api/v1/entries?limit=1&limit=1", "limit"),
+        ("/api/v1/entries?limit=ten", "limit"),
+        ("/api/v1/entries?before=1", "before"),
+    ] {
+        let answer = app.browser(path, &token(1), &[]).await;
+        assert_eq!(
+            answer.problem(422, "invalid_field")["field"],
+            field,
+            "{path}"
+        );
+    }
+    for (path, field) in [
+        (
+            "/internal/v1/users/1/balance?fresh=true&fresh=true",
+            "fresh",
+        ),
+        ("/internal/v1/users/1/entries?limit=x", "limit"),
+        ("/internal/v1/users/1/entries?limit=1&Limit=2", "Limit"),
+    ] {
+        let answer = app.send(Signed::get(path)).await;
+        assert_eq!(
+            answer.problem(422, "invalid_field")["field"],
+            field,
+            "{path}"
+        );
+    }
+    for (path, field) in [
+        ("/admin/v1/actors?sort=name", "sort"),
+        ("/admin/v1/actors?sort=user_id&sort=user_id", "sort"),
+        ("/admin/v1/actors/1?activate=yes", "activate"),
+        ("/admin/v1/events?after=-1", "after"),
+        ("/admin/v1/live?snapshots=1&snapshots=2", "snapshots"),
+        ("/admin/v1/log?all=true", "all"),
+        ("/admin/v1/registry?limit=1", "limit"),
+        ("/admin/v1/audit?user_id=1", "user_id"),
+        ("/admin/v1/canary?latest", "latest"),
+    ] {
+        let answer = app.admin(path).await;
+        assert_eq!(
+            answer.problem(422, "invalid_field")["field"],
+            field,
+            "{path}"
+        );
+    }
+    let batch = json!({"entries": [{"kind": "deposit"}]});
+    for (query, field) in [
+        ("atomic=true&atomic=false", "atomic"),
+        ("atomic=true&atomic=true", "atomic"),
+        ("atomic", "atomic"),
+        ("Atomic=true", "Atomic"),
+        ("atomic=true&dry_run=true", "dry_run"),
+    ] {
+        let request = Signed::post(&format!("/internal/v1/batch?{query}"), &batch);
+        let problem = app.send(request).await.problem(422, "invalid_field");
+        assert_eq!(problem["field"], field, "{query}: {problem}");
+    }
+}
+
 async fn preflight(app: &TestApp, origin: &str) -> Answer {
     let request = app
         .public_request(Method::OPTIONS, "/api/v1/balance")
         .header("origin", origin)
         .header("access-control-request-method", "GET")
-        .header("access-control-request-headers", "authorization");
+        .header(
+            "access-control-request-headers",
+            "authorization,baggage,sentry-trace,traceparent,tracestate,x-request-id",
+        );
     Answer::read(request.send().await.expect("an answer"))
         .await
         .expect("a whole answer")
@@ -193,16 +305,23 @@ async fn allowed_origins_are_accepted_with_cors_headers(database: Database) {
     let asked = preflight(&app, friend).await;
     assert!((200..300).contains(&asked.status), "{asked:?}");
     assert_eq!(asked.header("access-control-allow-origin"), friend);
-    assert!(
-        asked
-            .header("access-control-allow-headers")
-            .to_lowercase()
-            .contains("authorization"),
-        "{asked:?}"
-    );
-    preflight(&app, "https://evil.example")
-        .await
-        .problem(403, "origin_not_allowed");
+    let allowed = asked.header("access-control-allow-headers").to_lowercase();
+    let allowed: Vec<&str> = allowed.split(", ").collect();
+    for name in [
+        "authorization",
+        "content-type",
+        "if-none-match",
+        "baggage",
+        "sentry-trace",
+        "traceparent",
+        "tracestate",
+        "x-request-id",
+    ] {
+        assert!(allowed.contains(&name), "{name} in {asked:?}");
+    }
+    let foreign = preflight(&app, "https://evil.example").await;
+    foreign.problem(403, "origin_not_allowed");
+    assert_eq!(foreign.header("access-control-allow-headers"), "");
     app.browser(
         "/api/v1/balance",
         &token(1),

@@ -10,6 +10,8 @@ on_postgres![
     a_session_of_an_unknown_user_is_told_that_the_ledger_is_away,
     entries_are_refused_while_the_ledger_is_away_and_accepted_again,
     reads_never_invent_a_balance,
+    a_pool_full_of_slow_reads_does_not_fail_health_checks,
+    an_outage_that_another_user_met_marks_what_is_in_memory,
 ];
 
 async fn start(database: Database) -> TestApp {
@@ -129,4 +131,69 @@ async fn reads_never_invent_a_balance(database: Database) {
         (app.browser("/api/v1/balance", &token(2), &[]).await.status == 200).then_some(())
     })
     .await;
+}
+
+async fn a_pool_full_of_slow_reads_does_not_fail_health_checks(database: Database) {
+    let app = TestApp::on(database)
+        .set("database.pool_size", 2)
+        .start()
+        .await;
+    let lock = app
+        .database
+        .hold("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE");
+    let reads = (1..=6).map(|user_id| {
+        let path = format!("/internal/v1/users/{user_id}/balance?fresh=true");
+        let app = &app;
+        async move { app.backend(&path).await }
+    });
+    let checks = async {
+        let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND database = \
+             (SELECT oid FROM pg_database WHERE datname = current_database())";
+        eventually("all connections of the pool wait", async || {
+            (app.database.number(waiting) >= 2).then_some(())
+        })
+        .await;
+        for _ in 0..5 {
+            for listener in [app.public, app.internal] {
+                app.plain_get(listener, "/readyz").await.ok();
+            }
+        }
+        drop(lock);
+    };
+    let (reads, ()) =
+        futures_util::future::join(futures_util::future::join_all(reads), checks).await;
+    for read in reads {
+        assert_eq!(read.ok()["version"], 0);
+    }
+}
+
+async fn an_outage_that_another_user_met_marks_what_is_in_memory(database: Database) {
+    let app = start(database).await;
+    app.accepted("deposits", 1, "d", "1").await;
+    let before = app.browser("/api/v1/balance", &token(1), &[]).await.ok();
+    assert_eq!(before["stale"], false);
+    app.database.cut();
+    app.browser("/api/v1/balance", &token(2), &[])
+        .await
+        .problem(503, "ledger_unavailable");
+    for answer in [
+        app.browser("/api/v1/balance", &token(1), &[]).await.ok(),
+        app.backend("/internal/v1/users/1/balance").await.ok(),
+    ] {
+        assert_eq!(
+            (&answer["stale"], &answer["version"], &answer["as_of"]),
+            (&json!(true), &json!(1), &before["as_of"])
+        );
+    }
+    let (mut ws, snapshot) = app.session(1).await;
+    assert_eq!(
+        (&snapshot["stale"], &snapshot["as_of"]),
+        (&json!(true), &before["as_of"])
+    );
+    app.database.mend();
+    let recovered = ws.next_frame("balance").await;
+    assert_eq!(
+        (&recovered["reason"], &recovered["stale"]),
+        (&json!("recovered"), &json!(false))
+    );
 }

@@ -4,11 +4,12 @@ use serde_json::json;
 
 use crate::entry;
 use crate::support::{
-    ADMIN_TOKEN, Database, SESSION_SECRET, Signed, TestApp, WEBHOOK_SECRET, on_both_databases,
-    token,
+    ADMIN_TOKEN, Database, SESSION_SECRET, Signed, TestApp, WEBHOOK_SECRET, claims, mint,
+    on_both_databases, on_sqlite, token,
 };
 
 on_both_databases![the_lines_that_operators_count_are_there_and_no_secret_is];
+on_sqlite![a_refusal_at_the_door_is_explained_once_a_minute_and_to_operators_alone];
 
 async fn the_lines_that_operators_count_are_there_and_no_secret_is(database: Database) {
     let mut app = TestApp::on(database)
@@ -90,4 +91,93 @@ async fn the_lines_that_operators_count_are_there_and_no_secret_is(database: Dat
         let found: Vec<&str> = log.lines().filter(|line| line.contains(secret)).collect();
         assert!(found.is_empty(), "{secret} in {found:?}");
     }
+}
+
+async fn a_refusal_at_the_door_is_explained_once_a_minute_and_to_operators_alone(
+    database: Database,
+) {
+    let mut app = TestApp::on(database)
+        .set(
+            "server.allowed_origins",
+            vec!["https://App.example.org:443"],
+        )
+        .set("auth.telegram_bot_token", "7000000001:AA-test-bot")
+        .set("auth.telegram_identity", "user_id")
+        .start()
+        .await;
+    let good = claims(1, 3600);
+    let mut numeric = good.clone();
+    numeric["sub"] = json!(1);
+    let mut endless = good.clone();
+    endless["exp"] = json!(null);
+    let header = json!({"alg": "HS256"});
+    let refused = [
+        (
+            "its sub is a number",
+            mint(&header, &numeric, SESSION_SECRET),
+        ),
+        ("it has no exp", mint(&header, &endless, SESSION_SECRET)),
+        (
+            "another algorithm",
+            mint(&json!({"alg": "HS512"}), &good, SESSION_SECRET),
+        ),
+        (
+            "none of auth.session_secrets has signed it",
+            mint(&header, &good, "another-secret-of-at-least-32-bytes"),
+        ),
+    ];
+    let mut told = Vec::new();
+    for (_, token) in &refused {
+        for _ in 0..2 {
+            let answer = app.browser("/api/v1/balance", token, &[]).await;
+            answer.problem(401, "unauthorized");
+            told.push(answer.json()["detail"].clone());
+        }
+    }
+    let mut ws = app.ws(&[]).await;
+    ws.send_json(json!({"type": "auth", "token": refused[0].1}))
+        .await;
+    ws.assert_closed(4501, "unauthenticated").await;
+    told.dedup();
+    assert_eq!(told.len(), 1, "clients are told one thing: {told:?}");
+    for init_data in [
+        "no init data",
+        "user=%7B%22id%22%3A1%7D&auth_date=1&hash=00",
+    ] {
+        for _ in 0..2 {
+            let request = app
+                .public_request(reqwest::Method::GET, "/api/v1/balance")
+                .header("authorization", format!("tma {init_data}"));
+            assert_eq!(request.send().await.expect("an answer").status(), 401);
+        }
+    }
+    let of_page = |origin: &'static str| [("origin", origin)];
+    for foreign in ["https://evil.example", "http://app.example.org"] {
+        app.browser("/api/v1/balance", &token(1), &of_page(foreign))
+            .await
+            .problem(403, "origin_not_allowed");
+    }
+    app.browser(
+        "/api/v1/balance",
+        &token(1),
+        &of_page("https://app.example.org"),
+    )
+    .await
+    .ok();
+    app.stop().await;
+    let log = app.log();
+    let lines_with = |part: &str| log.lines().filter(|line| line.contains(part)).count();
+    for (cause, token) in &refused {
+        assert_eq!(lines_with(cause), 1, "{cause} in {log}");
+        assert!(!log.contains(token.as_str()), "{log}");
+    }
+    for cause in [
+        "init data is refused: it is not the unchanged text",
+        "init data is refused: its hash or signature",
+    ] {
+        assert_eq!(lines_with(cause), 1, "{cause} in {log}");
+    }
+    assert!(!log.contains("auth_date=1"), "{log}");
+    assert_eq!(lines_with("add it to server.allowed_origins"), 1, "{log}");
+    assert_eq!(lines_with("\"https://evil.example\""), 1, "{log}");
 }

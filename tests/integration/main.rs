@@ -29,6 +29,7 @@ mod signatures;
 mod slow_log;
 mod telegram;
 mod tokens;
+mod verify;
 mod ws_authentication;
 mod ws_limits;
 mod ws_messages;

@@ -10,6 +10,7 @@ use crate::support::{
 on_both_databases![
     entries_and_commits_are_counted_once_and_by_outcome,
     pushes_are_measured_from_the_commit_to_the_frame_and_to_the_page,
+    the_log_of_sqlite_is_measured,
 ];
 
 on_sqlite![
@@ -22,12 +23,13 @@ on_sqlite![
 ];
 
 /// Every metric with its type and, where it has any, its labels.
-const METRICS: [(&str, &str, &[&str]); 34] = [
+const METRICS: [(&str, &str, &[&str]); 35] = [
     ("balance_entries_total", "counter", &["kind", "outcome"]),
     ("balance_commit_seconds", "histogram", &[]),
     ("balance_commit_batch_entries", "histogram", &[]),
     ("balance_ledger_queue_entries", "gauge", &["lane"]),
     ("balance_ledger_step_seconds", "gauge", &["step"]),
+    ("balance_sqlite_wal_bytes", "gauge", &[]),
     ("balance_pushes_total", "counter", &["mode"]),
     ("balance_commit_to_push_seconds", "histogram", &["mode"]),
     (
@@ -505,4 +507,18 @@ async fn only_the_internal_listener_has_metrics_and_a_token_guards_them(database
     );
     Scrape::parse(&answer.text);
     assert!(!app.log().contains("for-prometheus"));
+}
+
+async fn the_log_of_sqlite_is_measured(database: Database) {
+    let app = TestApp::start(database).await;
+    app.accepted("deposits", 1, "d", "1").await;
+    let name = "balance_sqlite_wal_bytes";
+    if database == Database::Postgres {
+        assert_eq!(app.metrics().await.series(name).count(), 0);
+        return;
+    }
+    eventually("the deposit is in the log", async || {
+        (app.metrics().await.value(name) > 0.0).then_some(())
+    })
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Database, Signed, TestApp, on_both_databases};
+use crate::support::{Answer, Database, Signed, TestApp, TestDatabase, on_both_databases};
 use crate::{assert_timestamp, balances, entry};
 
 on_both_databases![
@@ -11,6 +11,7 @@ on_both_databases![
     entries_are_paged_newest_first,
     a_fresh_read_sees_what_was_changed_behind_the_service,
     a_telegram_id_is_linked_to_one_user_only,
+    many_senders_that_retry_do_not_keep_readers_waiting,
 ];
 
 async fn a_user_without_entries_has_version_0_and_a_zero_of_each_currency(database: Database) {
@@ -159,4 +160,44 @@ async fn a_telegram_id_is_linked_to_one_user_only(database: Database) {
         .problem(404, "unknown_user");
     app.post("deposits", entry("e", 1, "TON", "1")).await.ok();
     app.assert_ledger_holds();
+}
+
+async fn many_senders_that_retry_do_not_keep_readers_waiting(database: Database) {
+    const ENTRIES: u32 = 50_000;
+    let app = TestApp::start(database).await;
+    let numbers = match &app.database {
+        TestDatabase::Sqlite(_) => format!(
+            "(WITH RECURSIVE n(v) AS (SELECT 2 UNION ALL SELECT v + 1 FROM n WHERE v < {ENTRIES}) SELECT v FROM n)"
+        ),
+        TestDatabase::Postgres { .. } => {
+            format!("(SELECT v FROM generate_series(2, {ENTRIES}) AS v)")
+        }
+    };
+    // The only entry in UNI is the oldest one.
+    app.database.sql(&format!(
+        "INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, event_id, committed_at_us) \
+         SELECT 1, v, 'deposit', 's', 'TON', 1, v - 1, 'e' || v, 1 FROM {numbers} AS numbers \
+         UNION ALL SELECT 1, 1, 'deposit', 's', 'UNI', 1, 1, 'e1', 1; \
+         INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) VALUES (1, {ENTRIES}, 1, 1); \
+         INSERT INTO balances (user_id, currency, amount) VALUES (1, 'TON', {ENTRIES} - 1), (1, 'UNI', 1)"
+    ));
+    app.assert_ledger_holds();
+    let senders = (0..100).map(|_| async {
+        for _ in 0..5 {
+            let again = entry(&format!("e{ENTRIES}"), 1, "TON", "0.000000001");
+            let answer = app.post("deposits", again).await.ok();
+            assert_eq!(
+                (&answer["duplicate"], &answer["balances"]),
+                (&json!(true), &balances("0.000049999", "0.000000001"))
+            );
+        }
+    });
+    let readers = async {
+        for user_id in 1..=20 {
+            let path = format!("/internal/v1/users/{user_id}/balance?fresh=true");
+            assert_eq!(app.backend(&path).await.ok()["stale"], false);
+            app.plain_get(app.internal, "/readyz").await.ok();
+        }
+    };
+    futures_util::future::join(futures_util::future::join_all(senders), readers).await;
 }

@@ -7,6 +7,7 @@ use crate::support::{Answer, Database, Signed, TestApp, WEBHOOK_SECRET, now_s, o
 
 on_sqlite![
     nothing_is_accepted_without_all_three_headers,
+    a_header_that_is_there_is_not_called_missing,
     a_signature_of_anything_else_is_refused,
     any_configured_secret_verifies,
     one_right_signature_among_several_is_enough,
@@ -38,6 +39,44 @@ async fn nothing_is_accepted_without_all_three_headers(database: Database) {
         .body("{}")
         .signature("v1,AAAA");
     app.send(link).await.problem(401, "invalid_signature");
+    assert!(app.entries(1).await.is_empty());
+}
+
+async fn a_header_that_is_there_is_not_called_missing(database: Database) {
+    let app = TestApp::start(database).await;
+    let path = "/internal/v1/deposits";
+    for (index, name) in ["webhook-id", "webhook-timestamp", "webhook-signature"]
+        .into_iter()
+        .enumerate()
+    {
+        for (value, what) in [
+            (&b"\xc3\xa9"[..], "printable ASCII"),
+            (b"msg_\xff", "printable ASCII"),
+            (b"", "is empty"),
+            (b"   ", "is empty"),
+        ] {
+            let now = now_s().to_string();
+            let body = entry("e", 1, "TON", "1").to_string();
+            let signature = crate::support::sign(WEBHOOK_SECRET, "msg_1", &now, body.as_bytes());
+            let mut values = [b"msg_1".to_vec(), now.into_bytes(), signature.into_bytes()];
+            values[index] = value.to_vec();
+            let mut request = app.http.post(format!("http://{}{path}", app.internal));
+            for (name, value) in ["webhook-id", "webhook-timestamp", "webhook-signature"]
+                .into_iter()
+                .zip(values)
+            {
+                request = request.header(name, value);
+            }
+            let answer = request.body(body).send().await.expect("an answer");
+            let problem = Answer::read(answer)
+                .await
+                .expect("whole")
+                .problem(401, "invalid_signature");
+            assert_eq!(problem["field"], name, "{problem}");
+            let detail = problem["detail"].as_str().unwrap_or_default();
+            assert!(detail.contains(what), "{value:?}: {problem}");
+        }
+    }
     assert!(app.entries(1).await.is_empty());
 }
 

@@ -12,6 +12,7 @@ on_sqlite![
     every_configured_secret_verifies_and_the_first_signs,
     a_token_made_by_the_service_works_until_it_expires,
     a_token_from_the_command_line_works,
+    another_claim_may_name_the_user,
     a_malformed_token_request_is_refused,
 ];
 
@@ -168,6 +169,43 @@ async fn a_token_from_the_command_line_works(database: Database) {
         app.browser("/api/v1/balance", token.trim(), &[]).await.ok()["user_id"],
         184
     );
+}
+
+async fn another_claim_may_name_the_user(database: Database) {
+    let app = TestApp::on(database)
+        .set("auth.session_user_claim", "uid")
+        .start()
+        .await;
+    let at = now_s() + 60;
+    let mut tokens: Vec<String> = [
+        json!({"uid": 184, "exp": at}),
+        json!({"uid": "184", "exp": at}),
+        json!({"uid": 184, "sub": "7", "exp": at}),
+    ]
+    .iter()
+    .map(|claims| mint(&header(), claims, SESSION_SECRET))
+    .collect();
+    let made = app.post("tokens", json!({"user_id": 184})).await.ok();
+    tokens.push(made["token"].as_str().expect("a token").to_owned());
+    for token in tokens {
+        let read = app.browser("/api/v1/balance", &token, &[]).await.ok();
+        assert_eq!(read["user_id"], 184, "{token}");
+        let mut ws = app.ws(&[]).await;
+        ws.send_json(json!({"type": "auth", "token": token})).await;
+        assert_eq!(ws.next_frame("hello").await["user_id"], 184);
+    }
+    for claims in [
+        json!({"sub": "184", "exp": at}),
+        json!({"uid": "0184", "exp": at}),
+        json!({"uid": 184.5, "exp": at}),
+        json!({"uid": [184], "exp": at}),
+        json!({"uid": 0, "exp": at}),
+    ] {
+        let bad = mint(&header(), &claims, SESSION_SECRET);
+        app.browser("/api/v1/balance", &bad, &[])
+            .await
+            .problem(401, "unauthorized");
+    }
 }
 
 async fn a_malformed_token_request_is_refused(database: Database) {

@@ -46,6 +46,10 @@ async fn a_session_that_sends_too_fast_is_warned_once_and_closed_by_4429(databas
                     (&json!("error"), &json!("rate_limited")),
                     "{frame}"
                 );
+                // The messages before it were answered in their order.
+                assert_eq!(frame["id"], pongs, "{frame}");
+                let retry_after_ms = frame["retry_after_ms"].as_u64().unwrap_or(0);
+                assert!((1..=1000).contains(&retry_after_ms), "{frame}");
                 errors += 1;
             }
             Event::Closed { code, reason } => {

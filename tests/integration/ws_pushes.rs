@@ -1,7 +1,5 @@
 //! Pushes after commits, and their times.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::{Builder, Database, TestApp, Witness, Ws, on_both_databases, on_sqlite};
@@ -11,7 +9,7 @@ on_both_databases![
     a_direct_change_is_pushed_with_all_that_changed,
     paced_changes_are_summed_up_in_one_push,
     a_direct_change_takes_the_waiting_paced_ones_along,
-    a_change_shown_by_a_refresh_is_not_pushed_but_counted,
+    a_change_that_a_refresh_has_shown_is_neither_pushed_nor_counted,
     every_session_hears_every_change_in_rising_versions,
 ];
 on_sqlite![
@@ -163,36 +161,31 @@ async fn a_direct_change_takes_the_waiting_paced_ones_along(database: Database) 
     );
 }
 
-async fn a_change_shown_by_a_refresh_is_not_pushed_but_counted(database: Database) {
-    let app = slow_pacing(database).start().await;
+async fn a_change_that_a_refresh_has_shown_is_neither_pushed_nor_counted(database: Database) {
+    let app = slow_pacing(database).set("pacing.direct_interval_ms", 1_200_000);
+    let app = app.start().await;
     let (mut ws, _) = app.session(1).await;
-    app.accepted("rewards", 1, "r", "1").await;
-    assert_eq!(ws.refresh(json!("a")).await["version"], 1);
-    app.accepted("deposits", 1, "d", "4").await;
+    app.accepted("deposits", 1, "d1", "1").await;
+    assert_eq!(ws.next_frame("balance_update").await["version"], 1);
+    // It waits for the interval of direct pushes; then it is shown.
+    app.accepted("deposits", 1, "d2", "4").await;
+    assert_eq!(ws.refresh(json!("a")).await["version"], 2);
+    let answer = app.post("rewards", entry("r", 1, "UNI", "2")).await.ok();
+    let done = app.admin_post("/admin/v1/actors/1/push").await.ok();
+    assert_eq!(done["pushed"], true);
     let update = ws.next_frame("balance_update").await;
     assert_eq!(
-        (&update["version"], &update["entries"]),
-        (&json!(2), &json!(2))
+        (&update["version"], &update["entries"], &update["mode"]),
+        (&json!(3), &json!(1), &json!("paced"))
     );
-    assert_eq!(update["changes"], json!({"TON": "5.000000000"}));
-
-    // The same with a pacing that would already have pushed it.
-    let app = TestApp::on(database)
-        .set("pacing.debounce_ms", 300)
-        .set("pacing.min_interval_ms", 500)
-        .start()
-        .await;
-    let (mut ws, _) = app.session(1).await;
-    let mut witness = Witness::default();
-    app.accepted("rewards", 1, "r", "1").await;
-    witness.see(&ws.refresh(json!("a")).await);
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    ws.send_json(json!({"type": "ping", "id": 0})).await;
-    // On a slow machine version 1 may be pushed before the refresh, but never after it.
-    ws.next_frame("pong").await;
-    app.accepted("deposits", 1, "d", "4").await;
-    witness.see(&ws.next_frame("balance_update").await);
-    assert_eq!((witness.version, witness.updates), (2, 1));
+    assert_eq!(update["changes"], json!({"UNI": "2.000000000"}));
+    assert_eq!(update["sources"], json!(["reward"]));
+    assert_eq!(update["first_committed_at"], answer["committed_at"]);
+    let metrics = app.metrics().await;
+    for mode in ["direct", "paced"] {
+        let count = format!("balance_commit_to_push_seconds_count{{mode=\"{mode}\"}}");
+        assert_eq!(metrics.value(&count), 1.0, "{mode}");
+    }
 }
 
 async fn every_session_hears_every_change_in_rising_versions(database: Database) {

@@ -13,7 +13,7 @@ use balance_coordinator::domain::{Account, TelegramId, UserId};
 use balance_coordinator::ledger::batch::Group;
 use balance_coordinator::ledger::memory::Tables;
 use balance_coordinator::ledger::{
-    EntryOutcome, Lane, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting,
+    EntryOutcome, Lane, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting, Standing,
 };
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -50,8 +50,16 @@ pub struct SimLedger {
     chance: Mutex<Chance>,
     lanes: Vec<mpsc::UnboundedSender<Sent>>,
     /// The process that is running, and its way to hear of what nobody waited for.
-    running: Mutex<(u64, Option<mpsc::Sender<Orphan>>)>,
+    running: Mutex<Running>,
     plant: Option<LedgerPlant>,
+}
+
+/// The process that is running.
+#[derive(Debug, Clone, Default)]
+struct Running {
+    process: u64,
+    orphans: Option<mpsc::Sender<Orphan>>,
+    standing: Arc<Standing>,
 }
 
 /// A posting, and the process that sent it.
@@ -64,6 +72,7 @@ struct Sent {
 pub struct Door {
     ledger: Arc<SimLedger>,
     process: u64,
+    standing: Arc<Standing>,
 }
 
 impl SimLedger {
@@ -77,7 +86,7 @@ impl SimLedger {
             weather: Mutex::default(),
             chance: Mutex::new(Chance::new(seed, 1)),
             lanes,
-            running: Mutex::new((0, None)),
+            running: Mutex::default(),
             plant,
         });
         for inbox in inboxes {
@@ -89,10 +98,15 @@ impl SimLedger {
     /// A new process opens the ledger; what an older one left behind is not written any more.
     pub fn open(self: &Arc<Self>, orphans: mpsc::Sender<Orphan>) -> Door {
         let mut running = lock(&self.running);
-        *running = (running.0 + 1, Some(orphans));
+        *running = Running {
+            process: running.process + 1,
+            orphans: Some(orphans),
+            standing: Arc::default(),
+        };
         Door {
             ledger: self.clone(),
-            process: running.0,
+            process: running.process,
+            standing: running.standing.clone(),
         }
     }
 
@@ -178,7 +192,7 @@ impl SimLedger {
         sleep(self.step()).await;
         let committed_us = self.world.now_us();
         sleep(self.step()).await;
-        let running = lock(&self.running).0;
+        let running = lock(&self.running).process;
         batch.retain(|sent| sent.process == running);
         if self.plant == Some(LedgerPlant::AnsweredBeforeCommit) && self.happens(20) {
             return self.answer_only(batch, committed_us);
@@ -225,9 +239,27 @@ impl SimLedger {
     }
 
     fn fail(&self, sent: Sent, error: PostError) {
+        if error == PostError::Unavailable {
+            self.reached(sent.process, false);
+        }
         let Posting { entries, reply, .. } = sent.posting;
         // Its actor may have died.
         let _ = reply.send(Posted::failed(entries, error));
+    }
+
+    /// A process has found the ledger there or away.
+    fn reached(&self, process: u64, is_there: bool) {
+        let running = lock(&self.running);
+        if running.process != process {
+            return;
+        }
+        if is_there {
+            running.standing.answered();
+        } else {
+            running.standing.unanswered();
+        }
+        let now_us = self.world.now_us();
+        self.world.lock().oracle.known_away(!is_there, now_us);
     }
 
     fn answer(&self, Sent { process, posting }: Sent, outcomes: Vec<EntryOutcome>) {
@@ -246,7 +278,12 @@ impl SimLedger {
             );
         }
         let accepted = versions(&entries, &outcomes);
-        let (running, orphans) = lock(&self.running).clone();
+        self.reached(process, true);
+        let Running {
+            process: running,
+            orphans,
+            ..
+        } = lock(&self.running).clone();
         let is_heard = match reply.send(Posted { entries, outcomes }) {
             Ok(()) => true,
             Err(unheard) => orphans.is_some_and(|orphans| orphans.try_send(unheard).is_ok()),
@@ -317,12 +354,17 @@ impl Ledger for Door {
             let result = tokio::time::timeout(limit, read)
                 .await
                 .unwrap_or_else(|_| Err(unavailable()));
-            if result.is_ok() && lock(&ledger.running).0 == process {
+            ledger.reached(process, result.is_ok());
+            if result.is_ok() && lock(&ledger.running).process == process {
                 let now_us = ledger.world.now_us();
                 ledger.world.lock().oracle.contacted(user.get(), now_us);
             }
             result
         })
+    }
+
+    fn account_in_background(&self, user: UserId) -> Pending<Account> {
+        self.account(user)
     }
 
     /// Nobody is linked here: the sessions of a run have tokens.
@@ -339,15 +381,21 @@ impl Ledger for Door {
     }
 
     fn ping(&self) -> Pending<()> {
-        let (ledger, wait) = (self.ledger.clone(), self.ledger.step());
+        let (ledger, process, wait) = (self.ledger.clone(), self.process, self.ledger.step());
         Box::pin(async move {
             sleep(wait).await;
-            if ledger.weather().is_away {
+            let is_away = ledger.weather().is_away;
+            ledger.reached(process, !is_away);
+            if is_away {
                 Err(LedgerError::Unavailable("planned".into()))
             } else {
                 Ok(())
             }
         })
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
     }
 }
 

@@ -101,6 +101,14 @@ impl Builder {
         }
     }
 
+    /// Creates directory and configuration, for a database that is there already.
+    pub fn prepare_at(mut self, url: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a directory");
+        set(&mut self.config, "database.url", url.into());
+        write_config(dir.path(), &self.config);
+        dir
+    }
+
     /// Creates directory, database and configuration without starting the service.
     pub fn prepare(mut self) -> (tempfile::TempDir, TestDatabase) {
         let dir = tempfile::tempdir().expect("a directory");

@@ -58,6 +58,16 @@ impl Cluster {
         control(&["halt", text(self.dir.path()), mode]);
     }
 
+    /// Makes a stopped server a standby that waits for a primary, or a primary again.
+    pub fn set_standby(&self, is_standby: bool) {
+        let signal = self.dir.path().join("data/standby.signal");
+        if is_standby {
+            std::fs::write(signal, "").expect("written");
+        } else {
+            std::fs::remove_file(signal).expect("removed");
+        }
+    }
+
     /// Starts it again on the same port; it accepts connections when this returns.
     pub fn start_again(&self) {
         control(&["resume", text(self.dir.path())]);
@@ -133,7 +143,8 @@ fn signal(name: &str, pids: &[u32]) {
     }
 }
 
-fn children_of(parent: u32) -> Vec<u32> {
+/// The processes that a process has started.
+pub fn children_of(parent: u32) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").expect("/proc tells which processes a server has");
     all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .filter(|pid| {

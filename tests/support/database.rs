@@ -125,6 +125,19 @@ impl TestDatabase {
         ))
     }
 
+    /// The one number that a query gives.
+    pub fn number(&self, query: &str) -> i64 {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            number: i64,
+        }
+        let rows: Vec<Row> = self
+            .connection()
+            .load(&format!("SELECT ({query}) AS number"));
+        rows.first().expect("a row").number
+    }
+
     /// Blocks all other writers until the result is dropped; readers continue.
     pub fn lock_writes(&self) -> HeldLock {
         self.hold(match self {
@@ -171,6 +184,23 @@ impl TestDatabase {
         self.on_server(&format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
         ));
+    }
+
+    /// Makes a PostgreSQL database anew, with options of `CREATE DATABASE`.
+    pub fn recreate(&self, options: &str) {
+        let Self::Postgres { name, .. } = self else {
+            panic!("only a database server has such options")
+        };
+        self.on_server(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        self.on_server(&format!("CREATE DATABASE {name} {options}"));
+    }
+
+    /// Ends the connections of all other programs to a PostgreSQL database.
+    pub fn end_connections(&self) {
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
     }
 
     /// Brings it back.
@@ -239,7 +269,10 @@ impl Handle {
         .unwrap_or_else(|error| panic!("{statements}: {error}"));
     }
 
-    fn load(&mut self, query: &str) -> Vec<StoredEntry> {
+    fn load<T>(&mut self, query: &str) -> Vec<T>
+    where
+        T: QueryableByName<diesel::sqlite::Sqlite> + QueryableByName<diesel::pg::Pg> + 'static,
+    {
         match self {
             Self::Sqlite(connection) => diesel::sql_query(query).load(connection),
             Self::Postgres(connection) => diesel::sql_query(query).load(connection),

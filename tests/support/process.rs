@@ -41,6 +41,33 @@ impl Process {
         }
     }
 
+    /// Starts another program, which runs ours.
+    pub fn start_other(other: &str, dir: &Path, arguments: &[OsString], log: &Path) -> Self {
+        let (file, log_start) = open_log(log);
+        let child = environment(Command::new(other), dir, &[])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("the program starts");
+        Self {
+            child,
+            log: log.to_owned(),
+            log_start,
+            reader: None,
+        }
+    }
+
+    /// Where our program is.
+    pub fn program_path() -> PathBuf {
+        match std::env::var_os("BALANCE_COORDINATOR_BIN") {
+            Some(path) => fs::canonicalize(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+            None => PathBuf::from(env!("CARGO_BIN_EXE_balance-coordinator")),
+        }
+    }
+
     /// Like [`Process::start`], but its standard error is a pipe, which a reader of the test's takes to `log`.
     pub fn start_piped(
         dir: &Path,
@@ -218,13 +245,10 @@ fn open_log(log: &Path) -> (File, u64) {
 
 /// The program, with an environment without the test's variables.
 fn program(dir: &Path, variables: &[(String, String)]) -> Command {
-    let path = match std::env::var_os("BALANCE_COORDINATOR_BIN") {
-        Some(path) => {
-            fs::canonicalize(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-        }
-        None => PathBuf::from(env!("CARGO_BIN_EXE_balance-coordinator")),
-    };
-    let mut command = Command::new(path);
+    environment(Command::new(Process::program_path()), dir, variables)
+}
+
+fn environment(mut command: Command, dir: &Path, variables: &[(String, String)]) -> Command {
     command
         .current_dir(dir)
         .env_clear()

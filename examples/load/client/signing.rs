@@ -72,7 +72,7 @@ pub struct Tokens(SessionKeys);
 impl Tokens {
     /// From the session secret.
     pub fn new(secrets: &Secrets) -> Self {
-        Self(SessionKeys::new(&[Secret::new(&secrets.session)]))
+        Self(SessionKeys::new(&[Secret::new(&secrets.session)], "sub"))
     }
 
     /// A valid token of a user.

@@ -4,6 +4,7 @@
 mod actors;
 mod batch;
 mod frames;
+mod history;
 mod hot;
 mod idle;
 mod paced;
@@ -39,6 +40,7 @@ const ALL: &[(Command, Gate)] = &[
     (Command::Users, users::run),
     (Command::Start, start::run),
     (Command::Paced, paced::run),
+    (Command::History, history::run),
 ];
 
 /// Runs the selected gates and prints the report. Returns whether everything holds; in a quick run

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use balance_coordinator::config::DatabaseUrl;
-use balance_coordinator::ledger;
+use balance_coordinator::clock::Clock;
+use balance_coordinator::config::{DatabaseUrl, Schema};
+use balance_coordinator::ledger::{self, Progress};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 
@@ -71,7 +72,23 @@ impl Database {
 
     /// Makes the service's tables.
     pub fn migrate(&self) -> Result<()> {
-        ledger::migrate(&DatabaseUrl::parse(&self.url())?, false)?;
+        let progress = Progress::start(Clock::system());
+        let url = DatabaseUrl::parse(&self.url())?;
+        ledger::migrate(&url, &Schema::default(), false, &progress)?;
+        Ok(())
+    }
+
+    /// Runs statements.
+    pub fn execute(&self, statements: &str) -> Result<()> {
+        match self {
+            Self::Sqlite { .. } => {
+                let file = self.file()?.display().to_string();
+                SqliteConnection::establish(&file)?.batch_execute(statements)?;
+            }
+            Self::Postgres { .. } => {
+                PgConnection::establish(&self.url())?.batch_execute(statements)?;
+            }
+        }
         Ok(())
     }
 

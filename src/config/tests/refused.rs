@@ -64,6 +64,14 @@ fn a_file_is_refused_by_the_key() {
             "[database]\nurl = \"postgres://h/db?pgbouncer=true\"",
             "database.url",
         ),
+        (
+            "[database]\nurl = \"postgres://h/db?options=-c%20search_path%3Dx\"",
+            "database.url",
+        ),
+        ("[database]\nschema = \"\"", "database.schema"),
+        ("[database]\nschema = \"a b\"", "database.schema"),
+        ("[database]\nschema = \"pg_catalog\"", "database.schema"),
+        ("[database]\nschema = \"$user\"", "database.schema"),
         ("[database]\nwriters = 2", "database.writers"),
         ("[database]\nwriters = 0", "database.writers"),
         (
@@ -87,6 +95,14 @@ fn a_file_is_refused_by_the_key() {
             "auth.telegram_identity",
         ),
         ("[auth]\ntelegram_bot_id = 1", "auth.telegram_identity"),
+        (
+            "[auth]\nsession_user_claim = \"\"",
+            "auth.session_user_claim",
+        ),
+        (
+            "[auth]\nsession_user_claim = \"exp\"",
+            "auth.session_user_claim",
+        ),
         (
             "[auth]\ntelegram_bot_id = 0\ntelegram_identity = \"linked\"",
             "auth.telegram_bot_id",

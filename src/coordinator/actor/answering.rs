@@ -3,12 +3,11 @@
 //! When the ledger is away, the answer is the last known balance, marked stale, or an error; sessions get a fresh one when
 //! the ledger is back.
 
-use std::time::Duration;
-
 use actix::prelude::*;
 use log::debug;
 use serde_json::value::RawValue;
 
+use crate::clock::Mono;
 use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::sessions::{Owed, Told};
 use crate::coordinator::frames::{self, BalanceFrame, BalanceView, Reason, Shown};
@@ -32,6 +31,15 @@ pub(super) enum Waiter {
     Reader(GetBalance),
 }
 
+/// A reader that waits for a version.
+#[derive(Debug)]
+pub(super) struct VersionWaiter {
+    request: GetBalance,
+    /// By then the asker no longer waits.
+    until: Mono,
+    _counted: Counted,
+}
+
 impl Waiter {
     pub(super) fn snapshot(session_id: SessionId) -> Self {
         Self::Session {
@@ -53,6 +61,14 @@ impl Waiter {
         match self {
             Self::Session { .. } => true,
             Self::Reader(request) => request.is_content_with(view.account.version),
+        }
+    }
+
+    /// Whether it no longer waits; for a session that shows when it is answered.
+    pub(super) fn is_gone(&self) -> bool {
+        match self {
+            Self::Session { .. } => false,
+            Self::Reader(request) => request.reply.is_closed(),
         }
     }
 }
@@ -114,8 +130,9 @@ impl BalanceActor {
                 reason,
                 id,
             } => (session_id, reason, id),
-            Waiter::Reader(request) => return request.answer(Ok(view.clone())),
+            Waiter::Reader(request) => return request.answer(Ok(self.shared.shown(view))),
         };
+        let view = &self.shared.shown(view);
         let Some(live) = &mut self.live else { return };
         let Some(session) = live
             .session(session_id)
@@ -145,12 +162,16 @@ impl BalanceActor {
             stale: view.is_stale,
         });
         match session.tell(text, version) {
-            Told::Sent => {}
+            Told::Sent => live.settle_pending(&view.account),
             Told::Full => {
                 session.owe((reason, id));
                 self.retry_lagging(ctx);
             }
             Told::Gone => self.prune(ctx),
+        }
+        // From memory, too: the session is told when the ledger is back.
+        if view.is_stale {
+            self.settle_staleness(self.owes_recovery());
         }
     }
 
@@ -181,33 +202,48 @@ impl BalanceActor {
 
     /// Answers the readers whose version is there.
     pub(super) fn answer_version_waiters(&mut self) {
-        let Some(view) = self.cache.known() else {
+        let Some(view) = self.cache.known().map(|known| self.shared.shown(known)) else {
             return;
         };
         let version = view.account.version;
-        for (waiter, _) in self
+        for waiter in self
             .version_waiters
-            .extract_if(.., |(waiter, _)| waiter.is_content_with(version))
+            .extract_if(.., |waiter| waiter.request.is_content_with(version))
         {
-            waiter.answer(Ok(view.clone()));
+            waiter.request.answer(Ok(view.clone()));
         }
     }
 
     /// Keeps a reader until its version is there or its wait is over.
-    pub(super) fn wait_for_version(&mut self, waiter: GetBalance, ctx: &mut Context<Self>) {
-        self.forget_gone_waiters();
-        if self.version_waiters.len() >= VERSION_WAITERS_MAX {
-            return waiter.answer(Err(LedgerError::Overloaded));
+    pub(super) fn wait_for_version(&mut self, request: GetBalance, ctx: &mut Context<Self>) {
+        self.forget_gone_waiters(ctx);
+        if request.reply.is_closed() {
+            return;
         }
-        let counted = Counted::one(&self.gauge, |gauge| &gauge.version_waiters);
-        self.version_waiters.push((waiter, counted));
-        // By then the asker no longer waits.
-        let over = Duration::from_millis(2 * MIN_VERSION_WAIT_MS);
-        ctx.run_later(over, |actor, _| actor.forget_gone_waiters());
+        if self.version_waiters.len() >= VERSION_WAITERS_MAX {
+            return request.answer(Err(LedgerError::Overloaded));
+        }
+        let now = self.shared.clock.mono();
+        self.version_waiters.push(VersionWaiter {
+            request,
+            until: now.plus_us(2 * MIN_VERSION_WAIT_MS * 1000),
+            _counted: Counted::one(&self.gauge, |gauge| &gauge.version_waiters),
+        });
+        self.wake_for_waiters(ctx);
     }
 
-    fn forget_gone_waiters(&mut self) {
+    /// Drops the readers that no longer wait, and looks again when the wait of the oldest one is over.
+    pub(super) fn forget_gone_waiters(&mut self, ctx: &mut Context<Self>) {
+        let now = self.shared.clock.mono();
         self.version_waiters
-            .retain(|(waiter, _)| !waiter.reply.is_closed());
+            .retain(|waiter| !waiter.request.reply.is_closed() && now < waiter.until);
+        self.wake_for_waiters(ctx);
+    }
+
+    /// The actor's one timer is enough: all wait equally long, so the oldest one is the first to be over.
+    fn wake_for_waiters(&mut self, ctx: &mut Context<Self>) {
+        if let Some(oldest) = self.version_waiters.first() {
+            self.wake_at(oldest.until, ctx);
+        }
     }
 }

@@ -11,6 +11,8 @@ use crate::domain::SessionId;
 impl BalanceActor {
     /// Takes a session on and sends it its snapshot; one that is known already stays as it is.
     pub(super) fn attach(&mut self, mut attach: AttachSession, ctx: &mut Context<Self>) {
+        // One that ended without a word holds no place.
+        self.prune(ctx);
         let last_push = self.gauge.last_push.get();
         let live = self
             .live
@@ -29,7 +31,7 @@ impl BalanceActor {
         live.add_session(Attached::new(attach));
         self.gauge.sessions.set(live.sessions.len());
         if let Some(known) = self.cache.known() {
-            live.ensure_base(&known.account);
+            live.pending.ensure_base(&known.account);
         }
         self.finish_closing(ctx);
         self.balance_for(Waiter::snapshot(session_id), false, ctx);
@@ -86,6 +88,7 @@ impl BalanceActor {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer.handle);
         }
+        self.forget_gone_waiters(ctx);
         if let Some(registry) = self.registry.upgrade() {
             let user_id = self.user_id;
             // If the registry is full, its next sweep finds the actor.

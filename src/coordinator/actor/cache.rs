@@ -37,10 +37,15 @@ impl AccountCache {
     }
 
     /// Takes what a read that began at `when` has seen. At equal versions the ledger is right: it may have been mended by
-    /// hand. An older version means that a commit overtook the read. Returns whether the version is news.
+    /// hand. An older version means that a commit overtook the read, and at equal versions a read that began earlier tells
+    /// less than what is known. Returns whether the version is news.
     pub(super) fn read(&mut self, account: Account, when: Moment) -> bool {
         let known = self.known().map(|known| known.account.version);
         let version = account.version;
+        let is_later = |known: &BalanceView| known.verified.mono > when.mono;
+        if known == Some(version) && self.known().is_some_and(is_later) {
+            return false;
+        }
         if known.is_some_and(|known| version < known) && !is_planted(Plant::OlderReadServed) {
             return false;
         }
@@ -113,6 +118,14 @@ mod tests {
         assert_eq!(
             cache.fresh(at(101).mono, 100).map(|known| &known.account),
             Some(&account(1, 11))
+        );
+        assert!(
+            !cache.read(account(1, 12), at(49)),
+            "of two reads the later one counts"
+        );
+        assert_eq!(
+            cache.known().map(|known| (&known.account, known.verified)),
+            Some((&account(1, 11), at(50)))
         );
         assert!(cache.read(account(2, 20), at(60)));
     }

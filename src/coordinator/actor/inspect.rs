@@ -10,7 +10,10 @@ use crate::coordinator::views::{
 use crate::limits::ACTOR_EVENTS_MAX;
 
 impl BalanceActor {
-    pub(super) fn inspect(&self) -> ActorInspection {
+    pub(super) fn inspect(&mut self) -> ActorInspection {
+        if let (Some(live), Some(known)) = (&mut self.live, self.cache.known()) {
+            live.settle_pending(&known.account);
+        }
         let now = self.shared.clock.now();
         let known = self.cache.known();
         let pending = self.live.as_deref().zip(known);
@@ -48,28 +51,20 @@ impl BalanceActor {
     }
 
     fn inspect_pending(&self, live: &Live, version: i64, now: Moment) -> Option<PendingInspection> {
-        let waiting = live.pacing.waiting()?;
-        // Changes that every session knows already wait for the next change, not for a time.
+        let waiting = live.pending.waiting()?;
         let has_listener = live.has_listener_below(version);
-        let due = live
-            .pacing
-            .due(&self.shared.policy.intervals)
-            .filter(|_| has_listener);
+        let due = live.pending.due(&self.shared.policy.intervals);
+        let due = due.filter(|_| has_listener);
         let wait_us = due.map(|due| due.at.us_since(now.mono));
-        let hold = if live.sessions.iter().all(|session| session.is_primed) {
-            Hold::KnownToSessions
-        } else {
-            Hold::Snapshot
-        };
         Some(PendingInspection {
             first: waiting.first.wall,
             last: waiting.last.wall,
-            entries: live.base.as_ref().map_or(0, |base| version - base.version),
+            entries: live.pending.entries(version),
             next_push_in_ms: wait_us.map(|wait_us| wait_us.div_ceil(1000)),
             next_push_at: wait_us.map(|wait_us| now.wall.plus_us(wait_us)),
             waits_for: due.map(|due| due.rule),
             mode: due.map(|due| due.mode),
-            held_by: (!has_listener).then_some(hold),
+            held_by: (!has_listener).then_some(Hold::Snapshot),
         })
     }
 }

@@ -10,6 +10,7 @@ mod attaching;
 mod cache;
 mod displayed;
 mod inspect;
+mod pending;
 mod posting;
 mod pushing;
 mod reading;
@@ -20,15 +21,16 @@ use std::rc::Rc;
 use actix::WeakRecipient;
 use actix::prelude::*;
 
+use crate::coordinator::actor::answering::VersionWaiter;
 use crate::coordinator::actor::cache::AccountCache;
 use crate::coordinator::actor::posting::Lanes;
 use crate::coordinator::actor::pushing::Timer;
 use crate::coordinator::actor::reading::Reading;
 use crate::coordinator::actor::sessions::Live;
 use crate::coordinator::journal::{Happening, What};
-use crate::coordinator::messages::{CommittedEntry, GetBalance, SessionsGone, ToActor};
+use crate::coordinator::messages::{CommittedEntry, SessionsGone, ToActor};
 use crate::coordinator::policy::Shared;
-use crate::coordinator::registry::gauge::{Counted, Gauge};
+use crate::coordinator::registry::gauge::Gauge;
 use crate::domain::UserId;
 
 /// One user's actor.
@@ -44,7 +46,8 @@ pub struct BalanceActor {
     reading: Option<Box<Reading>>,
     /// Reads planned so far.
     reads: u32,
-    version_waiters: Vec<(GetBalance, Counted)>,
+    /// In the order in which they came.
+    version_waiters: Vec<VersionWaiter>,
     timer: Option<Timer>,
     /// A session was sent a stale balance or none, and is owed a fresh one.
     is_stale: bool,
@@ -73,9 +76,13 @@ impl BalanceActor {
         }
     }
 
-    /// Every message is counted out of the queue. After a change that did not fit into the mailbox, the ledger is read.
+    /// Every message is counted out of the queue. What did not fit into the mailbox is made up for: after a change the ledger
+    /// is read, and sessions that have ended are dropped.
     fn dequeue(&mut self, ctx: &mut Context<Self>) {
         self.gauge.queued.update(|queued| queued.saturating_sub(1));
+        for session_id in self.gauge.ended.take() {
+            self.detach(session_id, ctx);
+        }
         if self.gauge.missed_a_change.take() {
             self.request_read(None, ctx);
         }
@@ -101,8 +108,9 @@ impl BalanceActor {
         gauge.version.update(|known| known.max(version));
         if let (Some(live), Some(known)) = (&mut self.live, self.cache.known()) {
             let committed = self.shared.moment_of(committed_at);
-            live.note(version, self.shared.mode_of(kind), committed, Some(&source));
-            live.ensure_base(&known.account);
+            let mode = self.shared.mode_of(kind);
+            live.pending.note(version, mode, committed, &source);
+            live.pending.ensure_base(&known.account);
         }
         let what = What::Entry {
             kind,
@@ -171,7 +179,7 @@ impl Handler<ToActor> for BalanceActor {
             }
             ToActor::LedgerRecovered if self.is_stale => self.read_after_recovery(ctx),
             ToActor::LedgerRecovered => {}
-            ToActor::Revalidate => self.request_read(None, ctx),
+            ToActor::Revalidate(turn) => self.revalidate(turn, ctx),
             ToActor::Retire => ctx.stop(),
             #[cfg(feature = "simulation")]
             ToActor::Crash => panic!("planned"),

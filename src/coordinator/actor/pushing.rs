@@ -10,10 +10,12 @@ use crate::clock::{Mono, Wall};
 use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::answering::Waiter;
 use crate::coordinator::actor::displayed::Sent;
+use crate::coordinator::actor::pending::Sum;
 use crate::coordinator::actor::sessions::{Attached, Live, Told};
 use crate::coordinator::frames::{self, Changes, Reason, Shown, UpdateFrame};
 use crate::coordinator::journal::{Happening, What};
-use crate::coordinator::pacing::Mode;
+use crate::coordinator::pacing::{Due, Mode};
+use crate::coordinator::registry::gauge::Counted;
 use crate::limits::LAGGING_RETRY_MS;
 use crate::planted::{Plant, is_planted};
 use crate::telemetry::counters::seconds;
@@ -28,14 +30,7 @@ pub(super) struct Timer {
 impl BalanceActor {
     /// Pushes when it is due, and sets the timer when it will be.
     pub(super) fn push_when_due(&mut self, ctx: &mut Context<Self>) {
-        let (Some(live), Some(known)) = (&self.live, self.cache.known()) else {
-            return;
-        };
-        // Skip the push when every session has this version already; its changes stay for the next one.
-        if !live.has_listener_below(known.account.version) {
-            return;
-        }
-        let Some(due) = live.pacing.due(&self.shared.policy.intervals) else {
+        let Some(due) = self.next_push() else {
             return;
         };
         if due.at <= self.shared.clock.mono() {
@@ -45,14 +40,18 @@ impl BalanceActor {
         }
     }
 
+    /// When the next push is due; `None` when no session lacks anything, or none can be pushed to.
+    fn next_push(&mut self) -> Option<Due> {
+        let (live, known) = (self.live.as_mut()?, self.cache.known()?);
+        live.settle_pending(&known.account);
+        live.has_listener_below(known.account.version)
+            .then(|| live.pending.due(&self.shared.policy.intervals))
+            .flatten()
+    }
+
     /// Pushes what waits, whatever the pacing says. Returns whether anything waited.
     pub(super) fn push_now(&mut self, ctx: &mut Context<Self>) -> bool {
-        let known = self.cache.known();
-        let version = known.map_or(0, |known| known.account.version);
-        let live = self.live.as_deref();
-        let due = live
-            .filter(|live| live.has_listener_below(version))
-            .and_then(|live| live.pacing.due(&self.shared.policy.intervals));
+        let due = self.next_push();
         if let Some(due) = due {
             self.push(due.mode, ctx);
         }
@@ -65,15 +64,15 @@ impl BalanceActor {
             return;
         };
         let account = &known.account;
-        let before = live.base.replace(account.clone());
-        let (Some(before), Some(waiting)) = (before, live.pacing.pushed(now.mono)) else {
+        let Some(sum) = live.pending.pushed(account, now.mono) else {
             return;
         };
-        if is_planted(Plant::ChangesCountedTwice) {
-            live.base = Some(before.clone());
-        }
+        let Sum {
+            before,
+            waiting,
+            sources,
+        } = sum;
         self.gauge.last_push.set(Some(now.mono));
-        let sources = std::mem::take(&mut live.sources);
         let currencies = &self.shared.currencies;
         let update = UpdateFrame {
             user_id: self.user_id,
@@ -145,8 +144,9 @@ impl BalanceActor {
         });
     }
 
-    /// The timer fires at `at` or before; when it fires early, it is set again.
-    fn wake_at(&mut self, at: Mono, ctx: &mut Context<Self>) {
+    /// The timer fires at `at` or before; when it fires early, it is set again. It is the only one: actix polls every future
+    /// of a context at every message, so nothing that can be asked for may set a timer of its own.
+    pub(super) fn wake_at(&mut self, at: Mono, ctx: &mut Context<Self>) {
         if let Some(timer) = &self.timer {
             if timer.at <= at {
                 return;
@@ -154,8 +154,11 @@ impl BalanceActor {
             ctx.cancel_future(timer.handle);
         }
         let wait = Duration::from_micros(at.us_since(self.shared.clock.mono()));
-        let handle = ctx.run_later(wait, |actor, ctx| {
+        let counted = Counted::one(&self.gauge, |gauge| &gauge.timers);
+        let handle = ctx.run_later(wait, move |actor, ctx| {
+            drop(counted);
             actor.timer = None;
+            actor.forget_gone_waiters(ctx);
             actor.retry_closing(ctx);
             actor.send_owed(ctx);
             actor.push_when_due(ctx);

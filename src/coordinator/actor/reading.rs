@@ -11,6 +11,7 @@ use crate::clock::{Deadline, Moment, Mono};
 use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::answering::Waiter;
 use crate::coordinator::frames::{BalanceView, Reason};
+use crate::coordinator::messages::Turn;
 use crate::coordinator::registry::gauge::Counted;
 use crate::domain::{Account, SessionId};
 use crate::ledger::LedgerError;
@@ -63,6 +64,9 @@ impl BalanceActor {
         } else {
             &mut reading.waiters
         };
+        if waiters.len() >= READ_WAITERS_MAX {
+            waiters.retain(|waiter| !waiter.is_gone());
+        }
         match waiter {
             Some(waiter) if waiters.len() < READ_WAITERS_MAX => waiters.push(waiter),
             Some(Waiter::Reader(request)) => request.answer(Err(LedgerError::Overloaded)),
@@ -113,12 +117,14 @@ impl BalanceActor {
                         // The registry then asks whether the ledger answers, and the read is tried again.
                         actor.settle_staleness(true);
                     }
+                    let ledger = actor.shared.ledger.clone();
                     let at_last = async move {
                         match at_first {
                             Ok(result) => result,
                             Err(answer) => tokio::time::timeout_at(until.instant(), answer)
                                 .await
                                 .unwrap_or_else(|_| {
+                                    ledger.standing().unanswered();
                                     Err(LedgerError::Unavailable("no answer in time".into()))
                                 }),
                         }
@@ -132,6 +138,25 @@ impl BalanceActor {
                 })
         });
         ctx.spawn(begin);
+    }
+
+    /// Reads the ledger though nothing asks for it. What is asked for meanwhile has a read of its own, which overtakes this
+    /// one.
+    pub(super) fn revalidate(&mut self, turn: Turn, ctx: &mut Context<Self>) {
+        self.prune(ctx);
+        let counted = Counted::one(&self.gauge, |gauge| &gauge.reads);
+        let began = self.shared.clock.now();
+        let answer = self.shared.ledger.account_in_background(self.user_id);
+        let read = answer
+            .into_actor(self)
+            .map(move |result, actor: &mut Self, ctx| {
+                drop((counted, turn));
+                match result {
+                    Ok(account) => actor.read_succeeded(account, began, Vec::new(), ctx),
+                    Err(error) => actor.read_failed(&error, Vec::new(), ctx),
+                }
+            });
+        ctx.spawn(read);
     }
 
     /// The read of this number, unless it is over.
@@ -213,9 +238,10 @@ impl BalanceActor {
         if let Some(live) = &mut self.live {
             if has_news {
                 // Another node wrote, or a hand. Its kind is not known, so it is paced.
-                live.note_read(version, began, self.shared.clock.now());
+                let ended = self.shared.clock.now();
+                live.pending.note_read(version, began, ended);
             }
-            live.ensure_base(&view.account);
+            live.pending.ensure_base(&view.account);
         }
         self.answer_version_waiters();
         for waiter in waiters {
@@ -231,11 +257,19 @@ impl BalanceActor {
 
     /// Sends a fresh balance to the sessions that are owed one.
     fn recover(&mut self, view: &BalanceView, ctx: &mut Context<Self>) {
+        // It may have gone again meanwhile; then only a session that has no balance at all is sent this one, marked.
+        let is_away = self.shared.ledger.standing().is_away();
         let sessions = self.live.iter().flat_map(|live| &live.sessions);
         let owed = sessions.filter(|session| session.is_owed_recovery);
+        let owed = owed.filter(|session| !is_away || !session.is_primed);
         let owed: Vec<SessionId> = owed.map(|session| session.id).collect();
         for session_id in owed {
-            self.answer(Waiter::recovered(session_id), view, ctx);
+            let waiter = if is_away {
+                Waiter::snapshot(session_id)
+            } else {
+                Waiter::recovered(session_id)
+            };
+            self.answer(waiter, view, ctx);
         }
         self.settle_staleness(self.owes_recovery());
     }

@@ -1,23 +1,20 @@
-//! What an actor holds only while its user has sessions: the sessions, the pacing, and the changes not pushed yet.
+//! What an actor holds only while its user has sessions: the sessions, and the changes that they have not been sent.
 
 use actix::prelude::SendError;
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use crate::clock::{Moment, Mono};
+use crate::clock::Mono;
 use crate::coordinator::actor::displayed::Undisplayed;
+use crate::coordinator::actor::pending::Pending;
 use crate::coordinator::frames::Reason;
 use crate::coordinator::messages::{AttachSession, CloseReason, Outbox, Peer, ToSession};
-use crate::coordinator::pacing::{Mode, Pacing};
-use crate::domain::{Account, SessionId, Source};
+use crate::domain::{Account, SessionId};
 use crate::planted::{Plant, is_planted};
 
 /// Answers that a session whose outbox is full can be owed; its message rate allows no more.
 const OWED_MAX: usize = 64;
-
-/// The most sources one push names.
-const SOURCES_MAX: usize = 16;
 
 /// A session as its actor sees it. When it is dropped without having been closed (the actor died or was retired), the
 /// session is told to attach again.
@@ -127,73 +124,39 @@ impl Attached {
     pub(super) fn is_gone(&self) -> bool {
         self.outbox.is_gone()
     }
+
+    /// Whether changes that it has not been sent are pending. One that is being closed is sent nothing more. One that waits
+    /// for its snapshot, or whose outbox was full, is sent the newest state next, as a `balance`: the changes that led there
+    /// need not be kept for it, so it does not hold back those of the other sessions.
+    pub(super) fn counts(&self) -> bool {
+        self.is_primed && self.owed.is_empty() && !self.is_leaving() && !self.is_gone()
+    }
 }
 
 /// The live part of an actor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Live {
     /// In order of their attachment.
     pub sessions: Vec<Attached>,
-    /// Which changes wait, and until when.
-    pub pacing: Pacing,
-    /// What the changes of the next push are counted from: the state of the last push, or the one that was there when the
-    /// first session attached.
-    pub base: Option<Account>,
-    /// The sources of the changes that wait.
-    pub sources: SmallVec<[Source; 2]>,
+    /// The changes that not every session has been sent.
+    pub pending: Pending,
 }
 
 impl Live {
     /// Begins at a user's last push, if there was one while the actor is resident.
     pub(super) fn since(last_push: Option<Mono>) -> Self {
         Self {
-            pacing: Pacing::since(last_push),
-            ..Self::default()
+            sessions: Vec::new(),
+            pending: Pending::since(last_push),
         }
     }
 
-    /// The first known state is what changes are counted from.
-    pub(super) fn ensure_base(&mut self, known: &Account) {
-        self.base.get_or_insert_with(|| known.clone());
-    }
-
-    /// Whether the state that was last pushed lacks this version.
-    fn is_news(&self, version: i64) -> bool {
-        let base = self.base.as_ref();
-        base.is_some_and(|base| version > base.version)
-    }
-
-    /// Notes for the next push that a read has found a newer version.
-    pub(super) fn note_read(&mut self, version: i64, began: Moment, ended: Moment) {
-        if self.is_news(version) {
-            self.pacing.note_read(began, ended);
-        }
-    }
-
-    /// Notes a change for the next push, unless the state that was last pushed includes it.
-    pub(super) fn note(
-        &mut self,
-        version: i64,
-        mode: Mode,
-        committed: Moment,
-        source: Option<&Source>,
-    ) {
-        if !self.is_news(version) {
-            return;
-        }
-        if is_planted(Plant::EarlyChangeDropped)
-            && mode == Mode::Paced
-            && self.pacing.last_push().is_some()
-        {
-            return;
-        }
-        self.pacing.note(committed, mode);
-        if let Some(source) = source
-            && self.sources.len() < SOURCES_MAX
-            && !self.sources.contains(source)
-        {
-            self.sources.push(source.clone());
-        }
+    /// Forgets the changes that every session has been sent. To be called when a session was sent the state that is known,
+    /// and before a push is planned.
+    pub(super) fn settle_pending(&mut self, known: &Account) {
+        let counting = self.sessions.iter().filter(|session| session.counts());
+        let seen: SmallVec<[i64; 4]> = counting.map(|session| session.last_version).collect();
+        self.pending.settle(known, &seen);
     }
 
     pub(super) fn add_session(&mut self, session: Attached) {

@@ -1,9 +1,10 @@
 //! What the registry sees of an actor without asking it: both run on one thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::clock::Mono;
+use crate::domain::SessionId;
 use crate::planted::{Plant, is_planted};
 
 /// Shared by an actor and the registry.
@@ -19,10 +20,14 @@ pub(crate) struct Gauge {
     pub bulk_postings: Cell<usize>,
     /// Reads under way.
     pub reads: Cell<usize>,
+    /// Timers that the actor has set.
+    pub timers: Cell<usize>,
     /// Readers that wait for a version.
     pub version_waiters: Cell<usize>,
     /// A committed change did not fit into the mailbox: the ledger has to be read.
     pub missed_a_change: Cell<bool>,
+    /// Sessions that have ended, though the message did not fit into the mailbox.
+    pub ended: RefCell<Vec<SessionId>>,
     /// Entries committed through this actor.
     pub entries: Cell<u64>,
     /// The newest version it knows, once it knows any.
@@ -31,6 +36,8 @@ pub(crate) struct Gauge {
     pub verified: Cell<Option<Mono>>,
     /// When its sessions were last pushed to, if ever: the next push keeps its distance.
     pub last_push: Cell<Option<Mono>>,
+    /// Its place in the roster.
+    pub seat: Cell<usize>,
     /// When the registry last routed a message to it.
     pub last_used: Cell<Mono>,
 }
@@ -39,6 +46,12 @@ impl Gauge {
     /// Postings and reads under way.
     pub(crate) fn in_flight(&self) -> usize {
         self.single_postings.get() + self.bulk_postings.get() + self.reads.get()
+    }
+
+    /// Futures on the actor's context, which polls each of them at every message: so there are only a few, whatever is
+    /// asked of the actor.
+    pub(crate) fn tasks(&self) -> usize {
+        self.in_flight() + self.timers.get()
     }
 
     /// Messages wait, or work is under way.

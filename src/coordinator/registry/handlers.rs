@@ -4,10 +4,10 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::coordinator::messages::{
-    CloseReason, InspectRegistry, InspectResident, ListActors, ListRecent, ListSessions,
-    PostAtomic, PostBatch, RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor,
-    ToUser,
+    InspectRegistry, InspectResident, ListActors, ListRecent, ListSessions, PostAtomic, PostBatch,
+    RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor, ToUser,
 };
+use crate::coordinator::registry::atomics::AtomicAnswered;
 use crate::coordinator::registry::{Registry, Slot};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals};
 use crate::domain::UserId;
@@ -49,7 +49,7 @@ impl Handler<PostBatch> for Registry {
 impl Handler<PostAtomic> for Registry {
     type Result = ();
 
-    fn handle(&mut self, request: PostAtomic, ctx: &mut Self::Context) {
+    fn handle(&mut self, request: PostAtomic, _: &mut Self::Context) {
         let PostAtomic {
             entries,
             deadline,
@@ -69,16 +69,18 @@ impl Handler<PostAtomic> for Registry {
             permit,
             reply,
         });
-        let answered = answer.into_actor(self).map(
-            move |posted, registry: &mut Self, _: &mut Context<Self>| {
-                if let Ok(posted) = posted {
-                    registry.tell_committed(&posted);
-                    // A requester that hung up has been told that its outcome is unknown.
-                    let _ = requester.send(posted);
-                }
-            },
-        );
-        ctx.spawn(answered);
+        self.unanswered.push(answer, requester);
+    }
+}
+
+impl StreamHandler<AtomicAnswered> for Registry {
+    fn handle(&mut self, answered: AtomicAnswered, _: &mut Self::Context) {
+        let AtomicAnswered { posted, requester } = answered;
+        if let Some(posted) = posted {
+            self.tell_committed(&posted);
+            // A requester that hung up has been told that its outcome is unknown.
+            let _ = requester.send(posted);
+        }
     }
 }
 
@@ -95,7 +97,7 @@ impl Handler<Shutdown> for Registry {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.is_stopping = true;
-        self.deliver_to_all(|| ToActor::CloseSessions(CloseReason::GoingAway), ctx);
+        self.close_all(ctx);
     }
 }
 

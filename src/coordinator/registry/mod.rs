@@ -7,27 +7,34 @@
 //! Bounded: actors without a session to `cache.max_entries` plus those with something under way, which the ledger's queue
 //! bounds, and those pushed to within `pacing.min_interval_ms`, so that the distance between pushes outlives them.
 
+mod atomics;
 pub(crate) mod gauge;
 mod handlers;
+mod roster;
+mod sweep;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use log::{error, info};
 use lru::LruCache;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock::Mono;
 use crate::coordinator::actor::BalanceActor;
-use crate::coordinator::messages::{CommittedEntry, ToActor};
+use crate::coordinator::messages::{CloseReason, CommittedEntry, ToActor};
 use crate::coordinator::policy::Shared;
+use crate::coordinator::registry::atomics::Unanswered;
 use crate::coordinator::registry::gauge::Gauge;
+use crate::coordinator::registry::roster::{Roster, Seat};
 use crate::domain::UserId;
 use crate::ledger::{Orphan, Posted};
 use crate::limits::{
     ACTOR_MAILBOX_MAX, RECOVERY_PROBE_HANGS_MS, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX,
+    REVALIDATIONS_MAX,
 };
 use crate::planted::{Plant, is_planted};
 
@@ -37,6 +44,7 @@ const EVICTION_TRIES: usize = 4;
 struct Slot {
     actor: Addr<BalanceActor>,
     gauge: Rc<Gauge>,
+    _seat: Seat,
 }
 
 /// The registry of one process.
@@ -44,7 +52,10 @@ pub struct Registry {
     shared: Rc<Shared>,
     with_sessions: HashMap<UserId, Slot>,
     idle: LruCache<UserId, Slot>,
+    roster: Roster,
+    revalidations: Arc<Semaphore>,
     unheard: Option<mpsc::Receiver<Orphan>>,
+    unanswered: Unanswered,
     /// When the probe that is under way began.
     probed: Option<Mono>,
     is_stopping: bool,
@@ -57,7 +68,10 @@ impl Registry {
             shared: Rc::new(shared),
             with_sessions: HashMap::new(),
             idle: LruCache::unbounded(),
+            roster: Roster::default(),
+            revalidations: Arc::new(Semaphore::new(REVALIDATIONS_MAX)),
             unheard: Some(unheard),
+            unanswered: Unanswered::default(),
             probed: None,
             is_stopping: false,
         }
@@ -76,7 +90,12 @@ impl Registry {
             ctx.set_mailbox_capacity(ACTOR_MAILBOX_MAX);
             actor
         });
-        Slot { actor, gauge }
+        let seat = self.roster.take(user_id, &gauge);
+        Slot {
+            actor,
+            gauge,
+            _seat: seat,
+        }
     }
 
     /// The actor of a user, made when it is not resident. A session makes it stay.
@@ -139,9 +158,14 @@ impl Registry {
         }
     }
 
+    /// Closes every session.
+    fn close_all(&mut self, ctx: &Context<Self>) {
+        self.deliver_to_all(|| ToActor::CloseSessions(CloseReason::GoingAway), ctx);
+    }
+
     /// Delivers a message to every actor with sessions, in the order of users: so equal events have an equal course.
     fn deliver_to_all(&mut self, message: impl Fn() -> ToActor, ctx: &Context<Self>) {
-        for user_id in self.users_with_sessions(|_| true) {
+        for user_id in self.users_with_sessions() {
             self.deliver(user_id, message(), ctx);
         }
     }
@@ -157,12 +181,8 @@ impl Registry {
     }
 
     /// In order.
-    fn users_with_sessions(&self, is_wanted: impl Fn(&Slot) -> bool) -> Vec<UserId> {
-        let wanted = self.with_sessions.iter();
-        let mut users: Vec<UserId> = wanted
-            .filter(|(_, slot)| is_wanted(slot))
-            .map(|(user_id, _)| *user_id)
-            .collect();
+    fn users_with_sessions(&self) -> Vec<UserId> {
+        let mut users: Vec<UserId> = self.with_sessions.keys().copied().collect();
         users.sort_unstable();
         users
     }
@@ -192,38 +212,6 @@ impl Registry {
         }
     }
 
-    /// Retires idle actors whose balance is older than the TTL, has the others read theirs again, and enforces the limit.
-    fn sweep(&mut self, ctx: &Context<Self>) {
-        for user_id in self.users_with_sessions(|slot| slot.can_go(&self.shared)) {
-            self.sessions_gone(user_id);
-        }
-        let (now, ttl_us) = (self.shared.clock.mono(), self.shared.policy.cache_ttl_us);
-        let is_old = |slot: &Slot| {
-            let gauge = &slot.gauge;
-            let since = gauge.verified.get().unwrap_or(gauge.last_used.get());
-            now.us_since(since) >= ttl_us
-        };
-        let old: Vec<UserId> = self
-            .idle
-            .iter()
-            .filter(|(_, slot)| is_old(slot))
-            .map(|(user_id, _)| *user_id)
-            .collect();
-        for user_id in old {
-            let slot = self.idle.pop(&user_id);
-            if let Some(Err(slot)) = slot.map(|slot| slot.retire(&self.shared)) {
-                self.idle.put(user_id, slot);
-            }
-        }
-        for _ in 0..self.idle.len() {
-            self.evict(0);
-        }
-        self.count_actors();
-        for user_id in self.users_with_sessions(is_old) {
-            self.deliver(user_id, ToActor::Revalidate, ctx);
-        }
-    }
-
     fn sessions_gone(&mut self, user_id: UserId) {
         // A session may be attaching at this moment; then the next sweep looks again.
         let is_over = |slot: &Slot| {
@@ -239,18 +227,21 @@ impl Registry {
         }
     }
 
-    /// Asks the ledger whether it is back, while any session is owed a fresh balance.
+    /// Asks the ledger whether it is back, while it is known to be away or any session is owed a fresh balance.
     fn probe(&mut self, ctx: &mut Context<Self>) {
+        if self.is_stopping {
+            // The first time, a mailbox may have been full.
+            self.close_all(ctx);
+        }
         let now = self.shared.clock.mono();
         // One that hangs, on a connection that died with the ledger, does not hold up the next.
         let hangs_us = RECOVERY_PROBE_HANGS_MS * 1000;
         let is_probing = self
             .probed
             .is_some_and(|then| now.us_since(then) < hangs_us);
-        if is_probing
-            || self.shared.counters.actors_stale.get() == 0
-            || is_planted(Plant::NeverRecovered)
-        {
+        let is_needed =
+            self.shared.counters.actors_stale.get() > 0 || self.shared.ledger.standing().is_away();
+        if is_probing || !is_needed || is_planted(Plant::NeverRecovered) {
             return;
         }
         self.probed = Some(now);
@@ -279,20 +270,30 @@ impl Registry {
         }
         for (user_id, entries) in by_user {
             // An actor that is made again, after it died, reads the ledger.
-            if let Some(slot) = self.resident(user_id)
-                && let Err(SendError::Full(_)) = slot.send(ToActor::BalanceChanged(entries))
-            {
-                slot.gauge.missed_a_change.set(true);
+            if let Some(slot) = self.resident(user_id) {
+                // What does not fit is noted; see below.
+                let _ = slot.send(ToActor::BalanceChanged(entries));
             }
         }
     }
 }
 
 impl Slot {
+    /// A message that does not fit comes back. One that is not answered and can't be said again is noted: the actor makes up
+    /// for it with the next of the messages that fill its mailbox.
     fn send(&self, message: ToActor) -> Result<(), SendError<ToActor>> {
-        self.actor.try_send(message)?;
-        self.gauge.queued.update(|queued| queued + 1);
-        Ok(())
+        let result = self.actor.try_send(message);
+        match &result {
+            Ok(()) => self.gauge.queued.update(|queued| queued + 1),
+            Err(SendError::Full(ToActor::BalanceChanged(_))) => {
+                self.gauge.missed_a_change.set(true);
+            }
+            Err(SendError::Full(ToActor::DetachSession { session_id })) => {
+                self.gauge.ended.borrow_mut().push(*session_id);
+            }
+            Err(_) => {}
+        }
+        result
     }
 
     /// Whether the actor can be retired without losing anything: no work is under way in it, and the next push need not
@@ -324,8 +325,9 @@ impl Actor for Registry {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(REGISTRY_MAILBOX_MAX);
         let sweep = Duration::from_millis(self.shared.policy.cache_sweep_ms);
-        ctx.run_interval(sweep, |registry, ctx| registry.sweep(ctx));
+        ctx.run_later(sweep, Self::sweep);
         ctx.run_interval(Duration::from_millis(RECOVERY_PROBE_MS), Self::probe);
+        ctx.add_stream(self.unanswered.answers());
         if let Some(mut unheard) = self.unheard.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| {
                 unheard.poll_recv(cx)

@@ -220,3 +220,46 @@ async fn a_session_whose_attachment_died_with_the_actor_attaches_again_at_once()
     rig.settle().await;
     assert_eq!(session.heard(), ["snapshot v0", "snapshot v0"]);
 }
+
+#[actix_rt::test]
+async fn in_a_known_outage_every_balance_from_memory_is_marked_and_heals_unasked() {
+    let rig = Rig::start().await;
+    for user in [1, 2] {
+        rig.post(user, &format!("d{user}"), Kind::Deposit, 5)
+            .await
+            .expect("accepted");
+    }
+    let before = rig.read(1, false).await.expect("answered").expect("known");
+    assert!(!before.is_stale);
+    rig.ledger.go_away(true);
+    // Nothing has failed yet, so nothing is known.
+    let unknowing = rig.read(1, false).await.expect("answered");
+    assert!(!unknowing.expect("known").is_stale);
+    // The read of another user fails.
+    assert!(rig.read(3, true).await.expect("answered").is_err());
+    let known = rig.read(1, false).await.expect("answered").expect("known");
+    assert!(known.is_stale);
+    assert_eq!(known.verified, before.verified, "its true age");
+    let session = rig.attach(2).await;
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v1 stale"]);
+    rig.ledger.go_away(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(session.heard()[1..], ["recovered v1"]);
+    let after = rig.read(1, false).await.expect("answered");
+    assert!(!after.expect("known").is_stale, "without a session, too");
+}
+
+#[actix_rt::test]
+async fn a_commit_that_fails_tells_of_the_outage_too() {
+    let rig = Rig::start().await;
+    rig.post(1, "d1", Kind::Deposit, 5).await.expect("accepted");
+    rig.ledger.go_away(true);
+    assert!(rig.post(9, "d9", Kind::Deposit, 5).await.is_err());
+    let known = rig.read(1, false).await.expect("answered").expect("known");
+    assert!(known.is_stale);
+    rig.ledger.go_away(false);
+    rig.post(9, "d9", Kind::Deposit, 5).await.expect("accepted");
+    let known = rig.read(1, false).await.expect("answered").expect("known");
+    assert!(!known.is_stale, "a commit has succeeded since");
+}

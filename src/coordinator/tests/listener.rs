@@ -111,3 +111,15 @@ impl Handler<Stall> for Listener {
         self.stalled = Some(until);
     }
 }
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Die;
+
+impl Handler<Die> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

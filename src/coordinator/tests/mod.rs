@@ -2,7 +2,9 @@
 
 mod administration;
 mod answers;
+mod costs;
 mod listener;
+mod pending;
 mod rig;
 
 use std::time::Duration;
@@ -57,23 +59,6 @@ async fn paced_changes_are_summed_up_and_wait_for_the_rule() {
     assert_eq!(session.heard().len(), 2, "min_interval since the last push");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(session.heard()[2], "paced v4 e1 +1");
-}
-
-#[actix_rt::test]
-async fn a_refresh_shows_a_version_once_and_the_next_push_counts_from_the_last_one() {
-    let rig = Rig::start().await;
-    let session = rig.attach(184).await;
-    rig.post(184, "r1", Kind::Reward, 2)
-        .await
-        .expect("accepted");
-    rig.refresh(&session);
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    assert_eq!(session.heard(), ["snapshot v0", "refresh v1"]);
-    rig.post(184, "d2", Kind::Deposit, 3)
-        .await
-        .expect("accepted");
-    rig.settle().await;
-    assert_eq!(session.heard()[2], "direct v2 e2 +5");
 }
 
 #[actix_rt::test]

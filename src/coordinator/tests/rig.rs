@@ -10,12 +10,13 @@ use crate::clock::{Clock, Wall};
 use crate::coordinator::frames::BalanceView;
 use crate::coordinator::journal::Recent;
 use crate::coordinator::messages::{
-    AttachSession, CloseReason, GetBalance, Outbox, Peer, PostAtomic, PostEntries, ToActor, ToUser,
+    AttachSession, CloseReason, GetBalance, InspectResident, Outbox, Peer, PostAtomic, PostEntries,
+    ToActor, ToUser,
 };
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::policy::{Policy, Shared};
 use crate::coordinator::registry::Registry;
-use crate::coordinator::tests::listener::{Listener, Stall};
+use crate::coordinator::tests::listener::{Die, Listener, Stall};
 use crate::domain::{Currencies, Kind, Outcome, SessionId, UserId};
 use crate::ledger::memory::{MemoryLedger, entry};
 use crate::ledger::{Admission, EntryOutcome, Lane, LedgerError, PostError, Posted};
@@ -73,6 +74,14 @@ impl Session {
     }
 }
 
+impl Session {
+    /// It ends, and its actor is not told.
+    pub(super) async fn die(&self) {
+        self.address.send(Die).await.expect("alive");
+        tokio::task::yield_now().await;
+    }
+}
+
 pub(super) struct Rig {
     pub(super) ledger: Arc<MemoryLedger>,
     pub(super) registry: Addr<Registry>,
@@ -124,6 +133,16 @@ impl Rig {
         }
     }
 
+    /// A figure among the counters of a user's actor, from inside.
+    pub(super) async fn counter(&self, user: i64, name: &str) -> u64 {
+        let user_id = UserId::new(user).expect("user id");
+        let asked = self.registry.send(InspectResident(user_id)).await;
+        let (_, from_inside) = asked.expect("alive").expect("resident");
+        let shown = serde_json::to_value(from_inside.await.expect("it answers"));
+        let counters = &shown.expect("serializable")["counters"];
+        counters[name].as_u64().expect("a number")
+    }
+
     /// Lets everything that can happen now happen.
     pub(super) async fn settle(&self) {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -164,16 +183,39 @@ impl Rig {
             .expect("alive");
     }
 
+    /// Sent at once; the session has ended.
+    pub(super) fn detach(&self, session: &Session) {
+        let message = ToActor::DetachSession {
+            session_id: session.id,
+        };
+        self.registry
+            .try_send(ToUser {
+                user_id: session.user_id,
+                message,
+            })
+            .expect("room");
+    }
+
     /// Sent at once; a reader over HTTP asks.
     pub(super) fn read(
         &self,
         user: i64,
         is_fresh: bool,
     ) -> oneshot::Receiver<Result<BalanceView, LedgerError>> {
+        self.read_from(user, is_fresh, None)
+    }
+
+    /// The same, for a reader that waits for a version.
+    pub(super) fn read_from(
+        &self,
+        user: i64,
+        is_fresh: bool,
+        min_version: Option<i64>,
+    ) -> oneshot::Receiver<Result<BalanceView, LedgerError>> {
         let (reply, answer) = oneshot::channel();
         let request = GetBalance {
             is_fresh,
-            min_version: None,
+            min_version,
             reply,
         };
         self.registry

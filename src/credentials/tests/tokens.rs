@@ -15,10 +15,8 @@ const KEY: &str = "a-session-secret-of-more-than-32-bytes";
 const NOW_S: i64 = 1_700_000_000;
 
 fn keys() -> SessionKeys {
-    SessionKeys::new(&[
-        Secret::new("another-session-secret-of-32-bytes"),
-        Secret::new(KEY),
-    ])
+    let other = Secret::new("another-session-secret-of-32-bytes");
+    SessionKeys::new(&[other, Secret::new(KEY)], "sub")
 }
 
 /// A validly signed token with any claims.
@@ -63,12 +61,7 @@ fn a_token_with_one_changed_letter_is_refused() {
                 "{}",
                 spoiled
             );
-            prop_assert_eq!(
-                keys.verify(&noise, NOW_S),
-                Err(TokenError::Invalid),
-                "{}",
-                noise
-            );
+            prop_assert!(keys.verify(&noise, NOW_S).is_err(), "{}", noise);
             Ok(())
         },
     );
@@ -122,7 +115,7 @@ fn model(claims: &[u8]) -> Option<Session> {
         .and_then(|sub| sub.as_str().map(str::to_owned))
         .filter(|text| is_plain(text))?;
     let issued = members.raw("iat").is_none_or(|raw| raw == "null") || seconds("iat").is_some();
-    let is_once = !members.has_repeated(|name| NAMES[..3].contains(&name));
+    let is_once = !members.has_repeated(|_| true);
     let expires_at_s = seconds("exp").filter(|at| *at > NOW_S && issued && is_once)?;
     Some(Session {
         user_id: UserId::new(sub.parse().ok()?).ok()?,

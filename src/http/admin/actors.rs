@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::coordinator::messages::{InspectRegistry, InspectResident, ListActors, ListSessions};
 use crate::coordinator::{ActorInspection, ActorSummary, SessionInspection};
 use crate::domain::UserId;
-use crate::http::admin::{Answer, Code, Data, HttpState, Problem, ask, rows};
+use crate::http::admin::{Answer, Code, Data, HttpState, NoQuery, Problem, ask, rows};
 use crate::http::extract::admin::Admin;
 use crate::http::extract::{PathUser, Query, invalid};
 use crate::http::users::{BalanceQuery, HistoryQuery, ask_balance, history};
@@ -17,7 +17,7 @@ use crate::ledger::Lane;
 use crate::limits::INSPECTION_MS;
 
 /// `GET /admin/v1/registry`
-pub(in crate::http) async fn registry(state: Data, _: Admin) -> Answer {
+pub(in crate::http) async fn registry(state: Data, _: Admin<Query<NoQuery>>) -> Answer {
     Ok(HttpResponse::Ok().json(totals(&state).await?))
 }
 

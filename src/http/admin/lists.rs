@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::coordinator::messages::ListRecent;
-use crate::http::admin::{Answer, Data, Problem, ask, rows};
+use crate::http::admin::{Answer, Data, NoQuery, Problem, ask, rows};
 use crate::http::extract::admin::Admin;
 use crate::http::extract::{Query, query_user};
 
@@ -46,12 +46,12 @@ pub(in crate::http) async fn conflicts(state: Data, admin: Admin<Query<RowsQuery
 }
 
 /// `GET /admin/v1/audit`
-pub(in crate::http) async fn audit(state: Data, _: Admin) -> Answer {
+pub(in crate::http) async fn audit(state: Data, _: Admin<Query<NoQuery>>) -> Answer {
     Ok(HttpResponse::Ok().json(state.audit.show()))
 }
 
 /// `GET /admin/v1/canary`
-pub(in crate::http) async fn canary(state: Data, _: Admin) -> Answer {
+pub(in crate::http) async fn canary(state: Data, _: Admin<Query<NoQuery>>) -> Answer {
     let every_s = state.settings.canary.every_s;
     Ok(HttpResponse::Ok().json(json!({ "every_s": every_s, "runs": state.canary.show() })))
 }

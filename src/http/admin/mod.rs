@@ -10,6 +10,7 @@ mod lists;
 mod live;
 
 use actix::{Handler, Message};
+use serde::Deserialize;
 
 use crate::coordinator::Registry;
 use crate::http::extract::invalid;
@@ -24,6 +25,11 @@ pub(super) use lists::{audit, canary, conflicts, events, log};
 pub(super) use live::live;
 
 const ROWS_DEFAULT: usize = 100;
+
+/// A query without parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoQuery {}
 
 /// How many rows a list may have.
 fn rows(limit: Option<usize>) -> Result<usize, Problem> {

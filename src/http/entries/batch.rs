@@ -19,11 +19,9 @@ use tokio::sync::oneshot;
 use crate::clock::Deadline;
 use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries};
 use crate::domain::{NewEntry, UserId};
-use crate::http::entries::bulk::Room;
 use crate::http::entries::items;
 use crate::http::entries::items::Placed;
 use crate::http::entries::results::{ItemKey, ItemResult, answer, collect, outcomes};
-use crate::http::extract;
 use crate::http::extract::Query;
 use crate::http::extract::signed::Sealed;
 use crate::http::problem::{Answer, Problem};
@@ -46,11 +44,8 @@ enum Ready {
     Each(Option<Each>),
 }
 
-/// The body of a batch, with the room that it takes, and the query. Nothing of them is known to be signed yet.
-pub(in crate::http) struct SealedBatch {
-    sealed: Sealed,
-    room: Room,
-}
+/// The body of a batch. It is not known to be signed yet.
+pub(in crate::http) struct SealedBatch(Sealed);
 
 impl FromRequest for SealedBatch {
     type Error = Problem;
@@ -58,28 +53,19 @@ impl FromRequest for SealedBatch {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
-        Box::pin(async move {
-            let state = extract::state(&request);
-            let mut room = state.bulk.room();
-            let bytes_max = state.settings.limits.batch_body_bytes;
-            let sealed =
-                Sealed::read(&request, payload, bytes_max, |bytes| room.take(bytes)).await?;
-            Ok(Self { sealed, room })
-        })
+        Box::pin(async move { Sealed::read(&request, payload).await.map(Self) })
     }
 }
 
 /// `POST /internal/v1/batch`
 pub(in crate::http) async fn batch(
     state: Data,
-    SealedBatch { sealed, room }: SealedBatch,
+    SealedBatch(sealed): SealedBatch,
     query: Result<Query<BatchQuery>, Problem>,
 ) -> Answer {
     let reader = state.clone();
     let is_short = sealed.len() <= BATCH_SHORT_BYTES;
     let reading = move || {
-        // Held until the body is dropped.
-        let _room = room;
         let body = sealed.open(&reader)?;
         let Query(BatchQuery { atomic }) = query?;
         let (valid, results) = items::parse(&reader, body)?;

@@ -1,7 +1,7 @@
 //! What large requests may take of the service at once, so that a deposit never waits for more than a part of one.
 //!
-//! Long bodies take room, byte by byte, out of a fixed number of bytes for all of them. Reading and answering ten thousand
-//! entries takes many milliseconds, so that is done on threads for blocking work, for a few requests at a time.
+//! Reading and answering ten thousand entries takes many milliseconds, so that is done on threads for blocking work, for a
+//! few requests at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,50 +11,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::problem::{Code, Problem};
 use crate::ledger::PostError;
-use crate::limits::{BATCH_BODIES_BYTES, BATCH_BODIES_MAX, BATCH_SHORT_BYTES, BATCHES_AT_WORK_MAX};
+use crate::limits::BATCHES_AT_WORK_MAX;
 
-/// The room and the turns that large requests take.
+/// The turns that large requests take.
 #[derive(Debug)]
 pub(in crate::http) struct Bulk {
-    /// Bytes.
-    bodies: Arc<Semaphore>,
     work: Arc<Semaphore>,
 }
 
-/// The room that a body takes until it is parsed.
-#[derive(Debug)]
-pub(super) struct Room {
-    bodies: Arc<Semaphore>,
-    length: usize,
-    taken: Option<OwnedSemaphorePermit>,
-}
-
-impl Room {
-    /// Takes room for so many more bytes, or refuses them; refused bytes must not be kept. A short body needs no room.
-    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Problem> {
-        let before = self.length.max(BATCH_SHORT_BYTES);
-        self.length += bytes;
-        let bytes = self.length.saturating_sub(before);
-        if bytes == 0 {
-            return Ok(());
+impl Default for Bulk {
+    fn default() -> Self {
+        Self {
+            work: Arc::new(Semaphore::new(BATCHES_AT_WORK_MAX)),
         }
-        let full = || {
-            Problem::new(
-                Code::Overloaded,
-                "too many batches are waiting to be read; send the request again",
-            )
-        };
-        let permits = u32::try_from(bytes).map_err(|_| full())?;
-        let more = self
-            .bodies
-            .clone()
-            .try_acquire_many_owned(permits)
-            .map_err(|_| full())?;
-        match &mut self.taken {
-            Some(taken) => taken.merge(more),
-            None => self.taken = Some(more),
-        }
-        Ok(())
     }
 }
 
@@ -68,27 +37,8 @@ async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
 }
 
 impl Bulk {
-    /// For bodies of at most `body_bytes_max` each.
-    pub(in crate::http) fn new(body_bytes_max: usize) -> Self {
-        Self {
-            bodies: Arc::new(Semaphore::new(
-                BATCH_BODIES_BYTES.max(BATCH_BODIES_MAX * body_bytes_max),
-            )),
-            work: Arc::new(Semaphore::new(BATCHES_AT_WORK_MAX)),
-        }
-    }
-
-    /// Room for a body that will be read.
-    pub(super) fn room(&self) -> Room {
-        Room {
-            bodies: self.bodies.clone(),
-            length: 0,
-            taken: None,
-        }
-    }
-
     /// Reads a batch: on the calling thread when it `is_short`, else on a thread for blocking work, in its turn. Nothing of it
-    /// is accepted yet, so it is refused when its turn does not come within `patience`.
+    /// is accepted yet, so it is refused when it was not read within `patience`, the wait for its turn included.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         is_short: bool,
@@ -98,14 +48,16 @@ impl Bulk {
         if is_short {
             return work();
         }
-        let turn = tokio::time::timeout(patience, turn(&self.work)).await;
+        let reading = async { aside(turn(&self.work).await?, work).await };
         let late = |_| {
             Problem::new(
                 Code::Overloaded,
-                "too many batches are waiting to be read; send the request again",
+                "the batch could not be read in time; send the request again",
             )
         };
-        aside(turn.map_err(late)??, work).await
+        tokio::time::timeout(patience, reading)
+            .await
+            .map_err(late)?
     }
 
     /// Writes the answer to a batch, likewise. Its entries are decided, so it waits for its turn as long as that takes.
@@ -146,43 +98,12 @@ mod tests {
     fn one_at_a_time() -> Bulk {
         Bulk {
             work: Arc::new(Semaphore::new(1)),
-            ..Bulk::new(0)
         }
-    }
-
-    #[test]
-    fn bodies_share_a_fixed_room_and_give_it_back() {
-        let bulk = Bulk {
-            bodies: Arc::new(Semaphore::new(100)),
-            ..Bulk::new(0)
-        };
-        let refused = |room: &mut Room, bytes| room.take(bytes).err().map(|problem| problem.code());
-        let (mut first, mut second) = (bulk.room(), bulk.room());
-        assert_eq!(
-            (
-                refused(&mut first, BATCH_SHORT_BYTES - 1),
-                refused(&mut first, 1)
-            ),
-            (None, None),
-            "short"
-        );
-        assert_eq!(refused(&mut second, BATCH_SHORT_BYTES), None, "short");
-        assert_eq!(
-            (refused(&mut first, 60), refused(&mut first, 30)),
-            (None, None)
-        );
-        assert_eq!(refused(&mut second, 11), Some(Code::Overloaded));
-        assert_eq!(refused(&mut second, 10), None, "refused bytes took no room");
-        drop(first);
-        assert_eq!(
-            (refused(&mut second, 90), refused(&mut second, 1)),
-            (None, Some(Code::Overloaded))
-        );
     }
 
     #[actix_web::test]
     async fn short_work_runs_on_the_calling_thread_and_long_work_on_another() {
-        let (bulk, here) = (Bulk::new(0), thread::current().id());
+        let (bulk, here) = (Bulk::default(), thread::current().id());
         let place = || Ok(thread::current().id());
         assert_eq!(
             bulk.read(true, Duration::ZERO, place).await.ok(),
@@ -250,6 +171,22 @@ mod tests {
         );
         drop(held);
         assert_eq!(answer.await.ok(), Some(2));
+    }
+
+    #[actix_web::test]
+    async fn a_batch_that_is_read_too_slowly_is_refused_and_keeps_its_turn_until_it_is_read() {
+        let bulk = one_at_a_time();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let slow = move || Ok(goes_on.recv_timeout(Duration::from_secs(20)));
+        let refused = bulk.read(false, Duration::from_millis(20), slow).await;
+        assert_eq!(
+            refused.err().map(|problem| problem.code()),
+            Some(Code::Overloaded)
+        );
+        assert!(bulk.work.try_acquire().is_err(), "it is still being read");
+        go_on.send(()).expect("it waits");
+        let next = bulk.read(false, Duration::from_secs(60), || Ok(1)).await;
+        assert_eq!(next.ok(), Some(1));
     }
 
     #[actix_web::test]

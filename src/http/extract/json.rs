@@ -8,32 +8,35 @@ use std::fmt;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
-use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::domain::UserId;
-use crate::http::extract::invalid;
-use crate::http::extract::signed::{check_json, read};
+use crate::http::extract::bodies::{Body, Share, read};
+use crate::http::extract::signed::check_json;
+use crate::http::extract::{invalid, state};
 use crate::http::problem::{Code, Problem};
 
 /// The longest part of an unknown name that is shown, in characters.
-const NAME_CHARS_MAX: usize = 64;
+pub(super) const NAME_CHARS_MAX: usize = 64;
 
 /// A JSON body of at most `BYTES_MAX`, read without a credential.
 #[derive(Debug)]
-pub(in crate::http) struct JsonBody<const BYTES_MAX: usize>(pub Bytes);
+pub(in crate::http) struct JsonBody<const BYTES_MAX: usize>(pub Body);
 
 impl<const BYTES_MAX: usize> FromRequest for JsonBody<BYTES_MAX> {
     type Error = Problem;
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (checked, payload) = (check_json(request.headers()), payload.take());
+        let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            checked?;
-            read(payload, BYTES_MAX, |_| Ok(())).await.map(Self)
+            check_json(request.headers())?;
+            let room = state(&request).bodies.room(Share::Public);
+            read(request.headers(), payload, BYTES_MAX, room)
+                .await
+                .map(Self)
         })
     }
 }

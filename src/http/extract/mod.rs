@@ -9,38 +9,21 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
-use serde::de::DeserializeOwned;
 
 use crate::domain::UserId;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::Data;
 
 pub(super) mod admin;
+pub(super) mod bodies;
 pub(super) mod json;
+mod query;
 pub(super) mod rate_limit;
 pub(super) mod sign_in;
 pub(super) mod signed;
 pub(super) mod visitor;
 
-/// The query string; a refusal names the parameter.
-#[derive(Debug)]
-pub(super) struct Query<T>(pub T);
-
-impl<T: DeserializeOwned> FromRequest for Query<T> {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let pairs = form_urlencoded::parse(request.query_string().as_bytes());
-        let deserializer = serde_urlencoded::Deserializer::new(pairs);
-        let read = serde_path_to_error::deserialize(deserializer).map_err(|error| {
-            let name = error.path().to_string();
-            let detail = format!("the parameter {name}: {}", error.into_inner());
-            Problem::new(Code::InvalidField, detail).field(name)
-        });
-        ready(read.map(Self))
-    }
-}
+pub(super) use query::Query;
 
 /// The user id in the path.
 #[derive(Debug)]

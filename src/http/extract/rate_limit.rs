@@ -1,12 +1,15 @@
-//! Token buckets: for the messages of a session, and for the sign-ins of an address.
+//! Token buckets: for the messages of a session, the sign-ins of an address, and the requests of a user.
 
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
 
 use crate::clock::Mono;
+use crate::domain::UserId;
+use crate::limits::API_USERS_MAX;
 
 /// How fast a bucket fills, and how much it holds.
 #[derive(Debug, Clone, Copy)]
@@ -49,9 +52,11 @@ impl Bucket {
         left.is_some()
     }
 
-    fn is_empty(&mut self, rate: Rate, now: Mono) -> bool {
+    /// How long it takes until there is a permit, in microseconds; at least 1.
+    pub(in crate::http) fn wait_us(&mut self, rate: Rate, now: Mono) -> u64 {
         self.fill(rate, now);
-        self.micro_permits < MICRO
+        let missing = MICRO.saturating_sub(self.micro_permits);
+        missing.div_ceil(rate.per_s.max(1).into()).max(1)
     }
 }
 
@@ -70,38 +75,59 @@ pub(in crate::http) const SIGN_INS: Rate = Rate {
 /// The most addresses that are remembered; the least recently seen one is dropped first.
 const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// A bucket for each address, to slow down floods and guessing.
+/// The same of users.
+const USERS_MAX: NonZeroUsize = NonZeroUsize::new(API_USERS_MAX).expect("not zero");
+
+/// A bucket for each key of the latest ones.
 #[derive(Debug)]
-pub(in crate::http) struct AddressLimit {
+struct Buckets<K: Hash + Eq> {
     rate: Rate,
-    buckets: Mutex<LruCache<IpAddr, Bucket>>,
+    buckets: Mutex<LruCache<K, Bucket>>,
 }
 
-impl AddressLimit {
-    pub(in crate::http) fn new(rate: Rate) -> Self {
+impl<K: Hash + Eq> Buckets<K> {
+    fn new(rate: Rate, keys_max: NonZeroUsize) -> Self {
         Self {
             rate,
-            buckets: Mutex::new(LruCache::new(ADDRESSES_MAX)),
+            buckets: Mutex::new(LruCache::new(keys_max)),
         }
     }
 
-    /// Whether the bucket of the address is empty now.
-    pub(super) fn is_blocked(&self, address: IpAddr, now: Mono) -> bool {
-        self.with(address, now, |bucket| bucket.is_empty(self.rate, now))
+    fn try_take(&self, key: K, now: Mono) -> bool {
+        // A panic under the lock leaves a bucket too full at worst.
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = buckets.get_or_insert_mut(key, || Bucket::full(self.rate, now));
+        bucket.try_take(self.rate, now)
+    }
+}
+
+/// A bucket for each address, to slow down floods and guessing.
+#[derive(Debug)]
+pub(in crate::http) struct AddressLimit(Buckets<IpAddr>);
+
+impl AddressLimit {
+    pub(in crate::http) fn new(rate: Rate) -> Self {
+        Self(Buckets::new(rate, ADDRESSES_MAX))
     }
 
     /// Takes a permit; false when there is none.
     pub(in crate::http) fn try_take(&self, address: IpAddr, now: Mono) -> bool {
-        self.with(address, now, |bucket| bucket.try_take(self.rate, now))
+        self.0.try_take(network(address), now)
+    }
+}
+
+/// A bucket for each user, so that one user's requests never fill the service.
+#[derive(Debug)]
+pub(in crate::http) struct UserLimit(Buckets<UserId>);
+
+impl UserLimit {
+    pub(in crate::http) fn new(rate: Rate) -> Self {
+        Self(Buckets::new(rate, USERS_MAX))
     }
 
-    fn with(&self, address: IpAddr, now: Mono, act: impl FnOnce(&mut Bucket) -> bool) -> bool {
-        // A panic under the lock leaves a bucket too full at worst.
-        let mut buckets = self
-            .buckets
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        act(buckets.get_or_insert_mut(network(address), || Bucket::full(self.rate, now)))
+    /// Takes a permit; false when there is none.
+    pub(super) fn try_take(&self, user_id: UserId, now: Mono) -> bool {
+        self.0.try_take(user_id, now)
     }
 }
 
@@ -151,8 +177,34 @@ mod tests {
         let limit = AddressLimit::new(FAILURES);
         let (one, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         (0..FAILURES.burst).for_each(|_| assert!(limit.try_take(one, at(0))));
-        assert!(limit.is_blocked(one, at(0)) && !limit.is_blocked(other, at(0)));
-        assert!(!limit.is_blocked(one, at(1_000_000)));
+        assert!(!limit.try_take(one, at(0)) && limit.try_take(other, at(0)));
+        assert!(limit.try_take(one, at(1_000_000)));
+    }
+
+    #[test]
+    fn a_user_is_limited_alone_and_only_the_latest_users_are_remembered() {
+        let user = |id: i64| UserId::new(id).expect("valid");
+        let rate = Rate { per_s: 1, burst: 2 };
+        let limit = UserLimit(Buckets::new(rate, NonZeroUsize::new(2).expect("not zero")));
+        let taken = |id, us| limit.try_take(user(id), at(us));
+        assert_eq!((taken(1, 0), taken(1, 0), taken(1, 0)), (true, true, false));
+        assert!(taken(2, 0), "another user");
+        assert!(!taken(1, 500_000) && taken(1, 1_000_000));
+        assert!(taken(3, 1_000_000));
+        let buckets = limit.0.buckets.lock().expect("no panic");
+        assert_eq!(buckets.len(), 2, "the memory is bounded");
+    }
+
+    #[test]
+    fn a_wait_ends_with_a_permit() {
+        for (per_s, wait_us) in [(1, 1_000_000), (20, 50_000), (3, 333_334)] {
+            let rate = Rate { per_s, burst: 1 };
+            let mut bucket = Bucket::full(rate, at(0));
+            assert!(bucket.try_take(rate, at(0)));
+            assert_eq!(bucket.wait_us(rate, at(0)), wait_us);
+            assert!(!bucket.try_take(rate, at(wait_us - 1)));
+            assert!(bucket.try_take(rate, at(wait_us)));
+        }
     }
 
     #[test]

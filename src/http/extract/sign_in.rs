@@ -19,6 +19,7 @@ use crate::credentials::telegram::{InitDataError, Telegram};
 use crate::domain::{TelegramId, UserId};
 use crate::http::problem::{Code, Problem};
 use crate::ledger::{Ledger, LedgerError, Pending};
+use crate::telemetry::seldom::Seldom;
 
 /// The credentials that a client sends.
 pub(in crate::http) enum Credentials<'a> {
@@ -63,8 +64,8 @@ pub(in crate::http) enum SignInError {
 impl From<TokenError> for SignInError {
     fn from(error: TokenError) -> Self {
         match error {
-            TokenError::Invalid => Self::Invalid,
             TokenError::Expired => Self::Expired,
+            _ => Self::Invalid,
         }
     }
 }
@@ -72,8 +73,8 @@ impl From<TokenError> for SignInError {
 impl From<InitDataError> for SignInError {
     fn from(error: InitDataError) -> Self {
         match error {
-            InitDataError::Invalid => Self::Invalid,
             InitDataError::TooOld => Self::Expired,
+            _ => Self::Invalid,
         }
     }
 }
@@ -116,6 +117,7 @@ pub struct SignIn {
     auto_create: bool,
     ledger: Arc<dyn Ledger>,
     clock: Clock,
+    refusals: Seldom,
 }
 
 impl fmt::Debug for SignIn {
@@ -142,6 +144,7 @@ impl SignIn {
             auto_create: settings.accounts.auto_create,
             ledger,
             clock,
+            refusals: Seldom::default(),
         }
     }
 
@@ -155,9 +158,14 @@ impl SignIn {
         let now_s = self.clock.now_s();
         let (init_data, telegram, identity) = match (credentials, &self.telegram) {
             (Credentials::Token(token), _) => {
-                return Checked::Now(self.keys.verify(token, now_s).map_err(Into::into));
+                let session = self.keys.verify(token, now_s);
+                let logged = session.inspect_err(|error| self.log("a session token", error.text()));
+                return Checked::Now(logged.map_err(Into::into));
             }
-            (Credentials::InitData(_), None) => return Checked::Now(Err(SignInError::Invalid)),
+            (Credentials::InitData(_), None) => {
+                self.log("init data", "sign-in by Telegram is not configured");
+                return Checked::Now(Err(SignInError::Invalid));
+            }
             (Credentials::InitData(init_data), Some((telegram, identity))) => {
                 (init_data, telegram, *identity)
             }
@@ -168,7 +176,10 @@ impl SignIn {
             expires_at_s,
         };
         match telegram.verify(init_data, now_s) {
-            Err(error) => Checked::Now(Err(error.into())),
+            Err(error) => {
+                self.log("init data", error.text());
+                Checked::Now(Err(error.into()))
+            }
             Ok(telegram_id) => match self.user_of(telegram_id, identity) {
                 Found::Known(user_id) => Checked::Now(Ok(session(user_id))),
                 Found::Asked(answer) => Checked::Later(Box::pin(async move {
@@ -179,6 +190,15 @@ impl SignIn {
                         .ok_or(SignInError::Unknown)
                 })),
             },
+        }
+    }
+
+    /// Logs a refusal, each cause once a minute: clients learn only whether their credentials have expired.
+    fn log(&self, what: &str, cause: &'static str) {
+        if self.refusals.is_due(cause, self.clock.mono()) {
+            log::info!(
+                "{what} is refused: {cause}; further refusals for this cause are not logged for a minute"
+            );
         }
     }
 

@@ -2,25 +2,22 @@
 //! Only then may the body be parsed.
 
 use std::future::ready;
-use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::{Error, FromRequest, HttpRequest};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::credentials::webhook;
+use crate::http::extract::bodies::{Body, Share, read};
 use crate::http::extract::state;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::HttpState;
-use crate::limits::REQUEST_BODY_MS;
 
 /// A request with a valid signature over a body of at most `limits.body_bytes`, and what it asks for.
 #[derive(Debug)]
 pub(in crate::http) struct Signed<T = ()> {
-    pub body: Bytes,
+    pub body: Body,
     pub asked: T,
 }
 
@@ -52,13 +49,17 @@ fn extract<T: FromRequest + 'static>(
     payload: &mut Payload,
     check: fn(&HeaderMap) -> Result<(), Problem>,
 ) -> LocalBoxFuture<'static, Result<Signed<T>, Error>> {
-    if let Err(refused) = signature(request.headers()) {
+    let state = state(request);
+    if let Err(refused) = check_signature(request.headers(), &state) {
         return Box::pin(ready(Err(refused.into())));
     }
     let (request, payload) = (request.clone(), payload.take());
     Box::pin(async move {
-        let state = state(&request);
-        let body = read(payload, state.settings.limits.body_bytes, |_| Ok(())).await?;
+        let (bytes_max, room) = (
+            state.settings.limits.body_bytes,
+            state.bodies.room(Share::Signed),
+        );
+        let body = read(request.headers(), payload, bytes_max, room).await?;
         verify(request.headers(), &state, &body)?;
         check(request.headers())?;
         let asked = T::from_request(&request, &mut Payload::None).await;
@@ -72,21 +73,24 @@ fn extract<T: FromRequest + 'static>(
 #[derive(Debug)]
 pub(in crate::http) struct Sealed {
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 }
 
 impl Sealed {
-    /// Reads at most `bytes_max`; `admit` may refuse each piece before it is kept.
+    /// Reads the body of a batch.
     pub(in crate::http) async fn read(
         request: &HttpRequest,
         payload: Payload,
-        bytes_max: usize,
-        admit: impl FnMut(usize) -> Result<(), Problem>,
     ) -> Result<Self, Problem> {
-        signature(request.headers())?;
+        let (headers, state) = (request.headers(), state(request));
+        check_signature(headers, &state)?;
+        let (bytes_max, room) = (
+            state.settings.limits.batch_body_bytes,
+            state.bodies.room(Share::Batch),
+        );
         Ok(Self {
-            body: read(payload, bytes_max, admit).await?,
-            headers: request.headers().clone(),
+            body: read(headers, payload, bytes_max, room).await?,
+            headers: headers.clone(),
         })
     }
 
@@ -111,19 +115,32 @@ fn signature(headers: &HeaderMap) -> Result<webhook::Signed<'_>, Problem> {
     })
 }
 
+/// The value of a header that is there once. One that can't be used is not missing.
 fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Problem> {
     let refusal =
-        |code, what: &str| Problem::new(code, format!("the header {name} is {what}")).field(name);
+        |code, what: &str| Problem::new(code, format!("the header {name} {what}")).field(name);
     let mut all = headers.get_all(name);
     let value = all
         .next()
-        .and_then(|value| value.to_str().ok())
-        .filter(|value| !value.is_empty());
+        .ok_or_else(|| refusal(Code::MissingSignature, "is missing"))?;
     // A proxy may have looked at the other one.
     if all.next().is_some() {
-        return Err(refusal(Code::InvalidSignature, "there twice"));
+        return Err(refusal(Code::InvalidSignature, "is there twice"));
     }
-    value.ok_or_else(|| refusal(Code::MissingSignature, "missing"))
+    match value.to_str() {
+        Ok("") => Err(refusal(Code::InvalidSignature, "is empty")),
+        Ok(text) => Ok(text),
+        Err(_) => Err(refusal(
+            Code::InvalidSignature,
+            "has other characters than printable ASCII",
+        )),
+    }
+}
+
+/// Refuses headers that can't sign any body, before the body is read.
+fn check_signature(headers: &HeaderMap, state: &HttpState) -> Result<(), Problem> {
+    let tolerance_s = state.settings.auth.webhook_tolerance_s;
+    Ok(signature(headers)?.check_form(tolerance_s)?)
 }
 
 /// Refuses a body that its headers do not sign, or did not sign lately.
@@ -132,49 +149,6 @@ fn verify(headers: &HeaderMap, state: &HttpState, body: &[u8]) -> Result<(), Pro
     let now_s = state.clock.now_s();
     signature(headers)?.verify(&auth.webhook_secrets, body, now_s, auth.webhook_tolerance_s)?;
     Ok(())
-}
-
-/// Reads a body within `limits::REQUEST_BODY_MS`. More than `bytes_max` is refused as soon as it arrives; `admit` may refuse
-/// each piece before it is kept.
-pub(super) async fn read(
-    payload: Payload,
-    bytes_max: usize,
-    admit: impl FnMut(usize) -> Result<(), Problem>,
-) -> Result<Bytes, Problem> {
-    let too_slow = |_| {
-        Problem::new(
-            Code::RequestTimeout,
-            format!("the body did not arrive within {REQUEST_BODY_MS} ms"),
-        )
-    };
-    tokio::time::timeout(
-        Duration::from_millis(REQUEST_BODY_MS),
-        collect(payload, bytes_max, admit),
-    )
-    .await
-    .map_err(too_slow)?
-}
-
-async fn collect(
-    mut payload: Payload,
-    bytes_max: usize,
-    mut admit: impl FnMut(usize) -> Result<(), Problem>,
-) -> Result<Bytes, Problem> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| {
-            Problem::new(Code::InvalidJson, format!("the body broke off: {error}"))
-        })?;
-        if body.len() + chunk.len() > bytes_max {
-            return Err(Problem::new(
-                Code::BodyTooLarge,
-                format!("the body may have {bytes_max} bytes"),
-            ));
-        }
-        admit(chunk.len())?;
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
 }
 
 /// Refuses a body of another type than JSON. Without a type it is taken as JSON.

@@ -14,7 +14,7 @@ use crate::http::extract::{address, state};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::HttpState;
 
-/// A request of a signed-in user, and what it asks for.
+/// A request of a signed-in user who is within the rate of `limits.api_requests_per_s`, and what it asks for.
 #[derive(Debug)]
 pub(in crate::http) struct Visitor<T> {
     pub user_id: UserId,
@@ -35,7 +35,16 @@ impl<T: FromRequest + 'static> FromRequest for Visitor<T> {
                 )
             };
             let credentials = of_headers(request.headers()).ok_or_else(missing)?;
-            let session = authenticate(&request, &state(&request), &credentials).await?;
+            let state = state(&request);
+            let session = authenticate(&request, &state, &credentials).await?;
+            let is_within = state
+                .api_requests
+                .try_take(session.user_id, state.clock.mono());
+            if !is_within {
+                return Err(
+                    Problem::new(Code::RateLimited, "too many requests of this user").into(),
+                );
+            }
             let asked = T::from_request(&request, &mut Payload::None).await;
             Ok(Self {
                 user_id: session.user_id,

@@ -1,5 +1,6 @@
 //! Frames that a session sends itself: `hello`, `pong`, errors, and close codes.
 
+use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -117,9 +118,30 @@ pub(super) fn hello(
     frame.to_string()
 }
 
-/// An `error` frame.
-pub(super) fn error(code: &str, message: &str) -> String {
-    json!({ "type": "error", "code": code, "message": message }).to_string()
+/// The `error` frame that answers a bad message.
+pub(super) fn invalid_message(why: &str) -> String {
+    json!({ "type": "error", "code": "invalid_message", "message": why }).to_string()
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "error")]
+struct RateLimitedFrame<'a> {
+    code: &'static str,
+    message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a RawValue>,
+    retry_after_ms: u64,
+}
+
+/// The `error` frame for a message beyond the rate, with the id that the message has.
+pub(super) fn rate_limited(id: Option<&RawValue>, retry_after_ms: u64) -> String {
+    let frame = RateLimitedFrame {
+        code: "rate_limited",
+        message: "too many messages; this one has no effect, and the next one too many closes the session",
+        id,
+        retry_after_ms,
+    };
+    serde_json::to_string(&frame).expect("a frame holds only strings, numbers and checked JSON")
 }
 
 /// The `pong` frame, with the id as the client sent it.
@@ -135,6 +157,22 @@ mod tests {
     use crate::ledger::LedgerError;
 
     use super::*;
+
+    #[test]
+    fn rate_limited_carries_the_id_as_it_was_sent() {
+        for (id, expected) in [
+            (Some("-1.50"), r#","id":-1.50,"#),
+            (Some(r#""a""#), r#","id":"a","#),
+            (None, r#"session","retry"#),
+        ] {
+            let id: Option<&RawValue> =
+                id.map(|text| serde_json::from_str(text).expect("valid JSON"));
+            let frame = rate_limited(id, 50);
+            assert!(frame.contains(expected), "{frame}");
+            let parsed: serde_json::Value = serde_json::from_str(&frame).expect("valid JSON");
+            assert_eq!(parsed["retry_after_ms"], 50, "{frame}");
+        }
+    }
 
     #[test]
     fn every_close_code_has_its_reason() {

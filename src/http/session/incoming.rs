@@ -5,25 +5,25 @@ use actix_http::ws::Item;
 use crate::coordinator::messages::ToActor;
 use crate::http::session::fragments::Assembly;
 use crate::http::session::frames::End;
-use crate::http::session::messages::ClientMessage;
+use crate::http::session::messages::{ClientMessage, id_of};
 use crate::http::session::{Ctx, SessionActor, frames};
 use crate::limits::BAD_MESSAGES_MAX;
 
 impl SessionActor {
-    /// Whether a message is within the rate limit. The first message beyond it gets an error, the next closes the session.
-    pub(super) fn is_in_time(&mut self, ctx: &mut Ctx) -> bool {
+    /// Whether a message is within the rate limit. The first message beyond it gets an error, with the id of its `text`, the
+    /// next closes the session.
+    pub(super) fn is_in_time(&mut self, text: Option<&str>, ctx: &mut Ctx) -> bool {
         let now = self.shared.clock.mono();
         self.heard = now;
-        if self.bucket.try_take(self.shared.message_rate(), now) {
+        let rate = self.shared.message_rate();
+        if self.bucket.try_take(rate, now) {
             return true;
         }
         if std::mem::replace(&mut self.is_warned, true) {
             self.end(End::TooFast, ctx);
         } else {
-            ctx.text(frames::error(
-                "rate_limited",
-                "too many messages; the next one too many closes the session",
-            ));
+            let wait_ms = self.bucket.wait_us(rate, now).div_ceil(1000);
+            ctx.text(frames::rate_limited(text.and_then(id_of), wait_ms));
         }
         false
     }
@@ -60,7 +60,7 @@ impl SessionActor {
 
     fn bad_message(&mut self, why: &str, ctx: &mut Ctx) {
         self.bad_messages += 1;
-        ctx.text(frames::error("invalid_message", why));
+        ctx.text(frames::invalid_message(why));
         if self.bad_messages >= BAD_MESSAGES_MAX {
             self.end(End::BadMessages, ctx);
         }
@@ -72,8 +72,8 @@ impl SessionActor {
             .take(item, self.shared.settings.limits.ws_message_bytes)
         {
             Assembly::Pending => {}
-            Assembly::Empty => _ = self.is_in_time(ctx),
-            Assembly::Text(text) if self.is_in_time(ctx) => self.text(&text, ctx),
+            Assembly::Empty => _ = self.is_in_time(None, ctx),
+            Assembly::Text(text) if self.is_in_time(Some(&text), ctx) => self.text(&text, ctx),
             Assembly::Text(_) => {}
             Assembly::Refused(end) => self.end(end, ctx),
         }

@@ -25,6 +25,19 @@ const NAMES: [&str; 5] = ["type", "id", "token", "init_data", "version"];
 
 const NO_MESSAGE: &str = "not a JSON object with a type";
 
+/// The id of a message, whatever else it says; `None` when it has none that could be returned.
+pub(super) fn id_of(text: &str) -> Option<&RawValue> {
+    let object = JsonObject::parse(text.as_bytes(), &NAMES).ok()?;
+    object.check_repeated().ok()?;
+    object.get("id").filter(|id| is_id(id))
+}
+
+/// Whether this is a string or a number.
+fn is_id(id: &RawValue) -> bool {
+    id.get()
+        .starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
+}
+
 impl<'a> ClientMessage<'a> {
     /// Reads a text frame; the error says what is wrong with it.
     pub(in crate::http) fn parse(text: &'a str) -> Result<Self, &'static str> {
@@ -39,10 +52,6 @@ impl<'a> ClientMessage<'a> {
         let (message_type, token, init_data) = (text("type")?, text("token")?, text("init_data")?);
         let message_type = message_type.ok_or(NO_MESSAGE)?;
         let id = given("id").map(ToOwned::to_owned);
-        let is_id = |id: &RawValue| {
-            id.get()
-                .starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
-        };
         if id.as_deref().is_some_and(|id| !is_id(id)) {
             return Err("id must be a string or a number");
         }
@@ -71,6 +80,21 @@ fn trimmed(token: Cow<'_, str>) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_has_the_id_that_its_answer_would_carry() {
+        for (text, id) in [
+            (r#"{"type":"refresh","id":7}"#, Some("7")),
+            (r#"{"id":"a","type":"unheard of"}"#, Some(r#""a""#)),
+            (r#"{"type":"ping","id":null}"#, None),
+            (r#"{"type":"ping","id":[1]}"#, None),
+            (r#"{"id":1,"id":2}"#, None),
+            (r#"{"type":"ping"}"#, None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(id_of(text).map(RawValue::get), id, "{text}");
+        }
+    }
 
     #[test]
     fn messages_are_read_or_refused() {

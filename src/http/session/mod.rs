@@ -242,11 +242,21 @@ impl Actor for SessionActor {
             let message = ToActor::DetachSession {
                 session_id: self.id,
             };
-            // Ignore a full registry: the actor notices the closed outbox with its next frame.
-            let _ = self.shared.registry.try_send(ToUser {
+            let message = ToUser {
                 user_id: session.user_id,
                 message,
-            });
+            };
+            // When the registry is full, the message waits for room; there is at most one for each session. Should the thread
+            // end before, the actor notices the closed outbox.
+            if let Err(SendError::Full(message)) = self.shared.registry.try_send(message)
+                && let Some(arbiter) = Arbiter::try_current()
+            {
+                let sent = self.shared.registry.send(message);
+                arbiter.spawn(async move {
+                    // The registry may stop.
+                    let _ = sent.await;
+                });
+            }
         }
     }
 }
@@ -273,14 +283,14 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             return;
         }
         match message {
-            Ok(Message::Text(text)) if self.is_in_time(ctx) => self.text(&text, ctx),
-            Ok(Message::Ping(bytes)) if self.is_in_time(ctx) => ctx.pong(&bytes),
+            Ok(Message::Text(text)) if self.is_in_time(Some(&text), ctx) => self.text(&text, ctx),
+            Ok(Message::Ping(bytes)) if self.is_in_time(None, ctx) => ctx.pong(&bytes),
             Ok(Message::Text(_) | Message::Ping(_)) => {}
             // The answer to our ping does not count as a message; further pongs do.
             Ok(Message::Pong(_)) if std::mem::take(&mut self.awaits_pong) => {
                 self.heard = self.shared.clock.mono();
             }
-            Ok(Message::Pong(_)) => _ = self.is_in_time(ctx),
+            Ok(Message::Pong(_)) => _ = self.is_in_time(None, ctx),
             Ok(Message::Nop) => {}
             Ok(Message::Binary(_)) => self.end(End::UnsupportedData, ctx),
             Ok(Message::Continuation(item)) => self.fragment(item, ctx),

@@ -66,7 +66,10 @@ impl SessionShared {
         counters
             .sessions_limit
             .set(i64::try_from(settings.limits.sessions).unwrap_or(i64::MAX));
-        let keys = SessionKeys::new(&settings.auth.session_secrets);
+        let keys = SessionKeys::new(
+            &settings.auth.session_secrets,
+            &settings.auth.session_user_claim,
+        );
         Self {
             sign_in: SignIn::new(&settings, keys.clone(), ledger, clock),
             keys,

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use actix_http::ws::handshake;
+use actix_web::http::Version;
 use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use actix_web::{HttpMessage as _, HttpRequest};
 
@@ -66,6 +67,10 @@ fn accept(request: &HttpRequest) -> Answer {
     };
     if !request.extensions().contains::<Upgradable>() {
         return Err(refused(&"WebSocket upgrade is expected"));
+    }
+    // An answer to HTTP/1.0 may not switch protocols (RFC 9110, section 7.8).
+    if request.version() < Version::HTTP_11 {
+        return Err(refused(&"HTTP/1.1 is needed"));
     }
     let mut response = handshake(request.head()).map_err(|error| refused(&error))?;
     if offers(request.headers()).any(|offer| offer == PROTOCOL) {

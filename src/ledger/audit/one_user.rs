@@ -10,7 +10,8 @@ use crate::ledger::reads::ReadError;
 use crate::ledger::schema::{accounts, balances, entries};
 use crate::limits::{AUDIT_LINES_MAX, AUDIT_PAGE_ENTRIES};
 
-use super::{Audit, AuditReport, Claims, Row, Sums, in_snapshot};
+use super::pages::{Claims, next_page_of};
+use super::{Audit, AuditReport, Sums, in_snapshot};
 
 /// What was found of one user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,10 +66,7 @@ pub(in crate::ledger) fn user(
             lines.push(line);
         }
     };
-    let mut audit = Audit {
-        report: AuditReport::default(),
-        on_violation: &mut on_violation,
-    };
+    let mut audit = Audit::new(&mut on_violation);
     in_snapshot(connection, |connection| {
         audit.run_user(connection, user, cached)
     })?;
@@ -125,12 +123,13 @@ impl Audit<'_> {
             user_id: user,
             ..Sums::default()
         };
-        let mut at_cached = BTreeMap::new();
+        let (mut at_cached, mut last_seen) = (BTreeMap::new(), (i64::MIN, i64::MIN));
+        self.load_codes(connection)?;
         loop {
-            let page = next_page_of(connection, user, sums.last_version)?;
+            let page = next_page_of(connection, user, last_seen)?;
             let is_last = (page.len() as i64) < AUDIT_PAGE_ENTRIES;
             for row in page {
-                sums.last_version = row.1;
+                last_seen = (row.version, row.id);
                 self.add(&mut sums, row);
                 if cached.is_some_and(|(account, _)| account.version == sums.entries) {
                     at_cached.clone_from(&sums.by_currency);
@@ -140,7 +139,7 @@ impl Audit<'_> {
                 break;
             }
         }
-        let mut claims = Claims::load(connection, user.saturating_sub(1), user)?;
+        let mut claims = self.load_claims(connection, user.saturating_sub(1), user)?;
         if let Some(cached) = cached {
             self.compare(user, cached, sums.entries, &at_cached, &claims);
         }
@@ -186,20 +185,4 @@ impl Audit<'_> {
             }
         }
     }
-}
-
-fn next_page_of(connection: &mut AnyConnection, user: i64, after: i64) -> QueryResult<Vec<Row>> {
-    let columns = (
-        entries::user_id,
-        entries::version,
-        entries::currency,
-        entries::amount,
-        entries::balance_after,
-    );
-    entries::table
-        .filter(entries::user_id.eq(user).and(entries::version.gt(after)))
-        .order(entries::version)
-        .limit(AUDIT_PAGE_ENTRIES)
-        .select(columns)
-        .load(connection)
 }

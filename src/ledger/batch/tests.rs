@@ -147,6 +147,28 @@ fn a_plan_is_recognised_in_the_tables_by_version_and_time() {
     );
 }
 
+/// The sender of `a` has sent it again, alone, to another process, which committed it in the same microsecond.
+#[test]
+fn what_another_process_committed_in_the_same_microsecond_is_not_taken_for_the_whole_plan() {
+    let entries = [entry(1, "a", 10), entry(2, "b", 10)];
+    let groups = [each(&entries)];
+    let plan = plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, 77);
+    let mut seen = loaded(&groups);
+    for (index, is_whole) in [(0, false), (1, true)] {
+        let entry = &entries[index];
+        let recorded = Recorded::of(entry, 1, 77);
+        seen.events.insert(entry.event_id.clone(), recorded);
+        assert_eq!(plan.is_committed(&seen), is_whole);
+    }
+    let other = Recorded::of(
+        &super::super::memory::entry(1, "a", crate::domain::Kind::Reward, 11),
+        1,
+        77,
+    );
+    seen.events.insert(entries[0].event_id.clone(), other);
+    assert!(!plan.is_committed(&seen), "with another amount");
+}
+
 #[test]
 fn an_entry_of_a_user_without_an_account_means_that_the_read_is_torn() {
     let (entries, of_another) = ([entry(1, "a", 10)], entry(2, "b", 10));

@@ -2,37 +2,38 @@
 
 use diesel::connection::SimpleConnection;
 
-use super::AnyConnection;
+use super::{AnyConnection, ConnectError, Connected};
 use crate::ledger::errors::StoreError;
 
 /// Opens a connection.
-type Connect = Box<dyn Fn() -> Result<AnyConnection, diesel::ConnectionError> + Send>;
+type Connect = Box<dyn Fn() -> Result<Connected, ConnectError> + Send>;
 
 /// A connection that is made when it is needed, and closed when its transaction can't be ended.
 pub(in crate::ledger) struct Link {
     connect: Connect,
-    connection: Option<AnyConnection>,
+    connected: Option<Connected>,
     is_open: bool,
 }
 
 impl Link {
     pub(in crate::ledger) fn new(
-        connect: impl Fn() -> Result<AnyConnection, diesel::ConnectionError> + Send + 'static,
+        connect: impl Fn() -> Result<Connected, ConnectError> + Send + 'static,
     ) -> Self {
         Self {
             connect: Box::new(connect),
-            connection: None,
+            connected: None,
             is_open: false,
         }
     }
 
     /// The connection, made now if there is none.
     pub(in crate::ledger) fn connection(&mut self) -> Result<&mut AnyConnection, StoreError> {
-        if self.connection.is_none() {
-            self.connection = Some((self.connect)()?);
+        if self.connected.is_none() {
+            self.connected = Some((self.connect)()?);
         }
-        self.connection
+        self.connected
             .as_mut()
+            .map(|connected| &mut connected.connection)
             .ok_or_else(|| StoreError::Lost("no connection".into()))
     }
 
@@ -49,8 +50,9 @@ impl Link {
 
     /// The connection, only while a transaction is open: without one, each statement would commit by itself.
     pub(in crate::ledger) fn transaction(&mut self) -> Result<&mut AnyConnection, StoreError> {
-        let open = self.connection.as_mut().filter(|_| self.is_open);
-        open.ok_or_else(|| StoreError::Lost("no transaction is open".into()))
+        let open = self.connected.as_mut().filter(|_| self.is_open);
+        open.map(|connected| &mut connected.connection)
+            .ok_or_else(|| StoreError::Lost("no transaction is open".into()))
     }
 
     /// Commits; any error means that the outcome is unknown.
@@ -87,13 +89,13 @@ impl Link {
             .is_ok_and(|open| open.batch_execute("ROLLBACK").is_err());
         self.is_open = false;
         if is_left {
-            self.connection = None;
+            self.connected = None;
         }
     }
 
     /// Closes the connection and opens another.
     pub(in crate::ledger) fn reconnect(&mut self) -> Result<(), StoreError> {
-        self.connection = None;
+        self.connected = None;
         self.is_open = false;
         self.connection().map(|_| ())
     }

@@ -12,6 +12,10 @@ const PAGE_BYTES: u32 = 2048;
 /// The length of the log at which a commit copies what is left of it, in pages: nothing else has helped.
 const LOG_PAGES_MAX: u32 = 524_288;
 
+/// What a log keeps of its length, in bytes, when it begins anew: twice what it usually has. A log that has grown beside a
+/// forgotten reader gives the rest back.
+const LOG_KEPT_BYTES: u64 = 512 << 20;
+
 /// Opens an existing file with the settings of every connection.
 pub(in crate::ledger) fn connect(
     path: &Path,
@@ -59,7 +63,7 @@ fn open(
     connection
         .batch_execute(&format!(
             "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
-             PRAGMA wal_autocheckpoint = {LOG_PAGES_MAX};"
+             PRAGMA wal_autocheckpoint = {LOG_PAGES_MAX}; PRAGMA journal_size_limit = {LOG_KEPT_BYTES};"
         ))
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
@@ -102,6 +106,31 @@ mod tests {
     #[test]
     fn a_database_that_cannot_have_a_log_is_refused() {
         assert!(create(Path::new(":memory:"), 1000).is_err());
+    }
+
+    #[test]
+    fn a_log_gives_back_what_it_has_grown_when_it_begins_anew() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, log) = (dir.path().join("l.db"), dir.path().join("l.db-wal"));
+        let mut writer = create(&path, 1000).expect("a file");
+        let limit = diesel::dsl::sql::<diesel::sql_types::BigInt>(
+            "SELECT journal_size_limit FROM pragma_journal_size_limit",
+        );
+        assert_eq!(limit.get_result(&mut writer), Ok(512_i64 << 20));
+        let length = || std::fs::metadata(&log).expect("a log").len();
+        writer
+            .batch_execute("CREATE TABLE t (b BLOB); INSERT INTO t VALUES (zeroblob(4 << 20));")
+            .expect("written");
+        // As if it had grown beside a reader; it is sparse.
+        let grown = std::fs::File::options()
+            .write(true)
+            .open(&log)
+            .expect("a log");
+        grown.set_len(LOG_KEPT_BYTES * 2).expect("longer");
+        writer
+            .batch_execute("PRAGMA wal_checkpoint(PASSIVE); INSERT INTO t VALUES (1);")
+            .expect("written");
+        assert_eq!(length(), LOG_KEPT_BYTES);
     }
 
     #[test]

@@ -239,7 +239,7 @@ impl<'a> Balances<'a> {
 }
 
 /// A column of a `SELECT`, but not the last one.
-fn unnest<'b, ST, V>(out: &mut AstPass<'_, 'b, Pg>, values: &'b V) -> QueryResult<()>
+pub(super) fn unnest<'b, ST, V>(out: &mut AstPass<'_, 'b, Pg>, values: &'b V) -> QueryResult<()>
 where
     Pg: HasSqlType<ST>,
     V: ToSql<ST, Pg>,

@@ -6,8 +6,10 @@ use diesel::connection::{Instrumentation, InstrumentationEvent};
 use diesel::sql_types::Text;
 
 use super::*;
-use crate::config::DatabaseUrl;
-use crate::ledger::{connection, migrations};
+use crate::clock::Clock;
+use crate::config::{DatabaseUrl, Schema};
+use crate::ledger::connection::{Access, Source};
+use crate::ledger::{Progress, migrations};
 
 /// The SQL that a connection ran.
 #[derive(Clone, Default)]
@@ -29,12 +31,22 @@ struct PlanStep {
     detail: String,
 }
 
+/// Whether a step finds its rows by an index, or reads the few currencies.
+fn is_short(detail: &str) -> bool {
+    detail.starts_with("SEARCH")
+        || detail.starts_with("SCAN currencies")
+        || detail.starts_with("CORRELATED SCALAR SUBQUERY")
+}
+
 #[test]
 fn no_read_of_one_user_goes_through_the_history() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = DatabaseUrl::Sqlite(folder.path().join("ledger.db"));
-    migrations::migrate(&url, false).expect("migrated");
-    let mut connection = connection::connect(&url, 1000).expect("connected");
+    let source = Source::new(&url, &Schema::default());
+    let progress = Progress::start(Clock::system());
+    migrations::apply_missing(&source, false, &progress).expect("migrated");
+    let connected = source.connect(1000, "", Access::Write).expect("connected");
+    let mut connection = connected.connection;
     let currencies = Currencies::default();
     let user = UserId::new(184).expect("valid");
     let page = HistoryPage {
@@ -49,7 +61,7 @@ fn no_read_of_one_user_goes_through_the_history() {
     history(&mut connection, user, page, &currencies).expect("read");
     user_exists(&mut connection, user).expect("read");
     let ran = std::mem::take(&mut *statements.0.lock().expect("one thread"));
-    assert_eq!(ran.len(), 3 + currencies.count(), "{ran:#?}");
+    assert_eq!(ran.len(), 4, "{ran:#?}");
 
     let mut uses_currency_index = 0;
     for sql in ran {
@@ -59,7 +71,7 @@ fn no_read_of_one_user_goes_through_the_history() {
         let details: Vec<&str> = plan.iter().map(|step| step.detail.as_str()).collect();
         assert!(!details.is_empty(), "{sql}");
         assert!(
-            details.iter().all(|detail| detail.starts_with("SEARCH")),
+            details.iter().all(|detail| is_short(detail)),
             "{sql}\n{details:#?}"
         );
         uses_currency_index += details
@@ -68,5 +80,5 @@ fn no_read_of_one_user_goes_through_the_history() {
             .filter(|detail| detail.contains("entries"))
             .count();
     }
-    assert_eq!(uses_currency_index, currencies.count());
+    assert_eq!(uses_currency_index, 1);
 }

@@ -28,6 +28,8 @@ use crate::ledger::connection::sqlite_file::connect;
 use crate::ledger::errors::StoreError;
 use crate::platform::write_back;
 
+use super::log_watch::LogWatch;
+
 /// The length of the log at which it is to begin anew, in pages: 256 MiB in pages of 2 KiB.
 pub(super) const LONG_PAGES: i32 = 131_072;
 
@@ -66,7 +68,7 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     /// Starts the thread, for a log that is to begin anew at `long_pages`. Without one, SQLite does all of it.
-    pub(super) fn start(path: PathBuf, long_pages: i32) -> Self {
+    pub(super) fn start(path: PathBuf, long_pages: i32, watch: LogWatch) -> Self {
         let (commits, committed) = bounded(1);
         let wish = Arc::new(Wish::default());
         let copier = Copier {
@@ -77,7 +79,7 @@ impl Checkpoints {
         };
         let thread = thread::Builder::new()
             .name("checkpoints".into())
-            .spawn(move || run(copier, long_pages, &committed));
+            .spawn(move || run(copier, long_pages, watch, &committed));
         if let Err(error) = &thread {
             log::warn!("checkpoints are left to commits: {error}");
         }
@@ -255,10 +257,11 @@ fn grown(before: i32, now: i32) -> i32 {
     if now < before { now } else { now - before }
 }
 
-fn run(mut copier: Copier, long_pages: i32, committed: &Receiver<()>) {
+fn run(mut copier: Copier, long_pages: i32, mut watch: LogWatch, committed: &Receiver<()>) {
     let clock = Clock::system();
     let (mut calm_looks, mut last_log) = (CALM_LOOKS, 0);
     loop {
+        watch.look(clock.mono());
         // Nothing to wait for but a commit when everything is copied.
         let is_behind = calm_looks < CALM_LOOKS;
         let waited = if is_behind {
@@ -317,6 +320,11 @@ mod tests {
         }
     }
 
+    fn watch(path: &std::path::Path) -> LogWatch {
+        let bytes = prometheus::IntGauge::new("bytes", "bytes").expect("a name");
+        LogWatch::new(path, bytes)
+    }
+
     const ROWS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i FROM n";
 
     #[test]
@@ -331,7 +339,7 @@ mod tests {
             .expect("written");
         let length = || fs::metadata(&path).expect("a file").len();
         let before = length();
-        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
+        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES, watch(&path));
         assert_eq!(length(), before, "nobody has committed");
         checkpoints.committed();
         let start = Instant::now();
@@ -355,7 +363,7 @@ mod tests {
         let mut writer = create(&path, 1000).expect("a new file");
         // A connection that nobody closes: else SQLite empties the log by itself.
         let reader = connect(&path, 1000).expect("a file");
-        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES);
+        let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES, watch(&path));
         writer
             .batch_execute(&format!(
                 "CREATE TABLE t (i INTEGER); INSERT INTO t {ROWS};"
@@ -385,7 +393,7 @@ mod tests {
         // Of the log's head: how many times it has begun.
         let begun = || fs::read(dir.path().join("ledger.db-wal")).expect("a log")[12..16].to_vec();
         let before = begun();
-        let checkpoints = Checkpoints::start(path, 64);
+        let checkpoints = Checkpoints::start(path.clone(), 64, watch(&path));
         let start = Instant::now();
         while begun() == before {
             assert!(

@@ -7,6 +7,8 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::Sqlite;
 
+use crate::ledger::rows::conflicts::Refusals;
+
 /// Sets the version of an account that exists.
 #[derive(QueryId)]
 pub(super) struct SetVersion {
@@ -54,3 +56,36 @@ impl QueryFragment<Sqlite> for SetBalance<'_> {
 }
 
 impl RunQueryDsl<SqliteConnection> for SetBalance<'_> {}
+
+/// Counts refusals up in the row that has their key, if there is one.
+pub(super) struct CountRefusals<'a> {
+    pub refusals: &'a Refusals<'a>,
+    pub now_us: i64,
+}
+
+impl QueryId for CountRefusals<'_> {
+    type QueryId = CountRefusals<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl QueryFragment<Sqlite> for CountRefusals<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let Refusals { key, count, .. } = self.refusals;
+        out.push_sql("UPDATE conflicts SET count = count + ");
+        out.push_bind_param::<BigInt, _>(count)?;
+        out.push_sql(", seen_at_us = max(seen_at_us, ");
+        out.push_bind_param::<BigInt, _>(&self.now_us)?;
+        out.push_sql(") WHERE event_id = ");
+        out.push_bind_param::<Text, _>(key.event_id)?;
+        out.push_sql(" AND user_id = ");
+        out.push_bind_param::<BigInt, _>(&key.user_id)?;
+        out.push_sql(" AND kind = ");
+        out.push_bind_param::<Text, _>(key.kind)?;
+        out.push_sql(" AND currency = ");
+        out.push_bind_param::<Text, _>(key.currency)?;
+        out.push_sql(" AND amount = ");
+        out.push_bind_param::<BigInt, _>(&key.amount)
+    }
+}
+
+impl RunQueryDsl<SqliteConnection> for CountRefusals<'_> {}

@@ -73,9 +73,10 @@ impl State {
     /// Closes the connection and opens another.
     pub(super) fn reconnect(&mut self) -> Result<(), StoreError> {
         self.is_proven = false;
-        self.store
-            .reconnect()
-            .inspect_err(|error| self.options.counts.failed(error))
+        self.store.reconnect().inspect_err(|error| {
+            self.options.counts.failed(error);
+            self.options.standing.unanswered();
+        })
     }
 
     /// How an attempt has failed, for the metrics. A connection that the server has ended while it was not used, and that

@@ -174,6 +174,7 @@ impl State {
     fn committed(&mut self, plan: &Plan<'_>, begun: Mono) {
         self.surprised = self.surprised.saturating_sub(1);
         self.is_proven = true;
+        self.options.standing.answered();
         if !plan.writes_nothing() {
             self.commits += 1;
             self.succeeded();
@@ -205,7 +206,7 @@ impl State {
             self.store.rollback();
             return Ok(earlier);
         }
-        let committed_at = self.options.clock.wall().max(self.last_commit);
+        let committed_at = self.commit_times.next(self.options.clock.now());
         let plan = batch::plan(groups, keys, loaded, self.options.rules, committed_at.us());
         if basis == Basis::Expected && !plan.accepts_all() {
             self.store.rollback();
@@ -230,10 +231,7 @@ impl State {
         }
         // The point of no return: from here on an error means "unknown".
         match self.store.commit() {
-            Ok(()) => {
-                self.last_commit = committed_at;
-                Ok(plan)
-            }
+            Ok(()) => Ok(plan),
             Err(error) => {
                 self.store.rollback();
                 run.unknown = Some(plan);

@@ -132,11 +132,6 @@ fn english(name: &str, word: &str) -> String {
             "min_interval",
             "the least interval between pushes",
         ),
-        (
-            "held_by",
-            "known_to_sessions",
-            "every session knows it already",
-        ),
     ];
     words
         .iter()

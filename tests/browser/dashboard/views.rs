@@ -29,14 +29,25 @@ async fn conflicts_show_both_entries_and_what_differs() {
     second["metadata"] =
         json!({"big": 9_007_199_254_740_995_i64, "html": "<img src=x onerror=alert(1)>"});
     second["user_id"] = json!(8);
-    app.post("rewards", second)
-        .await
-        .problem(409, "idempotency_conflict");
+    for _ in 0..3 {
+        app.post("rewards", second.clone())
+            .await
+            .problem(409, "idempotency_conflict");
+    }
     browser.value("location.hash = '#overview'").await;
     go(&browser, "#conflicts").await;
     browser
         .until("document.querySelectorAll('.conflict').length === 2")
         .await;
+    let often = browser
+        .value("document.querySelector('.conflict .hint').textContent")
+        .await;
+    assert!(
+        often
+            .as_str()
+            .is_some_and(|text| text.starts_with("refused 3 ×, first at ")),
+        "{often}"
+    );
     let answer = app.admin("/admin/v1/conflicts").await.ok();
     let rows = "[...document.querySelectorAll('.conflict')].map((one) => [...one.querySelectorAll('tbody tr')].map((row) => \
                 [...row.cells].map((cell) => cell.textContent).concat([[...row.querySelectorAll('.differs')].length])))";

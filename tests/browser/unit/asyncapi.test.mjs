@@ -103,7 +103,7 @@ test('the description refuses what the protocol rules out', () => {
     { ...update, mode: 'slow' }, { ...update, sources: [] }, { ...update, committed_at: '2025-08-04T10:05:00Z' },
     { ...balance, reason: 'later' }, { ...balance, stale: 'no' }, { ...balance, user_id: 0 }, { ...balance, id: null },
     { ...balance, later: 1 }, { ...hello, protocol: 'balance.v2' }, { ...hello, client_cache: {} },
-    { type: 'error', code: 'unheard_of', message: 'm' }, { type: 'error', code: 'rate_limited' }, { type: 'auth', token: 't' }, {}, null,
+    { type: 'error', code: 'unheard_of', message: 'm' }, { type: 'error', code: 'rate_limited' }, { type: 'error', code: 'rate_limited', message: 'm' }, { type: 'auth', token: 't' }, {}, null,
   ]) {
     assert.notEqual(problems('server', JSON.parse(JSON.stringify(frame))), null, JSON.stringify(frame));
   }

@@ -288,6 +288,30 @@ test('the handshake does not wait for the token, and a tab with a connection to 
   assert.deepEqual([second.current.status, world.server.sockets.length], ['live', 1]);
 });
 
+test('a connection that the head of the page began is taken over once, when it is to the same address and not closed', async (t) => {
+  for (const [url, waitMs, isTaken] of [
+    ['wss://balance.example/ws', 0, true],
+    ['wss://balance.example/ws', 1_000, true],
+    ['wss://other.example/ws', 0, false],
+    ['wss://balance.example/ws', -1, false],
+  ]) {
+    const world = new World(t);
+    const tab = world.browser.tab();
+    const begun = (tab.env.balanceSocket = new tab.env.WebSocket(url, 'balance.v1'));
+    if (waitMs < 0) begun.close();
+    await world.advance(Math.max(waitMs, 0));
+    const client = await world.live({ tab });
+    assert.equal(client.current.status, 'live');
+    assert.deepEqual([world.server.sockets.length, begun.userId !== null], isTaken ? [1, true] : [2, false], `${url} after ${waitMs} ms`);
+    // The next connection is one of its own.
+    world.server.openSockets.forEach((socket) => socket.end(1006, ''));
+    await world.advance(30_000);
+    assert.equal(client.current.status, 'live');
+    assert.equal(world.server.sockets.length, isTaken ? 2 : 3);
+    client.stop();
+  }
+});
+
 test('a handshake that was not needed is given up', async (t) => {
   const world = new World(t);
   const client = await world.live({ getToken: () => null });

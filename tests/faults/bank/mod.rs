@@ -171,6 +171,8 @@ async fn money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_
         .set("cache.max_entries", CACHE_ENTRIES_MAX)
         .set("cache.ttl_s", 1)
         .set("cache.sweep_s", 1)
+        .set("limits.api_requests_per_s", 1_000_000)
+        .set("limits.api_requests_burst", 1_000_000)
         .start()
         .await;
     let bank = Arc::new(Bank {

@@ -41,6 +41,8 @@ async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: 
     let app = TestApp::on(database)
         .set("limits.ws_messages_per_s", 100_000)
         .set("limits.ws_messages_burst", 100_000)
+        .set("limits.api_requests_per_s", 1_000_000)
+        .set("limits.api_requests_burst", 1_000_000)
         .set(
             "limits.body_bytes",
             i64::try_from(BODY_BYTES_MAX).expect("small"),

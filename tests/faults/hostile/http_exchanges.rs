@@ -380,7 +380,7 @@ fn bad_signature(rng: &mut StdRng) -> Request {
             "invalid_signature",
         ),
         4 => (&*id, old, stale, "timestamp_out_of_range"),
-        _ => ("", now.to_string(), good, "missing_signature"),
+        _ => ("", now.to_string(), good, "invalid_signature"),
     };
     let text = format!(
         "POST /internal/v1/deposits HTTP/1.1\r\nHost: x\r\nwebhook-id: {id}\r\nwebhook-timestamp: {timestamp}\r\n\

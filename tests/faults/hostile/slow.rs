@@ -16,6 +16,8 @@ on_sqlite![a_silent_or_slow_peer_is_cut_off];
 
 /// Documented limits in seconds: the head of a first request, of a later one, and a body.
 const FIRST_HEAD_S: u64 = 5;
+/// `server.keep_alive_s`
+const KEEP_ALIVE_S: u64 = 5;
 const LATER_HEAD_S: u64 = 15;
 const BODY_S: u64 = 30;
 /// Allowance for a busy machine.
@@ -42,6 +44,8 @@ struct Slow {
 
 async fn a_silent_or_slow_peer_is_cut_off(database: Database) {
     let app = TestApp::on(database)
+        .set("server.keep_alive_s", KEEP_ALIVE_S as u32)
+        .set("limits.body_bytes", 1 << 20)
         .set("limits.auth_timeout_ms", 2000)
         .set("limits.heartbeat_ms", 1000)
         .set("limits.idle_timeout_ms", 4000)
@@ -79,7 +83,7 @@ async fn a_silent_or_slow_peer_is_cut_off(database: Database) {
             FIRST_HEAD_S,
             "HTTP/1.1 408",
         ));
-        all.push(slow("asks once and stays", READ, b"", FIRST_HEAD_S, ""));
+        all.push(slow("asks once and stays", READ, b"", KEEP_ALIVE_S, ""));
         all.push(slow(
             "asks once and sends a second head slowly",
             READ,

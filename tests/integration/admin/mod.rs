@@ -1,27 +1,26 @@
-//! The administration's views of registry, actors and conflicts.
+//! The administration's views of registry and actors.
 
 mod actions;
 mod audit;
+mod conflicts;
 mod dashboard;
 mod events;
 mod sessions;
+mod sign_ins;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Database, TestApp, on_both_databases, on_sqlite, token};
-use crate::{assert_timestamp, balances, entry, with};
+use crate::{assert_timestamp, balances};
 
-on_both_databases![
-    the_registry_tells_its_totals,
-    refused_second_bodies_are_kept_for_the_administrator
-];
+on_both_databases![the_registry_tells_its_totals];
 on_sqlite![
     nothing_is_shown_without_an_administrators_token,
     an_actor_is_shown_from_inside,
     an_actor_that_is_not_resident_is_not_found_until_activated,
     the_rule_that_a_push_waits_for_is_named,
-    changes_that_every_session_knows_wait_for_no_time,
+    changes_that_every_session_knows_are_not_pending,
     failed_sign_ins_are_limited,
     actors_beyond_the_cap_are_retired_and_lose_nothing,
 ];
@@ -221,39 +220,19 @@ async fn the_rule_that_a_push_waits_for_is_named(database: Database) {
     }
 }
 
-async fn changes_that_every_session_knows_wait_for_no_time(database: Database) {
+async fn changes_that_every_session_knows_are_not_pending(database: Database) {
     let app = TestApp::on(database)
         .set("pacing.debounce_ms", 600_000)
         .set("pacing.min_interval_ms", 900_000);
     let app = app.start().await;
-    let (mut ws, _) = app.session(1).await;
+    let (mut one, _) = app.session(1).await;
+    let (mut other, _) = app.session(1).await;
     app.accepted("rewards", 1, "r", "2").await;
-    ws.refresh(json!(1)).await;
-    let pending = app.admin("/admin/v1/actors/1").await.ok()["pending"].clone();
-    assert_eq!(
-        (&pending["entries"], &pending["held_by"]),
-        (&json!(1), &json!("known_to_sessions"))
-    );
-    for key in ["next_push_in_ms", "next_push_at", "waits_for", "mode"] {
-        assert_eq!(pending[key], Value::Null, "{key} in {pending}");
-    }
-}
-
-async fn refused_second_bodies_are_kept_for_the_administrator(database: Database) {
-    let app = TestApp::start(database).await;
-    app.accepted("deposits", 1, "e", "1").await;
-    let second = with(&entry("e", 1, "TON", "2"), json!({"source": "somebody"}));
-    app.post("deposits", second.clone())
-        .await
-        .problem(409, "idempotency_conflict");
-    let answer = app.admin("/admin/v1/conflicts").await.ok();
-    let conflicts = answer["conflicts"].as_array().expect("a list");
-    assert_eq!(conflicts.len(), 1, "{answer}");
-    assert_eq!(conflicts[0]["event_id"], "e");
-    assert_timestamp(&conflicts[0]["seen_at"]);
-    assert_eq!(conflicts[0]["first"]["amount"], "1.000000000", "{answer}");
-    let kept = conflicts[0]["second"].to_string();
-    assert!(kept.contains("somebody") && kept.contains('2'), "{answer}");
+    let pending = async || app.admin("/admin/v1/actors/1").await.ok()["pending"].clone();
+    one.refresh(json!(1)).await;
+    assert_eq!(pending().await["entries"], 1, "the other one lacks it");
+    other.refresh(json!(1)).await;
+    assert_eq!(pending().await, Value::Null);
 }
 
 async fn failed_sign_ins_are_limited(database: Database) {

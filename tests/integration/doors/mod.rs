@@ -17,3 +17,4 @@ mod signatures;
 mod source;
 mod token_forgeries;
 mod tokens;
+mod transport;

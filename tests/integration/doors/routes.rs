@@ -1,4 +1,4 @@
-//! Every path and method of the service, by listener; a test over the source checks that the lists
+//! Every path and method of the service, by listener (`HEAD` comes with every `GET`); a test over the source checks that the lists
 //! are complete.
 
 use std::path::Path;
@@ -12,9 +12,7 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/api/v1/entries"),
     ("GET", "/ws"),
     ("GET", "/client/balance-client.js"),
-    ("HEAD", "/client/balance-client.js"),
     ("GET", "/client/source/balance-client.js"),
-    ("HEAD", "/client/source/balance-client.js"),
 ];
 
 /// On the public listener only, with sign-in by Telegram.

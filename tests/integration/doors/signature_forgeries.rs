@@ -16,7 +16,7 @@ const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 
 /// The code for a signature that does not match.
 const WRONG: &str = "invalid_signature";
-/// The code for a header that is missing or not text.
+/// The code for a header that is missing.
 const MISSING: &str = "missing_signature";
 /// The code for a valid signature with a timestamp out of range.
 const TIME: &str = "timestamp_out_of_range";
@@ -233,18 +233,18 @@ const WAYS: [(&str, Make); 30] = [
         let mut wire = o.wire(o.signature());
         let index = rng.random_range(0..3);
         if rng.random_bool(0.5) {
-            drop(wire.headers.remove(index))
-        } else {
-            wire.headers[index].1 = b" ".to_vec()
+            wire.headers.remove(index);
+            return (wire, MISSING);
         }
-        (wire, MISSING)
+        wire.headers[index].1 = b" ".to_vec();
+        (wire, WRONG)
     }),
     ("a header that is no text", |rng, o| {
         let mut wire = o.wire(o.signature());
         wire.headers[rng.random_range(0..3)]
             .1
             .push(rng.random_range(0x80..=0xff));
-        (wire, MISSING)
+        (wire, WRONG)
     }),
     ("too old or too new", |rng, o| {
         let far = 10_i64.pow(rng.random_range(1..10)) + 400;
@@ -379,7 +379,7 @@ fn moved_dot(_: &mut StdRng, original: &Original) -> (Wire, &'static str) {
             body: String::new(),
             ..original.clone()
         };
-        return (moved.wire(original.signature()), MISSING);
+        return (moved.wire(original.signature()), WRONG);
     };
     let (timestamp, body) = (timestamp.to_owned(), body.to_owned());
     let moved = Original {

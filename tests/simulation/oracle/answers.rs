@@ -162,6 +162,11 @@ impl Oracle {
         if view.is_stale {
             return self.check_stale(user, as_of_us, asked_us, now_us);
         }
+        if self.knows_of_outage(now_us) {
+            return Err(format!(
+                "a balance of user {user} is called fresh, though the ledger is known to be away"
+            ));
+        }
         let may_be_old = self.may_remember_old(user, asked_us);
         if now_us.saturating_sub(as_of_us) > TTL_US + TIMEOUT_US + SLACK_US && !may_be_old {
             return Err(format!(

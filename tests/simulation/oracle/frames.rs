@@ -134,6 +134,9 @@ impl Oracle {
             self.check_stale(user, as_of_us, asked_us, now_us)?;
         }
         if !is_stale && was_said_now {
+            if self.knows_of_outage(now_us) {
+                return Err("not marked, though the ledger is known to be away".into());
+            }
             let may_be_old = self.may_remember_old(user, asked_us);
             if !may_be_old && now_us.saturating_sub(as_of_us) > TTL_US + SLACK_US {
                 return Err("older than its time to live".into());
@@ -186,6 +189,12 @@ impl Oracle {
         }
         let entries = integer(frame, "entries")?;
         let base = version - entries;
+        if base > session.version {
+            return Err(format!(
+                "it leaves out what follows version {}",
+                session.version
+            ));
+        }
         let (before, after) = match (
             self.books.balances_at(user, base),
             self.books.balances_at(user, version),

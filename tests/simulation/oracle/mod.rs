@@ -48,6 +48,7 @@ pub struct Oracle {
     unwell: Vec<(u64, Option<u64>)>,
     old_reads: BTreeMap<i64, Vec<u64>>,
     contacts: BTreeMap<i64, u64>,
+    known_away_since_us: Option<u64>,
 }
 
 impl Oracle {
@@ -73,8 +74,24 @@ impl Oracle {
         self.deaths.entry(user).or_default().push(now_us);
     }
 
+    /// A read or a commit of the running process has failed because the ledger is away, or has succeeded.
+    pub fn known_away(&mut self, is_away: bool, now_us: u64) {
+        if is_away {
+            self.known_away_since_us.get_or_insert(now_us);
+        } else {
+            self.known_away_since_us = None;
+        }
+    }
+
+    /// Whether the service knew before now that the ledger is away.
+    fn knows_of_outage(&self, now_us: u64) -> bool {
+        self.known_away_since_us
+            .is_some_and(|since_us| since_us < now_us)
+    }
+
     /// All actors are gone.
     pub fn restarted(&mut self, now_us: u64) {
+        self.known_away_since_us = None;
         self.restarts.push(now_us);
     }
 

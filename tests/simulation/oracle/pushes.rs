@@ -4,6 +4,8 @@ use balance_coordinator::domain::Kind;
 use serde_json::Value;
 
 use super::frames::moment;
+use crate::books::Commit;
+
 use super::{DEBOUNCE_US, DIRECT_INTERVAL_US, MIN_INTERVAL_US, Oracle, SLACK_US};
 
 /// One push, as any session heard it.
@@ -56,6 +58,8 @@ impl Oracle {
                 .map(|(_, push)| push);
             let result = self
                 .check_content(*user, push)
+                .and_then(|()| self.check_mode(*user, push))
+                .and_then(|()| self.check_base(*user, push))
                 .and_then(|()| self.check_gap(*user, before, push));
             found.extend(
                 result
@@ -87,6 +91,19 @@ impl Oracle {
         let (Some(first_us), Some(last_us)) = (times().min(), times().max()) else {
             return Err("an empty push".into());
         };
+        let was_told = |commit: &Commit| {
+            let heard_us = commit
+                .heard_us
+                .filter(|heard_us| *heard_us <= push.pushed_us);
+            heard_us.is_some_and(|heard_us| !self.was_replaced(user, heard_us, push.pushed_us))
+        };
+        // What was shown before is no part of it. (A change that was found by a read has no commit time.)
+        if commits.iter().all(was_told)
+            && !push.sources.is_empty()
+            && push.first_committed_us < first_us
+        {
+            return Err(format!("its first change was committed at {first_us} us"));
+        }
         let settled_us = (last_us + DEBOUNCE_US).min(first_us + MIN_INTERVAL_US);
         // What was found by a read does not tell when it was committed.
         let is_told = commits.iter().all(|commit| {
@@ -98,6 +115,42 @@ impl Oracle {
             return Err(format!("paced, but sent before {settled_us} us"));
         }
         Ok(())
+    }
+
+    /// A direct change among the pending ones makes a push direct.
+    fn check_mode(&self, user: i64, push: &Push) -> Result<(), String> {
+        let commits = &self.books.of(user)[push.base as usize..push.version as usize];
+        let was_known = |commit: &Commit| {
+            commit.heard_us.is_some_and(|heard_us| {
+                heard_us < push.pushed_us && !self.was_replaced(user, heard_us, push.pushed_us)
+            })
+        };
+        let mut direct = commits.iter().filter(|commit| is_direct(commit.kind));
+        match direct.find(|commit| was_known(commit)) {
+            Some(commit) if !push.is_direct => {
+                Err(format!("paced, with the direct change {}", commit.event))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What every open session had been sent is not counted again. (That a session is sent all that it lacks is checked
+    /// with each frame.)
+    fn check_base(&self, user: i64, push: &Push) -> Result<(), String> {
+        if self.may_remember_old(user, push.pushed_us) {
+            return Ok(());
+        }
+        let of_user = self.sessions.iter().filter(|session| session.user == user);
+        let sent = of_user.filter_map(|session| session.was_sent_before(push.pushed_us));
+        let sent: Vec<(i64, bool)> = sent.collect();
+        let least = sent.iter().map(|(version, _)| *version).min();
+        let is_certain = sent.iter().any(|(_, is_certain)| *is_certain);
+        match least {
+            Some(least) if is_certain && push.base < least => {
+                Err(format!("every session had been sent version {least}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_gap(&self, user: i64, before: Option<&Push>, push: &Push) -> Result<(), String> {

@@ -154,6 +154,24 @@ impl SessionRecord {
             .unwrap_or(0)
     }
 
+    /// The newest version that it was sent before a time, and whether that is certain: what is read late may have been sent
+    /// before. `None` when it was not open, or had been sent nothing.
+    pub(super) fn was_sent_before(&self, at_us: u64) -> Option<(i64, bool)> {
+        let is_over = |closed_us: u64| closed_us + SLACK_US < at_us;
+        if self.opened_us >= at_us || self.closed_us.is_some_and(is_over) {
+            return None;
+        }
+        let before = self.seen.iter().filter(|(seen_us, _)| *seen_us < at_us);
+        if let Some(version) = before.map(|(_, version)| *version).max() {
+            return Some((version, true));
+        }
+        match self.seen.first() {
+            Some((seen_us, version)) if *seen_us == at_us => Some((*version, false)),
+            _ if self.was_prompt(self.opened_us, at_us) => None,
+            later => Some((later.map_or(0, |(_, version)| *version), false)),
+        }
+    }
+
     /// Whether it was attached at a time to its user's actor, which was made again at `death_us`: it heard of that, or has been
     /// reading for so long that it has attached again by its heartbeat. Attaching at the moment of the death may be lost.
     fn was_attached(&self, death_us: u64, at_us: u64) -> bool {

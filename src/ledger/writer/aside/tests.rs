@@ -109,6 +109,7 @@ fn rig(locked: &[i64], is_told: bool) -> Rig {
         clock: Clock::system(),
         rules: Rules { auto_create: true },
         counts: Default::default(),
+        standing: Arc::default(),
         orphans,
     };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");

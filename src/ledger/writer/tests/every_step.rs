@@ -117,6 +117,7 @@ impl Run {
             clock,
             rules,
             counts: Default::default(),
+            standing: Arc::default(),
             orphans,
         };
         let writer = Writer::start("test".into(), Box::new(store), options).expect("a thread");

@@ -9,6 +9,7 @@ mod orders;
 mod scenario;
 mod tables;
 
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -31,16 +32,20 @@ struct Rig {
 
 /// A writer that begins with the first posting sent while it is held by a closed gate: see [`Rig::hold`].
 fn rig(faults: &[Fault]) -> Rig {
+    rig_at(Clock::system(), faults)
+}
+
+fn rig_at(clock: Clock, faults: &[Fault]) -> Rig {
     let store = MemoryStore::default();
     store.tables.lock().expect("free").faults.extend(faults);
     let (orphans, unheard) = mpsc::channel(16);
-    let clock = Clock::system();
     let rules = Rules { auto_create: true };
     let counters = Arc::<Counters>::default();
     let options = WriterOptions {
         clock,
         rules,
         counts: Arc::new(LedgerCounts::new(counters.clone())),
+        standing: Arc::default(),
         orphans,
     };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
@@ -106,6 +111,35 @@ fn outcomes(answer: oneshot::Receiver<Posted>) -> Vec<Result<i64, PostError>> {
 
 fn version(answer: oneshot::Receiver<Posted>) -> Result<i64, PostError> {
     outcomes(answer)[0]
+}
+
+#[test]
+fn a_clock_that_was_wrong_once_does_not_stay_in_the_entries() {
+    static WALL_US: AtomicI64 = AtomicI64::new(0);
+    const DAY_US: i64 = 86_400_000_000;
+    let rig = rig_at(Clock::set_by(&WALL_US), &[]);
+    let committed_at = |event: &str, wall_us| {
+        WALL_US.store(wall_us, Ordering::Relaxed);
+        let posted = rig.single(event).blocking_recv().expect("answered");
+        match posted.outcomes[..] {
+            [
+                EntryOutcome::Decided {
+                    committed_at_us, ..
+                },
+            ] => committed_at_us,
+            ref other => panic!("not decided: {other:?}"),
+        }
+    };
+    let now = 20_000 * DAY_US;
+    for (event, wall_us, expected) in [
+        ("right", now, now),
+        ("a day ahead", now + DAY_US, now + DAY_US),
+        ("right again", now + 1, now + 1),
+        ("a second back", now - 1_000_000, now + 1),
+    ] {
+        assert_eq!(committed_at(event, wall_us), expected, "{event}");
+    }
+    rig.writer.stop();
 }
 
 #[test]

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use diesel::prelude::*;
 
 use super::failing_store::{FailingStore, Failure, Steps};
-use crate::config::DatabaseUrl;
+use crate::clock::Clock;
+use crate::config::{DatabaseUrl, Schema};
 use crate::domain::{Currencies, Recorded, UserId};
-use crate::ledger::connection::sqlite_file;
+use crate::ledger::connection::{AnyConnection, sqlite_file};
 use crate::ledger::memory::faulty_store::{Fault, MemoryStore};
 use crate::ledger::schema::entries;
 use crate::ledger::sqlite::SqliteStore;
 use crate::ledger::store::StoreOptions;
-use crate::ledger::{audit, migrations};
+use crate::ledger::{Progress, audit, migrations};
 
 /// The longest wait for a lock, in milliseconds.
 const LOCK_MS: u64 = 600_000;
@@ -47,7 +48,13 @@ impl Tables {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
         let migrated = MIGRATED.get_or_init(|| {
-            migrations::migrate(&DatabaseUrl::Sqlite(path.clone()), false).expect("migrated");
+            let url = DatabaseUrl::Sqlite(path.clone());
+            let progress = Progress::start(Clock::system());
+            migrations::migrate(&url, &Schema::default(), false, &progress).expect("migrated");
+            let connection = sqlite_file::connect(&path, LOCK_MS).expect("it opens");
+            let mut connection = AnyConnection::Sqlite(connection);
+            migrations::check_currencies(&mut connection, &Currencies::default()).expect("noted");
+            drop(connection);
             std::fs::read(&path).expect("a file")
         });
         std::fs::write(&path, migrated).expect("copied");
@@ -74,6 +81,8 @@ impl Tables {
                     currencies: Currencies::default(),
                     timeout_ms,
                     lock_timeout_ms,
+                    conflicts_max: 1000,
+                    counts: Arc::default(),
                 };
                 let store = SqliteStore::new(path.clone(), None, options);
                 FailingStore::new(Box::new(store), plan, || {
@@ -141,9 +150,11 @@ impl Tables {
     pub(super) fn audited(&self) -> Vec<String> {
         let mut violations = Vec::new();
         if let Self::Sqlite { path, .. } = self {
-            audit::verify(&DatabaseUrl::Sqlite(path.clone()), &mut |line| {
-                violations.push(line)
-            })
+            audit::verify(
+                &DatabaseUrl::Sqlite(path.clone()),
+                &Schema::default(),
+                &mut |line| violations.push(line),
+            )
             .expect("it reads");
         }
         violations

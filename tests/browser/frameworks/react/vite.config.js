@@ -1,3 +1,6 @@
 import react from '@vitejs/plugin-react';
 
-export default { plugins: [react()], clearScreen: false };
+// REACT=18 builds the same page with React 18.
+const alias = process.env.REACT === '18' ? { react: 'react-18', 'react-dom': 'react-dom-18' } : {};
+
+export default { plugins: [react()], resolve: { alias }, clearScreen: false };
