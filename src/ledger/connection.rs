@@ -19,6 +19,7 @@ use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::sqlite::SqliteConnection;
 
+use crate::clock::Mono;
 use crate::config::{DatabaseUrl, Schema};
 
 pub(super) use self::connect_error::ConnectError;
@@ -130,8 +131,17 @@ impl Source {
     }
 }
 
+/// A connection of the pool.
+pub(super) struct Pooled {
+    pub connected: Connected,
+    /// When it was first used.
+    pub used_since: Option<Mono>,
+    /// Whether it has answered a read.
+    pub has_answered: bool,
+}
+
 /// Makes connections for the pool. (Diesel's own manager would try an unreachable PostgreSQL's address as a file name.)
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Manager {
     pub source: Source,
     pub timeout_ms: u64,
@@ -149,10 +159,10 @@ impl Manager {
 }
 
 impl r2d2::ManageConnection for Manager {
-    type Connection = Connected;
+    type Connection = Pooled;
     type Error = ConnectError;
 
-    fn connect(&self) -> Result<Connected, Self::Error> {
+    fn connect(&self) -> Result<Pooled, Self::Error> {
         self.check_file()?;
         let mut connected = self
             .source
@@ -162,14 +172,19 @@ impl r2d2::ManageConnection for Manager {
         self.identity
             .look(&mut connected.connection)
             .map_err(|error| ConnectError::Away(error.to_string()))?;
-        Ok(connected)
+        Ok(Pooled {
+            connected,
+            used_since: None,
+            has_answered: false,
+        })
     }
 
-    fn is_valid(&self, connected: &mut Connected) -> Result<(), Self::Error> {
-        connected.connection.ping().map_err(ConnectError::of_query)
+    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {
+        let ping = pooled.connected.connection.ping();
+        ping.map_err(ConnectError::of_query)
     }
 
-    fn has_broken(&self, connected: &mut Connected) -> bool {
-        connected.connection.is_broken()
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        pooled.connected.connection.is_broken()
     }
 }

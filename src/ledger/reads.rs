@@ -10,7 +10,7 @@ use crate::domain::{Account, Amount, Balances, Currencies, TelegramId, UserId};
 
 use super::LedgerError;
 use super::connection::AnyConnection;
-use super::errors::{StoreError, refused};
+use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{ConflictRecord, ConflictRow};
 use super::rows::{EntryRecord, EntryRow, currency};
 use super::schema::{accounts, admin_log, balances, conflicts, entries, ledger_info};
@@ -43,7 +43,7 @@ impl From<ReadError> for StoreError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Database(error) => error,
-            ReadError::Ledger(error) => refused(error),
+            ReadError::Ledger(error) => unfit(error),
         }
     }
 }

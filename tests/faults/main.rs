@@ -15,8 +15,17 @@ mod linearizability;
 mod load;
 mod outages;
 mod poison;
+mod schema;
 mod servers;
 mod several_services;
+mod slow_batch;
+
+use serde_json::{Value, json};
+
+/// The body of a deposit.
+fn deposit(event_id: &str, user_id: u64) -> Value {
+    json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": "1"})
+}
 
 /// The seed of every random test.
 fn seed() -> u64 {
