@@ -125,7 +125,7 @@ impl SqlLedger {
             source: source.clone(),
             timeout_ms: *timeout_ms,
             file: file.clone(),
-            identity: identity.clone(),
+            identity: Some(identity.clone()),
         };
         let readers = Readers::start(
             "ledger-reader",
@@ -140,7 +140,7 @@ impl SqlLedger {
             source: source.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
-            identity: identity.clone(),
+            identity: Some(identity.clone()),
         };
         let auditor = Readers::start(
             "ledger-auditor",
@@ -156,7 +156,7 @@ impl SqlLedger {
             source,
             timeout_ms: *timeout_ms,
             file: file.clone(),
-            identity: identity.clone(),
+            identity: Some(identity.clone()),
         };
         let prober = Readers::start(
             "ledger-prober",

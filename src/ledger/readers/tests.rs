@@ -26,6 +26,7 @@ impl Pool {
             source: Source::new(&url, &Schema::default()),
             timeout_ms: 60_000,
             file: None,
+            identity: None,
         };
         let (counts, standing) = (Arc::default(), Arc::default());
         let readers = Readers::start("test", manager, size, Clock::system(), counts, standing);
