@@ -54,6 +54,25 @@ pub const LOCK_ATTEMPTS_MAX: u32 = 24;
 /// Users that a writer remembers as locked by other sessions.
 pub const HELD_USERS_MAX: usize = 65_536;
 
+/// So many entries that are tried alone and fail in a row put the ledger in doubt: before and after the first commit among
+/// them.
+pub const ALIKE_MAX: (usize, usize) = (2, 4);
+
+/// After so many failed transactions of one batch, other postings get their turn.
+pub const FAILURES_MAX: u32 = 64;
+
+/// After a transaction that took too long, so many turns of a writer keep single postings and others apart.
+pub const CAREFUL_TURNS: u32 = 256;
+
+/// How often an outage is logged while it lasts, in milliseconds.
+pub const OUTAGE_LOG_MS: u64 = 60_000;
+
+/// The longest of `database.timeout_ms` after which a step of a writer counts as hanging, in milliseconds.
+pub const STEP_HANGS_MS_MAX: u64 = 5000;
+
+/// How often the writers' steps are looked at, in milliseconds.
+pub const WATCHDOG_MS: u64 = 100;
+
 /// The first and the longest wait between attempts to reach the database again, in milliseconds.
 pub const RETRY_MS: (u64, u64) = (10, 500);
 

@@ -123,7 +123,7 @@ fn counted(seen: &Seen, found: &mut Vec<Finding>) {
         }
     }
     let mut errors = metrics.by("balance_ledger_errors_total", "kind");
-    errors.retain(|kind, count| *count > 0.0 && kind != "raced");
+    errors.retain(|kind, count| *count > 0.0 && kind != "raced" && kind != "replaced");
     if !errors.is_empty() {
         let severity = if errors.contains_key("unfit") {
             High

@@ -15,6 +15,7 @@ pub(super) async fn metrics(state: Data, _: MetricsReader) -> HttpResponse {
     let waiting = |lane| i64::try_from(state.admission.waiting(lane)).unwrap_or(i64::MAX);
     state.counters.queue.single.set(waiting(Lane::Single));
     state.counters.queue.bulk.set(waiting(Lane::Bulk));
+    state.ledger.show_levels();
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, TEXT_FORMAT))
         .body(state.counters.render())
@@ -33,11 +34,12 @@ pub(super) async fn healthz() -> HttpResponse {
         .json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "build": BUILD }))
 }
 
-/// `GET /readyz`
+/// `GET /readyz`: whether the ledger can be read and written.
 pub(super) async fn readyz(state: Data) -> Answer {
     if state.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
     state.ledger.ping().await?;
+    state.ledger.check_writers().await?;
     Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
 }

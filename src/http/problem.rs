@@ -264,7 +264,8 @@ impl From<PostError> for Problem {
     fn from(error: PostError) -> Self {
         let code = match error {
             PostError::Overloaded => Code::Overloaded,
-            PostError::Unavailable | PostError::Refused => Code::LedgerUnavailable,
+            PostError::Refused => Code::InvalidField,
+            PostError::Unavailable | PostError::Failing => Code::LedgerUnavailable,
             PostError::ShuttingDown => Code::ShuttingDown,
         };
         Self::new(code, error.to_string())

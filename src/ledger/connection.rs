@@ -19,6 +19,7 @@ use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::sqlite::SqliteConnection;
 
+use crate::clock::Mono;
 use crate::config::{DatabaseUrl, Schema};
 
 pub(super) use self::connect_error::ConnectError;
@@ -130,15 +131,24 @@ impl Source {
     }
 }
 
+/// A connection of the pool.
+pub(super) struct Pooled {
+    pub connected: Connected,
+    /// When it was first used.
+    pub used_since: Option<Mono>,
+    /// Whether it has answered a read.
+    pub has_answered: bool,
+}
+
 /// Makes connections for the pool. (Diesel's own manager would try an unreachable PostgreSQL's address as a file name.)
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Manager {
     pub source: Source,
     pub timeout_ms: u64,
     /// Of a service on SQLite: no connection leads to another file.
     pub file: Option<Arc<LedgerFile>>,
-    /// Of a running service: each connection looks at it.
-    pub identity: Option<Arc<Identity>>,
+    /// Looked at by every connection.
+    pub identity: Arc<Identity>,
 }
 
 impl Manager {
@@ -149,29 +159,32 @@ impl Manager {
 }
 
 impl r2d2::ManageConnection for Manager {
-    type Connection = Connected;
+    type Connection = Pooled;
     type Error = ConnectError;
 
-    fn connect(&self) -> Result<Connected, Self::Error> {
+    fn connect(&self) -> Result<Pooled, Self::Error> {
         self.check_file()?;
         let mut connected = self
             .source
             .reconnect(self.timeout_ms, postgres_server::BY_INDEX)?;
         // It may have been replaced just before it was opened.
         self.check_file()?;
-        if let Some(identity) = &self.identity {
-            identity
-                .look(&mut connected.connection)
-                .map_err(|error| ConnectError::Away(error.to_string()))?;
-        }
-        Ok(connected)
+        self.identity
+            .look(&mut connected.connection)
+            .map_err(|error| ConnectError::Away(error.to_string()))?;
+        Ok(Pooled {
+            connected,
+            used_since: None,
+            has_answered: false,
+        })
     }
 
-    fn is_valid(&self, connected: &mut Connected) -> Result<(), Self::Error> {
-        connected.connection.ping().map_err(ConnectError::of_query)
+    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {
+        let ping = pooled.connected.connection.ping();
+        ping.map_err(ConnectError::of_query)
     }
 
-    fn has_broken(&self, connected: &mut Connected) -> bool {
-        connected.connection.is_broken()
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        pooled.connected.connection.is_broken()
     }
 }

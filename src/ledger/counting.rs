@@ -8,13 +8,14 @@ use crate::domain::{Kind, NewEntry, Outcome};
 use crate::telemetry::counters::{Counters, seconds};
 
 use super::errors::StoreError;
+use super::writer::{Step, Watch};
 use super::{EntryOutcome, PostError};
 
 const KINDS: usize = Kind::ALL.len();
 
 /// Kinds of failed attempts.
-const ERRORS: [&str; 7] = [
-    "lost", "busy", "raced", "locked", "refused", "timeout", "unfit",
+const ERRORS: [&str; 8] = [
+    "lost", "replaced", "busy", "raced", "locked", "refused", "timeout", "unfit",
 ];
 
 /// What became of an entry, as it is counted.
@@ -57,6 +58,7 @@ pub struct LedgerCounts {
     counters: Arc<Counters>,
     entries: [[IntCounter; Counted::ALL.len()]; KINDS],
     last_entry: [OnceLock<Gauge>; KINDS],
+    steps: [Gauge; Step::ALL.len()],
 }
 
 impl Default for LedgerCounts {
@@ -77,6 +79,11 @@ impl LedgerCounts {
         Self {
             entries: Kind::ALL.map(of),
             last_entry: Default::default(),
+            steps: Step::ALL.map(|step| {
+                counters
+                    .ledger_step_seconds
+                    .with_label_values(&[step.name()])
+            }),
             counters,
         }
     }
@@ -138,11 +145,21 @@ impl LedgerCounts {
     pub(super) fn failed(&self, error: &StoreError) {
         self.failed_as(match error {
             StoreError::Lost(_) => "lost",
-            StoreError::Busy(_) => "busy",
+            StoreError::Away(_) | StoreError::Failed(_) => "busy",
+            StoreError::TimedOut(_) => "timeout",
             StoreError::Raced(_) => "raced",
             StoreError::Locked { .. } => "locked",
             StoreError::Refused(_) => "refused",
         });
+    }
+
+    /// How long the longest of the writers' steps of each kind is under way.
+    pub(super) fn steps<'a>(&self, watches: impl Iterator<Item = &'a Watch> + Clone) {
+        for (step, gauge) in Step::ALL.iter().zip(&self.steps) {
+            let ages = watches.clone().filter_map(Watch::age);
+            let longest = ages.filter(|(of, _)| of == step).map(|(_, age)| age).max();
+            gauge.set(longest.unwrap_or_default().as_secs_f64());
+        }
     }
 
     /// An attempt has failed for another reason: one of a few words.

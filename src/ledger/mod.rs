@@ -33,6 +33,7 @@ mod sql;
 mod sqlite;
 pub mod store;
 mod users;
+mod watchdog;
 pub mod writer;
 
 pub use admin_log::AdminAction;
@@ -56,9 +57,12 @@ pub enum PostError {
     /// The ledger did not answer in time: the entry was not accepted, or its outcome is unknown. Sending it again is safe.
     #[error("the ledger is unavailable; the entry was not accepted or its outcome is unknown")]
     Unavailable,
-    /// The database refuses this entry; the other entries of its batch are not affected.
-    #[error("the database refuses this entry")]
+    /// The database finds this entry's data at fault, and will again; the other entries of its batch are not affected.
+    #[error("the database refuses this entry: a constraint of its tables does not hold for it")]
     Refused,
+    /// The database fails at this entry though it takes others. It was not accepted, and sending it again is safe.
+    #[error("the database fails at this entry; it was not accepted")]
+    Failing,
     /// The service is stopping; nothing was accepted.
     #[error("the service is stopping")]
     ShuttingDown,
@@ -67,7 +71,7 @@ pub enum PostError {
 impl PostError {
     /// Whether sending the same again, later, can succeed without a repair.
     pub const fn is_transient(self) -> bool {
-        !matches!(self, Self::Refused)
+        !matches!(self, Self::Refused | Self::Failing)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Writing to PostgreSQL: a few set-based statements per transaction (arrays with UNNEST), row locks in user order,
 //! `synchronous_commit=on`.
 //!
-//! Bounds: `database.timeout_ms` for a statement. Half of `database.lock_timeout_ms` for a lock; the other half is for
-//! finding out which users are locked. And the server ends a transaction that stands still because our side of the
-//! connection is gone, so that its locks do not stay for long.
+//! Bounds: half of `database.timeout_ms` for a statement, so that what shares its transaction can still be committed
+//! without it. Half of `database.lock_timeout_ms` for a lock; the other half is for finding out which users are locked.
+//! And the server ends a transaction that stands still because our side of the connection is gone, so that its locks do
+//! not stay for long.
+//!
+//! A statement that waited in vain is told from others by the time that it took: see [`PostgresStore::judged`].
 
 mod arrays;
 mod refusals;
@@ -17,6 +20,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
 
+use crate::clock::{Clock, Mono};
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
 use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
@@ -26,7 +30,7 @@ use super::connection::identity::Identity;
 use super::connection::link::Link;
 use super::connection::postgres_server::BY_INDEX;
 use super::connection::{ConnectError, Source};
-use super::errors::{StoreError, refused};
+use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{by_key, prune};
 use super::rows::{RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, entries};
@@ -38,6 +42,12 @@ const FIND_LOCKED: &str = "WITH free AS MATERIALIZED \
      (SELECT user_id FROM accounts WHERE user_id = ANY($1) FOR UPDATE SKIP LOCKED) \
      SELECT user_id FROM accounts WHERE user_id = ANY($1) AND user_id NOT IN (SELECT user_id FROM free)";
 
+/// Needs everything that writing needs of the server, and touches no row.
+const TRIAL: &str = "INSERT INTO entries (user_id, version, kind) SELECT user_id, version, kind FROM entries WHERE false; \
+     INSERT INTO accounts (user_id, version) SELECT user_id, version FROM accounts WHERE false; \
+     UPDATE accounts SET version = version WHERE false; \
+     INSERT INTO balances (user_id, currency, amount) SELECT user_id, currency, amount FROM balances WHERE false";
+
 /// How long a transaction may stand still between two statements, in milliseconds. Deciding takes a few.
 const STANDSTILL_MS: u64 = 1000;
 
@@ -45,6 +55,9 @@ const STANDSTILL_MS: u64 = 1000;
 pub(super) struct PostgresStore {
     link: Link,
     currencies: Currencies,
+    clock: Clock,
+    statement_ms: u64,
+    lock_ms: u64,
     conflicts_max: i64,
     brief_ms: u64,
     patience: Patience,
@@ -71,10 +84,13 @@ impl PostgresStore {
             conflicts_max,
             ..
         } = options;
-        let lock_timeout_ms = lock_timeout_ms.min(timeout_ms);
+        let statement_ms = timeout_ms.div_ceil(2);
+        // Less than for a statement, so that the two can be told apart.
+        let lock_timeout_ms = lock_timeout_ms.min(statement_ms);
+        let lock_ms = lock_timeout_ms.div_ceil(2);
         let settings = format!(
-            "{BY_INDEX} SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {STANDSTILL_MS};",
-            lock_timeout_ms.div_ceil(2)
+            "{BY_INDEX} SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms}; \
+             SET idle_in_transaction_session_timeout = {STANDSTILL_MS};"
         );
         let link = Link::new(move || {
             let mut connected = source.reconnect(timeout_ms, &settings)?;
@@ -89,10 +105,68 @@ impl PostgresStore {
         Self {
             link,
             currencies,
+            clock: Clock::system(),
+            statement_ms,
+            lock_ms,
             conflicts_max,
             brief_ms,
             patience: Patience::Usual,
         }
+    }
+
+    /// What an error of statements that began then means. Diesel gives no codes, and messages may be in any language. But
+    /// the server ends a wait when the time for it is over, and never before.
+    fn judged(&self, error: StoreError, begun: Mono, patience: Patience) -> StoreError {
+        let StoreError::Failed(reason) = error else {
+            return error;
+        };
+        let took_ms = self.clock.mono().us_since(begun) / 1000;
+        let lock_ms = match patience {
+            Patience::Usual => self.lock_ms,
+            Patience::Brief => self.brief_ms,
+        };
+        if took_ms >= self.statement_ms {
+            StoreError::TimedOut(reason)
+        } else if took_ms >= lock_ms {
+            let users = Vec::new();
+            StoreError::Locked { users, reason }
+        } else {
+            StoreError::Failed(reason)
+        }
+    }
+
+    /// Runs statements of the open transaction on these users, and finds out who is locked when they waited in vain.
+    fn attentively<T>(
+        &mut self,
+        users: impl Iterator<Item = UserId>,
+        run: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let begun = self.clock.mono();
+        let error = match run(self) {
+            Ok(value) => return Ok(value),
+            Err(error) => self.judged(error, begun, self.patience),
+        };
+        Err(match error {
+            StoreError::Locked { reason, .. } => {
+                self.locked(users.map(UserId::get).collect(), reason)
+            }
+            error => error,
+        })
+    }
+
+    fn load(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
+        let mut loaded = Loaded::default();
+        self.load_accounts(&keys.users, basis == Basis::Read, &mut loaded)?;
+        if basis == Basis::Expected {
+            return Ok(loaded);
+        }
+        self.load_keys(keys, &mut loaded)?;
+        if loaded.is_torn() {
+            return Err(StoreError::Raced(
+                "another session has made a user meanwhile".into(),
+            ));
+        }
+        Ok(loaded)
     }
 
     fn begin_sql(&self, patience: Patience) -> String {
@@ -117,7 +191,7 @@ impl PostgresStore {
         let query = sql_query(FIND_LOCKED).bind::<Array<BigInt>, _>(users);
         let rows: Vec<LockedRow> = query.load(self.link.transaction()?.postgres()?)?;
         rows.into_iter()
-            .map(|row| user_id(row.user_id).map_err(refused))
+            .map(|row| user_id(row.user_id).map_err(unfit))
             .collect()
     }
 
@@ -160,8 +234,8 @@ impl PostgresStore {
             loaded.accounts.insert(*user, account);
         }
         for (id, code, minor) in rows {
-            let currency = currency(currencies, &code).map_err(refused)?;
-            if let Some(account) = loaded.accounts.get_mut(&user_id(id).map_err(refused)?) {
+            let currency = currency(currencies, &code).map_err(unfit)?;
+            if let Some(account) = loaded.accounts.get_mut(&user_id(id).map_err(unfit)?) {
                 account.balances.set(currency, Amount::from_minor(minor));
             }
         }
@@ -194,12 +268,12 @@ impl PostgresStore {
             if let Ok(place) = events.binary_search(&row.event_id.as_str()) {
                 loaded.events.insert(
                     keys.events[place].clone(),
-                    row.recorded(currencies).map_err(refused)?,
+                    row.recorded(currencies).map_err(unfit)?,
                 );
             }
         }
         for row in &by_hash {
-            let recorded = row.recorded(currencies).map_err(refused)?;
+            let recorded = row.recorded(currencies).map_err(unfit)?;
             if let Some(hash) = recorded.tx_hash {
                 loaded.hashes.insert(hash, recorded);
             }
@@ -259,34 +333,12 @@ impl PostgresStore {
 impl Store for PostgresStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         self.link.begin(&self.begin_sql(self.patience))?;
-        let mut loaded = Loaded::default();
-        if basis == Basis::Expected {
-            self.load_accounts(&keys.users, false, &mut loaded)?;
-            return Ok(loaded);
-        }
-        match self.load_accounts(&keys.users, true, &mut loaded) {
-            Err(StoreError::Locked { reason, .. }) => {
-                return Err(self.locked(keys.users.iter().map(|user| user.get()).collect(), reason));
-            }
-            done => done?,
-        }
-        self.load_keys(keys, &mut loaded)?;
-        if loaded.is_torn() {
-            return Err(StoreError::Raced(
-                "another session has made a user meanwhile".into(),
-            ));
-        }
-        Ok(loaded)
+        self.attentively(keys.users.iter().copied(), |store| store.load(keys, basis))
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        match self.write_rows(plan) {
-            Err(StoreError::Locked { reason, .. }) => {
-                let users = plan.accounts.iter().map(|planned| planned.user_id.get());
-                Err(self.locked(users.collect(), reason))
-            }
-            done => done,
-        }
+        let users = plan.accounts.iter().map(|planned| planned.user_id);
+        self.attentively(users, |store| store.write_rows(plan))
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
@@ -300,8 +352,10 @@ impl Store for PostgresStore {
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
         // Entries wait for it.
         let begin = self.begin_sql(Patience::Brief);
+        let begun = self.clock.mono();
         self.link
             .in_transaction(&begin, |connection| Ok(users::put(connection, user)?))
+            .map_err(|error| self.judged(error, begun, Patience::Brief))
     }
 
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
@@ -314,6 +368,11 @@ impl Store for PostgresStore {
 
     fn set_patience(&mut self, patience: Patience) {
         self.patience = patience;
+    }
+
+    fn try_out(&mut self, _: bool) -> Result<(), StoreError> {
+        let begin = self.begin_sql(Patience::Usual);
+        self.link.try_out(&begin, TRIAL)
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {

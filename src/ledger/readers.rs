@@ -1,7 +1,8 @@
 //! The read pool: as many threads as connections (`database.pool_size`), fed by two bounded queues.
 //!
 //! A read is a closure over a connection. The pool tests a connection before it hands it out, and replaces a dead one. A
-//! read whose deadline has passed is not begun.
+//! read that fails is run again on a new connection, since a prepared statement may have become stale. A read whose
+//! deadline has passed is not begun.
 //!
 //! Reads that were asked for go first. Half of the threads also take those of the background, so that these never keep all
 //! connections busy; and after many asked-for reads in a row one of the background has its turn, so that none waits for
@@ -12,9 +13,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, never, select_biased};
+use r2d2::ManageConnection as _;
 use tokio::sync::oneshot;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 use crate::limits::{
     ASKED_READS_IN_A_ROW_MAX, BACKGROUND_READS_MAX, READ_QUEUE_MAX, answer_within,
 };
@@ -26,7 +28,16 @@ use super::{LedgerCounts, LedgerError, Pending, Standing};
 /// The longest a reader waits for a connection, in milliseconds. While the database is away, r2d2 pauses half of it between attempts.
 const CHECKOUT_MS: u64 = 1000;
 
-type Pool = r2d2::Pool<Manager>;
+/// A connection that has answered nothing yet is replaced by another after so long, in milliseconds: each read that fails
+/// would make one.
+const UNPROVEN_MS: u64 = 1000;
+
+/// The pool, and what makes its connections.
+struct Pool {
+    pool: r2d2::Pool<Manager>,
+    manager: Manager,
+    clock: Clock,
+}
 
 /// `None` ends the thread that takes it.
 type Job = Option<Box<dyn FnOnce(&Pool) + Send>>;
@@ -89,7 +100,12 @@ impl Readers {
             .min_idle(Some(0))
             .connection_timeout(Duration::from_millis(CHECKOUT_MS).min(timeout))
             .error_handler(Box::new(QuietErrors))
-            .build_unchecked(manager);
+            .build_unchecked(manager.clone());
+        let pool = Arc::new(Pool {
+            pool,
+            manager,
+            clock,
+        });
         let (asked, asked_for) = crossbeam_channel::bounded::<Job>(READ_QUEUE_MAX);
         let (background, unasked) = crossbeam_channel::bounded::<Job>(BACKGROUND_READS_MAX);
         let threads = (0..pool_size)
@@ -126,7 +142,7 @@ impl Readers {
     pub(super) fn read<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
+        F: Fn(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
     {
         self.queue(&self.asked, read)
     }
@@ -135,7 +151,7 @@ impl Readers {
     pub(super) fn read_in_background<T, F>(&self, read: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
+        F: Fn(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
     {
         self.queue(&self.background, read)
     }
@@ -143,7 +159,7 @@ impl Readers {
     fn queue<T, F>(&self, jobs: &Sender<Job>, read: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
+        F: Fn(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         // A little less than the caller has, so that it can still answer with what it knows.
@@ -152,7 +168,7 @@ impl Readers {
         let job = move |pool: &Pool| {
             if !reply.is_closed() && !deadline.has_passed() {
                 // The receiver may be gone meanwhile.
-                let _ = reply.send(run(pool, &counts, &standing, read));
+                let _ = reply.send(run(pool, &counts, &standing, deadline, read));
             }
         };
         let queued = jobs
@@ -205,21 +221,38 @@ fn run<T>(
     pool: &Pool,
     counts: &LedgerCounts,
     standing: &Standing,
-    read: impl FnOnce(&mut AnyConnection) -> Result<T, ReadError>,
+    deadline: Deadline,
+    read: impl Fn(&mut AnyConnection) -> Result<T, ReadError>,
 ) -> Result<T, LedgerError> {
-    let mut connected = pool.get().map_err(|error| {
+    let mut pooled = pool.pool.get().map_err(|error| {
         counts.failed_as("lost");
         standing.unanswered();
         LedgerError::Unavailable(error.to_string())
     })?;
-    let done = read(&mut connected.connection);
+    let now = pool.clock.mono();
+    let used_since = *pooled.used_since.get_or_insert(now);
+    let may_be_stale = pooled.has_answered || now.us_since(used_since) >= UNPROVEN_MS * 1000;
+    let mut done = read(&mut pooled.connected.connection);
+    if let Err(ReadError::Database(error)) = &done
+        && may_be_stale
+        && !deadline.has_passed()
+        && let Ok(fresh) = pool.manager.connect()
+    {
+        log::debug!("a read is run again on a new connection: {error}");
+        *pooled = fresh;
+        pooled.used_since = Some(now);
+        done = read(&mut pooled.connected.connection);
+    }
     match &done {
         Err(ReadError::Database(error)) => {
             counts.failed(error);
             standing.unanswered();
         }
         Err(ReadError::Ledger(_)) => counts.failed_as("unfit"),
-        Ok(_) => standing.answered(),
+        Ok(_) => {
+            pooled.has_answered = true;
+            standing.answered();
+        }
     }
     Ok(done?)
 }

@@ -1,13 +1,15 @@
 //! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
 
+use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::config::{DatabaseUrl, Schema};
 use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
-use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX};
+use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX, STEP_HANGS_MS_MAX};
 use crate::telemetry::counters::Counters;
 
 use super::audit::UserAudit;
@@ -23,6 +25,7 @@ use super::rows::conflicts::ConflictRecord;
 use super::sqlite::SqliteStore;
 use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
+use super::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
     AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
@@ -65,6 +68,10 @@ pub struct SqlLedger {
     readers: Readers,
     auditor: Readers,
     prober: Readers,
+    counts: Arc<LedgerCounts>,
+    /// After so long a step of a writer counts as hanging.
+    hangs_after: Duration,
+    _watchdog: Watchdog,
     currencies: Currencies,
     standing: Arc<Standing>,
     identity: Arc<Identity>,
@@ -121,11 +128,14 @@ impl SqlLedger {
             (&counts, &standing),
             &orphans,
         )?;
+        let hangs_after = Duration::from_millis((*timeout_ms).min(STEP_HANGS_MS_MAX));
+        let watches = writers.iter().map(|writer| writer.watch().clone());
+        let watchdog = Watchdog::start(watches.collect(), hangs_after);
         let manager = Manager {
             source: source.clone(),
             timeout_ms: *timeout_ms,
             file: file.clone(),
-            identity: Some(identity.clone()),
+            identity: identity.clone(),
         };
         let readers = Readers::start(
             "ledger-reader",
@@ -140,7 +150,7 @@ impl SqlLedger {
             source: source.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
-            identity: Some(identity.clone()),
+            identity: identity.clone(),
         };
         let auditor = Readers::start(
             "ledger-auditor",
@@ -156,14 +166,14 @@ impl SqlLedger {
             source,
             timeout_ms: *timeout_ms,
             file: file.clone(),
-            identity: Some(identity.clone()),
+            identity: identity.clone(),
         };
         let prober = Readers::start(
             "ledger-prober",
             manager,
             1,
             *clock,
-            counts,
+            counts.clone(),
             standing.clone(),
         )?;
         let Options {
@@ -175,6 +185,9 @@ impl SqlLedger {
                 readers,
                 auditor,
                 prober,
+                counts,
+                hangs_after,
+                _watchdog: watchdog,
                 currencies,
                 standing,
                 identity,
@@ -276,6 +289,48 @@ impl SqlLedger {
     /// Whether a later start would miss what is written: the file of an SQLite ledger was removed or replaced.
     pub fn is_lost(&self) -> bool {
         self.file.as_ref().is_some_and(|file| file.is_lost())
+    }
+
+    /// Whether every writer could write entries now. `Unavailable` when one can't, and when one has not answered after as
+    /// long as a step may take.
+    pub fn check_writers(&self) -> Pending<()> {
+        let hangs = |writer: &Writer| {
+            let age = writer.watch().age();
+            age.is_some_and(|(_, age)| age >= self.hangs_after)
+        };
+        if self.writers.iter().any(hangs) {
+            return Box::pin(ready(Err(LedgerError::Unavailable(
+                "a writer hangs".into(),
+            ))));
+        }
+        let answers: Vec<_> = self
+            .writers
+            .iter()
+            .map(|writer| {
+                let (reply, answer) = oneshot::channel();
+                writer.order(Order::TryOut(reply));
+                answer
+            })
+            .collect();
+        let all = async {
+            for answer in answers {
+                answer
+                    .await
+                    .map_err(|_| LedgerError::Unavailable("a writer has ended".into()))??;
+            }
+            Ok(())
+        };
+        let bounded = tokio::time::timeout(self.hangs_after, all);
+        Box::pin(async {
+            let late = |_| LedgerError::Unavailable("a writer gives no answer in time".into());
+            bounded.await.map_err(late)?
+        })
+    }
+
+    /// Sets the metrics that are levels.
+    pub fn show_levels(&self) {
+        let watches = self.writers.iter().map(|writer| &**writer.watch());
+        self.counts.steps(watches);
     }
 
     /// Whether every writer's thread runs.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use self::checkpoints::{Checkpoints, LONG_PAGES};
 use self::log_watch::LogWatch;
 use self::prepared::{CountRefusals, SetBalance, SetVersion};
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::domain::{Account, Amount, Currencies, EventId, Recorded, TxHash, UserId};
@@ -20,12 +21,25 @@ use super::batch::{Keys, Loaded, Plan, PlannedAccount};
 use super::connection::ledger_file::{Identity, LedgerFile, beside};
 use super::connection::link::Link;
 use super::connection::sqlite_file;
-use super::errors::{StoreError, refused};
+use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{by_key, prune};
 use super::rows::{NewEntryRow, RecordedRow, currency};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{Basis, Store, StoreOptions, bulk_beside};
 use super::users::{self, PutUser, PutUserOutcome};
+
+/// Needs everything that writing needs, and touches no row.
+const TRIAL: &str = "INSERT INTO entries (user_id, version, kind) SELECT user_id, version, kind FROM entries WHERE false; \
+     INSERT INTO accounts (user_id, version) SELECT user_id, version FROM accounts WHERE false; \
+     INSERT INTO balances (user_id, currency, amount) SELECT user_id, currency, amount FROM balances WHERE false";
+
+/// Writes at least as many pages as an entry does, those of every index of the newest one, and changes nothing in them: a
+/// disk without room shows only when it is written.
+const DURABLE_TRIAL: &str = "UPDATE entries SET user_id = user_id, version = version, currency = currency, \
+     event_id = event_id, tx_hash = tx_hash WHERE id = (SELECT MAX(id) FROM entries); \
+     UPDATE accounts SET version = version WHERE user_id IN (SELECT user_id FROM accounts LIMIT 64); \
+     UPDATE balances SET user_id = user_id, amount = amount WHERE user_id IN (SELECT user_id FROM balances LIMIT 64); \
+     UPDATE ledger_info SET epoch = epoch";
 
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
@@ -123,7 +137,7 @@ fn load_account(
         account.exists = true;
         account.version = version;
         if let (Some(code), Some(minor)) = (code, minor) {
-            let currency = currency(currencies, &code).map_err(refused)?;
+            let currency = currency(currencies, &code).map_err(unfit)?;
             account.balances.set(currency, Amount::from_minor(minor));
         }
     }
@@ -140,7 +154,7 @@ fn find_event(
         .select(RecordedRow::as_select())
         .get_result(connection)
         .optional()?;
-    row.map(|row| row.recorded(currencies).map_err(refused))
+    row.map(|row| row.recorded(currencies).map_err(unfit))
         .transpose()
 }
 
@@ -154,7 +168,7 @@ fn find_hash(
         .select(RecordedRow::as_select())
         .get_result(connection)
         .optional()?;
-    row.map(|row| row.recorded(currencies).map_err(refused))
+    row.map(|row| row.recorded(currencies).map_err(unfit))
         .transpose()
 }
 
@@ -252,6 +266,20 @@ impl Store for SqliteStore {
         } else {
             bulk_beside(singles)
         }
+    }
+
+    fn try_out(&mut self, is_durable: bool) -> Result<(), StoreError> {
+        self.check_file()?;
+        self.link.try_out("BEGIN IMMEDIATE", TRIAL)?;
+        if !is_durable {
+            return Ok(());
+        }
+        self.link.in_transaction("BEGIN IMMEDIATE", |connection| {
+            Ok(connection.batch_execute(DURABLE_TRIAL)?)
+        })?;
+        self.check_files()?;
+        self.checkpoints.committed();
+        Ok(())
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {

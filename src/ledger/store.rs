@@ -57,6 +57,13 @@ pub trait Store: Send {
     /// How long transactions that begin from now on wait for a lock. Only for databases that lock single rows.
     fn set_patience(&mut self, _: Patience) {}
 
+    /// Whether entries could be written now. Changes nothing; `is_durable` does it down to the disk, where that needs more
+    /// than the database's word.
+    ///
+    /// # Errors
+    /// `StoreError`: they could not.
+    fn try_out(&mut self, is_durable: bool) -> Result<(), StoreError>;
+
     /// Closes the connection and opens another.
     ///
     /// # Errors

@@ -8,16 +8,21 @@
 //! Most entries are new. So a transaction does not look their event ids up first, and the tables refuse it when one was
 //! known; then everything is looked up and locked for a while ([`super::store::Basis`]).
 //!
-//! On failure: after a lost connection or with a busy database it tries again until every posting is past its deadline.
-//! After a broken COMMIT it tries again until the outcome is known (event ids make that safe, see
-//! [`super::batch::Plan::is_committed`]). When the database refuses a batch, it is halved until the entry at fault is
-//! alone, and the rest is committed. Postings whose rows another session has locked are set aside (`aside`), and the rest
-//! is committed.
+//! On failure: a batch that fails on a connection that has worked before is run again at once on a fresh one, since the
+//! connection may be at fault (a server that has ended it, a prepared statement that has become stale). What fails there,
+//! too, is narrowed down to the entries at fault, unless all that is tried fails alike (`narrowing`). Then the ledger is
+//! at fault, and the entries wait until it takes some again or their deadline is over (`outage`). After a broken COMMIT the
+//! batch is tried again until the outcome is known (event ids make that safe, see [`super::batch::Plan::is_committed`]).
+//! Postings that another session's locks keep from being committed, and slow ones, are set aside (`aside`).
 
 mod aside;
 mod commit_times;
+mod narrowing;
 mod orders;
+mod outage;
+mod settling;
 mod transaction;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +43,9 @@ use aside::Aside;
 use commit_times::CommitTimes;
 pub use orders::Order;
 use orders::{Orders, Waiting};
+use outage::Outage;
+use watch::Watched;
+pub use watch::{Step, Watch};
 
 /// What a writer does.
 #[derive(Debug)]
@@ -72,6 +80,7 @@ pub struct Writer {
     /// Places for orders that wait.
     places: Arc<Semaphore>,
     is_aborting: Arc<AtomicBool>,
+    watch: Arc<Watch>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -89,8 +98,12 @@ impl Writer {
         let (commands, inbox) = crossbeam_channel::unbounded();
         let is_aborting = Arc::new(AtomicBool::new(false));
         let aside = Aside::new(options.clock);
+        let watch = Arc::new(Watch::new(options.clock));
         let state = State {
-            store,
+            store: Box::new(Watched {
+                store,
+                watch: watch.clone(),
+            }),
             options,
             inbox,
             single: VecDeque::new(),
@@ -102,6 +115,10 @@ impl Writer {
             commit_times: CommitTimes::default(),
             single_seen: None,
             surprised: 0,
+            careful: 0,
+            is_proven: false,
+            commits: 0,
+            outage: None,
         };
         let thread = std::thread::Builder::new()
             .name(name)
@@ -110,6 +127,7 @@ impl Writer {
             commands,
             places: orders::places(),
             is_aborting,
+            watch,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -126,6 +144,11 @@ impl Writer {
         self.thread
             .lock()
             .is_ok_and(|thread| thread.as_ref().is_some_and(|thread| !thread.is_finished()))
+    }
+
+    /// What it does now.
+    pub const fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// Finishes what is queued and waits for the end of the thread.
@@ -180,6 +203,14 @@ struct State {
     single_seen: Option<Mono>,
     /// How many of the next transactions are to read everything, because one of the last met something unexpected.
     surprised: u32,
+    /// How many of the next turns keep single postings and others apart, because a transaction took too long.
+    careful: u32,
+    /// Whether the connection has carried out anything since it was made.
+    is_proven: bool,
+    /// Transactions that have written something.
+    commits: u64,
+    /// While the ledger can't be written.
+    outage: Option<Outage>,
 }
 
 impl State {
@@ -190,13 +221,18 @@ impl State {
             if has_nothing && !self.rest() {
                 return;
             }
+            self.pause();
             self.take_waiting();
+            let commits = self.commits;
+            let is_careful = self.careful > 0 || self.aside.has_slow();
             self.retry_aside();
-            let postings = self.next_batch();
-            if !postings.is_empty() {
-                self.settle(postings, Patience::Usual);
+            if !self.is_paused() {
+                self.take_turn(is_careful);
             }
-            self.carry_out_order();
+            self.carry_out_trials(self.commits > commits);
+            if !self.is_paused() {
+                self.carry_out_order();
+            }
         }
     }
 
@@ -234,35 +270,49 @@ impl State {
         }
     }
 
-    /// Single postings first, then bulk ones; only a few of those while single ones keep coming in.
-    fn next_batch(&mut self) -> Vec<Posting> {
-        let mut batch = Vec::new();
-        let mut count = 0;
-        fill(
-            &mut batch,
-            &mut count,
-            &mut self.single,
-            TRANSACTION_ENTRIES_MAX,
-        );
-        let now = self.options.clock.mono();
-        if count > 0 {
-            self.single_seen = Some(now);
+    /// One transaction with single postings first, then bulk ones. A careful turn keeps them apart: single ones wait for no
+    /// more than one transaction that may take as long as a statement may.
+    fn take_turn(&mut self, is_careful: bool) {
+        self.careful = self.careful.saturating_sub(1);
+        let (mut batch, mut count) = (Vec::new(), 0);
+        self.fill_singles(&mut batch, &mut count);
+        if is_careful {
+            self.settle_new(std::mem::take(&mut batch));
+            count = 0;
+            if self.is_paused() || self.try_slow() {
+                return;
+            }
         }
+        self.fill_bulk(&mut batch, &mut count);
+        self.settle_new(batch);
+    }
+
+    fn settle_new(&mut self, postings: Vec<Posting>) {
+        if !postings.is_empty() {
+            self.settle(postings, Patience::Usual, false);
+        }
+    }
+
+    fn fill_singles(&mut self, batch: &mut Vec<Posting>, count: &mut usize) {
+        fill(batch, count, &mut self.single, TRANSACTION_ENTRIES_MAX);
+        if *count > 0 {
+            self.single_seen = Some(self.options.clock.mono());
+        }
+    }
+
+    /// Only a few while single ones keep coming in.
+    fn fill_bulk(&mut self, batch: &mut Vec<Posting>, count: &mut usize) {
+        let now = self.options.clock.mono();
         let are_expected = self
             .single_seen
             .is_some_and(|seen| now < seen.plus_us(SINGLES_LATELY_MS * 1000));
         let bulk_max = if are_expected {
-            count + self.store.bulk_beside(count)
+            *count + self.store.bulk_beside(*count)
         } else {
             TRANSACTION_ENTRIES_MAX
         };
-        fill(
-            &mut batch,
-            &mut count,
-            &mut self.bulk,
-            bulk_max.min(TRANSACTION_ENTRIES_MAX),
-        );
-        batch
+        let bulk_max = bulk_max.min(TRANSACTION_ENTRIES_MAX);
+        fill(batch, count, &mut self.bulk, bulk_max);
     }
 
     /// Waits, takes commands meanwhile, and then answers what is past its deadline.
@@ -290,6 +340,7 @@ impl State {
             (&mut self.single, false),
             (&mut self.bulk, false),
             (&mut self.aside.postings, true),
+            (&mut self.aside.slow, true),
         ] {
             let (late, waiting) = std::mem::take(lane).into_iter().partition(is_late(is_held));
             *lane = waiting;

@@ -105,6 +105,8 @@ pub struct Counters {
     pub ledger_errors: IntCounterVec,
     /// `balance_ledger_went_back_total`
     pub ledger_went_back: IntCounter,
+    /// How long a writer's step is under way, by `step`; set when metrics are rendered.
+    pub ledger_step_seconds: GaugeVec,
     /// The length of SQLite's write-ahead log; without a label, and without a value on PostgreSQL.
     pub sqlite_wal_bytes: IntGaugeVec,
     /// Entries that wait for the ledger or are being written; set when metrics are rendered.
@@ -180,6 +182,7 @@ impl Default for Counters {
             commit_entries: make.histogram("balance_commit_batch_entries", "Entries of a transaction.", &ENTRIES),
             ledger_went_back: make.counter("balance_ledger_went_back_total", "Epochs that began while the service ran: the ledger has gone back, or was given a new epoch."),
             ledger_errors: make.counters("balance_ledger_errors_total", "Failed attempts to write to the ledger or to read from it.", &["kind"]),
+            ledger_step_seconds: make.float_gauges("balance_ledger_step_seconds", "How long the step that a writer waits for has been under way.", &["step"]),
             sqlite_wal_bytes: make.gauges("balance_sqlite_wal_bytes", "The length of SQLite's write-ahead log.", &[]),
             queue: ByLane { single: queue.with_label_values(&["single"]), bulk: queue.with_label_values(&["bulk"]) },
             pushes: by_mode(|mode| pushes.with_label_values(&[mode])),

@@ -23,11 +23,12 @@ on_sqlite![
 ];
 
 /// Every metric with its type and, where it has any, its labels.
-const METRICS: [(&str, &str, &[&str]); 35] = [
+const METRICS: [(&str, &str, &[&str]); 36] = [
     ("balance_entries_total", "counter", &["kind", "outcome"]),
     ("balance_commit_seconds", "histogram", &[]),
     ("balance_commit_batch_entries", "histogram", &[]),
     ("balance_ledger_queue_entries", "gauge", &["lane"]),
+    ("balance_ledger_step_seconds", "gauge", &["step"]),
     ("balance_sqlite_wal_bytes", "gauge", &[]),
     ("balance_pushes_total", "counter", &["mode"]),
     ("balance_commit_to_push_seconds", "histogram", &["mode"]),

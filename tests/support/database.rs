@@ -100,6 +100,14 @@ impl TestDatabase {
         }
     }
 
+    /// The name of a PostgreSQL database.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Sqlite(_) => panic!("a file has none"),
+            Self::Postgres { name, .. } => name,
+        }
+    }
+
     /// Runs statements.
     pub fn sql(&self, statements: &str) {
         self.connection().execute(statements);

@@ -39,7 +39,11 @@ impl Link {
 
     /// Opens a transaction by `sql`.
     pub(in crate::ledger) fn begin(&mut self, sql: &str) -> Result<&mut AnyConnection, StoreError> {
-        self.connection()?.batch_execute(sql)?;
+        let begun = self.connection()?.batch_execute(sql);
+        begun.map_err(|error| match StoreError::from(error) {
+            StoreError::Failed(reason) => StoreError::Away(reason),
+            error => error,
+        })?;
         self.is_open = true;
         self.transaction()
     }
@@ -67,6 +71,15 @@ impl Link {
         let done = self.begin(sql).and_then(act);
         done.and_then(|value| self.commit().map(|()| value))
             .inspect_err(|_| self.rollback())
+    }
+
+    /// Runs statements in a separate transaction, and takes them back.
+    pub(in crate::ledger) fn try_out(&mut self, sql: &str, does: &str) -> Result<(), StoreError> {
+        let done = self
+            .begin(sql)
+            .and_then(|open| Ok(open.batch_execute(does)?));
+        self.rollback();
+        done
     }
 
     /// Rolls an open transaction back. When that fails, closes the connection.

@@ -1,6 +1,6 @@
 //! A store in memory whose steps fail as planned, for the tests of this part.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use crate::domain::{EventId, Kind, NewEntry, TelegramId};
@@ -17,8 +17,8 @@ use crate::ledger::users::{PutUser, PutUserOutcome};
 pub(in crate::ledger) enum Fault {
     /// The connection is gone at `begin`.
     LostAtBegin,
-    /// The database is busy at `write`.
-    BusyAtWrite,
+    /// The database fails at `write`.
+    FailedAtWrite,
     /// Another transaction was faster at `write`.
     RacedAtWrite,
     /// COMMIT breaks, and was not carried out.
@@ -36,6 +36,14 @@ pub(in crate::ledger) struct Shared {
     pub faults: VecDeque<Fault>,
     /// The database refuses any transaction that writes this event.
     pub poisoned: Option<EventId>,
+    /// The database fails at any transaction that writes one of these events.
+    pub failing: HashSet<String>,
+    /// It fails at every transaction that writes.
+    pub fails_all: bool,
+    /// It does so until the writer reconnects.
+    pub is_stale: bool,
+    /// A transaction with more entries takes too long.
+    pub entries_max: Option<usize>,
     pub commits: usize,
     /// On what each transaction was decided, in order.
     pub bases: Vec<Basis>,
@@ -107,9 +115,9 @@ impl Store for MemoryStore {
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        match self.fails_with(&[Fault::BusyAtWrite, Fault::RacedAtWrite]) {
+        match self.fails_with(&[Fault::FailedAtWrite, Fault::RacedAtWrite]) {
             Some(Fault::RacedAtWrite) => return Err(StoreError::Raced("planned".into())),
-            Some(_) => return Err(StoreError::Busy("planned".into())),
+            Some(_) => return Err(StoreError::Failed("planned".into())),
             None => {}
         }
         let mut shared = self.tables.lock().expect("not poisoned");
@@ -120,6 +128,18 @@ impl Store for MemoryStore {
         let events = || plan.entries.iter().map(|planned| &planned.entry.event_id);
         if events().any(|event| Some(event) == shared.poisoned.as_ref()) {
             return Err(StoreError::Refused("poisoned".into()));
+        }
+        if shared.fails_all
+            || shared.is_stale
+            || events().any(|event| shared.failing.contains(event.as_str()))
+        {
+            return Err(StoreError::Failed("planned".into()));
+        }
+        if shared
+            .entries_max
+            .is_some_and(|max| plan.entries.len() > max)
+        {
+            return Err(StoreError::TimedOut("planned".into()));
         }
         if plan
             .entries
@@ -172,8 +192,17 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn try_out(&mut self, _: bool) -> Result<(), StoreError> {
+        let shared = self.tables.lock().expect("not poisoned");
+        if shared.fails_all || shared.is_stale {
+            return Err(StoreError::Failed("planned".into()));
+        }
+        Ok(())
+    }
+
     fn reconnect(&mut self) -> Result<(), StoreError> {
         self.open = None;
+        self.tables.lock().expect("not poisoned").is_stale = false;
         Ok(())
     }
 }

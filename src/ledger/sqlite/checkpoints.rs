@@ -155,7 +155,9 @@ fn checkpoint(connection: &mut SqliteConnection, mode: Mode) -> Result<Checkpoin
     };
     let told: Checkpointed = sql_query(pragma).get_result(connection)?;
     match told.log {
-        ..0 => Err(StoreError::Busy("another connection copies the log".into())),
+        ..0 => Err(StoreError::Failed(
+            "another connection copies the log".into(),
+        )),
         _ => Ok(told),
     }
 }

@@ -1,226 +1,67 @@
-//! One transaction of a writer, from the first attempt to the answers.
+//! One transaction of a writer: it is run until it is committed, or until it has failed on a fresh connection.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use log::{error, info, warn};
-
 use crate::clock::Mono;
-use crate::domain::{NewEntry, UserId};
+use crate::domain::UserId;
 use crate::ledger::batch::{self, Group, Keys, Plan};
 use crate::ledger::errors::StoreError;
-use crate::ledger::store::{Basis, Patience};
-use crate::ledger::{EntryOutcome, PostError, Posted, Posting};
-use crate::limits::{LOCK_ATTEMPTS_MAX, RACES_MAX, READS_AFTER_SURPRISE, RETRY_MS};
+use crate::ledger::store::Basis;
+use crate::ledger::{EntryOutcome, PostError};
+use crate::limits::{RACES_MAX, READS_AFTER_SURPRISE, RETRY_MS};
 
 use super::State;
-use super::aside::owner;
+use super::narrowing::{Piece, can_be_halved};
 
 /// Why a batch was not committed.
-enum Failure {
-    /// The database refuses an entry of it.
-    Refused,
+pub(super) enum Failure {
+    /// An entry of it is at fault, or the ledger is; what the entry is answered in the first case.
+    Fault(PostError, String),
     /// Another session holds these users locked; empty when it is not known which.
     Locked(Vec<UserId>),
-    /// It was given up.
-    Unavailable,
+    /// A statement took as long as it may.
+    TimedOut,
+    /// Nothing can be written, whatever it is.
+    Away(String),
+    /// It is past its deadline, or the service gives up.
+    GivenUp,
 }
 
-/// How many users one line of the log names.
-const LOGGED_USERS_MAX: usize = 4;
-
-/// A posting, or a part of one that is settled separately.
-struct Piece<'a> {
-    index: usize,
-    posting: &'a Posting,
-    entries: &'a [NewEntry],
+/// A step that failed.
+struct Stopped {
+    error: StoreError,
+    /// In its first step, which needs no more than that the connection works.
+    is_first_step: bool,
+    is_commit: bool,
 }
 
-fn can_be_halved(pieces: &[Piece<'_>]) -> bool {
-    match pieces {
-        [one] => one.entries.len() > 1 && !one.posting.is_atomic,
-        several => several.len() > 1,
-    }
+/// A batch on its way.
+#[derive(Default)]
+struct Run<'a> {
+    /// The plan of an attempt whose COMMIT broke.
+    unknown: Option<Plan<'a>>,
+    /// How many did.
+    broken_commits: u32,
+    /// Why the last one did.
+    reason: String,
+    /// Only to find out whether `unknown` was carried out; nothing is committed any more.
+    is_resolving: bool,
+    races: u32,
+    wait_ms: u64,
+    must_read: bool,
 }
 
-fn halve(mut pieces: Vec<Piece<'_>>) -> (Vec<Piece<'_>>, Vec<Piece<'_>>) {
-    if let [
-        Piece {
-            index,
-            posting,
-            entries,
-        },
-    ] = pieces[..]
-    {
-        let (first, second) = entries.split_at(entries.len() / 2);
-        let part = |entries| {
-            vec![Piece {
-                index,
-                posting,
-                entries,
-            }]
-        };
-        return (part(first), part(second));
-    }
-    let second = pieces.split_off(pieces.len() / 2);
-    (pieces, second)
-}
-
-/// What became of the postings of a batch so far.
-struct Settled {
-    outcomes: Vec<Vec<EntryOutcome>>,
-    is_held: Vec<bool>,
-    /// Users that another session holds locked.
-    held: HashSet<UserId>,
-}
-
-impl Settled {
-    fn new(count: usize) -> Self {
-        Self {
-            outcomes: vec![Vec::new(); count],
-            is_held: vec![false; count],
-            held: HashSet::new(),
-        }
-    }
-
-    fn fail(&mut self, pieces: &[Piece<'_>], error: PostError) {
-        for piece in pieces {
-            self.outcomes[piece.index]
-                .extend(piece.entries.iter().map(|_| EntryOutcome::Failed(error)));
-        }
-    }
-
-    /// A posting with locked users is set aside as a whole; of a posting that was halved already, the rest is given up.
-    fn hold(&mut self, pieces: &[Piece<'_>]) {
-        for piece in pieces {
-            if piece.entries.len() == piece.posting.entries.len() {
-                self.is_held[piece.index] = true;
-                self.held.extend(owner(piece.posting));
-            } else {
-                self.fail(std::slice::from_ref(piece), PostError::Unavailable);
-            }
-        }
-    }
-
-    /// Takes out the pieces of locked users.
-    fn without_held<'a>(&mut self, pieces: Vec<Piece<'a>>) -> Vec<Piece<'a>> {
-        if self.held.is_empty() {
-            return pieces;
-        }
-        let needs_held = |piece: &Piece<'_>| {
-            piece
-                .entries
-                .iter()
-                .any(|entry| self.held.contains(&entry.user_id))
-        };
-        let (held, free): (Vec<_>, Vec<_>) = pieces.into_iter().partition(needs_held);
-        self.hold(&held);
-        free
-    }
+fn are_late(pieces: &[Piece<'_>]) -> bool {
+    pieces.iter().all(|p| p.posting.deadline.has_passed())
 }
 
 impl State {
-    /// Answers every posting, or sets it aside. A batch that the database refuses is halved, down to the posting and then to
-    /// the entry at fault; the pieces stay in order. Users that another session has locked are left out; while it is not
-    /// known which those are, the batch is halved as well.
-    pub(super) fn settle(&mut self, postings: Vec<Posting>, patience: Patience) {
-        let mut settled = Settled::new(postings.len());
-        let whole = (0..).zip(&postings).map(|(index, posting)| Piece {
-            index,
-            posting,
-            entries: &posting.entries,
-        });
-        let mut rest = VecDeque::from([whole.collect::<Vec<_>>()]);
-        let mut locks = 0;
-        self.store.set_patience(patience);
-        while let Some(pieces) = rest.pop_front() {
-            let pieces = settled.without_held(pieces);
-            if pieces.is_empty() {
-                continue;
-            }
-            match self.commit(&pieces) {
-                Ok(decided) => {
-                    for (piece, decided) in pieces.iter().zip(decided) {
-                        settled.outcomes[piece.index].extend(decided);
-                    }
-                }
-                Err(Failure::Refused) if can_be_halved(&pieces) => {
-                    let (first, second) = halve(pieces);
-                    rest.push_front(second);
-                    rest.push_front(first);
-                }
-                Err(Failure::Locked(users)) => {
-                    self.store.set_patience(Patience::Brief);
-                    locks += 1;
-                    if locks > LOCK_ATTEMPTS_MAX || (users.is_empty() && pieces.len() == 1) {
-                        settled.hold(&pieces);
-                    } else if users.is_empty() {
-                        let (first, second) = halve(pieces);
-                        rest.push_front(second);
-                        rest.push_front(first);
-                    } else {
-                        settled.held.extend(users);
-                        rest.push_front(pieces);
-                    }
-                }
-                Err(Failure::Refused) => settled.fail(&pieces, PostError::Refused),
-                Err(Failure::Unavailable) => settled.fail(&pieces, PostError::Unavailable),
-            }
-        }
-        self.conclude(postings, settled);
-    }
-
-    fn conclude(&mut self, postings: Vec<Posting>, settled: Settled) {
-        let Settled {
-            outcomes,
-            is_held,
-            held,
-        } = settled;
-        let (mut aside, mut answers) = (Vec::new(), Vec::new());
-        for ((posting, outcomes), is_held) in postings.into_iter().zip(outcomes).zip(is_held) {
-            if is_held {
-                aside.push(posting);
-                continue;
-            }
-            let Posting {
-                entries,
-                reply,
-                permit,
-                ..
-            } = posting;
-            answers.push((Posted { entries, outcomes }, reply, permit));
-        }
-        let decided = answers
-            .iter()
-            .flat_map(|(posted, ..)| posted.entries.iter().zip(&posted.outcomes));
-        self.options.counts.decided(decided);
-        for (posted, reply, permit) in answers {
-            drop(permit);
-            if let Err(unheard) = reply.send(posted)
-                && self.options.orphans.try_send(unheard).is_err()
-            {
-                warn!(
-                    "sessions could not be told of a commit whose receiver was gone; it shows with the user's next change or read"
-                );
-            }
-        }
-        if aside.iter().any(|posting| !self.aside.takes(posting)) {
-            let sample: Vec<i64> = held
-                .iter()
-                .map(|user| user.get())
-                .take(LOGGED_USERS_MAX)
-                .collect();
-            warn!(
-                "another session holds {} users locked, such as {sample:?}: their entries wait",
-                held.len()
-            );
-        }
-        self.set_aside(aside);
-    }
-
-    /// Runs a batch until it is committed, refused or given up.
-    fn commit(&mut self, pieces: &[Piece<'_>]) -> Result<Vec<Vec<EntryOutcome>>, Failure> {
+    /// Runs a batch until it is committed or given up, or has failed on a connection that was made for it.
+    pub(super) fn commit(
+        &mut self,
+        pieces: &[Piece<'_>],
+    ) -> Result<Vec<Vec<EntryOutcome>>, Failure> {
         let groups: Vec<Group<'_>> = pieces
             .iter()
             .map(|p| Group {
@@ -229,98 +70,139 @@ impl State {
             })
             .collect();
         let keys = Keys::of(&groups);
-        let mut unknown: Option<Plan<'_>> = None;
-        let mut races = 0;
-        let mut wait_ms = RETRY_MS.0;
-        let mut is_doubtful = false;
+        let mut run = Run {
+            wait_ms: RETRY_MS.0,
+            must_read: self.outage.is_some() && !can_be_halved(pieces),
+            ..Run::default()
+        };
         loop {
+            if run.unknown.is_none() && are_late(pieces) {
+                return Err(Failure::GivenUp);
+            }
             let begun = self.options.clock.mono();
-            let must_read = self.surprised > 0 || is_doubtful || unknown.is_some();
+            let must_read = self.surprised > 0 || run.must_read || run.unknown.is_some();
             let basis = if must_read {
                 Basis::Read
             } else {
                 Basis::Expected
             };
-            let error = match self.attempt(&groups, &keys, basis, &mut unknown) {
+            let stopped = match self.attempt(&groups, &keys, basis, &mut run) {
                 Ok(plan) => {
-                    self.committed(&plan, begun, wait_ms > RETRY_MS.0);
+                    self.committed(&plan, begun);
                     return Ok(plan.outcomes);
                 }
-                Err(StoreError::Raced(_)) if basis == Basis::Expected => {
-                    self.surprised = READS_AFTER_SURPRISE;
-                    continue;
-                }
-                // It may be a duplicate: a database can refuse a row before it looks at its keys.
-                Err(StoreError::Refused(_))
-                    if basis == Basis::Expected && !can_be_halved(pieces) =>
-                {
-                    is_doubtful = true;
-                    continue;
-                }
-                Err(error) => error,
+                Err(stopped) => stopped,
             };
-            self.options.counts.failed(&error);
-            match error {
-                StoreError::Raced(_) if races < RACES_MAX => races += 1,
-                StoreError::Refused(reason) | StoreError::Raced(reason) if unknown.is_none() => {
-                    if !can_be_halved(pieces) {
-                        error!("the database refuses an entry: {reason}");
-                    }
-                    return Err(Failure::Refused);
-                }
-                StoreError::Locked { users, .. } if unknown.is_none() => {
-                    return Err(Failure::Locked(users));
-                }
-                error => {
-                    if wait_ms == RETRY_MS.0 {
-                        warn!("the ledger can't be written: {error}");
-                    }
-                    let are_late = pieces.iter().all(|p| p.posting.deadline.has_passed());
-                    let is_aborting = self.is_aborting.load(Ordering::Relaxed);
-                    if is_aborting || (unknown.is_none() && are_late) {
-                        if matches!(error, StoreError::Lost(_)) {
-                            self.options.standing.unanswered();
-                        }
-                        return Err(Failure::Unavailable);
-                    }
-                    self.wait(Duration::from_millis(wait_ms));
-                    wait_ms = (wait_ms * 2).min(RETRY_MS.1);
-                    // The next attempt reports what is wrong.
-                    if self.store.reconnect().is_err() {
-                        self.options.standing.unanswered();
-                    }
-                }
+            if matches!(stopped.error, StoreError::Raced(_)) && basis == Basis::Expected {
+                self.surprised = READS_AFTER_SURPRISE;
+                continue;
+            }
+            self.count_failure(&stopped.error, stopped.is_first_step);
+            // It may be a duplicate: a database can refuse a row before it looks at its keys.
+            let may_be_known = basis == Basis::Expected && !can_be_halved(pieces);
+            run.must_read |= may_be_known;
+            if stopped.is_commit || run.unknown.is_some() {
+                self.resolve(&stopped, &mut run, are_late(pieces))?;
+            } else {
+                self.start_over(stopped, &mut run, may_be_known)?;
             }
         }
     }
 
+    /// After an error before COMMIT: whether, and how, the batch is run again.
+    fn start_over(
+        &mut self,
+        stopped: Stopped,
+        run: &mut Run<'_>,
+        may_be_known: bool,
+    ) -> Result<(), Failure> {
+        match stopped.error {
+            StoreError::Raced(_) if run.races < RACES_MAX => {
+                run.races += 1;
+                Ok(())
+            }
+            StoreError::Refused(_) if may_be_known => Ok(()),
+            StoreError::Refused(reason) | StoreError::Raced(reason) => {
+                Err(Failure::Fault(PostError::Refused, reason))
+            }
+            StoreError::Locked { users, .. } => Err(Failure::Locked(users)),
+            StoreError::TimedOut(_) => Err(Failure::TimedOut),
+            _ if self.is_aborting.load(Ordering::Relaxed) => Err(Failure::GivenUp),
+            error if self.is_proven || matches!(error, StoreError::Lost(_)) => {
+                // Also a connection that was made for this batch may break by what is in it.
+                let is_first_try = self.is_proven || may_be_known;
+                match self.reconnect() {
+                    Err(_) => Err(Failure::Away(error.to_string())),
+                    Ok(()) if is_first_try => Ok(()),
+                    Ok(()) if stopped.is_first_step => Err(Failure::Away(error.to_string())),
+                    Ok(()) => Err(Failure::Fault(PostError::Failing, error.to_string())),
+                }
+            }
+            StoreError::Away(reason) => Err(Failure::Away(reason)),
+            StoreError::Failed(_) if may_be_known => Ok(()),
+            error => Err(Failure::Fault(PostError::Failing, error.to_string())),
+        }
+    }
+
+    /// After a COMMIT that broke: tries again until it is known whether it was carried out.
+    fn resolve(
+        &mut self,
+        stopped: &Stopped,
+        run: &mut Run<'_>,
+        is_late: bool,
+    ) -> Result<(), Failure> {
+        if matches!(stopped.error, StoreError::Raced(_)) && run.races < RACES_MAX {
+            run.races += 1;
+            return Ok(());
+        }
+        if self.is_aborting.load(Ordering::Relaxed) {
+            return Err(Failure::GivenUp);
+        }
+        if stopped.is_commit {
+            run.broken_commits += 1;
+            run.reason = format!("COMMIT: {}", stopped.error);
+        }
+        run.is_resolving = is_late || run.broken_commits > 1;
+        self.wait(Duration::from_millis(run.wait_ms));
+        run.wait_ms = (run.wait_ms * 2).min(RETRY_MS.1);
+        // The next attempt reports what is wrong.
+        let _ = self.reconnect();
+        Ok(())
+    }
+
     /// A transaction has been committed, or had nothing to write.
-    fn committed(&mut self, plan: &Plan<'_>, begun: Mono, was_away: bool) {
+    fn committed(&mut self, plan: &Plan<'_>, begun: Mono) {
         self.surprised = self.surprised.saturating_sub(1);
+        self.is_proven = true;
         self.options.standing.answered();
         if !plan.writes_nothing() {
+            self.commits += 1;
+            self.succeeded();
             let took_us = self.options.clock.mono().us_since(begun);
             self.options.counts.committed(plan.entries.len(), took_us);
-        }
-        if was_away {
-            info!("the ledger takes writes again");
         }
     }
 
     /// One transaction. On [`Basis::Expected`] it also fails with [`StoreError::Raced`] when an outcome may depend on something
-    /// that was not read. `unknown` is the plan of an attempt whose COMMIT broke: it is settled or set here.
+    /// that was not read. `run.unknown` is settled or set here.
     fn attempt<'a>(
         &mut self,
         groups: &[Group<'a>],
         keys: &Keys<'a>,
         basis: Basis,
-        unknown: &mut Option<Plan<'a>>,
-    ) -> Result<Plan<'a>, StoreError> {
-        let loaded = self
-            .store
-            .begin(keys, basis)
-            .inspect_err(|_| self.store.rollback())?;
-        if let Some(earlier) = unknown.take_if(|earlier| earlier.is_committed(&loaded)) {
+        run: &mut Run<'a>,
+    ) -> Result<Plan<'a>, Stopped> {
+        let stopped = |error, is_first_step| Stopped {
+            error,
+            is_first_step,
+            is_commit: false,
+        };
+        let begun = self.store.begin(keys, basis);
+        let loaded = begun.map_err(|error| {
+            self.store.rollback();
+            stopped(error, true)
+        })?;
+        if let Some(earlier) = run.unknown.take_if(|earlier| earlier.is_committed(&loaded)) {
             self.store.rollback();
             return Ok(earlier);
         }
@@ -328,27 +210,36 @@ impl State {
         let plan = batch::plan(groups, keys, loaded, self.options.rules, committed_at.us());
         if basis == Basis::Expected && !plan.accepts_all() {
             self.store.rollback();
-            return Err(StoreError::Raced(
-                "a refused entry may be a duplicate, or its account may have changed".into(),
-            ));
+            let reason = "a refused entry may be a duplicate, or its account may have changed";
+            return Err(stopped(StoreError::Raced(reason.into()), false));
         }
         if plan.writes_nothing() {
             self.store.rollback();
             return Ok(plan);
         }
-        self.store
-            .write(&plan)
-            .inspect_err(|_| self.store.rollback())?;
+        self.store.write(&plan).map_err(|error| {
+            self.store.rollback();
+            stopped(error, false)
+        })?;
         // This transaction holds the unique keys now, so the earlier attempt was not carried out and never will be. (Rows that
         // did not exist could not be locked above, so until here the earlier attempt may still have been under way.)
-        *unknown = None;
+        run.unknown = None;
+        if run.is_resolving {
+            self.store.rollback();
+            let reason = std::mem::take(&mut run.reason);
+            return Err(stopped(StoreError::Failed(reason), false));
+        }
         // The point of no return: from here on an error means "unknown".
         match self.store.commit() {
             Ok(()) => Ok(plan),
             Err(error) => {
                 self.store.rollback();
-                *unknown = Some(plan);
-                Err(StoreError::Lost(error.to_string()))
+                run.unknown = Some(plan);
+                Err(Stopped {
+                    error,
+                    is_first_step: false,
+                    is_commit: true,
+                })
             }
         }
     }

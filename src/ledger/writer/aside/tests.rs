@@ -78,6 +78,10 @@ impl Store for LockedStore {
         self.patience = patience;
     }
 
+    fn try_out(&mut self, is_durable: bool) -> Result<(), StoreError> {
+        self.inner.try_out(is_durable)
+    }
+
     fn reconnect(&mut self) -> Result<(), StoreError> {
         self.inner.reconnect()
     }

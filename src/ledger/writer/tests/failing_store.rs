@@ -33,19 +33,37 @@ pub(super) enum Carried {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Says {
     Lost,
-    Busy,
+    Away,
+    Failed,
     Raced,
+    TimedOut,
     Refused,
 }
 
 impl Says {
-    const ALL: [Self; 4] = [Self::Lost, Self::Busy, Self::Raced, Self::Refused];
+    /// What a step can fail with.
+    const fn each(step: Step) -> &'static [Self] {
+        match step {
+            Step::Begin => &[Self::Lost, Self::Away, Self::Failed, Self::Raced],
+            Step::Write => &[
+                Self::Lost,
+                Self::Failed,
+                Self::Raced,
+                Self::TimedOut,
+                Self::Refused,
+            ],
+            Step::Commit => &[Self::Lost, Self::Failed, Self::Refused],
+            Step::Rollback | Step::Reconnect => &[Self::Lost],
+        }
+    }
 
     fn error(self) -> StoreError {
         let reason = "planned".to_owned();
         match self {
             Self::Lost => StoreError::Lost(reason),
-            Self::Busy => StoreError::Busy(reason),
+            Self::Away => StoreError::Away(reason),
+            Self::Failed => StoreError::Failed(reason),
+            Self::TimedOut => StoreError::TimedOut(reason),
             Self::Raced => StoreError::Raced(reason),
             Self::Refused => StoreError::Refused(reason),
         }
@@ -64,28 +82,22 @@ pub(super) struct Failure {
 impl Failure {
     /// Every way in which this step can fail. Only a database at the other end of a connection commits later.
     pub(super) fn every(at: usize, step: Step, can_commit_later: bool) -> Vec<Self> {
-        let each = |all: &[Carried], says: &[Says]| {
-            let ways = all
-                .iter()
-                .flat_map(|carried| says.iter().map(|says| (*carried, *says)));
-            ways.map(|(carried, says)| Self {
-                at,
-                step,
-                carried,
-                says,
-            })
-            .collect()
-        };
-        match step {
-            Step::Begin | Step::Write => each(&[Carried::No, Carried::Out], &Says::ALL),
-            Step::Commit if can_commit_later => {
-                each(&[Carried::No, Carried::Out, Carried::Later], &Says::ALL)
-            }
-            Step::Commit => each(&[Carried::No, Carried::Out], &Says::ALL),
-            Step::Reconnect => each(&[Carried::No, Carried::Out], &[Says::Lost]),
+        let carried: &[Carried] = match step {
+            Step::Commit if can_commit_later => &[Carried::No, Carried::Out, Carried::Later],
             // It answers nothing: a store that can't roll back throws its connection away.
-            Step::Rollback => each(&[Carried::No], &[Says::Lost]),
-        }
+            Step::Rollback => &[Carried::No],
+            _ => &[Carried::No, Carried::Out],
+        };
+        let ways = carried
+            .iter()
+            .flat_map(|carried| Says::each(step).iter().map(|says| (*carried, *says)));
+        ways.map(|(carried, says)| Self {
+            at,
+            step,
+            carried,
+            says,
+        })
+        .collect()
     }
 }
 
@@ -268,6 +280,13 @@ impl Store for FailingStore {
 
     fn log_action(&mut self, action: &AdminAction) -> Result<(), StoreError> {
         self.inner.log_action(action)
+    }
+
+    fn try_out(&mut self, is_durable: bool) -> Result<(), StoreError> {
+        if self.is_gone {
+            return Err(StoreError::Lost("the writer has not reconnected".into()));
+        }
+        self.inner.try_out(is_durable)
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {

@@ -1,8 +1,10 @@
 //! How transactions fail, and what the senders are told: single cases here, a failure of each step in turn in
-//! [`every_step`], users and administrators' orders in [`orders`].
+//! [`every_step`], what is told of entries and of ledgers at fault in [`narrowing`], users and administrators' orders in
+//! [`orders`].
 
 mod every_step;
 mod failing_store;
+mod narrowing;
 mod orders;
 mod scenario;
 mod tables;
@@ -18,11 +20,13 @@ use crate::ledger::memory::faulty_store::{Fault, MemoryStore, entry};
 use crate::ledger::store::Basis;
 use crate::ledger::{Admission, EntryOutcome, Orphan, Permit};
 use crate::limits::{BULK_BEFORE_SINGLES, BULK_BESIDE_SINGLES, READS_AFTER_SURPRISE};
+use crate::telemetry::counters::Counters;
 
 struct Rig {
     writer: Writer,
     store: MemoryStore,
     clock: Clock,
+    counters: Arc<Counters>,
     orphans: mpsc::Receiver<Orphan>,
 }
 
@@ -36,10 +40,11 @@ fn rig_at(clock: Clock, faults: &[Fault]) -> Rig {
     store.tables.lock().expect("free").faults.extend(faults);
     let (orphans, unheard) = mpsc::channel(16);
     let rules = Rules { auto_create: true };
+    let counters = Arc::<Counters>::default();
     let options = WriterOptions {
         clock,
         rules,
-        counts: Default::default(),
+        counts: Arc::new(LedgerCounts::new(counters.clone())),
         standing: Arc::default(),
         orphans,
     };
@@ -48,6 +53,7 @@ fn rig_at(clock: Clock, faults: &[Fault]) -> Rig {
         writer,
         store,
         clock,
+        counters,
         orphans: unheard,
     }
 }
@@ -236,7 +242,7 @@ fn few_entries_of_batches_go_together_while_single_ones_are_expected() {
 fn senders_are_not_told_of_failures_that_pass() {
     for fault in [
         Fault::LostAtBegin,
-        Fault::BusyAtWrite,
+        Fault::FailedAtWrite,
         Fault::RacedAtWrite,
         Fault::LostBeforeCommit,
     ] {
