@@ -2,7 +2,7 @@
 //! ledger in memory that fails as planned.
 //!
 //! One seed decides everything: who posts what when, which session reads slowly, reconnects or falls silent, when the
-//! ledger is away, slow, refuses, loses an answer or serves an old state, which actor dies. An oracle of its own
+//! ledger is away, slow, refuses, loses an answer, serves an old state or goes back, which actor dies. An oracle of its own
 //! ([`oracle`]) watches every commit, answer and frame. Then the faults stop, and everything has to converge. The same
 //! seed gives the same run, byte for byte of its log.
 //!

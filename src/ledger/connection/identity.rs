@@ -51,11 +51,13 @@ impl Identity {
         standing: Arc<Standing>,
         connection: &mut AnyConnection,
     ) -> Self {
-        let server = Server::ask(connection);
-        if matches!(connection, AnyConnection::Postgres(_)) && server.is_unknown() {
-            log::info!(
-                "this database role may not ask for PostgreSQL's system identifier and timeline: a failover to a copy \
-                 that lacks commits is noticed by the versions of users only"
+        let server = Server::ask(connection, &Server::anything());
+        let missing = server.missing();
+        if matches!(connection, AnyConnection::Postgres(_)) && !missing.is_empty() {
+            log::warn!(
+                "this database role may not ask for PostgreSQL's {}: a failover to a copy that lacks commits is noticed \
+                 only where a user's version tells",
+                missing.join(" and ")
             );
         }
         Self {
@@ -67,8 +69,8 @@ impl Identity {
     /// Looks whether it is the ledger that it was. If not, an epoch has begun when this returns.
     pub(in crate::ledger) fn look(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         let stored = stored_epoch(connection)?;
-        let server = Server::ask(connection);
         let known = self.known().clone();
+        let server = Server::ask(connection, &known);
         let current = self.standing.epoch().name;
         if *stored != *current {
             self.known().learn(server);
@@ -117,27 +119,46 @@ impl Identity {
 }
 
 impl Server {
-    /// Each by itself: one that this role may not ask for does not hide the other.
-    fn ask(connection: &mut AnyConnection) -> Self {
+    /// Asks for both.
+    fn anything() -> Self {
+        Self {
+            system_identifier: Some(String::new()),
+            timeline: Some(String::new()),
+        }
+    }
+
+    /// Asks for what was answered before: the server logs an error for each question that a role may not ask.
+    fn ask(connection: &mut AnyConnection, before: &Self) -> Self {
         let AnyConnection::Postgres(postgres) = connection else {
             return Self::default();
         };
-        let mut ask = |sql: &str| {
+        let mut ask = |before: &Option<String>, sql: &str| {
+            before.as_ref()?;
             let answer: Option<Answer> = sql_query(sql).get_result(postgres).ok();
             answer.and_then(|row| row.answer)
         };
         Self {
             system_identifier: ask(
+                &before.system_identifier,
                 "SELECT system_identifier::text AS answer FROM pg_control_system()",
             ),
             // A copy that still follows another server has no timeline of its own.
-            timeline: ask("SELECT CASE WHEN pg_is_in_recovery() THEN NULL \
-                 ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS answer"),
+            timeline: ask(
+                &before.timeline,
+                "SELECT CASE WHEN pg_is_in_recovery() THEN NULL \
+                 ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS answer",
+            ),
         }
     }
 
-    fn is_unknown(&self) -> bool {
-        *self == Self::default()
+    /// The names of what could not be asked for.
+    fn missing(&self) -> Vec<&'static str> {
+        let all = [
+            ("system identifier", &self.system_identifier),
+            ("timeline", &self.timeline),
+        ];
+        let missing = all.into_iter().filter(|(_, answer)| answer.is_none());
+        missing.map(|(name, _)| name).collect()
     }
 
     /// What differs, of what is known of both.
@@ -186,4 +207,40 @@ fn renew(
         .bind::<BigInt, _>(version)
         .execute(connection)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(system_identifier: Option<&str>, timeline: Option<&str>) -> Server {
+        Server {
+            system_identifier: system_identifier.map(str::to_owned),
+            timeline: timeline.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_server_is_another_only_by_what_is_known_of_both() {
+        let known = server(Some("7"), Some("00000001"));
+        for (now, is_another) in [
+            (server(Some("7"), Some("00000001")), false),
+            (server(Some("7"), Some("00000002")), true),
+            (server(Some("8"), Some("00000001")), true),
+            (server(Some("7"), None), false),
+            (server(None, Some("00000002")), true),
+            (server(None, None), false),
+        ] {
+            assert_eq!(known.difference(&now).is_some(), is_another, "{now:?}");
+            assert_eq!(now.difference(&known).is_some(), is_another, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_asked_for_now_stays_known() {
+        let mut known = server(Some("7"), Some("00000001"));
+        known.learn(server(None, Some("00000002")));
+        assert_eq!(known, server(Some("7"), Some("00000002")));
+        assert_eq!(server(None, Some("1")).missing(), ["system identifier"]);
+    }
 }
