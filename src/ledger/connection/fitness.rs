@@ -265,7 +265,7 @@ mod tests {
         let some = |text: &str| Some(text.to_owned());
         // What is wrong, what the sentence names, whether reading is refused as well.
         type Case = (fn(&mut Facts), &'static str, bool);
-        let cases: [Case; 11] = [
+        let cases: [Case; 10] = [
             (|f| f.version = 110_022, "version 11, and 12 or later", true),
             (
                 |f| f.server_encoding = "LATIN1".into(),
