@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use awc::http::header::HeaderMap;
 use awc::{Client, Connector, SendClientRequest};
 use bytes::Bytes;
 use openssl::ssl::{SslConnector, SslMethod};
@@ -63,8 +64,18 @@ fn with(tls: Option<SslConnector>, patience: Duration) -> Client {
         .finish()
 }
 
-/// Sends a request, and returns the status and the body. The client's own time-out ends with the head of the answer;
-/// `patience` bounds the body, too.
+/// A whole answer.
+#[derive(Debug)]
+pub struct WholeAnswer {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Sends a request, and returns the status and the body: see [`answer`].
 ///
 /// # Errors
 /// Why there is no whole answer, in words.
@@ -73,6 +84,20 @@ pub async fn exchange(
     patience: Duration,
     bytes_max: usize,
 ) -> Result<(u16, Bytes), String> {
+    let answer = answer(sending, patience, bytes_max).await?;
+    Ok((answer.status, answer.body))
+}
+
+/// Sends a request, and returns the whole answer. The client's own time-out ends with the head of the answer; `patience`
+/// bounds the body, too.
+///
+/// # Errors
+/// Why there is no whole answer, in words.
+pub async fn answer(
+    sending: SendClientRequest,
+    patience: Duration,
+    bytes_max: usize,
+) -> Result<WholeAnswer, String> {
     let exchange = async {
         let mut answer = sending.await.map_err(|error| error.to_string())?;
         let body = answer
@@ -80,7 +105,11 @@ pub async fn exchange(
             .limit(bytes_max)
             .await
             .map_err(|error| error.to_string())?;
-        Ok((answer.status().as_u16(), body))
+        Ok(WholeAnswer {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            body,
+        })
     };
     tokio::time::timeout(patience, exchange)
         .await

@@ -49,6 +49,7 @@ pub mod limits;
 pub mod planted;
 pub mod platform;
 pub mod telemetry;
+pub mod watcher;
 
 #[cfg(test)]
 mod tests;

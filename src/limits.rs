@@ -164,6 +164,9 @@ pub const PUSHES_REMEMBERED_MAX: usize = 8;
 /// How long after a full session mailbox the next attempt is made, in milliseconds.
 pub const LAGGING_RETRY_MS: u64 = 100;
 
+/// Stale balances that are being read again at once.
+pub const RETRIES_MAX: usize = 256;
+
 /// How often the database is probed while a session has a stale balance, in milliseconds.
 pub const RECOVERY_PROBE_MS: u64 = 250;
 

@@ -12,6 +12,8 @@ pub enum Plant {
     DuplicateApplied,
     /// An older state that is read replaces a newer one.
     OlderReadServed,
+    /// What is read or committed below a known version is taken for a copy that lags behind, and memory is shown.
+    LossIgnored,
     /// An actor is retired with something under way in it.
     RetiredWhileBusy,
     /// A session is pushed a version that it has.
@@ -44,10 +46,11 @@ pub enum Plant {
 
 impl Plant {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::EarlyChangeDropped,
         Self::DuplicateApplied,
         Self::OlderReadServed,
+        Self::LossIgnored,
         Self::RetiredWhileBusy,
         Self::VersionSentAgain,
         Self::PushedBeforeSnapshot,

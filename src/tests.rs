@@ -1,7 +1,7 @@
-//! What the property tests of the parsers share: a fixed seed, corrupted input, and a second reader of
-//! JSON objects.
+//! What the property tests share: their seeds, corrupted input, and a second reader of JSON objects.
 //!
-//! `BALANCE_TEST_SEED` sets another seed, `BALANCE_TEST_CASES` the number of cases; a failure prints both.
+//! Half of the cases are the same in every run, and half are new. `BALANCE_TEST_SEED` sets one seed for all of them,
+//! `BALANCE_TEST_CASES` their number; a failure prints both.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,18 +16,26 @@ use serde_json::value::RawValue;
 /// The cases of one property, unless `BALANCE_TEST_CASES` says otherwise.
 const CASES: u32 = 20_000;
 
-/// The seed of a run that names no other.
+/// The seed of the cases that are the same in every run.
 const SEED: u64 = 20_250_804;
 
 /// Changes of one input.
 const CHANGES_MAX: usize = 4;
 
-fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
-    let named = std::env::var(name).ok();
-    named.map_or(default, |text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} must be a number"))
-    })
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let named = std::env::var(name).ok()?;
+    let number = named.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name} must be a number")))
+}
+
+/// The seeds of a test: a fixed one and a new one, or the one that is named. The new one is printed.
+pub(crate) fn seeds() -> Vec<u64> {
+    let seeds = match number("BALANCE_TEST_SEED") {
+        Some(seed) => vec![seed],
+        None => vec![SEED, rand::random::<u32>().into()],
+    };
+    println!("seeds: {seeds:?}");
+    seeds
 }
 
 /// Checks a property over all cases.
@@ -41,22 +49,21 @@ pub(crate) fn check_part<S: Strategy>(
     strategy: S,
     property: impl Fn(S::Value) -> TestCaseResult,
 ) {
-    let (seed, cases) = (
-        number("BALANCE_TEST_SEED", SEED),
-        number("BALANCE_TEST_CASES", CASES) / part,
-    );
-    let config = Config {
-        cases,
-        rng_seed: RngSeed::Fixed(seed),
-        failure_persistence: None,
-        ..Config::default()
-    };
-    if let Err(error) = TestRunner::new(config).run(&strategy, property) {
-        let name = std::thread::current().name().unwrap_or_default().to_owned();
-        panic!(
-            "{error}\nagain: BALANCE_TEST_SEED={seed} BALANCE_TEST_CASES={} cargo test --lib {name}",
-            cases * part
-        );
+    let seeds = seeds();
+    let all = number("BALANCE_TEST_CASES").unwrap_or(CASES / seeds.len() as u32);
+    for seed in seeds {
+        let config = Config {
+            cases: (all / part).max(1),
+            rng_seed: RngSeed::Fixed(seed),
+            failure_persistence: None,
+            ..Config::default()
+        };
+        if let Err(error) = TestRunner::new(config).run(&strategy, &property) {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            panic!(
+                "{error}\nagain: BALANCE_TEST_SEED={seed} BALANCE_TEST_CASES={all} cargo test --lib {name}"
+            );
+        }
     }
 }
 

@@ -58,7 +58,6 @@ impl Rig {
             ledger: ledger.clone(),
             clock,
             currencies: Currencies::default(),
-            epoch: "0123456789abcdef".into(),
             policy: policy(),
             counters: counters.clone(),
             recent: Recent::default(),
@@ -73,9 +72,7 @@ impl Rig {
             ..Sources::default()
         };
         let settings = Arc::new(Settings::load(&sources).expect("defaults and a secret"));
-        let epoch = "0123456789abcdef".into();
-        let sessions =
-            SessionShared::new(settings, epoch, clock, registry.clone(), counters, ledger);
+        let sessions = SessionShared::new(settings, clock, registry.clone(), counters, ledger);
         Self {
             registry,
             sessions: Arc::new(sessions),

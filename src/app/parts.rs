@@ -80,7 +80,6 @@ pub(super) fn shared(settings: &Settings, core: &Core) -> Shared {
         ledger: core.ledger.clone(),
         clock: core.clock,
         currencies: settings.currencies.clone(),
-        epoch: core.ledger.epoch().to_owned(),
         policy,
         counters: core.counters.clone(),
         recent: Recent::default(),

@@ -10,6 +10,7 @@ pub mod serve;
 mod sign;
 mod token;
 mod verify;
+mod watch;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::config::{ConfigError, Settings, Sources, environment};
 use crate::credentials::session_token::TokenError;
 use crate::ledger::LedgerError;
 use crate::platform::StopSignals;
+use crate::watcher::WatchError;
 
 /// What `--version` prints. A build with planted faults says so.
 const VERSION: &str = if cfg!(feature = "simulation") {
@@ -49,6 +51,8 @@ enum Command {
     Canary(canary::Canary),
     /// Report on a running service, its settings and its log, without changing anything
     Diagnose(diagnose::Diagnose),
+    /// Follow TON accounts: final deposits on chain become signed webhooks
+    Watch(watch::Watch),
     /// Print a session token, or check one
     Token(token::Token),
     /// Print the webhook-signature value for the body on standard input
@@ -111,6 +115,9 @@ pub enum CliError {
     /// The canary has found deviations; each was printed.
     #[error("the canary found {0} deviations")]
     Deviations(usize),
+    /// The watcher can't go on.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// Standard input or output failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -127,6 +134,7 @@ impl CliError {
             | Self::App(_)
             | Self::Violations(_)
             | Self::Deviations(_)
+            | Self::Watch(_)
             | Self::Io(_) => 1,
         }
     }
@@ -145,6 +153,7 @@ pub fn run(arguments: Arguments, signals: StopSignals) -> Result<(), CliError> {
         Command::Diagnose(command) => ended_by(signals, || command.run()),
         Command::Token(command) => ended_by(signals, || command.run()),
         Command::Sign(command) => ended_by(signals, || command.run()),
+        Command::Watch(command) => command.run(signals),
     }
 }
 

@@ -36,6 +36,10 @@ const WEBHOOK_TOLERANCE_S_MAX: u64 = 86_400;
 const USER_ID_MAX: u64 = (1 << 53) - 1;
 /// Longest time between two runs of the canary, and longest watch, in seconds: a day.
 const CANARY_S_MAX: u64 = 86_400;
+/// Requests to the API of the chain, per second.
+const WATCHER_REQUESTS_PER_S_MAX: u64 = 1_000;
+/// Longest wait between two pages, in milliseconds: an hour.
+const WATCHER_POLL_MS_MAX: u64 = 3_600_000;
 /// Users that are checked each second.
 const AUDIT_USERS_PER_S_MAX: u64 = 100_000;
 /// Sessions of one user.
@@ -100,6 +104,8 @@ pub(super) fn ranges(settings: &Settings) -> Vec<Range> {
         auth.webhook_tolerance_s in 1..=WEBHOOK_TOLERANCE_S_MAX;
         canary.every_s in 0..=CANARY_S_MAX;
         canary.watch_s in 0..=CANARY_S_MAX;
+        watcher.requests_per_s in 1..=WATCHER_REQUESTS_PER_S_MAX;
+        watcher.poll_ms in 1..=WATCHER_POLL_MS_MAX;
         audit.users_per_s in 0..=AUDIT_USERS_PER_S_MAX;
         limits.sessions_per_user in 1..=SESSIONS_PER_USER_MAX;
         limits.sessions in 1..=SESSIONS_MAX;

@@ -15,6 +15,8 @@ pub(super) enum Shape {
     Texts,
     /// A list of strings or of `{name, token}`; comma-separated strings in the environment.
     Tokens,
+    /// A list of strings or of `{address, currency, jetton_master}`; comma-separated strings in the environment.
+    Accounts,
 }
 
 impl Shape {
@@ -26,6 +28,7 @@ impl Shape {
             Self::Text => "a string",
             Self::Texts => "a list of strings",
             Self::Tokens => "a list of strings or of tables {name, token}",
+            Self::Accounts => "a list of strings or of tables {address, currency, jetton_master}",
         }
     }
 }
@@ -92,6 +95,17 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("canary.currency", Shape::Text),
     ("canary.amount", Shape::Text),
     ("canary.watch_s", Shape::Integer),
+    ("watcher.api_url", Shape::Text),
+    ("watcher.api_key", Shape::Text),
+    ("watcher.requests_per_s", Shape::Integer),
+    ("watcher.accounts", Shape::Accounts),
+    ("watcher.user_pattern", Shape::Text),
+    ("watcher.min_amount", Shape::Text),
+    ("watcher.start", Shape::Text),
+    ("watcher.internal_url", Shape::Text),
+    ("watcher.state_file", Shape::Text),
+    ("watcher.poll_ms", Shape::Integer),
+    ("watcher.metrics_addr", Shape::Text),
 ];
 
 /// The type of the key at `path`; `None` when there is no such key.

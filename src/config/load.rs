@@ -12,9 +12,11 @@ use crate::config::error::ConfigError;
 use crate::config::layer::Layer;
 use crate::config::origin::normal_origin;
 use crate::config::raw_database::RawDatabase;
+use crate::config::secret::WebhookSecret;
 use crate::config::settings::{
     Accounts, Audit, Auth, Cache, Canary, ClientCache, Limits, Pacing, Server, Settings,
 };
+use crate::config::watcher::RawWatcher;
 use crate::config::{check, dev};
 use crate::domain::{Currencies, CurrencyError};
 
@@ -90,6 +92,24 @@ impl Settings {
         missing(&[("auth.session_secrets", self.auth.session_secrets.is_empty())])
     }
 
+    /// Checks that the watcher has a secret to sign with and accounts to follow.
+    ///
+    /// # Errors
+    /// [`ConfigError::MissingSecrets`], and [`ConfigError::Invalid`] for `watcher.accounts`.
+    pub fn require_watcher(&self) -> Result<&WebhookSecret, ConfigError> {
+        let Some(secret) = self.auth.webhook_secrets.first() else {
+            let keys = vec!["auth.webhook_secrets"];
+            return Err(ConfigError::MissingSecrets { keys });
+        };
+        if self.watcher.accounts.is_empty() {
+            return Err(ConfigError::invalid(
+                "watcher.accounts",
+                "must name at least one account",
+            ));
+        }
+        Ok(secret)
+    }
+
     /// The settings as a configuration file, secrets and the password in the database's URL masked: for the log.
     pub fn to_masked_toml(&self) -> String {
         toml::to_string(self)
@@ -154,6 +174,8 @@ impl Settings {
         });
         let mut server = raw.server;
         server.allowed_origins = normal_origins(server.allowed_origins)?;
+        let currencies = Currencies::new(currencies).map_err(|error| currency_error(&error))?;
+        let watcher = raw.watcher.resolve(server.internal_addr, &currencies)?;
         Ok(Self {
             server,
             database: raw.database.resolve(),
@@ -162,10 +184,11 @@ impl Settings {
             client_cache: raw.client_cache,
             auth,
             limits: raw.limits,
-            currencies: Currencies::new(currencies).map_err(|error| currency_error(&error))?,
+            currencies,
             accounts: raw.accounts,
             audit: raw.audit,
             canary: raw.canary,
+            watcher,
         })
     }
 }
@@ -185,6 +208,7 @@ struct Raw {
     accounts: Accounts,
     audit: Audit,
     canary: Canary,
+    watcher: RawWatcher,
 }
 
 #[derive(Debug, Deserialize)]

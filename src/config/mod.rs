@@ -22,6 +22,7 @@ mod raw_database;
 mod schema;
 mod secret;
 mod settings;
+mod watcher;
 
 #[cfg(test)]
 mod tests;
@@ -37,3 +38,4 @@ pub use settings::{
     Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, SUBJECT, Server, Settings,
     TelegramIdentity,
 };
+pub use watcher::{WatchStart, WatchedAccount, Watcher};

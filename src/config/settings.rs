@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::config::database_url::DatabaseUrl;
 use crate::config::schema::Schema;
 use crate::config::secret::{AdminToken, Secret, WebhookSecret};
+use crate::config::watcher::Watcher;
 use crate::domain::{Currencies, Kind};
 
 /// Everything that an operator can set, checked. Secrets show as `***` however it is printed.
@@ -38,6 +39,8 @@ pub struct Settings {
     pub audit: Audit,
     /// How the service tests itself.
     pub canary: Canary,
+    /// How the chain is followed, by `watch`.
+    pub watcher: Watcher,
 }
 
 /// `[server]`: listeners and threads.

@@ -1,5 +1,7 @@
 //! What sessions and readers are sent, as JSON. A push is serialised once per user and shared by all its sessions.
 
+use std::sync::Arc;
+
 use bytestring::ByteString;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
@@ -11,6 +13,8 @@ use crate::domain::{Account, Balances, Currencies, Source, UserId};
 /// A committed state of one user, as it is cached and answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BalanceView {
+    /// The epoch that its version belongs to.
+    pub epoch: Arc<str>,
     /// The state.
     pub account: Account,
     /// When the ledger was last known to have it.

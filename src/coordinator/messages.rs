@@ -55,7 +55,9 @@ pub enum ToActor {
     /// Webhooks: post entries. Answered with [`Posted`].
     PostEntries(PostEntries),
     /// Registry: entries of this user were committed, but not through this actor.
-    BalanceChanged(Vec<CommittedEntry>),
+    BalanceChanged(Changed),
+    /// Registry: another epoch of the ledger has begun.
+    FollowEpoch,
     /// Readers: ask for the balance. Answered with a [`BalanceView`].
     GetBalance(GetBalance),
     /// Sessions: an authenticated session wants the balance from now on. Answered with a snapshot.
@@ -101,8 +103,8 @@ pub enum ToActor {
         /// Dropped when the actor is not resident or its mailbox is full.
         reply: oneshot::Sender<Option<Account>>,
     },
-    /// Registry: the ledger answers again. An actor that sent a stale balance reads a fresh one.
-    LedgerRecovered,
+    /// Registry: an actor that sent a stale balance, or none, reads the ledger again.
+    ReadAgain(Turn),
     /// Registry: the cached balance is older than the TTL. Read it again, in case the ledger was changed by hand.
     Revalidate(Turn),
     /// Registry: stop. Always the last message.
@@ -263,6 +265,24 @@ pub struct CommittedEntry {
     pub source: Source,
 }
 
+/// Entries of one user that were committed, but not through its actor.
+#[derive(Debug)]
+pub struct Changed {
+    /// In order; at least one.
+    pub entries: Vec<CommittedEntry>,
+    /// What was known when they were sent to the ledger.
+    pub known: Known,
+}
+
+/// What an actor knew when entries were sent to the ledger. Their versions are newer, unless the ledger has gone back.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// The number of the epoch; 0 when it may have been an earlier one.
+    pub epoch: u64,
+    /// The newest version; 0 when it is not known what was known.
+    pub version: i64,
+}
+
 impl CommittedEntry {
     /// `None` when the entry was not accepted.
     pub(super) fn of(entry: &NewEntry, outcome: &EntryOutcome) -> Option<Self> {
@@ -317,6 +337,8 @@ pub struct AttachSession {
     pub outbox: Outbox,
     /// It was attached before, perhaps to an earlier actor. It then closes no older session to make room.
     pub is_again: bool,
+    /// The number of the epoch that it was greeted with. After another has begun, it has to come back.
+    pub epoch: u64,
     /// The newest version it was sent by an earlier actor; 0 for a new session.
     pub last_version: i64,
     /// What an administrator sees of it.

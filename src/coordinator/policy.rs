@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment, Wall};
-use crate::coordinator::frames::BalanceView;
 use crate::coordinator::journal::Recent;
 use crate::coordinator::pacing::{Intervals, Mode};
 use crate::domain::{Currencies, Kind};
 use crate::ledger::Ledger;
-use crate::planted::{Plant, is_planted};
 use crate::telemetry::counters::Counters;
 
 /// The settings that decide when what is sent. Durations are in the unit of their name.
@@ -41,8 +39,6 @@ pub struct Shared {
     pub clock: Clock,
     /// The currencies, for what is shown.
     pub currencies: Currencies,
-    /// The ledger's epoch.
-    pub epoch: String,
     /// When what is sent.
     pub policy: Policy,
     /// What is counted.
@@ -54,22 +50,13 @@ pub struct Shared {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
-            .field("epoch", &self.epoch)
+            .field("epoch", &self.ledger.standing().epoch())
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    /// A view as it may be shown: marked while the ledger is known to be away, however young it is.
-    pub(super) fn shown(&self, view: &BalanceView) -> BalanceView {
-        let is_away = self.ledger.standing().is_away() && !is_planted(Plant::OutageForgotten);
-        BalanceView {
-            is_stale: (view.is_stale || is_away) && !is_planted(Plant::StaleUnmarked),
-            ..view.clone()
-        }
-    }
-
     /// How a change of this kind is pushed.
     pub fn mode_of(&self, kind: Kind) -> Mode {
         if self.policy.direct_kinds.contains(&kind) {

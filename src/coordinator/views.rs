@@ -59,7 +59,7 @@ impl RegistryTotals {
             },
             pushes_direct: counters.pushes.direct.get(),
             pushes_paced: counters.pushes.paced.get(),
-            epoch: shared.epoch.clone(),
+            epoch: shared.ledger.standing().epoch().name.to_string(),
         }
     }
 }

@@ -77,11 +77,9 @@ impl HttpState {
     ) -> Self {
         let settings = Arc::new(settings);
         let limits = &settings.limits;
-        let epoch = ledger.epoch().to_owned();
         let keep_alive = format!("timeout={}", settings.server.keep_alive_s);
         let sessions = SessionShared::new(
             settings.clone(),
-            epoch,
             clock,
             registry.clone(),
             counters.clone(),

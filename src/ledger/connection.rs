@@ -2,6 +2,7 @@
 
 mod connect_error;
 mod fitness;
+pub(super) mod identity;
 pub(super) mod ledger_file;
 pub(super) mod link;
 pub(super) mod placement;
@@ -23,6 +24,7 @@ use crate::config::{DatabaseUrl, Schema};
 
 pub(super) use self::connect_error::ConnectError;
 pub(super) use self::fitness::Access;
+use self::identity::Identity;
 use self::ledger_file::LedgerFile;
 use self::pooler::InUse;
 use self::postgres_server::PostgresServer;
@@ -145,6 +147,8 @@ pub(super) struct Manager {
     pub timeout_ms: u64,
     /// Of a service on SQLite: no connection leads to another file.
     pub file: Option<Arc<LedgerFile>>,
+    /// Looked at by every connection.
+    pub identity: Arc<Identity>,
 }
 
 impl Manager {
@@ -160,11 +164,14 @@ impl r2d2::ManageConnection for Manager {
 
     fn connect(&self) -> Result<Pooled, Self::Error> {
         self.check_file()?;
-        let connected = self
+        let mut connected = self
             .source
             .reconnect(self.timeout_ms, postgres_server::BY_INDEX)?;
         // It may have been replaced just before it was opened.
         self.check_file()?;
+        self.identity
+            .look(&mut connected.connection)
+            .map_err(|error| ConnectError::Away(error.to_string()))?;
         Ok(Pooled {
             connected,
             used_since: None,

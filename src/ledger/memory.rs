@@ -19,7 +19,7 @@ use crate::domain::{
 
 use super::batch::{self, Group, Keys, Loaded, Plan};
 use super::{
-    EntryOutcome, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting, Standing,
+    EntryOutcome, Ledger, LedgerError, Loss, Orphan, Pending, PostError, Posted, Posting, Standing,
 };
 
 /// The states of a user that are kept.
@@ -107,7 +107,12 @@ impl Tables {
 struct Books {
     tables: Tables,
     is_away: bool,
+    unfit: Option<UserId>,
+    pings: usize,
     serves_old: bool,
+    /// The tables as they were kept.
+    kept: Option<Tables>,
+    epochs: usize,
     holds_reads: bool,
     holds_posts: bool,
     held_reads: Vec<oneshot::Sender<()>>,
@@ -127,6 +132,11 @@ pub struct MemoryLedger {
     standing: Standing,
 }
 
+/// The epoch of a ledger in memory that has gone back so many times.
+fn epoch(number: usize) -> String {
+    format!("epoch {number}")
+}
+
 impl MemoryLedger {
     /// An empty one. `orphans` gets what was committed while nothing waited for the answer.
     pub fn new(clock: Clock, orphans: mpsc::Sender<Orphan>) -> Self {
@@ -134,7 +144,7 @@ impl MemoryLedger {
             books: Mutex::default(),
             clock,
             orphans,
-            standing: Standing::default(),
+            standing: Standing::of(&epoch(0)),
         }
     }
 
@@ -167,9 +177,38 @@ impl MemoryLedger {
         self.books().is_away = is_away;
     }
 
+    /// From now on the balance of a user can't be read, or of none.
+    pub fn spoil(&self, user: Option<i64>) {
+        self.books().unfit = user.map(|user| UserId::new(user).expect("a user id"));
+    }
+
+    /// How often it was asked whether it answers.
+    pub fn pings(&self) -> usize {
+        self.books().pings
+    }
+
     /// From now on reads are answered by a copy from before the first entry, or by the ledger again.
     pub fn serve_old(&self, serves_old: bool) {
         self.books().serves_old = serves_old;
+    }
+
+    /// Keeps a copy of the tables.
+    pub fn keep(&self) {
+        let books = &mut *self.books();
+        books.kept = Some(books.tables.clone());
+    }
+
+    /// Goes back to the tables that were kept.
+    pub fn go_back(&self) {
+        let books = &mut *self.books();
+        books.tables = books.kept.clone().expect("kept before");
+    }
+
+    /// Gives the ledger a new epoch, as another process would.
+    pub fn begin_epoch(&self) {
+        let mut books = self.books();
+        books.epochs += 1;
+        self.standing.has_epoch(&epoch(books.epochs), "planned");
     }
 
     /// From now on reads get no answer, or all that waited get theirs.
@@ -270,6 +309,9 @@ impl Ledger for MemoryLedger {
             false => books.tables.account(user),
         };
         let is_held = books.holds_reads;
+        if books.unfit == Some(user) {
+            return Box::pin(async { Err(LedgerError::Unfit("spoilt".into())) });
+        }
         drop(books);
         self.answer(is_held, account)
     }
@@ -288,6 +330,19 @@ impl Ledger for MemoryLedger {
     }
 
     fn ping(&self) -> Pending<()> {
+        self.books().pings += 1;
+        self.answer(false, ())
+    }
+
+    fn went_back(&self, loss: Loss) -> Pending<()> {
+        let books = self.books();
+        let is_behind = loss.is_proven || books.tables.account(loss.user_id).version < loss.known;
+        let is_new = *loss.epoch.name == *epoch(books.epochs);
+        let is_away = books.is_away;
+        drop(books);
+        if is_behind && is_new && !is_away {
+            self.begin_epoch();
+        }
         self.answer(false, ())
     }
 

@@ -277,7 +277,7 @@ fn has_epoch(connection: &mut AnyConnection) -> QueryResult<bool> {
 }
 
 fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> QueryResult<()> {
-    let epoch = format!("{:016x}", rand::rng().random::<u64>());
+    let epoch = fresh_epoch();
     let done = match has_epoch(connection)? {
         true if !new_epoch => return Ok(()),
         true => diesel::update(ledger_info::table.find(1))
@@ -292,6 +292,11 @@ fn ensure_epoch(connection: &mut AnyConnection, new_epoch: bool) -> QueryResult<
             .execute(connection),
     };
     done.map(|_| ())
+}
+
+/// The name of an epoch that never was.
+pub(super) fn fresh_epoch() -> String {
+    format!("{:016x}", rand::rng().random::<u64>())
 }
 
 fn ignore_duplicate(error: diesel::result::Error) -> QueryResult<()> {

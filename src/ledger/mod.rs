@@ -38,7 +38,7 @@ pub mod writer;
 
 pub use admin_log::AdminAction;
 pub use admission::{Admission, Permit};
-pub use connection::standing::Standing;
+pub use connection::standing::{Epoch, EpochBegan, Standing};
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
 pub use migrations::progress::Progress;
@@ -158,6 +158,20 @@ pub enum EntryOutcome {
 /// A posting that was committed after the receiver of its answer was gone (its actor died). Its sessions still have to be told.
 pub type Orphan = Posted;
 
+/// A user was known at a version, and what the ledger has said since is older.
+#[derive(Debug, Clone)]
+pub struct Loss {
+    /// Which user.
+    pub user_id: UserId,
+    /// The version that was known.
+    pub known: i64,
+    /// An entry that was sent to the ledger when the version was known got a version that is not newer. Otherwise a read
+    /// gave an older one, which a copy that lags behind may have answered.
+    pub is_proven: bool,
+    /// The epoch in which the version was known.
+    pub epoch: Epoch,
+}
+
 /// A future that the ledger's threads complete.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send>>;
 
@@ -177,6 +191,10 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Whether the database answers, however many reads wait.
     fn ping(&self) -> Pending<()>;
+
+    /// Has the ledger looked at again, by a statement that no copy can answer, unless the loss is proven. When it has gone
+    /// back, a new epoch is stored and begins before the future ends, also where another process was faster.
+    fn went_back(&self, loss: Loss) -> Pending<()>;
 
     /// What is known of the ledger as a whole.
     fn standing(&self) -> &Standing;

@@ -12,6 +12,7 @@ mod arrays;
 mod refusals;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use self::arrays::Write;
 use self::refusals::{CountRefusals, InsertConflicts};
@@ -25,9 +26,10 @@ use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan};
-use super::connection::Source;
+use super::connection::identity::Identity;
 use super::connection::link::Link;
 use super::connection::postgres_server::BY_INDEX;
+use super::connection::{ConnectError, Source};
 use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{by_key, prune};
 use super::rows::{RecordedRow, currency, user_id};
@@ -69,7 +71,12 @@ struct LockedRow {
 }
 
 impl PostgresStore {
-    pub(super) fn new(source: Source, options: StoreOptions) -> Self {
+    /// Each connection that it makes looks at the ledger's identity.
+    pub(super) fn new(
+        source: Source,
+        identity: Option<Arc<Identity>>,
+        options: StoreOptions,
+    ) -> Self {
         let StoreOptions {
             currencies,
             timeout_ms,
@@ -85,7 +92,15 @@ impl PostgresStore {
             "{BY_INDEX} SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms}; \
              SET idle_in_transaction_session_timeout = {STANDSTILL_MS};"
         );
-        let link = Link::new(move || source.reconnect(timeout_ms, &settings));
+        let link = Link::new(move || {
+            let mut connected = source.reconnect(timeout_ms, &settings)?;
+            if let Some(identity) = &identity {
+                identity
+                    .look(&mut connected.connection)
+                    .map_err(|error| ConnectError::Away(error.to_string()))?;
+            }
+            Ok(connected)
+        });
         let brief_ms = (lock_timeout_ms / 64).clamp(1, LOCK_BRIEF_MS);
         Self {
             link,

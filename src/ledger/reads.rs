@@ -1,5 +1,7 @@
 //! Every read, written once for both databases.
 
+mod at_version;
+
 use diesel::prelude::*;
 use serde::Serialize;
 
@@ -11,7 +13,6 @@ use super::connection::AnyConnection;
 use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{ConflictRecord, ConflictRow};
 use super::rows::{EntryRecord, EntryRow, currency};
-use super::schema::currencies as stored;
 use super::schema::{accounts, admin_log, balances, conflicts, entries, ledger_info};
 
 /// Why a read failed.
@@ -58,14 +59,6 @@ pub struct HistoryPage {
     pub before_version: Option<i64>,
 }
 
-pub(super) fn ping(connection: &mut AnyConnection) -> Read<()> {
-    // From a table: SQLite answers `SELECT 1` even when its file is gone.
-    let _: i64 = ledger_info::table
-        .select(ledger_info::id)
-        .get_result(connection)?;
-    Ok(())
-}
-
 pub(super) fn epoch(connection: &mut AnyConnection) -> Read<String> {
     Ok(ledger_info::table
         .select(ledger_info::epoch)
@@ -100,27 +93,15 @@ pub(super) fn account(
     Ok(account)
 }
 
-/// The balances as they were after a user's `version`-th entry. One statement for all currencies.
-/// Entries never change, so no snapshot is needed.
+/// The balances as they were after a user's `version`-th entry.
 pub(super) fn balances_at(
     connection: &mut AnyConnection,
     user: UserId,
     version: i64,
     currencies: &Currencies,
 ) -> Read<Balances> {
-    let after = entries::table
-        .filter(entries::user_id.eq(user.get()))
-        .filter(entries::version.le(version))
-        .filter(entries::currency.eq(stored::code))
-        .order(entries::version.desc())
-        .select(entries::balance_after)
-        // Has a LIMIT; without it PostgreSQL would read all of them.
-        .single_value();
-    let rows: Vec<(String, Option<i64>)> = stored::table
-        .select((stored::code, after))
-        .load(connection)?;
     let mut all = Balances::zero(currencies.count());
-    for (code, after) in rows {
+    for (code, after) in at_version::balances(connection, user.get(), version)? {
         // Another process may know a currency that this one does not; it has no entry here, or no read works.
         if let Some(after) = after {
             all.set(currency(currencies, &code)?, Amount::from_minor(after));

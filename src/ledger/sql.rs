@@ -13,12 +13,13 @@ use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX, STEP_HANGS_MS_MAX};
 use crate::telemetry::counters::Counters;
 
 use super::audit::UserAudit;
+use super::connection::identity::Identity;
 use super::connection::ledger_file::{FileLock, LedgerFile};
 use super::connection::{Access, Manager, Source};
 use super::migrations::progress::{Progress, Step};
 use super::postgres::PostgresStore;
 use super::readers::Readers;
-use super::reads::HistoryPage;
+use super::reads::{HistoryPage, ReadError};
 use super::rows::EntryRecord;
 use super::rows::conflicts::ConflictRecord;
 use super::sqlite::SqliteStore;
@@ -27,7 +28,7 @@ use super::users::{PutUser, PutUserOutcome};
 use super::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer, WriterOptions};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Orphan, Pending, Posting,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
     Standing, audit, migrations, reads,
 };
 
@@ -72,8 +73,8 @@ pub struct SqlLedger {
     hangs_after: Duration,
     _watchdog: Watchdog,
     currencies: Currencies,
-    epoch: String,
     standing: Arc<Standing>,
+    identity: Arc<Identity>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -115,10 +116,18 @@ impl SqlLedger {
         progress.at(Step::Opening);
         migrations::check_currencies(&mut connected.connection, currencies)?;
         let epoch = reads::epoch(&mut connected.connection)?;
+        let standing = Arc::new(Standing::of(&epoch));
+        let identity = Identity::first(standing.clone(), &mut connected.connection);
+        let identity = Arc::new(identity);
         let (orphans, unheard) = mpsc::channel(ORPHANS_MAX);
         let counts = Arc::new(LedgerCounts::new(options.counters.clone()));
-        let standing = Arc::new(Standing::default());
-        let writers = options.writers(&source, file.as_ref(), &counts, &standing, &orphans)?;
+        let writers = options.writers(
+            &source,
+            file.as_ref(),
+            &identity,
+            (&counts, &standing),
+            &orphans,
+        )?;
         let hangs_after = Duration::from_millis((*timeout_ms).min(STEP_HANGS_MS_MAX));
         let watches = writers.iter().map(|writer| writer.watch().clone());
         let watchdog = Watchdog::start(watches.collect(), hangs_after);
@@ -126,6 +135,7 @@ impl SqlLedger {
             source: source.clone(),
             timeout_ms: *timeout_ms,
             file: file.clone(),
+            identity: identity.clone(),
         };
         let readers = Readers::start(
             "ledger-reader",
@@ -140,14 +150,15 @@ impl SqlLedger {
             source: source.clone(),
             timeout_ms: AUDIT_TIMEOUT_MS,
             file: file.clone(),
+            identity: identity.clone(),
         };
-        // A check that takes too long says nothing of the ledger.
         let auditor = Readers::start(
             "ledger-auditor",
             manager,
             1,
             *clock,
             counts.clone(),
+            // A check that takes too long says nothing of the ledger.
             Arc::default(),
         )?;
         // Another one: a health check never waits for reads.
@@ -155,6 +166,7 @@ impl SqlLedger {
             source,
             timeout_ms: *timeout_ms,
             file: file.clone(),
+            identity: identity.clone(),
         };
         let prober = Readers::start(
             "ledger-prober",
@@ -162,7 +174,7 @@ impl SqlLedger {
             1,
             *clock,
             counts.clone(),
-            Arc::default(),
+            standing.clone(),
         )?;
         let Options {
             currencies, clock, ..
@@ -177,18 +189,13 @@ impl SqlLedger {
                 hangs_after,
                 _watchdog: watchdog,
                 currencies,
-                epoch,
                 standing,
+                identity,
                 clock,
                 file,
             },
             unheard,
         ))
-    }
-
-    /// The epoch: versions are comparable only within one.
-    pub fn epoch(&self) -> &str {
-        &self.epoch
     }
 
     /// All balances as they were after a user's `version`-th entry.
@@ -355,8 +362,8 @@ impl Options {
         &self,
         source: &Source,
         file: Option<&Arc<LedgerFile>>,
-        counts: &Arc<LedgerCounts>,
-        standing: &Arc<Standing>,
+        identity: &Arc<Identity>,
+        (counts, standing): (&Arc<LedgerCounts>, &Arc<Standing>),
         orphans: &mpsc::Sender<Orphan>,
     ) -> Result<Vec<Writer>, LedgerError> {
         let start = |index| {
@@ -369,7 +376,7 @@ impl Options {
             };
             Writer::start(
                 format!("ledger-writer-{index}"),
-                self.store(source, file.cloned(), counts.clone()),
+                self.store(source, file.cloned(), identity.clone(), counts.clone()),
                 options,
             )
             .map_err(|error| LedgerError::Unavailable(error.to_string()))
@@ -381,6 +388,7 @@ impl Options {
         &self,
         source: &Source,
         file: Option<Arc<LedgerFile>>,
+        identity: Arc<Identity>,
         counts: Arc<LedgerCounts>,
     ) -> Box<dyn Store> {
         let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
@@ -393,7 +401,10 @@ impl Options {
         };
         match source {
             Source::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
-            Source::Postgres(_) => Box::new(PostgresStore::new(source.clone(), options)),
+            Source::Postgres(_) => {
+                let identity = Some(identity);
+                Box::new(PostgresStore::new(source.clone(), identity, options))
+            }
         }
     }
 }
@@ -432,12 +443,22 @@ impl Ledger for SqlLedger {
     }
 
     fn ping(&self) -> Pending<()> {
-        let file = self.file.clone();
+        let (file, identity) = (self.file.clone(), self.identity.clone());
         self.prober.read(move |connection| {
             if let Some(file) = &file {
                 file.check().map_err(LedgerError::Unavailable)?;
             }
-            reads::ping(connection)
+            // From a table: SQLite answers `SELECT 1` even when its file is gone.
+            identity.look(connection).map_err(ReadError::Database)
+        })
+    }
+
+    fn went_back(&self, loss: Loss) -> Pending<()> {
+        let identity = self.identity.clone();
+        self.readers.read(move |connection| {
+            identity
+                .went_back(connection, &loss)
+                .map_err(ReadError::Database)
         })
     }
 

@@ -103,6 +103,8 @@ pub struct Counters {
     pub commit_entries: Histogram,
     /// Failed attempts to write or read, by `kind`.
     pub ledger_errors: IntCounterVec,
+    /// `balance_ledger_went_back_total`
+    pub ledger_went_back: IntCounter,
     /// How long a writer's step is under way, by `step`; set when metrics are rendered.
     pub ledger_step_seconds: GaugeVec,
     /// The length of SQLite's write-ahead log; without a label, and without a value on PostgreSQL.
@@ -178,6 +180,7 @@ impl Default for Counters {
             last_entry: make.float_gauges("balance_last_entry_timestamp_seconds", "When the latest entry was committed.", &["kind"]),
             commit_seconds: make.histogram("balance_commit_seconds", "From the beginning of a transaction to its commit.", &SECONDS),
             commit_entries: make.histogram("balance_commit_batch_entries", "Entries of a transaction.", &ENTRIES),
+            ledger_went_back: make.counter("balance_ledger_went_back_total", "Epochs that began while the service ran: the ledger has gone back, or was given a new epoch."),
             ledger_errors: make.counters("balance_ledger_errors_total", "Failed attempts to write to the ledger or to read from it.", &["kind"]),
             ledger_step_seconds: make.float_gauges("balance_ledger_step_seconds", "How long the step that a writer waits for has been under way.", &["step"]),
             sqlite_wal_bytes: make.gauges("balance_sqlite_wal_bytes", "The length of SQLite's write-ahead log.", &[]),

@@ -9,11 +9,11 @@
 
 use std::time::{Duration, Instant};
 
+use rand::Rng as _;
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 
 use crate::load::{Load, assert_ledger_is};
-use crate::support::{Database, TestApp, on_both_databases};
+use crate::support::{Database, Dice, TestApp, on_both_databases};
 
 on_both_databases![no_acknowledged_entry_is_lost_or_doubled_by_kills_at_random_moments];
 
@@ -45,18 +45,18 @@ async fn no_acknowledged_entry_is_lost_or_doubled_by_kills_at_random_moments(dat
     } else {
         KILLS_ON_POSTGRES
     };
-    let (seed, rounds) = (crate::seed(), crate::size("CRASH_KILLS", default));
-    println!(
-        "again: BALANCE_TEST_SEED={seed} CRASH_KILLS={rounds} cargo test --test faults crash_points::"
-    );
-    let mut rng = StdRng::seed_from_u64(seed);
+    let rounds = crate::size("CRASH_KILLS", default);
+    let mut dice = Dice::new(&format!(
+        "CRASH_KILLS={rounds} cargo test --test faults crash_points::"
+    ));
     let mut app = TestApp::on(database).log("info").start().await;
-    let load = Load::start(&app, rng.random());
+    let load = Load::start(&app);
     let mut figures = Figures::default();
     let start = Instant::now();
     for round in 1..=rounds {
+        let rng = dice.of(usize::try_from(round).expect("few"));
         load.go_on(rng.random_range(0..=REQUESTS_MAX)).await;
-        kill(&mut app, &mut rng, &mut figures).await;
+        kill(&mut app, rng, &mut figures).await;
         load.assert_acknowledged_are_there(&app);
         app.assert_ledger_holds();
         if round % 100 == 0 {

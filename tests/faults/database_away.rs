@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
 
 use crate::load::{Load, assert_ledger_is};
-use crate::support::{Database, TestApp, on_postgres};
+use crate::support::{Database, Dice, TestApp, on_postgres};
 
 on_postgres![no_acknowledged_entry_is_lost_or_doubled_when_the_database_goes_away_under_load];
 
@@ -22,16 +21,15 @@ const TIMEOUT_MS: i64 = 1000;
 async fn no_acknowledged_entry_is_lost_or_doubled_when_the_database_goes_away_under_load(
     database: Database,
 ) {
-    let seed = crate::seed();
-    println!("again: BALANCE_TEST_SEED={seed} cargo test --test faults database_away::");
-    let mut rng = StdRng::seed_from_u64(seed);
+    let mut dice = Dice::new("cargo test --test faults database_away::");
     let app = TestApp::on(database)
         .log("info")
         .set("database.timeout_ms", TIMEOUT_MS)
         .start()
         .await;
-    let load = Load::start(&app, rng.random());
-    for _ in 0..ROUNDS {
+    let load = Load::start(&app);
+    for round in 0..ROUNDS {
+        let rng = dice.of(round);
         load.go_on(rng.random_range(1..=REQUESTS_MAX)).await;
         app.database.cut();
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..=AWAY_MS_MAX))).await;

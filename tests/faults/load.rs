@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use rand::Rng as _;
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::support::{Answer, PATIENCE, Sender, Signed, StoredEntry, TestApp, TonHash};
+use crate::support::{Answer, PATIENCE, Sender, Signed, StoredEntry, TestApp, TonHash, dice_of};
 
 /// Senders at once, a third of each sort.
 pub const SENDERS: usize = 12;
@@ -227,12 +227,12 @@ pub struct Load {
 
 impl Load {
     /// Starts the senders; they send nothing until allowed.
-    pub fn start(app: &TestApp, seed: u64) -> Self {
-        Self::over(&[app], seed)
+    pub fn start(app: &TestApp) -> Self {
+        Self::over(&[app])
     }
 
     /// The same, with senders alternating between several services.
-    pub fn over(apps: &[&TestApp], seed: u64) -> Self {
+    pub fn over(apps: &[&TestApp]) -> Self {
         let mut load = Self {
             record: Arc::default(),
             allowed: Arc::new(Semaphore::new(0)),
@@ -247,7 +247,7 @@ impl Load {
                 load.answered.clone(),
             );
             let (is_over, sender) = (load.is_over.clone(), apps[index % apps.len()].sender());
-            let mut rng = StdRng::seed_from_u64(seed.wrapping_add(index as u64));
+            let mut rng = dice_of(index);
             load.senders.push(tokio::spawn(async move {
                 for number in 0.. {
                     allowed.acquire().await.expect("never closed").forget();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::entry;
 use crate::support::{
-    Database, Process, Signed, TestApp, on_both_databases, on_sqlite, run_program,
+    Database, PATIENCE, Process, Signed, TestApp, on_both_databases, on_sqlite, run_program,
 };
 
 on_both_databases![
@@ -18,6 +18,7 @@ on_both_databases![
 on_sqlite![
     both_signals_stop_it_with_exit_code_0,
     a_port_that_is_taken_stops_the_start,
+    a_file_of_another_program_is_left_alone,
     development_mode_works_in_an_empty_directory,
     there_is_no_demo_page_outside_of_development,
 ];
@@ -50,6 +51,24 @@ async fn migrations_can_be_applied_before_the_start(database: Database) {
     service.addresses().await;
     drop(service);
     drop(database);
+}
+
+async fn a_file_of_another_program_is_left_alone(database: Database) {
+    let (dir, database) = TestApp::on(database).prepare();
+    database.sql("CREATE TABLE users (id INTEGER)");
+    for command in ["serve", "migrate"] {
+        let arguments = [command, "--config", "config.toml"].map(OsString::from);
+        let log = dir.path().join("service.log");
+        let mut process = Process::start(dir.path(), &arguments, &[], &log);
+        assert_eq!(process.wait(PATIENCE).await.code(), Some(1));
+        let said = process.log();
+        assert!(
+            said.contains("tables of another program (users) and no ledger"),
+            "{said}"
+        );
+    }
+    // Nothing was made: a table of ours can be.
+    database.sql("CREATE TABLE entries (id INTEGER)");
 }
 
 async fn tampering_with_the_ledger_is_found(database: Database) {

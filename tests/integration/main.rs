@@ -20,6 +20,7 @@ mod diagnosis;
 mod doors;
 mod entry_fields;
 mod ledger_away;
+mod ledger_back;
 mod logs;
 mod metrics;
 mod openapi;

@@ -23,7 +23,7 @@ on_sqlite![
 ];
 
 /// Every metric with its type and, where it has any, its labels.
-const METRICS: [(&str, &str, &[&str]); 35] = [
+const METRICS: [(&str, &str, &[&str]); 36] = [
     ("balance_entries_total", "counter", &["kind", "outcome"]),
     ("balance_commit_seconds", "histogram", &[]),
     ("balance_commit_batch_entries", "histogram", &[]),
@@ -52,6 +52,7 @@ const METRICS: [(&str, &str, &[&str]); 35] = [
     ("balance_webhook_rejected_total", "counter", &["code"]),
     ("balance_ws_rejected_total", "counter", &["code"]),
     ("balance_ledger_errors_total", "counter", &["kind"]),
+    ("balance_ledger_went_back_total", "counter", &[]),
     ("balance_drift_total", "counter", &[]),
     ("balance_audit_users_total", "counter", &[]),
     ("balance_canary_runs_total", "counter", &["outcome"]),

@@ -23,7 +23,7 @@ pub struct Commit {
 }
 
 /// Every user's entries in the order of their versions.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Books {
     users: BTreeMap<i64, Vec<Commit>>,
     events: BTreeMap<String, (i64, i64)>,
@@ -73,12 +73,13 @@ impl Books {
         }
     }
 
-    /// The coordinator is being told of a version.
-    pub fn heard(&mut self, user: i64, version: i64, now_us: u64) {
+    /// The coordinator is being told of a version that an event made, if it is still there.
+    pub fn heard(&mut self, user: i64, version: i64, event: &str, now_us: u64) {
         if let Some(commit) = self
             .users
             .get_mut(&user)
             .and_then(|commits| commits.get_mut(version as usize - 1))
+            && commit.event == event
         {
             commit.heard_us.get_or_insert(now_us);
         }

@@ -254,7 +254,7 @@ impl Client {
         let open =
             |record: &&SessionRecord| record.user == self.user && record.was_open_since(lately_us);
         let is_due = match code {
-            1001 => is_stopping,
+            1001 => is_stopping || world.lock().oracle.is_of_the_past(connection.index),
             4408 => true,
             4501 => connection.expires_at_s <= world.clock.now_s(),
             4509 => {

@@ -53,7 +53,21 @@ impl Driver {
 
     /// The safety phase: everything may go wrong.
     pub async fn trouble(&mut self) {
-        for _ in 0..OPERATIONS {
+        // By chances of their own, so that the other operations stay as they are.
+        let mut losses = Chance::new(self.seed, 3);
+        let back_at = losses.percent(25).then(|| losses.between(50, 450) as usize);
+        let kept_at = back_at.map(|at| at - losses.between(3, 40) as usize);
+        let new_epoch_at = losses.percent(10).then(|| losses.between(50, 450) as usize);
+        for index in 0..OPERATIONS {
+            if Some(index) == kept_at {
+                self.network.ledger.keep();
+            }
+            if Some(index) == back_at {
+                self.network.ledger.go_back();
+            }
+            if Some(index) == new_epoch_at {
+                self.network.ledger.begin_epoch();
+            }
             let gap_ms = match self.chance.between(0, 99) {
                 0..60 => self.chance.between(0, 50),
                 60..90 => self.chance.between(50, 1500),

@@ -13,7 +13,8 @@ use balance_coordinator::domain::{Account, TelegramId, UserId};
 use balance_coordinator::ledger::batch::Group;
 use balance_coordinator::ledger::memory::Tables;
 use balance_coordinator::ledger::{
-    EntryOutcome, Lane, Ledger, LedgerError, Orphan, Pending, PostError, Posted, Posting, Standing,
+    EntryOutcome, Lane, Ledger, LedgerError, Loss, Orphan, Pending, PostError, Posted, Posting,
+    Standing,
 };
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -51,6 +52,7 @@ pub struct SimLedger {
     lanes: Vec<mpsc::UnboundedSender<Sent>>,
     /// The process that is running, and its way to hear of what nobody waited for.
     running: Mutex<Running>,
+    stored: Mutex<Stored>,
     plant: Option<LedgerPlant>,
 }
 
@@ -60,6 +62,24 @@ struct Running {
     process: u64,
     orphans: Option<mpsc::Sender<Orphan>>,
     standing: Arc<Standing>,
+}
+
+/// What is stored beside the tables, and a copy of the tables.
+#[derive(Debug, Default)]
+struct Stored {
+    epochs: usize,
+    kept: Option<Tables>,
+}
+
+impl Stored {
+    fn epoch(&self) -> String {
+        epoch(self.epochs)
+    }
+}
+
+/// The epoch that is stored after so many changes.
+pub fn epoch(changes: usize) -> String {
+    format!("epoch {changes}")
 }
 
 /// A posting, and the process that sent it.
@@ -87,6 +107,7 @@ impl SimLedger {
             chance: Mutex::new(Chance::new(seed, 1)),
             lanes,
             running: Mutex::default(),
+            stored: Mutex::default(),
             plant,
         });
         for inbox in inboxes {
@@ -97,11 +118,14 @@ impl SimLedger {
 
     /// A new process opens the ledger; what an older one left behind is not written any more.
     pub fn open(self: &Arc<Self>, orphans: mpsc::Sender<Orphan>) -> Door {
+        let name = lock(&self.stored).epoch();
+        let now_us = self.world.now_us();
+        self.world.lock().oracle.epoch_began(&name, now_us);
         let mut running = lock(&self.running);
         *running = Running {
             process: running.process + 1,
             orphans: Some(orphans),
-            standing: Arc::default(),
+            standing: Arc::new(Standing::of(&name)),
         };
         Door {
             ledger: self.clone(),
@@ -130,6 +154,43 @@ impl SimLedger {
             }],
             self.world.now_us(),
         );
+    }
+
+    /// Keeps a copy of the tables.
+    pub fn keep(&self) {
+        lock(&self.stored).kept = Some(lock(&self.tables).clone());
+        note!(self.world, "the ledger is copied");
+        self.world.lock().oracle.keep();
+    }
+
+    /// Goes back to the copy, in the same epoch.
+    pub fn go_back(&self) {
+        let Some(kept) = lock(&self.stored).kept.take() else {
+            return;
+        };
+        *lock(&self.tables) = kept;
+        note!(self.world, "the ledger goes back");
+        let now_us = self.world.now_us();
+        let found = self.world.lock().oracle.go_back(now_us);
+        found.iter().for_each(|what| self.world.violation(what));
+    }
+
+    /// Stores a new epoch, as `migrate --new-epoch` does.
+    pub fn begin_epoch(&self) {
+        lock(&self.stored).epochs += 1;
+        note!(self.world, "a new epoch is stored");
+    }
+
+    /// A process looks at the epoch that is stored.
+    fn look(&self, process: u64, standing: &Standing) {
+        let name = lock(&self.stored).epoch();
+        let before = standing.epoch_number();
+        standing.has_epoch(&name, "it is stored");
+        if standing.epoch_number() != before && lock(&self.running).process == process {
+            note!(self.world, "{name} begins");
+            let now_us = self.world.now_us();
+            self.world.lock().oracle.epoch_began(&name, now_us);
+        }
     }
 
     fn milliseconds(&self, low: u64, high: u64) -> Duration {
@@ -291,8 +352,8 @@ impl SimLedger {
         if is_heard && process == running {
             let now_us = self.world.now_us();
             let oracle = &mut self.world.lock().oracle;
-            for (user, version) in accepted {
-                oracle.books.heard(user, version, now_us);
+            for (user, version, event) in accepted {
+                oracle.books.heard(user, version, &event, now_us);
                 oracle.contacted(user, now_us);
             }
         }
@@ -382,15 +443,42 @@ impl Ledger for Door {
 
     fn ping(&self) -> Pending<()> {
         let (ledger, process, wait) = (self.ledger.clone(), self.process, self.ledger.step());
+        let standing = self.standing.clone();
         Box::pin(async move {
             sleep(wait).await;
             let is_away = ledger.weather().is_away;
             ledger.reached(process, !is_away);
             if is_away {
-                Err(LedgerError::Unavailable("planned".into()))
-            } else {
-                Ok(())
+                return Err(LedgerError::Unavailable("planned".into()));
             }
+            ledger.look(process, &standing);
+            Ok(())
+        })
+    }
+
+    fn went_back(&self, loss: Loss) -> Pending<()> {
+        let (ledger, process, standing) =
+            (self.ledger.clone(), self.process, self.standing.clone());
+        let (before, after) = (ledger.step(), ledger.step());
+        note!(ledger.world, "a loss? {loss:?}");
+        Box::pin(async move {
+            sleep(before).await;
+            let is_away = ledger.weather().is_away;
+            ledger.reached(process, !is_away);
+            if is_away {
+                return Err(LedgerError::Unavailable("planned".into()));
+            }
+            let version = lock(&ledger.tables).account(loss.user_id).version;
+            {
+                let mut stored = lock(&ledger.stored);
+                let is_current = *stored.epoch() == *loss.epoch.name;
+                if is_current && (loss.is_proven || version < loss.known) {
+                    stored.epochs += 1;
+                }
+            }
+            ledger.look(process, &standing);
+            sleep(after).await;
+            Ok(())
         })
     }
 
@@ -425,7 +513,7 @@ fn wall(us: u64) -> i64 {
 fn versions(
     entries: &[balance_coordinator::domain::NewEntry],
     outcomes: &[EntryOutcome],
-) -> Vec<(i64, i64)> {
+) -> Vec<(i64, i64, String)> {
     let version = |outcome: &EntryOutcome| match outcome {
         EntryOutcome::Decided {
             outcome: Outcome::Accepted { version, .. },
@@ -436,6 +524,9 @@ fn versions(
     entries
         .iter()
         .zip(outcomes)
-        .filter_map(|(entry, outcome)| Some((entry.user_id.get(), version(outcome)?)))
+        .filter_map(|(entry, outcome)| {
+            let event = entry.event_id.as_str().to_owned();
+            Some((entry.user_id.get(), version(outcome)?, event))
+        })
         .collect()
 }

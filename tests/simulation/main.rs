@@ -6,9 +6,14 @@
 //! ([`oracle`]) watches every commit, answer and frame. Then the faults stop, and everything has to converge. The same
 //! seed gives the same run, byte for byte of its log.
 //!
+//! Some seeds are the same in every run, the others are new, so that what is checked is not what the code was tuned to.
+//! The first of the new ones is printed.
+//!
 //! ```text
-//! cargo test --test simulation                                       # 1,000 seeds, the planted faults, the named seeds
-//! SIM_SEEDS=20000 cargo test --release --test simulation seeds_hold  # by hand
+//! cargo test --test simulation                                       # 100 fixed and 200 new seeds, the planted faults,
+//!                                                                    # the named seeds; with CI set 500 and 1,000
+//! SIM_SEED=1234567 cargo test --test simulation seeds_hold           # the new ones of an earlier run again
+//! SIM_SEEDS=20000 cargo test --release --test simulation seeds_hold  # so many new ones, by hand
 //! SIM_SEED=42 cargo test --test simulation one_seed -- --nocapture   # one seed, with its log
 //! ```
 //!
@@ -33,8 +38,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use run::{Report, run};
 
-/// Seeds in a usual run; `SIM_SEEDS` runs another number.
-const SEEDS: u64 = 1000;
+/// Seeds that are run every time, and new ones: for a person, who waits for them, and in CI. `SIM_SEEDS` is another
+/// number of new ones.
+const FIXED_AND_NEW: (u64, u64) = (100, 200);
+const FIXED_AND_NEW_IN_CI: (u64, u64) = (500, 1000);
+
+/// New seeds are not among the fixed ones.
+const NEW_FROM: u32 = 1_000_000;
 
 /// Operations of a seed: what the driver does before the faults stop.
 pub const OPERATIONS: usize = 500;
@@ -61,7 +71,23 @@ fn explain(seed: u64, report: &Report) -> String {
 
 #[test]
 fn seeds_hold() {
-    let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
+    let is_ci = std::env::var("CI").is_ok_and(|value| !value.is_empty());
+    let (fixed, new) = if is_ci {
+        FIXED_AND_NEW_IN_CI
+    } else {
+        FIXED_AND_NEW
+    };
+    let new = number("SIM_SEEDS").unwrap_or(new);
+    let first =
+        number("SIM_SEED").unwrap_or_else(|| rand::random_range(NEW_FROM..=u32::MAX).into());
+    let repeat =
+        format!("SIM_SEED={first} SIM_SEEDS={new} cargo test --test simulation seeds_hold");
+    println!("{fixed} fixed seeds, and {new} new ones from {first}; again: {repeat}");
+    let seed_of = |index: u64| match index.checked_sub(fixed) {
+        None => index,
+        Some(index) => first + index,
+    };
+    let seeds = fixed + new;
     let (next, failed, totals) = (
         AtomicU64::new(0),
         Mutex::new(Vec::new()),
@@ -72,11 +98,12 @@ fn seeds_hold() {
         for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let index = next.fetch_add(1, Ordering::Relaxed);
                     let too_many = || failed.lock().expect("no panic holds it").len() >= 10;
-                    if seed >= seeds || too_many() {
+                    if index >= seeds || too_many() {
                         return;
                     }
+                    let seed = seed_of(index);
                     let report = run(seed, None);
                     let mut totals = totals.lock().expect("no panic holds it");
                     *totals = (
@@ -100,7 +127,7 @@ fn seeds_hold() {
         "{seeds} seeds, {operations} operations, {commits} commits, {frames} frames in {:?}",
         start.elapsed()
     );
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(failed.is_empty(), "{}\nall: {repeat}", failed.join("\n"));
     assert!(
         operations >= seeds * OPERATIONS as u64,
         "every seed runs to its end"

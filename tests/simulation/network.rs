@@ -13,18 +13,23 @@ use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Policy, Recent, Registry, RegistryTotals, Shared};
 use balance_coordinator::domain::{Currencies, UserId};
 use balance_coordinator::http::session::shared::SessionShared;
-use balance_coordinator::ledger::Admission;
+use balance_coordinator::ledger::{Admission, Ledger as _};
 use balance_coordinator::limits::answer_within;
 use balance_coordinator::telemetry::counters::Counters;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
-use super::ledger::{SimLedger, TIMEOUT_MS};
+use super::ledger::{Door, SimLedger, TIMEOUT_MS};
 use super::oracle::{DEBOUNCE_US, DIRECT_INTERVAL_US, MIN_INTERVAL_US, SWEEP_US, TTL_US};
 use super::random::Chance;
 use super::world::{World, note};
 
 /// Sessions of one user.
 pub const SESSIONS_PER_USER_MAX: usize = 3;
+
+/// How often a process looks at the ledger, in milliseconds.
+const LOOK_MS: u64 = 2000;
 
 /// Entries that may wait, in each lane.
 const QUEUE_ENTRIES_MAX: usize = 10_000;
@@ -36,6 +41,7 @@ pub struct Network {
     settings: Arc<Settings>,
     cache_entries_max: usize,
     process: RefCell<Option<Process>>,
+    looking: RefCell<Option<JoinHandle<()>>>,
 }
 
 /// What the rest of the simulation knows of the running process.
@@ -70,6 +76,7 @@ impl Network {
             settings: Arc::new(settings),
             cache_entries_max,
             process: RefCell::new(None),
+            looking: RefCell::new(None),
         };
         network.start_process();
         Rc::new(network)
@@ -92,17 +99,15 @@ impl Network {
             ledger: ledger.clone(),
             clock: self.world.clock,
             currencies: Currencies::default(),
-            epoch: "simulation".into(),
             policy: self.policy(),
             counters: counters.clone(),
             recent: Recent::default(),
         };
         let registry = Registry::new(shared, unheard).start();
-        let (clock, epoch) = (self.world.clock, "simulation".to_owned());
+        self.look_at_ledger(ledger.clone(), registry.clone());
         let sessions = SessionShared::new(
             self.settings.clone(),
-            epoch,
-            clock,
+            self.world.clock,
             registry.clone(),
             counters.clone(),
             ledger,
@@ -125,6 +130,20 @@ impl Network {
             oracle.restarted(now_us);
             Ok(())
         });
+    }
+
+    /// As the application does, looks at the ledger every few seconds for as long as the process runs.
+    fn look_at_ledger(&self, ledger: Arc<Door>, registry: Addr<Registry>) {
+        let earlier = self.looking.replace(Some(actix_rt::spawn(async move {
+            while registry.connected() {
+                sleep(Duration::from_millis(LOOK_MS)).await;
+                // The standing has the result.
+                let _ = ledger.ping().await;
+            }
+        })));
+        if let Some(earlier) = earlier {
+            earlier.abort();
+        }
     }
 
     /// The running process closes its sessions and takes nothing more.

@@ -73,6 +73,16 @@ impl Cluster {
         control(&["resume", text(self.dir.path())]);
     }
 
+    /// Copies the files of a stopped server, as a copy that lags behind would have them.
+    pub fn keep_copy(&self) {
+        control(&["keep", text(self.dir.path())]);
+    }
+
+    /// Fails over to the copy: what was committed since is gone.
+    pub fn fail_over(&self) {
+        control(&["failover", text(self.dir.path())]);
+    }
+
     /// Sends SIGSTOP to every process of the server: connections stay open without answers.
     pub fn pause(&self) -> Paused {
         let pid_file = self.dir.path().join("data/postmaster.pid");

@@ -67,6 +67,8 @@ fn right(key: &str, shape: Shape) -> &'static str {
         ("server.public_addr" | "server.internal_addr", _) => "\"127.0.0.1:0\"",
         ("database.schema", _) => "\"ledger\"",
         ("database.url", _) => "\"postgres://u:geheim@h/db\"",
+        ("watcher.state_file", _) => "\"state.db\"",
+        ("watcher.accounts", _) => "[\"EQAvDfWFG0oYX19jwNDNBBL1rKNT9XfaGP9HyTb5nb2Eml6y\"]",
         ("auth.telegram_identity", _) => "\"user_id\"",
         ("auth.webhook_secrets", _) => "[\"whsec_Z2VoZWltZ2VoZWltZ2VoZWlt\"]",
         ("auth.session_secrets", _) => "[\"geheimgeheimgeheimgeheimgeheimgeheim\"]",
@@ -74,7 +76,7 @@ fn right(key: &str, shape: Shape) -> &'static str {
         (_, Shape::Integer) => "16",
         (_, Shape::Boolean) => "true",
         (_, Shape::Text) => "\"geheim\"",
-        (_, Shape::Texts | Shape::Tokens) => "[\"geheim\"]",
+        (_, Shape::Texts | Shape::Tokens | Shape::Accounts) => "[\"geheim\"]",
     }
 }
 

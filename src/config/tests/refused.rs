@@ -149,7 +149,7 @@ fn each_key_of_a_file_takes_only_its_own_type() {
         ];
         for (index, (literal, of)) in right.into_iter().enumerate() {
             let takes = match shape {
-                Shape::Tokens => of == Shape::Texts && index < 4,
+                Shape::Tokens | Shape::Accounts => of == Shape::Texts && index < 4,
                 Shape::Text => of == Shape::Text && index < 4 || literal == "\"1\"",
                 shape => *shape == of && index < 4,
             };
@@ -168,7 +168,7 @@ fn every_string_is_one_line_without_space_around_it() {
         let is_list = match shape {
             Shape::Integer | Shape::Boolean => continue,
             Shape::Text => false,
-            Shape::Texts | Shape::Tokens => true,
+            Shape::Texts | Shape::Tokens | Shape::Accounts => true,
         };
         let (section, name) = key.split_once('.').expect("every key has a section");
         let variable = format!("BALANCE_{section}__{name}").to_uppercase();

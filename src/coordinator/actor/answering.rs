@@ -102,7 +102,11 @@ impl BalanceActor {
     pub(super) fn balance_for(&mut self, waiter: Waiter, is_fresh: bool, ctx: &mut Context<Self>) {
         let now = self.shared.clock.mono();
         let known = self.cache.fresh(now, self.shared.policy.cache_ttl_us);
+        // Something newer may have been heard of, or what is known may have been lost.
+        let least = self.gauge.version.get();
+        let is_trusted = |view: &&BalanceView| view.account.version >= least && !self.has_lost;
         let known = known.filter(|view| !is_fresh && waiter.is_content_with(view));
+        let known = known.filter(is_trusted);
         match known.cloned() {
             Some(view) => {
                 self.shared.counters.cache_hits.inc();
@@ -122,6 +126,16 @@ impl BalanceActor {
         }
     }
 
+    /// A view as it may be shown: marked, however young it is, while the ledger is known to be away or to have gone back.
+    fn shown(&self, view: &BalanceView) -> BalanceView {
+        let is_away = self.shared.ledger.standing().is_away();
+        let is_doubtful = self.has_lost || is_away && !is_planted(Plant::OutageForgotten);
+        BalanceView {
+            is_stale: (view.is_stale || is_doubtful) && !is_planted(Plant::StaleUnmarked),
+            ..view.clone()
+        }
+    }
+
     /// Answers one waiter with a balance. A session never gets an older version than it was sent.
     pub(super) fn answer(&mut self, waiter: Waiter, view: &BalanceView, ctx: &mut Context<Self>) {
         let (session_id, reason, id) = match waiter {
@@ -130,9 +144,9 @@ impl BalanceActor {
                 reason,
                 id,
             } => (session_id, reason, id),
-            Waiter::Reader(request) => return request.answer(Ok(self.shared.shown(view))),
+            Waiter::Reader(request) => return request.answer(Ok(self.shown(view))),
         };
-        let view = &self.shared.shown(view);
+        let view = &self.shown(view);
         let Some(live) = &mut self.live else { return };
         let Some(session) = live
             .session(session_id)
@@ -155,7 +169,7 @@ impl BalanceActor {
             reason,
             id: id.as_deref(),
             user_id: self.user_id,
-            epoch: &self.shared.epoch,
+            epoch: &self.cache.epoch().name,
             version,
             balances: Shown(&self.shared.currencies, &view.account.balances),
             as_of: view.verified.wall,
@@ -202,7 +216,7 @@ impl BalanceActor {
 
     /// Answers the readers whose version is there.
     pub(super) fn answer_version_waiters(&mut self) {
-        let Some(view) = self.cache.known().map(|known| self.shared.shown(known)) else {
+        let Some(view) = self.cache.known().map(|known| self.shown(known)) else {
             return;
         };
         let version = view.account.version;

@@ -13,6 +13,13 @@ impl BalanceActor {
     pub(super) fn attach(&mut self, mut attach: AttachSession, ctx: &mut Context<Self>) {
         // One that ended without a word holds no place.
         self.prune(ctx);
+        if attach.epoch != self.cache.epoch().number {
+            // It was greeted before this epoch began, and comes back.
+            Attached::new(attach).close(CloseReason::GoingAway);
+            return;
+        }
+        let last_version = attach.last_version;
+        self.gauge.version.update(|known| known.max(last_version));
         let last_push = self.gauge.last_push.get();
         let live = self
             .live

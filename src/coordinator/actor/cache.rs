@@ -3,16 +3,30 @@
 use crate::clock::{Moment, Mono};
 use crate::coordinator::frames::BalanceView;
 use crate::domain::{Account, Balances};
+use crate::ledger::Epoch;
 use crate::planted::{Plant, is_planted};
 
-/// The cache of one user.
-#[derive(Debug, Default)]
-pub(super) struct AccountCache(Option<BalanceView>);
+/// The cache of one user, in one epoch.
+#[derive(Debug)]
+pub(super) struct AccountCache {
+    epoch: Epoch,
+    known: Option<BalanceView>,
+}
 
 impl AccountCache {
+    /// Empty.
+    pub(super) fn new(epoch: Epoch) -> Self {
+        Self { epoch, known: None }
+    }
+
+    /// The epoch that everything here belongs to.
+    pub(super) fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
     /// What is known, however old.
     pub(super) fn known(&self) -> Option<&BalanceView> {
-        self.0.as_ref()
+        self.known.as_ref()
     }
 
     /// What is known and young enough to be trusted.
@@ -54,7 +68,8 @@ impl AccountCache {
     }
 
     fn put(&mut self, account: Account, verified: Moment) {
-        self.0 = Some(BalanceView {
+        self.known = Some(BalanceView {
+            epoch: self.epoch.name.clone(),
             account,
             verified,
             is_stale: false,
@@ -95,7 +110,7 @@ mod tests {
 
     #[test]
     fn an_older_state_never_replaces_a_newer_one() {
-        let mut cache = AccountCache::default();
+        let mut cache = AccountCache::new(Epoch::default());
         cache.committed(7, balances(70), at(1));
         cache.committed(6, balances(60), at(2));
         assert!(!cache.read(account(5, 50), at(3)));
@@ -105,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_read_renews_the_age_mends_equal_versions_and_finds_new_ones() {
-        let mut cache = AccountCache::default();
+        let mut cache = AccountCache::new(Epoch::default());
         assert!(
             !cache.read(Account::unknown(2), at(0)),
             "the first read is no change"

@@ -10,6 +10,7 @@ mod attaching;
 mod cache;
 mod displayed;
 mod inspect;
+mod losses;
 mod pending;
 mod posting;
 mod pushing;
@@ -31,6 +32,7 @@ use crate::coordinator::journal::{Happening, What};
 use crate::coordinator::messages::{CommittedEntry, SessionsGone, ToActor};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::gauge::Gauge;
+use crate::coordinator::registry::stale::{Cause, StaleUsers};
 use crate::domain::UserId;
 
 /// One user's actor.
@@ -40,6 +42,7 @@ pub struct BalanceActor {
     shared: Rc<Shared>,
     gauge: Rc<Gauge>,
     registry: WeakRecipient<SessionsGone>,
+    stale: Rc<StaleUsers>,
     cache: AccountCache,
     live: Option<Box<Live>>,
     lanes: Option<Box<Lanes>>,
@@ -51,6 +54,10 @@ pub struct BalanceActor {
     timer: Option<Timer>,
     /// A session was sent a stale balance or none, and is owed a fresh one.
     is_stale: bool,
+    /// An entry has proven that the ledger has gone back; until another epoch begins, nothing that is known is trusted.
+    has_lost: bool,
+    /// The last read found what this program can't have written.
+    is_unfit: bool,
 }
 
 impl BalanceActor {
@@ -59,13 +66,16 @@ impl BalanceActor {
         shared: Rc<Shared>,
         gauge: Rc<Gauge>,
         registry: WeakRecipient<SessionsGone>,
+        stale: Rc<StaleUsers>,
     ) -> Self {
+        let cache = AccountCache::new(shared.ledger.standing().epoch());
         Self {
             user_id,
             shared,
             gauge,
             registry,
-            cache: AccountCache::default(),
+            stale,
+            cache,
             live: None,
             lanes: None,
             reading: None,
@@ -73,6 +83,8 @@ impl BalanceActor {
             version_waiters: Vec::new(),
             timer: None,
             is_stale: false,
+            has_lost: false,
+            is_unfit: false,
         }
     }
 
@@ -127,8 +139,19 @@ impl BalanceActor {
         self.answer_version_waiters();
     }
 
-    /// Counts the actors that owe a session a fresh balance.
+    /// Has the registry read the balance again while it is owed to a session, and counts the actors that owe one.
     fn settle_staleness(&mut self, is_stale: bool) {
+        if is_stale {
+            let cause = if self.is_unfit {
+                Cause::Unfit
+            } else {
+                Cause::Away
+            };
+            let now = self.shared.clock.mono();
+            self.stale.enter(self.user_id, &self.gauge, cause, now);
+        } else if self.is_stale {
+            self.stale.leave(self.user_id, &self.gauge);
+        }
         match (self.is_stale, is_stale) {
             (false, true) => self.shared.counters.actors_stale.up(),
             (true, false) => self.shared.counters.actors_stale.down(),
@@ -154,12 +177,12 @@ impl Handler<ToActor> for BalanceActor {
 
     fn handle(&mut self, message: ToActor, ctx: &mut Self::Context) {
         self.dequeue(ctx);
+        self.follow_epoch(ctx);
         match message {
             ToActor::PostEntries(request) => self.post(request, ctx),
-            ToActor::BalanceChanged(entries) => {
-                entries.into_iter().for_each(|entry| self.learn(entry));
-                self.tell_committed(ctx);
-            }
+            ToActor::BalanceChanged(changed) => self.changed(changed, ctx),
+            // It has, above.
+            ToActor::FollowEpoch => {}
             ToActor::GetBalance(request) => self.get_balance(request, ctx),
             ToActor::AttachSession(session) => self.attach(session, ctx),
             ToActor::RefreshSession { session, id } => self.refresh(*session, id, ctx),
@@ -177,8 +200,8 @@ impl Handler<ToActor> for BalanceActor {
                 let known = self.cache.known().map(|known| known.account.clone());
                 let _ = reply.send(known);
             }
-            ToActor::LedgerRecovered if self.is_stale => self.read_after_recovery(ctx),
-            ToActor::LedgerRecovered => {}
+            ToActor::ReadAgain(turn) if self.is_stale => self.read_again(turn, ctx),
+            ToActor::ReadAgain(_) => {}
             ToActor::Revalidate(turn) => self.revalidate(turn, ctx),
             ToActor::Retire => ctx.stop(),
             #[cfg(feature = "simulation")]

@@ -10,7 +10,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::coordinator::actor::BalanceActor;
-use crate::coordinator::messages::{CommittedEntry, PostEntries};
+use crate::coordinator::messages::{CommittedEntry, Known, PostEntries};
 use crate::coordinator::registry::gauge::{Counted, Gauge};
 use crate::domain::{NewEntry, Outcome};
 use crate::ledger::{EntryOutcome, Lane, PostError, Posted, Posting};
@@ -92,12 +92,15 @@ impl BalanceActor {
                 break;
             };
             let counted = Counted::one(&self.gauge, under_way);
+            let known = self.known();
             self.shared.ledger.post(posting);
             let answered = answer
                 .into_actor(self)
                 .map(move |posted, actor: &mut Self, ctx| {
                     drop(counted);
-                    actor.posted(lane, posted.ok(), parts, ctx);
+                    actor.follow_epoch(ctx);
+                    let posted = posted.ok();
+                    actor.posted(lane, known, posted, parts, ctx);
                 });
             ctx.spawn(answered);
         }
@@ -109,14 +112,19 @@ impl BalanceActor {
     fn posted(
         &mut self,
         lane: Lane,
+        known: Known,
         posted: Option<Posted>,
         parts: Parts,
         ctx: &mut Context<Self>,
     ) {
         let posted = posted.unwrap_or_else(|| Posted::failed(Vec::new(), PostError::Unavailable));
+        let outcomes = || posted.entries.iter().zip(&posted.outcomes);
+        let first = outcomes().find_map(|(entry, outcome)| CommittedEntry::of(entry, outcome));
         let mut has_news = false;
-        for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
-            has_news |= self.learn_outcome(entry, outcome, ctx);
+        if self.can_learn(known, first.as_ref(), ctx) {
+            for (entry, outcome) in outcomes() {
+                has_news |= self.learn_outcome(entry, outcome, known, ctx);
+            }
         }
         answer(posted, parts);
         self.dispatch(lane, ctx);
@@ -130,6 +138,7 @@ impl BalanceActor {
         &mut self,
         entry: &NewEntry,
         outcome: &EntryOutcome,
+        known: Known,
         ctx: &mut Context<Self>,
     ) -> bool {
         if let Some(committed) = CommittedEntry::of(entry, outcome) {
@@ -140,10 +149,14 @@ impl BalanceActor {
         if let EntryOutcome::Decided { outcome, .. } = outcome
             && let Outcome::Duplicate(first) = outcome
             && first.user_id == self.user_id
-            && let Some(known) = self.cache.known()
-            && known.account.version < first.version
+            && known.epoch == self.cache.epoch().number
+            && self.gauge.version.get() < first.version
         {
-            self.request_read(None, ctx);
+            // A later read must not give less.
+            self.gauge.version.set(first.version);
+            if self.cache.known().is_some() {
+                self.request_read(None, ctx);
+            }
         }
         false
     }

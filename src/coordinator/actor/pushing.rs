@@ -42,6 +42,9 @@ impl BalanceActor {
 
     /// When the next push is due; `None` when no session lacks anything, or none can be pushed to.
     fn next_push(&mut self) -> Option<Due> {
+        if self.has_lost {
+            return None;
+        }
         let (live, known) = (self.live.as_mut()?, self.cache.known()?);
         live.settle_pending(&known.account);
         live.has_listener_below(known.account.version)
@@ -76,7 +79,7 @@ impl BalanceActor {
         let currencies = &self.shared.currencies;
         let update = UpdateFrame {
             user_id: self.user_id,
-            epoch: &self.shared.epoch,
+            epoch: &self.cache.epoch().name,
             version: account.version,
             balances: Shown(currencies, &account.balances),
             changes: Changes {
@@ -158,6 +161,7 @@ impl BalanceActor {
         let handle = ctx.run_later(wait, move |actor, ctx| {
             drop(counted);
             actor.timer = None;
+            actor.follow_epoch(ctx);
             actor.forget_gone_waiters(ctx);
             actor.retry_closing(ctx);
             actor.send_owed(ctx);

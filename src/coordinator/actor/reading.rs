@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use actix::prelude::*;
+use log::{error, info};
 
 use crate::clock::{Deadline, Moment, Mono};
 use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::answering::Waiter;
+use crate::coordinator::actor::losses::read_at_least;
 use crate::coordinator::frames::{BalanceView, Reason};
 use crate::coordinator::messages::Turn;
 use crate::coordinator::registry::gauge::Counted;
@@ -35,6 +37,11 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// Everything that waits for a balance.
+    pub(super) fn into_waiters(self) -> impl Iterator<Item = Waiter> {
+        self.waiters.into_iter().chain(self.next)
+    }
+
     /// Takes out the sessions that wait for their first balance.
     fn take_snapshots(&mut self) -> Vec<Waiter> {
         let is_snapshot = |waiter: &mut Waiter| {
@@ -78,22 +85,28 @@ impl BalanceActor {
             None => {}
         }
         if is_new {
-            self.plan_read(until, ctx);
+            self.plan_read(until, None, ctx);
         }
     }
 
     /// The spawned future is polled once the mailbox is drained; then the read begins. It fails when it has no answer by
     /// `until`.
-    fn plan_read(&mut self, until: Deadline, ctx: &mut Context<Self>) {
+    fn plan_read(&mut self, until: Deadline, turn: Option<Turn>, ctx: &mut Context<Self>) {
         self.reads = self.reads.wrapping_add(1);
         let number = self.reads;
         if let Some(reading) = &mut self.reading {
             reading.number = number;
         }
-        self.start_read(number, until, ctx);
+        self.start_read(number, until, turn, ctx);
     }
 
-    fn start_read(&mut self, number: u32, until: Deadline, ctx: &mut Context<Self>) {
+    fn start_read(
+        &mut self,
+        number: u32,
+        until: Deadline,
+        turn: Option<Turn>,
+        ctx: &mut Context<Self>,
+    ) {
         let counted = Counted::one(&self.gauge, |gauge| &gauge.reads);
         let begin = actix::fut::ready(()).then(move |(), actor: &mut Self, _| {
             let began = actor.shared.clock.now();
@@ -101,7 +114,9 @@ impl BalanceActor {
                 reading.begun.get_or_insert(began.mono);
                 reading.tried = began.mono;
             }
-            let mut answer = actor.shared.ledger.account(actor.user_id);
+            let doubt = actor.doubt();
+            let epoch = doubt.epoch.number;
+            let mut answer = Box::pin(read_at_least(actor.shared.ledger.clone(), doubt));
             let hangs = Duration::from_millis(READ_HANGS_MS);
             let hangs_at = actor.shared.clock.deadline(hangs).min(until);
             let at_first = async move {
@@ -112,6 +127,8 @@ impl BalanceActor {
             at_first
                 .into_actor(actor)
                 .then(move |at_first, actor: &mut Self, _| {
+                    // One that hangs keeps no other user waiting.
+                    drop(turn);
                     // Of two tries the other one may have ended it.
                     if at_first.is_err() && actor.reading_of(number).is_some() {
                         // The registry then asks whether the ledger answers, and the read is tried again.
@@ -133,7 +150,10 @@ impl BalanceActor {
                         .into_actor(actor)
                         .map(move |result, actor: &mut Self, ctx| {
                             drop(counted);
-                            actor.read(number, result, began, ctx);
+                            actor.follow_epoch(ctx);
+                            if actor.cache.epoch().number == epoch {
+                                actor.read(number, result, began, ctx);
+                            }
                         })
                 })
         });
@@ -165,18 +185,19 @@ impl BalanceActor {
         reading.filter(|reading| reading.number == number)
     }
 
-    /// The ledger is back: a read that began before may hang on a dead connection, so it is tried again beside it. Each
-    /// try ends in its time, so there are never more than a few.
-    pub(super) fn read_after_recovery(&mut self, ctx: &mut Context<Self>) {
+    /// Reads for the sessions that are owed a balance. A read that began before may hang on a connection that died with the
+    /// ledger, so it is tried again beside it. Each try ends in its time, so there are never more than a few.
+    pub(super) fn read_again(&mut self, turn: Turn, ctx: &mut Context<Self>) {
         let now = self.shared.clock.mono();
         let until = self.shared.clock.deadline(self.shared.policy.answer_within);
         let Some(reading) = &mut self.reading else {
-            return self.request_read(None, ctx);
+            self.reading = Some(Box::default());
+            return self.plan_read(until, Some(turn), ctx);
         };
         if reading.begun.is_some() && now.us_since(reading.tried) >= READ_HANGS_MS * 1000 {
             reading.tried = now;
             let number = reading.number;
-            self.start_read(number, until, ctx);
+            self.start_read(number, until, Some(turn), ctx);
         }
     }
 
@@ -215,7 +236,7 @@ impl BalanceActor {
                         waiters: next,
                         ..Reading::default()
                     }));
-                    self.plan_read(until, ctx);
+                    self.plan_read(until, None, ctx);
                 }
             }
         }
@@ -228,13 +249,16 @@ impl BalanceActor {
         waiters: Vec<Waiter>,
         ctx: &mut Context<Self>,
     ) {
+        if std::mem::take(&mut self.is_unfit) {
+            info!("the balance of user {} can be read again", self.user_id);
+        }
         let has_news = self.cache.read(account, began);
         let Some(view) = self.cache.known().cloned() else {
             return;
         };
         let version = view.account.version;
         self.gauge.verified.set(Some(view.verified.mono));
-        self.gauge.version.set(version);
+        self.gauge.version.update(|known| known.max(version));
         if let Some(live) = &mut self.live {
             if has_news {
                 // Another node wrote, or a hand. Its kind is not known, so it is paced.
@@ -295,6 +319,15 @@ impl BalanceActor {
     /// The last known balance is the answer, marked stale. That a commit has confirmed it since the read began does not
     /// help: others may have followed.
     fn read_failed(&mut self, error: &LedgerError, waiters: Vec<Waiter>, ctx: &mut Context<Self>) {
+        let is_unfit = matches!(error, LedgerError::Unfit(_));
+        if is_unfit && !self.is_unfit {
+            error!(
+                "the balance of user {} can't be read, and is tried again from time to time: {error}",
+                self.user_id
+            );
+        }
+        // While the ledger is away, nothing new is known of what it holds.
+        self.is_unfit |= is_unfit;
         let mut last = self.cache.known().cloned();
         if let Some(view) = &mut last {
             view.is_stale = !is_planted(Plant::StaleUnmarked);
@@ -318,7 +351,11 @@ impl BalanceActor {
         self.settle_staleness(self.owes_recovery());
     }
 
+    /// Whether the registry has to tell when the ledger is back.
     pub(super) fn owes_recovery(&self) -> bool {
+        if self.has_lost && self.live.is_some() {
+            return true;
+        }
         let mut sessions = self.live.iter().flat_map(|live| &live.sessions);
         sessions.any(|session| session.is_owed_recovery)
     }

@@ -4,6 +4,7 @@
 //! polls only those that were answered. Bounded by the ledger's queue.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -11,6 +12,8 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt as _, poll_fn};
 use tokio::sync::oneshot;
 
+use crate::coordinator::messages::Known;
+use crate::domain::UserId;
 use crate::ledger::Posted;
 
 /// The ledger has answered a batch.
@@ -20,6 +23,27 @@ pub(super) struct AtomicAnswered {
     pub posted: Option<Posted>,
     /// What waits for the answer.
     pub requester: oneshot::Sender<Posted>,
+    /// What was known when it was sent.
+    pub known: KnownBefore,
+}
+
+/// What was known of the users of a batch when it was sent to the ledger.
+#[derive(Debug, Default)]
+pub(super) struct KnownBefore {
+    /// The number of the epoch.
+    pub epoch: u64,
+    /// The newest version of each user whose actor was resident.
+    pub versions: HashMap<UserId, i64>,
+}
+
+impl KnownBefore {
+    /// What was known of a user.
+    pub(super) fn of(&self, user_id: UserId) -> Known {
+        Known {
+            epoch: self.epoch,
+            version: self.versions.get(&user_id).copied().unwrap_or(0),
+        }
+    }
 }
 
 /// See the file.
@@ -35,10 +59,15 @@ impl Unanswered {
         &self,
         answer: oneshot::Receiver<Posted>,
         requester: oneshot::Sender<Posted>,
+        known: KnownBefore,
     ) {
         let answered = async move {
             let posted = answer.await.ok();
-            AtomicAnswered { posted, requester }
+            AtomicAnswered {
+                posted,
+                requester,
+                known,
+            }
         };
         self.0.borrow().push(Box::pin(answered));
     }
@@ -75,7 +104,7 @@ mod tests {
         }
         let (reply, answer) = oneshot::channel();
         let (requester, _answer) = oneshot::channel();
-        unanswered.push(answer, requester);
+        unanswered.push(answer, requester, KnownBefore::default());
         let mut answers = Box::pin(unanswered.answers());
         let mut poll = || {
             let mut cx = Context::from_waker(Waker::noop());

@@ -1,28 +1,71 @@
 //! What the registry does with each message of [`crate::coordinator::messages`].
 
+use std::collections::HashMap;
+
 use actix::prelude::*;
+use log::error;
 use tokio::sync::oneshot;
 
+use crate::clock::Wall;
 use crate::coordinator::messages::{
-    InspectRegistry, InspectResident, ListActors, ListRecent, ListSessions, PostAtomic, PostBatch,
-    RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor, ToUser,
+    InspectRegistry, InspectResident, Known, ListActors, ListRecent, ListSessions, PostAtomic,
+    PostBatch, RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor, ToUser,
 };
-use crate::coordinator::registry::atomics::AtomicAnswered;
+use crate::coordinator::registry::atomics::{AtomicAnswered, KnownBefore};
 use crate::coordinator::registry::{Registry, Slot};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals};
-use crate::domain::UserId;
-use crate::ledger::{Lane, Orphan, PostError, Posted, Posting};
+use crate::domain::{NewEntry, UserId};
+use crate::ledger::{EntryOutcome, EpochBegan, Lane, Orphan, PostError, Posted, Posting};
 use crate::planted::{Plant, is_planted};
 
 impl StreamHandler<Orphan> for Registry {
     fn handle(&mut self, posted: Orphan, _: &mut Self::Context) {
         if !is_planted(Plant::OrphanForgotten) {
-            self.tell_committed(&posted);
+            // What was known when it was sent is not known any more; it may be of an earlier epoch.
+            let is_of_this_epoch = self
+                .epoch_began
+                .is_none_or(|began| is_later(&posted, began));
+            let epoch = if is_of_this_epoch {
+                self.epoch_number()
+            } else {
+                0
+            };
+            self.tell_committed(&posted, |_| Known { epoch, version: 0 });
         }
     }
 
     fn finished(&mut self, _: &mut Self::Context) {
         // The writers have stopped; what is resident may still be asked.
+    }
+}
+
+/// Whether all of it was decided later than that.
+fn is_later(posted: &Posted, than: Wall) -> bool {
+    posted.outcomes.iter().all(|outcome| match outcome {
+        EntryOutcome::Decided {
+            committed_at_us, ..
+        } => Wall::from_us(*committed_at_us) > than,
+        EntryOutcome::NotApplied | EntryOutcome::Failed(_) => true,
+    })
+}
+
+impl StreamHandler<EpochBegan> for Registry {
+    fn handle(&mut self, began: EpochBegan, ctx: &mut Self::Context) {
+        let EpochBegan { epoch, why } = began;
+        error!(
+            "the ledger has gone back: {why}. Epoch {} begins: sessions are closed and come back, and memory is dropped",
+            epoch.name
+        );
+        self.shared.counters.ledger_went_back.inc();
+        self.epoch_began = Some(self.shared.clock.wall());
+        // The others follow with their next message.
+        for user_id in self.users_with_sessions() {
+            self.deliver(user_id, ToActor::FollowEpoch, ctx);
+        }
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {
+        // The ledger is stopping.
     }
 }
 
@@ -60,6 +103,12 @@ impl Handler<PostAtomic> for Registry {
             let _ = requester.send(Posted::failed(entries, PostError::ShuttingDown));
             return;
         }
+        let epoch = self.epoch_number();
+        let version = |entry: &NewEntry| {
+            let slot = self.resident(entry.user_id)?;
+            Some((entry.user_id, slot.gauge.version.get()))
+        };
+        let versions: HashMap<UserId, i64> = entries.iter().filter_map(version).collect();
         let (reply, answer) = oneshot::channel();
         self.shared.ledger.post(Posting {
             entries,
@@ -69,15 +118,20 @@ impl Handler<PostAtomic> for Registry {
             permit,
             reply,
         });
-        self.unanswered.push(answer, requester);
+        let known = KnownBefore { epoch, versions };
+        self.unanswered.push(answer, requester, known);
     }
 }
 
 impl StreamHandler<AtomicAnswered> for Registry {
     fn handle(&mut self, answered: AtomicAnswered, _: &mut Self::Context) {
-        let AtomicAnswered { posted, requester } = answered;
+        let AtomicAnswered {
+            posted,
+            requester,
+            known,
+        } = answered;
         if let Some(posted) = posted {
-            self.tell_committed(&posted);
+            self.tell_committed(&posted, |user_id| known.of(user_id));
             // A requester that hung up has been told that its outcome is unknown.
             let _ = requester.send(posted);
         }

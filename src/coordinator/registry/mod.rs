@@ -10,7 +10,9 @@
 mod atomics;
 pub(crate) mod gauge;
 mod handlers;
+mod recovery;
 mod roster;
+pub(crate) mod stale;
 mod sweep;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,24 +21,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use log::{error, info};
+use log::error;
 use lru::LruCache;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::clock::Mono;
+use crate::clock::{Mono, Wall};
 use crate::coordinator::actor::BalanceActor;
-use crate::coordinator::messages::{CloseReason, CommittedEntry, ToActor};
+use crate::coordinator::messages::{Changed, CloseReason, CommittedEntry, Known, ToActor};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::atomics::Unanswered;
 use crate::coordinator::registry::gauge::Gauge;
 use crate::coordinator::registry::roster::{Roster, Seat};
+use crate::coordinator::registry::stale::StaleUsers;
 use crate::domain::UserId;
 use crate::ledger::{Orphan, Posted};
 use crate::limits::{
-    ACTOR_MAILBOX_MAX, RECOVERY_PROBE_HANGS_MS, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX,
-    REVALIDATIONS_MAX,
+    ACTOR_MAILBOX_MAX, RECOVERY_PROBE_MS, REGISTRY_MAILBOX_MAX, RETRIES_MAX, REVALIDATIONS_MAX,
 };
-use crate::planted::{Plant, is_planted};
 
 /// Resident actors looked at for each one that is made beyond the limit.
 const EVICTION_TRIES: usize = 4;
@@ -56,8 +57,17 @@ pub struct Registry {
     revalidations: Arc<Semaphore>,
     unheard: Option<mpsc::Receiver<Orphan>>,
     unanswered: Unanswered,
+    stale: Rc<StaleUsers>,
+    /// Reads for stale users that are under way.
+    retries: Arc<Semaphore>,
     /// When the probe that is under way began.
     probed: Option<Mono>,
+    /// When the epoch began, if one has begun since the start.
+    epoch_began: Option<Wall>,
+    /// When the ledger last answered a probe.
+    answered: Option<Mono>,
+    /// That it is back has been logged.
+    is_back: bool,
     is_stopping: bool,
 }
 
@@ -72,7 +82,12 @@ impl Registry {
             revalidations: Arc::new(Semaphore::new(REVALIDATIONS_MAX)),
             unheard: Some(unheard),
             unanswered: Unanswered::default(),
+            stale: Rc::default(),
+            retries: Arc::new(Semaphore::new(RETRIES_MAX)),
             probed: None,
+            epoch_began: None,
+            answered: None,
+            is_back: false,
             is_stopping: false,
         }
     }
@@ -84,6 +99,7 @@ impl Registry {
             self.shared.clone(),
             gauge.clone(),
             ctx.address().downgrade().recipient(),
+            self.stale.clone(),
         );
         let actor = BalanceActor::create(|ctx| {
             // Before its first message: until it runs, a mailbox holds 16.
@@ -158,15 +174,11 @@ impl Registry {
         }
     }
 
-    /// Closes every session.
+    /// Closes every session, in the order of users: so equal events have an equal course.
     fn close_all(&mut self, ctx: &Context<Self>) {
-        self.deliver_to_all(|| ToActor::CloseSessions(CloseReason::GoingAway), ctx);
-    }
-
-    /// Delivers a message to every actor with sessions, in the order of users: so equal events have an equal course.
-    fn deliver_to_all(&mut self, message: impl Fn() -> ToActor, ctx: &Context<Self>) {
         for user_id in self.users_with_sessions() {
-            self.deliver(user_id, message(), ctx);
+            let message = ToActor::CloseSessions(CloseReason::GoingAway);
+            self.deliver(user_id, message, ctx);
         }
     }
 
@@ -227,41 +239,12 @@ impl Registry {
         }
     }
 
-    /// Asks the ledger whether it is back, while it is known to be away or any session is owed a fresh balance.
-    fn probe(&mut self, ctx: &mut Context<Self>) {
-        if self.is_stopping {
-            // The first time, a mailbox may have been full.
-            self.close_all(ctx);
-        }
-        let now = self.shared.clock.mono();
-        // One that hangs, on a connection that died with the ledger, does not hold up the next.
-        let hangs_us = RECOVERY_PROBE_HANGS_MS * 1000;
-        let is_probing = self
-            .probed
-            .is_some_and(|then| now.us_since(then) < hangs_us);
-        let is_needed =
-            self.shared.counters.actors_stale.get() > 0 || self.shared.ledger.standing().is_away();
-        if is_probing || !is_needed || is_planted(Plant::NeverRecovered) {
-            return;
-        }
-        self.probed = Some(now);
-        let answered = self
-            .shared
-            .ledger
-            .ping()
-            .into_actor(self)
-            .map(|result, registry, ctx| {
-                registry.probed = None;
-                if result.is_ok() {
-                    info!("the ledger answers again");
-                    registry.deliver_to_all(|| ToActor::LedgerRecovered, ctx);
-                }
-            });
-        ctx.spawn(answered);
+    fn epoch_number(&self) -> u64 {
+        self.shared.ledger.standing().epoch_number()
     }
 
     /// Tells resident actors of entries that were committed, but not through them: one message each.
-    fn tell_committed(&self, posted: &Posted) {
+    fn tell_committed(&self, posted: &Posted, known: impl Fn(UserId) -> Known) {
         let mut by_user: BTreeMap<UserId, Vec<CommittedEntry>> = BTreeMap::new();
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
             if let Some(committed) = CommittedEntry::of(entry, outcome) {
@@ -271,8 +254,9 @@ impl Registry {
         for (user_id, entries) in by_user {
             // An actor that is made again, after it died, reads the ledger.
             if let Some(slot) = self.resident(user_id) {
+                let known = known(user_id);
                 // What does not fit is noted; see below.
-                let _ = slot.send(ToActor::BalanceChanged(entries));
+                let _ = slot.send(ToActor::BalanceChanged(Changed { entries, known }));
             }
         }
     }
@@ -326,7 +310,16 @@ impl Actor for Registry {
         ctx.set_mailbox_capacity(REGISTRY_MAILBOX_MAX);
         let sweep = Duration::from_millis(self.shared.policy.cache_sweep_ms);
         ctx.run_later(sweep, Self::sweep);
-        ctx.run_interval(Duration::from_millis(RECOVERY_PROBE_MS), Self::probe);
+        ctx.run_later(Duration::from_millis(RECOVERY_PROBE_MS), Self::recover);
+        let epochs = self.shared.ledger.standing().epochs();
+        ctx.add_stream(futures_util::stream::unfold(
+            epochs,
+            |mut epochs| async move {
+                epochs.changed().await.ok()?;
+                let began = epochs.borrow_and_update().clone();
+                Some((began, epochs))
+            },
+        ));
         ctx.add_stream(self.unanswered.answers());
         if let Some(mut unheard) = self.unheard.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| {

@@ -88,7 +88,7 @@ async fn a_fresh_read_behind_one_that_failed_is_marked_though_a_commit_came_sinc
     }
 }
 
-/// A session that has seen version 1, whose actor was made again and knows only version 0, by an old copy of the ledger.
+/// A session that has seen version 1, whose actor was made again and is told only of version 0, by an old copy of the ledger.
 async fn behind_its_session(rig: &Rig) -> Session {
     let session = rig.attach(184).await;
     rig.post(184, "d1", Kind::Deposit, 5)
@@ -100,7 +100,7 @@ async fn behind_its_session(rig: &Rig) -> Session {
     rig.settle().await;
     assert_eq!(
         session.heard(),
-        ["snapshot v0", "direct v1 e1 +5"],
+        ["snapshot v0", "direct v1 e1 +5", "error ledger_unavailable"],
         "never the older state"
     );
     session
@@ -112,10 +112,10 @@ async fn a_refresh_that_an_old_copy_of_the_ledger_answers_is_answered_by_an_erro
     let session = behind_its_session(&rig).await;
     rig.refresh(&session);
     rig.settle().await;
-    assert_eq!(session.heard()[2..], ["error ledger_unavailable"]);
+    assert_eq!(session.heard()[3..], ["error ledger_unavailable"]);
     rig.ledger.serve_old(false);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(session.heard()[3..], ["recovered v1"]);
+    assert_eq!(session.heard()[4..], ["recovered v1"]);
 }
 
 #[actix_rt::test]
@@ -126,10 +126,10 @@ async fn a_refresh_is_answered_when_the_ledger_is_away_and_only_an_old_state_is_
     rig.ledger.go_away(true);
     rig.refresh(&session);
     rig.settle().await;
-    assert_eq!(session.heard()[2..], ["error ledger_unavailable"]);
+    assert_eq!(session.heard()[3..], ["error ledger_unavailable"]);
     rig.ledger.go_away(false);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(session.heard()[3..], ["recovered v1"]);
+    assert_eq!(session.heard()[4..], ["recovered v1"]);
 }
 
 #[actix_rt::test]
@@ -156,7 +156,7 @@ async fn a_session_that_attaches_again_to_an_older_state_in_memory_is_mended_una
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(
         session.heard(),
-        ["snapshot v0", "direct v1 e1 +5", "recovered v1"]
+        ["snapshot v0", "direct v1 e1 +5", "snapshot v1"]
     );
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use crate::coordinator::messages::{InspectRegistry, Shutdown, ToActor};
+use crate::coordinator::messages::{InspectRegistry, ListActors, Shutdown, ToActor};
 use crate::coordinator::tests::rig::{Rig, SESSIONS_PER_USER_MAX, minutes};
 use crate::domain::Kind;
 use crate::ledger::LedgerError;
-use crate::limits::{ACTOR_MAILBOX_MAX, REVALIDATIONS_MAX, SWEEP_SLICE, VERSION_WAITERS_MAX};
+use crate::limits::{
+    ACTOR_MAILBOX_MAX, RETRIES_MAX, REVALIDATIONS_MAX, SWEEP_SLICE, VERSION_WAITERS_MAX,
+};
 
 #[actix_rt::test]
 async fn readers_that_give_up_leave_no_timer_and_no_waiter_behind() {
@@ -190,6 +192,70 @@ async fn idle_actors_leave_a_slice_at_a_time() {
     }
     assert_eq!(last, 0, "all have left");
     assert!(most <= SWEEP_SLICE, "{most} within 100 ms");
+}
+
+#[actix_rt::test]
+async fn only_a_user_that_is_stale_is_read_again_and_ever_more_rarely() {
+    let rig = Rig::start().await;
+    let mut sessions = Vec::new();
+    for user in 1..=100 {
+        sessions.push(rig.attach(user).await);
+    }
+    rig.settle().await;
+    rig.ledger.spoil(Some(1));
+    rig.refresh(&sessions[0]);
+    rig.settle().await;
+    assert_eq!(sessions[0].heard(), ["snapshot v0", "refresh v0 stale"]);
+    let (reads, pings) = (rig.ledger.reads(), rig.ledger.pings());
+    tokio::time::sleep(minutes(2)).await;
+    // After 1 s, 3 s, 7 s, 15 s, 31 s, 63 s.
+    assert_eq!(rig.ledger.reads() - reads, 6);
+    assert_eq!(
+        rig.ledger.pings(),
+        pings,
+        "the ledger is there: nothing else is asked"
+    );
+    let actors = rig.registry.send(ListActors).await.expect("alive");
+    let asked = actors.iter().filter(|actor| actor.idle_ms < 120_000);
+    assert_eq!(asked.count(), 1, "no other actor gets a message");
+    rig.ledger.spoil(None);
+    tokio::time::sleep(minutes(1)).await;
+    assert_eq!(sessions[0].heard()[2..], ["recovered v0"]);
+    assert!(
+        sessions[1..]
+            .iter()
+            .all(|session| session.heard() == ["snapshot v0"])
+    );
+}
+
+#[actix_rt::test]
+async fn after_an_outage_all_are_read_again_a_bounded_number_at_once() {
+    const USERS: i64 = 1000;
+    let rig = Rig::start().await;
+    let mut sessions = Vec::new();
+    for user in 1..=USERS {
+        sessions.push(rig.attach(user).await);
+    }
+    rig.settle().await;
+    rig.ledger.go_away(true);
+    sessions.iter().for_each(|session| rig.refresh(session));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let before = rig.ledger.reads();
+    rig.ledger.go_away(false);
+    rig.ledger.hold_reads(true);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(rig.ledger.reads() - before, RETRIES_MAX);
+    // One that hangs keeps no other waiting.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(rig.ledger.reads() - before >= USERS as usize);
+    rig.ledger.hold_reads(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for session in sessions {
+        assert_eq!(
+            session.heard(),
+            ["snapshot v0", "refresh v0 stale", "recovered v0"]
+        );
+    }
 }
 
 #[actix_rt::test]

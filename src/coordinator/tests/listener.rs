@@ -16,6 +16,7 @@ pub(super) struct Listener {
     pub(super) user_id: UserId,
     pub(super) registry: Addr<Registry>,
     pub(super) heard: Arc<Mutex<Vec<String>>>,
+    pub(super) epoch: u64,
     pub(super) last_version: i64,
     pub(super) stalled: Option<oneshot::Receiver<()>>,
 }
@@ -34,6 +35,7 @@ impl Listener {
             session_id: self.id,
             outbox: Outbox::new(ctx.address().recipient()),
             is_again,
+            epoch: self.epoch,
             last_version: self.last_version,
             peer: Peer {
                 address: None,

@@ -4,6 +4,7 @@ mod administration;
 mod answers;
 mod costs;
 mod listener;
+mod losses;
 mod pending;
 mod rig;
 

@@ -19,7 +19,7 @@ use crate::coordinator::registry::Registry;
 use crate::coordinator::tests::listener::{Die, Listener, Stall};
 use crate::domain::{Currencies, Kind, Outcome, SessionId, UserId};
 use crate::ledger::memory::{MemoryLedger, entry};
-use crate::ledger::{Admission, EntryOutcome, Lane, LedgerError, PostError, Posted};
+use crate::ledger::{Admission, EntryOutcome, Lane, Ledger as _, LedgerError, PostError, Posted};
 use crate::telemetry::counters::Counters;
 
 pub(super) const CACHE_ENTRIES_MAX: usize = 5;
@@ -118,7 +118,6 @@ impl Rig {
             ledger: ledger.clone(),
             clock,
             currencies: Currencies::default(),
-            epoch: "test".into(),
             policy,
             counters: Arc::new(Counters::default()),
             recent: Recent::default(),
@@ -161,6 +160,7 @@ impl Rig {
             user_id,
             registry: self.registry.clone(),
             heard: heard.clone(),
+            epoch: self.ledger.standing().epoch_number(),
             last_version: 0,
             stalled: None,
         };
@@ -231,6 +231,7 @@ impl Rig {
     pub(super) fn refresh(&self, session: &Session) {
         let attachment = AttachSession {
             is_again: true,
+            epoch: self.ledger.standing().epoch_number(),
             session_id: session.id,
             outbox: Outbox::new(session.address.clone().recipient()),
             last_version: 0,

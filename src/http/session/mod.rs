@@ -47,6 +47,8 @@ pub(super) struct SessionActor {
     opening: Option<Credentials<'static>>,
     session: Option<Session>,
     last_version: i64,
+    /// The number of the epoch that it was greeted with.
+    epoch: u64,
     bad_messages: u8,
     is_warned: bool,
     is_closing: bool,
@@ -119,6 +121,7 @@ impl SessionActor {
             opening: credentials,
             session: None,
             last_version: 0,
+            epoch: 0,
             bad_messages: 0,
             is_warned: false,
             is_closing: false,
@@ -170,6 +173,7 @@ impl SessionActor {
             session_id: self.id,
             outbox: Outbox::new(ctx.address().recipient()),
             is_again,
+            epoch: self.epoch,
             last_version: self.last_version,
             peer: self.peer.clone(),
         }
@@ -212,9 +216,11 @@ impl SessionActor {
             }
             (Ok(new), None) => {
                 self.session = Some(new);
+                let epoch = self.shared.epoch();
+                self.epoch = epoch.number;
                 ctx.text(frames::hello(
                     &self.shared.settings,
-                    &self.shared.epoch,
+                    &epoch.name,
                     self.id,
                     new.user_id,
                 ));

@@ -16,19 +16,18 @@ use crate::domain::SessionId;
 use crate::http::extract::rate_limit::Rate;
 use crate::http::extract::sign_in::{Credentials, SignIn, SignedIn};
 use crate::http::session::frames::End;
-use crate::ledger::Ledger;
+use crate::ledger::{Epoch, Ledger};
 use crate::telemetry::counters::Counters;
 
 /// How often a session that is not attached yet checks whether the service is stopping, in milliseconds.
 pub(super) const STOPPING_CHECK_MS: u64 = 200;
 
 /// Shared by all sessions of a process.
-#[derive(Debug)]
 pub struct SessionShared {
     /// The settings the service was started with.
     pub settings: Arc<Settings>,
-    /// The ledger's epoch.
-    pub epoch: String,
+    /// Says the epoch.
+    ledger: Arc<dyn Ledger>,
     /// The time.
     pub clock: Clock,
     /// Routes messages to balance actors.
@@ -43,11 +42,16 @@ pub struct SessionShared {
     next_id: AtomicU64,
 }
 
+impl std::fmt::Debug for SessionShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionShared").finish_non_exhaustive()
+    }
+}
+
 impl SessionShared {
     /// Composes it.
     pub fn new(
         settings: Arc<Settings>,
-        epoch: String,
         clock: Clock,
         registry: Addr<Registry>,
         counters: Arc<Counters>,
@@ -71,10 +75,10 @@ impl SessionShared {
             &settings.auth.session_user_claim,
         );
         Self {
-            sign_in: SignIn::new(&settings, keys.clone(), ledger, clock),
+            sign_in: SignIn::new(&settings, keys.clone(), ledger.clone(), clock),
             keys,
             settings,
-            epoch,
+            ledger,
             clock,
             registry,
             counters,
@@ -91,6 +95,11 @@ impl SessionShared {
     /// Whether the service is stopping.
     pub fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// The ledger's epoch.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.ledger.standing().epoch()
     }
 
     pub(super) fn next_id(&self) -> SessionId {

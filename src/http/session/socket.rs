@@ -33,7 +33,7 @@ use crate::limits::LINGER_MS;
 const READ_BYTES: usize = 2048;
 
 /// Marks a request whose connection can become a session.
-pub(super) struct Upgradable;
+pub(in crate::http) struct Upgradable;
 
 /// Answers a request for an upgrade, and starts the session when the answer says so.
 ///

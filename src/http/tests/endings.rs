@@ -38,7 +38,6 @@ fn sessions() -> Arc<SessionShared> {
         ledger: ledger.clone(),
         clock,
         currencies: Currencies::default(),
-        epoch: "test".into(),
         policy: Policy {
             intervals: Intervals {
                 debounce_us: 1_500_000,
@@ -59,12 +58,7 @@ fn sessions() -> Arc<SessionShared> {
     let registry = Registry::new(shared, unheard).start();
     let settings = Arc::new(settings);
     Arc::new(SessionShared::new(
-        settings,
-        "test".into(),
-        clock,
-        registry,
-        counters,
-        ledger,
+        settings, clock, registry, counters, ledger,
     ))
 }
 

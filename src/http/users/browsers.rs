@@ -20,7 +20,7 @@ pub(in crate::http) async fn balance(
     let mut answer = HttpResponse::Ok();
     answer.insert_header((CACHE_CONTROL, "private, no-cache"));
     if !view.is_stale {
-        let etag = format!("\"{}.{}\"", state.ledger.epoch(), view.account.version);
+        let etag = format!("\"{}.{}\"", view.epoch, view.account.version);
         answer.insert_header((ETAG, etag.as_str()));
         if is_known(&request, &etag) {
             return Ok(answer.status(not_modified()).finish());

@@ -106,7 +106,7 @@ pub(super) fn balance_json(
 ) -> serde_json::Value {
     json!({
         "user_id": user_id,
-        "epoch": state.ledger.epoch(),
+        "epoch": &*view.epoch,
         "version": view.account.version,
         "balances": Shown(&state.settings.currencies, &view.account.balances),
         "as_of": view.verified.wall,

@@ -20,12 +20,13 @@ const VERSION_MIN: i32 = 120_000;
 
 /// The rights on each table.
 const RIGHTS: [(&str, &[&str]); 7] = [
-    ("ledger_info", &["SELECT"]),
+    // Of a server that was promoted from a copy, a new epoch is stored.
+    ("ledger_info", &["SELECT", "UPDATE"]),
     ("currencies", &["SELECT", "INSERT"]),
     ("accounts", &["SELECT", "INSERT", "UPDATE"]),
     ("balances", &["SELECT", "INSERT", "UPDATE"]),
     ("entries", &["SELECT", "INSERT"]),
-    ("conflicts", &["SELECT", "INSERT"]),
+    ("conflicts", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("admin_log", &["SELECT", "INSERT"]),
 ];
 

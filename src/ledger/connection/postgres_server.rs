@@ -38,6 +38,7 @@ pub(in crate::ledger) struct PostgresServer {
     schema: Schema,
     backends: Arc<Backends>,
     is_pooler_ruled_out: AtomicBool,
+    are_doubts_told: AtomicBool,
     /// Held by a connection that finds it out; several at once would hide each other's evidence.
     ruling_out: Mutex<()>,
     clock: Clock,
@@ -52,6 +53,7 @@ impl PostgresServer {
             schema,
             backends: Arc::default(),
             is_pooler_ruled_out: AtomicBool::new(false),
+            are_doubts_told: AtomicBool::new(false),
             ruling_out: Mutex::default(),
             clock: Clock::system(),
             complaint: Mutex::default(),
@@ -117,7 +119,9 @@ impl PostgresServer {
                 self.open(timeout_ms)
             })?;
             self.is_pooler_ruled_out.store(true, Ordering::Relaxed);
-            facts.doubts().for_each(|doubt| warn!("database: {doubt}"));
+            if !self.are_doubts_told.swap(true, Ordering::Relaxed) {
+                facts.doubts().for_each(|doubt| warn!("database: {doubt}"));
+            }
         }
         let commits = if facts.commits_wait() {
             ""

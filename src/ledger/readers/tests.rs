@@ -4,7 +4,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{DatabaseUrl, Schema};
-use crate::ledger::connection::Source;
+use crate::ledger::connection::identity::Identity;
+use crate::ledger::connection::{Access, Source};
 use crate::ledger::{Progress, migrate};
 
 /// What was read, in order. Each read waits for its gate.
@@ -22,13 +23,18 @@ impl Pool {
         let url = DatabaseUrl::Sqlite(dir.path().join("reads.db"));
         let progress = Progress::start(Clock::system());
         migrate(&url, &Schema::default(), false, &progress).expect("migrated");
+        let source = Source::new(&url, &Schema::default());
+        let mut connected = source.connect(60_000, "", Access::Write).expect("it opens");
+        let standing = Arc::new(Standing::default());
+        let identity = Identity::first(standing.clone(), &mut connected.connection);
         let manager = Manager {
-            source: Source::new(&url, &Schema::default()),
+            identity: Arc::new(identity),
+            source,
             timeout_ms: 60_000,
             file: None,
         };
-        let (counts, standing) = (Arc::default(), Arc::default());
-        let readers = Readers::start("test", manager, size, Clock::system(), counts, standing);
+        let clock = Clock::system();
+        let readers = Readers::start("test", manager, size, clock, Arc::default(), standing);
         Self {
             readers: readers.expect("threads"),
             log: Log::default(),

@@ -41,7 +41,7 @@ async fn a_health_check_does_not_wait_for_reads() {
                 begun.send(()).expect("the test waits");
                 // Until the other end is dropped.
                 let _ = held.recv();
-                reads::ping(connection)
+                reads::epoch(connection)
             })
         })
         .collect();

@@ -34,7 +34,7 @@ function panel(conflict) {
   }
   const heading = make('h2', '', `${conflict.event_id}, `);
   heading.append(moment(conflict.seen_at), ', ', userLink(conflict.second.user_id));
-  const often = make('p', 'hint', `${text('refusedTimes')(conflict.count)} `);
+  const often = make('p', 'hint', `${text('refusedTimes', conflict.count)} `);
   often.append(moment(conflict.first_seen_at));
   host.append(heading, often, whole);
   return host;

@@ -19,7 +19,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
 use crate::linearizability::{History, Ledger, Operation, State, What, violations};
-use crate::support::{Database, StoredEntry, TestApp, on_both_databases};
+use crate::support::{Database, Dice, StoredEntry, TestApp, on_both_databases};
 
 on_both_databases![
     money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_is_in_order
@@ -161,11 +161,10 @@ async fn open(app: &TestApp, bank: &Bank) -> History {
 async fn money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_is_in_order(
     database: Database,
 ) {
-    let (seed, seconds) = (crate::seed(), crate::size("BANK_SECONDS", SECONDS));
-    println!(
-        "again: BALANCE_TEST_SEED={seed} BANK_SECONDS={seconds} cargo test --test faults bank::"
-    );
-    let mut rng = StdRng::seed_from_u64(seed);
+    let seconds = crate::size("BANK_SECONDS", SECONDS);
+    let mut dice = Dice::new(&format!(
+        "BANK_SECONDS={seconds} cargo test --test faults bank::"
+    ));
     let mut app = TestApp::on(database)
         .log("info")
         .set("cache.max_entries", CACHE_ENTRIES_MAX)
@@ -184,28 +183,28 @@ async fn money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_
     let mut seen = open(&app, &bank).await;
     let start = Instant::now();
     let movers: Vec<_> = (0..MOVERS)
-        .map(|_| {
+        .map(|index| {
             tokio::spawn(movers::run(
                 bank.clone(),
                 app.sender(),
-                StdRng::from_rng(&mut rng),
+                StdRng::from_rng(dice.of(index)),
             ))
         })
         .collect();
     let mut readers: Vec<_> = (0..READERS)
-        .map(|_| {
+        .map(|index| {
             tokio::spawn(readers::over_http(
                 bank.clone(),
                 app.visitor(),
-                StdRng::from_rng(&mut rng),
+                StdRng::from_rng(dice.of(index)),
             ))
         })
         .collect();
     let watched = (0..SESSIONS_PER_HOT_USER)
         .flat_map(|_| 1..=HOT_USERS)
-        .chain(cold_users(&mut rng));
-    for user_id in watched.collect::<Vec<_>>() {
-        let rng = StdRng::from_rng(&mut rng);
+        .chain(cold_users(dice.of(1)));
+    for (index, user_id) in watched.collect::<Vec<_>>().into_iter().enumerate() {
+        let rng = StdRng::from_rng(dice.of(index));
         readers.push(tokio::spawn(readers::over_a_session(
             bank.clone(),
             app.visitor(),

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::Rng as _;
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
 use serde_json::json;
 
-use crate::support::{Database, Raw, RawAnswer, TestApp, eventually, on_sqlite};
+use crate::support::{
+    Database, Raw, RawAnswer, TestApp, dice_of, eventually, fresh_seed, on_sqlite,
+};
 
 use super::entries::{KNOWN_EVENT, OWNER};
 use super::http_exchanges::{BODY_BYTES_MAX, Fate, Request, request};
@@ -31,9 +31,7 @@ const GROWTH_BYTES_MAX: u64 = 24 << 20;
 const BYSTANDER: u64 = 5;
 
 async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: Database) {
-    let seed = std::env::var("BALANCE_TEST_SEED")
-        .ok()
-        .map_or(20_250_804, |seed| seed.parse().expect("a number"));
+    let seed = fresh_seed();
     let exchanges = size("HOSTILE_EXCHANGES", EXCHANGES);
     println!(
         "again: BALANCE_TEST_SEED={seed} HOSTILE_EXCHANGES={exchanges} cargo test --test faults hostile::exchanges"
@@ -58,8 +56,7 @@ async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: 
         let start = Instant::now();
         let is_over = AtomicBool::new(false);
         let bystander = bystander(&app, round, &is_over);
-        let peers =
-            (0..PEERS).map(|peer| one_peer(&app, seed, peer, (exchanges / 2).div_ceil(PEERS)));
+        let peers = (0..PEERS).map(|peer| one_peer(&app, peer, (exchanges / 2).div_ceil(PEERS)));
         let hostile = async {
             futures_util::future::join_all(peers).await;
             is_over.store(true, Ordering::Relaxed);
@@ -94,9 +91,9 @@ async fn hostile_exchanges_change_nothing_and_cost_nothing_that_stays(database: 
     app.assert_ledger_holds();
 }
 
-/// One of the peers; the seed determines its exchanges.
-async fn one_peer(app: &TestApp, seed: u64, peer: usize, exchanges: usize) {
-    let mut rng = StdRng::seed_from_u64(seed ^ (peer as u64) << 32);
+/// One of the peers; its seed determines its exchanges.
+async fn one_peer(app: &TestApp, peer: usize, exchanges: usize) {
+    let mut rng = dice_of(peer);
     let mut done = 0;
     let mut connections = [None, None];
     while done < exchanges {

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use rand::rngs::StdRng;
+use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
-use rand::{Rng as _, SeedableRng as _};
 
-use crate::support::{Cluster, CommitFault, Database, Proxy, eventually, on_postgres};
+use crate::support::{Cluster, CommitFault, Database, Dice, Proxy, eventually, on_postgres};
 
-use super::{Scene, app_on, seed};
+use super::{Scene, app_on};
 
 on_postgres![a_commit_that_is_cut_is_neither_lost_nor_doubled];
 
@@ -22,7 +21,7 @@ async fn a_commit_that_is_cut_is_neither_lost_nor_doubled(_: Database) {
     let cuts = std::env::var("BALANCE_TEST_COMMIT_CUTS")
         .ok()
         .map_or(CUTS, |cuts| cuts.parse().expect("a number"));
-    let mut rng = StdRng::seed_from_u64(seed());
+    let mut dice = Dice::new("cargo test --test faults outages::commit_cut");
     // Delays: before the service reconnects, while it waits for the locks, and after the server has
     // ended the transaction.
     let late = [1, 30, 300, 1500].map(|ms| CommitFault::Late(Duration::from_millis(ms)));
@@ -31,10 +30,11 @@ async fn a_commit_that_is_cut_is_neither_lost_nor_doubled(_: Database) {
         &late[..],
     ];
     let mut plan = Vec::new();
-    for _ in 0..cuts {
+    for round in 0..cuts {
+        let rng = dice.of(round);
         plan.extend((0..rng.random_range(0..2 * ONE_OF - 1)).map(|_| None));
-        let kind = kinds.choose(&mut rng).expect("not empty");
-        plan.push(kind.choose(&mut rng).copied());
+        let kind = kinds.choose(rng).expect("not empty");
+        plan.push(kind.choose(rng).copied());
     }
     let cluster = Cluster::start();
     let proxy = Proxy::start(cluster.addr()).await;

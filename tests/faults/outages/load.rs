@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rand::Rng as _;
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::{Event, PATIENCE, Sender, Signed, TestApp, Witness, Ws, token};
+use crate::support::{
+    Event, PATIENCE, Sender, Signed, TestApp, Witness, Ws, dice_of, fresh_seed, token,
+};
 
 use super::{ANSWER_MARGIN, TIMEOUT};
 
@@ -62,7 +64,9 @@ pub struct Load {
 
 impl Load {
     /// Starts the load.
-    pub async fn start(app: &TestApp, seed: u64) -> Self {
+    pub async fn start(app: &TestApp) -> Self {
+        let seed = fresh_seed();
+        println!("again: BALANCE_TEST_SEED={seed} cargo test --test faults outages::");
         let told = Arc::new(Told::default());
         let mut others = Vec::new();
         for user_id in 1..=USERS {
@@ -88,7 +92,7 @@ impl Load {
                 tokio::spawn(send(
                     app.sender(),
                     index,
-                    StdRng::seed_from_u64(seed + index),
+                    dice_of(usize::try_from(index).expect("few")),
                     told.clone(),
                 ))
             })

@@ -4,6 +4,7 @@
 mod black_hole;
 mod commit_cut;
 mod disk_full;
+mod failover;
 mod file_locked;
 mod file_lost;
 mod load;
@@ -33,14 +34,6 @@ const WRITERS: i64 = 2;
 const QUIET: std::ops::RangeInclusive<u64> = 901..=904;
 /// Acknowledged entries before an outage begins, and after it is over, at least.
 const LOAD_MIN: usize = 60;
-
-fn seed() -> u64 {
-    let seed = std::env::var("BALANCE_TEST_SEED")
-        .ok()
-        .map_or(20_250_805, |seed| seed.parse().expect("a number"));
-    println!("again: BALANCE_TEST_SEED={seed} cargo test --test faults outages::");
-    seed
-}
 
 /// Whether a ledger that can't be written can still be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +89,7 @@ impl Scene {
             let last = ws.refresh(json!("before")).await;
             quiet.push(Quiet { user_id, ws, last });
         }
-        let load = Load::start(&app, seed()).await;
+        let load = Load::start(&app).await;
         let scene = Self {
             app,
             quiet,

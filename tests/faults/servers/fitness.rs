@@ -150,10 +150,19 @@ async fn a_role_has_what_it_needs_or_is_told_what_it_lacks(_: Database) {
     );
     let said = refused(dir.path(), "serve").await;
     assert!(
-        said.contains("UPDATE ON accounts") && said.contains("UPDATE ON balances"),
+        [
+            "UPDATE ON accounts",
+            "UPDATE ON ledger_info",
+            "DELETE ON conflicts"
+        ]
+        .iter()
+        .all(|right| said.contains(right)),
         "{said}"
     );
-    database.sql("GRANT UPDATE ON accounts, balances TO service");
+    database.sql(
+        "GRANT UPDATE ON accounts, balances, ledger_info, conflicts TO service; \
+         GRANT DELETE ON conflicts TO service",
+    );
     database.sql("ALTER TABLE balances ENABLE ROW LEVEL SECURITY");
     let said = refused(dir.path(), "serve").await;
     assert!(

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 
 use futures_util::StreamExt as _;
 use hmac::{Hmac, Mac as _};
+use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
-use rand::{Rng as _, SeedableRng as _};
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use sha2::Sha256;
 
-use crate::support::{Answer, TestApp};
+use crate::support::{Answer, Dice, TestApp};
 
 /// Forgeries of each kind of credential; `BALANCE_TEST_FORGERIES` is the number of a long run by hand.
 const FORGERIES: usize = 10_000;
@@ -23,15 +23,9 @@ const CONNECTIONS: usize = 64;
 /// Wrong answers that are shown.
 const SHOWN: usize = 10;
 
-/// A random generator, and how to repeat its run.
-pub fn dice() -> StdRng {
-    let seed = std::env::var("BALANCE_TEST_SEED")
-        .ok()
-        .map_or(20_250_804, |seed| seed.parse().expect("a number"));
-    println!(
-        "seed {seed}: BALANCE_TEST_SEED={seed} cargo test --test integration doors -- --nocapture"
-    );
-    StdRng::seed_from_u64(seed)
+/// Random numbers, and how to repeat the run.
+pub fn dice() -> Dice {
+    Dice::new("cargo test --test integration doors -- --nocapture")
 }
 
 /// How many forgeries of each kind are sent.

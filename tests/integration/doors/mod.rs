@@ -1,6 +1,6 @@
 //! Every endpoint under missing and forged credentials: a refused request changes nothing and learns nothing.
 //!
-//! The seed of the forgeries is printed;
+//! Half of the forgeries are new in each run. Their seed is printed;
 //! `BALANCE_TEST_SEED=<seed> cargo test --test integration doors` repeats them, and
 //! `BALANCE_TEST_FORGERIES=<n>` makes more.
 

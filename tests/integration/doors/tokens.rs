@@ -47,11 +47,12 @@ fn get(path: &str, headers: &[(&'static str, &str)]) -> Wire {
 
 async fn ten_thousand_forged_tokens_open_nothing(database: Database) {
     let app = TestApp::start(database).await;
-    let mut rng = dice();
+    let mut dice = dice();
     let mut forged: Vec<Forged> = Vec::new();
     for n in 0..forgeries() {
+        let rng = dice.of(n / KINDS);
         let user = rng.random_range(1..=USERS);
-        let (what, token) = forge(&mut rng, n % KINDS, user);
+        let (what, token) = forge(rng, n % KINDS, user);
         assert_forged(what, &token);
         let path = if rng.random_bool(0.5) {
             "/api/v1/balance"
@@ -102,9 +103,9 @@ async fn refused_session(app: &TestApp, way: usize, token: &str) -> Ws {
 
 async fn a_sample_of_forged_tokens_opens_no_session_either(database: Database) {
     let app = TestApp::start(database).await;
-    let mut rng = dice();
+    let mut dice = dice();
     for n in 0..SESSION_ROUNDS * KINDS {
-        let (what, token) = forge(&mut rng, n % KINDS, 1);
+        let (what, token) = forge(dice.of(n / KINDS), n % KINDS, 1);
         if token.len() > MESSAGE_TOKEN_MAX {
             continue;
         }

@@ -88,6 +88,15 @@ async fn every_get_answers_head_with_the_same_head_and_no_body(database: Databas
     let answers = String::from_utf8(peer.until_end().await).expect("text");
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
     assert_eq!(answers.matches("\"status\"").count(), 1, "{answers}");
+    // Some clients ask for an upgrade to HTTP/2 beside it, as `curl -I` does.
+    let upgrade = "Upgrade: h2c\r\nConnection: Upgrade\r\n";
+    let (status, answer) = raw(app.public, "HEAD", "/healthz", "", upgrade).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        header(&answer, "content-length").is_some_and(|text| text != "0"),
+        "{answer}"
+    );
     // The listeners of the stream are free again: HEAD took no place for longer than its answer.
     for _ in 0..40 {
         let (status, _) = raw(app.internal, "HEAD", "/admin/v1/live", ADMIN_TOKEN, "").await;
@@ -186,7 +195,8 @@ async fn http_1_0_is_refused_a_session(database: Database) {
         .expect("it connects");
     assert!(head.send(request.replace("GET", "HEAD").as_bytes()).await);
     let answer = String::from_utf8(head.until_end().await).expect("text");
-    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 426"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
     Raw::open_session(app.public, None, None, 1)
         .await
         .expect("HTTP/1.1 opens one");

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::pushes::Push;
 use super::sessions::SessionRecord;
 use super::{Oracle, SLACK_US, TIMEOUT_US, TTL_US};
-use crate::books::shown;
+use crate::books::{Minor, shown};
 use crate::world::WALL_START_US;
 
 /// The currencies of every run, in the order of the books.
@@ -41,8 +41,8 @@ impl Oracle {
         match frame_type {
             "hello" => {
                 self.sessions[index].is_greeted = true;
-                let is_right = frame["user_id"] == user && frame["epoch"] == "simulation";
-                if is_right {
+                let epoch = frame["epoch"].as_str().unwrap_or_default();
+                if self.greets(index, epoch) && frame["user_id"] == user {
                     Ok(())
                 } else {
                     wrong("the greeting of another")
@@ -95,23 +95,20 @@ impl Oracle {
     /// What is true of every frame with a balance.
     fn state(&self, session: &SessionRecord, frame: &Value) -> Result<i64, String> {
         let version = integer(frame, "version")?;
-        if frame["user_id"] != session.user || frame["epoch"] != "simulation" {
+        if frame["user_id"] != session.user || frame["epoch"] != *session.epoch {
             return Err("of another user or epoch".into());
         }
         if version < session.version {
             return Err(format!("older than version {}", session.version));
         }
-        let known = self
-            .books
-            .balances_at(session.user, version)
-            .ok_or("a version that never was")?;
-        for (code, minor) in CODES.iter().zip(known) {
-            if frame["balances"][code] != shown(minor) {
-                return Err(format!(
-                    "the ledger has {} {code} at version {version}",
-                    shown(minor)
-                ));
-            }
+        let asked_us = session.asked_us(frame).filter(|_| frame["stale"] == false);
+        let known = self.balances_in(&session.epoch, session.user, version, asked_us);
+        let is_known = |known: &Minor| {
+            let mut all = CODES.iter().zip(known);
+            all.all(|(code, minor)| frame["balances"][code] == shown(*minor))
+        };
+        if !known.iter().any(is_known) {
+            return Err(format!("the ledger has {known:?} at version {version}"));
         }
         Ok(version)
     }
@@ -130,6 +127,8 @@ impl Oracle {
             _ => return Err("no reason".into()),
         };
         let is_stale = frame["stale"].as_bool().ok_or("no stale")?;
+        let is_lost = self.is_lost(&session.epoch);
+        let was_said_now = was_said_now && !is_lost;
         if is_stale && was_said_now {
             self.check_stale(user, as_of_us, asked_us, now_us)?;
         }
@@ -149,7 +148,8 @@ impl Oracle {
             } else {
                 books.heard_version(user, before_us)
             };
-            if version < least && !may_be_old {
+            let is_just_begun = !is_refresh && self.is_just_begun(asked_us);
+            if version < least && !may_be_old && !is_just_begun {
                 return Err(format!(
                     "asked at {asked_us} us, when version {least} was there"
                 ));
@@ -161,7 +161,9 @@ impl Oracle {
             .get(version as usize)
             .and_then(|commit| commit.heard_us);
         let is_overtaken = next_heard_us.is_some_and(|heard_us| heard_us < as_of_us);
-        if as_of_us > now_us || is_overtaken && !self.may_remember_old(user, as_of_us) {
+        let may_lag =
+            self.may_remember_old(user, as_of_us) || is_lost || self.is_just_begun(as_of_us);
+        if as_of_us > now_us || is_overtaken && !may_lag {
             return Err(format!(
                 "as of a time when the next version had been heard of at {next_heard_us:?}"
             ));
@@ -186,6 +188,10 @@ impl Oracle {
         }
         if session.first_balance_us.is_none() {
             return Err("before the first balance".into());
+        }
+        if self.is_lost(&session.epoch) {
+            self.sessions[index].saw(version, false, now_us);
+            return Ok(());
         }
         let entries = integer(frame, "entries")?;
         let base = version - entries;

@@ -6,6 +6,7 @@
 
 mod answers;
 mod frames;
+mod losses;
 mod pushes;
 mod sessions;
 
@@ -15,6 +16,7 @@ pub use answers::Item;
 pub use sessions::SessionRecord;
 
 use super::books::Books;
+use losses::Losses;
 use pushes::Push;
 
 /// Noise of virtual timers, which tick in milliseconds.
@@ -49,6 +51,7 @@ pub struct Oracle {
     old_reads: BTreeMap<i64, Vec<u64>>,
     contacts: BTreeMap<i64, u64>,
     known_away_since_us: Option<u64>,
+    losses: Losses,
 }
 
 impl Oracle {
@@ -63,10 +66,11 @@ impl Oracle {
 
     /// Whether the ledger was as it should be all the time between two times.
     fn was_well(&self, from_us: u64, to_us: u64) -> bool {
-        !self
-            .unwell
-            .iter()
-            .any(|(begin, end)| *begin <= to_us && end.is_none_or(|end| end >= from_us))
+        !self.losses.is_unsettled(from_us, to_us)
+            && !self
+                .unwell
+                .iter()
+                .any(|(begin, end)| *begin <= to_us && end.is_none_or(|end| end >= from_us))
     }
 
     /// The actor of a user was made to die.
@@ -135,6 +139,7 @@ impl Oracle {
         found.extend(self.check_obligations(now_us));
         found.extend(self.check_pushes());
         found.extend(self.check_convergence());
+        found.extend(self.check_epochs());
         found
     }
 }

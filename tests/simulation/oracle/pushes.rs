@@ -122,7 +122,9 @@ impl Oracle {
         let commits = &self.books.of(user)[push.base as usize..push.version as usize];
         let was_known = |commit: &Commit| {
             commit.heard_us.is_some_and(|heard_us| {
-                heard_us < push.pushed_us && !self.was_replaced(user, heard_us, push.pushed_us)
+                heard_us < push.pushed_us
+                    && !self.is_just_begun(heard_us)
+                    && !self.was_replaced(user, heard_us, push.pushed_us)
             })
         };
         let mut direct = commits.iter().filter(|commit| is_direct(commit.kind));
@@ -141,6 +143,7 @@ impl Oracle {
             return Ok(());
         }
         let of_user = self.sessions.iter().filter(|session| session.user == user);
+        let of_user = of_user.filter(|session| !self.is_lost(&session.epoch));
         let sent = of_user.filter_map(|session| session.was_sent_before(push.pushed_us));
         let sent: Vec<(i64, bool)> = sent.collect();
         let least = sent.iter().map(|(version, _)| *version).min();
@@ -211,7 +214,9 @@ mod tests {
                     20 * S,
                 )
                 .expect("good");
-            oracle.books.heard(1, version, 19 * S);
+            oracle
+                .books
+                .heard(1, version, &format!("e{version}"), 19 * S);
         }
         oracle
     }

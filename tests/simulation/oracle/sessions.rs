@@ -20,6 +20,8 @@ const RECOVERY_US: u64 = 1_600_000;
 #[derive(Debug, Default)]
 pub struct SessionRecord {
     pub user: i64,
+    /// The epoch that it was greeted in.
+    pub epoch: String,
     pub opened_us: u64,
     pub is_greeted: bool,
     /// The largest version it was sent.
@@ -186,7 +188,8 @@ impl Oracle {
     /// Every promise with a time in it.
     pub(super) fn check_obligations(&self, now_us: u64) -> Vec<String> {
         let mut found = Vec::new();
-        for (index, session) in self.sessions.iter().enumerate() {
+        let is_judged = |(_, session): &(usize, &SessionRecord)| !self.is_lost(&session.epoch);
+        for (index, session) in self.sessions.iter().enumerate().filter(is_judged) {
             let results = [
                 self.check_greeting(session, now_us),
                 self.check_refreshes(session, now_us),
@@ -249,6 +252,7 @@ impl Oracle {
             let is_due = by_us < now_us
                 && session.was_prompt(heard_us, by_us)
                 && session.was_attached(self.last_death(session.user, heard_us), heard_us)
+                && !self.is_just_begun(heard_us)
                 && !self.was_replaced(session.user, heard_us.saturating_sub(SLACK_US), by_us);
             if is_due && session.version_by(by_us) < version {
                 let event = &commit.event;
@@ -269,6 +273,7 @@ impl Oracle {
             let is_due = by_us < now_us
                 && session.was_prompt(*resumed_us, by_us)
                 && session.was_attached(death_us, heard_us)
+                && !self.is_just_begun(by_us)
                 && !self.was_replaced(session.user, heard_us, by_us);
             let since_us = session.opened_us.max(death_us);
             let least = self.books.heard_between(session.user, since_us, heard_us);
@@ -353,7 +358,7 @@ mod tests {
     fn what_is_read_late_is_judged_by_the_time_at_which_it_was_said() {
         let error =
             json!({ "type": "error", "code": "ledger_unavailable", "retry_after_ms": 1000 });
-        let greeting = json!({ "type": "hello", "user_id": 1, "epoch": "simulation" });
+        let greeting = json!({ "type": "hello", "user_id": 1, "epoch": "epoch 0" });
         let mut oracle = Oracle::default();
         oracle.sessions.push(SessionRecord::open(1, 0));
         oracle.frame(0, &greeting, 0).expect("a greeting");

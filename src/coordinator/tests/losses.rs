@@ -1,0 +1,210 @@
+//! The ledger goes back: what is known by memory is no longer there.
+
+use std::time::Duration;
+
+use crate::coordinator::frames::BalanceView;
+use crate::coordinator::tests::rig::{Rig, Session, minutes, version};
+use crate::domain::Kind;
+use crate::ledger::{Lane, Ledger as _};
+
+/// User 184 was at version 3 when a copy was made, and is at 6; a session has been sent all of it.
+async fn known_at_six() -> (Rig, Session) {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    for n in 1..=6 {
+        rig.post(184, &format!("d{n}"), Kind::Deposit, 1)
+            .await
+            .expect("accepted");
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        if n == 3 {
+            rig.ledger.keep();
+        }
+    }
+    assert_eq!(
+        session.heard().last().map(String::as_str),
+        Some("direct v6 e1 +1")
+    );
+    (rig, session)
+}
+
+impl Rig {
+    fn epoch(&self) -> u64 {
+        self.ledger.standing().epoch_number()
+    }
+
+    async fn fresh(&self) -> BalanceView {
+        let answer = self.read(184, true).await.expect("answered");
+        answer.expect("known")
+    }
+
+    /// The session was closed, and another one starts from this.
+    async fn starts_over(&self, session: &Session, snapshot: &str) {
+        self.settle().await;
+        assert_eq!(self.epoch(), 2, "once");
+        let heard = session.heard();
+        assert_eq!(
+            heard[7..],
+            ["close GoingAway"],
+            "nothing that was lost is shown again"
+        );
+        let new = self.attach(184).await;
+        self.settle().await;
+        assert_eq!(new.heard(), [snapshot]);
+    }
+}
+
+#[actix_rt::test]
+async fn a_read_that_gives_less_than_was_known_is_not_the_answer() {
+    let (rig, session) = known_at_six().await;
+    rig.ledger.go_back();
+    let before = rig.ledger.standing().epoch().name;
+    let view = rig.fresh().await;
+    assert_eq!((view.account.version, view.is_stale), (3, false));
+    assert_ne!(view.epoch, before);
+    rig.starts_over(&session, "snapshot v3").await;
+}
+
+#[actix_rt::test]
+async fn a_refresh_of_a_session_finds_out() {
+    let (rig, session) = known_at_six().await;
+    rig.ledger.go_back();
+    rig.refresh(&session);
+    rig.starts_over(&session, "snapshot v3").await;
+}
+
+#[actix_rt::test]
+async fn an_entry_whose_version_was_known_proves_it_and_is_shown() {
+    let (rig, session) = known_at_six().await;
+    rig.ledger.go_back();
+    assert_eq!(rig.post(184, "after", Kind::Deposit, 1).await, Ok(4));
+    rig.starts_over(&session, "snapshot v4").await;
+}
+
+#[actix_rt::test]
+async fn entries_that_pass_what_was_known_prove_it_too() {
+    let (rig, session) = known_at_six().await;
+    rig.ledger.go_back();
+    for answer in rig.burst(184, 9) {
+        answer.await.expect("answered");
+    }
+    rig.starts_over(&session, "snapshot v12").await;
+}
+
+#[actix_rt::test]
+async fn an_atomic_batch_proves_it_too() {
+    let (rig, session) = known_at_six().await;
+    rig.ledger.go_back();
+    rig.post_atomic(184, 9).await.await.expect("answered");
+    rig.starts_over(&session, "snapshot v12").await;
+}
+
+#[actix_rt::test]
+async fn a_version_that_only_a_duplicate_has_told_counts() {
+    let rig = Rig::start().await;
+    rig.ledger.keep();
+    rig.ledger.write_behind(184, "elsewhere", 7);
+    let again = rig.begin_post(184, "elsewhere", Kind::Reward, 7, Lane::Single);
+    again.await.await.expect("answered");
+    rig.ledger.go_back();
+    assert_eq!(rig.fresh().await.account.version, 0);
+    assert_eq!(rig.epoch(), 2);
+}
+
+#[actix_rt::test]
+async fn a_session_that_nobody_asks_for_is_told_within_the_time_to_live() {
+    let (rig, session) = known_at_six().await;
+    rig.ledger.go_back();
+    tokio::time::sleep(minutes(7)).await;
+    rig.starts_over(&session, "snapshot v3").await;
+}
+
+#[actix_rt::test]
+async fn what_was_sent_before_and_is_answered_after_is_not_learned() {
+    let (rig, session) = known_at_six().await;
+    rig.ledger.hold_posts(true);
+    let answer = rig
+        .begin_post(184, "under-way", Kind::Deposit, 1, Lane::Single)
+        .await;
+    rig.settle().await;
+    rig.ledger.go_back();
+    rig.fresh().await;
+    rig.starts_over(&session, "snapshot v3").await;
+    let new = rig.attach(184).await;
+    rig.settle().await;
+    rig.ledger.hold_posts(false);
+    assert_eq!(version(answer.await.expect("answered")), Ok(4));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(
+        new.heard(),
+        ["snapshot v3", "paced v4 e1 +1"],
+        "from the ledger"
+    );
+    assert_eq!(rig.epoch(), 2);
+}
+
+#[actix_rt::test]
+async fn a_read_that_a_commit_has_overtaken_is_no_loss() {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    rig.ledger.hold_reads(true);
+    let answer = rig.read(184, true);
+    rig.settle().await;
+    rig.post(184, "d1", Kind::Deposit, 5)
+        .await
+        .expect("accepted");
+    rig.ledger.hold_reads(false);
+    assert_eq!(
+        answer
+            .await
+            .expect("answered")
+            .expect("known")
+            .account
+            .version,
+        1
+    );
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
+    assert_eq!(rig.epoch(), 1);
+}
+
+#[actix_rt::test]
+async fn a_commit_that_a_read_has_overtaken_is_no_loss() {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    rig.ledger.hold_posts(true);
+    let answer = rig
+        .begin_post(184, "d1", Kind::Deposit, 5, Lane::Single)
+        .await;
+    rig.settle().await;
+    // Of another process: a read finds it before the entry that was sent first is committed.
+    rig.ledger.write_behind(184, "elsewhere", 7);
+    assert_eq!(rig.fresh().await.account.version, 1);
+    rig.ledger.hold_posts(false);
+    assert_eq!(version(answer.await.expect("answered")), Ok(2));
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v2 e2 +12"]);
+    assert_eq!(rig.epoch(), 1);
+}
+
+#[actix_rt::test]
+async fn a_copy_that_lags_behind_begins_no_epoch_and_is_never_called_fresh() {
+    let (rig, session) = known_at_six().await;
+    rig.ledger.serve_old(true);
+    let view = rig.fresh().await;
+    assert_eq!((view.account.version, view.is_stale), (6, true));
+    assert_eq!((rig.epoch(), session.heard().len()), (1, 7));
+}
+
+#[actix_rt::test]
+async fn an_epoch_that_another_process_has_begun_is_followed() {
+    let (rig, session) = known_at_six().await;
+    rig.ledger.begin_epoch();
+    rig.starts_over(&session, "snapshot v6").await;
+    rig.post(184, "d7", Kind::Deposit, 1)
+        .await
+        .expect("accepted");
+    rig.settle().await;
+    assert_eq!(session.heard().len(), 8, "it is gone");
+}
