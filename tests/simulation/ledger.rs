@@ -247,16 +247,20 @@ impl SimLedger {
         }
         let accepted = versions(&entries, &outcomes);
         let (running, orphans) = lock(&self.running).clone();
-        let is_heard = match reply.send(Posted { entries, outcomes }) {
-            Ok(()) => true,
-            Err(unheard) => orphans.is_some_and(|orphans| orphans.try_send(unheard).is_ok()),
+        // The process that hears of it.
+        let listener = match reply.send(Posted { entries, outcomes }) {
+            Ok(()) => process,
+            Err(unheard) => match orphans.map(|orphans| orphans.try_send(unheard)) {
+                Some(Ok(())) => running,
+                Some(Err(_)) | None => return,
+            },
         };
-        if is_heard && process == running {
-            let now_us = self.world.now_us();
-            let oracle = &mut self.world.lock().oracle;
-            for (user, version) in accepted {
+        let now_us = self.world.now_us();
+        let oracle = &mut self.world.lock().oracle;
+        for (user, version) in accepted {
+            oracle.contacted(listener, user, now_us);
+            if process == running {
                 oracle.books.heard(user, version, now_us);
-                oracle.contacted(user, now_us);
             }
         }
     }
@@ -317,9 +321,10 @@ impl Ledger for Door {
             let result = tokio::time::timeout(limit, read)
                 .await
                 .unwrap_or_else(|_| Err(unavailable()));
-            if result.is_ok() && lock(&ledger.running).0 == process {
+            if result.is_ok() {
                 let now_us = ledger.world.now_us();
-                ledger.world.lock().oracle.contacted(user.get(), now_us);
+                let oracle = &mut ledger.world.lock().oracle;
+                oracle.contacted(process, user.get(), now_us);
             }
             result
         })

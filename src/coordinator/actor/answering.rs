@@ -102,7 +102,8 @@ impl BalanceActor {
     pub(super) fn balance_for(&mut self, waiter: Waiter, is_fresh: bool, ctx: &mut Context<Self>) {
         let now = self.shared.clock.mono();
         let known = self.cache.fresh(now, self.shared.policy.cache_ttl_us);
-        let known = known.filter(|view| !is_fresh && waiter.is_content_with(view));
+        let is_trusted = !is_fresh && !self.is_hearsay;
+        let known = known.filter(|view| is_trusted && waiter.is_content_with(view));
         match known.cloned() {
             Some(view) => {
                 self.shared.counters.cache_hits.inc();

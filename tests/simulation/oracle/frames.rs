@@ -131,7 +131,8 @@ impl Oracle {
         };
         let is_stale = frame["stale"].as_bool().ok_or("no stale")?;
         if is_stale && was_said_now {
-            self.check_stale(user, as_of_us, asked_us, now_us)?;
+            // The sessions of a process that has ended are gone.
+            self.check_stale((self.process(), user), as_of_us, asked_us, now_us)?;
         }
         if !is_stale && was_said_now {
             let may_be_old = self.may_remember_old(user, asked_us);
