@@ -345,16 +345,20 @@ impl SimLedger {
             orphans,
             ..
         } = lock(&self.running).clone();
-        let is_heard = match reply.send(Posted { entries, outcomes }) {
-            Ok(()) => true,
-            Err(unheard) => orphans.is_some_and(|orphans| orphans.try_send(unheard).is_ok()),
+        // The process that hears of it.
+        let listener = match reply.send(Posted { entries, outcomes }) {
+            Ok(()) => process,
+            Err(unheard) => match orphans.map(|orphans| orphans.try_send(unheard)) {
+                Some(Ok(())) => running,
+                Some(Err(_)) | None => return,
+            },
         };
-        if is_heard && process == running {
-            let now_us = self.world.now_us();
-            let oracle = &mut self.world.lock().oracle;
-            for (user, version, event) in accepted {
+        let now_us = self.world.now_us();
+        let oracle = &mut self.world.lock().oracle;
+        for (user, version, event) in accepted {
+            oracle.contacted(listener, user, now_us);
+            if process == running {
                 oracle.books.heard(user, version, &event, now_us);
-                oracle.contacted(user, now_us);
             }
         }
     }
@@ -416,9 +420,10 @@ impl Ledger for Door {
                 .await
                 .unwrap_or_else(|_| Err(unavailable()));
             ledger.reached(process, result.is_ok());
-            if result.is_ok() && lock(&ledger.running).process == process {
+            if result.is_ok() {
                 let now_us = ledger.world.now_us();
-                ledger.world.lock().oracle.contacted(user.get(), now_us);
+                let oracle = &mut ledger.world.lock().oracle;
+                oracle.contacted(process, user.get(), now_us);
             }
             result
         })

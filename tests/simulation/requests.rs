@@ -233,8 +233,8 @@ pub async fn read(network: Rc<Network>, question: Question) {
         min_version,
         reply,
     });
-    network
-        .process()
+    let process = network.process();
+    process
         .registry
         .try_send(ToUser { user_id, message })
         .expect("room");
@@ -255,7 +255,7 @@ pub async fn read(network: Rc<Network>, question: Question) {
                     view.account.version
                 ));
             }
-            oracle.read(user, &view, is_fresh, asked_us, now_us)
+            oracle.read((process.number, user), &view, is_fresh, asked_us, now_us)
         });
     }
 }

@@ -33,4 +33,13 @@ seeds! {
     a_refresh_is_answered_when_the_ledger_is_away_and_only_an_old_copy_is_known: 5957,
     a_commit_is_the_first_balance_of_a_session_whose_actor_died_in_an_outage: 2334,
     a_commit_whose_actor_died_is_the_first_balance_that_the_next_one_knows: 6648,
+    changes_that_a_read_found_are_not_pushed_early_once_their_commits_are_heard_of: 7170,
+    a_change_found_by_a_read_counts_from_the_earliest_commit_that_is_heard_of: 7494,
+    a_session_whose_attachment_died_with_its_actor_attaches_again_at_once: 346,
+    a_push_that_follows_a_read_keeps_the_time_of_its_commits: 761,
+    an_answer_of_a_process_that_has_ended_is_judged_by_what_that_process_knew: 214,
+    a_read_that_hangs_is_tried_again_though_another_one_has_failed_meanwhile: 5_001_766,
+    a_commit_from_before_the_actor_that_is_heard_of_late_is_not_called_fresh: 5_001_009,
+    a_commit_that_is_heard_of_behind_a_later_one_is_told_with_the_time_of_its_commit: 5_002_023,
+    what_is_known_from_hearsay_is_not_answered_from_memory: 5_002_974,
 }

@@ -104,9 +104,10 @@ impl BalanceActor {
         let known = self.cache.fresh(now, self.shared.policy.cache_ttl_us);
         // Something newer may have been heard of, or what is known may have been lost.
         let least = self.gauge.version.get();
-        let is_trusted = |view: &&BalanceView| view.account.version >= least && !self.has_lost;
-        let known = known.filter(|view| !is_fresh && waiter.is_content_with(view));
-        let known = known.filter(is_trusted);
+        let may_be_trusted = !is_fresh && !self.is_hearsay && !self.has_lost;
+        let known = known.filter(|view| {
+            may_be_trusted && view.account.version >= least && waiter.is_content_with(view)
+        });
         match known.cloned() {
             Some(view) => {
                 self.shared.counters.cache_hits.inc();

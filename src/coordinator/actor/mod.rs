@@ -22,6 +22,7 @@ use std::rc::Rc;
 use actix::WeakRecipient;
 use actix::prelude::*;
 
+use crate::clock::Wall;
 use crate::coordinator::actor::answering::VersionWaiter;
 use crate::coordinator::actor::cache::AccountCache;
 use crate::coordinator::actor::posting::Lanes;
@@ -44,6 +45,11 @@ pub struct BalanceActor {
     registry: WeakRecipient<SessionsGone>,
     stale: Rc<StaleUsers>,
     cache: AccountCache,
+    /// When the actor was made.
+    made: Wall,
+    /// What it knows was committed before it was made, and heard of later: later commits may have had no actor to hear of
+    /// them.
+    is_hearsay: bool,
     live: Option<Box<Live>>,
     lanes: Option<Box<Lanes>>,
     reading: Option<Box<Reading>>,
@@ -71,6 +77,8 @@ impl BalanceActor {
         let cache = AccountCache::new(shared.ledger.standing().epoch());
         Self {
             user_id,
+            made: shared.clock.wall(),
+            is_hearsay: false,
             shared,
             gauge,
             registry,
@@ -112,7 +120,13 @@ impl BalanceActor {
             amount,
             source,
         } = entry;
-        let now = self.shared.clock.now();
+        let mut now = self.shared.clock.now();
+        if committed_at >= self.made {
+            self.is_hearsay = false;
+        } else if self.is_hearsay || self.cache.known().is_none() {
+            self.is_hearsay = true;
+            now = self.shared.moment_of(committed_at);
+        }
         self.cache.committed(version, balances, now);
         let gauge = &self.gauge;
         gauge.verified.set(Some(now.mono));

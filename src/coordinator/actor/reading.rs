@@ -31,6 +31,7 @@ pub(super) struct Reading {
     begun: Option<Mono>,
     /// When it was last begun, perhaps once more beside one that hangs.
     tried: Mono,
+    hangs: bool,
     next: Vec<Waiter>,
     /// The next read is wanted, and has to be answered until then.
     next_until: Option<Deadline>,
@@ -130,8 +131,11 @@ impl BalanceActor {
                     // One that hangs keeps no other user waiting.
                     drop(turn);
                     // Of two tries the other one may have ended it.
-                    if at_first.is_err() && actor.reading_of(number).is_some() {
+                    if at_first.is_err()
+                        && let Some(reading) = actor.reading_of(number)
+                    {
                         // The registry then asks whether the ledger answers, and the read is tried again.
+                        reading.hangs = true;
                         actor.settle_staleness(true);
                     }
                     let ledger = actor.shared.ledger.clone();
@@ -252,6 +256,7 @@ impl BalanceActor {
         if std::mem::take(&mut self.is_unfit) {
             info!("the balance of user {} can be read again", self.user_id);
         }
+        self.is_hearsay = false;
         let has_news = self.cache.read(account, began);
         let Some(view) = self.cache.known().cloned() else {
             return;
@@ -304,8 +309,10 @@ impl BalanceActor {
         let is_awaited = self.is_stale || self.reading.is_some();
         if is_awaited
             && !is_planted(Plant::PushedBeforeSnapshot)
-            && let Some(view) = self.cache.known().cloned()
+            && let Some(mut view) = self.cache.known().cloned()
         {
+            // In an outage more may have been committed, of which this actor will not hear.
+            view.is_stale = self.is_hearsay && self.is_stale;
             let reading = self.reading.as_deref_mut();
             let snapshots = reading.map(Reading::take_snapshots).unwrap_or_default();
             for waiter in snapshots {
@@ -351,9 +358,11 @@ impl BalanceActor {
         self.settle_staleness(self.owes_recovery());
     }
 
-    /// Whether the registry has to tell when the ledger is back.
+    /// Whether the registry has to tell when the ledger is back: a session is owed a fresh balance, or a read hangs, which
+    /// has to be tried again.
     pub(super) fn owes_recovery(&self) -> bool {
-        if self.has_lost && self.live.is_some() {
+        let hangs = self.reading.as_ref().is_some_and(|reading| reading.hangs);
+        if hangs || (self.has_lost && self.live.is_some()) {
             return true;
         }
         let mut sessions = self.live.iter().flat_map(|live| &live.sessions);

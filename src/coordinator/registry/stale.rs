@@ -54,11 +54,10 @@ impl StaleUsers {
     /// A user is owed a balance. One that waits for the same cause goes on waiting.
     pub(crate) fn enter(&self, user_id: UserId, actor: &Rc<Gauge>, cause: Cause, now: Mono) {
         let waiting = &mut *self.0.borrow_mut();
-        if waiting
-            .users
-            .get(&user_id)
-            .is_some_and(|owed| owed.cause == cause)
+        if let Some(owed) = waiting.users.get_mut(&user_id)
+            && owed.cause == cause
         {
+            owed.actor = actor.clone();
             return;
         }
         waiting.remove(user_id);
@@ -174,5 +173,9 @@ mod tests {
         assert!(stale.has(Cause::Away));
         stale.leave(user(1), &actor);
         assert!(!stale.has(Cause::Away));
+        stale.enter(user(1), &actor, Cause::Away, late);
+        stale.enter(user(1), &next, Cause::Away, late);
+        stale.leave(user(1), &actor);
+        assert!(stale.has(Cause::Away), "the next actor owes it, too");
     }
 }

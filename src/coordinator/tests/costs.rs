@@ -1,6 +1,9 @@
 //! What the coordinator does for many, counted: nothing that can be asked for grows without bound or keeps others waiting.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use crate::coordinator::messages::{InspectRegistry, ListActors, Shutdown, ToActor};
 use crate::coordinator::tests::rig::{Rig, SESSIONS_PER_USER_MAX, minutes};
@@ -256,6 +259,26 @@ async fn after_an_outage_all_are_read_again_a_bounded_number_at_once() {
             ["snapshot v0", "refresh v0 stale", "recovered v0"]
         );
     }
+}
+
+#[actix_rt::test]
+async fn a_read_that_hangs_is_tried_again_though_another_one_has_succeeded_meanwhile() {
+    let rig = Rig::start().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    rig.ledger.hold_reads(true);
+    rig.refresh(&session);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let turn = Arc::new(Semaphore::new(1)).try_acquire_owned();
+    rig.tell(184, ToActor::Revalidate(turn.expect("a turn")))
+        .await;
+    rig.settle().await;
+    let before = rig.ledger.reads();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(rig.ledger.reads() > before);
+    rig.ledger.hold_reads(false);
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v0", "refresh v0"]);
 }
 
 #[actix_rt::test]

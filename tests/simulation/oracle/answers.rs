@@ -159,10 +159,10 @@ impl Oracle {
         ))
     }
 
-    /// A reader that asked at `asked_us` has its answer.
+    /// A reader that asked a process at `asked_us` has its answer. It may not be the running process any more.
     pub fn read(
         &mut self,
-        user: i64,
+        (process, user): (u64, i64),
         view: &BalanceView,
         is_fresh: bool,
         asked_us: u64,
@@ -175,7 +175,7 @@ impl Oracle {
         self.check_state(user, &view.account)?;
         let as_of_us = view.verified.wall.us_since(Wall::from_us(WALL_START_US));
         if view.is_stale {
-            return self.check_stale(user, as_of_us, asked_us, now_us);
+            return self.check_stale((process, user), as_of_us, asked_us, now_us);
         }
         if self.knows_of_outage(now_us) {
             return Err(format!(
@@ -225,7 +225,7 @@ impl Oracle {
     /// A balance is called stale only when there is a reason, and its age is true.
     pub(super) fn check_stale(
         &self,
-        user: i64,
+        (process, user): (u64, i64),
         as_of_us: u64,
         asked_us: u64,
         now_us: u64,
@@ -235,7 +235,7 @@ impl Oracle {
                 "a balance of user {user} is called stale while the ledger is there"
             ));
         }
-        let contact_us = self.contacts.get(&user).copied().unwrap_or(0);
+        let contact_us = self.contacts.get(&(process, user)).copied().unwrap_or(0);
         if as_of_us > contact_us {
             return Err(format!(
                 "a stale balance of user {user} as of {as_of_us} us, last heard of at {contact_us} us"

@@ -130,7 +130,8 @@ impl Oracle {
         let is_lost = self.is_lost(&session.epoch);
         let was_said_now = was_said_now && !is_lost;
         if is_stale && was_said_now {
-            self.check_stale(user, as_of_us, asked_us, now_us)?;
+            // The sessions of a process that has ended are gone.
+            self.check_stale((self.process(), user), as_of_us, asked_us, now_us)?;
         }
         if !is_stale && was_said_now {
             if self.knows_of_outage(now_us) {

@@ -49,7 +49,8 @@ pub struct Oracle {
     restarts: Vec<u64>,
     unwell: Vec<(u64, Option<u64>)>,
     old_reads: BTreeMap<i64, Vec<u64>>,
-    contacts: BTreeMap<i64, u64>,
+    /// When a process last had an answer of the ledger about a user.
+    contacts: BTreeMap<(u64, i64), u64>,
     known_away_since_us: Option<u64>,
     losses: Losses,
 }
@@ -128,9 +129,14 @@ impl Oracle {
             .is_some_and(|times| times.iter().any(|at_us| at_us + memory_us >= since_us))
     }
 
-    /// The coordinator had an answer of the ledger about a user.
-    pub fn contacted(&mut self, user: i64, now_us: u64) {
-        self.contacts.insert(user, now_us);
+    /// A process had an answer of the ledger about a user.
+    pub fn contacted(&mut self, process: u64, user: i64, now_us: u64) {
+        self.contacts.insert((process, user), now_us);
+    }
+
+    /// The number of the running process.
+    fn process(&self) -> u64 {
+        self.restarts.len() as u64
     }
 
     /// What has to be true of the whole run.
