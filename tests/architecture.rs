@@ -339,8 +339,8 @@ fn the_futures_of_every_actor_are_bounded() {
         ("coordinator/registry/mod.rs", ".run_later(", 2),
         ("coordinator/registry/recovery.rs", ".run_later(", 1),
         ("coordinator/registry/sweep.rs", ".run_later(", 1),
-        // Commits whose actors died, and answers to atomic batches.
-        ("coordinator/registry/mod.rs", ".add_stream(", 2),
+        // Commits whose actors died, answers to atomic batches, and epochs.
+        ("coordinator/registry/mod.rs", ".add_stream(", 3),
         // Signing in, which holds up the session, and once more, in place of the one before.
         ("http/session/mod.rs", "ctx.wait(", 1),
         ("http/session/mod.rs", "ctx.spawn(", 1),

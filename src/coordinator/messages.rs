@@ -19,21 +19,19 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use actix::prelude::SendError;
-use actix::{Message, Recipient};
-use bytestring::ByteString;
+use actix::Message;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::{Deadline, Wall};
 use crate::coordinator::frames::{self, BalanceView};
 use crate::coordinator::journal::RecentEvents;
+pub use crate::coordinator::to_session::{CloseReason, Outbox, ToSession};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
 use crate::domain::{
     Account, Amount, Balances, CurrencyId, Kind, NewEntry, Outcome, SessionId, Source, UserId,
 };
 use crate::ledger::{EntryOutcome, Lane, LedgerError, Permit, PostError, Posted};
-use crate::planted::{Plant, is_planted};
 
 /// When a session that could not be answered may ask again, in milliseconds.
 const OVERLOADED_RETRY_MS: u64 = 1000;
@@ -345,49 +343,6 @@ pub struct AttachSession {
     pub peer: Peer,
 }
 
-/// The way to a session. When it is dropped without an end (the actor that had it, or was about to get it, died or was
-/// retired), it tells the session to attach again.
-#[derive(Debug)]
-pub struct Outbox(Option<Recipient<ToSession>>);
-
-impl Outbox {
-    /// The way to one session.
-    pub const fn new(recipient: Recipient<ToSession>) -> Self {
-        Self(Some(recipient))
-    }
-
-    /// Sends without waiting; a message that does not fit comes back.
-    pub(super) fn try_send(&mut self, message: ToSession) -> Result<(), SendError<ToSession>> {
-        let Some(recipient) = &self.0 else {
-            return Err(SendError::Closed(message));
-        };
-        let result = recipient.try_send(message);
-        if let Err(SendError::Closed(_)) = &result {
-            self.end();
-        }
-        result
-    }
-
-    /// Nothing more is sent, and the session does not attach again.
-    pub(super) fn end(&mut self) {
-        self.0 = None;
-    }
-
-    /// Nothing more is sent, or the session is gone: it may have ended without a word.
-    pub(super) fn is_gone(&self) -> bool {
-        self.0.as_ref().is_none_or(|session| !session.connected())
-    }
-}
-
-impl Drop for Outbox {
-    fn drop(&mut self) {
-        if let Some(recipient) = self.0.take_if(|_| !is_planted(Plant::SessionsLeftBehind)) {
-            // If its outbox is full, it attaches again with its next heartbeat, as every session does.
-            let _ = recipient.try_send(ToSession::Reattach);
-        }
-    }
-}
-
 /// The other end of a session.
 #[derive(Debug, Clone)]
 pub struct Peer {
@@ -397,36 +352,6 @@ pub struct Peer {
     pub user_agent: Option<Arc<str>>,
     /// When it connected.
     pub connected_at: Wall,
-}
-
-/// From an actor to one of its sessions.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub enum ToSession {
-    /// Send this text frame; it carries this version (0: none).
-    Frame {
-        /// The JSON, shared by all sessions that get it.
-        text: ByteString,
-        /// What the session has seen once it is sent.
-        version: i64,
-    },
-    /// Close.
-    Close(CloseReason),
-    /// The actor is gone: attach again.
-    Reattach,
-}
-
-/// Why the coordinator closes a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
-    /// The service stops.
-    GoingAway,
-    /// Nothing more fits; come back later.
-    Overloaded,
-    /// A newer session of the user took its place.
-    TooManySessions,
-    /// An administrator closed it.
-    ClosedByAdministrator,
 }
 
 /// The last session of an actor is gone.

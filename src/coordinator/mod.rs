@@ -14,6 +14,7 @@ pub mod messages;
 pub mod pacing;
 mod policy;
 mod registry;
+mod to_session;
 mod views;
 
 pub use actor::BalanceActor;

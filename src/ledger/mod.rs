@@ -33,7 +33,6 @@ mod sql;
 mod sqlite;
 pub mod store;
 mod users;
-mod watchdog;
 pub mod writer;
 
 pub use admin_log::AdminAction;

@@ -9,6 +9,7 @@
 //! A statement that waited in vain is told from others by the time that it took: see [`PostgresStore::judged`].
 
 mod arrays;
+mod locks;
 mod refusals;
 
 use std::collections::HashSet;
@@ -17,8 +18,6 @@ use std::sync::Arc;
 use self::arrays::Write;
 use self::refusals::{CountRefusals, InsertConflicts};
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt};
 
 use crate::clock::{Clock, Mono};
 use crate::domain::{Account, Amount, Balances, Currencies, UserId};
@@ -36,11 +35,6 @@ use super::rows::{RecordedRow, currency, user_id};
 use super::schema::{accounts, balances, entries};
 use super::store::{Basis, Patience, Store, StoreOptions};
 use super::users::{self, PutUser, PutUserOutcome};
-
-/// The users that other sessions hold locked, without waiting for a lock.
-const FIND_LOCKED: &str = "WITH free AS MATERIALIZED \
-     (SELECT user_id FROM accounts WHERE user_id = ANY($1) FOR UPDATE SKIP LOCKED) \
-     SELECT user_id FROM accounts WHERE user_id = ANY($1) AND user_id NOT IN (SELECT user_id FROM free)";
 
 /// Needs everything that writing needs of the server, and touches no row.
 const TRIAL: &str = "INSERT INTO entries (user_id, version, kind) SELECT user_id, version, kind FROM entries WHERE false; \
@@ -61,13 +55,6 @@ pub(super) struct PostgresStore {
     conflicts_max: i64,
     brief_ms: u64,
     patience: Patience,
-}
-
-/// A row of [`FIND_LOCKED`].
-#[derive(QueryableByName)]
-struct LockedRow {
-    #[diesel(sql_type = BigInt)]
-    user_id: i64,
 }
 
 impl PostgresStore {
@@ -188,10 +175,9 @@ impl PostgresStore {
     /// The users that other sessions hold locked, found in a separate transaction.
     fn locked_users(&mut self, users: Vec<i64>) -> Result<Vec<UserId>, StoreError> {
         self.link.begin(&self.begin_sql(Patience::Brief))?;
-        let query = sql_query(FIND_LOCKED).bind::<Array<BigInt>, _>(users);
-        let rows: Vec<LockedRow> = query.load(self.link.transaction()?.postgres()?)?;
-        rows.into_iter()
-            .map(|row| user_id(row.user_id).map_err(unfit))
+        let held = locks::held(self.link.transaction()?.postgres()?, &users)?;
+        held.into_iter()
+            .map(|id| user_id(id).map_err(unfit))
             .collect()
     }
 

@@ -1,5 +1,7 @@
 //! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
 
+mod options;
+
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,59 +9,28 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::config::{DatabaseUrl, Schema};
-use crate::domain::{Account, Balances, Currencies, Rules, TelegramId, UserId};
+use crate::config::DatabaseUrl;
+use crate::domain::{Account, Balances, Currencies, TelegramId, UserId};
 use crate::limits::{AUDIT_TIMEOUT_MS, ORPHANS_MAX, STEP_HANGS_MS_MAX};
-use crate::telemetry::counters::Counters;
 
 use super::audit::UserAudit;
 use super::connection::identity::Identity;
 use super::connection::ledger_file::{FileLock, LedgerFile};
 use super::connection::{Access, Manager, Source};
 use super::migrations::progress::{Progress, Step};
-use super::postgres::PostgresStore;
 use super::readers::Readers;
 use super::reads::{HistoryPage, ReadError};
 use super::rows::EntryRecord;
 use super::rows::conflicts::ConflictRecord;
-use super::sqlite::SqliteStore;
-use super::store::{Store, StoreOptions};
 use super::users::{PutUser, PutUserOutcome};
-use super::watchdog::Watchdog;
-use super::writer::{Command, Order, Writer, WriterOptions};
+use super::writer::watchdog::Watchdog;
+use super::writer::{Command, Order, Writer};
 use super::{
     AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
     Standing, audit, migrations, reads,
 };
 
-/// How a ledger is opened.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Which database.
-    pub url: DatabaseUrl,
-    /// Where in a PostgreSQL database.
-    pub schema: Schema,
-    /// Connections for reads.
-    pub pool_size: u32,
-    /// Number of writers; a user always has the same one.
-    pub writers: usize,
-    /// Apply missing migrations, or refuse to start without them.
-    pub migrate_on_start: bool,
-    /// The longest a statement, and an answer to a reader, may take, in milliseconds.
-    pub timeout_ms: u64,
-    /// The longest that locks of other sessions may delay entries of other users, in milliseconds.
-    pub lock_timeout_ms: u64,
-    /// The most refused entries that are kept for administrators.
-    pub conflicts_max: i64,
-    /// The currencies that exist.
-    pub currencies: Currencies,
-    /// Settings of the posting rule.
-    pub rules: Rules,
-    /// Tells commit times.
-    pub clock: Clock,
-    /// The counters.
-    pub counters: Arc<Counters>,
-}
+pub use options::Options;
 
 /// The ledger in SQLite or PostgreSQL.
 #[derive(Debug)]
@@ -354,58 +325,6 @@ impl SqlLedger {
     fn writer_of(&self, user: UserId) -> &Writer {
         let index = user.get().unsigned_abs() % self.writers.len() as u64;
         &self.writers[index as usize]
-    }
-}
-
-impl Options {
-    fn writers(
-        &self,
-        source: &Source,
-        file: Option<&Arc<LedgerFile>>,
-        identity: &Arc<Identity>,
-        (counts, standing): (&Arc<LedgerCounts>, &Arc<Standing>),
-        orphans: &mpsc::Sender<Orphan>,
-    ) -> Result<Vec<Writer>, LedgerError> {
-        let start = |index| {
-            let options = WriterOptions {
-                clock: self.clock,
-                rules: self.rules,
-                counts: counts.clone(),
-                standing: standing.clone(),
-                orphans: orphans.clone(),
-            };
-            Writer::start(
-                format!("ledger-writer-{index}"),
-                self.store(source, file.cloned(), identity.clone(), counts.clone()),
-                options,
-            )
-            .map_err(|error| LedgerError::Unavailable(error.to_string()))
-        };
-        (0..self.writers).map(start).collect()
-    }
-
-    fn store(
-        &self,
-        source: &Source,
-        file: Option<Arc<LedgerFile>>,
-        identity: Arc<Identity>,
-        counts: Arc<LedgerCounts>,
-    ) -> Box<dyn Store> {
-        let (timeout_ms, lock_timeout_ms) = (self.timeout_ms, self.lock_timeout_ms);
-        let options = StoreOptions {
-            currencies: self.currencies.clone(),
-            timeout_ms,
-            lock_timeout_ms,
-            conflicts_max: self.conflicts_max,
-            counts,
-        };
-        match source {
-            Source::Sqlite(path) => Box::new(SqliteStore::new(path.clone(), file, options)),
-            Source::Postgres(_) => {
-                let identity = Some(identity);
-                Box::new(PostgresStore::new(source.clone(), identity, options))
-            }
-        }
     }
 }
 

@@ -23,6 +23,7 @@ mod outage;
 mod settling;
 mod transaction;
 mod watch;
+pub(super) mod watchdog;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

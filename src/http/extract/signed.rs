@@ -50,7 +50,7 @@ fn extract<T: FromRequest + 'static>(
     check: fn(&HeaderMap) -> Result<(), Problem>,
 ) -> LocalBoxFuture<'static, Result<Signed<T>, Error>> {
     let state = state(request);
-    if let Err(refused) = check_signature(request.headers(), &state) {
+    if let Err(refused) = check_signature(request.headers()) {
         return Box::pin(ready(Err(refused.into())));
     }
     let (request, payload) = (request.clone(), payload.take());
@@ -83,7 +83,7 @@ impl Sealed {
         payload: Payload,
     ) -> Result<Self, Problem> {
         let (headers, state) = (request.headers(), state(request));
-        check_signature(headers, &state)?;
+        check_signature(headers)?;
         let (bytes_max, room) = (
             state.settings.limits.batch_body_bytes,
             state.bodies.room(Share::Batch),
@@ -138,9 +138,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Pro
 }
 
 /// Refuses headers that can't sign any body, before the body is read.
-fn check_signature(headers: &HeaderMap, state: &HttpState) -> Result<(), Problem> {
-    let tolerance_s = state.settings.auth.webhook_tolerance_s;
-    Ok(signature(headers)?.check_form(tolerance_s)?)
+fn check_signature(headers: &HeaderMap) -> Result<(), Problem> {
+    Ok(signature(headers)?.check_form()?)
 }
 
 /// Refuses a body that its headers do not sign, or did not sign lately.

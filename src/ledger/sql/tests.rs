@@ -4,6 +4,7 @@ use crossbeam_channel::bounded;
 
 use super::*;
 use crate::config::Schema;
+use crate::domain::Rules;
 use crate::ledger::Progress;
 
 /// The longest wait for an answer, in milliseconds.

@@ -14,8 +14,18 @@ use crate::ledger::Posting;
 use crate::ledger::store::Patience;
 use crate::limits::{HELD_USERS_MAX, RETRY_MS, TRANSACTION_ENTRIES_MAX};
 
-use super::narrowing::Wait;
 use super::{State, fill};
+
+/// Why a posting is set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Another session holds rows that it needs.
+    Locked,
+    /// It takes too long to share a transaction.
+    Slow,
+    /// It fails, and nothing else was there to compare it with; the ledger itself seems well.
+    Failing,
+}
 
 /// The postings set aside, and their users.
 #[derive(Debug)]

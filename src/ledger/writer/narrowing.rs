@@ -9,7 +9,7 @@ use std::collections::{HashSet, VecDeque};
 use crate::domain::{EventId, NewEntry, UserId};
 use crate::ledger::{EntryOutcome, Lane, PostError, Posting};
 
-use super::aside::owner;
+use super::aside::{Wait, owner};
 
 /// A posting, or a part of one that is settled separately.
 #[derive(Debug, Clone, Copy)]
@@ -118,17 +118,6 @@ pub(super) fn samples(pieces: Pieces<'_>, round: usize) -> Vec<Pieces<'_>> {
     alone.push(rest.into());
     alone.retain(|pieces| !pieces.is_empty());
     alone
-}
-
-/// Why a posting is set aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Another session holds rows that it needs.
-    Locked,
-    /// It takes too long to share a transaction.
-    Slow,
-    /// It fails, and nothing else was there to compare it with; the ledger itself seems well.
-    Failing,
 }
 
 /// What failed alone since anything was committed, and what it is to be answered if it is at fault.

@@ -9,9 +9,8 @@ use crate::ledger::{PostError, Posted, Posting};
 use crate::limits::{ALIKE_MAX, CAREFUL_TURNS, FAILURES_MAX, LOCK_ATTEMPTS_MAX};
 
 use super::State;
-use super::narrowing::{
-    Doubtful, Pieces, Settled, Sorted, Wait, can_be_halved, halves, samples, whole,
-};
+use super::aside::Wait;
+use super::narrowing::{Doubtful, Pieces, Settled, Sorted, can_be_halved, halves, samples, whole};
 use super::transaction::Failure;
 
 /// How many users one line of the log names.

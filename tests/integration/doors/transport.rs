@@ -295,10 +295,6 @@ async fn no_body_is_read_for_headers_that_can_not_sign_it(database: Database) {
                 "invalid_signature",
             ),
             (good.replace("v1,", "v2,"), "invalid_signature"),
-            (
-                good.replace("webhook-timestamp: ", "webhook-timestamp: now"),
-                "timestamp_out_of_range",
-            ),
         ] {
             let mut peer = Raw::connect(app.internal, None, None)
                 .await

@@ -11,11 +11,11 @@ use log::{info, warn};
 use crate::clock::Mono;
 use crate::limits::WATCHDOG_MS;
 
-use super::writer::{Step, Watch};
+use super::watch::{Step, Watch};
 
 /// The thread; it ends with this.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(in crate::ledger) struct Watchdog {
     /// `None` when it is ending.
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -23,7 +23,7 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// Starts the thread, for steps that take longer than `hangs_after`.
-    pub(super) fn start(watches: Vec<Arc<Watch>>, hangs_after: Duration) -> Self {
+    pub(in crate::ledger) fn start(watches: Vec<Arc<Watch>>, hangs_after: Duration) -> Self {
         let (end, ended) = bounded(0);
         let thread = thread::Builder::new()
             .name("ledger-watchdog".into())
