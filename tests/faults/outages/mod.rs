@@ -381,9 +381,9 @@ fn connections_of(app: &TestApp) -> i64 {
     row.count
 }
 
-/// Checks that the service's only connections are those of the writers, the pool and the audit.
+/// Checks that the service's only connections are those of the writers, the pool, the audit and the health check.
 async fn connections_are_ours(app: &TestApp, cluster: &Cluster) {
-    let bound = WRITERS + i64::try_from(POOL_SIZE).expect("few") + 1;
+    let bound = WRITERS + i64::try_from(POOL_SIZE).expect("few") + 2;
     let what = format!("no connection leaks on {}", cluster.addr());
     eventually(&what, async || (connections_of(app) <= bound).then_some(())).await;
 }
