@@ -140,12 +140,9 @@ async fn a_pool_full_of_slow_reads_does_not_fail_health_checks(database: Databas
         .await;
     let lock = app
         .database
-        .hold("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE");
-    let reads = (1..=6).map(|user_id| {
-        let path = format!("/internal/v1/users/{user_id}/balance?fresh=true");
-        let app = &app;
-        async move { app.backend(&path).await }
-    });
+        // Writers do not need it.
+        .hold("LOCK TABLE conflicts IN ACCESS EXCLUSIVE MODE");
+    let reads = (1..=6).map(|_| app.admin("/admin/v1/conflicts"));
     let checks = async {
         let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND database = \
              (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -163,7 +160,7 @@ async fn a_pool_full_of_slow_reads_does_not_fail_health_checks(database: Databas
     let (reads, ()) =
         futures_util::future::join(futures_util::future::join_all(reads), checks).await;
     for read in reads {
-        assert_eq!(read.ok()["version"], 0);
+        read.ok();
     }
 }
 

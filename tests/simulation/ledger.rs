@@ -301,7 +301,7 @@ impl SimLedger {
 
     fn fail(&self, sent: Sent, error: PostError) {
         if error == PostError::Unavailable {
-            self.reached(sent.process, false);
+            self.posting_reached(sent.process, false);
         }
         let Posting { entries, reply, .. } = sent.posting;
         // Its actor may have died.
@@ -309,18 +309,28 @@ impl SimLedger {
     }
 
     /// A process has found the ledger there or away.
-    fn reached(&self, process: u64, is_there: bool) {
-        let running = lock(&self.running);
-        if running.process != process {
-            return;
-        }
+    fn reached(&self, process: u64, standing: &Standing, is_there: bool) {
         if is_there {
-            running.standing.answered();
+            standing.answered();
         } else {
-            running.standing.unanswered();
+            standing.unanswered();
         }
-        let now_us = self.world.now_us();
-        self.world.lock().oracle.known_away(!is_there, now_us);
+        if lock(&self.running).process == process {
+            let now_us = self.world.now_us();
+            self.world.lock().oracle.known_away(!is_there, now_us);
+        }
+    }
+
+    /// The process that has sent a posting, if it is still running, has found the ledger there or away.
+    fn posting_reached(&self, process: u64, is_there: bool) {
+        let Running {
+            process: running,
+            standing,
+            ..
+        } = lock(&self.running).clone();
+        if running == process {
+            self.reached(process, &standing, is_there);
+        }
     }
 
     fn answer(&self, Sent { process, posting }: Sent, outcomes: Vec<EntryOutcome>) {
@@ -339,7 +349,7 @@ impl SimLedger {
             );
         }
         let accepted = versions(&entries, &outcomes);
-        self.reached(process, true);
+        self.posting_reached(process, true);
         let Running {
             process: running,
             orphans,
@@ -392,6 +402,7 @@ impl Ledger for Door {
 
     fn account(&self, user: UserId) -> Pending<Account> {
         let (ledger, process) = (self.ledger.clone(), self.process);
+        let standing = self.standing.clone();
         let (before, after) = (ledger.step(), ledger.step());
         note!(ledger.world, "read of user {user}");
         ledger.world.lock().oracle.reads += 1;
@@ -419,7 +430,7 @@ impl Ledger for Door {
             let result = tokio::time::timeout(limit, read)
                 .await
                 .unwrap_or_else(|_| Err(unavailable()));
-            ledger.reached(process, result.is_ok());
+            ledger.reached(process, &standing, result.is_ok());
             if result.is_ok() {
                 let now_us = ledger.world.now_us();
                 let oracle = &mut ledger.world.lock().oracle;
@@ -452,7 +463,7 @@ impl Ledger for Door {
         Box::pin(async move {
             sleep(wait).await;
             let is_away = ledger.weather().is_away;
-            ledger.reached(process, !is_away);
+            ledger.reached(process, &standing, !is_away);
             if is_away {
                 return Err(LedgerError::Unavailable("planned".into()));
             }
@@ -469,7 +480,7 @@ impl Ledger for Door {
         Box::pin(async move {
             sleep(before).await;
             let is_away = ledger.weather().is_away;
-            ledger.reached(process, !is_away);
+            ledger.reached(process, &standing, !is_away);
             if is_away {
                 return Err(LedgerError::Unavailable("planned".into()));
             }

@@ -128,6 +128,26 @@ async fn its_metrics_tell_what_became_of_each_transaction() {
     assert_eq!(scrape.value("ton_watcher_gaps_total"), 0.0);
     assert!(scrape.value(&format!("ton_watcher_lag_seconds{{account=\"{account}\"}}")) < 20.0);
     assert!(scrape.value("ton_watcher_unmatched_oldest_timestamp_seconds") > 1e9);
+    let text = get("/metrics").await.1;
+    for path in [
+        "deploy/prometheus/alerts.yaml",
+        "deploy/grafana/balance-coordinator.json",
+        "docs/metrics.md",
+    ] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let named = std::fs::read_to_string(&path).expect("it is there");
+        let words = named.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let named: Vec<&str> = words
+            .filter(|word| word.starts_with("ton_watcher_"))
+            .collect();
+        assert!(named.len() >= 4, "{path:?}: {named:?}");
+        for name in named {
+            assert!(
+                text.contains(&format!("# TYPE {name} ")),
+                "{path:?}: {name}"
+            );
+        }
+    }
     assert_eq!(get("/healthz").await.0, 200);
     assert_eq!(get("/readyz").await.0, 200);
     drop(watcher);

@@ -66,6 +66,7 @@ fn right(key: &str, shape: Shape) -> &'static str {
     match (key, shape) {
         ("server.public_addr" | "server.internal_addr", _) => "\"127.0.0.1:0\"",
         ("database.schema", _) => "\"ledger\"",
+        ("auth.session_user_claim", _) => "\"user\"",
         ("database.url", _) => "\"postgres://u:geheim@h/db\"",
         ("watcher.state_file", _) => "\"state.db\"",
         ("watcher.accounts", _) => "[\"EQAvDfWFG0oYX19jwNDNBBL1rKNT9XfaGP9HyTb5nb2Eml6y\"]",
@@ -88,8 +89,13 @@ fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
         prop::bool::weighted(0.7),
     );
     let known = known.prop_map(|((key, shape), literal, is_right)| {
-        // Any text is a file's name, and no secret.
-        let is_right = is_right || key == "watcher.state_file";
+        // Nearly any text is a name here, and is shown: it is no secret.
+        let names = [
+            "watcher.state_file",
+            "auth.session_user_claim",
+            "database.schema",
+        ];
+        let is_right = is_right || names.contains(&key);
         (key, if is_right { right(key, shape) } else { literal })
     });
     let other = (

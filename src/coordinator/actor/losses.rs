@@ -23,11 +23,21 @@ use crate::domain::Account;
 use crate::ledger::{Ledger, LedgerError, Loss};
 use crate::planted::{Plant, is_planted};
 
+/// Which of the ledger's queues a read waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Something waits for it.
+    Asked,
+    /// Behind those that something waits for.
+    Background,
+}
+
 /// Reads an account that had at least the version of `doubt` when this began. An older one is never the answer: then the
 /// ledger is asked again whether it has gone back. When it has, another epoch has begun before the error is returned.
 pub(super) async fn read_at_least(
     ledger: Arc<dyn Ledger>,
     doubt: Loss,
+    lane: Lane,
 ) -> Result<Account, LedgerError> {
     let (user_id, known) = (doubt.user_id, doubt.known);
     let epoch = doubt.epoch.number;
@@ -37,7 +47,10 @@ pub(super) async fn read_at_least(
         ledger.went_back(doubt).await?;
         return gone_back();
     }
-    let account = ledger.account(user_id).await?;
+    let account = match lane {
+        Lane::Asked => ledger.account(user_id).await?,
+        Lane::Background => ledger.account_in_background(user_id).await?,
+    };
     let is_trusted = is_planted(Plant::OlderReadServed) || is_planted(Plant::LossIgnored);
     if account.version >= known || is_trusted {
         return Ok(account);

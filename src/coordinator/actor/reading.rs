@@ -11,7 +11,7 @@ use log::{error, info};
 use crate::clock::{Deadline, Moment, Mono};
 use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::answering::Waiter;
-use crate::coordinator::actor::losses::read_at_least;
+use crate::coordinator::actor::losses::{Lane, read_at_least};
 use crate::coordinator::frames::{BalanceView, Reason};
 use crate::coordinator::messages::Turn;
 use crate::coordinator::registry::gauge::Counted;
@@ -117,7 +117,11 @@ impl BalanceActor {
             }
             let doubt = actor.doubt();
             let epoch = doubt.epoch.number;
-            let mut answer = Box::pin(read_at_least(actor.shared.ledger.clone(), doubt));
+            let mut answer = Box::pin(read_at_least(
+                actor.shared.ledger.clone(),
+                doubt,
+                Lane::Asked,
+            ));
             let hangs = Duration::from_millis(READ_HANGS_MS);
             let hangs_at = actor.shared.clock.deadline(hangs).min(until);
             let at_first = async move {
@@ -170,11 +174,17 @@ impl BalanceActor {
         self.prune(ctx);
         let counted = Counted::one(&self.gauge, |gauge| &gauge.reads);
         let began = self.shared.clock.now();
-        let answer = self.shared.ledger.account_in_background(self.user_id);
+        let doubt = self.doubt();
+        let epoch = doubt.epoch.number;
+        let answer = read_at_least(self.shared.ledger.clone(), doubt, Lane::Background);
         let read = answer
             .into_actor(self)
             .map(move |result, actor: &mut Self, ctx| {
                 drop((counted, turn));
+                actor.follow_epoch(ctx);
+                if actor.cache.epoch().number != epoch {
+                    return;
+                }
                 match result {
                     Ok(account) => actor.read_succeeded(account, began, Vec::new(), ctx),
                     Err(error) => actor.read_failed(&error, Vec::new(), ctx),

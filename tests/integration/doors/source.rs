@@ -3,7 +3,7 @@
 use crate::support::{Source, sources};
 
 /// Where the bytes of a secret may be had, and why.
-const MAY_EXPOSE: [(&str, &str); 11] = [
+const MAY_EXPOSE: [(&str, &str); 13] = [
     ("config/secret.rs", "defines it"),
     ("config/check.rs", "checks length and characters at start"),
     ("credentials/webhook.rs", "makes the key of an HMAC"),
@@ -21,6 +21,8 @@ const MAY_EXPOSE: [(&str, &str); 11] = [
     ),
     ("cli/serve.rs", "prints the banner of development"),
     ("cli/sign.rs", "makes the key of an HMAC"),
+    ("watcher/api.rs", "sends the key of the chain's API"),
+    ("watcher/service.rs", "makes the key of an HMAC"),
 ];
 
 fn code_of<'a>(all: &'a [Source], path: &str) -> &'a str {
