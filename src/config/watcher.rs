@@ -193,6 +193,10 @@ impl RawWatcher {
                 format!("must have at most {ACCOUNTS_MAX} items"),
             ));
         }
+        // It is checked without an account, too.
+        if self.accounts.is_empty() {
+            self.min_amount(TON_DECIMALS)?;
+        }
         let mut known = BTreeSet::new();
         let accounts = self.accounts.iter().enumerate().map(|(index, raw)| {
             let key = |field: &str| format!("watcher.accounts[{index}].{field}");

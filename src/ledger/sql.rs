@@ -1,8 +1,8 @@
 //! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
 
+mod health;
 mod options;
 
-use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -260,48 +260,6 @@ impl SqlLedger {
     /// Whether a later start would miss what is written: the file of an SQLite ledger was removed or replaced.
     pub fn is_lost(&self) -> bool {
         self.file.as_ref().is_some_and(|file| file.is_lost())
-    }
-
-    /// Whether every writer could write entries now. `Unavailable` when one can't, and when one has not answered after as
-    /// long as a step may take.
-    pub fn check_writers(&self) -> Pending<()> {
-        let hangs = |writer: &Writer| {
-            let age = writer.watch().age();
-            age.is_some_and(|(_, age)| age >= self.hangs_after)
-        };
-        if self.writers.iter().any(hangs) {
-            return Box::pin(ready(Err(LedgerError::Unavailable(
-                "a writer hangs".into(),
-            ))));
-        }
-        let answers: Vec<_> = self
-            .writers
-            .iter()
-            .map(|writer| {
-                let (reply, answer) = oneshot::channel();
-                writer.order(Order::TryOut(reply));
-                answer
-            })
-            .collect();
-        let all = async {
-            for answer in answers {
-                answer
-                    .await
-                    .map_err(|_| LedgerError::Unavailable("a writer has ended".into()))??;
-            }
-            Ok(())
-        };
-        let bounded = tokio::time::timeout(self.hangs_after, all);
-        Box::pin(async {
-            let late = |_| LedgerError::Unavailable("a writer gives no answer in time".into());
-            bounded.await.map_err(late)?
-        })
-    }
-
-    /// Sets the metrics that are levels.
-    pub fn show_levels(&self) {
-        let watches = self.writers.iter().map(|writer| &**writer.watch());
-        self.counts.steps(watches);
     }
 
     /// Whether every writer's thread runs.
