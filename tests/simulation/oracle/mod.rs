@@ -47,6 +47,8 @@ pub struct Oracle {
     pushes: BTreeMap<(i64, u64), Push>,
     deaths: BTreeMap<i64, Vec<u64>>,
     restarts: Vec<u64>,
+    /// How many processes there were.
+    processes: u64,
     unwell: Vec<(u64, Option<u64>)>,
     old_reads: BTreeMap<i64, Vec<u64>>,
     /// When a process last had an answer of the ledger about a user.
@@ -97,6 +99,7 @@ impl Oracle {
     /// All actors are gone.
     pub fn restarted(&mut self, now_us: u64) {
         self.known_away_since_us = None;
+        self.processes += 1;
         self.restarts.push(now_us);
     }
 
@@ -136,7 +139,7 @@ impl Oracle {
 
     /// The number of the running process.
     fn process(&self) -> u64 {
-        self.restarts.len() as u64
+        self.processes
     }
 
     /// What has to be true of the whole run.
