@@ -306,7 +306,8 @@ fn the_dashboard_can_be_loaded() {
         assert!(targets.iter().all(|target| {
             target["expr"]
                 .as_str()
-                .is_some_and(|expr| expr.contains("$instance"))
+                // A watcher is another instance.
+                .is_some_and(|expr| expr.contains("$instance") || expr.contains("ton_watcher_"))
         }));
         assert_eq!(panel["datasource"]["uid"], "${datasource}");
     }
