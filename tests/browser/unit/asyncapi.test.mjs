@@ -100,7 +100,7 @@ test('the description refuses what the protocol rules out', () => {
   for (const frame of [
     { ...update, version: 0 }, { ...update, balances: undefined }, { ...update, balances: {} }, { ...update, balances: { TON: 1 } },
     { ...update, balances: { TON: '-1.0' } }, { ...update, changes: { TON: '0.000000000' } }, { ...update, entries: 0 },
-    { ...update, mode: 'slow' }, { ...update, sources: [] }, { ...update, committed_at: '2025-08-04T10:05:00Z' },
+    { ...update, mode: 'slow' }, { ...update, sources: 'deposit' }, { ...update, committed_at: '2025-08-04T10:05:00Z' },
     { ...balance, reason: 'later' }, { ...balance, stale: 'no' }, { ...balance, user_id: 0 }, { ...balance, id: null },
     { ...balance, later: 1 }, { ...hello, protocol: 'balance.v2' }, { ...hello, client_cache: {} },
     { type: 'error', code: 'unheard_of', message: 'm' }, { type: 'error', code: 'rate_limited' }, { type: 'error', code: 'rate_limited', message: 'm' }, { type: 'auth', token: 't' }, {}, null,
