@@ -119,6 +119,10 @@ impl Oracle {
 
     /// A direct change among the pending ones makes a push direct.
     fn check_mode(&self, user: i64, push: &Push) -> Result<(), String> {
+        // A session that began with an old state is pushed what a read finds, and that tells no kinds.
+        if self.may_remember_old(user, push.pushed_us) {
+            return Ok(());
+        }
         let commits = &self.books.of(user)[push.base as usize..push.version as usize];
         let was_known = |commit: &Commit| {
             commit.heard_us.is_some_and(|heard_us| {
