@@ -10,6 +10,7 @@ mod support;
 mod bench;
 mod bursts;
 mod canary;
+mod chain_to_page;
 mod dashboard;
 mod driver;
 mod elsewhere;

@@ -6,6 +6,7 @@
 
 mod answer;
 mod app;
+pub mod chain;
 mod client;
 mod cluster;
 mod database;

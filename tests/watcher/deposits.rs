@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::chain::{Chain, Fault, address};
+use crate::support::chain::{Chain, Fault, address};
 use crate::{Watching, balance, service, until_balance};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::chain::{Chain, Fault, address};
+use crate::support::chain::{Chain, Fault, address};
 use crate::{PATIENCE, Watching, balance, service, until_balance};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod chain;
 mod deposits;
 mod faults;
 mod people;
@@ -13,8 +12,8 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use chain::Chain;
 use serde_json::Value;
+use support::chain::Chain;
 use support::{Database, PATIENCE, Process, TestApp, run_program};
 
 /// What a test sets: keys of `[watcher]`, in the program's environment.

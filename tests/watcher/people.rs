@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::chain::{Chain, address};
+use crate::support::chain::{Chain, address};
 use crate::support::{PATIENCE, Scrape};
 use crate::{Watching, balance, service, until_balance};
 
