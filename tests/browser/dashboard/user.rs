@@ -158,10 +158,10 @@ async fn a_change_that_waits_tells_which_rule_it_waits_for_and_until_when() {
         ))
         .await;
     browser.until(&format!("{LEFT_S} > 600")).await;
-    // And what every session knows already waits for no time.
+    // And what every session knows already does not wait.
     ws.refresh(json!(1)).await;
     browser
-        .until("document.getElementById('countdown')?.textContent === 'no time is set'")
+        .until("document.getElementById('pending').textContent === 'Nothing waits to be pushed.'")
         .await;
     until_equal(&browser, "#user-found", 20, || told(&app, USER)).await;
     browser.close(false).await;
