@@ -109,14 +109,10 @@ impl Oracle {
         within(&self.restarts) || self.deaths.get(&user).is_some_and(|times| within(times))
     }
 
-    /// When the user's actor was last made to die before a time.
-    fn last_death(&self, user: i64, before_us: u64) -> u64 {
+    /// When the user's actor was made to die before a time.
+    fn deaths(&self, user: i64, before_us: u64) -> impl Iterator<Item = u64> {
         let deaths = self.deaths.get(&user).into_iter().flatten();
-        deaths
-            .copied()
-            .filter(|at_us| *at_us <= before_us)
-            .max()
-            .unwrap_or(0)
+        deaths.copied().filter(move |at_us| *at_us <= before_us)
     }
 
     /// The ledger served an old state of a user.

@@ -174,12 +174,16 @@ impl SessionRecord {
         }
     }
 
-    /// Whether it was attached at a time to its user's actor, which was made again at `death_us`: it heard of that, or has been
-    /// reading for so long that it has attached again by its heartbeat. Attaching at the moment of the death may be lost.
-    fn was_attached(&self, death_us: u64, at_us: u64) -> bool {
-        self.opened_us > death_us
-            || self.opened_us < death_us
-                && self.was_prompt(death_us, (death_us + SLACK_US).min(at_us))
+    /// Whether it was attached at a time to its user's actor, which was made again at each of `deaths_us`: it heard of all
+    /// of them, or has been reading for so long that it has attached again by its heartbeat. Attaching at the moment of a
+    /// death may be lost; and one that missed a death was not attached at the next.
+    fn was_attached(&self, mut deaths_us: impl Iterator<Item = u64>, at_us: u64) -> bool {
+        let heard_of = |death_us| {
+            self.opened_us > death_us
+                || self.opened_us < death_us
+                    && self.was_prompt(death_us, (death_us + SLACK_US).min(at_us))
+        };
+        deaths_us.all(heard_of)
             || self.was_prompt(at_us.saturating_sub(HEARTBEAT_US + SLACK_US), at_us)
     }
 }
@@ -251,7 +255,7 @@ impl Oracle {
             let by_us = heard_us + bound_us + SLACK_US;
             let is_due = by_us < now_us
                 && session.was_prompt(heard_us, by_us)
-                && session.was_attached(self.last_death(session.user, heard_us), heard_us)
+                && session.was_attached(self.deaths(session.user, heard_us), heard_us)
                 && !self.is_just_begun(heard_us)
                 && !self.was_replaced(session.user, heard_us.saturating_sub(SLACK_US), by_us);
             if is_due && session.version_by(by_us) < version {
@@ -269,13 +273,15 @@ impl Oracle {
         for (resumed_us, _) in session.prompt.iter().skip(1) {
             let by_us = resumed_us + LAGGING_RETRY_US + 2 * SLACK_US;
             let heard_us = resumed_us.saturating_sub(MIN_INTERVAL_US + SLACK_US);
-            let death_us = self.last_death(session.user, by_us);
+            let deaths_us = || self.deaths(session.user, by_us);
+            // Before its first answer it was not attached.
+            let attached_us = session.first_answer_us.unwrap_or(u64::MAX);
             let is_due = by_us < now_us
                 && session.was_prompt(*resumed_us, by_us)
-                && session.was_attached(death_us, heard_us)
+                && session.was_attached(deaths_us(), heard_us)
                 && !self.is_just_begun(by_us)
                 && !self.was_replaced(session.user, heard_us, by_us);
-            let since_us = session.opened_us.max(death_us);
+            let since_us = deaths_us().max().unwrap_or(0).max(attached_us);
             let least = self.books.heard_between(session.user, since_us, heard_us);
             let may_be_old = self.may_remember_old(session.user, heard_us);
             if is_due && !may_be_old && session.version_by(by_us) < least {
