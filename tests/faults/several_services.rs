@@ -126,6 +126,12 @@ async fn conflicts_of_two_services_are_counted_together_and_bounded(database: Da
         }
     };
     futures_util::future::join(adding(&first, 100), adding(&second, 200)).await;
-    first.batch(batch(2, 300, false)).await.ok();
-    assert_eq!(number("SELECT COUNT(*) FROM conflicts"), 70);
+    // Two services may prune the same rows at once. The next that are added prune the rest.
+    for n in 0..BATCHES {
+        first.batch(batch(2, 300 + n, false)).await.ok();
+        if number("SELECT COUNT(*) FROM conflicts") == 70 {
+            return;
+        }
+    }
+    panic!("{} conflicts", number("SELECT COUNT(*) FROM conflicts"));
 }

@@ -35,7 +35,8 @@ fn left_behind(url: &str) -> String {
           AND name NOT IN ('TimeZone', 'client_encoding', 'application_name', 'DateStyle', 'standard_conforming_strings', \
           'extra_float_digits') AND name NOT LIKE 'transaction_%'), \
          (SELECT 'prepared: ' || string_agg(name, ', ') FROM pg_prepared_statements WHERE name <> ''), \
-         (SELECT 'advisory lock' FROM pg_locks WHERE locktype = 'advisory' LIMIT 1))",
+         (SELECT 'advisory lock' FROM pg_locks WHERE locktype = 'advisory' \
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1))",
     );
     connection.batch_execute("BEGIN").expect("begun");
     let left = query.get_result(&mut connection).expect("asked");
