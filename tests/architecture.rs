@@ -101,6 +101,7 @@ fn imports_go_one_way() {
                 "clock",
                 "config",
                 "limits",
+                "platform",
             ],
         ),
         (

@@ -79,7 +79,8 @@ fn follow(options: &Options, is_once: bool, mut signals: StopSignals) -> Result<
             watched = watch(options, is_once, is_shown) => Ok(watched?),
             name = signals.next() => {
                 log::info!("stopped by {name}");
-                Ok(())
+                // What was to end by itself is not up to date.
+                if is_once { Err(CliError::Interrupted) } else { Ok(()) }
             }
         }
     })

@@ -2,7 +2,7 @@
 //!
 //! Two halves with the same functions: `linux.rs`, and `portable.rs` for every other Unix, which does less and says so.
 //! `--cfg portable_platform` builds the portable half on Linux, so that CI compiles and tests it (`.ci/portable`).
-//! What every Unix has (signals, limits, the user id) is here, once.
+//! What every Unix has (signals, limits, locks on files, the user id) is here, once.
 
 #[cfg(all(target_os = "linux", not(portable_platform)))]
 mod linux;
@@ -10,7 +10,9 @@ mod linux;
 mod portable;
 mod signals;
 
+use std::fs::{File, TryLockError};
 use std::io;
+use std::path::Path;
 
 #[cfg(all(target_os = "linux", not(portable_platform)))]
 pub use linux::{process_facts, set_write_timeout, write_back};
@@ -54,6 +56,23 @@ fn open_files_max() -> f64 {
 /// Whether the process has root's rights.
 pub fn is_root() -> bool {
     geteuid().is_root()
+}
+
+/// Makes a file if need be and locks it; `None` while another process has it. The lock ends with the file, or the process.
+///
+/// # Errors
+/// When the file can't be opened or locked.
+pub fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// From now on a file that reaches the limit on its size (`ulimit -f`) is an error of that write; SIGXFSZ would end the

@@ -13,6 +13,7 @@ mod pace;
 mod progress;
 mod service;
 mod state;
+mod state_lock;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -39,7 +40,8 @@ use crate::watcher::metrics::Metrics;
 use crate::watcher::pace::Budget;
 use crate::watcher::progress::Progress;
 use crate::watcher::service::{Deposit, Metadata, Service};
-use crate::watcher::state::{State, StateLock};
+use crate::watcher::state::State;
+use crate::watcher::state_lock::StateLock;
 use crate::watcher::verdict::Rules;
 use crate::watcher::watched::Watched;
 
@@ -98,7 +100,6 @@ pub struct Options {
     poll: Duration,
     batch_entries: usize,
     metrics_addr: Option<SocketAddr>,
-    decimals: Vec<(String, u8)>,
 }
 
 /// Something that waits for a person, as it is listed.
@@ -149,10 +150,6 @@ impl Options {
                 },
             }
         });
-        let decimals = settings
-            .currencies
-            .iter()
-            .map(|(_, currency)| (currency.code.clone(), currency.decimals));
         Self {
             accounts: accounts.collect(),
             api_url: watcher.api_url.clone(),
@@ -165,13 +162,7 @@ impl Options {
             poll: Duration::from_millis(watcher.poll_ms),
             batch_entries: settings.limits.batch_entries.min(BATCH_ENTRIES_MAX),
             metrics_addr: watcher.metrics_addr,
-            decimals: decimals.collect(),
         }
-    }
-
-    fn decimals_of(&self, code: &str) -> u8 {
-        let known = self.decimals.iter().find(|(known, _)| known == code);
-        known.map_or(0, |(_, decimals)| *decimals)
     }
 
     fn service(&self, clock: Clock) -> Service {
@@ -246,8 +237,8 @@ pub fn unmatched(options: &Options) -> Result<Vec<Listed>, WatchError> {
         tx_hash: one.id.hash.to_string(),
         lt: one.id.lt.to_string(),
         watched: one.account,
-        amount: decimal(one.arrival.units, options.decimals_of(&one.currency)),
-        currency: one.currency,
+        amount: decimal(one.arrival.units, one.currency.1),
+        currency: one.currency.0,
         account: one.arrival.sender.map(|sender| sender.to_string()),
         comment: one.arrival.comment,
         reason: one.reason,
@@ -272,8 +263,8 @@ pub async fn assign(options: &Options, hash: TxHash, user_id: UserId) -> Result<
     }
     let deposit = Deposit {
         user_id: user_id.get(),
-        amount: decimal(one.arrival.units, options.decimals_of(&one.currency)),
-        currency: one.currency,
+        amount: decimal(one.arrival.units, one.currency.1),
+        currency: one.currency.0,
         tx_hash: hash.to_string(),
         lt: one.id.lt.to_string(),
         account: one.arrival.sender.map(|sender| sender.to_string()),

@@ -3,8 +3,6 @@
 //!
 //! One `watch` at a time runs on a file (`<file>.lock`). `watch unmatched` and `watch assign` open it beside that.
 
-use std::ffi::OsString;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,6 +33,7 @@ const TABLES: &str = "
         lt INTEGER NOT NULL,
         at_s INTEGER NOT NULL,
         currency TEXT NOT NULL,
+        decimals INTEGER NOT NULL,
         units TEXT NOT NULL,
         sender TEXT,
         comment TEXT,
@@ -60,6 +59,7 @@ diesel::table! {
         lt -> BigInt,
         at_s -> BigInt,
         currency -> Text,
+        decimals -> Integer,
         units -> Text,
         sender -> Nullable<Text>,
         comment -> Nullable<Text>,
@@ -73,8 +73,8 @@ diesel::table! {
 #[derive(Debug, thiserror::Error)]
 #[error("watcher.state_file {path}: {why}")]
 pub struct StateError {
-    path: String,
-    why: String,
+    pub(super) path: String,
+    pub(super) why: String,
 }
 
 /// Value that no user was credited with.
@@ -86,8 +86,9 @@ pub struct Unmatched {
     pub account: String,
     /// When it happened, in Unix seconds.
     pub at_s: i64,
-    /// The code of the currency.
-    pub currency: String,
+    /// The code of the currency, and how many decimals it had when the amount was seen: another configuration makes no
+    /// other amount of it.
+    pub currency: (String, u8),
     /// How much, from where, with what comment.
     pub arrival: Arrival,
     /// Why nobody was credited: of [`crate::watcher::verdict::Unsure`], or the service's code.
@@ -106,6 +107,7 @@ struct Row {
     lt: i64,
     at_s: i64,
     currency: String,
+    decimals: i32,
     units: String,
     sender: Option<String>,
     comment: Option<String>,
@@ -119,38 +121,6 @@ struct Row {
 pub struct State {
     path: PathBuf,
     connection: Arc<Mutex<SqliteConnection>>,
-}
-
-/// The right to run on a state file; given back when this is dropped, or the process ends.
-#[derive(Debug)]
-pub struct StateLock {
-    _file: File,
-}
-
-impl StateLock {
-    /// Takes the lock of a state file.
-    ///
-    /// # Errors
-    /// [`StateError`] while another watcher has it.
-    pub fn take(path: &Path) -> Result<Self, StateError> {
-        let mut name = OsString::from(path);
-        name.push(".lock");
-        let unfit = |why: String| StateError {
-            path: path.display().to_string(),
-            why,
-        };
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&name)
-            .map_err(|error| unfit(format!("can't be locked: {error}")))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(unfit("another watcher runs on it".into())),
-            Err(TryLockError::Error(error)) => Err(unfit(format!("can't be locked: {error}"))),
-        }
-    }
 }
 
 impl State {
@@ -316,7 +286,8 @@ impl From<&Unmatched> for Row {
             account: one.account.clone(),
             lt: i64::try_from(one.id.lt).unwrap_or(i64::MAX),
             at_s: one.at_s,
-            currency: one.currency.clone(),
+            currency: one.currency.0.clone(),
+            decimals: one.currency.1.into(),
             units: one.arrival.units.to_string(),
             sender: one.arrival.sender.map(|sender| sender.to_string()),
             comment: one.arrival.comment.clone(),
@@ -338,7 +309,7 @@ impl Row {
             },
             account: self.account,
             at_s: self.at_s,
-            currency: self.currency,
+            currency: (self.currency, u8::try_from(self.decimals).ok()?),
             arrival: Arrival {
                 units: self.units.parse().ok()?,
                 sender: sender.transpose().ok()?,
@@ -411,7 +382,7 @@ mod tests {
             },
             account: "a".into(),
             at_s: 1_000,
-            currency: "TON".into(),
+            currency: ("TON".into(), 9),
             arrival: Arrival {
                 units: u128::MAX,
                 sender: TonAddress::parse(&format!("0:{}", "07".repeat(32))).ok(),
@@ -446,17 +417,6 @@ mod tests {
         let found = state.find(one(9).id.hash).expect("read").expect("there");
         assert_eq!(found.assigned_user, Some(user));
         assert_eq!(state.find(one(7).id.hash).expect("read"), None);
-    }
-
-    #[test]
-    fn one_watcher_has_the_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("state.db");
-        let lock = StateLock::take(&path).expect("free");
-        let refused = StateLock::take(&path).expect_err("taken").to_string();
-        assert!(refused.contains("another watcher runs on it"), "{refused}");
-        drop(lock);
-        StateLock::take(&path).expect("free again");
     }
 
     #[test]

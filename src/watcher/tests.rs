@@ -297,6 +297,10 @@ fn every_shape_has_its_verdict() {
 
 #[test]
 fn jettons_count_when_they_arrive_at_our_wallet() {
+    let aborted = |bounce: &str| {
+        let description = json!({"type": "ord", "aborted": true, "bounce": {"type": bounce}});
+        vec![("/description", description)]
+    };
     for (what, changes, expected) in [
         (
             "inside",
@@ -329,6 +333,20 @@ fn jettons_count_when_they_arrive_at_our_wallet() {
             "unmatched too_large 1267650600228229401496703205376",
         ),
         ("a comment for Toncoin", comment("184"), "ignored NoJettons"),
+        (
+            "aborted, with too little to send back",
+            [
+                body(&transfer(5, Some(9), b"184", true)),
+                aborted("nofunds"),
+            ]
+            .concat(),
+            "ignored NoJettons",
+        ),
+        (
+            "aborted and sent back",
+            [body(&transfer(5, Some(9), b"184", true)), aborted("ok")].concat(),
+            "ignored SentBack",
+        ),
         (
             "a notification",
             body(&boc(|cell| cell.store_u32(0x7362_d09c).expect("room"))),

@@ -146,6 +146,10 @@ impl Rules {
             return Err(Nothing::SentBack);
         }
         let (units, sender, body) = if self.is_jetton {
+            // The wallet's balance rises in the computation: aborted, it did not.
+            if transaction.phase != Phase::Done {
+                return Err(Nothing::NoJettons);
+            }
             let jettons = jettons(message).ok_or(Nothing::NoJettons)?;
             (jettons.units, jettons.from, jettons.payload.clone())
         } else {

@@ -56,7 +56,7 @@ impl Watched {
             id: transaction.id,
             account: self.name.clone(),
             at_s: transaction.at_s,
-            currency: self.currency.0.clone(),
+            currency: self.currency.clone(),
             arrival,
             reason,
             seen_at_s,

@@ -45,6 +45,31 @@ async fn what_has_no_user_waits_for_a_person_and_is_assigned_once() {
     assert_eq!(balance(&app, 184).await, "1.500000000");
 }
 
+/// Read with other currencies, an amount stays what it was when it was seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_amount_does_not_depend_on_the_currencies_of_the_command() {
+    let (chain, app) = (Chain::start().await, service().await);
+    let hash = chain.deposit(&address(1), "1500000000", "for the shoes");
+    let watching = Watching::of(&chain, &app, &address(1));
+    watching.once();
+    let file = app.dir.path().join("other.toml");
+    // No TON at all, and the account's currency is another.
+    let text = format!(
+        "[currencies.UNI]\ndecimals = 2\n[[watcher.accounts]]\naddress = \"{0}\"\njetton_master = \"{0}\"\ncurrency = \"UNI\"\n",
+        address(1)
+    );
+    std::fs::write(&file, text).expect("written");
+    let mut other = Watching::of(&chain, &app, "");
+    other
+        .settings
+        .retain(|(name, _)| !name.ends_with("__ACCOUNTS"));
+    let config = ["--config", file.to_str().expect("UTF-8")];
+    let arguments = [&["assign", "--tx", &hash, "--user", "184"][..], &config].concat();
+    let done = other.run(&arguments);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(balance(&app, 184).await, "1.500000000");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_service_refuses_for_good_waits_for_a_person() {
     let chain = Chain::start().await;

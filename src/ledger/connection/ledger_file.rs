@@ -4,12 +4,13 @@
 //! all of it is gone with the process. So is a write-ahead log that is removed. What is committed after that is never said
 //! to be durable: [`LedgerFile::check`] fails from then on, and the service ends.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ledger::LedgerError;
+use crate::platform::try_lock;
 
 /// The file that a running service has open, and its lock.
 #[derive(Debug)]
@@ -60,23 +61,17 @@ impl FileLock {
     /// [`LedgerError::Unfit`] while another service has it, or where it can't be had at all.
     pub(in crate::ledger) fn take(path: &Path) -> Result<Self, LedgerError> {
         let lock_path = beside(&resolved(path), ".lock");
-        let unfit = |error: io::Error| {
-            LedgerError::Unfit(format!("{} can't be locked: {error}", lock_path.display()))
-        };
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(unfit)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self(lock)),
-            Err(TryLockError::WouldBlock) => Err(LedgerError::Unfit(format!(
+        match try_lock(&lock_path) {
+            Ok(Some(lock)) => Ok(Self(lock)),
+            Ok(None) => Err(LedgerError::Unfit(format!(
                 "another service runs on {}: it holds {}",
                 path.display(),
                 lock_path.display()
             ))),
-            Err(TryLockError::Error(error)) => Err(unfit(error)),
+            Err(error) => Err(LedgerError::Unfit(format!(
+                "{} can't be locked: {error}",
+                lock_path.display()
+            ))),
         }
     }
 
