@@ -54,6 +54,7 @@ pub(crate) fn check_part<S: Strategy>(
     for seed in seeds {
         let config = Config {
             cases: (all / part).max(1),
+            max_global_rejects: (all / part).max(1_024),
             rng_seed: RngSeed::Fixed(seed),
             failure_persistence: None,
             ..Config::default()

@@ -85,7 +85,8 @@ fn model(text: &str) -> Option<String> {
     let id = || given("id").unwrap_or_default().to_owned();
     match message_type.as_str() {
         "auth" if given("token").is_some() && given("init_data").is_none() => {
-            Some(format!("token {}", value("token")?.as_str()?))
+            // White space round a token is none of it.
+            Some(format!("token {}", value("token")?.as_str()?.trim_ascii()))
         }
         "auth" if given("token").is_none() && given("init_data").is_some() => {
             Some(format!("init_data {}", value("init_data")?.as_str()?))
