@@ -215,17 +215,21 @@ impl BalanceActor {
         self.settle_staleness(self.owes_recovery());
     }
 
-    /// Answers the readers whose version is there.
-    pub(super) fn answer_version_waiters(&mut self) {
+    /// Answers the readers whose version is there. That a commit has told of it is not enough for a reader that asks for the
+    /// ledger's own state: the ledger may have gone back since.
+    pub(super) fn answer_version_waiters(&mut self, ctx: &mut Context<Self>) {
         let Some(view) = self.cache.known().map(|known| self.shown(known)) else {
             return;
         };
         let version = view.account.version;
-        for waiter in self
-            .version_waiters
-            .extract_if(.., |waiter| waiter.request.is_content_with(version))
-        {
-            waiter.request.answer(Ok(view.clone()));
+        let is_content = |waiter: &mut VersionWaiter| waiter.request.is_content_with(version);
+        let content: Vec<VersionWaiter> = self.version_waiters.extract_if(.., is_content).collect();
+        for VersionWaiter { request, .. } in content {
+            if request.is_fresh {
+                self.request_read(Some(Waiter::Reader(request)), ctx);
+            } else {
+                request.answer(Ok(view.clone()));
+            }
         }
     }
 

@@ -110,7 +110,7 @@ impl BalanceActor {
 
     /// Takes a committed entry into the cache, the journal and the next push, and answers the readers that wait for its
     /// version.
-    fn learn(&mut self, entry: CommittedEntry) {
+    fn learn(&mut self, entry: CommittedEntry, ctx: &mut Context<Self>) {
         let CommittedEntry {
             version,
             balances,
@@ -150,7 +150,7 @@ impl BalanceActor {
             version,
             what,
         });
-        self.answer_version_waiters();
+        self.answer_version_waiters(ctx);
     }
 
     /// Has the registry read the balance again while it is owed to a session, and counts the actors that owe one.
