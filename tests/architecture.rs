@@ -340,6 +340,9 @@ fn the_futures_of_every_actor_are_bounded() {
         ("coordinator/registry/mod.rs", ".run_later(", 2),
         ("coordinator/registry/recovery.rs", ".run_later(", 1),
         ("coordinator/registry/sweep.rs", ".run_later(", 1),
+        // The check for missed commits: the next step is set when the last one is over.
+        ("coordinator/registry/checking.rs", ".run_later(", 1),
+        ("coordinator/registry/checking.rs", "ctx.spawn(", 2),
         // Commits whose actors died, answers to atomic batches, and epochs.
         ("coordinator/registry/mod.rs", ".add_stream(", 3),
         // Signing in, which holds up the session, and once more, in place of the one before.

@@ -74,6 +74,8 @@ pub(super) fn shared(settings: &Settings, core: &Core) -> Shared {
         cache_sweep_ms: cache.sweep_s * 1000,
         sessions_per_user_max: settings.limits.sessions_per_user,
         answer_within: answer_within(Duration::from_millis(settings.database.timeout_ms)),
+        reads_ask_ledger: false,
+        checks: None,
         retry_after_ms: RETRY_AFTER_S * 1000,
     };
     Shared {
@@ -82,6 +84,7 @@ pub(super) fn shared(settings: &Settings, core: &Core) -> Shared {
         currencies: settings.currencies.clone(),
         policy,
         counters: core.counters.clone(),
+        coverage: Arc::default(),
         recent: Recent::default(),
     }
 }

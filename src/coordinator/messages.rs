@@ -31,7 +31,7 @@ use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals, S
 use crate::domain::{
     Account, Amount, Balances, CurrencyId, Kind, NewEntry, Outcome, SessionId, Source, UserId,
 };
-use crate::ledger::{EntryOutcome, Lane, LedgerError, Permit, PostError, Posted};
+use crate::ledger::{EntryOutcome, Lane, LedgerError, MissedEntry, Permit, PostError, Posted};
 
 /// When a session that could not be answered may ask again, in milliseconds.
 const OVERLOADED_RETRY_MS: u64 = 1000;
@@ -54,6 +54,8 @@ pub enum ToActor {
     PostEntries(PostEntries),
     /// Registry: entries of this user were committed, but not through this actor.
     BalanceChanged(Changed),
+    /// Registry: another process has committed entries, which a check has found.
+    Missed(Missed),
     /// Registry: another epoch of the ledger has begun.
     FollowEpoch,
     /// Readers: ask for the balance. Answered with a [`BalanceView`].
@@ -154,10 +156,12 @@ impl ToActor {
                 ..to_resident
             },
             // An actor that died or was retired learns of changes from the ledger when it is made again.
-            Self::BalanceChanged(_) | Self::PeekBalance { .. } | Self::Retire => Route {
-                is_use: false,
-                ..to_resident
-            },
+            Self::BalanceChanged(_) | Self::Missed(_) | Self::PeekBalance { .. } | Self::Retire => {
+                Route {
+                    is_use: false,
+                    ..to_resident
+                }
+            }
             _ => to_resident,
         }
     }
@@ -186,8 +190,8 @@ impl ToActor {
             // The dropped channel is the answer.
             Self::InspectActor { .. } | Self::InspectSessions { .. } | Self::PeekBalance { .. } => {
             }
-            // The actor makes up for them: see `Slot::send`.
-            Self::BalanceChanged(_) | Self::DetachSession { .. } => {}
+            // The actor makes up for them: see `Slot::send`. The next check finds again what was missed.
+            Self::BalanceChanged(_) | Self::Missed(_) | Self::DetachSession { .. } => {}
             // The next one makes up for it.
             unanswered => log::warn!("a balance actor is overloaded: {unanswered:?}"),
         }
@@ -270,6 +274,15 @@ pub struct Changed {
     pub entries: Vec<CommittedEntry>,
     /// What was known when they were sent to the ledger.
     pub known: Known,
+}
+
+/// Entries of one user that another process has committed.
+#[derive(Debug)]
+pub struct Missed {
+    /// In order, without a gap; at least one.
+    pub entries: Vec<MissedEntry>,
+    /// The number of the epoch in which they were looked for.
+    pub epoch: u64,
 }
 
 /// What an actor knew when entries were sent to the ledger. Their versions are newer, unless the ledger has gone back.

@@ -26,8 +26,8 @@ use super::users::{PutUser, PutUserOutcome};
 use super::writer::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
-    Standing, audit, migrations, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, MissedEntry, Orphan,
+    Pending, Posting, Standing, audit, migrations, reads,
 };
 
 pub use options::Options;
@@ -303,15 +303,25 @@ impl Ledger for SqlLedger {
     }
 
     fn account(&self, user: UserId) -> Pending<Account> {
-        let currencies = self.currencies.clone();
-        self.readers
-            .read(move |connection| reads::account(connection, user, &currencies))
+        self.readers.account(user, &self.currencies)
     }
 
     fn account_in_background(&self, user: UserId) -> Pending<Account> {
         let currencies = self.currencies.clone();
         self.readers
             .read_in_background(move |connection| reads::account(connection, user, &currencies))
+    }
+
+    fn versions(&self, users: Vec<UserId>) -> Pending<Vec<(UserId, i64)>> {
+        self.readers
+            .read_in_background(move |connection| reads::versions(connection, &users))
+    }
+
+    fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>> {
+        let currencies = self.currencies.clone();
+        self.readers.read_in_background(move |connection| {
+            reads::missed_entries(connection, &known, &currencies)
+        })
     }
 
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>> {

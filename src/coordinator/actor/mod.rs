@@ -11,6 +11,7 @@ mod cache;
 mod displayed;
 mod inspect;
 mod losses;
+mod missed;
 mod pending;
 mod posting;
 mod pushing;
@@ -127,6 +128,11 @@ impl BalanceActor {
             self.is_hearsay = true;
             now = self.shared.moment_of(committed_at);
         }
+        if !self.shared.coverage.is_alone() {
+            // Another process may have committed since.
+            now = self.shared.moment_of(committed_at);
+        }
+        self.note_gap_before(version);
         self.cache.committed(version, balances, now);
         let gauge = &self.gauge;
         gauge.verified.set(Some(now.mono));
@@ -195,6 +201,7 @@ impl Handler<ToActor> for BalanceActor {
         match message {
             ToActor::PostEntries(request) => self.post(request, ctx),
             ToActor::BalanceChanged(changed) => self.changed(changed, ctx),
+            ToActor::Missed(missed) => self.missed(missed, ctx),
             // It has, above.
             ToActor::FollowEpoch => {}
             ToActor::GetBalance(request) => self.get_balance(request, ctx),
