@@ -9,6 +9,7 @@
 mod actor;
 pub mod auditing;
 mod frames;
+pub mod heard;
 mod journal;
 pub mod messages;
 pub mod pacing;
