@@ -10,6 +10,7 @@ mod actor;
 pub mod auditing;
 mod coverage;
 mod frames;
+pub mod heard;
 mod journal;
 pub mod messages;
 pub mod pacing;
