@@ -38,6 +38,7 @@ pub mod canary;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod coordinator;
 pub mod credentials;

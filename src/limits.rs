@@ -111,6 +111,12 @@ pub const READ_QUEUE_MAX: usize = 65_536;
 /// Accounts that one statement reads.
 pub const ACCOUNTS_AT_ONCE_MAX: usize = 1000;
 
+/// How often a process renews its row in the ledger, in milliseconds.
+pub const NODE_BEAT_MS: u64 = 2000;
+
+/// A process that has not renewed its row for so long is gone, in milliseconds.
+pub const NODE_GONE_MS: i64 = 6500;
+
 /// The least time between the begins of two rounds of checks, in milliseconds.
 pub const CHECK_ROUND_MS: u64 = 1000;
 

@@ -105,6 +105,20 @@ fn imports_go_one_way() {
             ],
         ),
         (
+            "cluster",
+            &[
+                "cluster",
+                "coordinator",
+                "ledger",
+                "domain",
+                "clock",
+                "config",
+                "limits",
+                "planted",
+                "telemetry",
+            ],
+        ),
+        (
             "http",
             &[
                 "http",

@@ -24,10 +24,11 @@ use tokio::task::JoinHandle;
 
 use crate::canary::schedule;
 use crate::clock::Clock;
+use crate::cluster::presence::Kept;
 use crate::config::Settings;
 use crate::coordinator::auditing::AuditBoard;
 use crate::coordinator::messages::InspectRegistry;
-use crate::coordinator::{Registry, auditing};
+use crate::coordinator::{Coverage, Registry, auditing};
 use crate::http::{HttpState, server};
 use crate::ledger::{LedgerError, Orphan, SqlLedger};
 use crate::platform::{self, StopSignals};
@@ -90,6 +91,7 @@ pub fn run(
             clock,
             counters,
             ledger: Arc::new(ledger),
+            coverage: Arc::default(),
         };
         let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
         let service = Service::start(settings, is_dev, &core, orphans, sockets).await?;
@@ -111,6 +113,7 @@ struct Core {
     clock: Clock,
     counters: Arc<Counters>,
     ledger: Arc<SqlLedger>,
+    coverage: Arc<Coverage>,
 }
 
 /// The parts of a running service that have to be stopped.
@@ -120,6 +123,7 @@ struct Service {
     registry: Addr<Registry>,
     state: Arc<HttpState>,
     auditing: JoinHandle<()>,
+    presence: Option<Kept>,
     canary: Option<Canary>,
     handles: [ServerHandle; 2],
     listeners: [JoinHandle<std::io::Result<()>>; 2],
@@ -153,6 +157,14 @@ impl Service {
             .send(InspectRegistry)
             .await
             .map_err(|_| AppError::PartDied("the registry"))?;
+        let presence = match parts::presence(&settings, core) {
+            Some(mut presence) => {
+                // Before anything is answered: others may have committed what this process has not seen.
+                presence.renew().await;
+                Some(presence.keep())
+            }
+            None => None,
+        };
         let board = Arc::new(AuditBoard::new(
             settings.audit.users_per_s,
             core.clock,
@@ -180,6 +192,7 @@ impl Service {
             registry,
             state,
             auditing,
+            presence,
             canary,
             handles: listeners.each_ref().map(actix_web::dev::Server::handle),
             listeners: listeners.map(spawn),

@@ -10,6 +10,7 @@
 //! | [`ToUser`] | see [`ToActor`] | registry, then the user's actor | see [`ToActor`] |
 //! | [`PostBatch`] | webhooks | registry | each part's [`Posted`] |
 //! | [`PostAtomic`] | webhooks | registry, then the actors as [`ToActor::BalanceChanged`] | [`Posted`] |
+//! | [`HearCommits`] | cluster | registry, then the actors as [`ToActor::Heard`] | – |
 //! | [`ToSession`] | actor | session | – |
 //! | [`SessionsGone`] | actor | registry | – |
 //! | [`InspectRegistry`], [`ListActors`], [`ListRecent`], [`ListSessions`] | admin | registry | totals, summaries, events, sessions |
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::{Deadline, Wall};
 use crate::coordinator::frames::{self, BalanceView};
+use crate::coordinator::heard::HeardCommit;
 use crate::coordinator::journal::RecentEvents;
 pub use crate::coordinator::to_session::{CloseReason, Outbox, ToSession};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
@@ -56,6 +58,8 @@ pub enum ToActor {
     BalanceChanged(Changed),
     /// Registry: another process has committed entries, which a check has found.
     Missed(Missed),
+    /// Registry: another process has told of a commit.
+    Heard(HeardCommit),
     /// Registry: another epoch of the ledger has begun.
     FollowEpoch,
     /// Readers: ask for the balance. Answered with a [`BalanceView`].
@@ -156,12 +160,14 @@ impl ToActor {
                 ..to_resident
             },
             // An actor that died or was retired learns of changes from the ledger when it is made again.
-            Self::BalanceChanged(_) | Self::Missed(_) | Self::PeekBalance { .. } | Self::Retire => {
-                Route {
-                    is_use: false,
-                    ..to_resident
-                }
-            }
+            Self::BalanceChanged(_)
+            | Self::Missed(_)
+            | Self::Heard(_)
+            | Self::PeekBalance { .. }
+            | Self::Retire => Route {
+                is_use: false,
+                ..to_resident
+            },
             _ => to_resident,
         }
     }
@@ -191,7 +197,10 @@ impl ToActor {
             Self::InspectActor { .. } | Self::InspectSessions { .. } | Self::PeekBalance { .. } => {
             }
             // The actor makes up for them: see `Slot::send`. The next check finds again what was missed.
-            Self::BalanceChanged(_) | Self::Missed(_) | Self::DetachSession { .. } => {}
+            Self::BalanceChanged(_)
+            | Self::Missed(_)
+            | Self::Heard(_)
+            | Self::DetachSession { .. } => {}
             // The next one makes up for it.
             unanswered => log::warn!("a balance actor is overloaded: {unanswered:?}"),
         }
@@ -374,6 +383,12 @@ pub struct SessionsGone {
     /// Whose actor.
     pub user_id: UserId,
 }
+
+/// What other processes have committed, as they told. It reaches resident actors; a user whose actor is not there is read
+/// when it is made.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct HearCommits(pub Vec<HeardCommit>);
 
 /// Close all sessions and take no more.
 #[derive(Debug, Message)]

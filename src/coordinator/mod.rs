@@ -20,7 +20,7 @@ mod to_session;
 mod views;
 
 pub use actor::BalanceActor;
-pub use coverage::{Coverage, PARTITIONS, partition};
+pub use coverage::Coverage;
 pub use frames::{BalanceView, Shown};
 pub use journal::{Recent, RecentEvents};
 pub use policy::{Checks, Policy, Shared};

@@ -26,8 +26,8 @@ use super::users::{PutUser, PutUserOutcome};
 use super::writer::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, MissedEntry, Orphan,
-    Pending, Posting, Standing, audit, migrations, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, MissedEntry, Nodes, Orphan,
+    OwnNode, Pending, Posting, Standing, audit, migrations, nodes, reads,
 };
 
 pub use options::Options;
@@ -239,6 +239,23 @@ impl SqlLedger {
     pub fn latest_actions(&self, limit: i64) -> Pending<Vec<AdminRecord>> {
         self.readers
             .read(move |connection| reads::latest_actions(connection, limit))
+    }
+
+    /// Whether other processes may use it, too.
+    pub fn may_be_shared(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// Renews this process's row among those that use the ledger, and finds the others. On PostgreSQL.
+    pub fn renew_node(&self, own: OwnNode) -> Pending<Nodes> {
+        self.readers
+            .read_in_background(move |connection| nodes::renew(connection, &own))
+    }
+
+    /// Removes the row.
+    pub fn leave_nodes(&self, boot: String) -> Pending<()> {
+        self.readers
+            .read_in_background(move |connection| nodes::leave(connection, &boot))
     }
 
     fn by_writer<T: Send + 'static>(

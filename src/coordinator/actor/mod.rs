@@ -201,6 +201,7 @@ impl Handler<ToActor> for BalanceActor {
         match message {
             ToActor::PostEntries(request) => self.post(request, ctx),
             ToActor::BalanceChanged(changed) => self.changed(changed, ctx),
+            ToActor::Heard(commit) => self.heard(commit, ctx),
             ToActor::Missed(missed) => self.missed(missed, ctx),
             // It has, above.
             ToActor::FollowEpoch => {}

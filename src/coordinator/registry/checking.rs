@@ -33,14 +33,17 @@ pub(super) struct Checking {
     began: Mono,
     /// Users that lack entries behind these versions.
     behind: VecDeque<(UserId, i64)>,
+    /// Others use the ledger, or did when the last round began.
+    has_others: bool,
 }
 
 impl Registry {
     /// Does the next step, and sets the time of the one after it.
     pub(super) fn check(&mut self, checks: Checks, ctx: &mut Context<Self>) {
         let now = self.shared.clock.mono();
-        if self.shared.coverage.is_alone() {
-            self.checking = Checking::default();
+        let is_alone = self.shared.coverage.is_alone();
+        let is_idle = self.checking.left.is_empty() && self.checking.behind.is_empty();
+        if is_alone && !self.checking.has_others && is_idle {
             return self.check_later(ALONE_MS, checks, ctx);
         }
         while let Some(gap) = self.stale.take_gap(now.minus_us(GAP_WAIT_MS * 1000)) {
@@ -50,7 +53,7 @@ impl Registry {
             return self.look_for_missed(checks, ctx);
         }
         if self.checking.left.is_empty() {
-            let every_ms = if self.shared.coverage.is_covered(now) {
+            let every_ms = if self.shared.coverage.is_covered(now) && !is_alone {
                 checks.every_ms
             } else {
                 CHECK_ROUND_MS
@@ -60,6 +63,8 @@ impl Registry {
             }
             self.checking.began = now;
             self.checking.left = self.users_with_sessions();
+            // The last round, after the others have gone, finds what they left behind.
+            self.checking.has_others = !is_alone;
         }
         let at = self
             .checking

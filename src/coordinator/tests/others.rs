@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::rig::Rig;
 use crate::clock::Mono;
+use crate::coordinator::heard::Partitions;
 use crate::coordinator::policy::Checks;
 use crate::domain::Kind;
 
@@ -79,6 +80,24 @@ async fn covered_the_check_is_a_net_and_a_process_that_is_alone_checks_nothing()
 }
 
 #[actix_rt::test]
+async fn what_the_last_other_process_committed_before_it_went_is_found() {
+    let rig = rig_beside_others().await;
+    let session = rig.attach(184).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    rig.ledger.write_elsewhere(184, "d1", Kind::Deposit, 5);
+    rig.coverage.be_alone(rig.clock.mono());
+    tokio::time::sleep(Duration::from_millis(2300)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
+    let checked = rig.counters.checked_users.get();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(
+        rig.counters.checked_users.get(),
+        checked,
+        "and then no more"
+    );
+}
+
+#[actix_rt::test]
 async fn a_deposit_between_own_entries_is_pushed_at_once() {
     let rig = rig_beside_others().await;
     let session = rig.attach(184).await;
@@ -115,7 +134,8 @@ async fn memory_is_not_trusted_while_others_commit_unheard() {
     rig.coverage.cover_until(now.plus_us(1_000_000));
     rig.ledger.write_elsewhere(184, "d2", Kind::Deposit, 5);
     assert_eq!(read(false).await, 1, "covered, it trusts what it read");
-    rig.coverage.distrust_all(rig.clock.mono().plus_us(1));
+    let soon = rig.clock.mono().plus_us(1);
+    rig.coverage.distrust(Partitions::ALL, soon);
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(read(false).await, 2);
     rig.ledger.write_elsewhere(184, "d3", Kind::Deposit, 5);
