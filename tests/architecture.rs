@@ -74,6 +74,18 @@ fn imports_go_one_way() {
                 "telemetry",
             ],
         ),
+        (
+            "cluster",
+            &[
+                "coordinator",
+                "domain",
+                "clock",
+                "config",
+                "limits",
+                "planted",
+                "telemetry",
+            ],
+        ),
         ("client", &[]),
         (
             "diagnosis",
@@ -124,6 +136,7 @@ fn imports_go_one_way() {
                 "http",
                 "canary",
                 "client",
+                "cluster",
                 "coordinator",
                 "credentials",
                 "ledger",
@@ -301,6 +314,12 @@ fn is_source_file(name: &str) -> bool {
 fn the_deprecated_websocket_crate_is_named_in_one_file() {
     let found = offenders(&["actix_web_actors"], |_| false);
     assert_eq!(found.len(), 1, "{found:#?}");
+}
+
+#[test]
+fn the_client_of_the_bus_is_named_in_one_file() {
+    let found = offenders(&["async_nats"], |path| path == "cluster/nats.rs");
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
