@@ -112,6 +112,7 @@ impl BalanceActor {
     /// version.
     fn learn(&mut self, entry: CommittedEntry) {
         let CommittedEntry {
+            event_id,
             version,
             balances,
             committed_at,
@@ -139,6 +140,7 @@ impl BalanceActor {
             live.pending.ensure_base(&known.account);
         }
         let what = What::Entry {
+            event_id,
             kind,
             currency,
             amount,
