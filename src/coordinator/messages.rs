@@ -31,7 +31,8 @@ use crate::coordinator::journal::RecentEvents;
 pub use crate::coordinator::to_session::{CloseReason, Outbox, ToSession};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
 use crate::domain::{
-    Account, Amount, Balances, CurrencyId, Kind, NewEntry, Outcome, SessionId, Source, UserId,
+    Account, Amount, Balances, CurrencyId, EventId, Kind, NewEntry, Outcome, SessionId, Source,
+    UserId,
 };
 use crate::ledger::{EntryOutcome, Lane, LedgerError, MissedEntry, Permit, PostError, Posted};
 
@@ -260,6 +261,8 @@ pub struct PostAtomic {
 /// A committed entry: what the user's actor takes into its cache, the journal and the next push.
 #[derive(Debug)]
 pub struct CommittedEntry {
+    /// The idempotency key.
+    pub event_id: EventId,
     /// The version it made.
     pub version: i64,
     /// All balances after it.
@@ -307,19 +310,25 @@ impl CommittedEntry {
     /// `None` when the entry was not accepted.
     pub(super) fn of(entry: &NewEntry, outcome: &EntryOutcome) -> Option<Self> {
         let EntryOutcome::Decided {
-            outcome: Outcome::Accepted { version, balances },
+            outcome:
+                Outcome::Accepted {
+                    version,
+                    balances,
+                    applied,
+                },
             committed_at_us,
         } = outcome
         else {
             return None;
         };
         Some(Self {
+            event_id: entry.event_id.clone(),
             version: *version,
             balances: balances.clone(),
             committed_at: Wall::from_us(*committed_at_us),
             kind: entry.kind,
-            currency: entry.currency,
-            amount: entry.amount,
+            currency: applied.currency,
+            amount: applied.amount,
             source: entry.source.clone(),
         })
     }

@@ -83,7 +83,9 @@ fn user_commits<'a>(
     let mut commits: Vec<UserCommit> = Vec::new();
     for (entry, outcome) in decided {
         let EntryOutcome::Decided {
-            outcome: Outcome::Accepted { version, balances },
+            outcome: Outcome::Accepted {
+                version, balances, ..
+            },
             committed_at_us,
         } = outcome
         else {
@@ -123,7 +125,7 @@ fn user_commits<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Amount, Currencies};
+    use crate::domain::{Amount, Applied, Currencies};
     use crate::ledger::PostError;
     use crate::ledger::memory::entry;
 
@@ -140,6 +142,11 @@ mod tests {
             outcome: Outcome::Accepted {
                 version,
                 balances: balances(minor),
+                applied: Applied {
+                    currency: Currencies::default().find("TON").expect("a default"),
+                    amount: Amount::from_minor(1),
+                    reversed: None,
+                },
             },
             committed_at_us: at,
         }

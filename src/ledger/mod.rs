@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Deadline;
 use crate::domain::{
-    Account, Amount, CurrencyId, Kind, NewEntry, Outcome, Source, TelegramId, UserId,
+    Account, Amount, CurrencyId, EventId, Kind, NewEntry, Outcome, Source, TelegramId, UserId,
 };
 
 mod admin_log;
@@ -170,6 +170,8 @@ pub struct MissedEntry {
     pub user_id: UserId,
     /// The version it made.
     pub version: i64,
+    /// The idempotency key.
+    pub event_id: EventId,
     /// What it is.
     pub kind: Kind,
     /// The sender.

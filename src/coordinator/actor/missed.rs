@@ -72,6 +72,7 @@ impl BalanceActor {
             account.version = entry.version;
             account.balances.set(entry.currency, entry.balance_after);
             let committed = CommittedEntry {
+                event_id: entry.event_id,
                 version: entry.version,
                 balances: account.balances.clone(),
                 committed_at: Wall::from_us(entry.committed_at_us),

@@ -113,6 +113,7 @@ impl BalanceActor {
     /// version.
     fn learn(&mut self, entry: CommittedEntry, ctx: &mut Context<Self>) {
         let CommittedEntry {
+            event_id,
             version,
             balances,
             committed_at,
@@ -145,6 +146,7 @@ impl BalanceActor {
             live.pending.ensure_base(&known.account);
         }
         let what = What::Entry {
+            event_id,
             kind,
             currency,
             amount,

@@ -114,7 +114,12 @@ impl Rig {
                 min_interval_us: 5_000_000,
                 direct_interval_us: 100_000,
             },
-            direct_kinds: vec![Kind::Deposit, Kind::Withdrawal, Kind::Adjustment],
+            direct_kinds: vec![
+                Kind::Deposit,
+                Kind::Withdrawal,
+                Kind::Adjustment,
+                Kind::Reversal,
+            ],
             cache_ttl_us: 300_000_000,
             cache_entries_max: CACHE_ENTRIES_MAX,
             cache_sweep_ms: 60_000,

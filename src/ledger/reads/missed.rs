@@ -8,14 +8,14 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt};
 
 use super::{Read, ReadError};
-use crate::domain::{Amount, Currencies, Source, UserId};
+use crate::domain::{Amount, Currencies, EventId, Source, UserId};
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::rows::{currency, kind, user_id};
 use crate::ledger::schema::{accounts, entries};
 use crate::ledger::{LedgerError, MissedEntry};
 use crate::limits::MISSED_ENTRIES_MAX;
 
-const ON_POSTGRES: &str = "SELECT entries.user_id, entries.version, entries.kind, entries.source, entries.currency, \
+const ON_POSTGRES: &str = "SELECT entries.user_id, entries.version, entries.event_id, entries.kind, entries.source, entries.currency, \
      entries.amount, entries.balance_after, entries.committed_at_us \
      FROM unnest($1, $2) AS known (user_id, version) \
      JOIN entries ON entries.user_id = known.user_id \
@@ -28,6 +28,7 @@ const ON_POSTGRES: &str = "SELECT entries.user_id, entries.version, entries.kind
 struct MissedRow {
     user_id: i64,
     version: i64,
+    event_id: String,
     kind: String,
     source: String,
     currency: String,
@@ -40,9 +41,12 @@ impl MissedRow {
     fn entry(self, currencies: &Currencies) -> Result<MissedEntry, LedgerError> {
         let source = Source::parse(&self.source)
             .ok_or_else(|| LedgerError::Unfit("an entry has an invalid source".into()))?;
+        let event_id = EventId::parse(&self.event_id)
+            .map_err(|_| LedgerError::Unfit("an entry has an invalid event id".into()))?;
         Ok(MissedEntry {
             user_id: user_id(self.user_id)?,
             version: self.version,
+            event_id,
             kind: kind(&self.kind)?,
             source,
             currency: currency(currencies, &self.currency)?,
