@@ -3,9 +3,11 @@
 //! Start: ledger (migrations, writers, read pool) → registry on the coordinator's arbiter → listeners. Stop: take
 //! nothing new → close the sessions → answer what was accepted → listeners → coordinator → ledger.
 //!
-//! `parts.rs` makes the parts from the settings, `prepare.rs` opens the ledger, `listen.rs` opens the listening sockets, `stop.rs` watches and stops.
+//! `parts.rs` makes the parts from the settings, `prepare.rs` opens the ledger, `listen.rs` opens the listening sockets,
+//! `development.rs` is what `--dev` adds, `stop.rs` watches and stops.
 //! Start reading at [`run`].
 
+mod development;
 mod listen;
 mod parts;
 pub mod prepare;
@@ -29,10 +31,11 @@ use crate::config::Settings;
 use crate::coordinator::auditing::AuditBoard;
 use crate::coordinator::messages::InspectRegistry;
 use crate::coordinator::{Coverage, Registry, auditing};
-use crate::http::{HttpState, server};
+use crate::http::{Dev, HttpState, server};
 use crate::ledger::{LedgerError, Orphan, SqlLedger};
 use crate::platform::{self, StopSignals};
 use crate::telemetry::counters::Counters;
+use development::Development;
 use listen::{listen, reachable};
 use prepare::prepare;
 
@@ -125,6 +128,7 @@ struct Service {
     auditing: JoinHandle<()>,
     presence: Option<Kept>,
     canary: Option<Canary>,
+    development: Option<Development>,
     handles: [ServerHandle; 2],
     listeners: [JoinHandle<std::io::Result<()>>; 2],
 }
@@ -172,9 +176,18 @@ impl Service {
         ));
         let auditing = auditing::run(ledger.clone(), registry.clone(), board.clone());
         let auditing = spawn(auditing);
+        let development = if is_dev {
+            Development::start(&settings, reachable(internal_addr), core.clock)?
+        } else {
+            None
+        };
+        let dev = is_dev.then(|| Dev {
+            internal_addr,
+            chain: development.as_ref().map(|one| one.chain.clone()),
+        });
         let state = Arc::new(HttpState::new(
             settings,
-            is_dev.then_some(internal_addr),
+            dev,
             core.clock,
             registry.clone(),
             ledger.clone(),
@@ -194,6 +207,7 @@ impl Service {
             auditing,
             presence,
             canary,
+            development,
             handles: listeners.each_ref().map(actix_web::dev::Server::handle),
             listeners: listeners.map(spawn),
         })

@@ -74,6 +74,9 @@ impl Service {
         if let Some(canary) = self.canary {
             canary.stop(deadline).await;
         }
+        if let Some(development) = self.development {
+            development.stop(deadline).await;
+        }
         drain(&self.state, &self.registry, deadline).await;
         stop_listeners(&self.handles, deadline).await;
         // The listeners were told to stop; a failure, or a wait past the deadline, changes nothing any more.
