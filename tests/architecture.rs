@@ -78,6 +78,7 @@ fn imports_go_one_way() {
             "cluster",
             &[
                 "coordinator",
+                "ledger",
                 "domain",
                 "clock",
                 "config",
@@ -116,20 +117,6 @@ fn imports_go_one_way() {
                 "config",
                 "limits",
                 "platform",
-            ],
-        ),
-        (
-            "cluster",
-            &[
-                "cluster",
-                "coordinator",
-                "ledger",
-                "domain",
-                "clock",
-                "config",
-                "limits",
-                "planted",
-                "telemetry",
             ],
         ),
         (

@@ -1,6 +1,7 @@
 //! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
 
 mod health;
+pub(super) mod nodes;
 mod options;
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use super::writer::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer};
 use super::{
     AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, MissedEntry, Nodes, Orphan,
-    OwnNode, Pending, Posting, Standing, audit, migrations, nodes, reads,
+    OwnNode, Pending, Posting, Standing, audit, migrations, reads,
 };
 
 pub use options::Options;

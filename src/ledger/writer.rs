@@ -17,6 +17,7 @@
 
 mod aside;
 mod commit_times;
+pub(super) mod feed;
 mod narrowing;
 mod orders;
 mod outage;

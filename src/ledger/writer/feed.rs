@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
-use super::EntryOutcome;
 use crate::domain::{Balances, Kind, NewEntry, Outcome, Source, UserId};
+use crate::ledger::EntryOutcome;
 
 /// What one transaction changed for one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
