@@ -29,7 +29,7 @@ use crate::coordinator::auditing::AuditBoard;
 use crate::coordinator::messages::InspectRegistry;
 use crate::coordinator::{Registry, auditing};
 use crate::http::{HttpState, server};
-use crate::ledger::{LedgerError, Orphan, SqlLedger};
+use crate::ledger::{LedgerError, Orphan, SqlLedger, feed};
 use crate::platform::{self, StopSignals};
 use crate::telemetry::counters::Counters;
 use listen::{listen, reachable};
@@ -120,6 +120,7 @@ struct Service {
     registry: Addr<Registry>,
     state: Arc<HttpState>,
     auditing: JoinHandle<()>,
+    watching_feed: JoinHandle<()>,
     canary: Option<Canary>,
     handles: [ServerHandle; 2],
     listeners: [JoinHandle<std::io::Result<()>>; 2],
@@ -160,6 +161,7 @@ impl Service {
         ));
         let auditing = auditing::run(ledger.clone(), registry.clone(), board.clone());
         let auditing = spawn(auditing);
+        let watching_feed = spawn(feed::watch(ledger.clone()));
         let state = Arc::new(HttpState::new(
             settings,
             is_dev.then_some(internal_addr),
@@ -180,6 +182,7 @@ impl Service {
             registry,
             state,
             auditing,
+            watching_feed,
             canary,
             handles: listeners.each_ref().map(actix_web::dev::Server::handle),
             listeners: listeners.map(spawn),

@@ -21,6 +21,7 @@ pub mod batch;
 mod connection;
 mod counting;
 mod errors;
+pub mod feed;
 #[cfg(feature = "simulation")]
 pub mod memory;
 mod migrations;
@@ -41,6 +42,7 @@ pub use connection::standing::{Epoch, EpochBegan, Standing};
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
 pub use migrations::progress::Progress;
+pub use reads::look_ups::{AccountRecord, EntryKey, FoundEntry};
 pub use reads::{AdminRecord, HistoryPage};
 pub use rows::EntryRecord;
 pub use rows::conflicts::ConflictRecord;

@@ -1,5 +1,6 @@
 //! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
 
+mod following;
 mod health;
 mod options;
 
@@ -17,6 +18,7 @@ use super::audit::UserAudit;
 use super::connection::identity::Identity;
 use super::connection::ledger_file::{FileLock, LedgerFile};
 use super::connection::{Access, Manager, Source};
+use super::feed::Feed;
 use super::migrations::progress::{Progress, Step};
 use super::readers::Readers;
 use super::reads::{HistoryPage, ReadError};
@@ -46,6 +48,7 @@ pub struct SqlLedger {
     currencies: Currencies,
     standing: Arc<Standing>,
     identity: Arc<Identity>,
+    feed: Arc<Feed>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -162,6 +165,7 @@ impl SqlLedger {
                 currencies,
                 standing,
                 identity,
+                feed: Arc::default(),
                 clock,
                 file,
             },
