@@ -64,10 +64,19 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
         || format!("each of {all} entries is followed twice, but: {counts:?}"),
         counts == [all, all],
     );
-    let behind_ms = behind.ended.saturating_duration_since(answered).as_secs_f64() * 1000.0;
+    let behind_ms = behind
+        .ended
+        .saturating_duration_since(answered)
+        .as_secs_f64()
+        * 1000.0;
     let rate = caught_up.entries as f64 / caught_up.elapsed.as_secs_f64();
     for (what, value, unit, gate) in [
-        ("entries/s read from the first one on", rate, "/s", Gate::AtLeast(20_000.0)),
+        (
+            "entries/s read from the first one on",
+            rate,
+            "/s",
+            Gate::AtLeast(20_000.0),
+        ),
         (
             "behind the last answer, at 20,000 entries/s in batches",
             behind_ms,
