@@ -10,6 +10,7 @@
 //! | [`ToUser`] | see [`ToActor`] | registry, then the user's actor | see [`ToActor`] |
 //! | [`PostBatch`] | webhooks | registry | each part's [`Posted`] |
 //! | [`PostAtomic`] | webhooks | registry, then the actors as [`ToActor::BalanceChanged`] | [`Posted`] |
+//! | [`HearCommits`] | cluster | registry, then the actors as [`ToActor::Heard`] | – |
 //! | [`ToSession`] | actor | session | – |
 //! | [`SessionsGone`] | actor | registry | – |
 //! | [`InspectRegistry`], [`ListActors`], [`ListRecent`], [`ListSessions`] | admin | registry | totals, summaries, events, sessions |
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::{Deadline, Wall};
 use crate::coordinator::frames::{self, BalanceView};
+use crate::coordinator::heard::HeardCommit;
 use crate::coordinator::journal::RecentEvents;
 pub use crate::coordinator::to_session::{CloseReason, Outbox, ToSession};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
@@ -32,7 +34,7 @@ use crate::domain::{
     Account, Amount, Balances, CurrencyId, EventId, Kind, NewEntry, Outcome, SessionId, Source,
     UserId,
 };
-use crate::ledger::{EntryOutcome, Lane, LedgerError, Permit, PostError, Posted};
+use crate::ledger::{EntryOutcome, Lane, LedgerError, MissedEntry, Permit, PostError, Posted};
 
 /// When a session that could not be answered may ask again, in milliseconds.
 const OVERLOADED_RETRY_MS: u64 = 1000;
@@ -55,6 +57,10 @@ pub enum ToActor {
     PostEntries(PostEntries),
     /// Registry: entries of this user were committed, but not through this actor.
     BalanceChanged(Changed),
+    /// Registry: another process has committed entries, which a check has found.
+    Missed(Missed),
+    /// Registry: another process has told of a commit.
+    Heard(HeardCommit),
     /// Registry: another epoch of the ledger has begun.
     FollowEpoch,
     /// Readers: ask for the balance. Answered with a [`BalanceView`].
@@ -155,7 +161,11 @@ impl ToActor {
                 ..to_resident
             },
             // An actor that died or was retired learns of changes from the ledger when it is made again.
-            Self::BalanceChanged(_) | Self::PeekBalance { .. } | Self::Retire => Route {
+            Self::BalanceChanged(_)
+            | Self::Missed(_)
+            | Self::Heard(_)
+            | Self::PeekBalance { .. }
+            | Self::Retire => Route {
                 is_use: false,
                 ..to_resident
             },
@@ -187,8 +197,11 @@ impl ToActor {
             // The dropped channel is the answer.
             Self::InspectActor { .. } | Self::InspectSessions { .. } | Self::PeekBalance { .. } => {
             }
-            // The actor makes up for them: see `Slot::send`.
-            Self::BalanceChanged(_) | Self::DetachSession { .. } => {}
+            // The actor makes up for them: see `Slot::send`. The next check finds again what was missed.
+            Self::BalanceChanged(_)
+            | Self::Missed(_)
+            | Self::Heard(_)
+            | Self::DetachSession { .. } => {}
             // The next one makes up for it.
             unanswered => log::warn!("a balance actor is overloaded: {unanswered:?}"),
         }
@@ -273,6 +286,15 @@ pub struct Changed {
     pub entries: Vec<CommittedEntry>,
     /// What was known when they were sent to the ledger.
     pub known: Known,
+}
+
+/// Entries of one user that another process has committed.
+#[derive(Debug)]
+pub struct Missed {
+    /// In order, without a gap; at least one.
+    pub entries: Vec<MissedEntry>,
+    /// The number of the epoch in which they were looked for.
+    pub epoch: u64,
 }
 
 /// What an actor knew when entries were sent to the ledger. Their versions are newer, unless the ledger has gone back.
@@ -370,6 +392,12 @@ pub struct SessionsGone {
     /// Whose actor.
     pub user_id: UserId,
 }
+
+/// What other processes have committed, as they told. It reaches resident actors; a user whose actor is not there is read
+/// when it is made.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct HearCommits(pub Vec<HeardCommit>);
 
 /// Close all sessions and take no more.
 #[derive(Debug, Message)]

@@ -139,6 +139,18 @@ impl fmt::Display for Decimal {
     }
 }
 
+/// Minor units that may be more than an [`Amount`] holds, such as a sum over users, as a decimal string.
+pub fn decimal(minor: i128, decimals: u8) -> String {
+    let width = usize::from(decimals) + 1;
+    let digits = format!("{:0>width$}", minor.unsigned_abs());
+    let (whole, fraction) = digits.split_at(digits.len() - usize::from(decimals));
+    let sign = if minor < 0 { "-" } else { "" };
+    match fraction {
+        "" => format!("{sign}{whole}"),
+        fraction => format!("{sign}{whole}.{fraction}"),
+    }
+}
+
 /// One user's balance of every currency, indexed by [`CurrencyId`].
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Balances(SmallVec<[i64; 2]>);

@@ -11,7 +11,7 @@ pub mod posting;
 mod ton_address;
 mod tx_hash;
 
-pub use amount::{Amount, AmountError, Balances};
+pub use amount::{Amount, AmountError, Balances, decimal};
 pub use currency::{Currencies, Currency, CurrencyError, CurrencyId};
 pub use entry::{Change, Details, Kind, MetadataError, NewEntry, Reversal, Source, check_metadata};
 pub use ids::{EventId, IdError, SessionId, TelegramId, UserId};

@@ -56,6 +56,11 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
                             .route(post().to(dev::token)),
                     )
                     .service(resource("/entries", "POST").route(post().to(dev::entries)))
+                    .service(
+                        resource("/chain", "GET, POST")
+                            .route(get().to(dev::chain::steps))
+                            .route(post().to(dev::chain::pay)),
+                    )
                     .default_service(web::to(not_found)),
             );
     }

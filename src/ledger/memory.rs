@@ -17,9 +17,12 @@ use crate::domain::{
     Rules, Source, TelegramId, TxHash, UserId,
 };
 
+use crate::limits::MISSED_ENTRIES_MAX;
+
 use super::batch::{self, Group, Keys, Loaded, Plan, Reversibles};
 use super::{
-    EntryOutcome, Ledger, LedgerError, Loss, Orphan, Pending, PostError, Posted, Posting, Standing,
+    EntryOutcome, Ledger, LedgerError, Loss, MissedEntry, Orphan, Pending, PostError, Posted,
+    Posting, Standing,
 };
 
 /// The states of a user that are kept.
@@ -33,6 +36,8 @@ pub struct Tables {
     /// Every entry by its event id.
     pub events: HashMap<EventId, Recorded>,
     hashes: HashMap<TxHash, Recorded>,
+    /// The entries of each user, one for each version, in order.
+    entries: HashMap<UserId, Vec<MissedEntry>>,
     event_of: HashMap<TxHash, EventId>,
     /// How much is left of the entries that were reversed.
     left: HashMap<EventId, Amount>,
@@ -49,6 +54,13 @@ impl Tables {
         let states = self.states.get(&user).map_or(&[][..], Vec::as_slice);
         let index = states.len().checked_sub(1 + versions);
         index.map_or_else(|| Account::unknown(2), |index| states[index].clone())
+    }
+
+    /// The next entries behind a version of a user, as a reader that missed them sees them.
+    pub fn missed(&self, user: UserId, version: i64) -> Vec<MissedEntry> {
+        let all = self.entries.get(&user).map_or(&[][..], Vec::as_slice);
+        let behind = all.iter().filter(|entry| entry.version > version);
+        behind.take(MISSED_ENTRIES_MAX as usize).cloned().collect()
     }
 
     /// What they say about these keys.
@@ -118,6 +130,20 @@ impl Tables {
             {
                 self.left.insert(event_id.clone(), *left_after);
             }
+            self.entries
+                .entry(entry.user_id)
+                .or_default()
+                .push(MissedEntry {
+                    user_id: entry.user_id,
+                    version,
+                    kind: entry.kind,
+                    source: entry.source.clone(),
+                    event_id: entry.event_id.clone(),
+                    currency: planned.applied.currency,
+                    amount: planned.applied.amount,
+                    balance_after: planned.balances.get(planned.applied.currency),
+                    committed_at_us: plan.committed_at_us,
+                });
             let states = self.states.entry(entry.user_id).or_default();
             if states.len() == STATES_MAX {
                 states.remove(0);
@@ -272,7 +298,12 @@ impl MemoryLedger {
 
     /// A reward that the coordinator is not told of.
     pub fn write_behind(&self, user: i64, event: &str, minor: i64) {
-        self.apply(&[entry(user, event, Kind::Reward, minor)], false);
+        self.write_elsewhere(user, event, Kind::Reward, minor);
+    }
+
+    /// The same for an entry of any kind.
+    pub fn write_elsewhere(&self, user: i64, event: &str, kind: Kind, minor: i64) {
+        self.apply(&[entry(user, event, kind, minor)], false);
     }
 
     fn apply(&self, entries: &[NewEntry], is_atomic: bool) -> Vec<EntryOutcome> {
@@ -359,6 +390,22 @@ impl Ledger for MemoryLedger {
         let is_held = books.holds_background;
         drop(books);
         self.answer(is_held, account)
+    }
+
+    fn versions(&self, users: Vec<UserId>) -> Pending<Vec<(UserId, i64)>> {
+        let books = self.books();
+        let known = |user: UserId| (user, books.tables.account(user).version);
+        let versions = users.into_iter().map(known).collect();
+        drop(books);
+        self.answer(false, versions)
+    }
+
+    fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>> {
+        let books = self.books();
+        let missed = |(user, version): &(UserId, i64)| books.tables.missed(*user, *version);
+        let entries = known.iter().flat_map(missed).collect();
+        drop(books);
+        self.answer(false, entries)
     }
 
     fn user_of_telegram(&self, _: TelegramId) -> Pending<Option<UserId>> {

@@ -18,8 +18,8 @@ use super::audit::UserAudit;
 use super::connection::identity::Identity;
 use super::connection::ledger_file::{FileLock, LedgerFile};
 use super::connection::{Access, Manager, Source};
-use super::feed::Feed;
 use super::migrations::progress::{Progress, Step};
+use super::outbox::Outbox;
 use super::readers::Readers;
 use super::reads::{HistoryPage, ReadError};
 use super::rows::EntryRecord;
@@ -28,8 +28,8 @@ use super::users::{PutUser, PutUserOutcome};
 use super::writer::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
-    Standing, audit, migrations, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, MissedEntry, Nodes, Orphan,
+    OwnNode, Pending, Posting, Standing, audit, migrations, nodes, reads,
 };
 
 pub use options::Options;
@@ -48,7 +48,7 @@ pub struct SqlLedger {
     currencies: Currencies,
     standing: Arc<Standing>,
     identity: Arc<Identity>,
-    feed: Arc<Feed>,
+    outbox: Arc<Outbox>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -165,7 +165,7 @@ impl SqlLedger {
                 currencies,
                 standing,
                 identity,
-                feed: Arc::default(),
+                outbox: Arc::default(),
                 clock,
                 file,
             },
@@ -245,6 +245,23 @@ impl SqlLedger {
             .read(move |connection| reads::latest_actions(connection, limit))
     }
 
+    /// Whether other processes may use it, too.
+    pub fn may_be_shared(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// Renews this process's row among those that use the ledger, and finds the others. On PostgreSQL.
+    pub fn renew_node(&self, own: OwnNode) -> Pending<Nodes> {
+        self.readers
+            .read_in_background(move |connection| nodes::renew(connection, &own))
+    }
+
+    /// Removes the row.
+    pub fn leave_nodes(&self, boot: String) -> Pending<()> {
+        self.readers
+            .read_in_background(move |connection| nodes::leave(connection, &boot))
+    }
+
     fn by_writer<T: Send + 'static>(
         &self,
         user_id: UserId,
@@ -307,15 +324,25 @@ impl Ledger for SqlLedger {
     }
 
     fn account(&self, user: UserId) -> Pending<Account> {
-        let currencies = self.currencies.clone();
-        self.readers
-            .read(move |connection| reads::account(connection, user, &currencies))
+        self.readers.account(user, &self.currencies)
     }
 
     fn account_in_background(&self, user: UserId) -> Pending<Account> {
         let currencies = self.currencies.clone();
         self.readers
             .read_in_background(move |connection| reads::account(connection, user, &currencies))
+    }
+
+    fn versions(&self, users: Vec<UserId>) -> Pending<Vec<(UserId, i64)>> {
+        self.readers
+            .read_in_background(move |connection| reads::versions(connection, &users))
+    }
+
+    fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>> {
+        let currencies = self.currencies.clone();
+        self.readers.read_in_background(move |connection| {
+            reads::missed_entries(connection, &known, &currencies)
+        })
     }
 
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>> {

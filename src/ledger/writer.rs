@@ -39,7 +39,7 @@ use log::error;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::store::{Patience, Store};
-use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting, Standing};
+use super::{Feed, Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting, Standing};
 use aside::Aside;
 use commit_times::CommitTimes;
 pub use orders::Order;
@@ -72,6 +72,8 @@ pub struct WriterOptions {
     pub standing: Arc<Standing>,
     /// Gets the answers whose receivers are gone.
     pub orphans: mpsc::Sender<Orphan>,
+    /// Gets all commits, where other processes are told of them.
+    pub feed: Option<Feed>,
 }
 
 /// A running writer.

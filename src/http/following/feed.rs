@@ -14,7 +14,7 @@ use crate::http::following::cursor::Cursor;
 use crate::http::following::{ROWS_DEFAULT, in_range};
 use crate::http::problem::{Answer, Code, Problem};
 use crate::http::state::{Data, HttpState};
-use crate::ledger::feed::{FeedPage, Waiting};
+use crate::ledger::outbox::{FeedPage, Waiting};
 use crate::ledger::{EntryRecord, Ledger as _};
 use crate::limits::{FEED_NOW_MS, FEED_SOON_MS, FEED_WAIT_MS_MAX, HISTORY_ENTRIES_MAX};
 
@@ -95,7 +95,7 @@ async fn follow(
 ) -> Result<FeedPage, Problem> {
     let after = cursor.map_or(0, |cursor| cursor.id);
     let until = state.clock.deadline(Duration::from_millis(wait_ms));
-    let feed = state.ledger.feed();
+    let outbox = state.ledger.outbox();
     let mut place = None;
     loop {
         let page = state.ledger.feed_page(after, limit).await?;
@@ -111,7 +111,7 @@ async fn follow(
             return Ok(page);
         }
         if place.is_none() {
-            place = Some(feed.place().ok_or_else(full)?);
+            place = Some(outbox.place().ok_or_else(full)?);
         }
         if let Some(place) = &place {
             wait(state, place, (after, page.is_held), until).await;

@@ -1,6 +1,6 @@
 //! Reads for systems that follow the ledger: single entries, all balances, and the feed.
 
-use crate::ledger::feed::{self, Feed, FeedPage, Seen};
+use crate::ledger::outbox::{self, FeedPage, Outbox, Seen};
 use crate::ledger::reads::look_ups::{self, AccountRecord, EntryKey, FoundEntry};
 use crate::ledger::rows::conflicts::ConflictRecord;
 use crate::ledger::{Pending, SqlLedger};
@@ -29,22 +29,22 @@ impl SqlLedger {
 
     /// At most `limit` entries behind an id of the feed.
     pub fn feed_page(&self, after: i64, limit: i64) -> Pending<FeedPage> {
-        let (currencies, feed) = (self.currencies.clone(), self.feed.clone());
+        let (currencies, outbox) = (self.currencies.clone(), self.outbox.clone());
         let standing = self.standing.clone();
         self.readers.read(move |connection| {
-            feed::read(connection, &feed, &standing, (after, limit), &currencies)
+            outbox::read(connection, &outbox, &standing, (after, limit), &currencies)
         })
     }
 
     /// Looks how far the feed is.
     pub fn look_at_feed(&self) -> Pending<Seen> {
-        let (feed, standing) = (self.feed.clone(), self.standing.clone());
+        let (outbox, standing) = (self.outbox.clone(), self.standing.clone());
         self.readers
-            .read(move |connection| feed.look(connection, &standing))
+            .read(move |connection| outbox.look(connection, &standing))
     }
 
     /// What the readers of the feed share.
-    pub fn feed(&self) -> &Feed {
-        &self.feed
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 }

@@ -25,9 +25,7 @@ async fn until_told(browser: &Browser, words: &str) {
 async fn a_deposit_is_found_by_its_hash_and_what_is_not_here_is_told_from_what_was_refused() {
     let app = slow().start().await;
     let (known, refused) = (TonHash::of("known"), TonHash::of("refused"));
-    let deposit = |hash: &TonHash, amount: &str| {
-        json!({"event_id": "d/1 #", "user_id": USER, "currency": "TON", "amount": amount, "tx_hash": hash.hex()})
-    };
+    let deposit = |hash: &TonHash, amount: &str| json!({"event_id": "d/1 #", "user_id": USER, "currency": "TON", "amount": amount, "tx_hash": hash.hex()});
     app.post("deposits", deposit(&known, "5")).await.ok();
     app.post("deposits", deposit(&refused, "7"))
         .await
@@ -44,7 +42,9 @@ async fn a_deposit_is_found_by_its_hash_and_what_is_not_here_is_told_from_what_w
         until_told(&browser, "What became of a deposit").await;
         let text = json!(spelling);
         browser
-            .value(&format!("document.getElementById('find-text').value = {text}"))
+            .value(&format!(
+                "document.getElementById('find-text').value = {text}"
+            ))
             .await;
         browser.click("#find-entry button").await;
         until_told(&browser, "In the ledger: d/1 #").await;

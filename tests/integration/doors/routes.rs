@@ -26,6 +26,8 @@ pub const DEVELOPMENT: &[(&str, &str)] = &[
     ("GET", "/dev/v1/token"),
     ("POST", "/dev/v1/token"),
     ("POST", "/dev/v1/entries"),
+    ("GET", "/dev/v1/chain"),
+    ("POST", "/dev/v1/chain"),
 ];
 
 /// On the internal listener only. `7` stands for a user.

@@ -119,6 +119,7 @@ impl Run {
             counts: Default::default(),
             standing: Arc::default(),
             orphans,
+            feed: None,
         };
         let writer = Writer::start("test".into(), Box::new(store), options).expect("a thread");
         Self {

@@ -12,7 +12,7 @@ use crate::ledger::rows::{EntryRecord, EntryRow};
 use crate::ledger::schema::entries;
 use crate::ledger::{LedgerError, Standing};
 
-use super::Feed;
+use super::Outbox;
 use super::horizon::{Look, ready};
 
 /// A page of the feed.
@@ -33,18 +33,18 @@ pub struct FeedPage {
 /// Reads the entries behind an id.
 pub(in crate::ledger) fn read(
     connection: &mut AnyConnection,
-    feed: &Feed,
+    outbox: &Outbox,
     standing: &Standing,
     (after, limit): (i64, i64),
     currencies: &Currencies,
 ) -> Result<FeedPage, ReadError> {
     // Before the rows: what is settled is so for statements that begin later.
-    let settled = feed.horizon().settled(standing.epoch_number());
+    let settled = outbox.horizon().settled(standing.epoch_number());
     let mut rows = behind(connection, after, limit)?;
     let mut count = ready(rows.iter().map(|(id, _)| *id), after, settled);
     if count < rows.len() {
         let last = count.checked_sub(1).map_or(after, |index| rows[index].0);
-        let seen = feed.look(connection, standing)?;
+        let seen = outbox.look(connection, standing)?;
         if seen.settled > last {
             rows = behind(connection, after, limit)?;
             count = ready(rows.iter().map(|(id, _)| *id), after, seen.settled);

@@ -38,7 +38,7 @@ pub struct Seen {
 
 /// What the readers of the feed share.
 #[derive(Debug, Default)]
-pub struct Feed {
+pub struct Outbox {
     horizon: Mutex<Horizon>,
     seen: watch::Sender<Seen>,
     waiting: AtomicUsize,
@@ -47,9 +47,9 @@ pub struct Feed {
 
 /// A follower that waits; it has its place until this is dropped.
 #[derive(Debug)]
-pub struct Waiting<'a>(&'a Feed);
+pub struct Waiting<'a>(&'a Outbox);
 
-impl Feed {
+impl Outbox {
     fn horizon(&self) -> MutexGuard<'_, Horizon> {
         self.horizon
             .lock()
@@ -106,15 +106,15 @@ impl Drop for Waiting<'_> {
 
 /// Looks for news while followers wait. Never ends.
 pub async fn watch(ledger: Arc<SqlLedger>) {
-    let feed = ledger.feed();
+    let outbox = ledger.outbox();
     let mut rest_ms = FEED_LOOK_MS.0;
     loop {
-        feed.has_waiters().await;
+        outbox.has_waiters().await;
         let mut is_unsettled = false;
         match ledger.look_at_feed().await {
             Ok(seen) => {
                 is_unsettled = seen.settled < seen.newest;
-                let has_changed = feed
+                let has_changed = outbox
                     .seen
                     .send_if_modified(|before| std::mem::replace(before, seen) != seen);
                 rest_ms = match has_changed {
