@@ -95,6 +95,10 @@ fn imports_go_one_way() {
             ],
         ),
         (
+            "migration",
+            &["client", "credentials", "domain", "clock", "config"],
+        ),
+        (
             "watcher",
             &[
                 "client",
