@@ -21,6 +21,7 @@
 //! | [`domain`] | ids, money, entries, the pure posting rule |
 //! | [`ledger`] | tables, group-commit writers, reads, audit |
 //! | [`coordinator`] | registry, balance actors, cache, pacing |
+//! | [`cluster`] | other nodes of the same ledger: commits out, commits in (NATS) |
 //! | [`credentials`] | webhook signatures, session tokens, Telegram's init data |
 //! | [`http`] | listeners, webhooks, reads, WebSocket sessions, administration |
 //! | [`canary`] | the controlled test of a running service |
@@ -33,14 +34,15 @@
 //! | [`cli`] | one file per command |
 //! | [`config`], [`limits`], [`clock`], [`client`], [`telemetry`] | settings, caps, time, log and counters |
 //!
-//! Imports go one way: `domain ← config ← credentials` and `domain ← ledger ← coordinator ← http ← app ← cli`; a test
-//! enforces it.
+//! Imports go one way: `domain ← config ← credentials` and `domain ← ledger ← coordinator ← cluster ← http ← app ←
+//! cli`; a test enforces it.
 
 pub mod app;
 pub mod canary;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod coordinator;
 pub mod credentials;

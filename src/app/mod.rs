@@ -26,10 +26,11 @@ use tokio::task::JoinHandle;
 
 use crate::canary::schedule;
 use crate::clock::Clock;
+use crate::cluster::presence::Kept;
 use crate::config::Settings;
 use crate::coordinator::auditing::AuditBoard;
 use crate::coordinator::messages::InspectRegistry;
-use crate::coordinator::{Registry, auditing};
+use crate::coordinator::{Coverage, Registry, auditing};
 use crate::http::{Dev, HttpState, server};
 use crate::ledger::{LedgerError, Orphan, SqlLedger};
 use crate::platform::{self, StopSignals};
@@ -93,6 +94,7 @@ pub fn run(
             clock,
             counters,
             ledger: Arc::new(ledger),
+            coverage: Arc::default(),
         };
         let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
         let service = Service::start(settings, is_dev, &core, orphans, sockets).await?;
@@ -114,6 +116,7 @@ struct Core {
     clock: Clock,
     counters: Arc<Counters>,
     ledger: Arc<SqlLedger>,
+    coverage: Arc<Coverage>,
 }
 
 /// The parts of a running service that have to be stopped.
@@ -123,6 +126,7 @@ struct Service {
     registry: Addr<Registry>,
     state: Arc<HttpState>,
     auditing: JoinHandle<()>,
+    presence: Option<Kept>,
     canary: Option<Canary>,
     development: Option<Development>,
     handles: [ServerHandle; 2],
@@ -157,6 +161,14 @@ impl Service {
             .send(InspectRegistry)
             .await
             .map_err(|_| AppError::PartDied("the registry"))?;
+        let presence = match parts::presence(&settings, core) {
+            Some(mut presence) => {
+                // Before anything is answered: others may have committed what this process has not seen.
+                presence.renew().await;
+                Some(presence.keep())
+            }
+            None => None,
+        };
         let board = Arc::new(AuditBoard::new(
             settings.audit.users_per_s,
             core.clock,
@@ -193,6 +205,7 @@ impl Service {
             registry,
             state,
             auditing,
+            presence,
             canary,
             development,
             handles: listeners.each_ref().map(actix_web::dev::Server::handle),

@@ -82,6 +82,9 @@ impl Service {
         // The listeners were told to stop; a failure, or a wait past the deadline, changes nothing any more.
         let _ = timeout(deadline.remaining(), join_all(self.listeners)).await;
         self.auditing.abort();
+        if let Some(presence) = self.presence {
+            presence.leave(deadline.remaining() / 4).await;
+        }
         self.coordinator.stop();
         stop_ledger(self.ledger, deadline).await;
     }

@@ -110,6 +110,14 @@ impl Amount {
         }
     }
 
+    /// The amount without its sign, or `None` for −2^63.
+    pub const fn checked_abs(self) -> Option<Self> {
+        match self.0.checked_abs() {
+            Some(size) => Some(Self(size)),
+            None => None,
+        }
+    }
+
     /// Shows the amount with exactly `decimals` digits after the point.
     pub const fn display(self, decimals: u8) -> Decimal {
         Decimal {

@@ -79,6 +79,7 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/internal/v1/rewards", "POST").route(post().to(single::rewards)))
         .service(resource("/internal/v1/withdrawals", "POST").route(post().to(single::withdrawals)))
         .service(resource("/internal/v1/adjustments", "POST").route(post().to(single::adjustments)))
+        .service(resource("/internal/v1/reversals", "POST").route(post().to(single::reversals)))
         .service(resource("/internal/v1/batch", "POST").route(post().to(batch::batch)))
         .service(resource("/internal/v1/tokens", "POST").route(post().to(back_ends::tokens)))
         .service(

@@ -27,6 +27,7 @@ mod migration;
 mod openapi;
 mod reads;
 mod refusals;
+mod reversals;
 mod signatures;
 mod slow_log;
 mod telegram;

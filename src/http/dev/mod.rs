@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use crate::client;
 use crate::credentials::webhook;
 use crate::domain::{Kind, UserId};
+use crate::http::entries::body::KINDS;
 use crate::http::extract::json::{JsonBody, JsonObject};
 use crate::http::extract::{Query, invalid};
 use crate::http::problem::{Answer, Code, Problem};
@@ -112,8 +113,7 @@ pub(super) async fn entries(state: Data, JsonBody(body): JsonBody<ENTRY_BYTES_MA
     let kind = entry
         .remove("kind")
         .and_then(|kind| Kind::deserialize(kind).ok());
-    let wrong_kind = "must be deposit, reward, withdrawal or adjustment";
-    let kind = kind.ok_or_else(|| invalid("kind", wrong_kind))?;
+    let kind = kind.ok_or_else(|| invalid("kind", KINDS))?;
     complete(&mut entry, kind);
     let body = Value::Object(entry.clone()).to_string();
     let sent = state.clock.wall();
@@ -137,6 +137,7 @@ const fn path(kind: Kind) -> &'static str {
         Kind::Reward => "/internal/v1/rewards",
         Kind::Withdrawal => "/internal/v1/withdrawals",
         Kind::Adjustment => "/internal/v1/adjustments",
+        Kind::Reversal => "/internal/v1/reversals",
     }
 }
 

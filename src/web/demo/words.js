@@ -18,7 +18,7 @@ export const TEXTS = {
     sending: 'sending…', committed: (ms) => `committed ${ms}`, shown: (ms) => `on screen ${ms}`, counted: (ms) => `counted ${ms}`,
     waiting: 'waits for the page', duplicate: (version) => `known already as version ${version}: nothing moves`,
     refused: (code) => `refused: ${code}`, lost: 'no answer: the outcome is unknown', ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd',
-    sources: { deposit: 'deposit', reward: 'reward', farming: 'farming', withdrawal: 'withdrawal', adjustment: 'adjustment', ton: 'TON chain' },
+    sources: { deposit: 'deposit', reward: 'reward', farming: 'farming', withdrawal: 'withdrawal', adjustment: 'adjustment', reversal: 'reversal', ton: 'TON chain' },
     codes: { insufficient_funds: 'the balance is too low', ledger_unavailable: 'the ledger is away', overloaded: 'too busy' },
   },
   ru: {
@@ -36,7 +36,7 @@ export const TEXTS = {
     sending: 'отправляется…', committed: (ms) => `записано ${ms}`, shown: (ms) => `на экране ${ms}`, counted: (ms) => `досчитано ${ms}`,
     waiting: 'ждёт страницу', duplicate: (version) => `уже есть, версия ${version}: ничего не меняется`,
     refused: (code) => `отказ: ${code}`, lost: 'нет ответа: исход неизвестен', ms: 'мс', s: 'с', min: 'мин', h: 'ч', d: 'д',
-    sources: { deposit: 'пополнение', reward: 'награда', farming: 'фарминг', withdrawal: 'вывод', adjustment: 'корректировка', ton: 'сеть TON' },
+    sources: { deposit: 'пополнение', reward: 'награда', farming: 'фарминг', withdrawal: 'вывод', adjustment: 'корректировка', reversal: 'возврат', ton: 'сеть TON' },
     codes: { insufficient_funds: 'недостаточно средств', ledger_unavailable: 'журнал недоступен', overloaded: 'слишком много запросов' },
   },
 };

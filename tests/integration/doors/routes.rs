@@ -36,6 +36,7 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("POST", "/internal/v1/rewards"),
     ("POST", "/internal/v1/withdrawals"),
     ("POST", "/internal/v1/adjustments"),
+    ("POST", "/internal/v1/reversals"),
     ("POST", "/internal/v1/batch"),
     ("POST", "/internal/v1/tokens"),
     ("PUT", "/internal/v1/users/7"),
