@@ -108,6 +108,10 @@ fn imports_go_one_way() {
             ],
         ),
         (
+            "migration",
+            &["client", "credentials", "domain", "clock", "config"],
+        ),
+        (
             "watcher",
             &[
                 "client",
