@@ -108,6 +108,27 @@ pub const ORDERS_MAX: usize = 1024;
 /// Reads that may wait for the read pool.
 pub const READ_QUEUE_MAX: usize = 65_536;
 
+/// Accounts that one statement reads.
+pub const ACCOUNTS_AT_ONCE_MAX: usize = 1000;
+
+/// How often a process renews its row in the ledger, in milliseconds.
+pub const NODE_BEAT_MS: u64 = 2000;
+
+/// A process that has not renewed its row for so long is gone, in milliseconds.
+pub const NODE_GONE_MS: i64 = 6500;
+
+/// The least time between the begins of two rounds of checks, in milliseconds.
+pub const CHECK_ROUND_MS: u64 = 1000;
+
+/// Users of whom entries are missing between known ones, and that are to be asked for.
+pub const GAPS_MAX: usize = 16_384;
+
+/// How long an entry of another process may follow on a later one before the ledger is asked for it, in milliseconds.
+pub const GAP_WAIT_MS: u64 = 20;
+
+/// Entries of one user that a check for missed changes reads at once.
+pub const MISSED_ENTRIES_MAX: i64 = 16;
+
 /// Reads that nobody asked for and that may wait for the read pool.
 pub const BACKGROUND_READS_MAX: usize = 256;
 

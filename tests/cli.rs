@@ -136,6 +136,29 @@ fn bad_usage_ends_with_2_and_says_what_is_wrong() {
 }
 
 #[test]
+fn a_file_of_the_cluster_that_is_missing_is_named_by_its_key() {
+    let secrets = [
+        ("BALANCE_AUTH__WEBHOOK_SECRETS", SECRET),
+        (
+            "BALANCE_AUTH__SESSION_SECRETS",
+            "0123456789abcdefghijklmnopqrstuv",
+        ),
+        ("BALANCE_AUTH__ADMIN_TOKENS", "token"),
+        ("BALANCE_DATABASE__URL", "postgres://127.0.0.1:1/db"),
+        ("BALANCE_CLUSTER__URL", "nats://127.0.0.1:1"),
+    ];
+    for name in ["CREDENTIALS_FILE", "TLS_CA_FILE"] {
+        let variable = format!("BALANCE_CLUSTER__{name}");
+        let variables = [&secrets[..], &[(variable.as_str(), "nowhere.pem")]].concat();
+        let output = run(&["serve"], &variables, b"");
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        let message = format!("cluster.{}: nowhere.pem: ", name.to_lowercase());
+        assert!(error.contains(&message), "{message} in: {error}");
+    }
+}
+
+#[test]
 fn a_refused_secret_is_not_repeated() {
     let refused = "whsec_geheimgeheim!";
     let output = run(
@@ -190,6 +213,16 @@ fn every_command_ends_with_2_when_the_configuration_is_bad() {
                 "BALANCE_AUTH__SESSION_SECRETS",
                 "geheim",
                 "auth.session_secrets[0]: must be 32",
+            ),
+            (
+                "BALANCE_CLUSTER__URL",
+                "nats://node:geheim@h",
+                "cluster.url[0]: must be nats://",
+            ),
+            (
+                "BALANCE_CLUSTER__URL",
+                "nats://h",
+                "cluster.url: must not be set on SQLite",
             ),
         ] {
             let output = run(command, &[(name, value)], b"");

@@ -50,6 +50,7 @@ impl Serve {
         };
         let settings = Settings::load(&sources)?;
         settings.require_serve_secrets()?;
+        settings.cluster.require_files()?;
         log::info!(
             "effective configuration:\n{}",
             settings.to_masked_toml().trim_end()

@@ -42,6 +42,14 @@ const WATCHER_REQUESTS_PER_S_MAX: u64 = 1_000;
 const WATCHER_POLL_MS_MAX: u64 = 3_600_000;
 /// Users that are checked each second.
 const AUDIT_USERS_PER_S_MAX: u64 = 100_000;
+/// Time between two beats of a node, in milliseconds.
+const BEAT_MS: RangeInclusive<u64> = 10..=10_000;
+/// Longest silence of a node, in milliseconds; the shortest is three of the shortest beats.
+const SILENCE_MS: RangeInclusive<u64> = 30..=60_000;
+/// Longest time between two checks of users with sessions, in seconds: an hour.
+const CLUSTER_CHECK_S_MAX: u64 = 3_600;
+/// Users that are checked each second while a node is not heard of.
+const CLUSTER_CHECK_USERS_PER_S_MAX: u64 = 1_000_000;
 /// Sessions of one user.
 const SESSIONS_PER_USER_MAX: u64 = 1_024;
 /// Sessions of one process.
@@ -104,6 +112,10 @@ pub(super) fn ranges(settings: &Settings) -> Vec<Range> {
         auth.webhook_tolerance_s in 1..=WEBHOOK_TOLERANCE_S_MAX;
         canary.every_s in 0..=CANARY_S_MAX;
         canary.watch_s in 0..=CANARY_S_MAX;
+        cluster.beat_ms in BEAT_MS;
+        cluster.silence_ms in SILENCE_MS;
+        cluster.check_s in 1..=CLUSTER_CHECK_S_MAX;
+        cluster.check_users_per_s in 1..=CLUSTER_CHECK_USERS_PER_S_MAX;
         watcher.requests_per_s in 1..=WATCHER_REQUESTS_PER_S_MAX;
         watcher.poll_ms in 1..=WATCHER_POLL_MS_MAX;
         audit.users_per_s in 0..=AUDIT_USERS_PER_S_MAX;

@@ -40,6 +40,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
             "must be 1 on SQLite, which has one writer",
         ));
     }
+    settings.cluster.check(&settings.database.url)?;
     check_canary(settings)?;
     check_server(&settings.server)?;
     check_auth(&settings.auth)

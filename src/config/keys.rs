@@ -13,6 +13,8 @@ pub(super) enum Shape {
     Text,
     /// A list of strings; comma-separated in the environment.
     Texts,
+    /// A string or a list of strings; comma-separated in the environment.
+    Urls,
     /// A list of strings or of `{name, token}`; comma-separated strings in the environment.
     Tokens,
     /// A list of strings or of `{address, currency, jetton_master}`; comma-separated strings in the environment.
@@ -20,6 +22,14 @@ pub(super) enum Shape {
 }
 
 impl Shape {
+    /// Whether it is a list, once it is read.
+    pub(super) const fn is_list(self) -> bool {
+        matches!(
+            self,
+            Self::Texts | Self::Urls | Self::Tokens | Self::Accounts
+        )
+    }
+
     /// The type in words, for an error.
     pub(super) const fn expected(self) -> &'static str {
         match self {
@@ -27,6 +37,7 @@ impl Shape {
             Self::Boolean => "true or false",
             Self::Text => "a string",
             Self::Texts => "a list of strings",
+            Self::Urls => "a string or a list of strings",
             Self::Tokens => "a list of strings or of tables {name, token}",
             Self::Accounts => "a list of strings or of tables {address, currency, jetton_master}",
         }
@@ -95,6 +106,20 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("canary.currency", Shape::Text),
     ("canary.amount", Shape::Text),
     ("canary.watch_s", Shape::Integer),
+    ("cluster.url", Shape::Urls),
+    ("cluster.name", Shape::Text),
+    ("cluster.node", Shape::Text),
+    ("cluster.credentials_file", Shape::Text),
+    ("cluster.tls_ca_file", Shape::Text),
+    ("cluster.tls_cert_file", Shape::Text),
+    ("cluster.tls_key_file", Shape::Text),
+    ("cluster.user", Shape::Text),
+    ("cluster.password", Shape::Text),
+    ("cluster.beat_ms", Shape::Integer),
+    ("cluster.silence_ms", Shape::Integer),
+    ("cluster.check_s", Shape::Integer),
+    ("cluster.check_users_per_s", Shape::Integer),
+    ("cluster.reads", Shape::Text),
     ("watcher.api_url", Shape::Text),
     ("watcher.api_key", Shape::Text),
     ("watcher.requests_per_s", Shape::Integer),

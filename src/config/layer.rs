@@ -157,7 +157,8 @@ impl FileReader<'_> {
             }
             (Shape::Boolean, DeValue::Boolean(value)) => Some((*value).into()),
             (Shape::Text, DeValue::String(text)) => Some(text.to_string().into()),
-            (Shape::Texts | Shape::Tokens | Shape::Accounts, DeValue::Array(items)) => items
+            (Shape::Urls, DeValue::String(text)) => Some(vec![text.to_string()].into()),
+            (shape, DeValue::Array(items)) if shape.is_list() => items
                 .iter()
                 .map(|item| list_item(item.get_ref(), shape))
                 .collect::<Option<Vec<_>>>()
@@ -180,7 +181,7 @@ impl FileReader<'_> {
 fn list_item(item: &DeValue<'_>, shape: Shape) -> Option<Value> {
     match item {
         DeValue::String(text) => Some(text.to_string().into()),
-        DeValue::Table(fields) if shape != Shape::Texts => {
+        DeValue::Table(fields) if matches!(shape, Shape::Tokens | Shape::Accounts) => {
             let fields = fields.iter().map(|(name, value)| match value.get_ref() {
                 DeValue::String(text) => {
                     Some((name.get_ref().to_string(), Value::from(text.to_string())))
@@ -218,10 +219,10 @@ fn parse(text: &str, shape: Shape) -> Option<Value> {
         Shape::Integer => integer(text.parse()),
         Shape::Boolean => text.parse::<bool>().ok().map(Value::from),
         Shape::Text => Some(text.into()),
-        Shape::Texts | Shape::Tokens | Shape::Accounts if text.is_empty() => {
+        Shape::Texts | Shape::Urls | Shape::Tokens | Shape::Accounts if text.is_empty() => {
             Some(Vec::<String>::new().into())
         }
-        Shape::Texts | Shape::Tokens | Shape::Accounts => {
+        Shape::Texts | Shape::Urls | Shape::Tokens | Shape::Accounts => {
             let items = text.split(',').map(|item| item.trim_matches(' '));
             Some(items.collect::<Vec<_>>().into())
         }

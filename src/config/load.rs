@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use config::{Config, Value, ValueKind};
 use serde::Deserialize;
 
+use crate::config::cluster::Cluster;
 use crate::config::error::ConfigError;
 use crate::config::layer::Layer;
 use crate::config::origin::normal_origin;
@@ -188,6 +189,7 @@ impl Settings {
             accounts: raw.accounts,
             audit: raw.audit,
             canary: raw.canary,
+            cluster: raw.cluster,
             watcher,
         })
     }
@@ -208,6 +210,7 @@ struct Raw {
     accounts: Accounts,
     audit: Audit,
     canary: Canary,
+    cluster: Cluster,
     watcher: RawWatcher,
 }
 

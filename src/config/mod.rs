@@ -9,6 +9,7 @@
 
 mod bounds;
 mod check;
+mod cluster;
 mod database_url;
 pub mod dev;
 mod error;
@@ -28,6 +29,7 @@ mod watcher;
 mod tests;
 
 pub use bounds::{SESSION_TTL_S_MAX, SIGNED_BODY_BYTES_MAX};
+pub use cluster::{BusUrl, Cluster, ClusterReads};
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::ConfigError;
 pub use load::{Sources, environment};
@@ -38,4 +40,4 @@ pub use settings::{
     Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, SUBJECT, Server, Settings,
     TelegramIdentity,
 };
-pub use watcher::{WatchStart, WatchedAccount, Watcher};
+pub use watcher::{TON_DECIMALS, WatchStart, WatchedAccount, Watcher};

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::config::cluster::Cluster;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::schema::Schema;
 use crate::config::secret::{AdminToken, Secret, WebhookSecret};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub audit: Audit,
     /// How the service tests itself.
     pub canary: Canary,
+    /// Other nodes of the same ledger.
+    pub cluster: Cluster,
     /// How the chain is followed, by `watch`.
     pub watcher: Watcher,
 }
@@ -247,7 +250,12 @@ impl Default for Pacing {
             debounce_ms: 1_500,
             min_interval_ms: 5_000,
             direct_interval_ms: 100,
-            direct_kinds: vec![Kind::Deposit, Kind::Withdrawal, Kind::Adjustment],
+            direct_kinds: vec![
+                Kind::Deposit,
+                Kind::Withdrawal,
+                Kind::Adjustment,
+                Kind::Reversal,
+            ],
         }
     }
 }

@@ -96,6 +96,14 @@ impl Amount {
         }
     }
 
+    /// The amount without its sign, or `None` for −2^63.
+    pub const fn checked_abs(self) -> Option<Self> {
+        match self.0.checked_abs() {
+            Some(size) => Some(Self(size)),
+            None => None,
+        }
+    }
+
     /// Shows the amount with exactly `decimals` digits after the point.
     pub const fn display(self, decimals: u8) -> Decimal {
         Decimal {
@@ -128,6 +136,18 @@ impl fmt::Display for Decimal {
                 width = usize::from(width)
             ),
         }
+    }
+}
+
+/// Minor units that may be more than an [`Amount`] holds, such as a sum over users, as a decimal string.
+pub fn decimal(minor: i128, decimals: u8) -> String {
+    let width = usize::from(decimals) + 1;
+    let digits = format!("{:0>width$}", minor.unsigned_abs());
+    let (whole, fraction) = digits.split_at(digits.len() - usize::from(decimals));
+    let sign = if minor < 0 { "-" } else { "" };
+    match fraction {
+        "" => format!("{sign}{whole}"),
+        fraction => format!("{sign}{whole}.{fraction}"),
     }
 }
 

@@ -34,7 +34,7 @@ pub use entries::body::parse_body;
 pub use entries::items::parse_items;
 #[cfg(feature = "simulation")]
 pub use session::start_over;
-pub use state::HttpState;
+pub use state::{Dev, HttpState};
 
 #[cfg(test)]
 mod tests;

@@ -55,6 +55,11 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
                             .route(post().to(dev::token)),
                     )
                     .service(resource("/entries", "POST").route(post().to(dev::entries)))
+                    .service(
+                        resource("/chain", "GET, POST")
+                            .route(get().to(dev::chain::steps))
+                            .route(post().to(dev::chain::pay)),
+                    )
                     .default_service(web::to(not_found)),
             );
     }
@@ -74,6 +79,7 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/internal/v1/rewards", "POST").route(post().to(single::rewards)))
         .service(resource("/internal/v1/withdrawals", "POST").route(post().to(single::withdrawals)))
         .service(resource("/internal/v1/adjustments", "POST").route(post().to(single::adjustments)))
+        .service(resource("/internal/v1/reversals", "POST").route(post().to(single::reversals)))
         .service(resource("/internal/v1/batch", "POST").route(post().to(batch::batch)))
         .service(resource("/internal/v1/tokens", "POST").route(post().to(back_ends::tokens)))
         .service(

@@ -1,6 +1,7 @@
 //! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
 
 mod health;
+pub(super) mod nodes;
 mod options;
 
 use std::sync::Arc;
@@ -26,8 +27,8 @@ use super::users::{PutUser, PutUserOutcome};
 use super::writer::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
-    Standing, audit, migrations, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, MissedEntry, Nodes, Orphan,
+    OwnNode, Pending, Posting, Standing, audit, migrations, reads,
 };
 
 pub use options::Options;
@@ -241,6 +242,23 @@ impl SqlLedger {
             .read(move |connection| reads::latest_actions(connection, limit))
     }
 
+    /// Whether other processes may use it, too.
+    pub fn may_be_shared(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// Renews this process's row among those that use the ledger, and finds the others. On PostgreSQL.
+    pub fn renew_node(&self, own: OwnNode) -> Pending<Nodes> {
+        self.readers
+            .read_in_background(move |connection| nodes::renew(connection, &own))
+    }
+
+    /// Removes the row.
+    pub fn leave_nodes(&self, boot: String) -> Pending<()> {
+        self.readers
+            .read_in_background(move |connection| nodes::leave(connection, &boot))
+    }
+
     fn by_writer<T: Send + 'static>(
         &self,
         user_id: UserId,
@@ -303,15 +321,25 @@ impl Ledger for SqlLedger {
     }
 
     fn account(&self, user: UserId) -> Pending<Account> {
-        let currencies = self.currencies.clone();
-        self.readers
-            .read(move |connection| reads::account(connection, user, &currencies))
+        self.readers.account(user, &self.currencies)
     }
 
     fn account_in_background(&self, user: UserId) -> Pending<Account> {
         let currencies = self.currencies.clone();
         self.readers
             .read_in_background(move |connection| reads::account(connection, user, &currencies))
+    }
+
+    fn versions(&self, users: Vec<UserId>) -> Pending<Vec<(UserId, i64)>> {
+        self.readers
+            .read_in_background(move |connection| reads::versions(connection, &users))
+    }
+
+    fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>> {
+        let currencies = self.currencies.clone();
+        self.readers.read_in_background(move |connection| {
+            reads::missed_entries(connection, &known, &currencies)
+        })
     }
 
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>> {

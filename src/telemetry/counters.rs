@@ -146,6 +146,10 @@ pub struct Counters {
     /// Actors retired because too many were resident.
     pub cache_evictions: IntCounter,
     cache_entries: IntGauge,
+    /// Users whose version was compared with the ledger's, in search of commits of other processes.
+    pub checked_users: IntCounter,
+    /// Times that a user had missed some.
+    pub healed_users: IntCounter,
     /// Violations that the continuous audit has found.
     pub drift: IntCounter,
     /// Users that it has checked.
@@ -204,6 +208,8 @@ impl Default for Counters {
             cache_misses: make.counter("balance_cache_misses_total", "Balances that had to be read from the ledger."),
             cache_evictions: make.counter("balance_cache_evictions_total", "Actors evicted because too many were in memory."),
             cache_entries: make.gauge("balance_cache_entries", "Balances kept in memory, one for each actor."),
+            checked_users: make.counter("balance_cluster_checked_users_total", "Users with sessions whose version was compared with the ledger's."),
+            healed_users: make.counter("balance_cluster_healed_total", "Times that a user had commits of another process that this one was not told of."),
             drift: make.counter("balance_drift_total", "Violations that the continuous audit has found."),
             audited_users: make.counter("balance_audit_users_total", "Users that the continuous audit has checked."),
             canary_runs: make.counters("balance_canary_runs_total", "Runs of the canary.", &["outcome"]),

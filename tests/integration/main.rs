@@ -26,6 +26,7 @@ mod metrics;
 mod openapi;
 mod reads;
 mod refusals;
+mod reversals;
 mod signatures;
 mod slow_log;
 mod telegram;

@@ -178,6 +178,14 @@ async fn answers_match_the_document(database: Database) {
                 json!({"reason": "r", "metadata": {"a": 1}}),
             ),
         ),
+        (
+            "reversals",
+            json!({"event_id": "back", "user_id": 1, "reverses": "r"}),
+        ),
+        (
+            "reversals",
+            json!({"event_id": "none", "user_id": 1, "reverses": "x"}),
+        ),
         ("tokens", json!({"user_id": 1})),
         (
             "batch",

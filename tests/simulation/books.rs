@@ -44,7 +44,8 @@ impl Books {
         let commits = self.users.entry(user).or_default();
         let expected = commits.len() as i64 + 1;
         let mut balances = commits.last().map_or([0; 2], |last| last.balances);
-        balances[entry.currency.index()] += entry.amount.minor();
+        let (currency, amount) = entry.change.plain().expect("no reversal");
+        balances[currency.index()] += amount.minor();
         let is_below_zero = balances.iter().any(|balance| *balance < 0);
         commits.push(Commit {
             event: event.clone(),

@@ -7,7 +7,7 @@ use balance_coordinator::coordinator::messages::{
     GetBalance, PostAtomic, PostBatch, PostEntries, ToActor, ToUser,
 };
 use balance_coordinator::domain::{
-    Amount, Currencies, EventId, Kind, NewEntry, Source, TxHash, UserId,
+    Amount, Change, Currencies, EventId, Kind, NewEntry, Source, TxHash, UserId,
 };
 use balance_coordinator::ledger::{EntryOutcome, Lane, Posted};
 use tokio::sync::oneshot;
@@ -38,8 +38,10 @@ pub fn entry(event: &str, item: Item, tx_hash: Option<TxHash>) -> NewEntry {
         event_id: EventId::parse(event).expect("an event id"),
         user_id: UserId::new(item.user).expect("a user id"),
         kind: item.kind,
-        currency: item.currency,
-        amount: Amount::from_minor(item.minor),
+        change: Change::Plain {
+            currency: item.currency,
+            amount: Amount::from_minor(item.minor),
+        },
         source: Source::from(item.kind),
         tx_hash,
         details: None,

@@ -22,6 +22,7 @@ mod silent;
 mod sources;
 mod telegram;
 mod ton;
+pub mod toncenter;
 mod visitor;
 mod witness;
 mod ws;

@@ -29,7 +29,7 @@ fn nothing_set_means_the_defaults() {
         "debounce_ms = 1500",
         "min_interval_ms = 5000",
         "direct_interval_ms = 100",
-        "direct_kinds = [\"deposit\", \"withdrawal\", \"adjustment\"]",
+        "direct_kinds = [\"deposit\", \"withdrawal\", \"adjustment\", \"reversal\"]",
         "ttl_s = 300",
         "max_entries = 10000",
         "sweep_s = 60",
@@ -62,6 +62,13 @@ fn nothing_set_means_the_defaults() {
         "auto_create = true",
         "users_per_s = 10",
         "every_s = 0",
+        "url = []",
+        "name = \"balance\"",
+        "beat_ms = 250",
+        "silence_ms = 1000",
+        "check_s = 30",
+        "check_users_per_s = 20000",
+        "reads = \"ledger\"",
         "watch_s = 10",
     ] {
         assert!(
@@ -150,6 +157,8 @@ fn every_key_can_be_set_in_the_environment() {
             ("auth.telegram_identity", _) => "linked",
             ("canary.currency", _) => "UNI",
             ("canary.amount", _) => "0.5",
+            ("cluster.url", _) => "nats://h",
+            ("cluster.reads", _) => "memory",
             ("watcher.api_url", _) => "https://api.example/v3",
             ("watcher.internal_url", _) => "http://service.example:8081",
             ("watcher.metrics_addr", _) => "127.0.0.1:9100",
@@ -313,7 +322,8 @@ fn nothing_that_is_printed_holds_a_secret() {
     let text = format!(
         "[database]\nurl = \"postgres://u:geheim1@h/db?sslpassword=geheim2\"\n[auth]\nmetrics_token = \"geheim3\"\n\
          webhook_secrets = [\"{WEBHOOK}\"]\nsession_secrets = [\"{SESSION}\"]\ntelegram_bot_token = \"geheim4\"\n\
-         telegram_identity = \"linked\"\nadmin_tokens = [\"geheim5\", {{ name = \"ops\", token = \"geheim6\" }}]"
+         telegram_identity = \"linked\"\nadmin_tokens = [\"geheim5\", {{ name = \"ops\", token = \"geheim6\" }}]\n\
+         [cluster]\nurl = \"nats://h\"\nuser = \"node\"\npassword = \"geheim7\""
     );
     let settings = load(&text, &[]).expect("valid");
     for shown in [
@@ -338,6 +348,39 @@ fn nothing_that_is_printed_holds_a_secret() {
     );
     assert_eq!(settings.auth.webhook_secrets[0].expose(), WEBHOOK);
     assert_eq!(settings.auth.webhook_secrets[0].as_bytes().len(), 24);
+}
+
+#[test]
+fn a_cluster_has_one_server_or_several() {
+    let postgres = "[database]\nurl = \"postgres://h/db\"\n[cluster]\n";
+    let of = |line: &str, variables: &[(&str, &str)]| {
+        let cluster = load(&format!("{postgres}{line}"), variables)
+            .expect("valid")
+            .cluster;
+        let urls = cluster.url.iter().map(|url| url.as_str().to_owned());
+        (cluster.is_on(), urls.collect::<Vec<_>>().join(" "))
+    };
+    let (one, both) = ("nats://a:4222", "nats://a:4222 tls://b:4443");
+    for (line, variables, expected) in [
+        ("", &[][..], ""),
+        ("url = \"nats://a:4222\"", &[], one),
+        ("url = [\"nats://a:4222\", \"tls://b:4443\"]", &[], both),
+        ("url = []", &[], ""),
+        (
+            "",
+            &[("BALANCE_CLUSTER__URL", "nats://a:4222, tls://b:4443")],
+            both,
+        ),
+        (
+            "url = \"tls://c\"",
+            &[("BALANCE_CLUSTER__URL", "nats://a:4222")],
+            one,
+        ),
+        ("url = \"tls://c\"", &[("BALANCE_CLUSTER__URL", "")], ""),
+    ] {
+        let is_on = !expected.is_empty();
+        assert_eq!(of(line, variables), (is_on, expected.to_owned()), "{line}");
+    }
 }
 
 #[test]

@@ -68,6 +68,9 @@ fn right(key: &str, shape: Shape) -> &'static str {
         ("database.schema", _) => "\"ledger\"",
         ("auth.session_user_claim", _) => "\"user\"",
         ("database.url", _) => "\"postgres://u:geheim@h/db\"",
+        ("cluster.url", _) => "[\"nats://h\"]",
+        ("cluster.name" | "cluster.node", _) => "\"n1\"",
+        ("cluster.reads", _) => "\"memory\"",
         ("watcher.state_file", _) => "\"state.db\"",
         ("watcher.accounts", _) => "[\"EQAvDfWFG0oYX19jwNDNBBL1rKNT9XfaGP9HyTb5nb2Eml6y\"]",
         ("auth.telegram_identity", _) => "\"user_id\"",
@@ -77,7 +80,7 @@ fn right(key: &str, shape: Shape) -> &'static str {
         (_, Shape::Integer) => "16",
         (_, Shape::Boolean) => "true",
         (_, Shape::Text) => "\"geheim\"",
-        (_, Shape::Texts | Shape::Tokens | Shape::Accounts) => "[\"geheim\"]",
+        (_, Shape::Texts | Shape::Urls | Shape::Tokens | Shape::Accounts) => "[\"geheim\"]",
     }
 }
 
@@ -107,9 +110,16 @@ fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
             .into_iter()
             .map(|(key, literal)| match key {
                 // Shown as they are, and no place for a secret.
-                "auth.session_user_claim" | "database.schema" | "watcher.state_file" => {
-                    (key.to_owned(), without_secrets(literal))
-                }
+                "auth.session_user_claim"
+                | "database.schema"
+                | "watcher.state_file"
+                | "cluster.name"
+                | "cluster.node"
+                | "cluster.user"
+                | "cluster.credentials_file"
+                | "cluster.tls_ca_file"
+                | "cluster.tls_cert_file"
+                | "cluster.tls_key_file" => (key.to_owned(), without_secrets(literal)),
                 // Of an address the user is a secret, the host is not.
                 "watcher.api_url" | "watcher.internal_url" if !literal.contains("u:geheim") => {
                     (key.to_owned(), without_secrets(literal))
@@ -160,6 +170,9 @@ fn assert_sound(settings: &Settings) -> Result<(), TestCaseError> {
     let (server, auth, database) = (&settings.server, &settings.auth, &settings.database);
     prop_assert!(server.public_addr != server.internal_addr || server.public_addr.port() == 0);
     prop_assert!(!database.url.is_sqlite() || database.writers == 1);
+    let cluster = &settings.cluster;
+    prop_assert!(!(cluster.is_on() && database.url.is_sqlite()));
+    prop_assert!(!cluster.is_on() || cluster.silence_ms >= 3 * cluster.beat_ms);
     prop_assert!(
         auth.session_secrets
             .iter()

@@ -115,6 +115,16 @@ fn a_file_is_refused_by_the_key() {
             "[auth]\ntelegram_bot_id = 2\ntelegram_bot_token = \"1:a\"\ntelegram_identity = \"linked\"",
             "auth.telegram_bot_id",
         ),
+        ("[cluster]\nurl = \"nats://h\"", "cluster.url"),
+        ("[cluster]\nurl = \"nats://u:p@h\"", "cluster.url[0]"),
+        (
+            "[cluster]\nurl = [\"nats://h\", \"https://h\"]",
+            "cluster.url[1]",
+        ),
+        ("[cluster]\nname = \"a.b\"", "cluster.name"),
+        ("[cluster]\nname = \"\"", "cluster.name"),
+        ("[cluster]\nnode = \"a b\"", "cluster.node"),
+        ("[cluster]\nreads = \"cache\"", "cluster.reads"),
         ("[currencies]", "currencies"),
         ("[currencies]\nTON = 9", "currencies.TON"),
         ("[currencies.TON]", "currencies.TON"),
@@ -151,6 +161,9 @@ fn each_key_of_a_file_takes_only_its_own_type() {
             let takes = match shape {
                 Shape::Tokens | Shape::Accounts => of == Shape::Texts && index < 4,
                 Shape::Text => of == Shape::Text && index < 4 || literal == "\"1\"",
+                Shape::Urls => {
+                    matches!(of, Shape::Text | Shape::Texts) && index < 4 || literal == "\"1\""
+                }
                 shape => *shape == of && index < 4,
             };
             let loaded = load(&format!("[{section}]\n{name} = {literal}"), &[]);
@@ -168,7 +181,7 @@ fn every_string_is_one_line_without_space_around_it() {
         let is_list = match shape {
             Shape::Integer | Shape::Boolean => continue,
             Shape::Text => false,
-            Shape::Texts | Shape::Tokens | Shape::Accounts => true,
+            Shape::Texts | Shape::Urls | Shape::Tokens | Shape::Accounts => true,
         };
         let (section, name) = key.split_once('.').expect("every key has a section");
         let variable = format!("BALANCE_{section}__{name}").to_uppercase();
@@ -444,11 +457,37 @@ fn too_many_of_anything_is_refused() {
             many("*", 257),
             "server.allowed_origins",
         ),
+        ("BALANCE_CLUSTER__URL", many("nats://h", 17), "cluster.url"),
     ] {
         assert!(
             refused("", &[(name, &value)]).contains(&format!("{key}: must have at most")),
             "{key}"
         );
+    }
+}
+
+#[test]
+fn what_a_cluster_needs_is_named_by_the_key() {
+    for (lines, key) in [
+        ("silence_ms = 749", "cluster.silence_ms"),
+        ("beat_ms = 334", "cluster.silence_ms"),
+        ("user = \"\"", "cluster.user"),
+        ("user = \"node\"", "cluster.password"),
+        ("user = \"node\"\npassword = \"\"", "cluster.password"),
+        ("password = \"geheimgeheim\"", "cluster.user"),
+        (
+            "user = \"node\"\npassword = \"geheimgeheim\"\ncredentials_file = \"node.creds\"",
+            "cluster.credentials_file",
+        ),
+        ("tls_cert_file = \"node.pem\"", "cluster.tls_key_file"),
+        ("tls_key_file = \"node.key\"", "cluster.tls_cert_file"),
+    ] {
+        let of =
+            |url: &str| format!("[database]\nurl = \"postgres://h/db\"\n[cluster]\n{url}{lines}");
+        let error = refused(&of("url = \"nats://h\"\n"), &[]);
+        assert!(error.contains(&format!("{key}: ")), "{key} in: {error}");
+        assert!(!error.contains(CANARY), "a secret is shown: {error}");
+        load(&of(""), &[]).unwrap_or_else(|error| panic!("nothing needs it: {lines}: {error}"));
     }
 }
 

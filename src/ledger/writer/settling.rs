@@ -202,10 +202,15 @@ impl State {
             aside,
             unsettled,
         } = settled.sort(postings);
-        let decided = answers
-            .iter()
-            .flat_map(|(posting, outcomes)| posting.entries.iter().zip(outcomes));
-        self.options.counts.decided(decided);
+        let decided = || {
+            answers
+                .iter()
+                .flat_map(|(posting, outcomes)| posting.entries.iter().zip(outcomes))
+        };
+        self.options.counts.decided(decided());
+        if let Some(feed) = &self.options.feed {
+            feed.tell(decided());
+        }
         for (posting, outcomes) in answers {
             let Posting {
                 entries,

@@ -22,14 +22,14 @@ impl Item {
         let NewEntry {
             user_id,
             kind,
-            currency,
-            amount,
+            change,
             ..
         } = entry;
+        let (currency, amount) = change.plain().expect("no reversal");
         Self {
             user: user_id.get(),
             kind: *kind,
-            currency: *currency,
+            currency,
             minor: amount.minor(),
         }
     }
@@ -78,7 +78,9 @@ impl Oracle {
             return Ok(false);
         };
         match outcome {
-            Outcome::Accepted { version, balances } => {
+            Outcome::Accepted {
+                version, balances, ..
+            } => {
                 let made = Some((entry.user_id.get(), *version));
                 if self.books.find(event) != made && self.find_lost(event, asked_us) == made {
                     // The ledger went back before its sender was told.
@@ -120,23 +122,25 @@ impl Oracle {
             }
             // In an atomic batch it may be what the batch itself had left, which then was undone.
             Outcome::InsufficientFunds { .. } if is_atomic => {}
-            Outcome::InsufficientFunds { available } => {
+            Outcome::InsufficientFunds {
+                available,
+                currency,
+            } => {
                 let (user, now) = (entry.user_id.get(), self.books.version(entry.user_id.get()));
                 let states = self.books.version_at(user, asked_us.saturating_sub(1))..=now;
                 let existed = |version| {
                     let balances = self.books.balances_at(user, version);
-                    balances.is_some_and(|balances| {
-                        balances[entry.currency.index()] == available.minor()
-                    })
+                    balances.is_some_and(|balances| balances[currency.index()] == available.minor())
                 };
-                if available.minor() + entry.amount.minor() >= 0 || !states.into_iter().any(existed)
+                if available.minor() + Item::of(entry).minor >= 0
+                    || !states.into_iter().any(existed)
                 {
                     return Err(format!(
                         "{event} is refused for want of funds, with {available:?} there"
                     ));
                 }
             }
-            Outcome::UnknownUser | Outcome::AmountOverflow => {
+            _ => {
                 return Err(format!("{event}: {outcome:?}"));
             }
         }

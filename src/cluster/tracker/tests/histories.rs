@@ -1,0 +1,481 @@
+//! Random histories of three other nodes and a bus that loses, doubles, holds up and reorders: the tracker never says that
+//! it is covered while it has missed a commit for longer than its bound, and says it again after calm.
+
+use std::collections::BTreeSet;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::*;
+use crate::tests::check_part;
+use proptest::prelude::*;
+
+/// A step of the history, in milliseconds.
+const STEP_MS: u64 = 10;
+/// So long there are faults.
+const FAULTS_MS: u64 = 25_000;
+/// After so much calm it is covered, and stays so for as long again as `STEADY_MS`.
+const CALM_MS: u64 = 14_000;
+const STEADY_MS: u64 = 3_000;
+/// Between two renewals of a row, and between two reads of the table.
+const TABLE_EVERY_MS: u64 = 2_000;
+/// What the steps of the history make inexact.
+const SLACK_MS: u64 = 3 * STEP_MS;
+
+/// A commit that the tracker's node has not heard and not distrusted since.
+#[derive(Debug, Clone)]
+struct Missed {
+    boot: String,
+    partition: Partition,
+    committed_ms: u64,
+    /// The node was known when it committed.
+    was_known: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Packet {
+    Commits { partition: Partition, seq: u64 },
+    Beat(Beat),
+}
+
+/// Another node. It hears own beats of the tracker's node over the same bad bus.
+#[derive(Debug)]
+struct Peer {
+    name: String,
+    boots: u32,
+    seqs: [u64; PARTITIONS],
+    beats: u64,
+    heard: Option<u64>,
+    is_up: bool,
+    is_stopped: bool,
+    row_ms: Option<u64>,
+    /// Commits that wait for a number: when they were made, and where.
+    waiting: VecDeque<(u64, Partition)>,
+}
+
+impl Peer {
+    fn boot(&self) -> String {
+        format!("{}-{}", self.name, self.boots)
+    }
+
+    fn start(&mut self, now: u64) {
+        self.boots += 1;
+        self.seqs = [0; PARTITIONS];
+        self.beats = 0;
+        self.heard = None;
+        self.is_up = true;
+        self.is_stopped = false;
+        self.row_ms = Some(now);
+        self.waiting.clear();
+    }
+
+    fn runs(&self) -> bool {
+        self.is_up && !self.is_stopped
+    }
+}
+
+/// How bad the bus is in one direction now.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weather {
+    loss: f64,
+    doubling: f64,
+    delay_ms: u64,
+    is_cut: bool,
+}
+
+impl Weather {
+    fn random(random: &mut StdRng) -> Self {
+        let often = |random: &mut StdRng, most: f64| {
+            if random.random_bool(0.5) {
+                0.0
+            } else {
+                random.random_range(0.0..most)
+            }
+        };
+        Self {
+            loss: often(random, 0.5),
+            doubling: often(random, 0.3),
+            delay_ms: *[0, 0, 5, 50, 500, 4_000]
+                .get(random.random_range(0..6_usize))
+                .expect("one of six"),
+            is_cut: random.random_bool(0.15),
+        }
+    }
+}
+
+struct History {
+    random: StdRng,
+    now: u64,
+    has_faults: bool,
+    tracker: Tracker,
+    peers: Vec<Peer>,
+    /// From the other nodes, and the way of own beats to them and back: one direction each.
+    weather: [Weather; 2],
+    /// Arrival, then the order of sending.
+    to_us: BTreeMap<(u64, u64), (String, Packet)>,
+    to_peers: BTreeMap<(u64, u64), (usize, u64)>,
+    sent: u64,
+    missed: Vec<Missed>,
+    /// Commits with a number that are on their way: by boot, partition and number.
+    numbered: BTreeMap<(String, Partition, u64), Missed>,
+    known: BTreeSet<String>,
+    is_connected: bool,
+    is_stopped: bool,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let weather = [(); 2].map(|()| Weather::random(&mut random));
+        let peers = ["a", "b", "c"].map(|name| Peer {
+            name: name.to_owned(),
+            boots: 0,
+            seqs: [0; PARTITIONS],
+            beats: 0,
+            heard: None,
+            is_up: false,
+            is_stopped: false,
+            row_ms: None,
+            waiting: VecDeque::new(),
+        });
+        let mut tracker = Tracker::new(origin("own"), TIMES);
+        tracker.connected(at(0));
+        Self {
+            random,
+            now: 0,
+            has_faults: true,
+            tracker,
+            peers: peers.into(),
+            weather,
+            to_us: BTreeMap::new(),
+            to_peers: BTreeMap::new(),
+            sent: 0,
+            missed: Vec::new(),
+            numbered: BTreeMap::new(),
+            known: BTreeSet::new(),
+            is_connected: true,
+            is_stopped: false,
+        }
+    }
+
+    fn chance(&mut self, per_s: f64) -> bool {
+        let p = (per_s * STEP_MS as f64 / 1_000.0).min(1.0);
+        self.random.random_bool(p)
+    }
+
+    /// The arrivals of one packet: none when it is lost, two when it is doubled.
+    fn arrivals(&mut self, direction: usize) -> Vec<u64> {
+        let weather = if self.has_faults {
+            self.weather[direction]
+        } else {
+            Weather::default()
+        };
+        if weather.is_cut || self.random.random_bool(weather.loss) {
+            return Vec::new();
+        }
+        let count = 1 + usize::from(self.random.random_bool(weather.doubling));
+        let of = |random: &mut StdRng| random.random_range(0..=weather.delay_ms);
+        (0..count)
+            .map(|_| self.now + of(&mut self.random))
+            .collect()
+    }
+
+    fn send_to_us(&mut self, boot: &str, packet: &Packet) {
+        for arrival in self.arrivals(0) {
+            self.sent += 1;
+            let key = (arrival, self.sent);
+            self.to_us.insert(key, (boot.to_owned(), packet.clone()));
+        }
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.now += STEP_MS;
+        if self.has_faults {
+            self.faults();
+        }
+        for index in 0..self.peers.len() {
+            self.peer(index);
+        }
+        if !self.is_stopped {
+            self.own();
+            self.hear();
+        }
+        self.judge()
+    }
+
+    fn faults(&mut self) {
+        if self.chance(1.0) {
+            let direction = self.random.random_range(0..2_usize);
+            self.weather[direction] = Weather::random(&mut self.random);
+        }
+        if self.chance(0.2) {
+            self.is_stopped = !self.is_stopped;
+        }
+        if self.chance(0.3) && !self.is_stopped {
+            self.is_connected = !self.is_connected;
+            if self.is_connected {
+                self.tracker.connected(at(self.now));
+            } else {
+                self.tracker.disconnected();
+            }
+        }
+    }
+
+    /// All is well from now on.
+    fn calm(&mut self) {
+        self.has_faults = false;
+        self.is_stopped = false;
+        if !self.is_connected {
+            self.is_connected = true;
+            self.tracker.connected(at(self.now));
+        }
+        for peer in &mut self.peers {
+            peer.is_stopped = false;
+        }
+    }
+
+    fn peer(&mut self, index: usize) {
+        let now = self.now;
+        if self.has_faults {
+            let (dies, starts, stops) = (self.chance(0.1), self.chance(0.8), self.chance(0.2));
+            let peer = &mut self.peers[index];
+            if peer.is_up && dies {
+                // What waits is committed, and never sent.
+                peer.is_up = false;
+            } else if !peer.is_up && starts {
+                peer.start(now);
+            } else if peer.is_up && stops {
+                peer.is_stopped = !peer.is_stopped;
+            }
+        }
+        if !self.peers[index].runs() {
+            return;
+        }
+        let is_due = |last: Option<u64>| last.is_none_or(|last| now >= last + TABLE_EVERY_MS);
+        if is_due(self.peers[index].row_ms) {
+            self.peers[index].row_ms = Some(now);
+        }
+        if self.chance(5.0) {
+            self.commit(index);
+        }
+        if self.chance(20.0) {
+            self.publish(index);
+        }
+        if now % 250 == 0 {
+            self.beat(index);
+        }
+    }
+
+    fn commit(&mut self, index: usize) {
+        let partition = part(self.random.random_range(0..3));
+        let peer = &mut self.peers[index];
+        peer.waiting.push_back((self.now, partition));
+        let boot = peer.boot();
+        let was_known = self.known.contains(&boot);
+        self.missed.push(Missed {
+            boot,
+            partition,
+            committed_ms: self.now,
+            was_known,
+        });
+    }
+
+    fn publish(&mut self, index: usize) {
+        let peer = &mut self.peers[index];
+        let boot = peer.boot();
+        while let Some((committed_ms, partition)) = peer.waiting.pop_front() {
+            let seq = &mut peer.seqs[partition.index()];
+            *seq += 1;
+            let seq = *seq;
+            let of = |missed: &&Missed| {
+                missed.boot == boot
+                    && missed.partition == partition
+                    && missed.committed_ms == committed_ms
+            };
+            if let Some(missed) = self.missed.iter().find(of) {
+                let key = (boot.clone(), partition, seq);
+                self.numbered.insert(key, missed.clone());
+            }
+            // A full queue, a time-out: the number is used, and nothing is sent.
+            if !(self.has_faults && self.random.random_bool(0.05)) {
+                self.send_to_us(&boot, &Packet::Commits { partition, seq });
+            }
+            return;
+        }
+    }
+
+    fn beat(&mut self, index: usize) {
+        let own = self.tracker.own().boot.clone();
+        let peer = &mut self.peers[index];
+        peer.beats += 1;
+        let oldest = peer.waiting.front().map_or(self.now, |(made, _)| *made);
+        let beat = Beat {
+            origin: origin(&peer.boot()),
+            number: peer.beats,
+            seqs: peer.seqs,
+            backlog_us: (self.now - oldest) * MS,
+            sessions: 0,
+            is_leaving: false,
+            heard: Some(peer.heard.map(|number| (own, number)).into_iter().collect()),
+        };
+        let boot = peer.boot();
+        self.send_to_us(&boot, &Packet::Beat(beat));
+    }
+
+    fn own(&mut self) {
+        let now = self.now;
+        if now % 250 == 0 && self.is_connected {
+            let (number, _) = self.tracker.next_beat(at(now));
+            let own = Beat {
+                origin: self.tracker.own().clone(),
+                number,
+                seqs: [0; PARTITIONS],
+                backlog_us: 0,
+                sessions: 0,
+                is_leaving: false,
+                heard: None,
+            };
+            for arrival in self.arrivals(1) {
+                self.sent += 1;
+                let packet = Packet::Beat(own.clone());
+                self.to_us
+                    .insert((arrival, self.sent), ("own".into(), packet));
+            }
+            for index in 0..self.peers.len() {
+                for arrival in self.arrivals(1) {
+                    self.sent += 1;
+                    self.to_peers.insert((arrival, self.sent), (index, number));
+                }
+            }
+        }
+        // PostgreSQL fails now and then.
+        if now % TABLE_EVERY_MS == 0 && !(self.has_faults && self.random.random_bool(0.3)) {
+            let rows: Vec<Member> = self
+                .peers
+                .iter()
+                .filter_map(|peer| Some(member(&peer.boot(), now - peer.row_ms?)))
+                .collect();
+            let verdict = self.tracker.table(&rows, at(now));
+            self.distrust(verdict.distrusts);
+        }
+        let due = self.tracker.due(at(now));
+        self.distrust(due.distrusts);
+    }
+
+    fn hear(&mut self) {
+        while let Some(entry) = self.to_peers.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let (index, number) = entry.remove();
+            let peer = &mut self.peers[index];
+            if peer.runs() {
+                peer.heard = peer.heard.max(Some(number));
+            }
+        }
+        while let Some(entry) = self.to_us.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let (boot, packet) = entry.remove();
+            if self.is_connected {
+                self.take(&boot, packet);
+            }
+        }
+    }
+
+    fn take(&mut self, boot: &str, packet: Packet) {
+        let now = at(self.now);
+        let verdict = match packet {
+            Packet::Beat(beat) => self.tracker.beat(&beat, now),
+            Packet::Commits { partition, seq } => {
+                let verdict = self.tracker.commits(&origin(boot), partition, seq, now);
+                let key = (boot.to_owned(), partition, seq);
+                if verdict.delivers
+                    && let Some(heard) = self.numbered.remove(&key)
+                {
+                    let place = self.missed.iter().position(|missed| {
+                        missed.boot == heard.boot
+                            && missed.partition == heard.partition
+                            && missed.committed_ms == heard.committed_ms
+                    });
+                    if let Some(place) = place {
+                        self.missed.swap_remove(place);
+                    }
+                }
+                verdict
+            }
+        };
+        self.distrust(verdict.distrusts);
+    }
+
+    /// What is distrusted is compared with the ledger, which has all commits.
+    fn distrust(&mut self, partitions: Partitions) {
+        self.missed
+            .retain(|missed| !partitions.has(missed.partition));
+    }
+
+    fn judge(&mut self) -> Result<(), String> {
+        self.known = self
+            .tracker
+            .nodes()
+            .iter()
+            .map(|node| node.boot.as_str().to_owned())
+            .collect();
+        if at(self.now) >= self.tracker.covered_until() {
+            return Ok(());
+        }
+        let late = self.missed.iter().find(|missed| {
+            let bound_us = if missed.was_known {
+                TIMES.bound_us()
+            } else {
+                TIMES.bound_of_new_us() + TABLE_EVERY_MS * MS
+            };
+            self.now - missed.committed_ms > bound_us / MS + SLACK_MS
+        });
+        match late {
+            Some(missed) => Err(format!("covered at {} ms without {missed:?}", self.now)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How often it was covered in the steps with faults.
+fn run(seed: u64) -> Result<usize, String> {
+    let mut history = History::new(seed);
+    let mut covered = 0;
+    while history.now < FAULTS_MS {
+        history.step()?;
+        covered += usize::from(at(history.now) < history.tracker.covered_until());
+    }
+    history.calm();
+    while history.now < FAULTS_MS + CALM_MS {
+        history.step()?;
+    }
+    while history.now < FAULTS_MS + CALM_MS + STEADY_MS {
+        history.step()?;
+        if at(history.now) >= history.tracker.covered_until() {
+            return Err(format!("not covered at {} ms, after calm", history.now));
+        }
+    }
+    let old = |missed: &&Missed| history.now - missed.committed_ms > 1_000;
+    match history.missed.iter().find(old) {
+        Some(missed) => Err(format!("after calm, without {missed:?}")),
+        None => Ok(covered),
+    }
+}
+
+#[test]
+fn covered_never_means_that_something_is_missed_for_longer_than_the_bound() {
+    check_part(20, any::<u64>(), |seed| {
+        run(seed).map(drop).map_err(TestCaseError::fail)
+    });
+}
+
+#[test]
+fn the_histories_have_covered_and_uncovered_steps() {
+    let steps = FAULTS_MS / STEP_MS;
+    let covered: Vec<usize> = (0..200).map(|seed| run(seed).expect("holds")).collect();
+    let share = covered.iter().sum::<usize>() as f64 / (200 * steps) as f64;
+    assert!((0.02..0.9).contains(&share), "{share}");
+}
