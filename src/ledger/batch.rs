@@ -97,6 +97,7 @@ impl Loaded {
         self.events
             .values()
             .chain(self.hashes.values())
+            .chain(self.reversibles.entries())
             .any(has_no_account)
     }
 }
