@@ -27,6 +27,7 @@
 //! | [`canary`] | the controlled test of a running service |
 //! | [`platform`] | what depends on the operating system |
 //! | [`diagnosis`] | one report on a running service, its settings and its log |
+//! | [`migration`] | entries and balances of another system, and how they differ |
 //! | [`watcher`] | the TON watcher: deposits on chain become signed webhooks |
 //! | [`dev_chain`] | an imitated chain for development |
 //! | [`app`] | composing, starting and stopping in order |
@@ -51,6 +52,7 @@ pub mod domain;
 pub mod http;
 pub mod ledger;
 pub mod limits;
+pub mod migration;
 pub mod planted;
 pub mod platform;
 pub mod telemetry;

@@ -78,6 +78,7 @@ fn imports_go_one_way() {
             "cluster",
             &[
                 "coordinator",
+                "ledger",
                 "domain",
                 "clock",
                 "config",
@@ -107,6 +108,10 @@ fn imports_go_one_way() {
             ],
         ),
         (
+            "migration",
+            &["client", "credentials", "domain", "clock", "config"],
+        ),
+        (
             "watcher",
             &[
                 "client",
@@ -116,20 +121,6 @@ fn imports_go_one_way() {
                 "config",
                 "limits",
                 "platform",
-            ],
-        ),
-        (
-            "cluster",
-            &[
-                "cluster",
-                "coordinator",
-                "ledger",
-                "domain",
-                "clock",
-                "config",
-                "limits",
-                "planted",
-                "telemetry",
             ],
         ),
         (

@@ -23,11 +23,9 @@ pub mod batch;
 mod connection;
 mod counting;
 mod errors;
-mod feed;
 #[cfg(feature = "simulation")]
 pub mod memory;
 mod migrations;
-mod nodes;
 pub mod outbox;
 mod postgres;
 mod readers;
@@ -44,16 +42,16 @@ pub use admin_log::AdminAction;
 pub use admission::{Admission, Permit};
 pub use connection::standing::{Epoch, EpochBegan, Standing};
 pub use counting::LedgerCounts;
-pub use feed::{Fed, Feed, UserCommit};
 pub use migrations::migrate;
 pub use migrations::progress::Progress;
-pub use nodes::{Node, Nodes, OwnNode};
 pub use reads::look_ups::{AccountRecord, EntryKey, FoundEntry};
 pub use reads::{AdminRecord, HistoryPage};
 pub use rows::EntryRecord;
 pub use rows::conflicts::ConflictRecord;
+pub use sql::nodes::{Node, Nodes, OwnNode};
 pub use sql::{Options, SqlLedger};
 pub use users::{PutUser, PutUserOutcome};
+pub use writer::feed::{Feed, UserCommit};
 
 /// Why a posting got no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 mod following;
 mod health;
+pub(super) mod nodes;
 mod options;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use super::writer::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer};
 use super::{
     AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, MissedEntry, Nodes, Orphan,
-    OwnNode, Pending, Posting, Standing, audit, migrations, nodes, reads,
+    OwnNode, Pending, Posting, Standing, audit, migrations, reads,
 };
 
 pub use options::Options;

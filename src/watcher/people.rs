@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::clock::{Clock, rfc3339};
-use crate::domain::{TxHash, UserId};
+use crate::domain::{TxHash, UserId, decimal};
 use crate::watcher::service::{Deposit, Metadata, Sent};
 use crate::watcher::state::State;
 use crate::watcher::{Options, WatchError};
@@ -86,15 +86,5 @@ pub async fn assign(options: &Options, hash: TxHash, user_id: UserId) -> Result<
             state.assigned(hash, user_id)?;
             Ok(sent)
         }
-    }
-}
-
-/// A number of minor units, which may be larger than the service can store, as a decimal string.
-fn decimal(units: u128, decimals: u8) -> String {
-    let digits = format!("{units:0>width$}", width = usize::from(decimals) + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - usize::from(decimals));
-    match fraction {
-        "" => whole.to_owned(),
-        fraction => format!("{whole}.{fraction}"),
     }
 }

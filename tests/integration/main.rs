@@ -24,6 +24,7 @@ mod ledger_away;
 mod ledger_back;
 mod logs;
 mod metrics;
+mod migration;
 mod openapi;
 mod reads;
 mod refusals;

@@ -8,9 +8,9 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Bool, Text};
 
-use super::connection::AnyConnection;
-use super::errors::StoreError;
-use super::reads::ReadError;
+use crate::ledger::connection::AnyConnection;
+use crate::ledger::errors::StoreError;
+use crate::ledger::reads::ReadError;
 use crate::limits::NODE_GONE_MS;
 
 /// Rows that are older are removed, in microseconds.
@@ -73,7 +73,10 @@ struct Now {
 }
 
 /// Renews the row of a process and finds the others.
-pub(super) fn renew(connection: &mut AnyConnection, own: &OwnNode) -> Result<Nodes, ReadError> {
+pub(in crate::ledger) fn renew(
+    connection: &mut AnyConnection,
+    own: &OwnNode,
+) -> Result<Nodes, ReadError> {
     let postgres = connection.postgres().map_err(ReadError::Database)?;
     let found = postgres.transaction(|connection| {
         // A row that is lost with the server is written again.
@@ -108,7 +111,10 @@ pub(super) fn renew(connection: &mut AnyConnection, own: &OwnNode) -> Result<Nod
 }
 
 /// Removes the row of a process that ends.
-pub(super) fn leave(connection: &mut AnyConnection, boot: &str) -> Result<(), ReadError> {
+pub(in crate::ledger) fn leave(
+    connection: &mut AnyConnection,
+    boot: &str,
+) -> Result<(), ReadError> {
     let postgres = connection.postgres().map_err(ReadError::Database)?;
     sql_query("DELETE FROM nodes WHERE boot = $1")
         .bind::<Text, _>(boot)
