@@ -391,18 +391,5 @@ impl<'a> Books<'a, '_> {
     }
 }
 
-impl EntryOutcome {
-    /// Whether the entry was refused. A duplicate was not.
-    pub const fn is_rejected(&self) -> bool {
-        match self {
-            Self::Decided { outcome, .. } => {
-                !matches!(outcome, Outcome::Accepted { .. } | Outcome::Duplicate(_))
-            }
-            Self::NotApplied => false,
-            Self::Failed(_) => true,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests;
