@@ -238,6 +238,26 @@ pub const CONFLICTS_PRUNED_MIN: i64 = 64;
 /// The most entries in one answer of a history.
 pub const HISTORY_ENTRIES_MAX: i64 = 1000;
 
+/// The most users in one answer of all balances.
+pub const BALANCES_MAX: i64 = 1000;
+
+/// The longest a follower of the feed waits for an entry, in milliseconds.
+pub const FEED_WAIT_MS_MAX: u64 = 30_000;
+
+/// The most followers that wait at once. The ledger is looked at once for all of them; each then reads its page.
+pub const FEED_WAITERS_MAX: usize = 256;
+
+/// The least time between two looks for news, and the time between them while an entry waits for a transaction to end, in
+/// milliseconds.
+pub const FEED_SOON_MS: u64 = 2;
+
+/// How often the ledger is looked at for entries of other processes while a follower waits: soon after the last ones, and
+/// after a while without any, in milliseconds.
+pub const FEED_LOOK_MS: (u64, u64) = (20, 250);
+
+/// The longest that a cursor of now waits for transactions that were open when it was asked for, in milliseconds.
+pub const FEED_NOW_MS: u64 = 1000;
+
 /// The most rows in one answer of an administrative list.
 pub const ADMIN_ROWS_MAX: usize = 1000;
 

@@ -32,7 +32,7 @@ use crate::coordinator::auditing::AuditBoard;
 use crate::coordinator::messages::InspectRegistry;
 use crate::coordinator::{Coverage, Registry, auditing};
 use crate::http::{Dev, HttpState, server};
-use crate::ledger::{LedgerError, Orphan, SqlLedger};
+use crate::ledger::{LedgerError, Orphan, SqlLedger, outbox};
 use crate::platform::{self, StopSignals};
 use crate::telemetry::counters::Counters;
 use development::Development;
@@ -126,6 +126,7 @@ struct Service {
     registry: Addr<Registry>,
     state: Arc<HttpState>,
     auditing: JoinHandle<()>,
+    watching_feed: JoinHandle<()>,
     presence: Option<Kept>,
     canary: Option<Canary>,
     development: Option<Development>,
@@ -176,6 +177,7 @@ impl Service {
         ));
         let auditing = auditing::run(ledger.clone(), registry.clone(), board.clone());
         let auditing = spawn(auditing);
+        let watching_feed = spawn(outbox::watch(ledger.clone()));
         let development = if is_dev {
             Development::start(&settings, reachable(internal_addr), core.clock)?
         } else {
@@ -205,6 +207,7 @@ impl Service {
             registry,
             state,
             auditing,
+            watching_feed,
             presence,
             canary,
             development,

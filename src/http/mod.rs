@@ -15,6 +15,7 @@ mod dev;
 mod entries;
 mod extract;
 mod files;
+mod following;
 mod head;
 mod openapi;
 mod origin;

@@ -26,6 +26,7 @@ mod errors;
 #[cfg(feature = "simulation")]
 pub mod memory;
 mod migrations;
+pub mod outbox;
 mod postgres;
 mod readers;
 mod reads;
@@ -43,6 +44,7 @@ pub use connection::standing::{Epoch, EpochBegan, Standing};
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
 pub use migrations::progress::Progress;
+pub use reads::look_ups::{AccountRecord, EntryKey, FoundEntry};
 pub use reads::{AdminRecord, HistoryPage};
 pub use rows::EntryRecord;
 pub use rows::conflicts::ConflictRecord;

@@ -11,7 +11,7 @@
 mod arrays;
 mod locks;
 mod refusals;
-mod reversibles;
+mod reversed;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -147,7 +147,7 @@ impl PostgresStore {
         self.load_accounts(&keys.users, basis == Basis::Read, &mut loaded)?;
         if !keys.reversed.is_empty() {
             let connection = self.link.transaction()?.postgres()?;
-            reversibles::load(connection, &keys.reversed, &self.currencies, &mut loaded)?;
+            reversed::load(connection, &keys.reversed, &self.currencies, &mut loaded)?;
         }
         if basis == Basis::Expected {
             return Ok(loaded);

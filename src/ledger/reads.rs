@@ -1,6 +1,7 @@
 //! Every read, written once for both databases.
 
 mod at_version;
+pub mod look_ups;
 mod missed;
 
 use std::collections::HashMap;
@@ -225,6 +226,13 @@ pub(super) fn latest_conflicts(
         .limit(limit)
         .select((ConflictRow::as_select(), Option::<EntryRow>::as_select()))
         .load(connection)?;
+    shown_conflicts(rows, currencies)
+}
+
+fn shown_conflicts(
+    rows: Vec<(ConflictRow, Option<EntryRow>)>,
+    currencies: &Currencies,
+) -> Read<Vec<ConflictRecord>> {
     Ok(rows
         .into_iter()
         .map(|(conflict, first)| conflict.record(first, currencies))

@@ -1,5 +1,6 @@
 //! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
 
+mod following;
 mod health;
 pub(super) mod nodes;
 mod options;
@@ -19,6 +20,7 @@ use super::connection::identity::Identity;
 use super::connection::ledger_file::{FileLock, LedgerFile};
 use super::connection::{Access, Manager, Source};
 use super::migrations::progress::{Progress, Step};
+use super::outbox::Outbox;
 use super::readers::Readers;
 use super::reads::{HistoryPage, ReadError};
 use super::rows::EntryRecord;
@@ -47,6 +49,7 @@ pub struct SqlLedger {
     currencies: Currencies,
     standing: Arc<Standing>,
     identity: Arc<Identity>,
+    outbox: Arc<Outbox>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -163,6 +166,7 @@ impl SqlLedger {
                 currencies,
                 standing,
                 identity,
+                outbox: Arc::default(),
                 clock,
                 file,
             },

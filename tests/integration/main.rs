@@ -19,6 +19,7 @@ mod deposits;
 mod diagnosis;
 mod doors;
 mod entry_fields;
+mod following;
 mod ledger_away;
 mod ledger_back;
 mod logs;

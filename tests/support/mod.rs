@@ -31,7 +31,7 @@ pub use answer::Answer;
 pub use app::{ADMIN_TOKEN, Builder, SESSION_SECRET, TestApp, WEBHOOK_SECRET};
 pub use client::{Sender, Signed};
 pub use cluster::{Cluster, children_of};
-pub use database::{Database, StoredEntry, TestDatabase};
+pub use database::{Database, HeldLock, StoredEntry, TestDatabase};
 pub use log_reader::LogReader;
 pub use pooler::Pooler;
 pub use process::{Process, run_program};

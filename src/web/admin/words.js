@@ -4,7 +4,7 @@ import { learn } from '../shared/text.js';
 
 export const TEXTS = {
   en: {
-    title: 'Balance: operations', language: 'Language', views: 'Views', overview: 'Overview', user: 'User', conflicts: 'Conflicts', canary: 'Canary',
+    title: 'Balance: operations', language: 'Language', views: 'Views', overview: 'Overview', user: 'User', find: 'Find', conflicts: 'Conflicts', canary: 'Canary',
     token: "Administrator's token", tokenHint: "It stays in this page's memory and is gone when the page is.", signIn: 'Sign in', signOut: 'Sign out',
     live: 'live', away: (why) => `no live data: ${why}`, connecting: 'connecting…', zone: (name) => `Times are those of ${name}; point at one for the exact time in UTC.`,
     error_unauthorized: 'No administrator has this token.', error_rate_limited: 'Too many failed sign-ins from this address: wait a moment.', error_unreachable: 'the service can not be reached', error_silent: 'the stream has fallen silent',
@@ -26,12 +26,13 @@ export const TEXTS = {
     entryDetail: (kind, amount, source) => `${kind} ${amount}, source ${source}`, pushDetail: (mode, took, entries, sessions) => `${mode}, ${took} after the commit; entries ${entries}, sessions ${sessions}`, shownDetail: (mode, took, session) => `${mode}, ${took} after the commit; session ${session}`,
     debounce: 'debounce: quiet for a moment', min_interval: 'the least interval between pushes', max_wait: 'the longest wait', direct_interval: 'the interval of direct pushes', snapshot: 'a session has not had its snapshot',
     askRefresh: (id) => `Read the balance of user ${id} from the ledger again?`, askPush: (id) => `Send user ${id} what waits, whatever the pacing says?`, askRetire: (id) => `Take user ${id} out of memory?`, askDisconnect: (id) => `Close all sessions of user ${id}?`,
+    findLabel: 'User, event id or transaction hash', findHint: 'What became of a deposit: its event id, or the hash of its transaction in any spelling.', inTheLedger: (event) => `In the ledger: ${event}`, onlyRefused: (wanted) => `${wanted} is not in the ledger: it was refused as a conflict.`, notHere: (wanted) => `${wanted} is not here: no entry has this key, and none was refused as a conflict under it.`, left: 'left to be reversed',
     doIt: 'Do it', cancel: 'Cancel', done: (order, answer) => `${order}: ${answer}`, ok: 'done', not_resident: 'not in memory', busy: 'busy', pushed_lately: 'pushed lately', nothingToPush: 'nothing waited',
     conflictsHint: 'Entries that were refused because their event id was known with other content.', field: 'Field', inLedger: 'In the ledger', refused: 'Refused', refusedTimes: (count) => `refused ${count} ×, first at`, noConflicts: 'There was none.',
     schedule: (every) => (every ? `Runs every ${every} s.` : 'It is not scheduled (canary.every_s).'), allWell: 'all well', deviated: 'deviated', step: 'Step', steps: 'Steps', ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd', seen: 'Seen', answerMs: 'answer', frameMs: 'frame', pushMs: 'push', canaryTimes: 'Times of the runs', noRuns: 'It has not run yet.', latestCanary: 'Latest canary', notScheduled: 'not scheduled', notYet: 'not yet',
   },
   ru: {
-    title: 'Баланс: эксплуатация', language: 'Язык', views: 'Разделы', overview: 'Обзор', user: 'Пользователь', conflicts: 'Конфликты', canary: 'Канарейка',
+    title: 'Баланс: эксплуатация', language: 'Язык', views: 'Разделы', overview: 'Обзор', user: 'Пользователь', find: 'Поиск', conflicts: 'Конфликты', canary: 'Канарейка',
     token: 'Токен администратора', tokenHint: 'Он хранится только в памяти этой страницы и исчезает вместе с ней.', signIn: 'Войти', signOut: 'Выйти',
     live: 'на связи', away: (why) => `нет живых данных: ${why}`, connecting: 'соединение…', zone: (name) => `Время: ${name}; наведите указатель, чтобы увидеть точное время в UTC.`,
     error_unauthorized: 'Такого токена нет ни у одного администратора.', error_rate_limited: 'Слишком много неудачных входов с этого адреса: подождите немного.', error_unreachable: 'сервис недоступен', error_silent: 'поток замолчал',
@@ -53,6 +54,7 @@ export const TEXTS = {
     entryDetail: (kind, amount, source) => `${kind} ${amount}, источник ${source}`, pushDetail: (mode, took, entries, sessions) => `${mode}, через ${took} после записи; записей ${entries}, сессий ${sessions}`, shownDetail: (mode, took, session) => `${mode}, через ${took} после записи; сессия ${session}`,
     debounce: 'паузы после последнего изменения', min_interval: 'наименьшего интервала между отправками', max_wait: 'наибольшего ожидания', direct_interval: 'интервала отправок сразу', snapshot: 'у сессии ещё нет снимка',
     askRefresh: (id) => `Прочитать баланс пользователя ${id} из журнала заново?`, askPush: (id) => `Отправить пользователю ${id} всё ожидающее, не соблюдая темп?`, askRetire: (id) => `Выгрузить пользователя ${id} из памяти?`, askDisconnect: (id) => `Закрыть все сессии пользователя ${id}?`,
+    findLabel: 'Пользователь, ключ или хеш транзакции', findHint: 'Что стало с пополнением: его ключ или хеш транзакции в любом написании.', inTheLedger: (event) => `В журнале: ${event}`, onlyRefused: (wanted) => `${wanted} нет в журнале: отклонено как конфликт.`, notHere: (wanted) => `${wanted} здесь нет: ни одной записи с таким ключом, и ничего под ним не отклонено как конфликт.`, left: 'можно вернуть',
     doIt: 'Выполнить', cancel: 'Отмена', done: (order, answer) => `${order}: ${answer}`, ok: 'сделано', not_resident: 'нет в памяти', busy: 'занят', pushed_lately: 'недавно отправлял', nothingToPush: 'ничего не ждало',
     conflictsHint: 'Записи, отклонённые потому, что их ключ уже известен с другим содержанием.', field: 'Поле', inLedger: 'В журнале', refused: 'Отклонено', refusedTimes: (count) => `отклонено ${count} ×, впервые`, noConflicts: 'Не было ни одного.',
     schedule: (every) => (every ? `Запускается каждые ${every} с.` : 'По расписанию не запускается (canary.every_s).'), allWell: 'всё хорошо', deviated: 'отклонения', step: 'Шаг', steps: 'Шаги', ms: 'мс', s: 'с', min: 'мин', h: 'ч', d: 'д', seen: 'Увидено', answerMs: 'ответ', frameMs: 'кадр', pushMs: 'отправка', canaryTimes: 'Времена запусков', noRuns: 'Ещё не запускалась.', latestCanary: 'Последняя канарейка', notScheduled: 'не по расписанию', notYet: 'ещё нет',
