@@ -44,8 +44,12 @@ impl Coverage {
 
     /// Whether what was known of a user to be the ledger's at `verified` may be taken for it now.
     pub fn trusts(&self, user_id: UserId, verified: Mono, now: Mono) -> bool {
-        let distrusted = &self.distrusted[Partition::of(user_id).index()];
-        self.is_covered(now) && verified.us() >= distrusted.load(Ordering::Acquire)
+        self.is_covered(now) && verified >= self.distrusted_at(Partition::of(user_id))
+    }
+
+    /// When a partition was last distrusted.
+    pub fn distrusted_at(&self, partition: Partition) -> Mono {
+        Mono::from_us(self.distrusted[partition.index()].load(Ordering::Acquire))
     }
 
     /// From now on this process is alone. What it knows from before is not trusted.

@@ -214,6 +214,12 @@ impl MemoryLedger {
         self.books.lock().expect("no panic holds it")
     }
 
+    /// What the tables say of a user, without a read.
+    pub fn tables_account(&self, user: i64) -> Account {
+        let user = UserId::new(user).expect("a user id");
+        self.books().tables.account(user)
+    }
+
     /// How many reads of accounts were asked for.
     pub fn reads(&self) -> usize {
         self.books().reads

@@ -51,7 +51,7 @@ pub use rows::conflicts::ConflictRecord;
 pub use sql::nodes::{Node, Nodes, OwnNode};
 pub use sql::{Options, SqlLedger};
 pub use users::{PutUser, PutUserOutcome};
-pub use writer::feed::{Fed, Feed, UserCommit};
+pub use writer::feed::{Feed, UserCommit};
 
 /// Why a posting got no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -74,7 +74,7 @@ pub struct WriterOptions {
     /// Gets the answers whose receivers are gone.
     pub orphans: mpsc::Sender<Orphan>,
     /// Gets all commits, where other processes are told of them.
-    pub feed: Option<Feed>,
+    pub feed: Option<Arc<dyn Feed>>,
 }
 
 /// A running writer.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::rig::Rig;
 use crate::clock::Mono;
-use crate::coordinator::heard::Partitions;
+use crate::coordinator::heard::{HeardCommit, HeardEntries, Partition, Partitions};
+use crate::coordinator::messages::ToActor;
 use crate::coordinator::policy::Checks;
-use crate::domain::Kind;
+use crate::domain::{Kind, UserId};
 
 /// In milliseconds.
 const CHECK_MS: u64 = 30_000;
@@ -19,6 +20,33 @@ async fn rig() -> Rig {
         });
     })
     .await
+}
+
+/// Other processes are there, and what they commit is told.
+async fn rig_that_hears() -> Rig {
+    let rig = rig().await;
+    rig.coverage.cover_until(Mono::from_us(u64::MAX - 1));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig
+}
+
+/// Another process commits an entry; what it tells of it.
+fn elsewhere(rig: &Rig, event: &str, kind: Kind, minor: i64) -> ToActor {
+    rig.ledger.write_elsewhere(184, event, kind, minor);
+    let account = rig.ledger.tables_account(184);
+    ToActor::Heard(HeardCommit {
+        user_id: UserId::new(184).expect("a user id"),
+        version_from: account.version - 1,
+        version_to: account.version,
+        balances: account.balances,
+        entries: vec![HeardEntries {
+            kind,
+            source: kind.into(),
+            count: 1,
+        }],
+        committed_at: rig.clock.wall(),
+        age_us: 0,
+    })
 }
 
 /// Another process is there, and what it commits is not heard of.
@@ -157,4 +185,82 @@ async fn a_process_of_a_cluster_asks_the_ledger_for_every_first_balance_and_read
     let answer = rig.read(184, false).await.expect("answered");
     assert_eq!(answer.expect("a balance").account.version, 2);
     assert_eq!(first.heard()[0], "snapshot v0");
+}
+
+#[actix_rt::test]
+async fn a_commit_that_is_heard_is_pushed_as_its_kind_wants_it_and_once() {
+    let rig = rig_that_hears().await;
+    let session = rig.attach(184).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let deposit = elsewhere(&rig, "d1", Kind::Deposit, 5);
+    rig.tell(184, deposit).await;
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
+    let again = elsewhere(&rig, "d1", Kind::Deposit, 5);
+    rig.tell(184, again).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(session.heard().len(), 2, "a known version moves nothing");
+    let reward = elsewhere(&rig, "r2", Kind::Reward, 2);
+    rig.tell(184, reward).await;
+    rig.settle().await;
+    assert_eq!(session.heard().len(), 2, "too soon");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(session.heard()[2..], ["paced v2 e1 +2"]);
+    assert_eq!(rig.counters.healed_users.get(), 0, "nothing was missed");
+}
+
+#[actix_rt::test]
+async fn what_is_heard_out_of_order_shows_the_newest_state_and_a_late_deposit_is_not_held_back() {
+    let rig = rig_that_hears().await;
+    let session = rig.attach(184).await;
+    let first = elsewhere(&rig, "r1", Kind::Reward, 1);
+    rig.tell(184, first).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let deposit = elsewhere(&rig, "d2", Kind::Deposit, 5);
+    let reward = elsewhere(&rig, "r3", Kind::Reward, 1);
+    rig.tell(184, reward).await;
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v0", "paced v1 e1 +1"]);
+    rig.tell(184, deposit).await;
+    rig.settle().await;
+    assert_eq!(session.heard()[2..], ["direct v3 e2 +6"]);
+}
+
+#[actix_rt::test]
+async fn a_lost_message_before_one_that_came_is_asked_for_soon() {
+    let rig = rig_that_hears().await;
+    let session = rig.attach(184).await;
+    let first = elsewhere(&rig, "r1", Kind::Reward, 1);
+    rig.tell(184, first).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    elsewhere(&rig, "lost", Kind::Deposit, 5);
+    let reward = elsewhere(&rig, "r3", Kind::Reward, 1);
+    rig.tell(184, reward).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(
+        session.heard(),
+        ["snapshot v0", "paced v1 e1 +1", "direct v3 e2 +6"]
+    );
+}
+
+#[actix_rt::test]
+async fn a_lost_last_message_is_found_at_once_when_its_partition_is_distrusted() {
+    let rig = rig_that_hears().await;
+    let session = rig.attach(184).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    elsewhere(&rig, "lost", Kind::Deposit, 5);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(session.heard(), ["snapshot v0"]);
+    let partition = Partition::of(UserId::new(184).expect("a user id"));
+    let (other, own) = (
+        Partition::all().find(|one| *one != partition).expect("one"),
+        Partitions::NONE.with(partition),
+    );
+    rig.coverage
+        .distrust(Partitions::NONE.with(other), rig.clock.mono());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(session.heard().len(), 1, "that was another partition");
+    rig.coverage.distrust(own, rig.clock.mono());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
 }

@@ -45,7 +45,7 @@ pub struct Options {
     /// The counters.
     pub counters: Arc<Counters>,
     /// Gets all commits, where other processes are told of them.
-    pub feed: Option<Feed>,
+    pub feed: Option<Arc<dyn Feed>>,
 }
 
 impl Options {

@@ -1,17 +1,11 @@
 //! What is committed, for whatever tells other processes: one message for each conclusion of a writer, in the order of its
 //! commits, before anything is answered.
 //!
-//! A writer never waits for it: what does not fit is dropped and counted, and the receiver has to tell the others that
-//! they missed something.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
-use tokio::sync::mpsc;
 
 use crate::domain::{Balances, Kind, NewEntry, Outcome, Source, UserId};
-use crate::ledger::EntryOutcome;
+use crate::ledger::{EntryOutcome, PostError};
 
 /// What one transaction changed for one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,50 +24,33 @@ pub struct UserCommit {
     pub committed_at_us: i64,
 }
 
-/// A way out for commits.
-#[derive(Debug, Clone)]
-pub struct Feed {
-    commits: mpsc::Sender<Vec<UserCommit>>,
-    dropped: Arc<AtomicU64>,
+/// Tells other processes of commits. A writer calls it before it answers, in the order of its commits, and never waits.
+pub trait Feed: std::fmt::Debug + Send + Sync {
+    /// These were committed.
+    fn committed(&self, commits: Vec<UserCommit>);
+
+    /// What became of entries of these users is not known.
+    fn doubtful(&self, users: Vec<UserId>);
 }
 
-/// The other end of it.
-#[derive(Debug)]
-pub struct Fed {
-    commits: mpsc::Receiver<Vec<UserCommit>>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl Feed {
-    /// For so many messages that wait.
-    pub fn bounded(messages_max: usize) -> (Self, Fed) {
-        let (sender, commits) = mpsc::channel(messages_max);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let feed = Self {
-            commits: sender,
-            dropped: dropped.clone(),
-        };
-        (feed, Fed { commits, dropped })
+/// Tells of what became of entries.
+pub(super) fn tell<'a>(
+    feed: &dyn Feed,
+    decided: impl Iterator<Item = (&'a NewEntry, &'a EntryOutcome)> + Clone,
+) {
+    let is_doubtful =
+        |outcome: &EntryOutcome| matches!(outcome, EntryOutcome::Failed(PostError::Unavailable));
+    let doubtful = decided
+        .clone()
+        .filter(|(_, outcome)| is_doubtful(outcome))
+        .map(|(entry, _)| entry.user_id);
+    let doubtful: Vec<UserId> = doubtful.collect();
+    if !doubtful.is_empty() {
+        feed.doubtful(doubtful);
     }
-
-    /// Tells of what was accepted of these.
-    pub(super) fn tell<'a>(&self, decided: impl Iterator<Item = (&'a NewEntry, &'a EntryOutcome)>) {
-        let commits = user_commits(decided);
-        if !commits.is_empty() && self.commits.try_send(commits).is_err() {
-            self.dropped.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-}
-
-impl Fed {
-    /// The next message; `None` when the writers have ended.
-    pub async fn next(&mut self) -> Option<Vec<UserCommit>> {
-        self.commits.recv().await
-    }
-
-    /// How many messages were dropped since the last call.
-    pub fn take_dropped(&self) -> u64 {
-        self.dropped.swap(0, Ordering::AcqRel)
+    let commits = user_commits(decided);
+    if !commits.is_empty() {
+        feed.committed(commits);
     }
 }
 
@@ -124,9 +101,10 @@ fn user_commits<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::domain::{Amount, Applied, Currencies};
-    use crate::ledger::PostError;
     use crate::ledger::memory::entry;
 
     fn balances(minor: i64) -> Balances {
@@ -152,13 +130,28 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_was_accepted_is_told_together_by_user_and_transaction() {
+    /// What was told.
+    #[derive(Debug, Default)]
+    struct Told(Mutex<(Vec<UserCommit>, Vec<UserId>)>);
+
+    impl Feed for Told {
+        fn committed(&self, commits: Vec<UserCommit>) {
+            self.0.lock().expect("no panic holds it").0.extend(commits);
+        }
+
+        fn doubtful(&self, users: Vec<UserId>) {
+            self.0.lock().expect("no panic holds it").1.extend(users);
+        }
+    }
+
+    #[test]
+    fn what_was_accepted_is_told_together_by_user_and_transaction() {
         let entries = [
             entry(1, "a", Kind::Deposit, 5),
             entry(1, "b", Kind::Reward, 1),
             entry(1, "c", Kind::Reward, 1),
-            entry(1, "refused", Kind::Reward, 1),
+            entry(3, "unknown", Kind::Reward, 1),
+            entry(4, "refused", Kind::Reward, 1),
             entry(2, "d", Kind::Reward, 9),
             entry(1, "another time", Kind::Reward, 1),
             entry(1, "behind another process", Kind::Reward, 1),
@@ -168,13 +161,14 @@ mod tests {
             accepted(5, 6, 100),
             accepted(6, 7, 100),
             EntryOutcome::Failed(PostError::Unavailable),
+            EntryOutcome::Failed(PostError::Refused),
             accepted(1, 9, 100),
             accepted(7, 8, 200),
             accepted(9, 10, 200),
         ];
-        let (feed, mut fed) = Feed::bounded(1);
-        feed.tell(entries.iter().zip(&outcomes));
-        let told = fed.next().await.expect("told");
+        let feed = Told::default();
+        tell(&feed, entries.iter().zip(&outcomes));
+        let (told, doubtful) = feed.0.into_inner().expect("no panic holds it");
         let spans: Vec<_> = told
             .iter()
             .map(|one| (one.user_id.get(), one.version_from, one.version_to))
@@ -191,17 +185,9 @@ mod tests {
             (told[0].committed_at_us, told[2].committed_at_us),
             (100, 200)
         );
-    }
-
-    #[tokio::test]
-    async fn what_does_not_fit_is_counted_and_nothing_waits_for_it() {
-        let (feed, mut fed) = Feed::bounded(1);
-        let (entries, outcomes) = ([entry(1, "a", Kind::Reward, 5)], [accepted(1, 5, 1)]);
-        (0..3).for_each(|_| feed.tell(entries.iter().zip(&outcomes)));
-        feed.tell(entries.iter().zip(&[EntryOutcome::NotApplied]));
-        assert_eq!((fed.take_dropped(), fed.take_dropped()), (2, 0));
-        assert!(fed.next().await.is_some());
-        drop(feed);
-        assert_eq!(fed.next().await, None);
+        assert_eq!(
+            doubtful.iter().map(|user| user.get()).collect::<Vec<_>>(),
+            [3]
+        );
     }
 }

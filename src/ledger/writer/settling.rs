@@ -8,10 +8,10 @@ use crate::ledger::store::Patience;
 use crate::ledger::{PostError, Posted, Posting};
 use crate::limits::{ALIKE_MAX, CAREFUL_TURNS, FAILURES_MAX, LOCK_ATTEMPTS_MAX};
 
-use super::State;
 use super::aside::Wait;
 use super::narrowing::{Doubtful, Pieces, Settled, Sorted, can_be_halved, halves, samples, whole};
 use super::transaction::Failure;
+use super::{State, feed};
 
 /// How many users one line of the log names.
 const LOGGED_USERS_MAX: usize = 4;
@@ -209,7 +209,7 @@ impl State {
         };
         self.options.counts.decided(decided());
         if let Some(feed) = &self.options.feed {
-            feed.tell(decided());
+            feed::tell(&**feed, decided());
         }
         for (posting, outcomes) in answers {
             let Posting {
