@@ -1,6 +1,8 @@
 //! `import` and `compare`: the real program beside the real service.
 
+mod balances;
 mod entries;
+mod page;
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -21,7 +23,8 @@ fn run_with(app: &TestApp, arguments: &[&str], file: &str, set: &[(&str, &str)])
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    let output = run_program(app.dir.path(), &arguments, &variables, file.as_bytes());
+    let piped = if arguments.contains(&"-") { file } else { "" };
+    let output = run_program(app.dir.path(), &arguments, &variables, piped.as_bytes());
     Ran::of(&output)
 }
 
