@@ -11,7 +11,7 @@ use balance_coordinator::clock::Moment;
 use balance_coordinator::config::WebhookSecret;
 use balance_coordinator::coordinator::pacing::{Intervals, Mode, Pacing};
 use balance_coordinator::credentials::webhook::{Signed, sign};
-use balance_coordinator::domain::{Amount, Currencies, Kind, Rules, TxHash, post};
+use balance_coordinator::domain::{Amount, Currencies, Found, Kind, Rules, TxHash, post};
 use balance_coordinator::http::{parse_body, parse_items};
 use balance_coordinator::ledger::batch::{Group, Keys, Loaded, plan};
 use balance_coordinator::limits::TRANSACTION_ENTRIES_MAX;
@@ -29,7 +29,14 @@ fn posting(criterion: &mut Criterion) {
         rig::entry(184, "farm:184:2025-08-04T10:05Z", Kind::Reward, 5),
     );
     group.bench_function("one entry", |bencher| {
-        bencher.iter(|| post(black_box(&account), None, None, black_box(&entry), RULES));
+        bencher.iter(|| {
+            post(
+                black_box(&account),
+                Found::default(),
+                black_box(&entry),
+                RULES,
+            )
+        });
     });
     let (entries, accounts) = rig::batch(TRANSACTION_ENTRIES_MAX);
     group.throughput(Throughput::Elements(entries.len() as u64));

@@ -27,6 +27,9 @@
 //! | [`canary`] | the controlled test of a running service |
 //! | [`platform`] | what depends on the operating system |
 //! | [`diagnosis`] | one report on a running service, its settings and its log |
+//! | [`migration`] | entries and balances of another system, and how they differ |
+//! | [`watcher`] | the TON watcher: deposits on chain become signed webhooks |
+//! | [`dev_chain`] | an imitated chain for development |
 //! | [`app`] | composing, starting and stopping in order |
 //! | [`cli`] | one file per command |
 //! | [`config`], [`limits`], [`clock`], [`client`], [`telemetry`] | settings, caps, time, log and counters |
@@ -43,11 +46,13 @@ pub mod cluster;
 pub mod config;
 pub mod coordinator;
 pub mod credentials;
+pub mod dev_chain;
 pub mod diagnosis;
 pub mod domain;
 pub mod http;
 pub mod ledger;
 pub mod limits;
+pub mod migration;
 pub mod planted;
 pub mod platform;
 pub mod telemetry;

@@ -108,6 +108,27 @@ pub const ORDERS_MAX: usize = 1024;
 /// Reads that may wait for the read pool.
 pub const READ_QUEUE_MAX: usize = 65_536;
 
+/// Accounts that one statement reads.
+pub const ACCOUNTS_AT_ONCE_MAX: usize = 1000;
+
+/// How often a process renews its row in the ledger, in milliseconds.
+pub const NODE_BEAT_MS: u64 = 2000;
+
+/// A process that has not renewed its row for so long is gone, in milliseconds.
+pub const NODE_GONE_MS: i64 = 6500;
+
+/// The least time between the begins of two rounds of checks, in milliseconds.
+pub const CHECK_ROUND_MS: u64 = 1000;
+
+/// Users of whom entries are missing between known ones, and that are to be asked for.
+pub const GAPS_MAX: usize = 16_384;
+
+/// How long an entry of another process may follow on a later one before the ledger is asked for it, in milliseconds.
+pub const GAP_WAIT_MS: u64 = 20;
+
+/// Entries of one user that a check for missed changes reads at once.
+pub const MISSED_ENTRIES_MAX: i64 = 16;
+
 /// Reads that nobody asked for and that may wait for the read pool.
 pub const BACKGROUND_READS_MAX: usize = 256;
 
@@ -216,6 +237,26 @@ pub const CONFLICTS_PRUNED_MIN: i64 = 64;
 
 /// The most entries in one answer of a history.
 pub const HISTORY_ENTRIES_MAX: i64 = 1000;
+
+/// The most users in one answer of all balances.
+pub const BALANCES_MAX: i64 = 1000;
+
+/// The longest a follower of the feed waits for an entry, in milliseconds.
+pub const FEED_WAIT_MS_MAX: u64 = 30_000;
+
+/// The most followers that wait at once. The ledger is looked at once for all of them; each then reads its page.
+pub const FEED_WAITERS_MAX: usize = 256;
+
+/// The least time between two looks for news, and the time between them while an entry waits for a transaction to end, in
+/// milliseconds.
+pub const FEED_SOON_MS: u64 = 2;
+
+/// How often the ledger is looked at for entries of other processes while a follower waits: soon after the last ones, and
+/// after a while without any, in milliseconds.
+pub const FEED_LOOK_MS: (u64, u64) = (20, 250);
+
+/// The longest that a cursor of now waits for transactions that were open when it was asked for, in milliseconds.
+pub const FEED_NOW_MS: u64 = 1000;
 
 /// The most rows in one answer of an administrative list.
 pub const ADMIN_ROWS_MAX: usize = 1000;

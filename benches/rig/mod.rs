@@ -60,6 +60,7 @@ impl Rig {
             currencies: Currencies::default(),
             policy: policy(),
             counters: counters.clone(),
+            coverage: Arc::default(),
             recent: Recent::default(),
         };
         let registry = Registry::new(shared, unheard).start();
@@ -186,6 +187,8 @@ fn policy() -> Policy {
         cache_sweep_ms: 3_600_000,
         sessions_per_user_max: 16,
         answer_within: DEADLINE,
+        reads_ask_ledger: false,
+        checks: None,
         retry_after_ms: 1000,
     }
 }

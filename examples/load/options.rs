@@ -41,6 +41,8 @@ pub enum Command {
     Paced,
     /// A duplicate, a page and a balance of a user with 10,000,000 entries, beside one with 10
     History,
+    /// A follower of the feed: how fast it reads, and how late an entry comes to it
+    Follow,
     /// Everything
     All,
     /// A baseline: a bare actix-web-actors server

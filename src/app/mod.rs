@@ -3,9 +3,11 @@
 //! Start: ledger (migrations, writers, read pool) → registry on the coordinator's arbiter → listeners. Stop: take
 //! nothing new → close the sessions → answer what was accepted → listeners → coordinator → ledger.
 //!
-//! `parts.rs` makes the parts from the settings, `prepare.rs` opens the ledger, `listen.rs` opens the listening sockets, `stop.rs` watches and stops.
+//! `parts.rs` makes the parts from the settings, `prepare.rs` opens the ledger, `listen.rs` opens the listening sockets,
+//! `development.rs` is what `--dev` adds, `stop.rs` watches and stops.
 //! Start reading at [`run`].
 
+mod development;
 mod listen;
 mod parts;
 pub mod prepare;
@@ -24,14 +26,16 @@ use tokio::task::JoinHandle;
 
 use crate::canary::schedule;
 use crate::clock::Clock;
+use crate::cluster::presence::Kept;
 use crate::config::Settings;
 use crate::coordinator::auditing::AuditBoard;
 use crate::coordinator::messages::InspectRegistry;
-use crate::coordinator::{Registry, auditing};
-use crate::http::{HttpState, server};
-use crate::ledger::{LedgerError, Orphan, SqlLedger};
+use crate::coordinator::{Coverage, Registry, auditing};
+use crate::http::{Dev, HttpState, server};
+use crate::ledger::{LedgerError, Orphan, SqlLedger, outbox};
 use crate::platform::{self, StopSignals};
 use crate::telemetry::counters::Counters;
+use development::Development;
 use listen::{listen, reachable};
 use prepare::prepare;
 
@@ -90,6 +94,7 @@ pub fn run(
             clock,
             counters,
             ledger: Arc::new(ledger),
+            coverage: Arc::default(),
         };
         let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
         let service = Service::start(settings, is_dev, &core, orphans, sockets).await?;
@@ -111,6 +116,7 @@ struct Core {
     clock: Clock,
     counters: Arc<Counters>,
     ledger: Arc<SqlLedger>,
+    coverage: Arc<Coverage>,
 }
 
 /// The parts of a running service that have to be stopped.
@@ -120,7 +126,10 @@ struct Service {
     registry: Addr<Registry>,
     state: Arc<HttpState>,
     auditing: JoinHandle<()>,
+    watching_feed: JoinHandle<()>,
+    presence: Option<Kept>,
     canary: Option<Canary>,
+    development: Option<Development>,
     handles: [ServerHandle; 2],
     listeners: [JoinHandle<std::io::Result<()>>; 2],
 }
@@ -153,6 +162,14 @@ impl Service {
             .send(InspectRegistry)
             .await
             .map_err(|_| AppError::PartDied("the registry"))?;
+        let presence = match parts::presence(&settings, core) {
+            Some(mut presence) => {
+                // Before anything is answered: others may have committed what this process has not seen.
+                presence.renew().await;
+                Some(presence.keep())
+            }
+            None => None,
+        };
         let board = Arc::new(AuditBoard::new(
             settings.audit.users_per_s,
             core.clock,
@@ -160,9 +177,19 @@ impl Service {
         ));
         let auditing = auditing::run(ledger.clone(), registry.clone(), board.clone());
         let auditing = spawn(auditing);
+        let watching_feed = spawn(outbox::watch(ledger.clone()));
+        let development = if is_dev {
+            Development::start(&settings, reachable(internal_addr), core.clock)?
+        } else {
+            None
+        };
+        let dev = is_dev.then(|| Dev {
+            internal_addr,
+            chain: development.as_ref().map(|one| one.chain.clone()),
+        });
         let state = Arc::new(HttpState::new(
             settings,
-            is_dev.then_some(internal_addr),
+            dev,
             core.clock,
             registry.clone(),
             ledger.clone(),
@@ -180,7 +207,10 @@ impl Service {
             registry,
             state,
             auditing,
+            watching_feed,
+            presence,
             canary,
+            development,
             handles: listeners.each_ref().map(actix_web::dev::Server::handle),
             listeners: listeners.map(spawn),
         })

@@ -6,12 +6,13 @@ use std::time::Duration;
 use super::Core;
 use crate::canary;
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::cluster::presence::{self, Presence};
+use crate::config::{ClusterReads, Settings};
 use crate::coordinator::pacing::Intervals;
-use crate::coordinator::{Policy, Recent, Shared};
+use crate::coordinator::{Checks, Policy, Recent, Shared};
 use crate::domain::{Rules, UserId};
 use crate::http::problem::RETRY_AFTER_S;
-use crate::ledger::Options;
+use crate::ledger::{Options, OwnNode};
 use crate::limits::answer_within;
 use crate::telemetry::counters::Counters;
 
@@ -56,12 +57,29 @@ pub(super) fn ledger_options(
         },
         clock,
         counters,
+        feed: None,
     }
+}
+
+/// This process's row among those that use the ledger; `None` where there can't be others.
+pub(super) fn presence(settings: &Settings, core: &Core) -> Option<Presence> {
+    let own = OwnNode {
+        node: settings.cluster.node.clone(),
+        boot: format!("{:032x}", rand::random::<u128>()),
+        build: env!("CARGO_PKG_VERSION").into(),
+        has_bus: false,
+        sessions: 0,
+    };
+    let seen = presence::without_bus(core.coverage.clone(), core.clock);
+    let (ledger, counters) = (core.ledger.clone(), core.counters.clone());
+    core.ledger
+        .may_be_shared()
+        .then(|| Presence::new(ledger, counters, core.clock, own, seen))
 }
 
 /// What the registry and all actors share.
 pub(super) fn shared(settings: &Settings, core: &Core) -> Shared {
-    let (pacing, cache) = (&settings.pacing, &settings.cache);
+    let (pacing, cache, cluster) = (&settings.pacing, &settings.cache, &settings.cluster);
     let policy = Policy {
         intervals: Intervals {
             debounce_us: pacing.debounce_ms * 1000,
@@ -74,6 +92,11 @@ pub(super) fn shared(settings: &Settings, core: &Core) -> Shared {
         cache_sweep_ms: cache.sweep_s * 1000,
         sessions_per_user_max: settings.limits.sessions_per_user,
         answer_within: answer_within(Duration::from_millis(settings.database.timeout_ms)),
+        reads_ask_ledger: cluster.is_on() && cluster.reads == ClusterReads::Ledger,
+        checks: core.ledger.may_be_shared().then_some(Checks {
+            every_ms: cluster.check_s * 1000,
+            users_per_s: cluster.check_users_per_s,
+        }),
         retry_after_ms: RETRY_AFTER_S * 1000,
     };
     Shared {
@@ -82,6 +105,7 @@ pub(super) fn shared(settings: &Settings, core: &Core) -> Shared {
         currencies: settings.currencies.clone(),
         policy,
         counters: core.counters.clone(),
+        coverage: core.coverage.clone(),
         recent: Recent::default(),
     }
 }

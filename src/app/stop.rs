@@ -74,11 +74,18 @@ impl Service {
         if let Some(canary) = self.canary {
             canary.stop(deadline).await;
         }
+        if let Some(development) = self.development {
+            development.stop(deadline).await;
+        }
         drain(&self.state, &self.registry, deadline).await;
         stop_listeners(&self.handles, deadline).await;
         // The listeners were told to stop; a failure, or a wait past the deadline, changes nothing any more.
         let _ = timeout(deadline.remaining(), join_all(self.listeners)).await;
         self.auditing.abort();
+        self.watching_feed.abort();
+        if let Some(presence) = self.presence {
+            presence.leave(deadline.remaining() / 4).await;
+        }
         self.coordinator.stop();
         stop_ledger(self.ledger, deadline).await;
     }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use awc::http::Method;
 use awc::{Client, SendClientRequest};
-use rand::Rng as _;
 use serde_json::Value;
 
 use crate::canary::{Options, PATIENCE_MS};
@@ -64,21 +63,14 @@ impl<'a> Service<'a> {
     pub(super) async fn post(&self, what: &str, body: &Value) -> Answered {
         let url = format!("{}/internal/v1/{what}", self.options.internal_url);
         let text = body.to_string();
-        let id = format!("canary_{:016x}", rand::rng().random::<u64>());
-        let timestamp = self.clock.now_s().to_string();
-        let signature = webhook::sign(
-            &self.options.webhook_secret,
-            &id,
-            &timestamp,
-            text.as_bytes(),
-        );
-        let request = self
+        let secret = &self.options.webhook_secret;
+        let mut request = self
             .http
             .request(Method::POST, &url)
-            .insert_header(("content-type", "application/json"))
-            .insert_header(("webhook-id", id))
-            .insert_header(("webhook-timestamp", timestamp))
-            .insert_header(("webhook-signature", signature));
+            .insert_header(("content-type", "application/json"));
+        for header in webhook::headers(secret, "canary", self.clock.now_s(), text.as_bytes()) {
+            request = request.insert_header(header);
+        }
         self.exchange("POST", &url, request.send_body(text)).await
     }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::config::Settings;
+use crate::config::{Settings, WebhookSecret};
 use crate::credentials::session_token::SessionKeys;
 use crate::domain::{Amount, UserId};
 
@@ -63,7 +63,7 @@ pub struct Options {
     /// Signs session tokens.
     pub keys: SessionKeys,
     /// Signs webhooks.
-    pub webhook_secret: Vec<u8>,
+    pub webhook_secret: WebhookSecret,
     /// How long its session tokens last, in seconds.
     pub token_ttl_s: u64,
     /// A Chromium in which the balance is shown, too.
@@ -119,7 +119,7 @@ impl Options {
             amount: amount.ok_or(OptionsError::Amount(decimals))?,
             watch,
             keys: SessionKeys::new(&auth.session_secrets, &auth.session_user_claim),
-            webhook_secret: secret.as_bytes().to_vec(),
+            webhook_secret: secret.clone(),
             token_ttl_s: watch.as_secs() + 600,
             browser: None,
         })

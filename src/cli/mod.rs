@@ -4,8 +4,11 @@
 //! belongs to the log and to the last line of a failed command. Start reading at [`run`].
 
 mod canary;
+mod compare;
 mod diagnose;
+mod import;
 mod migrate;
+mod migrating;
 pub mod serve;
 mod sign;
 mod token;
@@ -21,6 +24,7 @@ use crate::app::AppError;
 use crate::config::{ConfigError, Settings, Sources, environment};
 use crate::credentials::session_token::TokenError;
 use crate::ledger::LedgerError;
+use crate::migration::MigrationError;
 use crate::platform::StopSignals;
 use crate::watcher::WatchError;
 
@@ -51,6 +55,10 @@ enum Command {
     Canary(canary::Canary),
     /// Report on a running service, its settings and its log, without changing anything
     Diagnose(diagnose::Diagnose),
+    /// Bring over entries or balances of another system
+    Import(import::Import),
+    /// Tell where the balances of another system and the ledger's differ
+    Compare(compare::Compare),
     /// Follow TON accounts: final deposits on chain become signed webhooks
     Watch(watch::Watch),
     /// Print a session token, or check one
@@ -115,6 +123,15 @@ pub enum CliError {
     /// The canary has found deviations; each was printed.
     #[error("the canary found {0} deviations")]
     Deviations(usize),
+    /// An import or a comparison has ended before its time.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+    /// Lines of a file were refused; each was told.
+    #[error("{0} lines were refused")]
+    Rejected(u64),
+    /// Balances differ; each was printed.
+    #[error("{0} balances differ")]
+    Differences(u64),
     /// The watcher can't go on.
     #[error(transparent)]
     Watch(#[from] WatchError),
@@ -134,6 +151,9 @@ impl CliError {
             | Self::App(_)
             | Self::Violations(_)
             | Self::Deviations(_)
+            | Self::Migration(_)
+            | Self::Rejected(_)
+            | Self::Differences(_)
             | Self::Watch(_)
             | Self::Io(_) => 1,
         }
@@ -154,6 +174,8 @@ pub fn run(arguments: Arguments, signals: StopSignals) -> Result<(), CliError> {
         Command::Token(command) => ended_by(signals, || command.run()),
         Command::Sign(command) => ended_by(signals, || command.run()),
         Command::Watch(command) => command.run(signals),
+        Command::Import(command) => ended_by(signals, || command.run()),
+        Command::Compare(command) => ended_by(signals, || command.run()),
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! The bus is only the fast path, and may lose, double, delay and reorder everything. The truth is the ledger's: whenever
 //! this node cannot be sure that it has heard everything, it stops trusting its memory and compares it with the ledger.
-//! Knows no SQL and no HTTP. Without `cluster.url` nothing of it runs.
+//! Knows no SQL and no HTTP. Without `cluster.url` only [`presence`] runs, and on SQLite nothing.
 //!
 //! | file | owns |
 //! | --- | --- |
 //! | [`wire`] | the messages |
 //! | [`tracker`] | what this node has heard, and what it therefore does: pure |
+//! | [`presence`] | this node's row in the ledger, and the others' |
 //! | [`publisher`] | the queue from the ledger's writers to the bus |
 //! | [`exchange`] | the loop that sends, hears and obeys the tracker |
 //! | [`bus`], [`nats`] | what is needed of a bus, and NATS |
@@ -18,6 +19,7 @@
 pub mod bus;
 pub mod exchange;
 pub mod nats;
+pub mod presence;
 pub mod publisher;
 pub mod running;
 pub mod tracker;

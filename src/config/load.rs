@@ -93,15 +93,23 @@ impl Settings {
         missing(&[("auth.session_secrets", self.auth.session_secrets.is_empty())])
     }
 
+    /// The secret that signs what commands send to the service.
+    ///
+    /// # Errors
+    /// [`ConfigError::MissingSecrets`].
+    pub fn require_webhook_secret(&self) -> Result<&WebhookSecret, ConfigError> {
+        let missing = || ConfigError::MissingSecrets {
+            keys: vec!["auth.webhook_secrets"],
+        };
+        self.auth.webhook_secrets.first().ok_or_else(missing)
+    }
+
     /// Checks that the watcher has a secret to sign with and accounts to follow.
     ///
     /// # Errors
     /// [`ConfigError::MissingSecrets`], and [`ConfigError::Invalid`] for `watcher.accounts`.
     pub fn require_watcher(&self) -> Result<&WebhookSecret, ConfigError> {
-        let Some(secret) = self.auth.webhook_secrets.first() else {
-            let keys = vec!["auth.webhook_secrets"];
-            return Err(ConfigError::MissingSecrets { keys });
-        };
+        let secret = self.require_webhook_secret()?;
         if self.watcher.accounts.is_empty() {
             return Err(ConfigError::invalid(
                 "watcher.accounts",

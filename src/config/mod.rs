@@ -40,4 +40,4 @@ pub use settings::{
     Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, SUBJECT, Server, Settings,
     TelegramIdentity,
 };
-pub use watcher::{WatchStart, WatchedAccount, Watcher};
+pub use watcher::{TON_DECIMALS, WatchStart, WatchedAccount, Watcher};

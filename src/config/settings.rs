@@ -250,7 +250,12 @@ impl Default for Pacing {
             debounce_ms: 1_500,
             min_interval_ms: 5_000,
             direct_interval_ms: 100,
-            direct_kinds: vec![Kind::Deposit, Kind::Withdrawal, Kind::Adjustment],
+            direct_kinds: vec![
+                Kind::Deposit,
+                Kind::Withdrawal,
+                Kind::Adjustment,
+                Kind::Reversal,
+            ],
         }
     }
 }

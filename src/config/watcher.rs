@@ -17,7 +17,7 @@ use crate::domain::{Amount, Currencies, CurrencyId, TonAddress};
 const ACCOUNTS_MAX: usize = 100;
 
 /// Digits of a message's value after the point.
-const TON_DECIMALS: u8 = 9;
+pub const TON_DECIMALS: u8 = 9;
 
 /// Requests a second that the API allows with and without a key.
 const REQUESTS_PER_S: (u64, u64) = (10, 1);

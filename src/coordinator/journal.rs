@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Wall;
 use crate::coordinator::pacing::Mode;
-use crate::domain::{Amount, Currencies, CurrencyId, Kind, SessionId, Source, UserId};
+use crate::domain::{Amount, Currencies, CurrencyId, EventId, Kind, SessionId, Source, UserId};
 use crate::limits::RECENT_EVENTS_MAX;
 
 /// Something that happened to a user.
@@ -28,6 +28,7 @@ pub(super) struct Happening {
 pub(super) enum What {
     /// An entry was committed.
     Entry {
+        event_id: EventId,
         kind: Kind,
         currency: CurrencyId,
         amount: Amount,
@@ -121,6 +122,7 @@ impl Happening {
         let ms = |us: u64| us as f64 / 1000.0;
         let mut shown = match &self.what {
             What::Entry {
+                event_id,
                 kind,
                 currency,
                 amount,
@@ -128,7 +130,10 @@ impl Happening {
             } => {
                 let currency = currencies.get(*currency);
                 let amount = amount.display(currency.decimals).to_string();
-                json!({ "what": "entry", "kind": kind, "currency": currency.code, "amount": amount, "source": source })
+                json!({
+                    "what": "entry", "event_id": event_id, "kind": kind, "currency": currency.code, "amount": amount,
+                    "source": source,
+                })
             }
             What::Push {
                 mode,

@@ -10,6 +10,7 @@
 //! | [`ToUser`] | see [`ToActor`] | registry, then the user's actor | see [`ToActor`] |
 //! | [`PostBatch`] | webhooks | registry | each part's [`Posted`] |
 //! | [`PostAtomic`] | webhooks | registry, then the actors as [`ToActor::BalanceChanged`] | [`Posted`] |
+//! | [`HearCommits`] | cluster | registry, then the actors as [`ToActor::Heard`] | – |
 //! | [`ToSession`] | actor | session | – |
 //! | [`SessionsGone`] | actor | registry | – |
 //! | [`InspectRegistry`], [`ListActors`], [`ListRecent`], [`ListSessions`] | admin | registry | totals, summaries, events, sessions |
@@ -25,13 +26,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::{Deadline, Wall};
 use crate::coordinator::frames::{self, BalanceView};
+use crate::coordinator::heard::HeardCommit;
 use crate::coordinator::journal::RecentEvents;
 pub use crate::coordinator::to_session::{CloseReason, Outbox, ToSession};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
 use crate::domain::{
-    Account, Amount, Balances, CurrencyId, Kind, NewEntry, Outcome, SessionId, Source, UserId,
+    Account, Amount, Balances, CurrencyId, EventId, Kind, NewEntry, Outcome, SessionId, Source,
+    UserId,
 };
-use crate::ledger::{EntryOutcome, Lane, LedgerError, Permit, PostError, Posted};
+use crate::ledger::{EntryOutcome, Lane, LedgerError, MissedEntry, Permit, PostError, Posted};
 
 /// When a session that could not be answered may ask again, in milliseconds.
 const OVERLOADED_RETRY_MS: u64 = 1000;
@@ -54,6 +57,10 @@ pub enum ToActor {
     PostEntries(PostEntries),
     /// Registry: entries of this user were committed, but not through this actor.
     BalanceChanged(Changed),
+    /// Registry: another process has committed entries, which a check has found.
+    Missed(Missed),
+    /// Registry: another process has told of a commit.
+    Heard(HeardCommit),
     /// Registry: another epoch of the ledger has begun.
     FollowEpoch,
     /// Readers: ask for the balance. Answered with a [`BalanceView`].
@@ -154,7 +161,11 @@ impl ToActor {
                 ..to_resident
             },
             // An actor that died or was retired learns of changes from the ledger when it is made again.
-            Self::BalanceChanged(_) | Self::PeekBalance { .. } | Self::Retire => Route {
+            Self::BalanceChanged(_)
+            | Self::Missed(_)
+            | Self::Heard(_)
+            | Self::PeekBalance { .. }
+            | Self::Retire => Route {
                 is_use: false,
                 ..to_resident
             },
@@ -186,8 +197,11 @@ impl ToActor {
             // The dropped channel is the answer.
             Self::InspectActor { .. } | Self::InspectSessions { .. } | Self::PeekBalance { .. } => {
             }
-            // The actor makes up for them: see `Slot::send`.
-            Self::BalanceChanged(_) | Self::DetachSession { .. } => {}
+            // The actor makes up for them: see `Slot::send`. The next check finds again what was missed.
+            Self::BalanceChanged(_)
+            | Self::Missed(_)
+            | Self::Heard(_)
+            | Self::DetachSession { .. } => {}
             // The next one makes up for it.
             unanswered => log::warn!("a balance actor is overloaded: {unanswered:?}"),
         }
@@ -247,6 +261,8 @@ pub struct PostAtomic {
 /// A committed entry: what the user's actor takes into its cache, the journal and the next push.
 #[derive(Debug)]
 pub struct CommittedEntry {
+    /// The idempotency key.
+    pub event_id: EventId,
     /// The version it made.
     pub version: i64,
     /// All balances after it.
@@ -272,6 +288,15 @@ pub struct Changed {
     pub known: Known,
 }
 
+/// Entries of one user that another process has committed.
+#[derive(Debug)]
+pub struct Missed {
+    /// In order, without a gap; at least one.
+    pub entries: Vec<MissedEntry>,
+    /// The number of the epoch in which they were looked for.
+    pub epoch: u64,
+}
+
 /// What an actor knew when entries were sent to the ledger. Their versions are newer, unless the ledger has gone back.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known {
@@ -285,19 +310,25 @@ impl CommittedEntry {
     /// `None` when the entry was not accepted.
     pub(super) fn of(entry: &NewEntry, outcome: &EntryOutcome) -> Option<Self> {
         let EntryOutcome::Decided {
-            outcome: Outcome::Accepted { version, balances },
+            outcome:
+                Outcome::Accepted {
+                    version,
+                    balances,
+                    applied,
+                },
             committed_at_us,
         } = outcome
         else {
             return None;
         };
         Some(Self {
+            event_id: entry.event_id.clone(),
             version: *version,
             balances: balances.clone(),
             committed_at: Wall::from_us(*committed_at_us),
             kind: entry.kind,
-            currency: entry.currency,
-            amount: entry.amount,
+            currency: applied.currency,
+            amount: applied.amount,
             source: entry.source.clone(),
         })
     }
@@ -361,6 +392,12 @@ pub struct SessionsGone {
     /// Whose actor.
     pub user_id: UserId,
 }
+
+/// What other processes have committed, as they told. It reaches resident actors; a user whose actor is not there is read
+/// when it is made.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct HearCommits(pub Vec<HeardCommit>);
 
 /// Close all sessions and take no more.
 #[derive(Debug, Message)]

@@ -8,6 +8,7 @@
 
 mod actor;
 pub mod auditing;
+mod coverage;
 mod frames;
 pub mod heard;
 mod journal;
@@ -19,9 +20,10 @@ mod to_session;
 mod views;
 
 pub use actor::BalanceActor;
+pub use coverage::Coverage;
 pub use frames::{BalanceView, Shown};
 pub use journal::{Recent, RecentEvents};
-pub use policy::{Policy, Shared};
+pub use policy::{Checks, Policy, Shared};
 pub use registry::Registry;
 pub use views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment, Wall};
+use crate::coordinator::coverage::Coverage;
 use crate::coordinator::journal::Recent;
 use crate::coordinator::pacing::{Intervals, Mode};
 use crate::domain::{Currencies, Kind};
@@ -27,8 +28,21 @@ pub struct Policy {
     pub sessions_per_user_max: usize,
     /// A question for a balance is answered within it, whatever the ledger does.
     pub answer_within: Duration,
+    /// First balances and reads always ask the ledger, so that no process shows an older balance than another has shown.
+    pub reads_ask_ledger: bool,
+    /// How commits of other processes are looked for; `None` where there can't be any.
+    pub checks: Option<Checks>,
     /// After an outage error, a client may ask again after so many milliseconds.
     pub retry_after_ms: u64,
+}
+
+/// How the versions of users with sessions are compared with the ledger's.
+#[derive(Debug, Clone, Copy)]
+pub struct Checks {
+    /// How often while everything should be heard of, in milliseconds.
+    pub every_ms: u64,
+    /// At most so many users a second.
+    pub users_per_s: u64,
 }
 
 /// Shared by the registry and all its actors.
@@ -43,6 +57,8 @@ pub struct Shared {
     pub policy: Policy,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// Whether memory is trusted.
+    pub coverage: Arc<Coverage>,
     /// The journal.
     pub recent: Recent,
 }

@@ -30,6 +30,23 @@ pub fn sign(secret: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
     )
 }
 
+/// The headers that sign a body as a new message of `sender`, a word for the reader of a log.
+pub fn headers(
+    secret: &WebhookSecret,
+    sender: &str,
+    now_s: i64,
+    body: &[u8],
+) -> [(&'static str, String); 3] {
+    let id = format!("{sender}_{:016x}", rand::random::<u64>());
+    let timestamp = now_s.to_string();
+    let signature = sign(secret.as_bytes(), &id, &timestamp, body);
+    [
+        ("webhook-id", id),
+        ("webhook-timestamp", timestamp),
+        ("webhook-signature", signature),
+    ]
+}
+
 /// Why a signed request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {

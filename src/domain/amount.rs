@@ -41,6 +41,24 @@ impl Amount {
     /// # Errors
     /// [`AmountError::Invalid`] for another form, [`AmountError::Overflow`] when it is too large.
     pub fn parse(text: &str, decimals: u8) -> Result<Self, AmountError> {
+        match Self::read(text, decimals)? {
+            Self::ZERO => Err(AmountError::Invalid),
+            amount => Ok(amount),
+        }
+    }
+
+    /// Reads a balance: an amount as [`Amount::parse`] reads it without a sign, or zero.
+    ///
+    /// # Errors
+    /// As [`Amount::parse`].
+    pub fn parse_balance(text: &str, decimals: u8) -> Result<Self, AmountError> {
+        if text.starts_with('-') {
+            return Err(AmountError::Invalid);
+        }
+        Self::read(text, decimals)
+    }
+
+    fn read(text: &str, decimals: u8) -> Result<Self, AmountError> {
         let (negative, unsigned) = text
             .strip_prefix('-')
             .map_or((false, text), |rest| (true, rest));
@@ -65,11 +83,7 @@ impl Amount {
                 .and_then(|m| m.checked_add(i64::from(digit - b'0')))
                 .ok_or(AmountError::Overflow)?;
         }
-        match minor {
-            0 => Err(AmountError::Invalid),
-            _ if negative => Ok(Self(-minor)),
-            _ => Ok(Self(minor)),
-        }
+        Ok(Self(if negative { -minor } else { minor }))
     }
 
     /// The sum, or `None` past the storable range.
@@ -92,6 +106,14 @@ impl Amount {
     pub const fn checked_neg(self) -> Option<Self> {
         match self.0.checked_neg() {
             Some(negated) => Some(Self(negated)),
+            None => None,
+        }
+    }
+
+    /// The amount without its sign, or `None` for −2^63.
+    pub const fn checked_abs(self) -> Option<Self> {
+        match self.0.checked_abs() {
+            Some(size) => Some(Self(size)),
             None => None,
         }
     }
@@ -128,6 +150,16 @@ impl fmt::Display for Decimal {
                 width = usize::from(width)
             ),
         }
+    }
+}
+
+/// Minor units that may be more than an [`Amount`] holds, such as a sum over users, as a decimal string.
+pub fn decimal(minor: u128, decimals: u8) -> String {
+    let width = usize::from(decimals) + 1;
+    let digits = format!("{minor:0>width$}");
+    match digits.split_at(digits.len() - usize::from(decimals)) {
+        (whole, "") => whole.to_owned(),
+        (whole, fraction) => format!("{whole}.{fraction}"),
     }
 }
 

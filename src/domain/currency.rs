@@ -2,14 +2,22 @@
 
 use serde::Serialize;
 
-/// Position of a currency in [`Currencies`]; valid for one run of the process.
+/// Position of a currency in [`Currencies`], and its decimals; valid for one run of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CurrencyId(u8);
+pub struct CurrencyId {
+    index: u8,
+    decimals: u8,
+}
 
 impl CurrencyId {
     /// The index into a [`super::Balances`].
     pub const fn index(self) -> usize {
-        self.0 as usize
+        self.index as usize
+    }
+
+    /// How many digits its amounts have after the point.
+    pub const fn decimals(self) -> u8 {
+        self.decimals
     }
 }
 
@@ -82,7 +90,10 @@ impl Currencies {
             .0
             .binary_search_by(|c| c.code.as_str().cmp(code))
             .ok()?;
-        Some(CurrencyId(u8::try_from(index).ok()?))
+        Some(CurrencyId {
+            index: u8::try_from(index).ok()?,
+            decimals: self.0[index].decimals,
+        })
     }
 
     /// The currency of an id that this set gave.
@@ -92,7 +103,10 @@ impl Currencies {
 
     /// Every currency with its id, ordered by code.
     pub fn iter(&self) -> impl Iterator<Item = (CurrencyId, &Currency)> {
-        (0u8..).map(CurrencyId).zip(&self.0)
+        (0u8..).zip(&self.0).map(|(index, currency)| {
+            let decimals = currency.decimals;
+            (CurrencyId { index, decimals }, currency)
+        })
     }
 }
 
@@ -129,6 +143,7 @@ mod tests {
         for (id, currency) in all.iter() {
             assert_eq!(all.find(&currency.code), Some(id));
             assert_eq!(all.get(id), currency);
+            assert_eq!(id.decimals(), currency.decimals);
         }
         assert_eq!(all.find("EUR"), None);
     }

@@ -19,15 +19,18 @@ pub enum Kind {
     Withdrawal,
     /// A correction by an administrator, of either sign, with a reason.
     Adjustment,
+    /// An earlier entry taken back, or a part of it: of the opposite sign.
+    Reversal,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Deposit,
         Self::Reward,
         Self::Withdrawal,
         Self::Adjustment,
+        Self::Reversal,
     ];
 
     /// The name on the wire and in the ledger.
@@ -37,6 +40,7 @@ impl Kind {
             Self::Reward => "reward",
             Self::Withdrawal => "withdrawal",
             Self::Adjustment => "adjustment",
+            Self::Reversal => "reversal",
         }
     }
 
@@ -141,6 +145,42 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
+/// What a new entry does to a balance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It adds a signed amount.
+    Plain {
+        /// Of which currency.
+        currency: CurrencyId,
+        /// The signed change.
+        amount: Amount,
+    },
+    /// It takes an earlier entry back. Currency and amount follow from that entry, so the ledger decides them. Boxed,
+    /// because most entries are plain.
+    Reversal(Box<Reversal>),
+}
+
+impl Change {
+    /// What it adds, and of which currency, unless it is a reversal.
+    pub const fn plain(&self) -> Option<(CurrencyId, Amount)> {
+        match self {
+            Self::Plain { currency, amount } => Some((*currency, *amount)),
+            Self::Reversal(_) => None,
+        }
+    }
+}
+
+/// The entry that a reversal takes back, and how much of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reversal {
+    /// The event id of the entry. A deposit is known by `ton:<hash>` too.
+    pub reverses: EventId,
+    /// The currency that the entry should have, if one was given.
+    pub currency: Option<CurrencyId>,
+    /// A positive decimal string in the entry's currency; all that is left of the entry without one.
+    pub amount: Option<Box<str>>,
+}
+
 /// A checked entry that is not in the ledger yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEntry {
@@ -150,10 +190,8 @@ pub struct NewEntry {
     pub user_id: UserId,
     /// What it is.
     pub kind: Kind,
-    /// Of which currency.
-    pub currency: CurrencyId,
-    /// The signed change.
-    pub amount: Amount,
+    /// What it does to a balance.
+    pub change: Change,
     /// The sender.
     pub source: Source,
     /// The transaction behind a deposit; a second key.
@@ -165,7 +203,7 @@ pub struct NewEntry {
 /// The rarely used parts of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Details {
-    /// Why an adjustment was made.
+    /// Why an adjustment or a reversal was made.
     pub reason: Option<String>,
     /// When it happened for the sender, in microseconds since the Unix epoch.
     pub occurred_at_us: Option<i64>,
@@ -178,6 +216,14 @@ pub struct Details {
 }
 
 impl NewEntry {
+    /// What it takes back, if it is a reversal.
+    pub fn reversal(&self) -> Option<&Reversal> {
+        match &self.change {
+            Change::Plain { .. } => None,
+            Change::Reversal(reversal) => Some(reversal),
+        }
+    }
+
     /// The second key: the hash given, or the one that a deposit's event id names (`ton:<hex>`), so that
     /// the same transaction is found by either.
     pub fn key_hash(&self) -> Option<TxHash> {

@@ -11,11 +11,11 @@ pub mod posting;
 mod ton_address;
 mod tx_hash;
 
-pub use amount::{Amount, AmountError, Balances};
+pub use amount::{Amount, AmountError, Balances, decimal};
 pub use currency::{Currencies, Currency, CurrencyError, CurrencyId};
-pub use entry::{Details, Kind, MetadataError, NewEntry, Source, check_metadata};
+pub use entry::{Change, Details, Kind, MetadataError, NewEntry, Reversal, Source, check_metadata};
 pub use ids::{EventId, IdError, SessionId, TelegramId, UserId};
-pub use posting::{Account, Outcome, Recorded, Rules, post};
+pub use posting::{Account, Applied, Found, Outcome, Recorded, Reversed, Reversible, Rules, post};
 pub use ton_address::{TonAddress, TonAddressError};
 pub use tx_hash::{TxHash, TxHashError};
 

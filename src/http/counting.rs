@@ -31,21 +31,23 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const WS: &str = "/ws";
 
 /// The routes that take entries.
-const WEBHOOKS: [&str; 5] = [
+const WEBHOOKS: [&str; 6] = [
     "/internal/v1/deposits",
     "/internal/v1/rewards",
     "/internal/v1/withdrawals",
     "/internal/v1/adjustments",
+    "/internal/v1/reversals",
     "/internal/v1/batch",
 ];
 
 /// The codes with which a webhook can be refused.
-const WEBHOOK_CODES: [Code; 21] = [
+const WEBHOOK_CODES: [Code; 24] = [
     Code::InvalidJson,
     Code::MissingSignature,
     Code::InvalidSignature,
     Code::TimestampOutOfRange,
     Code::UnknownUser,
+    Code::UnknownEntry,
     Code::MethodNotAllowed,
     Code::RequestTimeout,
     Code::IdempotencyConflict,
@@ -58,6 +60,8 @@ const WEBHOOK_CODES: [Code; 21] = [
     Code::InvalidTxHash,
     Code::InsufficientFunds,
     Code::AmountOverflow,
+    Code::NotReversible,
+    Code::ExceedsOriginal,
     Code::BatchTooLarge,
     Code::Overloaded,
     Code::LedgerUnavailable,

@@ -15,6 +15,7 @@ mod dev;
 mod entries;
 mod extract;
 mod files;
+mod following;
 mod head;
 mod openapi;
 mod origin;
@@ -34,7 +35,7 @@ pub use entries::body::parse_body;
 pub use entries::items::parse_items;
 #[cfg(feature = "simulation")]
 pub use session::start_over;
-pub use state::HttpState;
+pub use state::{Dev, HttpState};
 
 #[cfg(test)]
 mod tests;

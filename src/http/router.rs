@@ -7,6 +7,7 @@ use actix_web::{Resource, ResponseError as _};
 
 use crate::http::counting::Route;
 use crate::http::entries::{batch, single};
+use crate::http::following::{all_balances, entry_by_key, feed};
 use crate::http::problem::{Code, Problem};
 use crate::http::session::upgrade;
 use crate::http::state::HttpState;
@@ -55,6 +56,11 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
                             .route(post().to(dev::token)),
                     )
                     .service(resource("/entries", "POST").route(post().to(dev::entries)))
+                    .service(
+                        resource("/chain", "GET, POST")
+                            .route(get().to(dev::chain::steps))
+                            .route(post().to(dev::chain::pay)),
+                    )
                     .default_service(web::to(not_found)),
             );
     }
@@ -74,6 +80,10 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/internal/v1/rewards", "POST").route(post().to(single::rewards)))
         .service(resource("/internal/v1/withdrawals", "POST").route(post().to(single::withdrawals)))
         .service(resource("/internal/v1/adjustments", "POST").route(post().to(single::adjustments)))
+        .service(resource("/internal/v1/reversals", "POST").route(post().to(single::reversals)))
+        .service(resource("/internal/v1/entries", "GET").route(get().to(entry_by_key::entry)))
+        .service(resource("/internal/v1/balances", "GET").route(get().to(all_balances::balances)))
+        .service(resource("/internal/v1/feed", "GET").route(get().to(feed::feed)))
         .service(resource("/internal/v1/batch", "POST").route(post().to(batch::batch)))
         .service(resource("/internal/v1/tokens", "POST").route(post().to(back_ends::tokens)))
         .service(
@@ -114,6 +124,7 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/admin/v1/audit", "GET").route(get().to(admin::audit)))
         .service(resource("/admin/v1/canary", "GET").route(get().to(admin::canary)))
         .service(resource("/admin/v1/log", "GET").route(get().to(admin::log)))
+        .service(resource("/admin/v1/entries", "GET").route(get().to(admin::find)))
         .service(resource("/admin/v1/conflicts", "GET").route(get().to(admin::conflicts)))
         .service(resource("/metrics", "GET").route(get().to(probes::metrics)))
         .service(resource("/openapi.json", "GET").route(get().to(openapi::document)))

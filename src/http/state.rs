@@ -13,6 +13,7 @@ use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
 use crate::coordinator::Registry;
 use crate::coordinator::auditing::AuditBoard;
+use crate::dev_chain::DevChain;
 use crate::http::admin::board::LiveBoard;
 use crate::http::entries::bulk::Bulk;
 use crate::http::extract::bodies::Bodies;
@@ -26,13 +27,22 @@ use crate::telemetry::seldom::Seldom;
 /// The state as a handler's argument.
 pub(super) type Data = actix_web::web::Data<HttpState>;
 
+/// What `--dev` adds to the state.
+#[derive(Debug)]
+pub struct Dev {
+    /// Where the demo page's bench sends webhooks.
+    pub internal_addr: SocketAddr,
+    /// The imitated chain; none where no currency can hold Toncoin.
+    pub chain: Option<Arc<DevChain>>,
+}
+
 /// Shared by all workers.
 #[derive(Debug)]
 pub struct HttpState {
     /// The settings the service was started with.
     pub settings: Arc<Settings>,
-    /// Only with `--dev`: where the demo page's bench sends webhooks.
-    pub dev_internal_addr: Option<SocketAddr>,
+    /// Only with `--dev`.
+    pub(super) dev: Option<Dev>,
     /// The time.
     pub clock: Clock,
     /// Routes messages to balance actors.
@@ -68,7 +78,7 @@ impl HttpState {
     /// Composes the state.
     pub fn new(
         settings: Settings,
-        dev_internal_addr: Option<SocketAddr>,
+        dev: Option<Dev>,
         clock: Clock,
         registry: Addr<Registry>,
         ledger: Arc<SqlLedger>,
@@ -95,7 +105,7 @@ impl HttpState {
             }),
             admission: Admission::new(limits.queue_entries),
             settings,
-            dev_internal_addr,
+            dev,
             clock,
             registry,
             ledger,
@@ -114,7 +124,12 @@ impl HttpState {
 
     /// Whether the demo page is on.
     pub(super) const fn is_dev(&self) -> bool {
-        self.dev_internal_addr.is_some()
+        self.dev.is_some()
+    }
+
+    /// The imitated chain of development.
+    pub(super) fn dev_chain(&self) -> Option<&DevChain> {
+        self.dev.as_ref()?.chain.as_deref()
     }
 
     /// Refuses new work from now on.

@@ -3,12 +3,14 @@
 //!
 //! For every user and currency: balance = sum of its entries; version = number of entries; versions 1 … n without gap or
 //! repeat; each entry's stored balance = the running sum; no balance below zero; event ids and transaction hashes unique;
+//! all reversals of an entry together take back no more than it has;
 //! and each user with entries has one account, each currency is one of the ledger's, each balance is there once.
 //! It only reads, and holds one page of entries and one user's sums at a time. One fault is one line, or a few: what
 //! follows from it in later entries is not told again.
 
 mod one_user;
 mod pages;
+mod reversals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,6 +127,7 @@ impl<'a> Audit<'a> {
             // The page's last user may go on in the next page.
             let settle_to = if is_last { i64::MAX } else { last_seen.0 - 1 };
             let mut claims = self.load_claims(connection, settled_user, settle_to)?;
+            self.check_reversals(connection, &page)?;
             for row in page {
                 if row.user_id != sums.user_id {
                     self.settle(std::mem::take(&mut sums), &mut claims);

@@ -3,16 +3,21 @@
 //! Entries are decided one after another against a working copy of the accounts. So several entries of one user, and
 //! duplicates inside one batch, get the same outcomes as if each had a transaction of its own.
 
+mod reversibles;
+
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::{
-    Account, Amount, Balances, CurrencyId, EventId, NewEntry, Outcome, Recorded, Rules, TxHash,
-    UserId, post,
+    Account, Amount, Applied, Balances, CurrencyId, EventId, Found, NewEntry, Outcome, Recorded,
+    Rules, TxHash, UserId, post,
 };
 
 use crate::planted::{Plant, is_planted};
 
+use self::reversibles::Wanted;
 use super::EntryOutcome;
+
+pub use self::reversibles::Reversibles;
 
 /// The entries of one posting.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +37,9 @@ pub struct Keys<'a> {
     pub events: Vec<&'a EventId>,
     /// Every transaction hash, once.
     pub hashes: Vec<TxHash>,
+    /// The names that reversals give of the entries that they take back, each once. They are looked up on any
+    /// [`super::store::Basis`].
+    pub reversed: Vec<&'a EventId>,
     /// Whether an event id occurs more than once.
     pub has_repeats: bool,
 }
@@ -49,10 +57,16 @@ impl<'a> Keys<'a> {
         events.dedup();
         let has_repeats = events.len() < count;
         let hashes: HashSet<TxHash> = entries().filter_map(NewEntry::key_hash).collect();
+        let mut reversed: Vec<&EventId> = entries()
+            .filter_map(|entry| Some(&entry.reversal()?.reverses))
+            .collect();
+        reversed.sort_unstable();
+        reversed.dedup();
         Self {
             users,
             events,
             hashes: hashes.into_iter().collect(),
+            reversed,
             has_repeats,
         }
     }
@@ -67,6 +81,8 @@ pub struct Loaded {
     pub events: HashMap<EventId, Recorded>,
     /// The entries that have one of the hashes.
     pub hashes: HashMap<TxHash, Recorded>,
+    /// The entries that reversals name.
+    pub reversibles: Reversibles,
 }
 
 impl Loaded {
@@ -94,6 +110,15 @@ pub struct PlannedEntry<'a> {
     pub version: i64,
     /// All balances after it.
     pub balances: Balances,
+    /// What it changes.
+    pub applied: Applied,
+}
+
+impl PlannedEntry<'_> {
+    /// What the tables will say of it.
+    pub fn recorded(&self, committed_at_us: i64) -> Recorded {
+        Recorded::of(self.entry, &self.applied, self.version, committed_at_us)
+    }
 }
 
 /// An account to be made or updated.
@@ -149,7 +174,7 @@ impl Plan<'_> {
     /// microsecond. When all are there, the plan's outcomes are true, because versions fix the order of a user's entries.
     pub fn is_committed(&self, loaded: &Loaded) -> bool {
         let is_there = |planned: &PlannedEntry<'_>| {
-            let written = Recorded::of(planned.entry, planned.version, self.committed_at_us);
+            let written = planned.recorded(self.committed_at_us);
             loaded.events.get(&planned.entry.event_id) == Some(&written)
         };
         !self.entries.is_empty() && self.entries.iter().all(is_there)
@@ -168,6 +193,7 @@ pub fn plan<'a>(
     let mut books = Books {
         loaded,
         has_repeats: keys.has_repeats,
+        wanted: Wanted::of(&keys.reversed),
         rules,
         committed_at_us,
         entries: Vec::with_capacity(count),
@@ -224,9 +250,10 @@ pub fn plan<'a>(
 }
 
 /// The working copy. `exists` of an account stays as it was loaded, so that the store knows which rows to insert.
-struct Books<'a> {
+struct Books<'a, 'k> {
     loaded: Loaded,
     has_repeats: bool,
+    wanted: Wanted<'k>,
     rules: Rules,
     committed_at_us: i64,
     entries: Vec<PlannedEntry<'a>>,
@@ -234,7 +261,7 @@ struct Books<'a> {
     touched: Vec<(UserId, CurrencyId)>,
 }
 
-impl<'a> Books<'a> {
+impl<'a> Books<'a, '_> {
     fn apply_each(&mut self, entries: &'a [NewEntry]) -> Vec<EntryOutcome> {
         let committed_at_us = self.committed_at_us;
         entries
@@ -258,8 +285,12 @@ impl<'a> Books<'a> {
         if !outcomes.iter().any(EntryOutcome::is_rejected) {
             return outcomes;
         }
-        for undone in self.entries.drain(written..) {
+        for undone in self.entries.drain(written..).rev() {
             self.loaded.events.remove(&undone.entry.event_id);
+            if !self.wanted.is_empty() {
+                self.loaded.reversibles.restored(&undone);
+                self.loaded.reversibles.undone(undone.entry);
+            }
             if let Some(hash) = undone.entry.key_hash() {
                 self.loaded.hashes.remove(&hash);
             }
@@ -299,47 +330,63 @@ impl<'a> Books<'a> {
             .events
             .get(&entry.event_id)
             .filter(|_| !is_planted(Plant::DuplicateApplied));
-        let by_hash = hash.as_ref().and_then(|hash| self.loaded.hashes.get(hash));
+        let found = Found {
+            by_event,
+            by_hash: hash.as_ref().and_then(|hash| self.loaded.hashes.get(hash)),
+            reversible: entry
+                .reversal()
+                .and_then(|reversal| self.loaded.reversibles.find(&reversal.reverses)),
+        };
         // An account made earlier in this batch exists for the entries that follow it.
         let made = (!account.exists && account.version > 0).then(|| Account {
             exists: true,
             ..account.clone()
         });
-        let outcome = post(
-            made.as_ref().unwrap_or(account),
-            by_event,
-            by_hash,
-            entry,
-            self.rules,
-        );
+        let outcome = post(made.as_ref().unwrap_or(account), found, entry, self.rules);
         match &outcome {
-            Outcome::Accepted { version, balances } => {
+            Outcome::Accepted {
+                version,
+                balances,
+                applied,
+            } => {
                 account.version = *version;
                 account.balances = balances.clone();
-                // Without repeats in the batch, no later entry asks for this event id.
-                if self.has_repeats {
-                    let recorded = Recorded::of(entry, *version, self.committed_at_us);
-                    self.loaded.events.insert(entry.event_id.clone(), recorded);
-                }
-                if let Some(hash) = hash {
-                    self.loaded
-                        .hashes
-                        .insert(hash, Recorded::of(entry, *version, self.committed_at_us));
-                }
-                self.touched.push((entry.user_id, entry.currency));
+                self.touched.push((entry.user_id, applied.currency));
                 self.entries.push(PlannedEntry {
                     entry,
                     version: *version,
                     balances: balances.clone(),
+                    applied: applied.clone(),
                 });
+                self.remember(entry, applied, *version);
             }
             Outcome::Conflict(first) => self.conflicts.push(PlannedConflict {
-                first: *first,
+                first: first.clone(),
                 second: entry,
             }),
             _ => {}
         }
         outcome
+    }
+
+    /// Notes an accepted entry for the entries that follow it.
+    fn remember(&mut self, entry: &NewEntry, applied: &Applied, version: i64) {
+        let recorded = || Recorded::of(entry, applied, version, self.committed_at_us);
+        // Without repeats in the batch, no later entry asks for this event id.
+        if self.has_repeats {
+            let event_id = entry.event_id.clone();
+            self.loaded.events.insert(event_id, recorded());
+        }
+        if let Some(hash) = entry.key_hash() {
+            self.loaded.hashes.insert(hash, recorded());
+        }
+        if !self.wanted.is_empty() {
+            let reversibles = &mut self.loaded.reversibles;
+            reversibles.accepted(&self.wanted, entry, recorded());
+            if let Some(reversed) = &applied.reversed {
+                reversibles.reversed(reversed);
+            }
+        }
     }
 }
 

@@ -13,13 +13,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::domain::{
-    Account, Amount, Currencies, EventId, Kind, NewEntry, Recorded, Rules, Source, TelegramId,
-    TxHash, UserId,
+    Account, Amount, Change, Currencies, EventId, Kind, NewEntry, Recorded, Reversed, Reversible,
+    Rules, Source, TelegramId, TxHash, UserId,
 };
 
-use super::batch::{self, Group, Keys, Loaded, Plan};
+use crate::limits::MISSED_ENTRIES_MAX;
+
+use super::batch::{self, Group, Keys, Loaded, Plan, Reversibles};
 use super::{
-    EntryOutcome, Ledger, LedgerError, Loss, Orphan, Pending, PostError, Posted, Posting, Standing,
+    EntryOutcome, Ledger, LedgerError, Loss, MissedEntry, Orphan, Pending, PostError, Posted,
+    Posting, Standing,
 };
 
 /// The states of a user that are kept.
@@ -33,6 +36,11 @@ pub struct Tables {
     /// Every entry by its event id.
     pub events: HashMap<EventId, Recorded>,
     hashes: HashMap<TxHash, Recorded>,
+    /// The entries of each user, one for each version, in order.
+    entries: HashMap<UserId, Vec<MissedEntry>>,
+    event_of: HashMap<TxHash, EventId>,
+    /// How much is left of the entries that were reversed.
+    left: HashMap<EventId, Amount>,
 }
 
 impl Tables {
@@ -48,16 +56,47 @@ impl Tables {
         index.map_or_else(|| Account::unknown(2), |index| states[index].clone())
     }
 
+    /// The next entries behind a version of a user, as a reader that missed them sees them.
+    pub fn missed(&self, user: UserId, version: i64) -> Vec<MissedEntry> {
+        let all = self.entries.get(&user).map_or(&[][..], Vec::as_slice);
+        let behind = all.iter().filter(|entry| entry.version > version);
+        behind.take(MISSED_ENTRIES_MAX as usize).cloned().collect()
+    }
+
     /// What they say about these keys.
     pub fn load(&self, keys: &Keys<'_>) -> Loaded {
         let account = |user: &UserId| (*user, self.account(*user));
-        let event = |event: &&EventId| Some(((*event).clone(), *self.events.get(*event)?));
-        let hash = |hash: &TxHash| Some((*hash, *self.hashes.get(hash)?));
+        let event = |event: &&EventId| Some(((*event).clone(), self.events.get(*event)?.clone()));
+        let hash = |hash: &TxHash| Some((*hash, self.hashes.get(hash)?.clone()));
+        let mut reversibles = Reversibles::default();
+        let named = keys
+            .reversed
+            .iter()
+            .filter_map(|name| self.reversible(name));
+        named.for_each(|reversible| reversibles.insert(reversible));
         Loaded {
             accounts: keys.users.iter().map(account).collect(),
             events: keys.events.iter().filter_map(event).collect(),
             hashes: keys.hashes.iter().filter_map(hash).collect(),
+            reversibles,
         }
+    }
+
+    /// The entry that a reversal names.
+    fn reversible(&self, name: &EventId) -> Option<Reversible> {
+        let by_hash = || self.event_of.get(&TxHash::of_event_id(name)?);
+        let event_id = self
+            .events
+            .get_key_value(name)
+            .map(|(event_id, _)| event_id);
+        let event_id = event_id.or_else(by_hash)?;
+        let entry = self.events.get(event_id)?.clone();
+        let whole = entry.amount.checked_abs()?;
+        Some(Reversible {
+            event_id: event_id.clone(),
+            left: self.left.get(event_id).copied().unwrap_or(whole),
+            entry,
+        })
     }
 
     /// Decides postings; nothing is written.
@@ -77,11 +116,34 @@ impl Tables {
     pub fn write(&mut self, plan: &Plan<'_>) {
         for planned in &plan.entries {
             let (entry, version) = (planned.entry, planned.version);
-            let recorded = Recorded::of(entry, version, plan.committed_at_us);
-            self.events.insert(entry.event_id.clone(), recorded);
+            let recorded = planned.recorded(plan.committed_at_us);
+            let event_id = entry.event_id.clone();
             if let Some(hash) = entry.key_hash() {
-                self.hashes.insert(hash, recorded);
+                self.hashes.insert(hash, recorded.clone());
+                self.event_of.insert(hash, event_id.clone());
             }
+            self.events.insert(event_id, recorded);
+            if let Some(Reversed {
+                event_id,
+                left_after,
+            }) = &planned.applied.reversed
+            {
+                self.left.insert(event_id.clone(), *left_after);
+            }
+            self.entries
+                .entry(entry.user_id)
+                .or_default()
+                .push(MissedEntry {
+                    user_id: entry.user_id,
+                    version,
+                    kind: entry.kind,
+                    source: entry.source.clone(),
+                    event_id: entry.event_id.clone(),
+                    currency: planned.applied.currency,
+                    amount: planned.applied.amount,
+                    balance_after: planned.balances.get(planned.applied.currency),
+                    committed_at_us: plan.committed_at_us,
+                });
             let states = self.states.entry(entry.user_id).or_default();
             if states.len() == STATES_MAX {
                 states.remove(0);
@@ -150,6 +212,12 @@ impl MemoryLedger {
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().expect("no panic holds it")
+    }
+
+    /// What the tables say of a user, without a read.
+    pub fn tables_account(&self, user: i64) -> Account {
+        let user = UserId::new(user).expect("a user id");
+        self.books().tables.account(user)
     }
 
     /// How many reads of accounts were asked for.
@@ -236,7 +304,12 @@ impl MemoryLedger {
 
     /// A reward that the coordinator is not told of.
     pub fn write_behind(&self, user: i64, event: &str, minor: i64) {
-        self.apply(&[entry(user, event, Kind::Reward, minor)], false);
+        self.write_elsewhere(user, event, Kind::Reward, minor);
+    }
+
+    /// The same for an entry of any kind.
+    pub fn write_elsewhere(&self, user: i64, event: &str, kind: Kind, minor: i64) {
+        self.apply(&[entry(user, event, kind, minor)], false);
     }
 
     fn apply(&self, entries: &[NewEntry], is_atomic: bool) -> Vec<EntryOutcome> {
@@ -325,6 +398,22 @@ impl Ledger for MemoryLedger {
         self.answer(is_held, account)
     }
 
+    fn versions(&self, users: Vec<UserId>) -> Pending<Vec<(UserId, i64)>> {
+        let books = self.books();
+        let known = |user: UserId| (user, books.tables.account(user).version);
+        let versions = users.into_iter().map(known).collect();
+        drop(books);
+        self.answer(false, versions)
+    }
+
+    fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>> {
+        let books = self.books();
+        let missed = |(user, version): &(UserId, i64)| books.tables.missed(*user, *version);
+        let entries = known.iter().flat_map(missed).collect();
+        drop(books);
+        self.answer(false, entries)
+    }
+
     fn user_of_telegram(&self, _: TelegramId) -> Pending<Option<UserId>> {
         self.answer(false, None)
     }
@@ -360,8 +449,10 @@ pub fn entry(user: i64, event: &str, kind: Kind, minor: i64) -> NewEntry {
         event_id: EventId::parse(event).expect("an event id"),
         user_id: UserId::new(user).expect("a user id"),
         kind,
-        currency: Currencies::default().find("TON").expect("a default"),
-        amount: Amount::from_minor(minor),
+        change: Change::Plain {
+            currency: Currencies::default().find("TON").expect("a default"),
+            amount: Amount::from_minor(minor),
+        },
         source: Source::from(kind),
         tx_hash: None,
         details: None,

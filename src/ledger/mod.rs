@@ -12,7 +12,9 @@ use std::pin::Pin;
 use tokio::sync::oneshot;
 
 use crate::clock::Deadline;
-use crate::domain::{Account, NewEntry, Outcome, TelegramId, UserId};
+use crate::domain::{
+    Account, Amount, CurrencyId, EventId, Kind, NewEntry, Outcome, Source, TelegramId, UserId,
+};
 
 mod admin_log;
 pub mod admission;
@@ -24,6 +26,7 @@ mod errors;
 #[cfg(feature = "simulation")]
 pub mod memory;
 mod migrations;
+pub mod outbox;
 mod postgres;
 mod readers;
 mod reads;
@@ -41,11 +44,14 @@ pub use connection::standing::{Epoch, EpochBegan, Standing};
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
 pub use migrations::progress::Progress;
+pub use reads::look_ups::{AccountRecord, EntryKey, FoundEntry};
 pub use reads::{AdminRecord, HistoryPage};
 pub use rows::EntryRecord;
 pub use rows::conflicts::ConflictRecord;
+pub use sql::nodes::{Node, Nodes, OwnNode};
 pub use sql::{Options, SqlLedger};
 pub use users::{PutUser, PutUserOutcome};
+pub use writer::feed::{Feed, UserCommit};
 
 /// Why a posting got no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -157,6 +163,29 @@ pub enum EntryOutcome {
 /// A posting that was committed after the receiver of its answer was gone (its actor died). Its sessions still have to be told.
 pub type Orphan = Posted;
 
+/// An entry of which this process has not heard: another one committed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissedEntry {
+    /// Whose.
+    pub user_id: UserId,
+    /// The version it made.
+    pub version: i64,
+    /// The idempotency key.
+    pub event_id: EventId,
+    /// What it is.
+    pub kind: Kind,
+    /// The sender.
+    pub source: Source,
+    /// Of which currency.
+    pub currency: CurrencyId,
+    /// The signed change.
+    pub amount: Amount,
+    /// The balance of its currency after it.
+    pub balance_after: Amount,
+    /// The time of its transaction, in microseconds since the Unix epoch.
+    pub committed_at_us: i64,
+}
+
 /// A user was known at a version, and what the ledger has said since is older.
 #[derive(Debug, Clone)]
 pub struct Loss {
@@ -184,6 +213,14 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// The same, for what was not asked for: it waits behind the reads that were.
     fn account_in_background(&self, user_id: UserId) -> Pending<Account>;
+
+    /// The version of each of these users that has entries, read after the call; it waits behind the reads that were asked
+    /// for.
+    fn versions(&self, users: Vec<UserId>) -> Pending<Vec<(UserId, i64)>>;
+
+    /// The next entries behind a version of each of these users, ordered by user and version: at most
+    /// `limits::MISSED_ENTRIES_MAX` of one. It waits behind the reads that were asked for.
+    fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>>;
 
     /// The user that a Telegram id is linked to, read after the call.
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>>;

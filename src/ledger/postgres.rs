@@ -11,6 +11,7 @@
 mod arrays;
 mod locks;
 mod refusals;
+mod reversed;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -144,6 +145,10 @@ impl PostgresStore {
     fn load(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded::default();
         self.load_accounts(&keys.users, basis == Basis::Read, &mut loaded)?;
+        if !keys.reversed.is_empty() {
+            let connection = self.link.transaction()?.postgres()?;
+            reversed::load(connection, &keys.reversed, &self.currencies, &mut loaded)?;
+        }
         if basis == Basis::Expected {
             return Ok(loaded);
         }

@@ -6,7 +6,9 @@
 //!
 //! Reads that were asked for go first. Half of the threads also take those of the background, so that these never keep all
 //! connections busy; and after many asked-for reads in a row one of the background has its turn, so that none waits for
-//! ever.
+//! ever. Reads of accounts are made together ([`grouped`]).
+
+mod grouped;
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -21,6 +23,7 @@ use crate::limits::{
     ASKED_READS_IN_A_ROW_MAX, BACKGROUND_READS_MAX, READ_QUEUE_MAX, answer_within,
 };
 
+use self::grouped::Askers;
 use super::connection::{AnyConnection, ConnectError, Manager};
 use super::reads::ReadError;
 use super::{LedgerCounts, LedgerError, Pending, Standing};
@@ -39,8 +42,10 @@ struct Pool {
     clock: Clock,
 }
 
+type Read = Box<dyn FnOnce(&Pool) + Send>;
+
 /// `None` ends the thread that takes it.
-type Job = Option<Box<dyn FnOnce(&Pool) + Send>>;
+type Job = Option<Read>;
 
 /// What one thread takes its reads from.
 struct Inbox {
@@ -77,6 +82,7 @@ impl Inbox {
 pub(super) struct Readers {
     asked: Sender<Job>,
     background: Sender<Job>,
+    askers: Askers,
     threads: Mutex<Vec<JoinHandle<()>>>,
     clock: Clock,
     timeout: Duration,
@@ -130,6 +136,7 @@ impl Readers {
         Ok(Self {
             asked,
             background,
+            askers: Askers::default(),
             threads: Mutex::new(threads),
             clock,
             timeout,
@@ -162,8 +169,7 @@ impl Readers {
         F: Fn(&mut AnyConnection) -> Result<T, ReadError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        // A little less than the caller has, so that it can still answer with what it knows.
-        let deadline = self.clock.deadline(answer_within(self.timeout));
+        let deadline = self.deadline();
         let (counts, standing) = (self.counts.clone(), self.standing.clone());
         let job = move |pool: &Pool| {
             if !reply.is_closed() && !deadline.has_passed() {
@@ -171,14 +177,31 @@ impl Readers {
                 let _ = reply.send(run(pool, &counts, &standing, deadline, read));
             }
         };
-        let queued = jobs
-            .try_send(Some(Box::new(job)))
-            .map_err(|error| match error {
-                TrySendError::Full(_) => LedgerError::Overloaded,
-                TrySendError::Disconnected(_) => {
-                    LedgerError::Unavailable("the service is stopping".into())
-                }
-            });
+        let queued = self.send(jobs, Box::new(job));
+        self.answer(queued, deadline, answer)
+    }
+
+    /// A little less than the caller has, so that it can still answer with what it knows.
+    fn deadline(&self) -> Deadline {
+        self.clock.deadline(answer_within(self.timeout))
+    }
+
+    fn send(&self, jobs: &Sender<Job>, read: Read) -> Result<(), LedgerError> {
+        jobs.try_send(Some(read)).map_err(|error| match error {
+            TrySendError::Full(_) => LedgerError::Overloaded,
+            TrySendError::Disconnected(_) => {
+                LedgerError::Unavailable("the service is stopping".into())
+            }
+        })
+    }
+
+    /// What a queued read answers, in its time.
+    fn answer<T: Send + 'static>(
+        &self,
+        queued: Result<(), LedgerError>,
+        deadline: Deadline,
+        answer: oneshot::Receiver<Result<T, LedgerError>>,
+    ) -> Pending<T> {
         let (counts, standing) = (self.counts.clone(), self.standing.clone());
         Box::pin(async move {
             queued?;

@@ -1,6 +1,10 @@
 //! Every read, written once for both databases.
 
 mod at_version;
+pub mod look_ups;
+mod missed;
+
+use std::collections::HashMap;
 
 use diesel::prelude::*;
 use serde::Serialize;
@@ -48,6 +52,8 @@ impl From<ReadError> for StoreError {
     }
 }
 
+pub(super) use missed::{missed_entries, versions};
+
 type Read<T> = Result<T, ReadError>;
 
 /// A page of a user's history.
@@ -71,7 +77,7 @@ pub(super) fn account(
     user: UserId,
     currencies: &Currencies,
 ) -> Read<Account> {
-    let rows: Vec<(i64, Option<String>, Option<i64>)> = accounts::table
+    let rows: Vec<AccountRow> = accounts::table
         .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
         .filter(accounts::user_id.eq(user.get()))
         .select((
@@ -81,16 +87,71 @@ pub(super) fn account(
         ))
         .load(connection)?;
     let mut account = Account::unknown(currencies.count());
-    for (version, code, minor) in rows {
-        account.exists = true;
-        account.version = version;
-        if let (Some(code), Some(minor)) = (code, minor) {
-            account
-                .balances
-                .set(currency(currencies, &code)?, Amount::from_minor(minor));
-        }
+    for row in rows {
+        add_row(&mut account, row, currencies)?;
     }
     Ok(account)
+}
+
+/// A row of an account: its version, and the balance of one currency, if it has any.
+type AccountRow = (i64, Option<String>, Option<i64>);
+
+fn add_row(
+    account: &mut Account,
+    (version, code, minor): AccountRow,
+    currencies: &Currencies,
+) -> Result<(), LedgerError> {
+    account.exists = true;
+    account.version = version;
+    if let (Some(code), Some(minor)) = (code, minor) {
+        let currency = currency(currencies, &code)?;
+        account.balances.set(currency, Amount::from_minor(minor));
+    }
+    Ok(())
+}
+
+/// The same of several users, in their order: one statement on PostgreSQL. What can't be read of one fails for that one.
+pub(super) fn accounts(
+    connection: &mut AnyConnection,
+    users: &[UserId],
+    currencies: &Currencies,
+) -> Read<Vec<Result<Account, LedgerError>>> {
+    if users.len() == 1 || matches!(connection, AnyConnection::Sqlite(_)) {
+        let read = |user: &UserId| match account(connection, *user, currencies) {
+            Ok(account) => Ok(Ok(account)),
+            Err(ReadError::Ledger(error)) => Ok(Err(error)),
+            Err(error) => Err(error),
+        };
+        return users.iter().map(read).collect();
+    }
+    let ids: Vec<i64> = users.iter().map(|user| user.get()).collect();
+    let rows: Vec<(i64, i64, Option<String>, Option<i64>)> = accounts::table
+        .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
+        .filter(accounts::user_id.eq_any(ids))
+        .select((
+            accounts::user_id,
+            accounts::version,
+            balances::currency.nullable(),
+            balances::amount.nullable(),
+        ))
+        .load(connection)?;
+    let mut found: HashMap<i64, Result<Account, LedgerError>> = HashMap::new();
+    for (user, version, code, minor) in rows {
+        let read = found
+            .entry(user)
+            .or_insert_with(|| Ok(Account::unknown(currencies.count())));
+        if let Ok(account) = read
+            && let Err(error) = add_row(account, (version, code, minor), currencies)
+        {
+            *read = Err(error);
+        }
+    }
+    let of = |user: &UserId| {
+        // A user may be asked for twice.
+        let found = found.get(&user.get()).cloned();
+        found.unwrap_or_else(|| Ok(Account::unknown(currencies.count())))
+    };
+    Ok(users.iter().map(of).collect())
 }
 
 /// The balances as they were after a user's `version`-th entry.
@@ -165,6 +226,13 @@ pub(super) fn latest_conflicts(
         .limit(limit)
         .select((ConflictRow::as_select(), Option::<EntryRow>::as_select()))
         .load(connection)?;
+    shown_conflicts(rows, currencies)
+}
+
+fn shown_conflicts(
+    rows: Vec<(ConflictRow, Option<EntryRow>)>,
+    currencies: &Currencies,
+) -> Read<Vec<ConflictRecord>> {
     Ok(rows
         .into_iter()
         .map(|(conflict, first)| conflict.record(first, currencies))

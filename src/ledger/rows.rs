@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::clock;
-use crate::domain::{Amount, Currencies, CurrencyId, Kind, Recorded, TxHash, UserId};
+use crate::domain::{
+    Amount, Currencies, CurrencyId, EventId, Kind, Recorded, Reversible, TxHash, UserId,
+};
 
 use super::LedgerError;
 use super::batch::PlannedEntry;
@@ -23,6 +25,7 @@ pub(super) struct RecordedRow {
     pub currency: String,
     pub amount: i64,
     pub tx_hash: Option<Vec<u8>>,
+    pub reverses: Option<String>,
     pub version: i64,
     pub committed_at_us: i64,
 }
@@ -35,8 +38,24 @@ impl RecordedRow {
             currency: currency(currencies, &self.currency)?,
             amount: Amount::from_minor(self.amount),
             tx_hash: self.tx_hash.as_deref().and_then(TxHash::from_slice),
+            reverses: self.reverses.as_deref().map(event_id).transpose()?,
             version: self.version,
             committed_at_us: self.committed_at_us,
+        })
+    }
+
+    /// As an entry that a reversal may take back. `left` is what its last reversal left of it, if it has any.
+    pub(super) fn reversible(
+        &self,
+        left: Option<i64>,
+        currencies: &Currencies,
+    ) -> Result<Reversible, LedgerError> {
+        let entry = self.recorded(currencies)?;
+        let left = left.map(Amount::from_minor).or(entry.amount.checked_abs());
+        Ok(Reversible {
+            event_id: event_id(&self.event_id)?,
+            left: left.ok_or_else(|| unfit(format!("there is an amount {:?}", entry.amount)))?,
+            entry,
         })
     }
 }
@@ -72,6 +91,7 @@ impl<'a> NewEntryRow<'a> {
             entry,
             version,
             balances,
+            applied,
         } = planned;
         let details = entry.details.as_deref();
         Self {
@@ -79,9 +99,9 @@ impl<'a> NewEntryRow<'a> {
             version: *version,
             kind: entry.kind.as_str(),
             source: entry.source.as_str(),
-            currency: &currencies.get(entry.currency).code,
-            amount: entry.amount.minor(),
-            balance_after: balances.get(entry.currency).minor(),
+            currency: &currencies.get(applied.currency).code,
+            amount: applied.amount.minor(),
+            balance_after: balances.get(applied.currency).minor(),
             event_id: entry.event_id.as_str(),
             tx_hash: entry.key_hash().map(|hash| hash.as_bytes().to_vec()),
             tx_lt: details.and_then(|d| d.tx_lt.as_deref()),
@@ -96,6 +116,16 @@ impl<'a> NewEntryRow<'a> {
     }
 }
 
+/// The row of a reversal. Others leave out its columns, so that they cost nothing more.
+#[derive(Debug, Insertable)]
+#[diesel(table_name = entries)]
+pub(super) struct NewReversalRow<'a> {
+    #[diesel(embed)]
+    pub entry: NewEntryRow<'a>,
+    pub reverses: &'a str,
+    pub left_after: i64,
+}
+
 /// An entry as it is shown: by the histories and in conflicts.
 #[derive(Debug, Serialize)]
 pub struct EntryRecord {
@@ -108,16 +138,21 @@ pub struct EntryRecord {
     pub version: Option<i64>,
     /// What it is.
     pub kind: String,
-    /// Of which currency.
-    pub currency: String,
-    /// The signed change, a decimal string.
-    pub amount: String,
+    /// The event id of the entry that a reversal takes back; in a refused one as it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reverses: Option<String>,
+    /// Of which currency; none for a refused reversal that did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// The signed change, a decimal string; of a refused reversal the amount as it was given, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<String>,
     /// The balance of its currency after it; none for a refused one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance_after: Option<String>,
     /// The sender, by the name of its source.
     pub source: String,
-    /// Why an adjustment was made.
+    /// Why an adjustment or a reversal was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it happened for the sender, RFC 3339.
@@ -146,18 +181,19 @@ pub struct EntryRecord {
 pub(super) struct EntryRow {
     user_id: i64,
     pub version: i64,
-    kind: String,
+    pub kind: String,
     source: String,
-    currency: String,
-    amount: i64,
+    pub currency: String,
+    pub amount: i64,
     balance_after: i64,
-    event_id: String,
+    pub event_id: String,
     tx_hash: Option<Vec<u8>>,
     tx_lt: Option<String>,
     tx_account: Option<String>,
     reason: Option<String>,
     metadata: Option<String>,
     occurred_at_us: Option<i64>,
+    reverses: Option<String>,
     committed_at_us: i64,
 }
 
@@ -168,13 +204,14 @@ impl EntryRow {
             .decimals;
         let shown = |minor: i64| Amount::from_minor(minor).display(decimals).to_string();
         Ok(EntryRecord {
-            amount: shown(self.amount),
+            amount: Some(shown(self.amount)),
+            reverses: self.reverses,
             balance_after: Some(shown(self.balance_after)),
             event_id: self.event_id,
             user_id: self.user_id,
             version: Some(self.version),
             kind: self.kind,
-            currency: self.currency,
+            currency: Some(self.currency),
             source: self.source,
             reason: self.reason,
             occurred_at: self.occurred_at_us.map(clock::rfc3339),
@@ -189,17 +226,25 @@ impl EntryRow {
     }
 }
 
+fn unfit(what: String) -> LedgerError {
+    LedgerError::Unfit(what)
+}
+
 pub(super) fn user_id(id: i64) -> Result<UserId, LedgerError> {
-    UserId::new(id).map_err(|_| LedgerError::Unfit(format!("there is a user id {id}")))
+    UserId::new(id).map_err(|_| unfit(format!("there is a user id {id}")))
+}
+
+pub(super) fn event_id(text: &str) -> Result<EventId, LedgerError> {
+    EventId::parse(text).map_err(|_| unfit(format!("there is an event id {text:?}")))
 }
 
 pub(super) fn kind(name: &str) -> Result<Kind, LedgerError> {
-    Kind::parse(name).ok_or_else(|| LedgerError::Unfit(format!("there is a kind {name:?}")))
+    Kind::parse(name).ok_or_else(|| unfit(format!("there is a kind {name:?}")))
 }
 
 pub(super) fn currency(currencies: &Currencies, code: &str) -> Result<CurrencyId, LedgerError> {
     currencies.find(code).ok_or_else(|| {
-        LedgerError::Unfit(format!(
+        unfit(format!(
             "there is a currency {code:?} that [currencies] does not have"
         ))
     })

@@ -57,6 +57,8 @@ diesel::table! {
         reason -> Nullable<Text>,
         metadata -> Nullable<Text>,
         occurred_at_us -> Nullable<BigInt>,
+        reverses -> Nullable<Text>,
+        left_after -> Nullable<BigInt>,
         committed_at_us -> BigInt,
     }
 }

@@ -1,6 +1,8 @@
 //! [`SqlLedger`]: the writers and the read pool of one database, composed, started and stopped.
 
+mod following;
 mod health;
+pub(super) mod nodes;
 mod options;
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use super::connection::identity::Identity;
 use super::connection::ledger_file::{FileLock, LedgerFile};
 use super::connection::{Access, Manager, Source};
 use super::migrations::progress::{Progress, Step};
+use super::outbox::Outbox;
 use super::readers::Readers;
 use super::reads::{HistoryPage, ReadError};
 use super::rows::EntryRecord;
@@ -26,8 +29,8 @@ use super::users::{PutUser, PutUserOutcome};
 use super::writer::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer};
 use super::{
-    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, Orphan, Pending, Posting,
-    Standing, audit, migrations, reads,
+    AdminAction, AdminRecord, Ledger, LedgerCounts, LedgerError, Loss, MissedEntry, Nodes, Orphan,
+    OwnNode, Pending, Posting, Standing, audit, migrations, reads,
 };
 
 pub use options::Options;
@@ -46,6 +49,7 @@ pub struct SqlLedger {
     currencies: Currencies,
     standing: Arc<Standing>,
     identity: Arc<Identity>,
+    outbox: Arc<Outbox>,
     clock: Clock,
     /// On SQLite.
     file: Option<Arc<LedgerFile>>,
@@ -162,6 +166,7 @@ impl SqlLedger {
                 currencies,
                 standing,
                 identity,
+                outbox: Arc::default(),
                 clock,
                 file,
             },
@@ -241,6 +246,23 @@ impl SqlLedger {
             .read(move |connection| reads::latest_actions(connection, limit))
     }
 
+    /// Whether other processes may use it, too.
+    pub fn may_be_shared(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// Renews this process's row among those that use the ledger, and finds the others. On PostgreSQL.
+    pub fn renew_node(&self, own: OwnNode) -> Pending<Nodes> {
+        self.readers
+            .read_in_background(move |connection| nodes::renew(connection, &own))
+    }
+
+    /// Removes the row.
+    pub fn leave_nodes(&self, boot: String) -> Pending<()> {
+        self.readers
+            .read_in_background(move |connection| nodes::leave(connection, &boot))
+    }
+
     fn by_writer<T: Send + 'static>(
         &self,
         user_id: UserId,
@@ -303,15 +325,25 @@ impl Ledger for SqlLedger {
     }
 
     fn account(&self, user: UserId) -> Pending<Account> {
-        let currencies = self.currencies.clone();
-        self.readers
-            .read(move |connection| reads::account(connection, user, &currencies))
+        self.readers.account(user, &self.currencies)
     }
 
     fn account_in_background(&self, user: UserId) -> Pending<Account> {
         let currencies = self.currencies.clone();
         self.readers
             .read_in_background(move |connection| reads::account(connection, user, &currencies))
+    }
+
+    fn versions(&self, users: Vec<UserId>) -> Pending<Vec<(UserId, i64)>> {
+        self.readers
+            .read_in_background(move |connection| reads::versions(connection, &users))
+    }
+
+    fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>> {
+        let currencies = self.currencies.clone();
+        self.readers.read_in_background(move |connection| {
+            reads::missed_entries(connection, &known, &currencies)
+        })
     }
 
     fn user_of_telegram(&self, telegram_id: TelegramId) -> Pending<Option<UserId>> {

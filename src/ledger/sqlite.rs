@@ -11,9 +11,10 @@ use self::checkpoints::{Checkpoints, LONG_PAGES};
 use self::log_watch::LogWatch;
 use self::prepared::{CountRefusals, SetBalance, SetVersion};
 use diesel::connection::SimpleConnection;
+use diesel::dsl::min;
 use diesel::prelude::*;
 
-use crate::domain::{Account, Amount, Currencies, EventId, Recorded, TxHash, UserId};
+use crate::domain::{Account, Amount, Currencies, EventId, Reversible, TxHash, UserId};
 use crate::limits::BULK_BESIDE_SINGLES;
 
 use super::admin_log::{self, AdminAction};
@@ -23,7 +24,7 @@ use super::connection::link::Link;
 use super::connection::sqlite_file;
 use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{by_key, prune};
-use super::rows::{NewEntryRow, RecordedRow, currency};
+use super::rows::{NewEntryRow, NewReversalRow, RecordedRow, currency};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{Basis, Store, StoreOptions, bulk_beside};
 use super::users::{self, PutUser, PutUserOutcome};
@@ -36,7 +37,7 @@ const TRIAL: &str = "INSERT INTO entries (user_id, version, kind) SELECT user_id
 /// Writes at least as many pages as an entry does, those of every index of the newest one, and changes nothing in them: a
 /// disk without room shows only when it is written.
 const DURABLE_TRIAL: &str = "UPDATE entries SET user_id = user_id, version = version, currency = currency, \
-     event_id = event_id, tx_hash = tx_hash WHERE id = (SELECT MAX(id) FROM entries); \
+     event_id = event_id, tx_hash = tx_hash, reverses = reverses WHERE id = (SELECT MAX(id) FROM entries); \
      UPDATE accounts SET version = version WHERE user_id IN (SELECT user_id FROM accounts LIMIT 64); \
      UPDATE balances SET user_id = user_id, amount = amount WHERE user_id IN (SELECT user_id FROM balances LIMIT 64); \
      UPDATE ledger_info SET epoch = epoch";
@@ -147,29 +148,42 @@ fn load_account(
 fn find_event(
     connection: &mut SqliteConnection,
     event: &EventId,
-    currencies: &Currencies,
-) -> Result<Option<Recorded>, StoreError> {
-    let row: Option<RecordedRow> = entries::table
+) -> Result<Option<RecordedRow>, StoreError> {
+    Ok(entries::table
         .filter(entries::event_id.eq(event.as_str()))
         .select(RecordedRow::as_select())
         .get_result(connection)
-        .optional()?;
-    row.map(|row| row.recorded(currencies).map_err(unfit))
-        .transpose()
+        .optional()?)
 }
 
 fn find_hash(
     connection: &mut SqliteConnection,
     hash: &TxHash,
-    currencies: &Currencies,
-) -> Result<Option<Recorded>, StoreError> {
-    let row: Option<RecordedRow> = entries::table
+) -> Result<Option<RecordedRow>, StoreError> {
+    Ok(entries::table
         .filter(entries::tx_hash.eq(hash.as_bytes().as_slice()))
         .select(RecordedRow::as_select())
         .get_result(connection)
-        .optional()?;
-    row.map(|row| row.recorded(currencies).map_err(unfit))
-        .transpose()
+        .optional()?)
+}
+
+fn find_reversible(
+    connection: &mut SqliteConnection,
+    name: &EventId,
+    currencies: &Currencies,
+) -> Result<Option<Reversible>, StoreError> {
+    let found = match (find_event(connection, name)?, TxHash::of_event_id(name)) {
+        (None, Some(hash)) => find_hash(connection, &hash)?,
+        (found, _) => found,
+    };
+    let Some(row) = found else {
+        return Ok(None);
+    };
+    let left: Option<i64> = entries::table
+        .filter(entries::reverses.eq(&row.event_id))
+        .select(min(entries::left_after))
+        .get_result(connection)?;
+    Ok(Some(row.reversible(left, currencies).map_err(unfit)?))
 }
 
 impl Store for SqliteStore {
@@ -189,17 +203,24 @@ impl Store for SqliteStore {
                 .accounts
                 .insert(*user, load_account(connection, *user, currencies)?);
         }
+        for name in &keys.reversed {
+            if let Some(found) = find_reversible(connection, name, currencies)? {
+                loaded.reversibles.insert(found);
+            }
+        }
         if basis == Basis::Expected {
             return Ok(loaded);
         }
         for event in &keys.events {
-            if let Some(found) = find_event(connection, event, currencies)? {
-                loaded.events.insert((*event).clone(), found);
+            if let Some(found) = find_event(connection, event)? {
+                let recorded = found.recorded(currencies).map_err(unfit)?;
+                loaded.events.insert((*event).clone(), recorded);
             }
         }
         for hash in &keys.hashes {
-            if let Some(found) = find_hash(connection, hash, currencies)? {
-                loaded.hashes.insert(*hash, found);
+            if let Some(found) = find_hash(connection, hash)? {
+                let recorded = found.recorded(currencies).map_err(unfit)?;
+                loaded.hashes.insert(*hash, recorded);
             }
         }
         Ok(loaded)
@@ -212,9 +233,18 @@ impl Store for SqliteStore {
         let connection = link.transaction()?.sqlite()?;
         for planned in &plan.entries {
             let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
-            diesel::insert_into(entries::table)
-                .values(&row)
-                .execute(connection)?;
+            match &planned.applied.reversed {
+                None => diesel::insert_into(entries::table)
+                    .values(&row)
+                    .execute(connection)?,
+                Some(reversed) => diesel::insert_into(entries::table)
+                    .values(NewReversalRow {
+                        entry: row,
+                        reverses: reversed.event_id.as_str(),
+                        left_after: reversed.left_after.minor(),
+                    })
+                    .execute(connection)?,
+            };
         }
         for PlannedAccount {
             user_id, account, ..

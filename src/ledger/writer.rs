@@ -17,6 +17,7 @@
 
 mod aside;
 mod commit_times;
+pub(super) mod feed;
 mod narrowing;
 mod orders;
 mod outage;
@@ -39,7 +40,7 @@ use log::error;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::store::{Patience, Store};
-use super::{Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting, Standing};
+use super::{Feed, Lane, LedgerCounts, LedgerError, Orphan, PostError, Posted, Posting, Standing};
 use aside::Aside;
 use commit_times::CommitTimes;
 pub use orders::Order;
@@ -72,6 +73,8 @@ pub struct WriterOptions {
     pub standing: Arc<Standing>,
     /// Gets the answers whose receivers are gone.
     pub orphans: mpsc::Sender<Orphan>,
+    /// Gets all commits, where other processes are told of them.
+    pub feed: Option<Arc<dyn Feed>>,
 }
 
 /// A running writer.

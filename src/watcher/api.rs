@@ -31,6 +31,8 @@ pub const PAGE_TRANSACTIONS: usize = 1_000;
 #[error("{why}")]
 pub struct ApiError {
     why: String,
+    /// Whether the address or the key is wrong: this does not pass by itself.
+    pub is_misconfigured: bool,
     /// What `Retry-After` asks for.
     pub retry_after: Option<Duration>,
 }
@@ -167,12 +169,19 @@ impl Api {
         if let Some(wait) = asked {
             self.budget.hold(wait);
         }
+        let is_misconfigured = matches!(answer.status, 401 | 403 | 404);
+        let advice = if is_misconfigured {
+            "; check watcher.api_url and watcher.api_key"
+        } else {
+            ""
+        };
         Err(ApiError {
             why: format!(
-                "GET {url}: {} {}",
+                "GET {url}: {} {}{advice}",
                 answer.status,
                 client::excerpt(&answer.body)
             ),
+            is_misconfigured,
             retry_after: asked,
         })
     }
@@ -181,6 +190,7 @@ impl Api {
 fn fault(why: String) -> ApiError {
     ApiError {
         why,
+        is_misconfigured: false,
         retry_after: None,
     }
 }

@@ -4,52 +4,31 @@
 //! there.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::Mono;
 use crate::config::WatchStart;
 use crate::domain::TonAddress;
-use crate::watcher::api::{Api, PAGE_TRANSACTIONS};
-use crate::watcher::metrics::{Counted, Metrics};
+use crate::watcher::api::PAGE_TRANSACTIONS;
+use crate::watcher::metrics::Counted;
 use crate::watcher::order::{Place, Range, Rest, take};
 use crate::watcher::pace::BackOff;
-use crate::watcher::progress::Progress;
-use crate::watcher::service::{Deposit, SendError, Sent, Service};
-use crate::watcher::state::{State, StateError, Unmatched};
+use crate::watcher::service::{Deposit, Sent};
+use crate::watcher::shared::{Shared, Trouble, blocking};
+use crate::watcher::state::{StateError, Unmatched};
 use crate::watcher::transaction::Transaction;
 use crate::watcher::verdict::Verdict;
 use crate::watcher::watched::Watched;
 
-/// What all accounts share.
-pub struct Shared {
-    /// The chain.
-    pub api: Api,
-    /// The service.
-    pub service: Service,
-    /// The state file.
-    pub state: State,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// What is shown of a run that ends.
-    pub progress: Progress,
-    /// The time.
-    pub clock: Clock,
-    /// Where a new account begins.
-    pub start: WatchStart,
-    /// The wait between two pages while there is nothing new.
-    pub poll: Duration,
-    /// The most transactions whose deposits are sent together.
-    pub batch_entries: usize,
-    /// Whether to end when there is nothing new.
-    pub is_once: bool,
-}
+/// How often it is kept that an account is up to date, in microseconds: a restart knows the lag as well as that.
+const KEEP_EVERY_US: u64 = 30_000_000;
 
 /// Follows one account.
 pub struct Follower {
     shared: Rc<Shared>,
     account: Watched,
     back_off: BackOff,
+    /// When it was last kept that the account is up to date.
+    kept: Option<Mono>,
 }
 
 /// A transaction whose deposit was sent, or that needs none.
@@ -65,6 +44,7 @@ impl Follower {
             shared,
             account,
             back_off: BackOff::default(),
+            kept: None,
         }
     }
 
@@ -92,7 +72,7 @@ impl Follower {
             let page = match self.shared.api.transactions(address, range).await {
                 Ok(page) => page,
                 Err(error) => {
-                    self.wait(&error, error.retry_after).await;
+                    self.wait(error).await;
                     continue;
                 }
             };
@@ -108,7 +88,7 @@ impl Follower {
                     self.shared.metrics.gap();
                     let missing = format!("transactions before logical time {end_lt} are missing");
                     if !is_new {
-                        self.wait(&missing, None).await;
+                        self.wait(missing).await;
                     }
                     hole_end_lt = Some(end_lt);
                 }
@@ -117,21 +97,18 @@ impl Follower {
                     let what = format!(
                         "the transaction of logical time {lt} does not follow on the last one that was handled"
                     );
-                    self.wait(&what, None).await;
+                    self.wait(what).await;
                 }
                 Rest::Nothing if is_new => {}
                 Rest::Nothing if is_full => {
-                    self.wait(&"a full page has nothing of this account", None)
-                        .await;
+                    self.wait("a full page has nothing of this account").await;
                 }
                 Rest::Nothing if range.end_lt.is_some() => {
-                    self.wait(&"what is missing is not there yet", None).await;
+                    self.wait("what is missing is not there yet").await;
                 }
                 Rest::Nothing => {
-                    self.back_off.reset();
-                    self.shared.metrics.up_to_date(&self.account.name);
+                    self.up_to_date().await?;
                     if self.shared.is_once {
-                        self.shared.progress.finish(&self.account.name);
                         return Ok(());
                     }
                     tokio::time::sleep(self.shared.poll).await;
@@ -165,15 +142,13 @@ impl Follower {
                         );
                     }
                     is_begun = true;
-                    self.back_off.reset();
-                    self.shared.metrics.up_to_date(&self.account.name);
+                    self.up_to_date().await?;
                     if self.shared.is_once {
-                        self.shared.progress.finish(&self.account.name);
                         return Ok(None);
                     }
                     tokio::time::sleep(self.shared.poll).await;
                 }
-                Err(error) => self.wait(&error, error.retry_after).await,
+                Err(error) => self.wait(error).await,
             }
         }
     }
@@ -187,7 +162,7 @@ impl Follower {
                     Ok(newest) => {
                         break newest.map_or(Place::From(0), |newest| Place::After(newest.id));
                     }
-                    Err(error) => self.wait(&error, error.retry_after).await,
+                    Err(error) => self.wait(error).await,
                 }
             },
         };
@@ -245,13 +220,7 @@ impl Follower {
                     self.back_off.reset();
                     return sent;
                 }
-                Err(error) => {
-                    let retry_after = match &error {
-                        SendError::Away { retry_after, .. } => *retry_after,
-                        SendError::Misconfigured(_) | SendError::TooLarge => None,
-                    };
-                    self.wait(&error, retry_after).await;
-                }
+                Err(error) => self.wait(error).await,
             }
         }
     }
@@ -331,25 +300,40 @@ impl Follower {
         blocking(move || state.place(&name)).await
     }
 
-    async fn wait(&mut self, what: &impl std::fmt::Display, retry_after: Option<Duration>) {
+    /// Nothing is left to do for the account, as far as the API knows.
+    async fn up_to_date(&mut self) -> Result<(), StateError> {
+        let shared = self.shared.clone();
+        let name = &self.account.name;
+        self.back_off.reset();
+        shared.metrics.up_to_date(name);
+        if shared.is_once {
+            shared.progress.finish(name);
+        }
+        let now = shared.clock.mono();
+        let is_kept = |kept| now.us_since(kept) < KEEP_EVERY_US;
+        if self.kept.is_some_and(is_kept) {
+            return Ok(());
+        }
+        self.kept = Some(now);
+        let (state, name, now_s) = (shared.state.clone(), name.clone(), shared.clock.now_s());
+        blocking(move || state.keep_up_to_date(&name, now_s)).await
+    }
+
+    async fn wait(&mut self, trouble: impl Into<Trouble>) {
+        let Trouble {
+            what,
+            level,
+            retry_after,
+        } = trouble.into();
         let wait = self.back_off.wait(retry_after);
         let ms = wait.as_millis();
-        log::warn!(
+        log::log!(
+            level,
             "{}: {what}; tried again in {ms} ms (failure {} in a row)",
             self.account.name,
             self.back_off.failures()
         );
         tokio::time::sleep(wait).await;
-    }
-}
-
-/// Runs what waits for the disk on a thread for that.
-pub async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StateError> + Send + 'static,
-) -> Result<T, StateError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use actix_web::dev::Server;
 use actix_web::web::{Data, get};
@@ -10,7 +10,7 @@ use actix_web::{App, HttpResponse, HttpServer};
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
-use crate::clock::{Clock, Mono};
+use crate::clock::Clock;
 
 /// An account that was not up to date for so long, in seconds, is not ready.
 const READY_LAG_S_MAX: f64 = 60.0;
@@ -45,8 +45,9 @@ impl Counted {
 pub struct Metrics {
     clock: Clock,
     registry: Registry,
-    /// The accounts' names, and when each was last known to be up to date, in monotonic microseconds.
-    accounts: Vec<(String, AtomicU64)>,
+    /// The accounts' names, and when each was last known to be up to date, in monotonic microseconds; below 0 before this
+    /// process began.
+    accounts: Vec<(String, AtomicI64)>,
     lag: GaugeVec,
     transactions: IntCounterVec,
     gaps: IntCounter,
@@ -56,9 +57,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// For these accounts.
+    /// For these accounts, and for how many seconds each has not been known to be up to date.
     pub fn new(
-        accounts: impl IntoIterator<Item = String>,
+        accounts: impl IntoIterator<Item = (String, i64)>,
         clock: Clock,
     ) -> prometheus::Result<Self> {
         let registry = Registry::new();
@@ -101,11 +102,12 @@ impl Metrics {
         for one in all {
             registry.register(one)?;
         }
-        let start_us = clock.mono().us();
-        let accounts: Vec<_> = accounts
-            .into_iter()
-            .map(|account| (account, AtomicU64::new(start_us)))
-            .collect();
+        let now_us = mono_us(clock);
+        let since = |(account, lag_s): (String, i64)| {
+            let lag_us = lag_s.max(0).saturating_mul(1_000_000);
+            (account, AtomicI64::new(now_us.saturating_sub(lag_us)))
+        };
+        let accounts: Vec<_> = accounts.into_iter().map(since).collect();
         for (account, _) in &accounts {
             for outcome in Counted::ALL {
                 transactions.with_label_values(&[account, outcome.as_str()]);
@@ -126,7 +128,7 @@ impl Metrics {
 
     /// All transactions of an account that the API knows are handled.
     pub fn up_to_date(&self, account: &str) {
-        let now_us = self.clock.mono().us();
+        let now_us = mono_us(self.clock);
         for (_, since_us) in self.accounts.iter().filter(|(name, _)| name == account) {
             since_us.store(now_us, Ordering::Relaxed);
         }
@@ -161,10 +163,10 @@ impl Metrics {
     }
 
     fn lags(&self) -> impl Iterator<Item = (&str, f64)> {
-        let now = self.clock.mono();
+        let now_us = mono_us(self.clock);
         self.accounts.iter().map(move |(account, since_us)| {
-            let since = Mono::from_us(since_us.load(Ordering::Relaxed));
-            (account.as_str(), now.us_since(since) as f64 / 1e6)
+            let lag_us = now_us.saturating_sub(since_us.load(Ordering::Relaxed));
+            (account.as_str(), lag_us as f64 / 1e6)
         })
     }
 
@@ -176,6 +178,10 @@ impl Metrics {
             .encode_to_string(&self.registry.gather())
             .unwrap_or_default()
     }
+}
+
+fn mono_us(clock: Clock) -> i64 {
+    i64::try_from(clock.mono().us()).unwrap_or(i64::MAX)
 }
 
 /// The listener; it runs once it is awaited or spawned.

@@ -8,45 +8,40 @@ mod api;
 mod cells;
 mod follow;
 mod metrics;
+mod options;
 mod order;
 mod pace;
+mod people;
 mod progress;
 mod service;
+mod shared;
 mod state;
-mod state_lock;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod verdict;
 mod watched;
 
+pub use options::Options;
+pub use people::{Listed, assign, unmatched};
 pub use service::Sent;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use serde::Serialize;
 
-use crate::clock::{Clock, rfc3339};
-use crate::config::{Secret, Settings, WatchStart, WebhookSecret};
+use crate::clock::Clock;
 use crate::domain::{TxHash, UserId};
 use crate::watcher::api::Api;
-use crate::watcher::follow::{Follower, Shared, blocking};
+use crate::watcher::follow::Follower;
 use crate::watcher::metrics::Metrics;
 use crate::watcher::pace::Budget;
 use crate::watcher::progress::Progress;
-use crate::watcher::service::{Deposit, Metadata, Service};
-use crate::watcher::state::State;
-use crate::watcher::state_lock::StateLock;
-use crate::watcher::verdict::Rules;
-use crate::watcher::watched::Watched;
-
-/// The most deposits of one batch.
-const BATCH_ENTRIES_MAX: usize = 500;
+use crate::watcher::shared::{Shared, blocking};
+use crate::watcher::state::{State, StateLock};
 
 /// How often what waits for a person is counted again, since `watch assign` runs beside the watcher.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
@@ -87,100 +82,34 @@ pub enum WatchError {
     Send(#[from] service::SendError),
 }
 
-/// What a watcher needs to know.
-pub struct Options {
-    accounts: Vec<Watched>,
-    api_url: String,
-    api_key: Option<Secret>,
-    requests_per_s: u64,
-    internal_url: String,
-    secret: WebhookSecret,
-    state_file: PathBuf,
-    start: WatchStart,
-    poll: Duration,
-    batch_entries: usize,
-    metrics_addr: Option<SocketAddr>,
-}
-
-/// Something that waits for a person, as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listed {
-    /// Of the transaction, in hex.
-    pub tx_hash: String,
-    /// Its logical time.
-    pub lt: String,
-    /// The watched account.
-    pub watched: String,
-    /// A decimal string.
-    pub amount: String,
-    /// The currency's code.
-    pub currency: String,
-    /// The sender, raw.
-    pub account: Option<String>,
-    /// What the sender wrote.
-    pub comment: Option<String>,
-    /// Why it has no user.
-    pub reason: String,
-    /// When it happened.
-    pub occurred_at: String,
-    /// When the watcher saw it.
-    pub seen_at: String,
-}
-
-impl Options {
-    /// From checked settings with a webhook secret and at least one watched account.
-    pub fn new(settings: &Settings, secret: WebhookSecret) -> Self {
-        let watcher = &settings.watcher;
-        let accounts = watcher.accounts.iter().map(|account| {
-            let id = account.currency;
-            let currency = settings.currencies.get(id);
-            let name = match account.jetton_master {
-                Some(_) => format!("{} {}", account.address, currency.code),
-                None => account.address.to_string(),
-            };
-            Watched {
-                name,
-                owner: account.address,
-                jetton_master: account.jetton_master,
-                currency: (currency.code.clone(), currency.decimals),
-                rules: Rules {
-                    is_jetton: account.jetton_master.is_some(),
-                    user_pattern: watcher.user_pattern.clone(),
-                    min_amount: account.min_amount,
-                },
-            }
-        });
-        Self {
-            accounts: accounts.collect(),
-            api_url: watcher.api_url.clone(),
-            api_key: watcher.api_key.clone(),
-            requests_per_s: watcher.requests_per_s,
-            internal_url: watcher.internal_url.clone(),
-            secret,
-            state_file: watcher.state_file.clone(),
-            start: watcher.start,
-            poll: Duration::from_millis(watcher.poll_ms),
-            batch_entries: settings.limits.batch_entries.min(BATCH_ENTRIES_MAX),
-            metrics_addr: watcher.metrics_addr,
-        }
-    }
-
-    fn service(&self, clock: Clock) -> Service {
-        Service::new(&self.internal_url, self.secret.clone(), clock)
-    }
-}
-
 /// Follows all accounts; with `is_once` until each is up to date, and with a bar if `is_shown`. It may be dropped at any
 /// point.
 ///
 /// # Errors
 /// [`WatchError`]. Neither the API nor the service ends it: both are waited for.
 pub async fn watch(options: &Options, is_once: bool, is_shown: bool) -> Result<(), WatchError> {
-    let clock = Clock::system();
     let _lock = StateLock::take(&options.state_file)?;
     let state = State::open(&options.state_file, true)?;
-    let names = options.accounts.iter().map(|account| account.name.clone());
-    let metrics = Arc::new(Metrics::new(names, clock)?);
+    run(options, state, Clock::system(), is_once, is_shown).await
+}
+
+/// Follows all accounts for ever, on a chain that ends with this process: so does its state.
+///
+/// # Errors
+/// [`WatchError`].
+pub async fn watch_in_memory(options: &Options) -> Result<(), WatchError> {
+    run(options, State::in_memory()?, Clock::system(), false, false).await
+}
+
+async fn run(
+    options: &Options,
+    state: State,
+    clock: Clock,
+    is_once: bool,
+    is_shown: bool,
+) -> Result<(), WatchError> {
+    let lags = lags(options, state.clone(), clock.now_s()).await?;
+    let metrics = Arc::new(Metrics::new(lags, clock)?);
     if let Some(addr) = options.metrics_addr {
         let server = metrics::listen(addr, metrics.clone())
             .map_err(|why| WatchError::Listen { addr, why })?;
@@ -216,6 +145,24 @@ pub async fn watch(options: &Options, is_once: bool, is_shown: bool) -> Result<(
     followed
 }
 
+/// For each account: for how many seconds it has not been known to be up to date.
+async fn lags(
+    options: &Options,
+    state: State,
+    now_s: i64,
+) -> Result<Vec<(String, i64)>, WatchError> {
+    let accounts = options.accounts.iter();
+    let names: Vec<String> = accounts.map(|account| account.name.clone()).collect();
+    let lags = blocking(move || {
+        let lag = |name: String| {
+            let at_s = state.up_to_date_s(&name, now_s)?;
+            Ok((name, now_s.saturating_sub(at_s)))
+        };
+        names.into_iter().map(lag).collect()
+    });
+    Ok(lags.await?)
+}
+
 /// Counts again and again what waits for a person.
 async fn count(state: State, metrics: &Metrics) -> Result<(), WatchError> {
     loop {
@@ -223,71 +170,5 @@ async fn count(state: State, metrics: &Metrics) -> Result<(), WatchError> {
         let (count, since_s) = blocking(move || state.waiting()).await?;
         metrics.waiting(count, since_s);
         tokio::time::sleep(COUNT_EVERY).await;
-    }
-}
-
-/// Everything that waits for a person, oldest first.
-///
-/// # Errors
-/// [`WatchError::State`].
-pub fn unmatched(options: &Options) -> Result<Vec<Listed>, WatchError> {
-    let state = State::open(&options.state_file, false)?;
-    let waiting = state.unmatched()?;
-    let listed = waiting.into_iter().map(|one| Listed {
-        tx_hash: one.id.hash.to_string(),
-        lt: one.id.lt.to_string(),
-        watched: one.account,
-        amount: decimal(one.arrival.units, one.currency.1),
-        currency: one.currency.0,
-        account: one.arrival.sender.map(|sender| sender.to_string()),
-        comment: one.arrival.comment,
-        reason: one.reason,
-        occurred_at: rfc3339(one.at_s.saturating_mul(1_000_000)),
-        seen_at: rfc3339(one.seen_at_s.saturating_mul(1_000_000)),
-    });
-    Ok(listed.collect())
-}
-
-/// Sends an unmatched transaction as a deposit of `user_id`. Run again it does the same again, which changes nothing.
-///
-/// # Errors
-/// [`WatchError`].
-pub async fn assign(options: &Options, hash: TxHash, user_id: UserId) -> Result<Sent, WatchError> {
-    let state = State::open(Path::new(&options.state_file), false)?;
-    let one = state.find(hash)?.ok_or(WatchError::Unknown(hash))?;
-    if let Some(other) = one.assigned_user.filter(|other| *other != user_id) {
-        return Err(WatchError::Assigned {
-            hash,
-            user_id: other,
-        });
-    }
-    let deposit = Deposit {
-        user_id: user_id.get(),
-        amount: decimal(one.arrival.units, one.currency.1),
-        currency: one.currency.0,
-        tx_hash: hash.to_string(),
-        lt: one.id.lt.to_string(),
-        account: one.arrival.sender.map(|sender| sender.to_string()),
-        occurred_at: rfc3339(one.at_s.saturating_mul(1_000_000)),
-        metadata: Metadata::of_comment(one.arrival.comment.as_deref()),
-    };
-    let sent = options.service(Clock::system()).send(&[deposit]).await?;
-    match sent.into_iter().next() {
-        Some(Sent::Refused(code)) => Err(WatchError::Refused(code)),
-        None => Err(WatchError::Refused("no answer".into())),
-        Some(sent) => {
-            state.assigned(hash, user_id)?;
-            Ok(sent)
-        }
-    }
-}
-
-/// A number of minor units, which may be larger than the service can store, as a decimal string.
-fn decimal(units: u128, decimals: u8) -> String {
-    let digits = format!("{units:0>width$}", width = usize::from(decimals) + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - usize::from(decimals));
-    match fraction {
-        "" => whole.to_owned(),
-        fraction => format!("{whole}.{fraction}"),
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use awc::Client;
 use awc::http::header::RETRY_AFTER;
-use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -251,16 +250,13 @@ impl Service {
     async fn post(&self, what: &str, body: &impl Serialize) -> Result<Answered, SendError> {
         let url = format!("{}/internal/v1/{what}", self.url);
         let body = serde_json::to_vec(body).map_err(|error| away(error.to_string()))?;
-        let id = format!("watcher_{:016x}", rand::rng().random::<u64>());
-        let timestamp = self.clock.now_s().to_string();
-        let signature = webhook::sign(self.secret.as_bytes(), &id, &timestamp, &body);
-        let request = self
+        let mut request = self
             .http
             .post(&url)
-            .insert_header(("content-type", "application/json"))
-            .insert_header(("webhook-id", id))
-            .insert_header(("webhook-timestamp", timestamp))
-            .insert_header(("webhook-signature", signature));
+            .insert_header(("content-type", "application/json"));
+        for header in webhook::headers(&self.secret, "watcher", self.clock.now_s(), &body) {
+            request = request.insert_header(header);
+        }
         let answer = client::answer(request.send_body(body), PATIENCE, ANSWER_BYTES_MAX).await;
         let answer = answer.map_err(|why| away(format!("POST {url}: {why}")))?;
         let problem: Option<Value> = (answer.status != 200)

@@ -1,6 +1,7 @@
-//! Several nodes, and the bus between them: a real NATS server (`.ci/nats` starts it) behind a relay of the tests' own.
+//! Several processes on one PostgreSQL: what one commits is on the sessions of all. And the bus between them alone: a real NATS
+//! server (`.ci/nats` starts it) behind a relay of the tests' own.
 //!
-//! Bounds of time are proved by the tracker's own tests, in virtual time. Here it is shown that a fault of the bus is noticed
+//! Bounds of time of the bus are proved by the tracker's own tests, in virtual time. Here it is shown that each fault is noticed
 //! at all, whatever the client library says, and that everything is right again afterwards.
 
 #[path = "../support/mod.rs"]
@@ -9,3 +10,17 @@ mod support;
 mod bus_faults;
 mod nodes;
 mod permissions;
+mod without_bus;
+
+use support::{Database, TestApp, TestDatabase};
+
+/// Another service on the first one's database.
+async fn beside(first: &TestApp, node: &str) -> TestApp {
+    let dir = tempfile::tempdir().expect("a directory");
+    // The first service owns the database.
+    let none = TestDatabase::Sqlite(dir.path().join("none.db"));
+    TestApp::on(Database::Postgres)
+        .set("cluster.node", node)
+        .start_with(dir, none, &first.database.url())
+        .await
+}

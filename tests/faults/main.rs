@@ -11,6 +11,7 @@ mod support;
 mod bank;
 mod crash_points;
 mod database_away;
+mod feed;
 mod hostile;
 mod linearizability;
 mod load;

@@ -15,7 +15,7 @@ on_postgres![
 const REQUESTS: usize = 600;
 
 /// A second service on the first one's database.
-async fn beside(first: &TestApp) -> TestApp {
+pub async fn beside(first: &TestApp) -> TestApp {
     let dir = tempfile::tempdir().expect("a directory");
     // The first service owns the database.
     let none = TestDatabase::Sqlite(dir.path().join("none.db"));

@@ -178,6 +178,14 @@ async fn answers_match_the_document(database: Database) {
                 json!({"reason": "r", "metadata": {"a": 1}}),
             ),
         ),
+        (
+            "reversals",
+            json!({"event_id": "back", "user_id": 1, "reverses": "r"}),
+        ),
+        (
+            "reversals",
+            json!({"event_id": "none", "user_id": 1, "reverses": "x"}),
+        ),
         ("tokens", json!({"user_id": 1})),
         (
             "batch",
@@ -200,6 +208,24 @@ async fn answers_match_the_document(database: Database) {
             &path,
             &app.backend(&format!("/internal/v1/users/1/{what}")).await,
         );
+    }
+    for query in [
+        "entries?event_id=d",
+        "entries?event_id=nowhere",
+        "entries",
+        "balances?limit=2",
+        "balances?limit=0",
+        "feed",
+        "feed?after=latest",
+        "feed?after=0123456789abcdef.1",
+    ] {
+        let path = query.split('?').next().expect("a part");
+        let answer = app.backend(&format!("/internal/v1/{query}")).await;
+        check("get", &format!("/internal/v1/{path}"), &answer);
+    }
+    for query in ["event_id=d", "event_id=nowhere", "user_id=1", "user_id=0"] {
+        let answer = app.admin(&format!("/admin/v1/entries?{query}")).await;
+        check("get", "/admin/v1/entries", &answer);
     }
     crate::support::eventually("the canary has run", async || {
         let runs = app.admin("/admin/v1/canary").await.ok()["runs"].clone();

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use balance_coordinator::domain::{Kind, NewEntry};
 
+use super::oracle::Item;
+
 /// Balances of all currencies, in minor units.
 pub type Minor = [i64; 2];
 
@@ -13,6 +15,8 @@ pub struct Commit {
     pub event: String,
     pub kind: Kind,
     pub source: String,
+    /// The index of its currency, and what it changed.
+    change: (usize, i64),
     /// All balances after it.
     pub balances: Minor,
     /// Its commit time by the ledger, and when others could see it.
@@ -28,6 +32,8 @@ pub struct Books {
     users: BTreeMap<i64, Vec<Commit>>,
     events: BTreeMap<String, (i64, i64)>,
     hashes: BTreeSet<[u8; 32]>,
+    /// How much of an event was taken back.
+    taken: BTreeMap<String, i64>,
 }
 
 impl Books {
@@ -41,15 +47,17 @@ impl Books {
     ) -> Result<(), String> {
         let user = entry.user_id.get();
         let event = entry.event_id.as_str().to_owned();
+        let change = self.change(entry)?;
         let commits = self.users.entry(user).or_default();
         let expected = commits.len() as i64 + 1;
         let mut balances = commits.last().map_or([0; 2], |last| last.balances);
-        balances[entry.currency.index()] += entry.amount.minor();
+        balances[change.0] += change.1;
         let is_below_zero = balances.iter().any(|balance| *balance < 0);
         commits.push(Commit {
             event: event.clone(),
             kind: entry.kind,
             source: entry.source.as_str().to_owned(),
+            change,
             balances,
             committed_us,
             visible_us: now_us,
@@ -71,6 +79,41 @@ impl Books {
             () if is_below_zero => Err(format!("{event} takes user {user} below zero")),
             () => Ok(()),
         }
+    }
+
+    /// What an entry does. Of a reversal it is worked out here, from the entry that it names.
+    fn change(&mut self, entry: &NewEntry) -> Result<(usize, i64), String> {
+        let Some(reversal) = entry.reversal() else {
+            let (currency, amount) = entry.change.plain().expect("no reversal");
+            return Ok((currency.index(), amount.minor()));
+        };
+        let event = entry.event_id.as_str();
+        let (index, minor) = self
+            .reversed(entry)
+            .ok_or_else(|| format!("{event} reverses an entry that its user does not have"))?;
+        let part = Item::of(entry).minor;
+        let taken = self.taken.entry(reversal.reverses.to_string()).or_default();
+        *taken += part;
+        match *taken <= minor.abs() {
+            true => Ok((index, -minor.signum() * part)),
+            false => Err(format!("{event} takes back more than is left")),
+        }
+    }
+
+    /// What the entry did that a reversal names.
+    fn reversed(&self, entry: &NewEntry) -> Option<(usize, i64)> {
+        let (user, version) = self.find(entry.reversal()?.reverses.as_str())?;
+        let commit = self
+            .of(user)
+            .get(usize::try_from(version).ok()?.checked_sub(1)?)?;
+        (user == entry.user_id.get()).then_some(commit.change)
+    }
+
+    /// How much is left now of the entry that a reversal names.
+    pub fn left(&self, entry: &NewEntry) -> Option<i64> {
+        let (_, minor) = self.reversed(entry)?;
+        let taken = self.taken.get(entry.reversal()?.reverses.as_str());
+        Some(minor.abs() - taken.copied().unwrap_or(0))
     }
 
     /// The coordinator is being told of a version that an event made, if it is still there.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use balance_coordinator::domain::TxHash;
+use balance_coordinator::domain::{Kind, TxHash};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -211,8 +211,7 @@ impl Driver {
     fn next_item(&mut self) -> (String, Item, Option<TxHash>) {
         self.posted += 1;
         let item = item(&mut self.chance, self.users);
-        let has_hash =
-            item.kind == balance_coordinator::domain::Kind::Deposit && self.chance.percent(50);
+        let has_hash = item.kind == Kind::Deposit && self.chance.percent(50);
         let mut hash = [7; 32];
         hash[..8].copy_from_slice(&self.posted.to_be_bytes());
         (
@@ -252,12 +251,29 @@ impl Driver {
         self.spawn_sender(entries, shape);
     }
 
+    /// A part of an acknowledged entry, or more than it has.
+    fn take_back(&mut self, event: &str, item: Item) {
+        self.posted += 1;
+        let size = item.minor.unsigned_abs();
+        let part = self.chance.between(1, size + size / 4 + 1);
+        let reversal = Item {
+            kind: Kind::Reversal,
+            minor: part as i64,
+            ..item
+        };
+        let event = format!("back{}:{event}", self.posted);
+        self.spawn_sender(vec![entry(&event, reversal, None)], Shape::Single);
+    }
+
     /// An acknowledged entry once more, as it was or with another amount.
     fn post_again(&mut self) {
         let acknowledged = self.network.world.lock().oracle.acknowledged();
         let Some((event, mut item)) = self.chance.pick(&acknowledged).cloned() else {
             return;
         };
+        if item.kind != Kind::Reversal && self.chance.percent(40) {
+            return self.take_back(&event, item);
+        }
         if self.chance.percent(40) {
             item.minor += item.minor.signum();
         }
@@ -276,7 +292,7 @@ impl Driver {
                 let item = Item {
                     user,
                     minor: item.minor.abs(),
-                    kind: balance_coordinator::domain::Kind::Deposit,
+                    kind: Kind::Deposit,
                     ..item
                 };
                 let chance = Chance::new(seed, part ^ 0xD21B);
@@ -344,7 +360,7 @@ impl Driver {
         let (event, item, _) = self.next_item();
         let item = Item {
             minor: item.minor.abs(),
-            kind: balance_coordinator::domain::Kind::Reward,
+            kind: Kind::Reward,
             ..item
         };
         self.network.ledger.write_behind(entry(&event, item, None));

@@ -13,8 +13,8 @@ use balance_coordinator::domain::{Account, TelegramId, UserId};
 use balance_coordinator::ledger::batch::Group;
 use balance_coordinator::ledger::memory::Tables;
 use balance_coordinator::ledger::{
-    EntryOutcome, Lane, Ledger, LedgerError, Loss, Orphan, Pending, PostError, Posted, Posting,
-    Standing,
+    EntryOutcome, Lane, Ledger, LedgerError, Loss, MissedEntry, Orphan, Pending, PostError, Posted,
+    Posting, Standing,
 };
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -390,6 +390,29 @@ impl SimLedger {
     }
 }
 
+impl Door {
+    /// A read of several users.
+    fn look_up<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Tables) -> T + Send + 'static,
+    ) -> Pending<T> {
+        let (ledger, process) = (self.ledger.clone(), self.process);
+        let standing = self.standing.clone();
+        let (before, after) = (ledger.step(), ledger.step());
+        Box::pin(async move {
+            sleep(before).await;
+            let is_away = ledger.weather().is_away;
+            let found = look(&lock(&ledger.tables));
+            ledger.reached(process, &standing, !is_away);
+            if is_away {
+                return Err(LedgerError::Unavailable("planned".into()));
+            }
+            sleep(after).await;
+            Ok(found)
+        })
+    }
+}
+
 impl Ledger for Door {
     fn post(&self, posting: Posting) {
         let writer = posting.entries[0].user_id.get() as usize % WRITERS;
@@ -442,6 +465,20 @@ impl Ledger for Door {
 
     fn account_in_background(&self, user: UserId) -> Pending<Account> {
         self.account(user)
+    }
+
+    fn versions(&self, users: Vec<UserId>) -> Pending<Vec<(UserId, i64)>> {
+        self.look_up(move |tables| {
+            let version = |user: &UserId| (*user, tables.account(*user).version);
+            users.iter().map(version).collect()
+        })
+    }
+
+    fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>> {
+        self.look_up(move |tables| {
+            let missed = |(user, version): &(UserId, i64)| tables.missed(*user, *version);
+            known.iter().flat_map(missed).collect()
+        })
     }
 
     /// Nobody is linked here: the sessions of a run have tokens.

@@ -101,6 +101,7 @@ impl Network {
             currencies: Currencies::default(),
             policy: self.policy(),
             counters: counters.clone(),
+            coverage: Arc::default(),
             recent: Recent::default(),
         };
         let registry = Registry::new(shared, unheard).start();
@@ -195,6 +196,8 @@ impl Network {
             cache_sweep_ms: SWEEP_US / 1000,
             sessions_per_user_max: SESSIONS_PER_USER_MAX,
             answer_within: answer_within(Duration::from_millis(TIMEOUT_MS)),
+            reads_ask_ledger: false,
+            checks: None,
             retry_after_ms: TIMEOUT_MS / 5,
         }
     }

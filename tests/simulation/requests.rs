@@ -7,12 +7,13 @@ use balance_coordinator::coordinator::messages::{
     GetBalance, PostAtomic, PostBatch, PostEntries, ToActor, ToUser,
 };
 use balance_coordinator::domain::{
-    Amount, Currencies, EventId, Kind, NewEntry, Source, TxHash, UserId,
+    Amount, Change, Currencies, EventId, Kind, NewEntry, Reversal, Source, TxHash, UserId,
 };
 use balance_coordinator::ledger::{EntryOutcome, Lane, Posted};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use super::books::shown;
 use super::ledger::TIMEOUT_MS;
 use super::network::Network;
 use super::oracle::Item;
@@ -38,11 +39,31 @@ pub fn entry(event: &str, item: Item, tx_hash: Option<TxHash>) -> NewEntry {
         event_id: EventId::parse(event).expect("an event id"),
         user_id: UserId::new(item.user).expect("a user id"),
         kind: item.kind,
-        currency: item.currency,
-        amount: Amount::from_minor(item.minor),
+        change: change(event, item),
         source: Source::from(item.kind),
         tx_hash,
         details: None,
+    }
+}
+
+/// A reversal is of the entry whose event id is in its own, behind the colon.
+fn change(event: &str, item: Item) -> Change {
+    let Item {
+        currency, minor, ..
+    } = item;
+    match event.split_once(':') {
+        Some((_, reverses)) if item.kind == Kind::Reversal => {
+            let amount = shown(minor.abs());
+            Change::Reversal(Box::new(Reversal {
+                reverses: EventId::parse(reverses).expect("an event id"),
+                currency: Some(currency),
+                amount: Some(amount.into()),
+            }))
+        }
+        _ => Change::Plain {
+            currency,
+            amount: Amount::from_minor(minor),
+        },
     }
 }
 

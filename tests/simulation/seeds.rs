@@ -42,4 +42,6 @@ seeds! {
     a_commit_from_before_the_actor_that_is_heard_of_late_is_not_called_fresh: 5_001_009,
     a_commit_that_is_heard_of_behind_a_later_one_is_told_with_the_time_of_its_commit: 5_002_023,
     what_is_known_from_hearsay_is_not_answered_from_memory: 5_002_974,
+    a_fresh_read_that_waits_for_a_version_is_answered_by_the_ledger_and_not_by_an_old_commit: 9_014_469,
+    what_was_sent_before_two_epochs_began_may_be_read_after_the_loss: 30_011_748,
 }

@@ -1,4 +1,5 @@
-//! An imitation of TON Center's v3 API over chains that a test makes, with the faults that it asks for.
+//! An imitation of TON Center's v3 API over chains that a test makes, with the faults that it asks for. Every answer that is
+//! no fault is checked against the API's shapes, and every request against its parameters: a mistake fails the test at its end.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+use super::toncenter::{self, ERROR, JETTON_WALLETS, Shape, TRANSACTIONS};
 
 /// What one answer does instead of being right.
 #[derive(Debug, Clone)]
@@ -36,6 +39,10 @@ pub enum Fault {
     Slow(Duration),
 }
 
+/// The length of a page: what the API gives unasked, and at most.
+const PAGE_TRANSACTIONS: usize = 10;
+const PAGE_TRANSACTIONS_MAX: usize = 1_000;
+
 #[derive(Default)]
 struct Inner {
     transactions: Vec<Value>,
@@ -43,6 +50,7 @@ struct Inner {
     faults: VecDeque<Fault>,
     requests: Vec<(Instant, String, Option<String>)>,
     page_max: Option<usize>,
+    mistakes: Vec<String>,
 }
 
 /// The imitation; gone when this is dropped.
@@ -60,6 +68,10 @@ pub fn address(fill: u8) -> String {
 impl Drop for Chain {
     fn drop(&mut self) {
         self.serving.abort();
+        if !std::thread::panicking() {
+            let mistakes = &self.inner().mistakes;
+            assert!(mistakes.is_empty(), "{mistakes:#?}");
+        }
     }
 }
 
@@ -226,13 +238,12 @@ fn http(status: u16, extra: &str, kind: &str, body: &str) -> String {
 
 impl Inner {
     /// `None` hangs up.
-    fn answer(&self, target: &str, fault: Option<Fault>) -> Option<String> {
-        let ok = |body: &Value| http(200, "", "application/json", &body.to_string());
+    fn answer(&mut self, target: &str, fault: Option<Fault>) -> Option<String> {
         match fault {
             Some(Fault::Status(status, retry_after)) => {
                 let extra = retry_after.map_or(String::new(), |s| format!("retry-after: {s}\r\n"));
-                let body = r#"{"ok":false,"result":"Ratelimit exceed","code":429}"#;
-                return Some(http(status, &extra, "application/json", body));
+                let body = json!({"ok": false, "result": "Ratelimit exceed", "code": status});
+                return Some(self.json(status, &extra, &body, &ERROR));
             }
             Some(Fault::Html) => return Some(http(502, "", "text/html", "<html>Bad Gateway")),
             Some(Fault::HangUp) => return None,
@@ -242,59 +253,66 @@ impl Inner {
         let query: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
-        match path {
+        for (name, _) in &query {
+            if !toncenter::is_known_parameter(path, name) {
+                self.mistakes.push(format!("{path} knows no {name}"));
+            }
+        }
+        let (status, body, shape) = match path {
+            "/api/v3/transactions" if limit(&query) > PAGE_TRANSACTIONS_MAX => (
+                422,
+                json!({"error": "limit is not allowed: exceeded maximum limit"}),
+                ERROR,
+            ),
             "/api/v3/transactions" => {
                 let page = self.page(&query, fault.as_ref());
-                let body = json!({"transactions": page, "address_book": {}});
-                if let Some(Fault::CutJson) = fault {
-                    let text = body.to_string();
-                    return Some(http(200, "", "application/json", &text[..text.len() / 2]));
-                }
-                Some(ok(&body))
+                (
+                    200,
+                    json!({"transactions": page, "address_book": {}}),
+                    TRANSACTIONS,
+                )
             }
-            "/api/v3/jetton/wallets" => Some(ok(&json!({"jetton_wallets": self.wallets}))),
-            _ => Some(http(
-                404,
-                "",
-                "application/json",
-                r#"{"error":"not found"}"#,
-            )),
+            "/api/v3/jetton/wallets" => {
+                (200, json!({"jetton_wallets": self.wallets}), JETTON_WALLETS)
+            }
+            _ => (404, json!({"error": "not found"}), ERROR),
+        };
+        if let Some(Fault::CutJson) = fault {
+            let text = body.to_string();
+            return Some(http(200, "", "application/json", &text[..text.len() / 2]));
         }
+        Some(self.json(status, "", &body, &shape))
+    }
+
+    /// An answer whose body is checked.
+    fn json(&mut self, status: u16, extra: &str, body: &Value, shape: &Shape) -> String {
+        self.mistakes.extend(toncenter::mistakes(body, shape));
+        http(status, extra, "application/json", &body.to_string())
     }
 
     fn page(&self, query: &[(String, String)], fault: Option<&Fault>) -> Vec<Value> {
-        let get = |name: &str| {
-            let found = query.iter().find(|(key, _)| key == name);
-            found.map(|(_, value)| value.clone())
-        };
-        let number = |name: &str| get(name).and_then(|text| text.parse::<u64>().ok());
-        let account = get("account").unwrap_or_default();
+        let account = parameter(query, "account").unwrap_or_default();
         let known = match fault {
-            Some(Fault::Behind(known)) => *known,
-            _ => usize::MAX,
+            Some(Fault::Behind(known)) => self.transactions.len().min(*known),
+            _ => self.transactions.len(),
         };
-        let lt = |one: &Value| one["lt"].as_str().and_then(|lt| lt.parse().ok());
+        // Logical times rise over all accounts.
+        let before = |lt: u64| self.transactions[..known].partition_point(|one| lt_of(one) < lt);
+        let start = number(query, "start_lt").map_or(0, before);
+        let end = number(query, "end_lt").map_or(known, |end| before(end + 1));
         let is_foreign = matches!(fault, Some(Fault::Foreign));
-        let mut page: Vec<Value> = self
-            .transactions
+        let asked = self.transactions[start..end.max(start)]
             .iter()
-            .take(known)
             .filter(|one| {
-                is_foreign
-                    || one["account"]
-                        .as_str()
-                        .is_some_and(|own| own.eq_ignore_ascii_case(&account))
-            })
-            .filter(|one| number("start_lt").is_none_or(|start| lt(one) >= Some(start)))
-            .filter(|one| number("end_lt").is_none_or(|end| lt(one) <= Some(end)))
-            .cloned()
-            .collect();
-        if get("sort").as_deref() != Some("asc") {
-            page.reverse();
-        }
-        let limit = usize::try_from(number("limit").unwrap_or(10)).unwrap_or(10);
-        assert!(limit <= 1000, "the API refuses more");
-        page.truncate(limit.min(self.page_max.unwrap_or(limit)));
+                let own = one["account"].as_str();
+                is_foreign || own.is_some_and(|own| own.eq_ignore_ascii_case(&account))
+            });
+        let limit = limit(query).min(self.page_max.unwrap_or(usize::MAX));
+        let mut page: Vec<Value> = if parameter(query, "sort").as_deref() == Some("asc") {
+            asked.take(limit).cloned().collect()
+        } else {
+            asked.rev().take(limit).cloned().collect()
+        };
         match fault {
             Some(Fault::Shuffled) => {
                 let twice = page.clone();
@@ -306,4 +324,23 @@ impl Inner {
         }
         page
     }
+}
+
+fn parameter(query: &[(String, String)], name: &str) -> Option<String> {
+    let found = query.iter().find(|(key, _)| key == name);
+    found.map(|(_, value)| value.clone())
+}
+
+fn number(query: &[(String, String)], name: &str) -> Option<u64> {
+    parameter(query, name)?.parse().ok()
+}
+
+fn limit(query: &[(String, String)]) -> usize {
+    let asked = number(query, "limit").and_then(|limit| usize::try_from(limit).ok());
+    asked.unwrap_or(PAGE_TRANSACTIONS)
+}
+
+fn lt_of(transaction: &Value) -> u64 {
+    let lt = transaction["lt"].as_str().and_then(|lt| lt.parse().ok());
+    lt.expect("digits")
 }

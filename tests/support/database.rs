@@ -153,9 +153,7 @@ impl TestDatabase {
             connection.execute("BEGIN");
         }
         connection.execute(statement);
-        HeldLock {
-            _connection: connection,
-        }
+        HeldLock { connection }
     }
 
     /// Makes the storing of one event id fail inside the database.
@@ -283,5 +281,12 @@ impl Handle {
 
 /// An open transaction that blocks other writers until dropped.
 pub struct HeldLock {
-    _connection: Handle,
+    connection: Handle,
+}
+
+impl HeldLock {
+    /// Commits what was written.
+    pub fn commit(mut self) {
+        self.connection.execute("COMMIT");
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::TestApp;
 use crate::support::chain::{Chain, Fault, address};
 use crate::{Watching, balance, service, until_balance};
 
@@ -75,7 +76,7 @@ async fn a_logical_time_to_begin_at_is_included() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_is_worked_off_in_batches_whatever_the_pages() {
+async fn a_backlog_in_pages_that_are_cut_shuffled_and_doubled_is_worked_off() {
     let (chain, app) = (Chain::start().await, service().await);
     for number in 0..1_300 {
         chain.deposit(&address(1), "1000000000", &(1 + number % 3).to_string());
@@ -85,16 +86,46 @@ async fn a_backlog_is_worked_off_in_batches_whatever_the_pages() {
     Watching::of(&chain, &app, &address(1)).once();
     assert_eq!(balance(&app, 1).await, "434.000000000");
     assert_eq!(balance(&app, 2).await, "433.000000000");
+    assert_eq!(accepted(&app).await, 1_300.0);
+}
+
+/// The watcher asks once for each full page, and sends each half of it as one batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_takes_one_request_for_a_thousand_transactions_and_two_batches() {
+    // By hand: WATCHER_BACKLOG=100000, in a release build, with -- --nocapture.
+    let backlog: u32 =
+        std::env::var("WATCHER_BACKLOG").map_or(5_000, |text| text.parse().expect("thousands"));
+    let (chain, app) = (Chain::start().await, service().await);
+    for number in 0..backlog {
+        chain.deposit(&address(1), "1000000000", &(1 + number % 500).to_string());
+    }
+    let began = std::time::Instant::now();
+    Watching::of(&chain, &app, &address(1))
+        .set("REQUESTS_PER_S", "10")
+        .once();
+    let took = began.elapsed();
+    assert_eq!(accepted(&app).await, f64::from(backlog));
+    // The last one is empty.
+    let requests = chain.requests();
+    assert_eq!(requests.len() as u32, backlog.div_ceil(1_000) + 1);
     let scrape = app.metrics().await;
-    let accepted = scrape.value(r#"balance_entries_total{kind="deposit",outcome="accepted"}"#);
-    assert_eq!(accepted, 1_300.0);
+    let batches = scrape.value(
+        r#"http_requests_total{listener="internal",route="/internal/v1/batch",status="200"}"#,
+    );
+    assert_eq!(batches, f64::from(backlog.div_ceil(500)));
+    println!(
+        "{backlog} transactions in {took:?}, with {} requests",
+        requests.len()
+    );
+    app.assert_ledger_holds();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_final_is_waited_for() {
     let (chain, app) = (Chain::start().await, service().await);
     chain.push(&address(1), "1000000000", |message| {
-        message["message_content"]["decoded"] = json!({"@type": "text_comment", "comment": "184"});
+        message["message_content"]["decoded"] =
+            json!({"@type": "text_comment", "type": "text_comment", "comment": "184"});
         message["transaction"] = json!({"emulated": true, "finality": "pending"});
     });
     let watching = Watching::of(&chain, &app, &address(1));
@@ -129,7 +160,8 @@ async fn jettons_arrive_at_the_wallet_of_the_listed_master_alone() {
             message["source"] = json!(address(0x66));
             message["opcode"] = json!("0x178d4519");
             // internal_transfer of 12.5 UNI with the comment 184, by the owner 0:99….
-            message["message_content"] = json!({"body": TRANSFER, "decoded": null});
+            let hash = message["message_content"]["hash"].clone();
+            message["message_content"] = json!({"hash": hash, "body": TRANSFER, "decoded": null});
         });
     };
     arrival(&address(0xdd));
@@ -146,3 +178,8 @@ async fn jettons_arrive_at_the_wallet_of_the_listed_master_alone() {
 
 /// `internal_transfer` of 12,500,000,000 units from `0:99…`, with the comment "184" in a reference.
 const TRANSFER: &str = "te6ccgEBAgEAQQABaReNRRkAAAAAAAAAB1AukO3QCAEzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMggOAQAOAAAAADE4NA==";
+
+async fn accepted(app: &TestApp) -> f64 {
+    let scrape = app.metrics().await;
+    scrape.value(r#"balance_entries_total{kind="deposit",outcome="accepted"}"#)
+}

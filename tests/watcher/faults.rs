@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::chain::{Chain, Fault, address};
+use crate::support::{Process, eventually};
 use crate::{PATIENCE, Watching, balance, service, until_balance};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,7 +63,7 @@ async fn a_service_that_is_away_or_refuses_the_secret_is_waited_for() {
     chain.deposit(&address(1), "1000000000", "184");
     chain.deposit(&address(1), "2000000000", "184");
     let mut watcher = Watching::of(&chain, &app, &address(1)).start();
-    let waits = |watcher: &crate::support::Process| watcher.log().contains("tried again in");
+    let waits = |watcher: &Process| watcher.log().contains("tried again in");
     while !waits(&watcher) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -72,18 +73,36 @@ async fn a_service_that_is_away_or_refuses_the_secret_is_waited_for() {
         vec!["whsec_YW5vdGhlciBzZWNyZXQgb2YgMzIgYnl0ZXMuLi4h"],
     );
     app.start_again().await;
-    while !watcher
-        .log()
-        .contains("check watcher.internal_url and auth.webhook_secrets")
-    {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let advice = "check watcher.internal_url and auth.webhook_secrets";
+    until_error(&watcher, advice).await;
     app.stop().await;
     app.reconfigure("auth.webhook_secrets", vec![crate::support::WEBHOOK_SECRET]);
     app.start_again().await;
     until_balance(&app, 184, "3.000000000").await;
     watcher.signal("INT");
     assert!(watcher.wait(PATIENCE).await.success());
+}
+
+/// Waits until the log has an error with this text.
+async fn until_error(watcher: &Process, text: &str) {
+    let is_it = |line: &str| line.contains(" ERROR ") && line.contains(text);
+    eventually(text, async || {
+        watcher.log().lines().any(is_it).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_that_refuses_the_key_is_an_error_and_one_that_is_busy_is_none() {
+    let (chain, app) = (Chain::start().await, service().await);
+    chain.deposit(&address(1), "1000000000", "184");
+    chain.faults([Fault::Status(500, None), Fault::Status(403, None)]);
+    let watcher = Watching::of(&chain, &app, &address(1)).start();
+    until_balance(&app, 184, "1.000000000").await;
+    until_error(&watcher, "check watcher.api_url and watcher.api_key").await;
+    let log = watcher.log();
+    let errors = log.lines().filter(|line| line.contains(" ERROR ")).count();
+    assert_eq!(errors, 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::chain::{Chain, address};
-use crate::support::{PATIENCE, Scrape};
+use crate::support::chain::{Chain, Fault, address};
+use crate::support::{PATIENCE, Scrape, eventually};
 use crate::{Watching, balance, service, until_balance};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,16 +107,53 @@ async fn one_watcher_runs_on_a_state_file_and_people_work_beside_it() {
     drop(watcher);
 }
 
+/// So a crash loop shows: the lag goes on where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_does_not_forget_how_long_an_account_has_been_behind() {
+    let (chain, app) = (Chain::start().await, service().await);
+    let addr = free_address();
+    let watching = Watching::of(&chain, &app, &address(1)).set("METRICS_ADDR", &addr);
+    watching.once();
+    let file = rusqlite::Connection::open(app.dir.path().join("ton-watcher.db")).expect("a file");
+    let changed = file.execute("UPDATE up_to_date SET at_s = at_s - 4000", []);
+    assert_eq!(changed, Ok(1));
+    drop(file);
+    chain.faults(vec![Fault::Status(500, None); 1_000]);
+    let get = async |path: &str| {
+        let answer = app.http.get(format!("http://{addr}{path}")).send().await;
+        let answer = answer.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    };
+    for _ in 0..2 {
+        let watcher = watching.start();
+        let text = eventually("metrics", async || get("/metrics").await)
+            .await
+            .1;
+        let series = format!(
+            "ton_watcher_lag_seconds{{account=\"{}\"}}",
+            address(1).to_lowercase()
+        );
+        let lag_s = Scrape::parse(&text).value(&series);
+        assert!((4_000.0..5_000.0).contains(&lag_s), "{lag_s}");
+        assert_eq!(get("/readyz").await.map(|answer| answer.0), Some(503));
+        drop(watcher);
+    }
+}
+
+/// An address that nothing listens on.
+fn free_address() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    free.local_addr().expect("an address").to_string()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_metrics_tell_what_became_of_each_transaction() {
     let (chain, app) = (Chain::start().await, service().await);
     chain.deposit(&address(1), "1", "7");
     chain.deposit(&address(1), "1", "nothing");
     chain.push(&address(1), "1", |message| message["bounced"] = json!(true));
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let addr = free.local_addr().expect("an address");
-    drop(free);
-    let watching = Watching::of(&chain, &app, &address(1)).set("METRICS_ADDR", &addr.to_string());
+    let addr = free_address();
+    let watching = Watching::of(&chain, &app, &address(1)).set("METRICS_ADDR", &addr);
     let watcher = watching.start();
     until_balance(&app, 7, "0.000000001").await;
     let get = async |path: &str| {

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod crowd;
 pub mod entries;
+pub mod follower;
 pub mod frames;
 pub mod http;
 pub mod posting;

@@ -3,6 +3,7 @@
 
 mod actors;
 mod batch;
+mod follow;
 mod frames;
 mod history;
 mod hot;
@@ -41,6 +42,7 @@ const ALL: &[(Command, Gate)] = &[
     (Command::Start, start::run),
     (Command::Paced, paced::run),
     (Command::History, history::run),
+    (Command::Follow, follow::run),
 ];
 
 /// Runs the selected gates and prints the report. Returns whether everything holds; in a quick run

@@ -29,7 +29,7 @@ fn nothing_set_means_the_defaults() {
         "debounce_ms = 1500",
         "min_interval_ms = 5000",
         "direct_interval_ms = 100",
-        "direct_kinds = [\"deposit\", \"withdrawal\", \"adjustment\"]",
+        "direct_kinds = [\"deposit\", \"withdrawal\", \"adjustment\", \"reversal\"]",
         "ttl_s = 300",
         "max_entries = 10000",
         "sweep_s = 60",

@@ -104,7 +104,9 @@ impl BalanceActor {
         let known = self.cache.fresh(now, self.shared.policy.cache_ttl_us);
         // Something newer may have been heard of, or what is known may have been lost.
         let least = self.gauge.version.get();
-        let may_be_trusted = !is_fresh && !self.is_hearsay && !self.has_lost;
+        let asks_ledger = is_fresh || self.shared.policy.reads_ask_ledger;
+        let may_be_trusted =
+            !asks_ledger && !self.is_hearsay && !self.has_lost && self.is_covered(now);
         let known = known.filter(|view| {
             may_be_trusted && view.account.version >= least && waiter.is_content_with(view)
         });
@@ -125,6 +127,13 @@ impl BalanceActor {
                 self.request_read(Some(waiter), ctx);
             }
         }
+    }
+
+    /// Whether no other process can have committed anything that this one has not heard of.
+    fn is_covered(&self, now: Mono) -> bool {
+        let verified = self.gauge.verified.get().unwrap_or_default();
+        let coverage = &self.shared.coverage;
+        coverage.trusts(self.user_id, verified, now)
     }
 
     /// A view as it may be shown: marked, however young it is, while the ledger is known to be away or to have gone back.
@@ -215,17 +224,21 @@ impl BalanceActor {
         self.settle_staleness(self.owes_recovery());
     }
 
-    /// Answers the readers whose version is there.
-    pub(super) fn answer_version_waiters(&mut self) {
+    /// Answers the readers whose version is there. That a commit has told of it is not enough for a reader that asks for the
+    /// ledger's own state: the ledger may have gone back since.
+    pub(super) fn answer_version_waiters(&mut self, ctx: &mut Context<Self>) {
         let Some(view) = self.cache.known().map(|known| self.shown(known)) else {
             return;
         };
         let version = view.account.version;
-        for waiter in self
-            .version_waiters
-            .extract_if(.., |waiter| waiter.request.is_content_with(version))
-        {
-            waiter.request.answer(Ok(view.clone()));
+        let is_content = |waiter: &mut VersionWaiter| waiter.request.is_content_with(version);
+        let content: Vec<VersionWaiter> = self.version_waiters.extract_if(.., is_content).collect();
+        for VersionWaiter { request, .. } in content {
+            if request.is_fresh || self.shared.policy.reads_ask_ledger {
+                self.request_read(Some(Waiter::Reader(request)), ctx);
+            } else {
+                request.answer(Ok(view.clone()));
+            }
         }
     }
 

@@ -118,7 +118,9 @@ impl BalanceActor {
         }
         let newest = self.gauge.version.get();
         let is_doubtful = entries.first().is_some_and(|first| first.version <= newest);
-        entries.into_iter().for_each(|entry| self.learn(entry));
+        for entry in entries {
+            self.learn(entry, ctx);
+        }
         if is_doubtful {
             // Overtaken by another commit, or the ledger has gone back: a read tells.
             self.request_read(None, ctx);

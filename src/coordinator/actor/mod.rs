@@ -11,6 +11,7 @@ mod cache;
 mod displayed;
 mod inspect;
 mod losses;
+mod missed;
 mod pending;
 mod posting;
 mod pushing;
@@ -110,8 +111,9 @@ impl BalanceActor {
 
     /// Takes a committed entry into the cache, the journal and the next push, and answers the readers that wait for its
     /// version.
-    fn learn(&mut self, entry: CommittedEntry) {
+    fn learn(&mut self, entry: CommittedEntry, ctx: &mut Context<Self>) {
         let CommittedEntry {
+            event_id,
             version,
             balances,
             committed_at,
@@ -127,6 +129,11 @@ impl BalanceActor {
             self.is_hearsay = true;
             now = self.shared.moment_of(committed_at);
         }
+        if !self.shared.coverage.is_alone() {
+            // Another process may have committed since.
+            now = self.shared.moment_of(committed_at);
+        }
+        self.note_gap_before(version);
         self.cache.committed(version, balances, now);
         let gauge = &self.gauge;
         gauge.verified.set(Some(now.mono));
@@ -139,6 +146,7 @@ impl BalanceActor {
             live.pending.ensure_base(&known.account);
         }
         let what = What::Entry {
+            event_id,
             kind,
             currency,
             amount,
@@ -150,7 +158,7 @@ impl BalanceActor {
             version,
             what,
         });
-        self.answer_version_waiters();
+        self.answer_version_waiters(ctx);
     }
 
     /// Has the registry read the balance again while it is owed to a session, and counts the actors that owe one.
@@ -195,6 +203,8 @@ impl Handler<ToActor> for BalanceActor {
         match message {
             ToActor::PostEntries(request) => self.post(request, ctx),
             ToActor::BalanceChanged(changed) => self.changed(changed, ctx),
+            ToActor::Heard(commit) => self.heard(commit, ctx),
+            ToActor::Missed(missed) => self.missed(missed, ctx),
             // It has, above.
             ToActor::FollowEpoch => {}
             ToActor::GetBalance(request) => self.get_balance(request, ctx),

@@ -142,7 +142,7 @@ impl BalanceActor {
         ctx: &mut Context<Self>,
     ) -> bool {
         if let Some(committed) = CommittedEntry::of(entry, outcome) {
-            self.learn(committed);
+            self.learn(committed, ctx);
             return true;
         }
         // A duplicate that this actor has not heard of was committed by another node, or its message was lost.

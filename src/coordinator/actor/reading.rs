@@ -282,7 +282,7 @@ impl BalanceActor {
             }
             live.pending.ensure_base(&view.account);
         }
-        self.answer_version_waiters();
+        self.answer_version_waiters(ctx);
         for waiter in waiters {
             if waiter.is_content_with(&view) {
                 self.answer(waiter, &view, ctx);

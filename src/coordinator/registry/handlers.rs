@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 
 use crate::clock::Wall;
 use crate::coordinator::messages::{
-    InspectRegistry, InspectResident, Known, ListActors, ListRecent, ListSessions, PostAtomic,
-    PostBatch, RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor, ToUser,
+    HearCommits, InspectRegistry, InspectResident, Known, ListActors, ListRecent, ListSessions,
+    PostAtomic, PostBatch, RetireActor, Retirement, SessionsAsked, SessionsGone, Shutdown, ToActor,
+    ToUser,
 };
 use crate::coordinator::registry::atomics::{AtomicAnswered, KnownBefore};
 use crate::coordinator::registry::{Registry, Slot};
@@ -134,6 +135,19 @@ impl StreamHandler<AtomicAnswered> for Registry {
             self.tell_committed(&posted, |user_id| known.of(user_id));
             // A requester that hung up has been told that its outcome is unknown.
             let _ = requester.send(posted);
+        }
+    }
+}
+
+impl Handler<HearCommits> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, HearCommits(commits): HearCommits, _: &mut Self::Context) {
+        for commit in commits {
+            if let Some(slot) = self.resident(commit.user_id) {
+                // What does not fit is noted: the actor then reads the ledger.
+                let _ = slot.send(ToActor::Heard(commit));
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 //! bounds, and those pushed to within `pacing.min_interval_ms`, so that the distance between pushes outlives them.
 
 mod atomics;
+mod checking;
 pub(crate) mod gauge;
 mod handlers;
 mod recovery;
@@ -30,6 +31,7 @@ use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::messages::{Changed, CloseReason, CommittedEntry, Known, ToActor};
 use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::atomics::Unanswered;
+use crate::coordinator::registry::checking::Checking;
 use crate::coordinator::registry::gauge::Gauge;
 use crate::coordinator::registry::roster::{Roster, Seat};
 use crate::coordinator::registry::stale::StaleUsers;
@@ -62,6 +64,7 @@ pub struct Registry {
     retries: Arc<Semaphore>,
     /// When the probe that is under way began.
     probed: Option<Mono>,
+    checking: Checking,
     /// When the epoch began, if one has begun since the start.
     epoch_began: Option<Wall>,
     /// When the ledger last answered a probe.
@@ -85,6 +88,7 @@ impl Registry {
             stale: Rc::default(),
             retries: Arc::new(Semaphore::new(RETRIES_MAX)),
             probed: None,
+            checking: Checking::default(),
             epoch_began: None,
             answered: None,
             is_back: false,
@@ -269,7 +273,7 @@ impl Slot {
         let result = self.actor.try_send(message);
         match &result {
             Ok(()) => self.gauge.queued.update(|queued| queued + 1),
-            Err(SendError::Full(ToActor::BalanceChanged(_))) => {
+            Err(SendError::Full(ToActor::BalanceChanged(_) | ToActor::Heard(_))) => {
                 self.gauge.missed_a_change.set(true);
             }
             Err(SendError::Full(ToActor::DetachSession { session_id })) => {
@@ -311,6 +315,9 @@ impl Actor for Registry {
         let sweep = Duration::from_millis(self.shared.policy.cache_sweep_ms);
         ctx.run_later(sweep, Self::sweep);
         ctx.run_later(Duration::from_millis(RECOVERY_PROBE_MS), Self::recover);
+        if let Some(checks) = self.shared.policy.checks {
+            self.check(checks, ctx);
+        }
         let epochs = self.shared.ledger.standing().epochs();
         ctx.add_stream(futures_util::stream::unfold(
             epochs,

@@ -3,14 +3,17 @@
 //! Actors enter and leave; the registry asks, so that only users in here cost anything. A user waits longer after every
 //! attempt. *Away*: the ledger did not answer, and whether it does is asked first. *Unfit*: it answers, but not with a
 //! balance that this program can have written; that is not mended by waiting, so it is tried rarely.
+//!
+//! Beside them, the users of whom an actor knows a later entry and not the one before it: see [`Gap`].
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use crate::clock::Mono;
 use crate::coordinator::registry::gauge::Gauge;
 use crate::domain::UserId;
+use crate::limits::GAPS_MAX;
 
 /// Why a balance could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,10 +38,23 @@ impl Cause {
 #[derive(Debug, Default)]
 pub(crate) struct StaleUsers(RefCell<Waiting>);
 
+/// Another process committed entries, and later ones were heard of before them. The state is known; what the entries were
+/// is not, and a deposit among them has to be pushed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// Whose.
+    pub user_id: UserId,
+    /// The last version before it.
+    pub from: i64,
+    /// When it was seen: what is missing may be on its way.
+    pub seen: Mono,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     users: BTreeMap<UserId, Owed>,
     due: BTreeSet<(Cause, Mono, UserId)>,
+    gaps: VecDeque<Gap>,
 }
 
 #[derive(Debug)]
@@ -51,6 +67,22 @@ struct Owed {
 }
 
 impl StaleUsers {
+    /// A gap was seen. Beyond `limits::GAPS_MAX` the state alone is shown.
+    pub(crate) fn note_gap(&self, gap: Gap) {
+        let gaps = &mut self.0.borrow_mut().gaps;
+        if gaps.len() < GAPS_MAX {
+            gaps.push_back(gap);
+        }
+    }
+
+    /// The oldest gap, when it was seen by then.
+    pub(crate) fn take_gap(&self, seen_by: Mono) -> Option<Gap> {
+        self.0
+            .borrow_mut()
+            .gaps
+            .pop_front_if(|gap| gap.seen <= seen_by)
+    }
+
     /// A user is owed a balance. One that waits for the same cause goes on waiting.
     pub(crate) fn enter(&self, user_id: UserId, actor: &Rc<Gauge>, cause: Cause, now: Mono) {
         let waiting = &mut *self.0.borrow_mut();

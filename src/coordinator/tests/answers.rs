@@ -263,3 +263,25 @@ async fn a_commit_that_fails_tells_of_the_outage_too() {
     let known = rig.read(1, false).await.expect("answered").expect("known");
     assert!(!known.is_stale, "a commit has succeeded since");
 }
+
+#[actix_rt::test]
+async fn a_reader_of_the_ledgers_own_state_is_not_answered_by_what_a_commit_told() {
+    let rig = Rig::start().await;
+    let fresh = rig.read_from(184, true, Some(1));
+    let known = rig.read_from(184, false, Some(1));
+    rig.settle().await;
+    assert_eq!(rig.ledger.reads(), 1, "neither is content with it");
+    rig.post(184, "d1", Kind::Deposit, 5)
+        .await
+        .expect("accepted");
+    rig.settle().await;
+    for answer in [fresh, known] {
+        let view = answer.await.expect("answered").expect("a balance");
+        assert_eq!((view.account.version, view.is_stale), (1, false));
+    }
+    assert_eq!(
+        rig.ledger.reads(),
+        2,
+        "one for the reader that asked for it"
+    );
+}

@@ -5,6 +5,7 @@ mod answers;
 mod costs;
 mod listener;
 mod losses;
+mod others;
 mod pending;
 mod rig;
 

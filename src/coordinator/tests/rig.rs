@@ -7,6 +7,7 @@ use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Wall};
+use crate::coordinator::coverage::Coverage;
 use crate::coordinator::frames::BalanceView;
 use crate::coordinator::journal::Recent;
 use crate::coordinator::messages::{
@@ -85,7 +86,9 @@ impl Session {
 pub(super) struct Rig {
     pub(super) ledger: Arc<MemoryLedger>,
     pub(super) registry: Addr<Registry>,
-    clock: Clock,
+    pub(super) coverage: Arc<Coverage>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) clock: Clock,
     admission: Admission,
     sessions: Mutex<u64>,
 }
@@ -96,30 +99,45 @@ impl Rig {
     }
 
     pub(super) async fn start_with_cache(cache_entries_max: usize) -> Self {
+        Self::start_as(|policy| policy.cache_entries_max = cache_entries_max).await
+    }
+
+    /// With another policy.
+    pub(super) async fn start_as(change: impl FnOnce(&mut Policy)) -> Self {
         tokio::time::pause();
         let clock = Clock::virtual_from(1_754_301_900_000_000);
         let (orphans, unheard) = mpsc::channel(16);
         let ledger = Arc::new(MemoryLedger::new(clock, orphans));
-        let policy = Policy {
+        let mut policy = Policy {
             intervals: Intervals {
                 debounce_us: 1_500_000,
                 min_interval_us: 5_000_000,
                 direct_interval_us: 100_000,
             },
-            direct_kinds: vec![Kind::Deposit, Kind::Withdrawal, Kind::Adjustment],
+            direct_kinds: vec![
+                Kind::Deposit,
+                Kind::Withdrawal,
+                Kind::Adjustment,
+                Kind::Reversal,
+            ],
             cache_ttl_us: 300_000_000,
-            cache_entries_max,
+            cache_entries_max: CACHE_ENTRIES_MAX,
             cache_sweep_ms: 60_000,
             sessions_per_user_max: SESSIONS_PER_USER_MAX,
             answer_within: Duration::from_secs(5),
+            reads_ask_ledger: false,
+            checks: None,
             retry_after_ms: 1000,
         };
+        change(&mut policy);
+        let (coverage, counters) = (Arc::new(Coverage::default()), Arc::new(Counters::default()));
         let shared = Shared {
             ledger: ledger.clone(),
             clock,
             currencies: Currencies::default(),
             policy,
-            counters: Arc::new(Counters::default()),
+            counters: counters.clone(),
+            coverage: coverage.clone(),
             recent: Recent::default(),
         };
         let registry = Registry::new(shared, unheard).start();
@@ -127,6 +145,8 @@ impl Rig {
             ledger,
             registry,
             clock,
+            coverage,
+            counters,
             admission: Admission::new(100_000),
             sessions: Mutex::new(0),
         }

@@ -1,11 +1,13 @@
 //! The rule as a table, and its invariants for any sequence of entries.
 
+mod reversals;
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Currencies, EventId, Source};
+use crate::domain::{Currencies, Reversal, Source};
 
 const RULES: Rules = Rules { auto_create: true };
 
@@ -15,13 +17,39 @@ fn currency(code: &str) -> CurrencyId {
         .expect("a default currency")
 }
 
+fn plain(code: &str, minor: i64) -> Change {
+    Change::Plain {
+        currency: currency(code),
+        amount: Amount::from_minor(minor),
+    }
+}
+
+fn decide(
+    account: &Account,
+    by_event: Option<&Recorded>,
+    by_hash: Option<&Recorded>,
+    entry: &NewEntry,
+    rules: Rules,
+) -> Outcome {
+    let found = Found {
+        by_event,
+        by_hash,
+        reversible: None,
+    };
+    post(account, found, entry, rules)
+}
+
+fn minor(entry: &NewEntry) -> i64 {
+    let (_, amount) = entry.change.plain().expect("no reversal");
+    amount.minor()
+}
+
 fn entry(event: &str, amount_minor: i64) -> NewEntry {
     NewEntry {
         event_id: EventId::parse(event).expect("event id"),
         user_id: UserId::new(184).expect("user id"),
         kind: Kind::Reward,
-        currency: currency("UNI"),
-        amount: Amount::from_minor(amount_minor),
+        change: plain("UNI", amount_minor),
         source: Source::from(Kind::Reward),
         tx_hash: None,
         details: None,
@@ -51,7 +79,13 @@ fn account(uni_minor: i64) -> Account {
 }
 
 fn recorded(entry: &NewEntry) -> Recorded {
-    Recorded::of(entry, 3, 1_000)
+    let (currency, amount) = entry.change.plain().expect("no reversal");
+    let applied = Applied {
+        currency,
+        amount,
+        reversed: None,
+    };
+    Recorded::of(entry, &applied, 3, 1_000)
 }
 
 fn name(outcome: &Outcome) -> &'static str {
@@ -62,19 +96,29 @@ fn name(outcome: &Outcome) -> &'static str {
         Outcome::UnknownUser => "unknown_user",
         Outcome::AmountOverflow => "amount_overflow",
         Outcome::InsufficientFunds { .. } => "insufficient_funds",
+        Outcome::UnknownEntry => "unknown_entry",
+        Outcome::NotReversible => "not_reversible",
+        Outcome::WrongCurrency => "wrong_currency",
+        Outcome::InvalidAmount => "invalid_amount",
+        Outcome::ExceedsOriginal { .. } => "exceeds_original",
     }
 }
 
 #[test]
 fn accepted_entries_make_the_next_version_and_touch_one_currency() {
-    let outcome = post(&account(10), None, None, &entry("e", 5), RULES);
+    let outcome = decide(&account(10), None, None, &entry("e", 5), RULES);
     let mut balances = account(15).balances;
     balances.set(currency("TON"), Amount::ZERO);
     assert_eq!(
         outcome,
         Outcome::Accepted {
             version: 8,
-            balances
+            balances,
+            applied: Applied {
+                currency: currency("UNI"),
+                amount: Amount::from_minor(5),
+                reversed: None,
+            },
         }
     );
 }
@@ -96,16 +140,17 @@ fn fresh_entries_meet_user_range_and_floor_in_this_order() {
         (&account(5), 1, closed, "accepted"),
     ] {
         assert_eq!(
-            name(&post(account, None, None, &entry("e", amount), rules)),
+            name(&decide(account, None, None, &entry("e", amount), rules)),
             expected,
             "{account:?} {amount}"
         );
     }
-    let refused = post(&account(5), None, None, &entry("e", -6), RULES);
+    let refused = decide(&account(5), None, None, &entry("e", -6), RULES);
     assert_eq!(
         refused,
         Outcome::InsufficientFunds {
-            available: Amount::from_minor(5)
+            available: Amount::from_minor(5),
+            currency: currency("UNI"),
         }
     );
 }
@@ -123,7 +168,7 @@ fn a_known_event_is_a_duplicate_only_when_nothing_differs() {
         ..first.clone()
     };
     let other_currency = NewEntry {
-        currency: currency("TON"),
+        change: plain("TON", 5),
         ..first.clone()
     };
     let other_source = NewEntry {
@@ -139,14 +184,14 @@ fn a_known_event_is_a_duplicate_only_when_nothing_differs() {
         (&other_currency, "conflict"),
     ] {
         assert_eq!(
-            name(&post(&account(0), Some(&record), None, again, RULES)),
+            name(&decide(&account(0), Some(&record), None, again, RULES)),
             expected,
             "{again:?}"
         );
     }
     // The record decides even where the balance or the user would refuse.
     let spent = recorded(&entry("w", -5));
-    let outcome = post(
+    let outcome = decide(
         &Account::unknown(2),
         Some(&spent),
         None,
@@ -199,13 +244,13 @@ fn a_deposit_is_known_by_its_event_and_by_its_hash() {
             None,
             Some(&both),
             NewEntry {
-                amount: Amount::from_minor(6),
+                change: plain("UNI", 6),
                 ..deposit("n", Some(hash(1)))
             },
             "conflict",
         ),
     ] {
-        let outcome = post(&account(0), by_event, by_hash, &again, RULES);
+        let outcome = decide(&account(0), by_event, by_hash, &again, RULES);
         assert_eq!(
             name(&outcome),
             expected,
@@ -232,8 +277,10 @@ fn any_sequence_keeps_the_books() {
             prop_assume!(amount != 0);
             let entry = entry(&format!("e{event}"), amount);
             let known = records.get(&entry.event_id);
-            match post(&account, known, None, &entry, RULES) {
-                Outcome::Accepted { version, balances } => {
+            match decide(&account, known, None, &entry, RULES) {
+                Outcome::Accepted {
+                    version, balances, ..
+                } => {
                     prop_assert!(known.is_none());
                     prop_assert_eq!(version, account.version + 1);
                     sum += i128::from(amount);
@@ -250,15 +297,18 @@ fn any_sequence_keeps_the_books() {
                         },
                     );
                 }
-                Outcome::Duplicate(first) => prop_assert_eq!(first.amount, entry.amount),
-                Outcome::Conflict(first) => prop_assert_ne!(first.amount, entry.amount),
-                Outcome::InsufficientFunds { available } => {
+                Outcome::Duplicate(first) => prop_assert_eq!(first.amount.minor(), minor(&entry)),
+                Outcome::Conflict(first) => prop_assert_ne!(first.amount.minor(), minor(&entry)),
+                Outcome::InsufficientFunds { available, .. } => {
                     prop_assert!(available.minor() + amount < 0)
                 }
                 Outcome::AmountOverflow => {
                     prop_assert!(sum + i128::from(amount) > i128::from(i64::MAX))
                 }
-                Outcome::UnknownUser => prop_assert!(false, "users are made on demand here"),
+                other => prop_assert!(
+                    false,
+                    "no entry is a reversal and users are made: {other:?}"
+                ),
             }
             prop_assert_eq!(
                 i128::from(account.balances.get(currency("UNI")).minor()),

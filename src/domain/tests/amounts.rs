@@ -71,6 +71,21 @@ fn an_amount_is_what_its_digits_say_or_is_refused() {
             text,
             decimals
         );
+        let balance = Amount::parse_balance(&text, decimals).map(Amount::minor);
+        let zeros = |part: &str| !part.is_empty() && part.bytes().all(|b| b == b'0');
+        let is_zero = match text.split_once('.') {
+            Some((whole, fraction)) => {
+                zeros(whole) && zeros(fraction) && fraction.len() <= usize::from(decimals)
+            }
+            None => zeros(&text),
+        };
+        let expected = match model(&text, decimals) {
+            Err(AmountError::Invalid) if is_zero => Ok(0),
+            Ok(_) if text.starts_with('-') => Err(AmountError::Invalid),
+            Err(AmountError::Overflow) if text.starts_with('-') => Err(AmountError::Invalid),
+            other => other,
+        };
+        prop_assert_eq!(balance, expected, "{:?} as a balance", text);
         if let Ok(minor) = parsed {
             let shown = Amount::from_minor(minor).display(decimals).to_string();
             prop_assert_eq!(

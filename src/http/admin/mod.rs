@@ -6,6 +6,7 @@
 mod actions;
 mod actors;
 pub(super) mod board;
+mod find;
 mod lists;
 mod live;
 
@@ -21,6 +22,7 @@ use crate::limits::ADMIN_ROWS_MAX;
 
 pub(super) use actions::{disconnect, push, refresh, retire};
 pub(super) use actors::{actor, actors, entries, registry, sessions};
+pub(super) use find::find;
 pub(super) use lists::{audit, canary, conflicts, events, log};
 pub(super) use live::live;
 

@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 
 use crate::clock::Deadline;
 use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries};
-use crate::domain::{NewEntry, UserId};
+use crate::domain::{EventId, NewEntry, UserId};
 use crate::http::entries::items;
 use crate::http::entries::items::Placed;
-use crate::http::entries::results::{ItemKey, ItemResult, answer, collect, outcomes};
+use crate::http::entries::results::{ItemResult, answer, collect, outcomes};
 use crate::http::extract::Query;
 use crate::http::extract::signed::Sealed;
 use crate::http::problem::{Answer, Problem};
@@ -83,8 +83,8 @@ pub(in crate::http) async fn batch(
     }
 }
 
-/// The items of a posting, with their indexes in the batch.
-type Keys = Vec<(usize, ItemKey)>;
+/// The items of a posting, by their indexes in the batch.
+type Keys = Vec<(usize, EventId)>;
 
 /// The postings of a batch, one or more per user, and the receivers of their outcomes.
 struct Each {
@@ -124,7 +124,7 @@ fn split_by_user(state: &HttpState, valid: Placed) -> Result<Option<Each>, Probl
             places.insert(user_id, groups.len() - 1);
             groups.len() - 1
         });
-        groups[place].keys.push((index, ItemKey::from(&entry)));
+        groups[place].keys.push((index, entry.event_id.clone()));
         groups[place].entries.push(entry);
     }
     let mut messages = Vec::with_capacity(groups.len());
@@ -177,10 +177,9 @@ async fn post_each(
     };
     let answered = tokio::time::timeout_at(deadline.instant(), all).await;
     let decided = answered.unwrap_or(Err(PostError::Unavailable.into()))?;
-    let writer = state.clone();
     let writing = move || {
         for (keys, outcomes) in decided {
-            collect(&mut results, keys, &outcomes, &writer.settings.currencies);
+            collect(&mut results, keys, &outcomes);
         }
         results.sort_unstable_by_key(|result| result.index);
         Ok(serde_json::to_vec(&answer(&results)).expect("numbers and texts"))
@@ -232,7 +231,7 @@ async fn send_in_slices(
 async fn post_atomic(state: &HttpState, valid: Placed, mut results: Vec<ItemResult>) -> Answer {
     let (keys, entries): (Vec<_>, Vec<_>) = valid
         .into_iter()
-        .map(|(index, entry)| ((index, ItemKey::from(&entry)), entry))
+        .map(|(index, entry)| ((index, entry.event_id.clone()), entry))
         .unzip();
     if results.is_empty() {
         let (permit, deadline) = state.admit(Lane::Bulk, entries.len())?;
@@ -245,11 +244,9 @@ async fn post_atomic(state: &HttpState, valid: Placed, mut results: Vec<ItemResu
         })?;
         let answered = tokio::time::timeout_at(deadline.instant(), answer).await;
         let outcomes = outcomes(keys.len(), answered.ok().and_then(Result::ok))?;
-        collect(&mut results, keys, &outcomes, &state.settings.currencies);
+        collect(&mut results, keys, &outcomes);
     } else {
-        let spared = |(index, key): (usize, ItemKey)| {
-            ItemResult::new(index, Some(key.event_id), "not_applied")
-        };
+        let spared = |(index, event_id)| ItemResult::new(index, Some(event_id), "not_applied");
         results.extend(keys.into_iter().map(spared));
     }
     results.sort_unstable_by_key(|result| result.index);

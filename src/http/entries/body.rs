@@ -1,11 +1,14 @@
 //! Turns the JSON of one entry into a checked [`NewEntry`]. Every refusal names its field; nothing is guessed.
 
 use std::borrow::Cow;
+use std::fmt::Display;
+
+use serde_json::value::RawValue;
 
 use crate::clock;
 use crate::domain::{
-    Amount, AmountError, Currencies, Details, EventId, Kind, NewEntry, Source, TonAddress, TxHash,
-    check_metadata,
+    Amount, AmountError, Change, Currencies, CurrencyId, Details, EventId, Kind, NewEntry,
+    Reversal, Source, TonAddress, TxHash, check_metadata,
 };
 use crate::http::extract::invalid;
 use crate::http::extract::json::{JsonObject, string};
@@ -14,8 +17,15 @@ use crate::http::problem::{Code, Problem};
 /// The longest `reason`, in bytes.
 const REASON_BYTES_MAX: usize = 1024;
 
+/// The longest amount of a reversal, without leading zeros: more digits are past the range of every currency.
+const REVERSED_DIGITS_MAX: usize = 40;
+
+/// What is said of a kind that is none.
+pub(in crate::http) const KINDS: &str =
+    "must be deposit, reward, withdrawal, adjustment or reversal";
+
 /// Every field of an entry, and that of a batch.
-pub(in crate::http) const FIELDS: [&str; 13] = [
+pub(in crate::http) const FIELDS: [&str; 14] = [
     "kind",
     "event_id",
     "user_id",
@@ -28,6 +38,7 @@ pub(in crate::http) const FIELDS: [&str; 13] = [
     "lt",
     "account",
     "reason",
+    "reverses",
     "entries",
 ];
 
@@ -37,8 +48,7 @@ pub(in crate::http) type EntryObject<'a> = JsonObject<'a, { FIELDS.len() }>;
 /// The kind of a batch item.
 pub(super) fn item_kind(object: &EntryObject<'_>) -> Result<Kind, Problem> {
     let name = object.required_text("kind")?;
-    Kind::parse(&name)
-        .ok_or_else(|| invalid("kind", "must be deposit, reward, withdrawal or adjustment"))
+    Kind::parse(&name).ok_or_else(|| invalid("kind", KINDS))
 }
 
 /// Checks one entry of a kind. In a batch (`is_item`) `kind` is a member of the object.
@@ -51,7 +61,8 @@ pub(in crate::http) fn parse_entry(
     object.check_names(|name| match name {
         "kind" => is_item,
         "tx_hash" | "lt" | "account" => kind == Kind::Deposit,
-        "reason" => kind == Kind::Adjustment,
+        "reason" => matches!(kind, Kind::Adjustment | Kind::Reversal),
+        "reverses" => kind == Kind::Reversal,
         "entries" => false,
         _ => true,
     })?;
@@ -62,11 +73,13 @@ pub(in crate::http) fn parse_entry(
         (None, None) => return Err(invalid("event_id", "is missing")),
     };
     let user_id = object.user_id()?;
-    let code = object.required_text("currency")?;
-    let unknown =
-        || Problem::new(Code::UnknownCurrency, "the currency is not configured").field("currency");
-    let currency = currencies.find(&code).ok_or_else(unknown)?;
-    let amount = amount(object, kind, currencies.get(currency).decimals)?;
+    let change = if kind == Kind::Reversal {
+        Change::Reversal(Box::new(reversal(object, currencies)?))
+    } else {
+        let currency = currency(&object.required_text("currency")?, currencies)?;
+        let amount = amount(object, kind, currency.decimals())?;
+        Change::Plain { currency, amount }
+    };
     let source = match object.text("source")? {
         Some(text) => Source::parse(&text)
             .ok_or_else(|| invalid("source", "must be 1 to 64 of a-z, 0-9, _ . : -"))?,
@@ -78,8 +91,7 @@ pub(in crate::http) fn parse_entry(
         event_id,
         user_id,
         kind,
-        currency,
-        amount,
+        change,
         source,
         tx_hash,
         details,
@@ -108,33 +120,75 @@ fn tx_hash(object: &EntryObject<'_>) -> Result<Option<TxHash>, Problem> {
     TxHash::parse(&text).map(Some).map_err(unreadable)
 }
 
-fn amount(object: &EntryObject<'_>, kind: Kind, decimals: u8) -> Result<Amount, Problem> {
-    let refuse = |code, why: &str| Err(Problem::new(code, format!("amount {why}")).field("amount"));
-    let value = object.required("amount")?;
-    if value
-        .get()
-        .starts_with(|c: char| c == '-' || c.is_ascii_digit())
-    {
-        return refuse(
-            Code::InvalidAmount,
-            "must be a string: a JSON number may have been rounded",
-        );
-    }
-    let amount = match Amount::parse(&string("amount", value)?, decimals) {
-        Ok(amount) => amount,
-        Err(error @ AmountError::Invalid) => {
-            return refuse(Code::InvalidAmount, &error.to_string());
-        }
-        Err(error @ AmountError::Overflow) => {
-            return refuse(Code::AmountOverflow, &error.to_string());
-        }
+fn currency(code: &str, currencies: &Currencies) -> Result<CurrencyId, Problem> {
+    let unknown =
+        || Problem::new(Code::UnknownCurrency, "the currency is not configured").field("currency");
+    currencies.find(code).ok_or_else(unknown)
+}
+
+/// What a reversal takes back. Its amount is one of the entry's currency, so only its form is checked here.
+fn reversal(object: &EntryObject<'_>, currencies: &Currencies) -> Result<Reversal, Problem> {
+    let reverses = EventId::parse(&object.required_text("reverses")?)
+        .map_err(|error| invalid("reverses", error))?;
+    let currency = object
+        .text("currency")?
+        .map(|code| currency(&code, currencies))
+        .transpose()?;
+    let amount = match object.get("amount") {
+        Some(value) => Some(reversed_amount(&amount_text(value)?, currency)?),
+        None => None,
     };
+    Ok(Reversal {
+        reverses,
+        currency,
+        amount,
+    })
+}
+
+/// The form of an amount of some currency, without leading zeros.
+fn reversed_amount(text: &str, currency: Option<CurrencyId>) -> Result<Box<str>, Problem> {
+    let decimals = currency.map_or(Currencies::DECIMALS_MAX, CurrencyId::decimals);
+    let is_amount = !matches!(Amount::parse(text, decimals), Err(AmountError::Invalid));
+    if !is_amount || text.starts_with('-') {
+        return Err(wrong_amount("must be positive, and one of its currency"));
+    }
+    let digits = text.trim_start_matches('0');
+    if digits.len() > REVERSED_DIGITS_MAX {
+        return Err(past_range(AmountError::Overflow));
+    }
+    let zero = if digits.starts_with('.') { "0" } else { "" };
+    Ok(format!("{zero}{digits}").into())
+}
+
+fn wrong_amount(why: impl Display) -> Problem {
+    Problem::new(Code::InvalidAmount, format!("amount {why}")).field("amount")
+}
+
+fn past_range(error: AmountError) -> Problem {
+    Problem::new(Code::AmountOverflow, format!("amount {error}")).field("amount")
+}
+
+fn amount_text(value: &RawValue) -> Result<Cow<'_, str>, Problem> {
+    let is_number = |json: &str| json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    if is_number(value.get()) {
+        let why = "must be a string: a JSON number may have been rounded";
+        return Err(wrong_amount(why));
+    }
+    string("amount", value)
+}
+
+fn amount(object: &EntryObject<'_>, kind: Kind, decimals: u8) -> Result<Amount, Problem> {
+    let text = amount_text(object.required("amount")?)?;
+    let amount = Amount::parse(&text, decimals).map_err(|error| match error {
+        AmountError::Invalid => wrong_amount(error),
+        AmountError::Overflow => past_range(error),
+    })?;
     let is_positive = amount > Amount::ZERO;
     match (kind, amount.checked_neg()) {
         (Kind::Adjustment, _) => Ok(amount),
         (Kind::Deposit | Kind::Reward, _) if is_positive => Ok(amount),
         (Kind::Withdrawal, Some(negated)) if is_positive => Ok(negated),
-        _ => refuse(Code::InvalidAmount, "must be positive for this kind"),
+        _ => Err(wrong_amount("must be positive for this kind")),
     }
 }
 

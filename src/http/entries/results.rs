@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::{Currencies, CurrencyId, EventId, NewEntry, Outcome};
+use crate::domain::{EventId, Outcome};
 use crate::http::entries::refusal;
 use crate::http::problem::Problem;
 use crate::ledger::{EntryOutcome, PostError, Posted};
@@ -54,10 +54,10 @@ impl ItemResult {
         }
     }
 
-    fn of(index: usize, key: ItemKey, outcome: &EntryOutcome, currencies: &Currencies) -> Self {
+    fn of(index: usize, event_id: EventId, outcome: &EntryOutcome) -> Self {
         let new = |status, version| Self {
             version,
-            ..Self::new(index, Some(key.event_id.clone()), status)
+            ..Self::new(index, Some(event_id.clone()), status)
         };
         match outcome {
             EntryOutcome::NotApplied => new("not_applied", None),
@@ -71,30 +71,8 @@ impl ItemResult {
             } => new("duplicate", Some(first.version)),
             EntryOutcome::Decided {
                 outcome: refused, ..
-            } => {
-                let decimals = currencies.get(key.currency).decimals;
-                let problem = refusal(refused, |available| available.display(decimals).to_string());
-                Self::rejected(index, Some(key.event_id), problem)
-            }
-            EntryOutcome::Failed(error) => {
-                Self::rejected(index, Some(key.event_id), (*error).into())
-            }
-        }
-    }
-}
-
-/// The parts of an entry that its result needs.
-#[derive(Debug, Clone)]
-pub(super) struct ItemKey {
-    pub event_id: EventId,
-    pub currency: CurrencyId,
-}
-
-impl From<&NewEntry> for ItemKey {
-    fn from(entry: &NewEntry) -> Self {
-        Self {
-            event_id: entry.event_id.clone(),
-            currency: entry.currency,
+            } => Self::rejected(index, Some(event_id), refusal(refused)),
+            EntryOutcome::Failed(error) => Self::rejected(index, Some(event_id), (*error).into()),
         }
     }
 }
@@ -118,14 +96,12 @@ pub(super) fn outcomes(items: usize, posted: Option<Posted>) -> Result<Vec<Entry
 /// Adds the results of items with an outcome.
 pub(super) fn collect(
     results: &mut Vec<ItemResult>,
-    keys: Vec<(usize, ItemKey)>,
+    keys: Vec<(usize, EventId)>,
     outcomes: &[EntryOutcome],
-    currencies: &Currencies,
 ) {
     let known = keys.into_iter().zip(outcomes);
-    results.extend(
-        known.map(|((index, key), outcome)| ItemResult::of(index, key, outcome, currencies)),
-    );
+    results
+        .extend(known.map(|((index, event_id), outcome)| ItemResult::of(index, event_id, outcome)));
 }
 
 pub(super) fn answer(results: &[ItemResult]) -> BatchAnswer<'_> {

@@ -23,6 +23,9 @@ struct Receipt<'a> {
     version: i64,
     duplicate: bool,
     balances: Shown<'a>,
+    /// Of a reversal: the entry that it takes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reverses: Option<EventId>,
     committed_at: String,
 }
 
@@ -46,36 +49,46 @@ pub(in crate::http) async fn adjustments(state: Data, request: SignedJson) -> An
     post(&state, &request.0.body, Kind::Adjustment).await
 }
 
+/// `POST /internal/v1/reversals`
+pub(in crate::http) async fn reversals(state: Data, request: SignedJson) -> Answer {
+    post(&state, &request.0.body, Kind::Reversal).await
+}
+
 async fn post(state: &HttpState, body: &[u8], kind: Kind) -> Answer {
     let object = EntryObject::parse(body, &FIELDS)?;
     let entry = parse_entry(&object, kind, false, &state.settings.currencies)
         .inspect_err(|_| count_rejected(state, Some(kind)))?;
-    let (event_id, user_id, currency) = (entry.event_id.clone(), entry.user_id, entry.currency);
+    let (event_id, user_id) = (entry.event_id.clone(), entry.user_id);
     let (outcome, committed_at_us) = commit(state, entry).await?;
-    let (version, balances, committed_at_us, duplicate) = match outcome {
-        Outcome::Accepted { version, balances } => (version, balances, committed_at_us, false),
-        Outcome::Duplicate(first) => (
-            first.version,
-            balances_at(state, &first).await?,
-            first.committed_at_us,
-            true,
-        ),
-        refused => {
-            let decimals = state.settings.currencies.get(currency).decimals;
-            return Err(refusal(&refused, |available| {
-                available.display(decimals).to_string()
-            }));
+    let (version, balances, reverses, committed_at_us, duplicate) = match outcome {
+        Outcome::Accepted {
+            version,
+            balances,
+            applied,
+        } => {
+            let reverses = applied.reversed.map(|reversed| reversed.event_id);
+            (version, balances, reverses, committed_at_us, false)
         }
+        Outcome::Duplicate(first) => {
+            let balances = balances_at(state, &first).await?;
+            let Recorded {
+                version,
+                reverses,
+                committed_at_us,
+                ..
+            } = first;
+            (version, balances, reverses, committed_at_us, true)
+        }
+        refused => return Err(refusal(&refused)),
     };
-    let balances = Shown(&state.settings.currencies, &balances);
-    let committed_at = clock::rfc3339(committed_at_us);
     Ok(HttpResponse::Ok().json(Receipt {
         event_id: &event_id,
         user_id,
         version,
         duplicate,
-        balances,
-        committed_at,
+        balances: Shown(&state.settings.currencies, &balances),
+        reverses,
+        committed_at: clock::rfc3339(committed_at_us),
     }))
 }
 

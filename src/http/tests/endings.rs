@@ -50,9 +50,12 @@ fn sessions() -> Arc<SessionShared> {
             cache_sweep_ms: 60_000,
             sessions_per_user_max: 3,
             answer_within: Duration::from_secs(5),
+            reads_ask_ledger: false,
+            checks: None,
             retry_after_ms: 1000,
         },
         counters: counters.clone(),
+        coverage: Arc::default(),
         recent: Recent::default(),
     };
     let registry = Registry::new(shared, unheard).start();

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::domain::{Amount, AmountError, Currencies, Kind, NewEntry, TonAddress, TxHash};
+use crate::domain::{Amount, AmountError, Change, Currencies, Kind, NewEntry, TonAddress, TxHash};
 use crate::http::entries::body::{EntryObject, FIELDS, parse_entry};
 use crate::http::problem::Code;
 use crate::tests::{Members, check, spoiled};
@@ -84,6 +84,10 @@ fn body() -> impl Strategy<Value = (Kind, Vec<u8>)> {
         if kind == Kind::Adjustment {
             members.push(("reason", r#""a correction""#));
         }
+        if kind == Kind::Reversal {
+            members.retain(|(name, _)| !matches!(*name, "currency" | "amount"));
+            members.push(("reverses", r#""e""#));
+        }
         for (name, value, replaces) in changes {
             if replaces {
                 members.retain(|(known, _)| *known != name);
@@ -115,7 +119,8 @@ fn faults(json: &[u8], kind: Kind) -> Faults {
         let has_a_place = match name {
             "kind" | "entries" => false,
             "tx_hash" | "lt" | "account" => kind == Kind::Deposit,
-            "reason" => kind == Kind::Adjustment,
+            "reason" => matches!(kind, Kind::Adjustment | Kind::Reversal),
+            "reverses" => kind == Kind::Reversal,
             name => is_known(name),
         };
         if !has_a_place {
@@ -138,9 +143,11 @@ fn faults(json: &[u8], kind: Kind) -> Faults {
         _ => {}
     };
     let of = |text: &str, alphabet: &str| text.chars().all(|c| alphabet.contains(c));
-    optional("event_id", &|text| {
+    let is_event = |text: &str| {
         (1..=128).contains(&text.len()) && text.chars().all(|c| (' '..='~').contains(&c))
-    });
+    };
+    optional("event_id", &is_event);
+    optional("reverses", &is_event);
     let lower = "abcdefghijklmnopqrstuvwxyz0123456789_.:-";
     optional("source", &|text| {
         (1..=64).contains(&text.len()) && of(text, lower)
@@ -165,6 +172,10 @@ fn faults(json: &[u8], kind: Kind) -> Faults {
     if kind == Kind::Adjustment && members.raw("reason").is_none() {
         fault(Code::InvalidField, "reason");
     }
+    let is_reversal = kind == Kind::Reversal;
+    if is_reversal && members.raw("reverses").is_none() {
+        fault(Code::InvalidField, "reverses");
+    }
     if members
         .raw("metadata")
         .is_some_and(|text| !text.starts_with('{') || text.len() > 4096)
@@ -178,16 +189,29 @@ fn faults(json: &[u8], kind: Kind) -> Faults {
     match text("currency") {
         Some(Some(code)) if matches!(code.as_str(), "TON" | "UNI") => {}
         Some(Some(_)) => fault(Code::UnknownCurrency, "currency"),
+        None if is_reversal => {}
         _ => fault(Code::InvalidField, "currency"),
     }
     let is_number = members
         .raw("amount")
         .is_some_and(|raw| raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()));
-    match text("amount").flatten().map(|text| Amount::parse(&text, 9)) {
-        Some(Ok(amount)) if kind == Kind::Adjustment || amount > Amount::ZERO => {}
-        Some(Err(AmountError::Overflow)) => fault(Code::AmountOverflow, "amount"),
+    // What is past the range of the one currency may be in that of another.
+    let decimals = if is_reversal && members.raw("currency").is_none() {
+        18
+    } else {
+        9
+    };
+    let given = text("amount").flatten();
+    let digits = |text: &str| text.trim_start_matches('0').len();
+    let is_short = given.as_deref().is_some_and(|text| digits(text) <= 40);
+    match given.map(|text| (text.starts_with('-'), Amount::parse(&text, decimals))) {
+        Some((_, Ok(amount))) if kind == Kind::Adjustment || amount > Amount::ZERO => {}
+        Some((false, Err(AmountError::Overflow))) if is_reversal && is_short => {}
+        Some((true, _)) if is_reversal => fault(Code::InvalidAmount, "amount"),
+        Some((_, Err(AmountError::Overflow))) => fault(Code::AmountOverflow, "amount"),
         Some(_) => fault(Code::InvalidAmount, "amount"),
         None if is_number => fault(Code::InvalidAmount, "amount"),
+        None if is_reversal && members.raw("amount").is_none() => {}
         None => fault(Code::InvalidField, "amount"),
     }
     faults
@@ -219,7 +243,18 @@ fn assert_faithful(entry: &NewEntry, json: &[u8], kind: Kind) -> Result<(), Test
     } else {
         given
     };
-    prop_assert_eq!((entry.kind, entry.amount.minor()), (kind, expected));
+    prop_assert_eq!(entry.kind, kind);
+    match &entry.change {
+        Change::Plain { amount, .. } => prop_assert_eq!(amount.minor(), expected),
+        Change::Reversal(reversal) => {
+            let reverses = reversal.reverses.as_str().to_owned();
+            prop_assert_eq!(Some(reverses), text("reverses"));
+            let kept = reversal.amount.as_ref().map(|text| Amount::parse(text, 18));
+            let given = text("amount").map(|text| Amount::parse(&text, 18));
+            prop_assert_eq!(kept, given);
+            prop_assert_eq!(reversal.currency.is_some(), text("currency").is_some());
+        }
+    }
     prop_assert_eq!(
         entry.source.as_str(),
         text("source").unwrap_or(kind.to_string())

@@ -35,8 +35,8 @@ pub(in crate::http) struct BalanceQuery {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct HistoryQuery {
-    limit: Option<i64>,
-    before_version: Option<i64>,
+    pub limit: Option<i64>,
+    pub before_version: Option<i64>,
 }
 
 /// Asks the user's actor. With `min_version` it waits at most `limits::MIN_VERSION_WAIT_MS` for that version.

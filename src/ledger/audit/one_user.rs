@@ -24,9 +24,10 @@ pub struct UserAudit {
     pub lines: Vec<String>,
 }
 
-/// The indexes that keep event ids, transaction hashes and versions from repeating.
-const UNIQUE: [&str; 3] = [
+/// The indexes that keep event ids, transaction hashes and versions from repeating, and what reversals leave.
+const UNIQUE: [&str; 4] = [
     "entries_event_id",
+    "entries_reverses",
     "entries_tx_hash",
     "entries_user_version",
 ];
@@ -128,6 +129,7 @@ impl Audit<'_> {
         loop {
             let page = next_page_of(connection, user, last_seen)?;
             let is_last = (page.len() as i64) < AUDIT_PAGE_ENTRIES;
+            self.check_reversals(connection, &page)?;
             for row in page {
                 last_seen = (row.version, row.id);
                 self.add(&mut sums, row);

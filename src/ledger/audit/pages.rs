@@ -18,6 +18,8 @@ pub(super) struct Row {
     pub(super) currency: String,
     pub(super) amount: i64,
     pub(super) balance_after: i64,
+    pub(super) kind: String,
+    pub(super) reverses: Option<String>,
 }
 
 /// What the tables claim of the users between two ids.

@@ -1,6 +1,7 @@
 //! Several entries of one user, duplicates inside one batch, and all-or-nothing groups.
 
 use super::*;
+use crate::domain::{Change, Kind, Reversal};
 use crate::ledger::memory::faulty_store::entry;
 
 const RULES: Rules = Rules { auto_create: true };
@@ -14,6 +15,16 @@ fn loaded(groups: &[Group<'_>]) -> Loaded {
         accounts: accounts.collect(),
         ..Loaded::default()
     }
+}
+
+fn recorded(entry: &NewEntry, version: i64, committed_at_us: i64) -> Recorded {
+    let (currency, amount) = entry.change.plain().expect("no reversal");
+    let applied = Applied {
+        currency,
+        amount,
+        reversed: None,
+    };
+    Recorded::of(entry, &applied, version, committed_at_us)
 }
 
 fn each(entries: &[NewEntry]) -> Group<'_> {
@@ -54,7 +65,7 @@ fn told(plan: &Plan<'_>) -> Vec<Vec<String>> {
 fn written(plan: &Plan<'_>) -> Vec<(i64, i64, i64)> {
     plan.entries
         .iter()
-        .map(|p| (p.entry.user_id.get(), p.version, p.entry.amount.minor()))
+        .map(|p| (p.entry.user_id.get(), p.version, p.applied.amount.minor()))
         .collect()
 }
 
@@ -138,7 +149,7 @@ fn a_plan_is_recognised_in_the_tables_by_version_and_time() {
     let plan_of = |at| plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, at);
     let mut seen = loaded(&groups);
     assert!(!plan_of(77).is_committed(&seen));
-    let recorded = Recorded::of(&entries[0], 1, 77);
+    let recorded = recorded(&entries[0], 1, 77);
     seen.events.insert(entries[0].event_id.clone(), recorded);
     assert!(plan_of(77).is_committed(&seen));
     assert!(
@@ -156,11 +167,11 @@ fn what_another_process_committed_in_the_same_microsecond_is_not_taken_for_the_w
     let mut seen = loaded(&groups);
     for (index, is_whole) in [(0, false), (1, true)] {
         let entry = &entries[index];
-        let recorded = Recorded::of(entry, 1, 77);
+        let recorded = recorded(entry, 1, 77);
         seen.events.insert(entry.event_id.clone(), recorded);
         assert_eq!(plan.is_committed(&seen), is_whole);
     }
-    let other = Recorded::of(
+    let other = recorded(
         &super::super::memory::entry(1, "a", crate::domain::Kind::Reward, 11),
         1,
         77,
@@ -175,18 +186,109 @@ fn an_entry_of_a_user_without_an_account_means_that_the_read_is_torn() {
     let groups = [each(&entries)];
     let mut seen = loaded(&groups);
     // An entry of a user outside the batch proves nothing: that account was not loaded.
-    seen.events.insert(
-        of_another.event_id.clone(),
-        Recorded::of(&of_another, 7, 77),
-    );
+    seen.events
+        .insert(of_another.event_id.clone(), recorded(&of_another, 7, 77));
     assert!(!seen.is_torn());
-    seen.events.insert(
-        entries[0].event_id.clone(),
-        Recorded::of(&entries[0], 1, 77),
-    );
+    seen.events
+        .insert(entries[0].event_id.clone(), recorded(&entries[0], 1, 77));
     assert!(seen.is_torn());
     seen.accounts
         .values_mut()
         .for_each(|account| account.exists = true);
     assert!(!seen.is_torn());
+}
+
+fn reversal(user: i64, event: &str, reverses: &str, amount: Option<&str>) -> NewEntry {
+    NewEntry {
+        kind: Kind::Reversal,
+        change: Change::Reversal(Box::new(Reversal {
+            reverses: EventId::parse(reverses).expect("an event id"),
+            currency: None,
+            amount: amount.map(Box::from),
+        })),
+        ..entry(user, event, 1)
+    }
+}
+
+#[test]
+fn an_item_may_reverse_one_before_it_by_either_name() {
+    let hash = TxHash::from_slice(&[7; 32]).expect("32 bytes");
+    let deposit = NewEntry {
+        kind: Kind::Deposit,
+        tx_hash: Some(hash),
+        ..entry(1, "paid", 10)
+    };
+    let by_hash = hash.event_id();
+    let entries = [
+        reversal(1, "early", "paid", None),
+        deposit,
+        reversal(1, "r1", by_hash.as_str(), Some("0.000000004")),
+        reversal(1, "r1", "paid", None),
+        reversal(2, "other", "paid", None),
+        reversal(1, "r2", "paid", Some("0.000000007")),
+        reversal(1, "r3", "paid", None),
+        reversal(1, "r4", "paid", None),
+        reversal(1, "r5", "r3", None),
+        entry(1, "last", 1),
+    ];
+    let groups = [each(&entries)];
+    let plan = plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, 77);
+    let names: Vec<String> = told(&plan).remove(0);
+    let begins = |index: usize, with: &str| names[index].contains(with);
+    assert!(begins(0, "UnknownEntry"), "{names:?}");
+    assert_eq!(names[1..4], ["a1", "a2", "d2"]);
+    assert!(begins(4, "UnknownEntry"), "{names:?}");
+    assert!(begins(5, "ExceedsOriginal"), "{names:?}");
+    assert_eq!(names[6], "a3");
+    assert!(begins(7, "ExceedsOriginal"), "{names:?}");
+    assert!(begins(8, "NotReversible"), "{names:?}");
+    assert_eq!(names[9], "a4");
+    assert_eq!(
+        written(&plan),
+        [(1, 1, 10), (1, 2, -4), (1, 3, -6), (1, 4, 1)]
+    );
+    let left = |planned: &PlannedEntry<'_>| {
+        let reversed = planned.applied.reversed.as_ref()?;
+        Some((reversed.event_id.to_string(), reversed.left_after.minor()))
+    };
+    let left: Vec<_> = plan.entries.iter().map(left).collect();
+    assert_eq!(
+        left,
+        [
+            None,
+            Some(("paid".into(), 6)),
+            Some(("paid".into(), 0)),
+            None
+        ]
+    );
+}
+
+#[test]
+fn what_an_atomic_group_took_back_is_left_again_when_it_is_refused() {
+    let before = [entry(1, "paid", 10)];
+    let atomic = [
+        reversal(1, "r1", "paid", Some("0.000000003")),
+        entry(1, "bonus", 5),
+        reversal(1, "r2", "bonus", None),
+        reversal(1, "r3", "paid", None),
+        entry(1, "too much", -50),
+    ];
+    let after = [
+        reversal(1, "r4", "bonus", None),
+        reversal(1, "r5", "paid", None),
+    ];
+    let groups = [
+        each(&before),
+        Group {
+            entries: &atomic,
+            is_atomic: true,
+        },
+        each(&after),
+    ];
+    let plan = plan(&groups, &Keys::of(&groups), loaded(&groups), RULES, 77);
+    let told = told(&plan);
+    assert_eq!(told[1], ["-", "-", "-", "-", "insufficient"]);
+    assert!(told[2][0].contains("UnknownEntry"), "{told:?}");
+    assert_eq!(told[2][1], "a2");
+    assert_eq!(written(&plan), [(1, 1, 10), (1, 2, -10)]);
 }

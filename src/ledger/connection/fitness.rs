@@ -19,7 +19,7 @@ use super::pooler::{Backend, STARTED_US};
 const VERSION_MIN: i32 = 120_000;
 
 /// The rights on each table.
-const RIGHTS: [(&str, &[&str]); 7] = [
+const RIGHTS: [(&str, &[&str]); 8] = [
     // Of a server that was promoted from a copy, a new epoch is stored.
     ("ledger_info", &["SELECT", "UPDATE"]),
     ("currencies", &["SELECT", "INSERT"]),
@@ -28,6 +28,7 @@ const RIGHTS: [(&str, &[&str]); 7] = [
     ("entries", &["SELECT", "INSERT"]),
     ("conflicts", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("admin_log", &["SELECT", "INSERT"]),
+    ("nodes", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
 ];
 
 /// What a connection is for.

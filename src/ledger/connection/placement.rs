@@ -13,7 +13,7 @@ use crate::ledger::LedgerError;
 const LEDGER: [&str; 3] = ["ledger_info", "accounts", "entries"];
 
 /// Every table of the migrations.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "ledger_info",
     "currencies",
     "accounts",
@@ -21,6 +21,7 @@ const OURS: [&str; 7] = [
     "entries",
     "conflicts",
     "admin_log",
+    "nodes",
 ];
 
 /// Diesel's list of applied migrations. Other programs may have one, too.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// An epoch of the ledger: versions are comparable only within one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Standing {
     /// Of the epoch in `began`: the actors ask for it with every message.
     number: AtomicU64,
     began: watch::Sender<EpochBegan>,
+    /// Has a permit when this process has committed entries since it was taken last.
+    commits: Notify,
 }
 
 impl Default for Standing {
@@ -53,6 +55,7 @@ impl Standing {
                 epoch,
                 why: "".into(),
             }),
+            commits: Notify::new(),
         }
     }
 
@@ -64,6 +67,16 @@ impl Standing {
     /// A read or a commit has failed because the ledger could not be reached.
     pub fn unanswered(&self) {
         self.is_away.store(true, Ordering::Release);
+    }
+
+    /// A transaction of this process was committed.
+    pub fn committed(&self) {
+        self.commits.notify_one();
+    }
+
+    /// Waits until a transaction of this process is committed, or was since this was asked last. For one task alone.
+    pub async fn next_commit(&self) {
+        self.commits.notified().await;
     }
 
     /// Whether a read or a commit has failed for that reason, and none has succeeded since.

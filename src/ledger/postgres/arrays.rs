@@ -34,11 +34,7 @@ impl<'a> Write<'a> {
             .partition(|planned| planned.account.exists);
         Self {
             now_us,
-            entries: Entries::of(
-                plan.entries
-                    .iter()
-                    .map(|planned| NewEntryRow::new(planned, now_us, currencies)),
-            ),
+            entries: Entries::of(plan, currencies),
             made: Versions::of(&made),
             moved: Versions::of(&moved),
             balances: Balances::of(plan, currencies),
@@ -110,14 +106,26 @@ struct Entries<'a> {
     reason: Vec<Option<&'a str>>,
     metadata: Vec<Option<&'a str>>,
     occurred_at_us: Vec<Option<i64>>,
+    reverses: Vec<Option<&'a str>>,
+    left_after: Vec<Option<i64>>,
     has_transactions: bool,
     has_remarks: bool,
+    has_reversals: bool,
 }
 
 impl<'a> Entries<'a> {
-    fn of(rows: impl Iterator<Item = NewEntryRow<'a>>) -> Self {
-        let mut all = Self::default();
-        for row in rows {
+    fn of(plan: &'a Plan<'_>, currencies: &'a Currencies) -> Self {
+        let mut all = Self {
+            has_reversals: plan.entries.iter().any(|p| p.applied.reversed.is_some()),
+            ..Self::default()
+        };
+        for planned in &plan.entries {
+            let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
+            if all.has_reversals {
+                let reversed = planned.applied.reversed.as_ref();
+                all.reverses.push(reversed.map(|r| r.event_id.as_str()));
+                all.left_after.push(reversed.map(|r| r.left_after.minor()));
+            }
             all.has_transactions |=
                 row.tx_hash.is_some() || row.tx_lt.is_some() || row.tx_account.is_some();
             all.has_remarks |=
@@ -149,6 +157,9 @@ impl<'a> Entries<'a> {
         if self.has_remarks {
             out.push_sql("reason, metadata, occurred_at_us, ");
         }
+        if self.has_reversals {
+            out.push_sql("reverses, left_after, ");
+        }
         out.push_sql("committed_at_us) SELECT ");
         unnest::<Array<BigInt>, _>(out, &self.user_id)?;
         unnest::<Array<BigInt>, _>(out, &self.version)?;
@@ -167,6 +178,10 @@ impl<'a> Entries<'a> {
             unnest::<Array<Nullable<Text>>, _>(out, &self.reason)?;
             unnest::<Array<Nullable<Text>>, _>(out, &self.metadata)?;
             unnest::<Array<Nullable<BigInt>>, _>(out, &self.occurred_at_us)?;
+        }
+        if self.has_reversals {
+            unnest::<Array<Nullable<Text>>, _>(out, &self.reverses)?;
+            unnest::<Array<Nullable<BigInt>>, _>(out, &self.left_after)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::clock;
-use crate::domain::{Currencies, Details, NewEntry};
+use crate::domain::{Amount, Change, Currencies, CurrencyId, Details};
 use crate::ledger::LedgerError;
 use crate::ledger::batch::PlannedConflict;
 use crate::ledger::connection::AnyConnection;
@@ -49,12 +49,13 @@ pub(in crate::ledger) fn by_key<'a>(
     let mut all: BTreeMap<ConflictKey<'a>, Refusals<'a>> = BTreeMap::new();
     for planned in planned {
         let entry = planned.second;
+        let (currency, amount) = content(planned);
         let key = ConflictKey {
             event_id: entry.event_id.as_str(),
             user_id: entry.user_id.get(),
             kind: entry.kind.as_str(),
-            currency: &currencies.get(entry.currency).code,
-            amount: entry.amount.minor(),
+            currency: currency.map_or("", |currency| &currencies.get(currency).code),
+            amount: amount.map_or(0, Amount::minor),
         };
         let same = all.entry(key).or_insert(Refusals {
             key,
@@ -64,6 +65,20 @@ pub(in crate::ledger) fn by_key<'a>(
         same.count += 1;
     }
     all.into_values().collect()
+}
+
+/// What a refused entry says of its currency and amount. A reversal may say nothing; its amount is read as one of the
+/// currency of the entry in the ledger.
+fn content(planned: &PlannedConflict<'_>) -> (Option<CurrencyId>, Option<Amount>) {
+    match &planned.second.change {
+        Change::Plain { currency, amount } => (Some(*currency), Some(*amount)),
+        Change::Reversal(reversal) => {
+            let currency = reversal.currency.unwrap_or(planned.first.currency);
+            let given = reversal.amount.as_ref();
+            let amount = given.and_then(|text| Amount::parse(text, currency.decimals()).ok());
+            (reversal.currency, amount)
+        }
+    }
 }
 
 /// A new row of `conflicts`.
@@ -89,7 +104,7 @@ impl<'a> Refusals<'a> {
         seen_at_us: i64,
         currencies: &Currencies,
     ) -> NewConflictRow<'a> {
-        let PlannedConflict { first, second } = self.planned;
+        let first = &self.planned.first;
         NewConflictRow {
             event_id: self.key.event_id,
             user_id: self.key.user_id,
@@ -99,7 +114,7 @@ impl<'a> Refusals<'a> {
             count: self.count,
             first_user_id: first.user_id.get(),
             first_version: first.version,
-            second: body(second, currencies),
+            second: body(self.planned, currencies),
             first_seen_at_us: seen_at_us,
             seen_at_us,
         }
@@ -180,8 +195,8 @@ pub struct ConflictRecord {
     pub seen_at: String,
 }
 
-fn body(entry: &NewEntry, currencies: &Currencies) -> String {
-    let currency = currencies.get(entry.currency);
+fn body(planned: &PlannedConflict<'_>, currencies: &Currencies) -> String {
+    let entry = planned.second;
     let Details {
         reason,
         occurred_at_us,
@@ -189,13 +204,23 @@ fn body(entry: &NewEntry, currencies: &Currencies) -> String {
         tx_lt,
         tx_account,
     } = entry.details.as_deref().cloned().unwrap_or_default();
+    let (currency, amount) = content(planned);
+    let reversal = entry.reversal();
+    let amount = match reversal {
+        Some(reversal) => reversal.amount.as_deref().map(str::to_owned),
+        None => currency.zip(amount).map(|(currency, amount)| {
+            let shown = amount.display(currency.decimals());
+            shown.to_string()
+        }),
+    };
     let record = EntryRecord {
         event_id: entry.event_id.to_string(),
         user_id: entry.user_id.get(),
         version: None,
         kind: entry.kind.to_string(),
-        currency: currency.code.clone(),
-        amount: entry.amount.display(currency.decimals).to_string(),
+        reverses: reversal.map(|reversal| reversal.reverses.to_string()),
+        currency: currency.map(|currency| currencies.get(currency).code.clone()),
+        amount,
         balance_after: None,
         source: entry.source.as_str().to_owned(),
         reason,

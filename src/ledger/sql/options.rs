@@ -14,7 +14,7 @@ use crate::ledger::postgres::PostgresStore;
 use crate::ledger::sqlite::SqliteStore;
 use crate::ledger::store::{Store, StoreOptions};
 use crate::ledger::writer::{Writer, WriterOptions};
-use crate::ledger::{LedgerCounts, LedgerError, Orphan, Standing};
+use crate::ledger::{Feed, LedgerCounts, LedgerError, Orphan, Standing};
 use crate::telemetry::counters::Counters;
 
 /// How a ledger is opened.
@@ -44,6 +44,8 @@ pub struct Options {
     pub clock: Clock,
     /// The counters.
     pub counters: Arc<Counters>,
+    /// Gets all commits, where other processes are told of them.
+    pub feed: Option<Arc<dyn Feed>>,
 }
 
 impl Options {
@@ -62,6 +64,7 @@ impl Options {
                 counts: counts.clone(),
                 standing: standing.clone(),
                 orphans: orphans.clone(),
+                feed: self.feed.clone(),
             };
             Writer::start(
                 format!("ledger-writer-{index}"),

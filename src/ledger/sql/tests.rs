@@ -24,6 +24,7 @@ fn open(path: &std::path::Path) -> SqlLedger {
         rules: Rules { auto_create: true },
         clock: Clock::system(),
         counters: Arc::default(),
+        feed: None,
     };
     let progress = Progress::start(options.clock);
     SqlLedger::open(options, &progress).expect("a new ledger").0

@@ -8,10 +8,10 @@ use crate::ledger::store::Patience;
 use crate::ledger::{PostError, Posted, Posting};
 use crate::limits::{ALIKE_MAX, CAREFUL_TURNS, FAILURES_MAX, LOCK_ATTEMPTS_MAX};
 
-use super::State;
 use super::aside::Wait;
 use super::narrowing::{Doubtful, Pieces, Settled, Sorted, can_be_halved, halves, samples, whole};
 use super::transaction::Failure;
+use super::{State, feed};
 
 /// How many users one line of the log names.
 const LOGGED_USERS_MAX: usize = 4;
@@ -202,10 +202,15 @@ impl State {
             aside,
             unsettled,
         } = settled.sort(postings);
-        let decided = answers
-            .iter()
-            .flat_map(|(posting, outcomes)| posting.entries.iter().zip(outcomes));
-        self.options.counts.decided(decided);
+        let decided = || {
+            answers
+                .iter()
+                .flat_map(|(posting, outcomes)| posting.entries.iter().zip(outcomes))
+        };
+        self.options.counts.decided(decided());
+        if let Some(feed) = &self.options.feed {
+            feed::tell(&**feed, decided());
+        }
         for (posting, outcomes) in answers {
             let Posting {
                 entries,

@@ -177,6 +177,7 @@ impl State {
         self.options.standing.answered();
         if !plan.writes_nothing() {
             self.commits += 1;
+            self.options.standing.committed();
             self.succeeded();
             let took_us = self.options.clock.mono().us_since(begun);
             self.options.counts.committed(plan.entries.len(), took_us);

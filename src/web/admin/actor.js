@@ -1,6 +1,7 @@
 // How one actor and what happened to its user are written. Figures carry their paths: `actor.…` and `events.…` as the stream
 // tells them, `entries.…` as the ledger does.
 
+import { entryLink } from './find.js';
 import { find, make, put } from '../shared/dom.js';
 import { facts, field, table } from './tables.js';
 import { countdown, duration, moment, number, text } from '../shared/text.js';
@@ -81,11 +82,16 @@ export function writeEntries(entries) {
     const of = (name) => `entries.${index}.${name}`;
     const amount = joined(field(of('amount'), entry.amount), ' ', field(of('currency'), entry.currency));
     return [
-      field(of('version'), entry.version), when(of('committed_at'), entry.committed_at), field(of('kind'), text(entry.kind)), amount,
-      field(of('balance_after'), entry.balance_after), field(of('source'), entry.source), field(of('event_id'), entry.event_id),
+      field(of('version'), entry.version), when(of('committed_at'), entry.committed_at), kind(entry, of), amount,
+      field(of('balance_after'), entry.balance_after), field(of('source'), entry.source), field(of('event_id'), entryLink(entry.event_id)),
     ];
   });
   table(find('user-entries'), ['version', 'at', 'kind', 'amount', 'balanceAfter', 'source', 'eventId'], rows, entries ? 'noEntries' : 'ledgerAway');
+}
+
+function kind(entry, of) {
+  const known = field(of('kind'), text(entry.kind));
+  return entry.reverses ? joined(known, ' ', field(of('reverses'), entryLink(entry.reverses))) : known;
 }
 
 export function writeHappenings(events) {

@@ -6,13 +6,14 @@ import { showCanary } from './canary.js';
 import { load } from './charts.js';
 import { showConflicts } from './conflicts.js';
 import { find, make } from '../shared/dom.js';
+import { showFound } from './find.js';
 import { Overview } from './overview.js';
 import { showResidents } from './residents.js';
 import { Series } from './series.js';
 import { explain, speak, text, time, zone } from '../shared/text.js';
 import { UserView } from './user.js';
 
-const VIEWS = ['overview', 'user', 'conflicts', 'canary'];
+const VIEWS = ['overview', 'user', 'find', 'conflicts', 'canary'];
 const LISTS_MS = 10_000;
 
 let series = new Series();
@@ -23,9 +24,20 @@ let [isIn, attempts] = [false, 0];
 let following = null;
 const userView = new UserView();
 
+/** The view and what it is about: `#user/184`, `#find=farm:184:1`. */
 function view() {
+  const wanted = /^#find=(.*)$/.exec(location.hash);
+  if (wanted) return ['find', decoded(wanted[1]).trim()];
   const [name, id] = location.hash.slice(1).split('/');
   return [VIEWS.includes(name) ? name : 'overview', /^[1-9][0-9]{0,15}$/.test(id ?? '') ? id : null];
+}
+
+function decoded(escaped) {
+  try {
+    return decodeURIComponent(escaped);
+  } catch {
+    return escaped;
+  }
 }
 
 function show() {
@@ -61,7 +73,8 @@ function listen() {
 /** Writes a list that no stream feeds. */
 async function list() {
   const [name, id] = view();
-  const show = { conflicts: showConflicts, canary: showCanary, user: id === null ? showResidents : null }[name];
+  const found = () => showFound(id ?? '');
+  const show = { conflicts: showConflicts, canary: showCanary, find: found, user: id === null ? showResidents : null }[name];
   let why = '';
   try {
     await show?.();
@@ -133,6 +146,10 @@ find('sign-in').addEventListener('submit', (event) => {
 // A new page has nothing of what was seen.
 find('sign-out').addEventListener('click', () => location.reload());
 find('sort').addEventListener('change', list);
+find('find-entry').addEventListener('submit', (event) => {
+  event.preventDefault();
+  location.hash = `#find=${encodeURIComponent(find('find-text').value.trim())}`;
+});
 addEventListener('hashchange', show);
 const listAgain = () => isIn && !document.hidden && list();
 setInterval(listAgain, LISTS_MS);

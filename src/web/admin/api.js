@@ -14,6 +14,7 @@ export class Refused extends Error {
     super(problem.detail ?? `HTTP ${status}`);
     this.status = status;
     this.code = problem.code ?? 'unknown';
+    this.problem = problem;
   }
 }
 

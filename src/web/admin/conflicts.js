@@ -13,7 +13,8 @@ export async function showConflicts() {
   put(find('conflict-list'), ...(conflicts.length ? conflicts.map(panel) : [none]));
 }
 
-function panel(conflict) {
+/** A refused entry beside the one in the ledger. */
+export function panel(conflict) {
   const host = make('section', 'panel conflict');
   // It scrolls, and has to by keys, too.
   host.tabIndex = 0;

@@ -7,7 +7,7 @@ import { both, quantile } from './series.js';
 import { facts, field, table } from './tables.js';
 import { duration, moment, number, text } from '../shared/text.js';
 
-const KINDS = ['deposit', 'reward', 'withdrawal', 'adjustment'];
+const KINDS = ['deposit', 'reward', 'withdrawal', 'adjustment', 'reversal'];
 /** Where errors are counted; sessions end for good reasons, too. */
 const FAILURES = ['webhook_rejected', 'ws_rejected', 'ledger'];
 const LATELY_S = 60;

@@ -2,6 +2,7 @@
 //! the views and what a person does in them.
 
 mod figures;
+mod find;
 mod hands;
 mod looks;
 mod overview;

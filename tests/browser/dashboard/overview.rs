@@ -84,7 +84,7 @@ fn seen() -> String {
     )
 }
 
-const KINDS: [&str; 4] = ["deposit", "reward", "withdrawal", "adjustment"];
+const KINDS: [&str; 5] = ["deposit", "reward", "withdrawal", "adjustment", "reversal"];
 const FAILURES: [&str; 3] = ["webhook_rejected", "ws_rejected", "ledger"];
 
 async fn every_figure_of_the_overview_is_what_the_api_told() {

@@ -1,7 +1,8 @@
 //! Money is moved between users and read, over HTTP and WebSockets, while the service is killed
 //! repeatedly.
 //!
-//! Each move is a withdrawal, `move:<n>:out`, and once that is accepted a deposit, `move:<n>:in`;
+//! Each move is a withdrawal, `move:<n>:out`, and once that is accepted a deposit, `move:<n>:in`, or a reversal of it,
+//! `move:<n>:back`;
 //! both are sent until they are answered. In the end every move is complete, so the total over all
 //! users is unchanged, and every balance that a client received is checked by
 //! [`crate::linearizability`].
@@ -298,7 +299,7 @@ async fn check(app: &TestApp, seen: &History) {
     );
 }
 
-/// Every withdrawal has its deposit of the same amount, and vice versa.
+/// Every withdrawal has its deposit or its reversal of the same amount, and vice versa.
 fn assert_moves_are_whole(entries: &[StoredEntry]) {
     let mut open: BTreeMap<&str, i64> = BTreeMap::new();
     for entry in entries {

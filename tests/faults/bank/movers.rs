@@ -1,4 +1,4 @@
-//! The movers: each posts a withdrawal and, once it is accepted, the matching deposit.
+//! The movers: each posts a withdrawal and, once it is accepted, the matching deposit, or a reversal of the withdrawal.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +14,8 @@ use crate::support::{PATIENCE, Sender, Signed};
 
 /// The largest amount of a move.
 const MINOR_MAX: i64 = 60_000_000_000;
+/// Share of moves whose money goes back to where it came from.
+const REJECTED: f64 = 0.25;
 
 /// Moves until the end of the test; completes the last move.
 pub(super) async fn run(bank: Arc<Bank>, sender: Sender, mut rng: StdRng) -> History {
@@ -23,32 +25,45 @@ pub(super) async fn run(bank: Arc<Bank>, sender: Sender, mut rng: StdRng) -> His
         let from = random_user(&mut rng);
         let to = another_user(from, &mut rng);
         let minor = rng.random_range(1..=MINOR_MAX);
+        let ton = json!({"currency": "TON", "amount": amount(minor)});
+        let out = Step {
+            what: "withdrawals",
+            event_id: format!("move:{number}:out"),
+            user_id: from,
+            content: ton.clone(),
+        };
         // A withdrawal that is refused ends the move.
-        if post(
-            &bank,
-            &sender,
-            &mut seen,
-            "withdrawals",
-            &format!("move:{number}:out"),
-            from,
-            minor,
-        )
-        .await
-        {
-            let is_in = post(
-                &bank,
-                &sender,
-                &mut seen,
-                "deposits",
-                &format!("move:{number}:in"),
-                to,
-                minor,
-            )
-            .await;
-            assert!(is_in, "a deposit is never refused");
+        if !post(&bank, &sender, &mut seen, &out, minor).await {
+            continue;
         }
+        let is_rejected = rng.random_bool(REJECTED);
+        let back = if is_rejected {
+            Step {
+                what: "reversals",
+                event_id: format!("move:{number}:back"),
+                user_id: from,
+                content: json!({"reverses": out.event_id}),
+            }
+        } else {
+            Step {
+                what: "deposits",
+                event_id: format!("move:{number}:in"),
+                user_id: to,
+                content: ton,
+            }
+        };
+        let is_whole = post(&bank, &sender, &mut seen, &back, minor).await;
+        assert!(is_whole, "money that arrives is never refused");
     }
     seen
+}
+
+/// One entry of a move.
+struct Step {
+    what: &'static str,
+    event_id: String,
+    user_id: u64,
+    content: Value,
 }
 
 fn another_user(from: u64, rng: &mut StdRng) -> u64 {
@@ -62,16 +77,16 @@ fn another_user(from: u64, rng: &mut StdRng) -> u64 {
 
 /// Sends an entry until it is answered, and records the answer. Returns whether it was
 /// acknowledged.
-async fn post(
-    bank: &Bank,
-    sender: &Sender,
-    seen: &mut History,
-    what: &str,
-    event_id: &str,
-    user_id: u64,
-    minor: i64,
-) -> bool {
-    let body: Value = json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": amount(minor)});
+async fn post(bank: &Bank, sender: &Sender, seen: &mut History, step: &Step, minor: i64) -> bool {
+    let Step {
+        what,
+        event_id,
+        user_id,
+        content,
+    } = step;
+    let mut body = content.clone();
+    body["event_id"] = json!(event_id);
+    body["user_id"] = json!(user_id);
     let (start, sent) = (Instant::now(), bank.now());
     while start.elapsed() < 3 * PATIENCE {
         match sender
@@ -82,8 +97,8 @@ async fn post(
                 let times = (sent, bank.now());
                 note_write(
                     seen,
-                    user_id,
-                    event_id.to_owned(),
+                    *user_id,
+                    event_id.clone(),
                     &answer.ok()["version"],
                     times,
                 );
@@ -94,7 +109,7 @@ async fn post(
                 let available =
                     super::minor(&answer.problem(422, "insufficient_funds")["available"]);
                 seen.refusals.push(Refusal {
-                    user_id,
+                    user_id: *user_id,
                     asked: minor,
                     available,
                     sent,

@@ -37,7 +37,8 @@ async fn a_change_is_traced_from_commit_to_page(database: Database) {
     assert_keys(
         entry,
         &[
-            "seq", "at", "user_id", "version", "what", "kind", "currency", "amount", "source",
+            "seq", "at", "user_id", "version", "what", "event_id", "kind", "currency", "amount",
+            "source",
         ],
     );
     assert_eq!(

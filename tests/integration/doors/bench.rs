@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use super::development::start_dev;
-use crate::support::{Answer, Database, PATIENCE, Process, TestApp, on_sqlite};
+use crate::support::toncenter::{TRANSACTIONS, mistakes};
+use crate::support::{Answer, Database, PATIENCE, Process, TestApp, eventually, on_sqlite};
 use crate::{assert_keys, assert_timestamp, with};
 
 on_sqlite![without_development_there_is_no_bench_even_with_right_names];
@@ -13,7 +14,7 @@ on_sqlite![without_development_there_is_no_bench_even_with_right_names];
 /// A service in development, and a browser on the same machine.
 struct Bench {
     _dir: tempfile::TempDir,
-    _service: Process,
+    service: Process,
     public: SocketAddr,
     http: reqwest::Client,
 }
@@ -30,7 +31,7 @@ impl Bench {
             .expect("a client");
         Self {
             _dir: dir,
-            _service: service,
+            service,
             public,
             http,
         }
@@ -47,6 +48,11 @@ impl Bench {
         Answer::read(request.send().await.expect("an answer"))
             .await
             .expect("whole")
+    }
+
+    async fn get(&self, url: &str) -> Answer {
+        let got = self.http.get(url).send().await.expect("an answer");
+        Answer::read(got).await.expect("whole")
     }
 
     /// Sends an entry and returns the answer.
@@ -234,13 +240,86 @@ async fn the_demo_page_gets_its_token_with_a_plain_get() {
         ("?user_id=184&ttl_s=5", Some("ttl_s")),
     ] {
         let url = format!("http://{}/dev/v1/token{query}", bench.public);
-        let got = bench.http.get(url).send().await.expect("an answer");
-        let answer = Answer::read(got).await.expect("whole");
+        let answer = bench.get(&url).await;
         match refused {
             None => assert!(answer.ok()["token"].is_string()),
             Some(field) => assert_eq!(answer.problem(422, "invalid_field")["field"], field),
         }
     }
+}
+
+#[tokio::test]
+async fn the_wallet_pays_on_an_imitated_chain_and_the_watcher_brings_the_deposit() {
+    let bench = Bench::start().await;
+    let order = json!({"user_id": 184, "amount": "0.5"});
+    let paid = bench.post("/dev/v1/chain", &order, &[]).await.ok();
+    let keys = [
+        "tx_hash", "account", "comment", "amount", "paid_at", "final_at", "read_at", "entry",
+    ];
+    assert_keys(&paid, &keys);
+    assert_eq!(
+        (&paid["final_at"], &paid["entry"]),
+        (&Value::Null, &Value::Null)
+    );
+    let hash = paid["tx_hash"].as_str().expect("a hash");
+    let of = |hash: &str| format!("http://{}/dev/v1/chain?tx_hash={hash}", bench.public);
+    let steps = eventually("the deposit", async || {
+        let steps = bench.get(&of(hash)).await.ok();
+        Some(steps).filter(|steps| !steps["entry"].is_null())
+    })
+    .await;
+    assert_keys(&steps, &keys);
+    let entry = &steps["entry"];
+    for (field, expected) in [
+        ("event_id", json!(format!("ton:{hash}"))),
+        ("kind", json!("deposit")),
+        ("source", json!("ton")),
+        ("amount", json!("0.500000000")),
+        ("metadata", json!({"comment": "184"})),
+        ("version", json!(1)),
+    ] {
+        assert_eq!(entry[field], expected, "{field}");
+    }
+    // Wallet, chain, watcher, ledger.
+    let times = [
+        &steps["paid_at"],
+        &steps["final_at"],
+        &steps["read_at"],
+        &entry["committed_at"],
+    ];
+    let times = times.map(|time| time.as_str().expect("a time"));
+    assert!(times.is_sorted(), "{times:?}");
+
+    for (amount, code) in [
+        (json!("0"), "invalid_amount"),
+        (json!("-1"), "invalid_amount"),
+        (json!("0.0000000001"), "invalid_amount"),
+        (json!(1), "invalid_field"),
+        (Value::Null, "invalid_field"),
+    ] {
+        let order = with(&order, json!({"amount": amount}));
+        let refused = bench.post("/dev/v1/chain", &order, &[]).await;
+        assert_eq!(refused.problem(422, code)["field"], "amount", "{amount}");
+    }
+    bench.get(&of("x")).await.problem(422, "invalid_tx_hash");
+    bench
+        .get(&of(&"ab".repeat(32)))
+        .await
+        .problem(404, "not_found");
+
+    // The imitation answers as the real API does.
+    let log = bench.service.log();
+    let (_, rest) = log
+        .split_once("a TON chain is imitated at ")
+        .expect("it says where");
+    let url = rest.split(',').next().expect("a URL");
+    let account = paid["account"].as_str().expect("an account");
+    let page = bench
+        .get(&format!("{url}/transactions?account={account}&sort=asc"))
+        .await
+        .ok();
+    assert_eq!(page["transactions"].as_array().map(Vec::len), Some(1));
+    assert_eq!(mistakes(&page, &TRANSACTIONS), [] as [String; 0]);
 }
 
 async fn without_development_there_is_no_bench_even_with_right_names(database: Database) {
@@ -252,6 +331,7 @@ async fn without_development_there_is_no_bench_even_with_right_names(database: D
         for path in [
             "/dev/v1/entries",
             "/dev/v1/token",
+            "/dev/v1/chain",
             "/dev/v1",
             "/demo/demo.js",
         ] {

@@ -26,6 +26,8 @@ pub const DEVELOPMENT: &[(&str, &str)] = &[
     ("GET", "/dev/v1/token"),
     ("POST", "/dev/v1/token"),
     ("POST", "/dev/v1/entries"),
+    ("GET", "/dev/v1/chain"),
+    ("POST", "/dev/v1/chain"),
 ];
 
 /// On the internal listener only. `7` stands for a user.
@@ -34,6 +36,11 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("POST", "/internal/v1/rewards"),
     ("POST", "/internal/v1/withdrawals"),
     ("POST", "/internal/v1/adjustments"),
+    ("POST", "/internal/v1/reversals"),
+    ("GET", "/internal/v1/entries"),
+    ("GET", "/internal/v1/balances"),
+    ("GET", "/internal/v1/feed"),
+    ("GET", "/admin/v1/entries"),
     ("POST", "/internal/v1/batch"),
     ("POST", "/internal/v1/tokens"),
     ("PUT", "/internal/v1/users/7"),

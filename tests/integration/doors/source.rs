@@ -3,26 +3,20 @@
 use crate::support::{Source, sources};
 
 /// Where the bytes of a secret may be had, and why.
-const MAY_EXPOSE: [(&str, &str); 13] = [
+const MAY_EXPOSE: [(&str, &str); 10] = [
     ("config/secret.rs", "defines it"),
     ("config/check.rs", "checks length and characters at start"),
     ("credentials/webhook.rs", "makes the key of an HMAC"),
     ("credentials/session_token.rs", "makes the keys of an HMAC"),
     ("credentials/telegram.rs", "makes the key of an HMAC"),
     ("http/extract/admin.rs", "compares in constant time"),
-    ("canary/mod.rs", "makes the key of an HMAC"),
     (
         "diagnosis/service.rs",
         "asks the service with the operator's own tokens",
     ),
-    (
-        "http/dev.rs",
-        "makes the key of an HMAC, for the bench of development",
-    ),
     ("cli/serve.rs", "prints the banner of development"),
     ("cli/sign.rs", "makes the key of an HMAC"),
     ("watcher/api.rs", "sends the key of the chain's API"),
-    ("watcher/service.rs", "makes the key of an HMAC"),
 ];
 
 fn code_of<'a>(all: &'a [Source], path: &str) -> &'a str {

@@ -2,7 +2,9 @@
 
 use balance_coordinator::clock::Wall;
 use balance_coordinator::coordinator::BalanceView;
-use balance_coordinator::domain::{Account, CurrencyId, Kind, NewEntry, Outcome, Recorded};
+use balance_coordinator::domain::{
+    Account, Amount, Change, CurrencyId, Kind, NewEntry, Outcome, Recorded,
+};
 use balance_coordinator::ledger::EntryOutcome;
 
 use super::{Oracle, SLACK_US, TIMEOUT_US, TTL_US};
@@ -22,14 +24,21 @@ impl Item {
         let NewEntry {
             user_id,
             kind,
-            currency,
-            amount,
+            change,
             ..
         } = entry;
+        let (currency, amount) = match change {
+            Change::Plain { currency, amount } => (*currency, *amount),
+            Change::Reversal(reversal) => {
+                let currency = reversal.currency.expect("it is always given");
+                let text = reversal.amount.as_ref().expect("it is always given");
+                (currency, Amount::parse(text, 9).expect("an amount"))
+            }
+        };
         Self {
             user: user_id.get(),
             kind: *kind,
-            currency: *currency,
+            currency,
             minor: amount.minor(),
         }
     }
@@ -46,7 +55,19 @@ impl Item {
             user: user_id.get(),
             kind: *kind,
             currency: *currency,
-            minor: amount.minor(),
+            // How much a reversal takes is sent without a sign.
+            minor: match kind {
+                Kind::Reversal => amount.minor().abs(),
+                _ => amount.minor(),
+            },
+        }
+    }
+
+    /// What it does to the balance, unless it gives back what was taken.
+    fn change(self) -> i64 {
+        match self.kind {
+            Kind::Reversal => -self.minor,
+            _ => self.minor,
         }
     }
 }
@@ -78,7 +99,9 @@ impl Oracle {
             return Ok(false);
         };
         match outcome {
-            Outcome::Accepted { version, balances } => {
+            Outcome::Accepted {
+                version, balances, ..
+            } => {
                 let made = Some((entry.user_id.get(), *version));
                 if self.books.find(event) != made && self.find_lost(event, asked_us) == made {
                     // The ledger went back before its sender was told.
@@ -111,7 +134,10 @@ impl Oracle {
                 }
                 self.accepted.insert(event.to_owned());
             }
-            Outcome::Conflict(_) | Outcome::InsufficientFunds { .. }
+            Outcome::Conflict(_)
+            | Outcome::InsufficientFunds { .. }
+            | Outcome::UnknownEntry
+            | Outcome::ExceedsOriginal { .. }
                 if self.asked_before_loss(asked_us) => {}
             Outcome::Conflict(first) => {
                 if self.books.find(event).is_none() || Item::of_record(first) == Item::of(entry) {
@@ -120,23 +146,35 @@ impl Oracle {
             }
             // In an atomic batch it may be what the batch itself had left, which then was undone.
             Outcome::InsufficientFunds { .. } if is_atomic => {}
-            Outcome::InsufficientFunds { available } => {
+            Outcome::InsufficientFunds {
+                available,
+                currency,
+            } => {
                 let (user, now) = (entry.user_id.get(), self.books.version(entry.user_id.get()));
                 let states = self.books.version_at(user, asked_us.saturating_sub(1))..=now;
                 let existed = |version| {
                     let balances = self.books.balances_at(user, version);
-                    balances.is_some_and(|balances| {
-                        balances[entry.currency.index()] == available.minor()
-                    })
+                    balances.is_some_and(|balances| balances[currency.index()] == available.minor())
                 };
-                if available.minor() + entry.amount.minor() >= 0 || !states.into_iter().any(existed)
+                if available.minor() + Item::of(entry).change() >= 0
+                    || !states.into_iter().any(existed)
                 {
                     return Err(format!(
                         "{event} is refused for want of funds, with {available:?} there"
                     ));
                 }
             }
-            Outcome::UnknownUser | Outcome::AmountOverflow => {
+            Outcome::UnknownEntry if self.books.left(entry).is_none() => {}
+            Outcome::ExceedsOriginal { .. } if is_atomic => {}
+            Outcome::ExceedsOriginal { left, .. } => {
+                let least = self.books.left(entry);
+                if left.minor() >= Item::of(entry).minor || least.is_none_or(|l| left.minor() < l) {
+                    return Err(format!(
+                        "{event} is said to exceed its entry, with {left:?} left; it is {least:?}"
+                    ));
+                }
+            }
+            _ => {
                 return Err(format!("{event}: {outcome:?}"));
             }
         }

@@ -27,10 +27,17 @@ impl Losses {
         last.map_or_else(|| epoch(0), |(name, _)| name.clone())
     }
 
-    /// The books that were lost, when something of that epoch is looked at.
+    /// The books that were lost, when something of that epoch, or of one before it, is looked at: a session that reads late
+    /// reads what it was sent in its own epoch.
     fn lost_of(&self, name: &str) -> Option<(&Books, u64)> {
         let (books, lost_us, of) = self.lost.as_ref()?;
-        (of == name).then_some((books, *lost_us))
+        let began_us = |name: &str| {
+            let mut began = self.began.iter();
+            began
+                .find(|(known, _)| known == name)
+                .map_or(0, |(_, at_us)| *at_us)
+        };
+        (began_us(name) <= began_us(of)).then_some((books, *lost_us))
     }
 
     /// Whether between two times the service had to find out that the ledger has gone back.

@@ -13,6 +13,11 @@ fn parse(kind: Kind, json: &str) -> Result<NewEntry, Problem> {
     )
 }
 
+fn minor(entry: &NewEntry) -> i64 {
+    let (_, amount) = entry.change.plain().expect("no reversal");
+    amount.minor()
+}
+
 /// The base body with some members replaced; an empty value removes a member.
 fn body(changes: &[(&str, &str)]) -> String {
     let mut members = vec![
@@ -45,7 +50,7 @@ fn a_body_becomes_an_entry_with_the_sign_of_its_kind() {
     );
     let reward = reward.expect("good");
     assert_eq!(
-        (reward.amount.minor(), reward.source.as_str()),
+        (minor(&reward), reward.source.as_str()),
         (12_500_000_000, "reward")
     );
     let details = reward.details.expect("some");
@@ -54,10 +59,7 @@ fn a_body_becomes_an_entry_with_the_sign_of_its_kind() {
         (Some(1_754_301_900_000_000), Some(r#"{"rate":"0.01"}"#))
     );
     assert_eq!(
-        parse(Kind::Withdrawal, &body(&[]))
-            .expect("good")
-            .amount
-            .minor(),
+        minor(&parse(Kind::Withdrawal, &body(&[])).expect("good")),
         -12_500_000_000
     );
     let adjustment = parse(
@@ -65,7 +67,7 @@ fn a_body_becomes_an_entry_with_the_sign_of_its_kind() {
         &body(&[("amount", r#""-1""#), ("reason", r#""a \"typo\"""#)]),
     )
     .expect("good");
-    assert_eq!(adjustment.amount.minor(), -1_000_000_000);
+    assert_eq!(minor(&adjustment), -1_000_000_000);
     assert_eq!(
         adjustment
             .details

@@ -111,6 +111,7 @@ fn rig(locked: &[i64], is_told: bool) -> Rig {
         counts: Default::default(),
         standing: Arc::default(),
         orphans,
+        feed: None,
     };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
     Rig { writer, store }

@@ -119,6 +119,7 @@ impl Run {
             counts: Default::default(),
             standing: Arc::default(),
             orphans,
+            feed: None,
         };
         let writer = Writer::start("test".into(), Box::new(store), options).expect("a thread");
         Self {
@@ -220,11 +221,16 @@ impl Run {
         );
         for (entry, outcome) in posted.entries.iter().zip(&posted.outcomes) {
             if let EntryOutcome::Decided {
-                outcome: Outcome::Accepted { version, balances },
+                outcome:
+                    Outcome::Accepted {
+                        version,
+                        balances,
+                        applied,
+                    },
                 ..
             } = outcome
             {
-                let told = (*version, balances.get(entry.currency).minor());
+                let told = (*version, balances.get(applied.currency).minor());
                 let earlier = self.accepted.insert(entry.event_id.to_string(), told);
                 assert_eq!(
                     earlier, None,
@@ -249,13 +255,11 @@ impl Run {
                 Outcome::Duplicate(first) => stored
                     .values()
                     .any(|found| is_same(found, entry, first.version)),
-                Outcome::Conflict(_) => {
-                    found.is_some_and(|found| found.minor != entry.amount.minor())
+                Outcome::Conflict(_) => found.is_some_and(|found| found.minor != minor(entry)),
+                Outcome::InsufficientFunds { available, .. } => {
+                    found.is_none() && available.minor() + minor(entry) < 0
                 }
-                Outcome::InsufficientFunds { available } => {
-                    found.is_none() && available.minor() + entry.amount.minor() < 0
-                }
-                Outcome::UnknownUser | Outcome::AmountOverflow => false,
+                _ => false,
             };
             assert!(
                 holds,
@@ -336,6 +340,11 @@ fn is_same(found: &Stored, entry: &NewEntry, version: i64) -> bool {
         == Stored {
             user: entry.user_id.get(),
             version,
-            minor: entry.amount.minor(),
+            minor: minor(entry),
         }
+}
+
+fn minor(entry: &NewEntry) -> i64 {
+    let (_, amount) = entry.change.plain().expect("no reversal");
+    amount.minor()
 }

@@ -47,6 +47,7 @@ fn rig_at(clock: Clock, faults: &[Fault]) -> Rig {
         counts: Arc::new(LedgerCounts::new(counters.clone())),
         standing: Arc::default(),
         orphans,
+        feed: None,
     };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
     Rig {

@@ -22,7 +22,7 @@ const LOCK_MS: u64 = 600_000;
 
 /// Where a run keeps its ledger.
 pub(super) enum Tables {
-    Memory(MemoryStore),
+    Memory(Box<MemoryStore>),
     Sqlite {
         path: PathBuf,
         _dir: tempfile::TempDir,
@@ -39,7 +39,7 @@ pub(super) struct Stored {
 
 impl Tables {
     pub(super) fn in_memory() -> Self {
-        Self::Memory(MemoryStore::default())
+        Self::Memory(Box::default())
     }
 
     /// A new file, copied from one that was migrated.
@@ -72,7 +72,7 @@ impl Tables {
                         .faults
                         .push_front(Fault::LostWhileCommitting)
                 };
-                FailingStore::new(Box::new(store.clone()), plan, later)
+                FailingStore::new(store.clone(), plan, later)
             }
             Self::Sqlite { path, .. } => {
                 // A lock of SQLite's own (its log is begun anew, say) is waited for, however slow the machine is.

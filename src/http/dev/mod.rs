@@ -1,8 +1,10 @@
-//! Endpoints for development: sign in as any user, and send entries as a back end would.
+//! Endpoints for development: sign in as any user, send entries as a back end would, and pay on an imitated chain.
 //!
 //! They exist only with `serve --dev`, which listens on loopback alone. Requests from other machines are refused, and so are
 //! requests of pages from elsewhere. The bench has no shortcut to the ledger: it signs a webhook and sends it to this
 //! process's internal listener over HTTP, so that a page measures the real path and never sees the secret.
+
+pub(super) mod chain;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -16,8 +18,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::client;
-use crate::credentials::webhook::sign;
+use crate::credentials::webhook;
 use crate::domain::{Kind, UserId};
+use crate::http::entries::body::KINDS;
 use crate::http::extract::json::{JsonBody, JsonObject};
 use crate::http::extract::{Query, invalid};
 use crate::http::problem::{Answer, Code, Problem};
@@ -110,8 +113,7 @@ pub(super) async fn entries(state: Data, JsonBody(body): JsonBody<ENTRY_BYTES_MA
     let kind = entry
         .remove("kind")
         .and_then(|kind| Kind::deserialize(kind).ok());
-    let wrong_kind = "must be deposit, reward, withdrawal or adjustment";
-    let kind = kind.ok_or_else(|| invalid("kind", wrong_kind))?;
+    let kind = kind.ok_or_else(|| invalid("kind", KINDS))?;
     complete(&mut entry, kind);
     let body = Value::Object(entry.clone()).to_string();
     let sent = state.clock.wall();
@@ -135,6 +137,7 @@ const fn path(kind: Kind) -> &'static str {
         Kind::Reward => "/internal/v1/rewards",
         Kind::Withdrawal => "/internal/v1/withdrawals",
         Kind::Adjustment => "/internal/v1/adjustments",
+        Kind::Reversal => "/internal/v1/reversals",
     }
 }
 
@@ -158,27 +161,21 @@ async fn send_webhook(
     path: &str,
     body: String,
 ) -> Result<(u16, Value), Problem> {
-    let to = state
-        .dev_internal_addr
-        .ok_or_else(|| Problem::new(Code::NotFound, "the service does not run with --dev"))?;
+    let not_dev = || Problem::new(Code::NotFound, "the service does not run with --dev");
+    let to = state.dev.as_ref().ok_or_else(not_dev)?.internal_addr;
     let secret = state
         .settings
         .auth
         .webhook_secrets
         .first()
         .ok_or_else(|| no_answer("no secret is configured"))?;
-    let (id, timestamp) = (
-        format!("dev_{:016x}", rand::random::<u64>()),
-        state.clock.now_s().to_string(),
-    );
-    let signature = sign(secret.as_bytes(), &id, &timestamp, body.as_bytes());
     let patience = state.timeout() + Duration::from_millis(MARGIN_MS);
-    let request = client::plain_client(patience)
+    let mut request = client::plain_client(patience)
         .post(format!("http://{to}{path}"))
-        .insert_header((CONTENT_TYPE, "application/json"))
-        .insert_header(("webhook-id", id))
-        .insert_header(("webhook-timestamp", timestamp))
-        .insert_header(("webhook-signature", signature));
+        .insert_header((CONTENT_TYPE, "application/json"));
+    for header in webhook::headers(secret, "dev", state.clock.now_s(), body.as_bytes()) {
+        request = request.insert_header(header);
+    }
     let answer = client::exchange(request.send_body(body), patience, ANSWER_BYTES_MAX).await;
     let (status, body) = answer.map_err(|why| no_answer(&why))?;
     let answer = serde_json::from_slice(&body).map_err(|_| no_answer("its answer is not JSON"))?;

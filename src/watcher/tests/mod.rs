@@ -1,5 +1,7 @@
 //! What each shape of a transaction is, from the API's own JSON to the verdict.
 
+mod clock;
+
 use regex::Regex;
 use serde_json::{Value, json};
 

@@ -1,12 +1,14 @@
-//! The state file: how far each account is handled, and what could not be matched. SQLite, written with
-//! `synchronous=FULL`.
+//! The state file: how far each account is handled, when it was up to date, and what could not be matched. SQLite, written
+//! with `synchronous=FULL`.
 //!
 //! One `watch` at a time runs on a file (`<file>.lock`). `watch unmatched` and `watch assign` open it beside that.
+
+mod file;
+mod lock;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 
@@ -15,40 +17,20 @@ use crate::watcher::order::Place;
 use crate::watcher::transaction::TransactionId;
 use crate::watcher::verdict::Arrival;
 
-/// How long a command waits for another one's transaction, in milliseconds.
-const BUSY_TIMEOUT_MS: u32 = 5_000;
-
-/// The tables' version, in the file itself.
-const VERSION: i32 = 1;
-
-const TABLES: &str = "
-    CREATE TABLE places (
-        account TEXT PRIMARY KEY,
-        lt INTEGER NOT NULL CHECK (lt >= 0),
-        hash BLOB CHECK (length(hash) = 32)
-    ) STRICT;
-    CREATE TABLE unmatched (
-        hash BLOB PRIMARY KEY CHECK (length(hash) = 32),
-        account TEXT NOT NULL,
-        lt INTEGER NOT NULL,
-        at_s INTEGER NOT NULL,
-        currency TEXT NOT NULL,
-        decimals INTEGER NOT NULL,
-        units TEXT NOT NULL,
-        sender TEXT,
-        comment TEXT,
-        reason TEXT NOT NULL,
-        seen_at_s INTEGER NOT NULL,
-        assigned_user INTEGER
-    ) STRICT;
-    PRAGMA user_version = 1;
-";
+pub use lock::StateLock;
 
 diesel::table! {
     places (account) {
         account -> Text,
         lt -> BigInt,
         hash -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    up_to_date (account) {
+        account -> Text,
+        at_s -> BigInt,
     }
 }
 
@@ -70,7 +52,7 @@ diesel::table! {
 }
 
 /// Why the state file can't be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("watcher.state_file {path}: {why}")]
 pub struct StateError {
     pub(super) path: String,
@@ -129,7 +111,19 @@ impl State {
     /// # Errors
     /// [`StateError`].
     pub fn open(path: &Path, create: bool) -> Result<Self, StateError> {
-        let connection = open(path, create).map_err(|why| StateError {
+        Self::of(path, file::open(path, create))
+    }
+
+    /// A state that ends with the process.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn in_memory() -> Result<Self, StateError> {
+        Self::of(Path::new(":memory:"), file::open_in_memory())
+    }
+
+    fn of(path: &Path, opened: Result<SqliteConnection, String>) -> Result<Self, StateError> {
+        let connection = opened.map_err(|why| StateError {
             path: path.display().to_string(),
             why,
         })?;
@@ -210,6 +204,39 @@ impl State {
                 Ok(())
             })
         })
+    }
+
+    /// When an account was last known to be up to date, in Unix seconds. One that never was counts from the first time that
+    /// this was asked, which is `now_s`.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn up_to_date_s(&self, account: &str, now_s: i64) -> Result<i64, StateError> {
+        self.with(|connection| {
+            connection.immediate_transaction(|connection| {
+                diesel::insert_into(up_to_date::table)
+                    .values((up_to_date::account.eq(account), up_to_date::at_s.eq(now_s)))
+                    .on_conflict_do_nothing()
+                    .execute(connection)?;
+                up_to_date::table
+                    .find(account)
+                    .select(up_to_date::at_s)
+                    .first(connection)
+            })
+        })
+    }
+
+    /// Keeps that an account is up to date.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn keep_up_to_date(&self, account: &str, now_s: i64) -> Result<(), StateError> {
+        self.with(|connection| {
+            diesel::replace_into(up_to_date::table)
+                .values((up_to_date::account.eq(account), up_to_date::at_s.eq(now_s)))
+                .execute(connection)
+        })?;
+        Ok(())
     }
 
     /// All that is not assigned, oldest first.
@@ -322,56 +349,10 @@ impl Row {
     }
 }
 
-#[derive(QueryableByName)]
-struct FileVersion {
-    #[diesel(sql_type = diesel::sql_types::Integer)]
-    user_version: i32,
-}
-
-fn open(path: &Path, create: bool) -> Result<SqliteConnection, String> {
-    let text = path.to_str().ok_or("its name is not UTF-8")?;
-    if !create && !path.exists() {
-        return Err("does not exist".into());
-    }
-    // As a URI, with what has a meaning there escaped (<https://www.sqlite.org/uri.html>).
-    let escaped = text
-        .replace('%', "%25")
-        .replace('?', "%3f")
-        .replace('#', "%23");
-    let root = if path.is_absolute() { "//" } else { "" };
-    let mode = if create { "rwc" } else { "rw" };
-    let mut connection = SqliteConnection::establish(&format!("file:{root}{escaped}?mode={mode}"))
-        .map_err(|error| error.to_string())?;
-    prepare(&mut connection).map_err(|error| error.to_string())?;
-    let version = version(&mut connection).map_err(|error| error.to_string())?;
-    if version == VERSION {
-        Ok(connection)
-    } else {
-        Err(format!(
-            "has tables of version {version}, and this program knows {VERSION}"
-        ))
-    }
-}
-
-fn prepare(connection: &mut SqliteConnection) -> QueryResult<()> {
-    connection.batch_execute(&format!(
-        "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-    ))?;
-    connection.immediate_transaction(|connection| {
-        if version(connection)? == 0 {
-            connection.batch_execute(TABLES)?;
-        }
-        Ok(())
-    })
-}
-
-fn version(connection: &mut SqliteConnection) -> QueryResult<i32> {
-    let found: FileVersion = diesel::sql_query("PRAGMA user_version").get_result(connection)?;
-    Ok(found.user_version)
-}
-
 #[cfg(test)]
 mod tests {
+    use diesel::connection::SimpleConnection as _;
+
     use super::*;
 
     fn one(fill: u8) -> Unmatched {
@@ -417,6 +398,38 @@ mod tests {
         let found = state.find(one(9).id.hash).expect("read").expect("there");
         assert_eq!(found.assigned_user, Some(user));
         assert_eq!(state.find(one(7).id.hash).expect("read"), None);
+    }
+
+    #[test]
+    fn when_an_account_was_up_to_date_is_known_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state.db");
+        for (now_s, expected) in [(100, 100), (150, 100), (90, 100)] {
+            let state = State::open(&path, true).expect("made");
+            assert_eq!(state.up_to_date_s("a", now_s), Ok(expected));
+        }
+        let state = State::open(&path, true).expect("made");
+        state.keep_up_to_date("a", 170).expect("kept");
+        assert_eq!(state.up_to_date_s("a", 200), Ok(170));
+        assert_eq!(state.up_to_date_s("b", 200), Ok(200));
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_is_brought_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state.db");
+        let place = Place::After(one(9).id);
+        let state = State::open(&path, true).expect("made");
+        state.advance("a", place, &[one(7)]).expect("kept");
+        let back = "DROP TABLE up_to_date; PRAGMA user_version = 1";
+        state
+            .with(|connection| connection.batch_execute(back))
+            .expect("set");
+        drop(state);
+        let state = State::open(&path, false).expect("brought up");
+        assert_eq!(state.place("a").expect("read"), Some(place));
+        assert_eq!(state.unmatched().expect("read"), [one(7)]);
+        assert_eq!(state.up_to_date_s("a", 200), Ok(200));
     }
 
     #[test]

@@ -1,0 +1,3 @@
+DROP INDEX entries_reverses;
+ALTER TABLE entries DROP COLUMN left_after;
+ALTER TABLE entries DROP COLUMN reverses;

@@ -1,0 +1,114 @@
+//! This process among those that use its ledger: it renews its row and learns of the others.
+//!
+//! Every process on PostgreSQL does it, also one without a bus, so that each knows whether it is alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt::spawn;
+use actix_web::rt::time::{sleep, timeout};
+use log::{info, warn};
+use tokio::task::JoinHandle;
+
+use crate::clock::{Clock, Mono};
+use crate::coordinator::Coverage;
+use crate::ledger::{LedgerError, Nodes, OwnNode, SqlLedger};
+use crate::limits::NODE_BEAT_MS;
+use crate::telemetry::counters::Counters;
+
+/// What is made of the others that a renewal found, or of its failure, and when it was begun.
+pub type Seen = Box<dyn FnMut(Result<Nodes, LedgerError>, Mono)>;
+
+/// The row of this process.
+pub struct Presence {
+    ledger: Arc<SqlLedger>,
+    counters: Arc<Counters>,
+    clock: Clock,
+    own: OwnNode,
+    seen: Seen,
+}
+
+impl Presence {
+    /// It is written first by [`Presence::renew`].
+    pub fn new(
+        ledger: Arc<SqlLedger>,
+        counters: Arc<Counters>,
+        clock: Clock,
+        own: OwnNode,
+        seen: Seen,
+    ) -> Self {
+        Self {
+            ledger,
+            counters,
+            clock,
+            own,
+            seen,
+        }
+    }
+
+    /// Renews the row, and tells what it found.
+    pub async fn renew(&mut self) {
+        let began = self.clock.mono();
+        self.own.sessions = self.counters.sessions.get().try_into().unwrap_or(i64::MAX);
+        let found = self.ledger.renew_node(self.own.clone()).await;
+        (self.seen)(found, began);
+    }
+
+    /// Renews it from now on.
+    pub fn keep(mut self) -> Kept {
+        let (ledger, boot) = (self.ledger.clone(), self.own.boot.clone());
+        let renewing = spawn(async move {
+            loop {
+                sleep(Duration::from_millis(NODE_BEAT_MS)).await;
+                self.renew().await;
+            }
+        });
+        Kept {
+            renewing,
+            ledger,
+            boot,
+        }
+    }
+}
+
+/// A row that is being renewed.
+#[derive(Debug)]
+pub struct Kept {
+    renewing: JoinHandle<()>,
+    ledger: Arc<SqlLedger>,
+    boot: String,
+}
+
+impl Kept {
+    /// Removes the row, so that the others need not wait until it is old. When that takes too long, they do.
+    pub async fn leave(self, patience: Duration) {
+        self.renewing.abort();
+        if let Ok(Err(error)) = timeout(patience, self.ledger.leave_nodes(self.boot)).await {
+            info!("the others could not be told that this process ends: {error}");
+        }
+    }
+}
+
+/// What a process without a bus makes of the others: while there are any, it does not hear of what they commit.
+pub fn without_bus(coverage: Arc<Coverage>, clock: Clock) -> Seen {
+    Box::new(move |found, _| {
+        // While the ledger does not answer, nothing new is known; what it held is then marked as stale.
+        let Ok(nodes) = found else { return };
+        match (coverage.is_alone(), nodes.others.is_empty()) {
+            (true, false) => {
+                let names: Vec<&str> = nodes.others.iter().map(|node| &*node.node).collect();
+                warn!(
+                    "other processes use this ledger ({}), and this one has no cluster.url: balances are read from the \
+                     ledger, and what others commit is looked for once a second",
+                    names.join(", ")
+                );
+                coverage.cover_until(Mono::default());
+            }
+            (false, true) => {
+                info!("this process is alone on its ledger again");
+                coverage.be_alone(clock.mono());
+            }
+            _ => {}
+        }
+    })
+}

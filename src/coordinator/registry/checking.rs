@@ -1,0 +1,204 @@
+//! Looks for commits that this process was not told of: compares the versions of all users with sessions with the
+//! ledger's, round after round, and brings the actors what they missed.
+//!
+//! Covered, the users of a partition are checked every `cluster.check_s`, as a net, and at once when something of it was
+//! missed. Not covered, every second. Bounded: one statement at a time, of at most `limits::ACCOUNTS_AT_ONCE_MAX` users,
+//! and at most `cluster.check_users_per_s`. A process that is alone, and one on SQLite, checks nothing.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::clock::Mono;
+use crate::coordinator::heard::{PARTITIONS, Partition, Partitions};
+use crate::coordinator::messages::{Missed, ToActor};
+use crate::coordinator::policy::Checks;
+use crate::coordinator::registry::Registry;
+use crate::domain::UserId;
+use crate::ledger::{LedgerError, MissedEntry};
+use crate::limits::{ACCOUNTS_AT_ONCE_MAX, CHECK_ROUND_MS, GAP_WAIT_MS, MISSED_ENTRIES_MAX};
+use crate::telemetry::counters::seconds;
+
+/// How often a process that is alone looks whether it still is, in milliseconds.
+const ALONE_MS: u64 = 250;
+
+/// How often another one looks whether a round is due, or a gap, in milliseconds.
+const LOOK_MS: u64 = 10;
+
+/// The round that is under way, and what it found.
+#[derive(Debug, Default)]
+pub(super) struct Checking {
+    /// Users that are still to be checked.
+    left: Vec<UserId>,
+    /// The partitions of this round.
+    under_way: Partitions,
+    /// When the last round of each partition began, and when the last one that is over did.
+    began: [Mono; PARTITIONS],
+    over: [Mono; PARTITIONS],
+    /// Users that lack entries behind these versions.
+    behind: VecDeque<(UserId, i64)>,
+    /// Others use the ledger, or did when the last round of all partitions began.
+    has_others: bool,
+}
+
+impl Checking {
+    fn begin(&mut self, due: Partitions, now: Mono, left: Vec<UserId>) {
+        self.under_way = due;
+        self.left = left;
+        due.iter().for_each(|one| self.began[one.index()] = now);
+    }
+
+    /// Every user of the round has been compared.
+    fn end(&mut self) {
+        let under_way = std::mem::take(&mut self.under_way);
+        for one in under_way.iter() {
+            self.over[one.index()] = self.began[one.index()];
+        }
+    }
+}
+
+impl Registry {
+    /// Does the next step, and sets the time of the one after it.
+    pub(super) fn check(&mut self, checks: Checks, ctx: &mut Context<Self>) {
+        let now = self.shared.clock.mono();
+        let is_alone = self.shared.coverage.is_alone();
+        let is_idle = self.checking.left.is_empty() && self.checking.behind.is_empty();
+        if is_alone && !self.checking.has_others && is_idle {
+            return self.check_later(ALONE_MS, checks, ctx);
+        }
+        while let Some(gap) = self.stale.take_gap(now.minus_us(GAP_WAIT_MS * 1000)) {
+            self.checking.behind.push_back((gap.user_id, gap.from));
+        }
+        if !self.checking.behind.is_empty() {
+            return self.look_for_missed(checks, ctx);
+        }
+        if self.checking.left.is_empty() {
+            self.checking.end();
+            self.show_verified_age(now);
+            let due = self.due(checks, now);
+            // The last round, after the others have gone, finds what they left behind.
+            self.checking.has_others = !is_alone || due.is_empty();
+            let is_due = |user: &UserId| due.has(Partition::of(*user));
+            let left = if due.is_empty() {
+                Vec::new()
+            } else {
+                self.users_with_sessions()
+                    .into_iter()
+                    .filter(is_due)
+                    .collect()
+            };
+            self.checking.begin(due, now, left);
+        }
+        let at = self
+            .checking
+            .left
+            .len()
+            .saturating_sub(ACCOUNTS_AT_ONCE_MAX);
+        let users = self.checking.left.split_off(at);
+        if users.is_empty() {
+            return self.check_later(LOOK_MS, checks, ctx);
+        }
+        let wait_ms = (users.len() as u64 * 1000).div_ceil(checks.users_per_s.max(1));
+        let count = users.len() as u64;
+        self.shared.counters.checked_users.inc_by(count);
+        let answer = self.shared.ledger.versions(users);
+        let compared = answer.into_actor(self).map(move |result, registry, ctx| {
+            registry.compare(result, now);
+            registry.check_later(wait_ms, checks, ctx);
+        });
+        ctx.spawn(compared);
+    }
+
+    /// The partitions whose users are to be checked now.
+    fn due(&self, checks: Checks, now: Mono) -> Partitions {
+        let coverage = &self.shared.coverage;
+        let every_ms = if coverage.is_covered(now) && !coverage.is_alone() {
+            checks.every_ms
+        } else {
+            CHECK_ROUND_MS
+        };
+        let is_due = |one: &Partition| {
+            let began = self.checking.began[one.index()];
+            now.us_since(began) >= every_ms * 1000 || coverage.distrusted_at(*one) > began
+        };
+        Partition::all()
+            .filter(is_due)
+            .fold(Partitions::NONE, Partitions::with)
+    }
+
+    /// How old what is shown may be: since when every user with a session is known to lack nothing.
+    fn show_verified_age(&self, now: Mono) {
+        let oldest = self.checking.over.iter().min().copied().unwrap_or(now);
+        let has_users = !self.with_sessions.is_empty() && !self.shared.coverage.is_alone();
+        let age_us = if has_users { now.us_since(oldest) } else { 0 };
+        self.shared
+            .counters
+            .verified_age
+            .with_label_values::<&str>(&[])
+            .set(seconds(age_us));
+    }
+
+    fn check_later(&mut self, wait_ms: u64, checks: Checks, ctx: &mut Context<Self>) {
+        ctx.run_later(Duration::from_millis(wait_ms), move |registry, ctx| {
+            registry.check(checks, ctx);
+        });
+    }
+
+    /// Finds the users of whom the ledger has a newer version than the actor knows. A failed check is made up for by the
+    /// next round.
+    fn compare(&mut self, result: Result<Vec<(UserId, i64)>, LedgerError>, began: Mono) {
+        for (user_id, version) in result.into_iter().flatten() {
+            let Some(slot) = self.with_sessions.get(&user_id) else {
+                continue;
+            };
+            let known = slot.gauge.version.get();
+            if version > known {
+                self.checking.behind.push_back((user_id, known));
+            } else if version == known {
+                slot.gauge.verified.update(|at| at.max(Some(began)));
+            }
+        }
+    }
+
+    /// Asks for what is missing, for as many users as one statement takes.
+    fn look_for_missed(&mut self, checks: Checks, ctx: &mut Context<Self>) {
+        let behind = &mut self.checking.behind;
+        let count = behind.len().min(ACCOUNTS_AT_ONCE_MAX);
+        let known: Vec<(UserId, i64)> = behind.drain(..count).collect();
+        let epoch = self.epoch_number();
+        let answer = self.shared.ledger.missed_entries(known);
+        let told = answer.into_actor(self).map(move |result, registry, ctx| {
+            for entries in by_user(result.unwrap_or_default()) {
+                registry.tell_missed(entries, epoch);
+            }
+            registry.check(checks, ctx);
+        });
+        ctx.spawn(told);
+    }
+
+    fn tell_missed(&mut self, entries: Vec<MissedEntry>, epoch: u64) {
+        let Some(last) = entries.last() else { return };
+        let (user_id, version) = (last.user_id, last.version);
+        if entries.len() as i64 == MISSED_ENTRIES_MAX {
+            self.checking.behind.push_back((user_id, version));
+        }
+        if let Some(slot) = self.resident(user_id) {
+            self.shared.counters.healed_users.inc();
+            // What does not fit is found again by the next round.
+            let _ = slot.send(ToActor::Missed(Missed { entries, epoch }));
+        }
+    }
+}
+
+/// Apart, in their order.
+fn by_user(entries: Vec<MissedEntry>) -> Vec<Vec<MissedEntry>> {
+    let mut all: Vec<Vec<MissedEntry>> = Vec::new();
+    for entry in entries {
+        match all.last_mut() {
+            Some(of_one) if of_one[0].user_id == entry.user_id => of_one.push(entry),
+            _ => all.push(vec![entry]),
+        }
+    }
+    all
+}

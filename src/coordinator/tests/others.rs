@@ -1,0 +1,266 @@
+//! Other processes commit to the same ledger.
+
+use std::time::Duration;
+
+use super::rig::Rig;
+use crate::clock::Mono;
+use crate::coordinator::heard::{HeardCommit, HeardEntries, Partition, Partitions};
+use crate::coordinator::messages::ToActor;
+use crate::coordinator::policy::Checks;
+use crate::domain::{Kind, UserId};
+
+/// In milliseconds.
+const CHECK_MS: u64 = 30_000;
+
+async fn rig() -> Rig {
+    Rig::start_as(|policy| {
+        policy.checks = Some(Checks {
+            every_ms: CHECK_MS,
+            users_per_s: 20_000,
+        });
+    })
+    .await
+}
+
+/// Other processes are there, and what they commit is told.
+async fn rig_that_hears() -> Rig {
+    let rig = rig().await;
+    rig.coverage.cover_until(Mono::from_us(u64::MAX - 1));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig
+}
+
+/// Another process commits an entry; what it tells of it.
+fn elsewhere(rig: &Rig, event: &str, kind: Kind, minor: i64) -> ToActor {
+    rig.ledger.write_elsewhere(184, event, kind, minor);
+    let account = rig.ledger.tables_account(184);
+    ToActor::Heard(HeardCommit {
+        user_id: UserId::new(184).expect("a user id"),
+        version_from: account.version - 1,
+        version_to: account.version,
+        balances: account.balances,
+        entries: vec![HeardEntries {
+            kind,
+            source: kind.into(),
+            count: 1,
+        }],
+        committed_at: rig.clock.wall(),
+        age_us: 0,
+    })
+}
+
+/// Another process is there, and what it commits is not heard of.
+async fn rig_beside_others() -> Rig {
+    let rig = rig().await;
+    rig.coverage.cover_until(Mono::default());
+    // The next look notices.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig
+}
+
+#[actix_rt::test]
+async fn a_missed_deposit_is_pushed_at_once_and_a_missed_reward_paced() {
+    let rig = rig_beside_others().await;
+    let session = rig.attach(184).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    rig.ledger.write_elsewhere(184, "d1", Kind::Deposit, 5);
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
+    rig.ledger.write_elsewhere(184, "r2", Kind::Reward, 7);
+    rig.ledger.write_elsewhere(184, "r3", Kind::Reward, 1);
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    assert_eq!(session.heard().len(), 2, "too soon");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(session.heard()[2..], ["paced v3 e2 +8"]);
+    assert_eq!(rig.counters.healed_users.get(), 2);
+}
+
+#[actix_rt::test]
+async fn however_many_were_missed_all_of_them_come() {
+    let rig = rig_beside_others().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    for n in 1..=40 {
+        rig.ledger
+            .write_elsewhere(184, &format!("r{n}"), Kind::Reward, 1);
+    }
+    rig.ledger.write_elsewhere(184, "last", Kind::Deposit, 2);
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v41 e41 +42"]);
+}
+
+#[actix_rt::test]
+async fn covered_the_check_is_a_net_and_a_process_that_is_alone_checks_nothing() {
+    let rig = rig().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    rig.ledger.write_elsewhere(184, "by hand", Kind::Deposit, 5);
+    tokio::time::sleep(Duration::from_millis(2 * CHECK_MS)).await;
+    assert_eq!(
+        (session.heard().len(), rig.counters.checked_users.get()),
+        (1, 0)
+    );
+    rig.coverage.cover_until(Mono::from_us(u64::MAX - 1));
+    tokio::time::sleep(Duration::from_millis(CHECK_MS + 1000)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
+    let checked = rig.counters.checked_users.get();
+    assert!((1..=2).contains(&checked), "{checked}");
+}
+
+#[actix_rt::test]
+async fn what_the_last_other_process_committed_before_it_went_is_found() {
+    let rig = rig_beside_others().await;
+    let session = rig.attach(184).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    rig.ledger.write_elsewhere(184, "d1", Kind::Deposit, 5);
+    rig.coverage.be_alone(rig.clock.mono());
+    tokio::time::sleep(Duration::from_millis(2300)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
+    let checked = rig.counters.checked_users.get();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(
+        rig.counters.checked_users.get(),
+        checked,
+        "and then no more"
+    );
+}
+
+#[actix_rt::test]
+async fn a_deposit_between_own_entries_is_pushed_at_once() {
+    let rig = rig_beside_others().await;
+    let session = rig.attach(184).await;
+    rig.post(184, "r1", Kind::Reward, 1)
+        .await
+        .expect("accepted");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "paced v1 e1 +1"]);
+    rig.post(184, "r2", Kind::Reward, 1)
+        .await
+        .expect("accepted");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(session.heard()[2..], ["paced v2 e1 +1"]);
+    rig.ledger.write_elsewhere(184, "d3", Kind::Deposit, 5);
+    // The next own entry brings the state, before any check.
+    rig.post(184, "r4", Kind::Reward, 1)
+        .await
+        .expect("accepted");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(session.heard()[3..], ["direct v4 e2 +6"]);
+}
+
+#[actix_rt::test]
+async fn memory_is_not_trusted_while_others_commit_unheard() {
+    let rig = rig_beside_others().await;
+    let read = async |is_fresh| {
+        let answer = rig.read(184, is_fresh).await.expect("answered");
+        answer.expect("a balance").account.version
+    };
+    assert_eq!(read(false).await, 0);
+    rig.ledger.write_elsewhere(184, "d1", Kind::Deposit, 5);
+    assert_eq!(read(false).await, 1, "it asks the ledger");
+    let now = rig.clock.mono();
+    rig.coverage.cover_until(now.plus_us(1_000_000));
+    rig.ledger.write_elsewhere(184, "d2", Kind::Deposit, 5);
+    assert_eq!(read(false).await, 1, "covered, it trusts what it read");
+    let soon = rig.clock.mono().plus_us(1);
+    rig.coverage.distrust(Partitions::ALL, soon);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(read(false).await, 2);
+    rig.ledger.write_elsewhere(184, "d3", Kind::Deposit, 5);
+    assert_eq!(read(false).await, 2, "verified since");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(read(false).await, 3, "its time is over");
+}
+
+#[actix_rt::test]
+async fn a_process_of_a_cluster_asks_the_ledger_for_every_first_balance_and_read() {
+    let rig = Rig::start_as(|policy| policy.reads_ask_ledger = true).await;
+    let first = rig.attach(184).await;
+    rig.settle().await;
+    rig.ledger.write_elsewhere(184, "d1", Kind::Deposit, 5);
+    let second = rig.attach(184).await;
+    rig.settle().await;
+    assert_eq!(second.heard(), ["snapshot v1"]);
+    rig.ledger.write_elsewhere(184, "d2", Kind::Deposit, 5);
+    let answer = rig.read(184, false).await.expect("answered");
+    assert_eq!(answer.expect("a balance").account.version, 2);
+    assert_eq!(first.heard()[0], "snapshot v0");
+}
+
+#[actix_rt::test]
+async fn a_commit_that_is_heard_is_pushed_as_its_kind_wants_it_and_once() {
+    let rig = rig_that_hears().await;
+    let session = rig.attach(184).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let deposit = elsewhere(&rig, "d1", Kind::Deposit, 5);
+    rig.tell(184, deposit).await;
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
+    let again = elsewhere(&rig, "d1", Kind::Deposit, 5);
+    rig.tell(184, again).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(session.heard().len(), 2, "a known version moves nothing");
+    let reward = elsewhere(&rig, "r2", Kind::Reward, 2);
+    rig.tell(184, reward).await;
+    rig.settle().await;
+    assert_eq!(session.heard().len(), 2, "too soon");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(session.heard()[2..], ["paced v2 e1 +2"]);
+    assert_eq!(rig.counters.healed_users.get(), 0, "nothing was missed");
+}
+
+#[actix_rt::test]
+async fn what_is_heard_out_of_order_shows_the_newest_state_and_a_late_deposit_is_not_held_back() {
+    let rig = rig_that_hears().await;
+    let session = rig.attach(184).await;
+    let first = elsewhere(&rig, "r1", Kind::Reward, 1);
+    rig.tell(184, first).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let deposit = elsewhere(&rig, "d2", Kind::Deposit, 5);
+    let reward = elsewhere(&rig, "r3", Kind::Reward, 1);
+    rig.tell(184, reward).await;
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v0", "paced v1 e1 +1"]);
+    rig.tell(184, deposit).await;
+    rig.settle().await;
+    assert_eq!(session.heard()[2..], ["direct v3 e2 +6"]);
+}
+
+#[actix_rt::test]
+async fn a_lost_message_before_one_that_came_is_asked_for_soon() {
+    let rig = rig_that_hears().await;
+    let session = rig.attach(184).await;
+    let first = elsewhere(&rig, "r1", Kind::Reward, 1);
+    rig.tell(184, first).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    elsewhere(&rig, "lost", Kind::Deposit, 5);
+    let reward = elsewhere(&rig, "r3", Kind::Reward, 1);
+    rig.tell(184, reward).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(
+        session.heard(),
+        ["snapshot v0", "paced v1 e1 +1", "direct v3 e2 +6"]
+    );
+}
+
+#[actix_rt::test]
+async fn a_lost_last_message_is_found_at_once_when_its_partition_is_distrusted() {
+    let rig = rig_that_hears().await;
+    let session = rig.attach(184).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    elsewhere(&rig, "lost", Kind::Deposit, 5);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(session.heard(), ["snapshot v0"]);
+    let partition = Partition::of(UserId::new(184).expect("a user id"));
+    let (other, own) = (
+        Partition::all().find(|one| *one != partition).expect("one"),
+        Partitions::NONE.with(partition),
+    );
+    rig.coverage
+        .distrust(Partitions::NONE.with(other), rig.clock.mono());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(session.heard().len(), 1, "that was another partition");
+    rig.coverage.distrust(own, rig.clock.mono());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
+}
