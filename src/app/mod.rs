@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::canary::schedule;
 use crate::clock::Clock;
+use crate::cluster::overview::Overview;
 use crate::cluster::presence::Kept;
 use crate::config::Settings;
 use crate::coordinator::auditing::AuditBoard;
@@ -90,11 +91,16 @@ pub fn run(
         let Some((ledger, orphans)) = prepare(&mut signals, open).await? else {
             return Ok(());
         };
+        let (own, coverage) = (
+            parts::own_node(&settings, clock),
+            Arc::<Coverage>::default(),
+        );
         let core = Core {
             clock,
             counters,
             ledger: Arc::new(ledger),
-            coverage: Arc::default(),
+            overview: Arc::new(Overview::new(own, coverage.clone(), clock)),
+            coverage,
         };
         let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
         let service = Service::start(settings, is_dev, &core, orphans, sockets).await?;
@@ -117,6 +123,7 @@ struct Core {
     counters: Arc<Counters>,
     ledger: Arc<SqlLedger>,
     coverage: Arc<Coverage>,
+    overview: Arc<Overview>,
 }
 
 /// The parts of a running service that have to be stopped.
@@ -162,7 +169,7 @@ impl Service {
             .send(InspectRegistry)
             .await
             .map_err(|_| AppError::PartDied("the registry"))?;
-        let presence = match parts::presence(&settings, core) {
+        let presence = match parts::presence(core) {
             Some(mut presence) => {
                 // Before anything is answered: others may have committed what this process has not seen.
                 presence.renew().await;
@@ -175,7 +182,12 @@ impl Service {
             core.clock,
             core.counters.clone(),
         ));
-        let auditing = auditing::run(ledger.clone(), registry.clone(), board.clone());
+        let auditing = auditing::run(
+            ledger.clone(),
+            registry.clone(),
+            board.clone(),
+            core.coverage.clone(),
+        );
         let auditing = spawn(auditing);
         let watching_feed = spawn(outbox::watch(ledger.clone()));
         let development = if is_dev {
@@ -195,8 +207,10 @@ impl Service {
             ledger.clone(),
             core.counters.clone(),
             board,
+            core.overview.clone(),
         ));
-        let canary = Canary::start(&state, reachable(public_addr), reachable(internal_addr));
+        let urls = (reachable(public_addr), reachable(internal_addr));
+        let canary = Canary::start(&state, urls, core.coverage.clone());
         let listeners = [
             server::public(public, &state)?,
             server::internal(internal, &state)?,
@@ -219,12 +233,19 @@ impl Service {
 
 impl Canary {
     /// `None` when the settings ask for no runs.
-    fn start(state: &HttpState, url: String, internal_url: String) -> Option<Self> {
+    fn start(
+        state: &HttpState,
+        (url, internal_url): (String, String),
+        coverage: Arc<Coverage>,
+    ) -> Option<Self> {
         schedule::prepare(&state.counters);
         let (interval, options) = parts::canary_options(&state.settings, url, internal_url)?;
         let (runs, counters) = (state.canary.clone(), state.counters.clone());
         let (interrupt, interrupts) = watch::channel(0);
-        let running = schedule::run_every(interval, options, interrupts, runs, counters);
+        let running =
+            schedule::run_every(interval, options, interrupts, runs, counters, move || {
+                coverage.is_first()
+            });
         Some(Self {
             interrupt,
             running: spawn(running),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::Core;
 use crate::canary;
 use crate::clock::Clock;
-use crate::cluster::presence::{self, Presence};
+use crate::cluster::presence::{self, Presence, Seen};
+use crate::cluster::wire::Boot;
 use crate::config::{ClusterReads, Settings};
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::{Checks, Policy, Recent, Shared};
@@ -61,20 +62,33 @@ pub(super) fn ledger_options(
     }
 }
 
-/// This process's row among those that use the ledger; `None` where there can't be others.
-pub(super) fn presence(settings: &Settings, core: &Core) -> Option<Presence> {
-    let own = OwnNode {
+/// This start of this process, as the others see it.
+pub(super) fn own_node(settings: &Settings, clock: Clock) -> OwnNode {
+    OwnNode {
         node: settings.cluster.node.clone(),
-        boot: format!("{:032x}", rand::random::<u128>()),
+        boot: Boot::random(clock.wall()).as_str().to_owned(),
         build: env!("CARGO_PKG_VERSION").into(),
-        has_bus: false,
+        has_bus: settings.cluster.is_on(),
         sessions: 0,
-    };
-    let seen = presence::without_bus(core.coverage.clone(), core.clock);
+    }
+}
+
+/// This process's row among those that use the ledger; `None` where there can't be others.
+pub(super) fn presence(core: &Core) -> Option<Presence> {
     let (ledger, counters) = (core.ledger.clone(), core.counters.clone());
+    let (overview, coverage, clock) = (core.overview.clone(), core.coverage.clone(), core.clock);
+    let mut without_bus = presence::without_bus(coverage.clone(), clock);
+    let own = overview.own().clone();
+    let seen: Seen = Box::new(move |found, began| {
+        if let Ok(nodes) = &found {
+            overview.saw(&nodes.others);
+            coverage.set_first(nodes.is_first);
+        }
+        without_bus(found, began);
+    });
     core.ledger
         .may_be_shared()
-        .then(|| Presence::new(ledger, counters, core.clock, own, seen))
+        .then(|| Presence::new(ledger, counters, clock, own, seen))
 }
 
 /// What the registry and all actors share.

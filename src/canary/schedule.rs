@@ -19,13 +19,15 @@ pub fn prepare(counters: &Counters) {
     }
 }
 
-/// Runs the canary once per interval, until it is interrupted. The first run begins after one interval.
+/// Runs the canary once per interval, until it is interrupted. The first run begins after one interval. Where several
+/// processes share a ledger, only the one that has the turn runs it.
 pub async fn run_every(
     interval: Duration,
     options: Options,
     mut interrupts: Interrupts,
     runs: Arc<CanaryRuns>,
     counters: Arc<Counters>,
+    has_turn: impl Fn() -> bool,
 ) {
     loop {
         // Interrupted, or the sender of interrupts is gone.
@@ -34,6 +36,9 @@ pub async fn run_every(
             .is_ok()
         {
             return;
+        }
+        if !has_turn() {
+            continue;
         }
         let report = run(&options, interrupts.clone(), &mut |_| {}).await;
         if *interrupts.borrow() > 0 {

@@ -6,6 +6,7 @@
 //!
 //! Start reading at [`tracker`], which decides what this node knows; [`wire`] has the messages.
 
+pub mod overview;
 pub mod presence;
 pub mod tracker;
 pub mod wire;

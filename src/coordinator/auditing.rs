@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::clock::{Clock, Mono, Wall};
+use crate::coordinator::coverage::Coverage;
 use crate::coordinator::messages::{ToActor, ToUser};
 use crate::coordinator::registry::Registry;
 use crate::domain::{Account, UserId};
@@ -168,7 +169,12 @@ impl AuditBoard {
 }
 
 /// Audits until it is dropped.
-pub async fn run(ledger: Arc<SqlLedger>, registry: Addr<Registry>, board: Arc<AuditBoard>) {
+pub async fn run(
+    ledger: Arc<SqlLedger>,
+    registry: Addr<Registry>,
+    board: Arc<AuditBoard>,
+    coverage: Arc<Coverage>,
+) {
     let rest = Duration::from_millis(AUDIT_REST_MS);
     let mut due = board.clock.mono();
     if board.users_per_s == 0 {
@@ -181,6 +187,10 @@ pub async fn run(ledger: Arc<SqlLedger>, registry: Addr<Registry>, board: Arc<Au
         }
         let (mut last, mut failures) = (i64::MIN, 0);
         loop {
+            while !coverage.is_first() {
+                // Another process audits; this one goes on where it was when its turn comes again.
+                sleep(rest).await;
+            }
             let user_id = match ledger.next_user(last).await {
                 Ok(Some(user_id)) => user_id,
                 Ok(None) => break,

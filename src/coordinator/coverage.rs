@@ -6,7 +6,7 @@
 //! come from memory, so it is only loads of atomics; the time is compared when the answer is made, so a process that was
 //! stopped and goes on distrusts itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock::Mono;
 use crate::coordinator::heard::{PARTITIONS, Partition, Partitions};
@@ -19,6 +19,7 @@ pub struct Coverage {
     until: AtomicU64,
     /// For each partition: what was verified earlier than this is not trusted.
     distrusted: [AtomicU64; PARTITIONS],
+    is_first: AtomicBool,
 }
 
 impl Default for Coverage {
@@ -27,6 +28,7 @@ impl Default for Coverage {
         Self {
             until: AtomicU64::new(u64::MAX),
             distrusted: Default::default(),
+            is_first: AtomicBool::new(true),
         }
     }
 }
@@ -35,6 +37,16 @@ impl Coverage {
     /// Whether no other process uses the ledger.
     pub fn is_alone(&self) -> bool {
         self.until.load(Ordering::Acquire) == u64::MAX
+    }
+
+    /// Whether this process does the work that only one of them has to do: the audit, and the canary.
+    pub fn is_first(&self) -> bool {
+        self.is_first.load(Ordering::Acquire)
+    }
+
+    /// Another one does it, or this one.
+    pub fn set_first(&self, is_first: bool) {
+        self.is_first.store(is_first, Ordering::Release);
     }
 
     /// Whether everything that others commit is heard of.

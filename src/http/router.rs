@@ -122,6 +122,7 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/admin/v1/sessions", "GET").route(get().to(admin::sessions)))
         .service(resource("/admin/v1/events", "GET").route(get().to(admin::events)))
         .service(resource("/admin/v1/audit", "GET").route(get().to(admin::audit)))
+        .service(resource("/admin/v1/cluster", "GET").route(get().to(admin::cluster)))
         .service(resource("/admin/v1/canary", "GET").route(get().to(admin::canary)))
         .service(resource("/admin/v1/log", "GET").route(get().to(admin::log)))
         .service(resource("/admin/v1/entries", "GET").route(get().to(admin::find)))

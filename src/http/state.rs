@@ -10,6 +10,7 @@ use actix_web::http::header::HeaderValue;
 
 use crate::canary::runs::CanaryRuns;
 use crate::clock::{Clock, Deadline};
+use crate::cluster::overview::Overview;
 use crate::config::Settings;
 use crate::coordinator::Registry;
 use crate::coordinator::auditing::AuditBoard;
@@ -57,6 +58,8 @@ pub struct HttpState {
     pub admission: Admission,
     /// Findings of the continuous audit.
     pub audit: Arc<AuditBoard>,
+    /// The other processes on this ledger.
+    pub cluster: Arc<Overview>,
     /// The latest runs of the canary.
     pub canary: Arc<CanaryRuns>,
     /// Metrics.
@@ -84,6 +87,7 @@ impl HttpState {
         ledger: Arc<SqlLedger>,
         counters: Arc<Counters>,
         audit: Arc<AuditBoard>,
+        cluster: Arc<Overview>,
     ) -> Self {
         let settings = Arc::new(settings);
         let limits = &settings.limits;
@@ -111,6 +115,7 @@ impl HttpState {
             ledger,
             counters,
             audit,
+            cluster,
             canary: Arc::default(),
             live: LiveBoard::default(),
             admin_failures: AddressLimit::new(FAILURES),

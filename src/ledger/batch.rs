@@ -97,6 +97,7 @@ impl Loaded {
         self.events
             .values()
             .chain(self.hashes.values())
+            .chain(self.reversibles.entries())
             .any(has_no_account)
     }
 }
@@ -386,19 +387,6 @@ impl<'a> Books<'a, '_> {
             if let Some(reversed) = &applied.reversed {
                 reversibles.reversed(reversed);
             }
-        }
-    }
-}
-
-impl EntryOutcome {
-    /// Whether the entry was refused. A duplicate was not.
-    pub const fn is_rejected(&self) -> bool {
-        match self {
-            Self::Decided { outcome, .. } => {
-                !matches!(outcome, Outcome::Accepted { .. } | Outcome::Duplicate(_))
-            }
-            Self::NotApplied => false,
-            Self::Failed(_) => true,
         }
     }
 }

@@ -160,6 +160,19 @@ pub enum EntryOutcome {
     Failed(PostError),
 }
 
+impl EntryOutcome {
+    /// Whether the entry was refused. A duplicate was not.
+    pub const fn is_rejected(&self) -> bool {
+        match self {
+            Self::Decided { outcome, .. } => {
+                !matches!(outcome, Outcome::Accepted { .. } | Outcome::Duplicate(_))
+            }
+            Self::NotApplied => false,
+            Self::Failed(_) => true,
+        }
+    }
+}
+
 /// A posting that was committed after the receiver of its answer was gone (its actor died). Its sessions still have to be told.
 pub type Orphan = Posted;
 

@@ -9,6 +9,7 @@ on_postgres![
     what_another_process_commits_reaches_the_sessions_as_its_kind_wants_it,
     no_process_answers_from_memory_while_there_are_others,
     a_process_that_was_killed_leaves_nothing_behind_unseen,
+    each_process_tells_of_the_others_and_one_does_the_audit,
 ];
 
 async fn two(database: Database) -> (TestApp, TestApp) {
@@ -119,4 +120,49 @@ async fn a_process_that_was_killed_leaves_nothing_behind_unseen(database: Databa
         read["version"], 1,
         "what it knew from before is not trusted: {read}"
     );
+}
+
+async fn each_process_tells_of_the_others_and_one_does_the_audit(database: Database) {
+    let (first, second) = two(database).await;
+    let of = async |app: &TestApp| app.admin("/admin/v1/cluster").await.ok();
+    eventually("each knows the other", async || {
+        let (one, other) = (of(&first).await, of(&second).await);
+        (one["nodes"][0]["boot"] == other["boot"] && other["nodes"][0]["boot"] == one["boot"])
+            .then_some(())
+    })
+    .await;
+    let shown = of(&first).await;
+    assert_eq!(
+        ["node", "covered", "connected", "first"].map(|field| shown[field].clone()),
+        [json!("a"), json!(false), json!(false), json!(true)],
+        "{shown}"
+    );
+    let other = &shown["nodes"][0];
+    assert_eq!(
+        (&other["node"], &other["has_bus"]),
+        (&json!("b"), &json!(false)),
+        "{shown}"
+    );
+    assert!(
+        other["seen_at"].is_string() && other["heard_at"].is_null(),
+        "{shown}"
+    );
+    assert_eq!(
+        of(&second).await["first"],
+        false,
+        "the audit and the canary run once"
+    );
+    let (_ws, _) = second.session(1).await;
+    eventually("its sessions are told", async || {
+        (of(&first).await["nodes"][0]["sessions"] == 1).then_some(())
+    })
+    .await;
+    let mut first = first;
+    assert!(first.stop().await.success());
+    eventually("the other one takes over", async || {
+        let shown = of(&second).await;
+        (shown["first"] == true && shown["covered"] == true && shown["nodes"] == json!([]))
+            .then_some(())
+    })
+    .await;
 }

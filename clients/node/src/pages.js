@@ -2,7 +2,7 @@
 
 // What the service gives page by page.
 
-const { checkedNumber } = require('./transport.js');
+const { backoffMs, checkedNumber, pause } = require('./transport.js');
 
 // Shorter than `limits` of proxies usually are.
 const FEED_WAIT_MS = 25_000;
@@ -46,12 +46,16 @@ class Pages {
 async function* feed(call, { after, limit, wait_ms = FEED_WAIT_MS, follow = true, maxRetries = Infinity, ...request } = {}) {
   const waitMs = follow ? checkedNumber('wait_ms', wait_ms, 1) : 0;
   for (let cursor = after; ;) {
+    const askedAtMs = performance.now();
     const query = { after: cursor, limit, wait_ms: waitMs };
     const page = await call('GET', '/internal/v1/feed', { ...request, maxRetries, query, waitMs });
     const isNew = page.entries.length > 0 || page.next !== cursor;
     cursor = page.next;
     if (isNew) yield page;
-    if (!follow && page.entries.length === 0) return;
+    if (page.entries.length > 0) continue;
+    if (!follow) return;
+    // A service that stops answers without waiting, as often as it is asked.
+    if (performance.now() - askedAtMs < waitMs / 2) await pause(backoffMs(1), request.signal, false);
   }
 }
 

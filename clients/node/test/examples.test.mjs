@@ -8,7 +8,6 @@ import { promisify } from 'node:util';
 import { payPeriod } from '../examples/scheduler.mjs';
 import { signUp, userService } from '../examples/users.mjs';
 import { credit, giveBack, take } from '../examples/wallet.mjs';
-import { Fake, ok } from './support/fake.mjs';
 import { SECRET, Service, withService } from './support/service.mjs';
 
 test('the scheduler pays a period once, and goes on past a farmer that can’t be paid', withService, async (t) => {
@@ -34,7 +33,7 @@ test('the scheduler pays a period once, and goes on past a farmer that can’t b
   service.assertLedgerHolds();
 });
 
-test('the wallet credits a transaction once, and takes what there is', withService, async (t) => {
+test('the wallet credits a transaction once, takes what there is, and gives back what the chain refuses', withService, async (t) => {
   const ledger = (await Service.start(t)).client();
   const hash = Buffer.alloc(32, 0xab);
   const first = await credit(ledger, { hash: hash.toString('hex'), user_id: 184, ton: '2' });
@@ -44,7 +43,10 @@ test('the wallet credits a transaction once, and takes what there is', withServi
   assert.deepEqual(await take(ledger, { id: 2, user_id: 184, ton: '1.5' }), { state: 'taken' });
   assert.deepEqual(await take(ledger, { id: 2, user_id: 184, ton: '1.5' }), { state: 'taken' });
   await assert.rejects(take(ledger, { id: 3, user_id: 184, ton: 'all' }), { code: 'invalid_amount' });
-  assert.equal((await ledger.balances.get(184)).balances.TON, '0.500000000');
+  for (const duplicate of [false, true]) {
+    assert.equal((await giveBack(ledger, { id: 2, user_id: 184 }, 'no such wallet')).duplicate, duplicate);
+    assert.equal((await ledger.balances.get(184)).balances.TON, '2.000000000');
+  }
 });
 
 test('the wallet does not call unknown what is refused, nor refused what is unknown', withService, async (t) => {
@@ -53,16 +55,6 @@ test('the wallet does not call unknown what is refused, nor refused what is unkn
   service.loseOneAnswer();
   assert.deepEqual(await take(service.client({ maxRetries: 0 }), { id: 1, user_id: 184, ton: '2' }), { state: 'unknown' });
   assert.deepEqual(await take(service.client(), { id: 1, user_id: 184, ton: '2' }), { state: 'taken' });
-});
-
-test('what the chain refuses is given back', async (t) => {
-  const fake = await Fake.start(t, ok({ version: 3 }));
-  await giveBack(fake.client(), { id: 2, user_id: 184 }, 'no such wallet');
-  const [{ path, json }] = fake.requests;
-  assert.deepEqual(
-    [path, json],
-    ['/internal/v1/reversals', { event_id: 'withdrawal-back:2', user_id: 184, reverses: 'withdrawal:2', reason: 'no such wallet' }],
-  );
 });
 
 test('the user service hands out tokens and balances to the signed-in user alone', withService, async (t) => {

@@ -118,6 +118,18 @@ test('a feed that would ask without a pause is refused', async (t) => {
   assert.equal(fake.requests.length, 0);
 });
 
+test('a service that answers without waiting is not asked without a pause', async (t) => {
+  t.mock.method(Math, 'random', () => 1);
+  const fake = await Fake.start(t, (_, number) => ok({ epoch: 'x', entries: number < 4 ? [] : [entry(1)], next: number < 4 ? 'c0' : 'c1' }));
+  const start = performance.now();
+  for await (const { next } of fake.client().feed({ after: 'c0' })) {
+    assert.equal(next, 'c1');
+    break;
+  }
+  assert.equal(fake.requests.length, 5);
+  assert.ok(performance.now() - start >= 4 * 190, 'four pauses of 200 ms');
+});
+
 test('a feed that waits is aborted at once, and its wait is no time-out', async (t) => {
   withoutJitter(t);
   const abort = new AbortController();

@@ -9,8 +9,15 @@ import * as library from '@balance-coordinator/node';
 import { reward } from './support/fake.mjs';
 import { OTHER_SECRET, SECRET, Service, withService } from './support/service.mjs';
 
-const { BalanceCoordinator, IdempotencyConflictError, InsufficientFundsError, InvalidRequestError, NotFoundError, SignatureError } =
-  library;
+const {
+  BalanceCoordinator,
+  ExceedsOriginalError,
+  IdempotencyConflictError,
+  InsufficientFundsError,
+  InvalidRequestError,
+  NotFoundError,
+  SignatureError,
+} = library;
 
 const rejection = (promise) =>
   promise.then(
@@ -127,6 +134,48 @@ test('all or nothing names the first bad entry and the result of each', withServ
   );
   assert.equal((await ledger.entries.postAtomic(items)).duplicates, 3);
   assert.equal((await rejection(ledger.entries.postAtomic([]))).code, 'invalid_field');
+});
+
+test('an entry is taken back, in parts and never more than it has', withService, async (t) => {
+  const service = await Service.start(t);
+  const ledger = service.client();
+  await ledger.deposits.create(deposit('d1', '10'));
+  await ledger.withdrawals.create(deposit('w1', '4'));
+  const back = (event_id, more = {}) => ledger.withdrawals.refund({ event_id, user_id: 184, reverses: 'w1', ...more });
+  const part = await back('b1', { amount: '1.5', reason: 'a part' });
+  assert.deepEqual([part.reverses, part.version, part.duplicate, part.balances.TON], ['w1', 3, false, '7.500000000']);
+  const much = await rejection(back('b2', { amount: '2.6' }));
+  assert.ok(much instanceof ExceedsOriginalError);
+  assert.deepEqual([much.left, much.outcome, much.field], ['2.500000000', 'refused', 'amount']);
+  assert.equal((await back('b2')).balances.TON, '10.000000000');
+  assert.equal((await back('b2')).duplicate, true);
+  assert.equal((await rejection(back('b3'))).left, '0.000000000');
+  for (const [fields, code, Class] of [
+    [{ reverses: 'w2' }, 'unknown_entry', NotFoundError],
+    [{ reverses: 'b1' }, 'not_reversible', InvalidRequestError],
+    [{ currency: 'UNI' }, 'invalid_field', InvalidRequestError],
+    [{ reverses: undefined }, 'invalid_field', InvalidRequestError],
+  ]) {
+    const error = await rejection(back('b4', fields));
+    assert.ok(error instanceof Class, String(error));
+    assert.deepEqual([error.code, error.outcome], [code, 'refused']);
+  }
+  const { entries } = await ledger.entries.list(184, { limit: 2 });
+  assert.deepEqual(
+    entries.map(({ kind, reverses, reason, amount }) => [kind, reverses, reason, amount]),
+    [
+      ['reversal', 'w1', undefined, '2.500000000'],
+      ['reversal', 'w1', 'a part', '1.500000000'],
+    ],
+  );
+  const items = [
+    { kind: 'reward', ...reward('r1') },
+    { kind: 'reversal', event_id: 'v1', user_id: 184, reverses: 'r1' },
+    { kind: 'reversal', event_id: 'v2', user_id: 184, reverses: 'r1' },
+  ];
+  const summary = await ledger.entries.postAll(items);
+  assert.deepEqual([summary.accepted, summary.rejections.map(({ index, code }) => [index, code])], [2, [[2, 'exceeds_original']]]);
+  service.assertLedgerHolds();
 });
 
 test('users are created and linked', withService, async (t) => {

@@ -50,6 +50,11 @@ pub(in crate::http) async fn audit(state: Data, _: Admin<Query<NoQuery>>) -> Ans
     Ok(HttpResponse::Ok().json(state.audit.show()))
 }
 
+/// `GET /admin/v1/cluster`
+pub(in crate::http) async fn cluster(state: Data, _: Admin<Query<NoQuery>>) -> Answer {
+    Ok(HttpResponse::Ok().json(state.cluster.show()))
+}
+
 /// `GET /admin/v1/canary`
 pub(in crate::http) async fn canary(state: Data, _: Admin<Query<NoQuery>>) -> Answer {
     let every_s = state.settings.canary.every_s;

@@ -23,7 +23,7 @@ use crate::limits::ADMIN_ROWS_MAX;
 pub(super) use actions::{disconnect, push, refresh, retire};
 pub(super) use actors::{actor, actors, entries, registry, sessions};
 pub(super) use find::find;
-pub(super) use lists::{audit, canary, conflicts, events, log};
+pub(super) use lists::{audit, canary, cluster, conflicts, events, log};
 pub(super) use live::live;
 
 const ROWS_DEFAULT: usize = 100;

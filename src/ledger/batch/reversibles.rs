@@ -21,6 +21,11 @@ impl Reversibles {
         self.by_event.insert(event_id, reversible);
     }
 
+    /// What the entries are.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Recorded> {
+        self.by_event.values().map(|reversible| &reversible.entry)
+    }
+
     /// The entry of a name: its event id, or `ton:<hash>` of a deposit.
     pub fn find(&self, name: &EventId) -> Option<&Reversible> {
         self.by_event.get(name).or_else(|| {

@@ -1,7 +1,7 @@
 //! Several entries of one user, duplicates inside one batch, and all-or-nothing groups.
 
 use super::*;
-use crate::domain::{Change, Kind, Reversal};
+use crate::domain::{Change, Kind, Reversal, Reversible};
 use crate::ledger::memory::faulty_store::entry;
 
 const RULES: Rules = Rules { auto_create: true };
@@ -196,6 +196,13 @@ fn an_entry_of_a_user_without_an_account_means_that_the_read_is_torn() {
         .values_mut()
         .for_each(|account| account.exists = true);
     assert!(!seen.is_torn());
+    let mut named = loaded(&groups);
+    named.reversibles.insert(Reversible {
+        event_id: entries[0].event_id.clone(),
+        entry: recorded(&entries[0], 1, 77),
+        left: Amount::from_minor(10),
+    });
+    assert!(named.is_torn(), "an entry that a reversal names");
 }
 
 fn reversal(user: i64, event: &str, reverses: &str, amount: Option<&str>) -> NewEntry {

@@ -109,7 +109,5 @@ pub(in crate::ledger) fn missed_entries(
         }
     };
     let entries = rows.into_iter().map(|row| row.entry(currencies));
-    Ok(entries
-        .collect::<Result<_, _>>()
-        .map_err(ReadError::Ledger)?)
+    entries.collect::<Result<_, _>>().map_err(ReadError::Ledger)
 }

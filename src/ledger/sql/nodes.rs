@@ -52,6 +52,9 @@ pub struct Node {
     /// Its open sessions, as it told last.
     #[diesel(sql_type = BigInt)]
     pub sessions: i64,
+    /// When it wrote its row first, in microseconds since the Unix epoch, by the server's clock.
+    #[diesel(sql_type = BigInt)]
+    pub started_at_us: i64,
     /// When it renewed its row, in microseconds since the Unix epoch, by the server's clock.
     #[diesel(sql_type = BigInt)]
     pub seen_at_us: i64,
@@ -62,12 +65,16 @@ pub struct Node {
 pub struct Nodes {
     /// The others, those without a bus among them. Each was seen within `limits::NODE_GONE_MS`.
     pub others: Vec<Node>,
+    /// Whether this process is the one that has been here longest: it does the work that only one has to do.
+    pub is_first: bool,
     /// The server's clock, in microseconds since the Unix epoch.
     pub now_us: i64,
 }
 
 #[derive(QueryableByName)]
-struct Now {
+struct Renewed {
+    #[diesel(sql_type = BigInt)]
+    started_at_us: i64,
     #[diesel(sql_type = BigInt)]
     now_us: i64,
 }
@@ -81,10 +88,13 @@ pub(in crate::ledger) fn renew(
     let found = postgres.transaction(|connection| {
         // A row that is lost with the server is written again.
         connection.batch_execute("SET LOCAL synchronous_commit = off")?;
-        let Now { now_us } = sql_query(format!(
+        let Renewed {
+            started_at_us,
+            now_us,
+        } = sql_query(format!(
             "INSERT INTO nodes (boot, node, build, has_bus, sessions, started_at_us, seen_at_us) \
              VALUES ($1, $2, $3, $4, $5, {NOW}, {NOW}) ON CONFLICT (boot) DO UPDATE \
-             SET has_bus = $4, sessions = $5, seen_at_us = {NOW} RETURNING seen_at_us AS now_us"
+             SET has_bus = $4, sessions = $5, seen_at_us = {NOW} RETURNING started_at_us, seen_at_us AS now_us"
         ))
         .bind::<Text, _>(&own.boot)
         .bind::<Text, _>(&own.node)
@@ -93,7 +103,7 @@ pub(in crate::ledger) fn renew(
         .bind::<BigInt, _>(own.sessions)
         .get_result(connection)?;
         let all: Vec<Node> = sql_query(
-            "SELECT node, boot, build, has_bus, sessions, seen_at_us FROM nodes WHERE boot <> $1 ORDER BY node, boot",
+            "SELECT node, boot, build, has_bus, sessions, started_at_us, seen_at_us FROM nodes WHERE boot <> $1 ORDER BY node, boot",
         )
         .bind::<Text, _>(&own.boot)
         .load(connection)?;
@@ -104,8 +114,16 @@ pub(in crate::ledger) fn renew(
                 .execute(connection)?;
         }
         let is_there = |node: &Node| age_us(node) <= NODE_GONE_MS * 1000;
-        let others = all.into_iter().filter(is_there).collect();
-        Ok::<_, diesel::result::Error>(Nodes { others, now_us })
+        let others: Vec<Node> = all.into_iter().filter(is_there).collect();
+        let own = (started_at_us, &own.boot);
+        let is_first = others
+            .iter()
+            .all(|node| own < (node.started_at_us, &node.boot));
+        Ok::<_, diesel::result::Error>(Nodes {
+            others,
+            is_first,
+            now_us,
+        })
     });
     Ok(found?)
 }

@@ -62,6 +62,7 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("GET", "/admin/v1/sessions"),
     ("GET", "/admin/v1/events"),
     ("GET", "/admin/v1/audit"),
+    ("GET", "/admin/v1/cluster"),
     ("GET", "/admin/v1/canary"),
     ("GET", "/admin/v1/log"),
     ("GET", "/admin/v1/conflicts"),

@@ -1,0 +1,102 @@
+//! What this process knows of the others, for administrators: `GET /admin/v1/cluster`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::clock::{Clock, Wall};
+use crate::coordinator::Coverage;
+use crate::ledger::{Node, OwnNode};
+
+/// Shared by what learns of other processes, and by what shows them.
+#[derive(Debug)]
+pub struct Overview {
+    own: OwnNode,
+    coverage: Arc<Coverage>,
+    clock: Clock,
+    /// Those that renewed their row lately.
+    others: Mutex<Vec<Node>>,
+}
+
+/// `GET /admin/v1/cluster`
+#[derive(Debug, Clone, Serialize)]
+pub struct ClusterShown {
+    /// This process, by `cluster.node`.
+    node: String,
+    /// This start of it.
+    boot: String,
+    /// Whether it hears of everything that others commit.
+    covered: bool,
+    /// Whether it has a connection to the bus.
+    connected: bool,
+    /// Whether it does the work that only one process has to do: the audit and the canary.
+    first: bool,
+    /// The others.
+    nodes: Vec<NodeShown>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct NodeShown {
+    node: String,
+    boot: String,
+    build: Option<String>,
+    /// When it renewed its row, by the database's clock; null: it has none.
+    seen_at: Option<Wall>,
+    has_bus: bool,
+    /// When it was last heard of on the bus.
+    heard_at: Option<Wall>,
+    sessions: i64,
+    /// Messages of it that were missing.
+    gaps: u64,
+}
+
+impl Overview {
+    /// Of a process that knows of no others.
+    pub fn new(own: OwnNode, coverage: Arc<Coverage>, clock: Clock) -> Self {
+        Self {
+            own,
+            coverage,
+            clock,
+            others: Mutex::default(),
+        }
+    }
+
+    /// This process.
+    pub const fn own(&self) -> &OwnNode {
+        &self.own
+    }
+
+    /// The table of nodes has been read.
+    pub fn saw(&self, others: &[Node]) {
+        let mut known = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.clone_into(&mut known);
+    }
+
+    /// As it stands.
+    pub fn show(&self) -> ClusterShown {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut nodes: BTreeMap<String, NodeShown> = BTreeMap::new();
+        for node in &*others {
+            let shown = NodeShown {
+                node: node.node.clone(),
+                boot: node.boot.clone(),
+                build: Some(node.build.clone()),
+                seen_at: Some(Wall::from_us(node.seen_at_us)),
+                has_bus: node.has_bus,
+                heard_at: None,
+                sessions: node.sessions,
+                gaps: 0,
+            };
+            nodes.insert(node.boot.clone(), shown);
+        }
+        ClusterShown {
+            node: self.own.node.clone(),
+            boot: self.own.boot.clone(),
+            covered: self.coverage.is_covered(self.clock.mono()),
+            connected: false,
+            first: self.coverage.is_first(),
+            nodes: nodes.into_values().collect(),
+        }
+    }
+}
