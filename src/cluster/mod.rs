@@ -4,9 +4,25 @@
 //! this node cannot be sure that it has heard everything, it stops trusting its memory and compares it with the ledger.
 //! Knows no SQL and no HTTP. Without `cluster.url` only [`presence`] runs, and on SQLite nothing.
 //!
-//! Start reading at [`tracker`], which decides what this node knows; [`wire`] has the messages.
+//! | file | owns |
+//! | --- | --- |
+//! | [`wire`] | the messages |
+//! | [`tracker`] | what this node has heard, and what it therefore does: pure |
+//! | [`presence`] | this node's row in the ledger, and the others' |
+//! | [`publisher`] | the queue from the ledger's writers to the bus |
+//! | [`exchange`] | the loop that sends, hears and obeys the tracker |
+//! | [`bus`], [`nats`] | what is needed of a bus, and NATS |
+//! | [`running`], [`view`] | the thread, and what comes in and out of it |
+//!
+//! Start reading at [`tracker`].
 
 pub mod overview;
+pub mod bus;
+pub mod exchange;
+pub mod nats;
 pub mod presence;
+pub mod publisher;
+pub mod running;
 pub mod tracker;
+pub mod view;
 pub mod wire;

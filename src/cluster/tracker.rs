@@ -305,7 +305,8 @@ impl Tracker {
         self.peers.get_mut(boot)
     }
 
-    fn sent_at(&self, number: u64) -> Option<Mono> {
+    /// When an own beat was sent; `None` for one that is not remembered.
+    pub fn sent_at(&self, number: u64) -> Option<Mono> {
         let found = self.own_beats.iter().find(|(sent, _)| *sent == number);
         found.map(|(_, sent_at)| *sent_at)
     }

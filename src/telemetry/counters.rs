@@ -1,25 +1,20 @@
 //! Everything that is counted and measured, in one place: read by `/metrics` and by the inspection endpoints.
 //!
 //! Code that counts often keeps the handles of its labels from the start, so that an event costs a few atomic
-//! additions; labels are looked up only for rare events. All names, labels and buckets are in this file. The values of
-//! a label are chosen by the code that counts, and must be few.
+//! additions; labels are looked up only for rare events. All names, labels and buckets are in this file, and in
+//! `cluster.rs` those of the cluster. The values of a label are chosen by the code that counts, and must be few.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
+use crate::telemetry::cluster::ClusterCounters;
 use crate::telemetry::log;
+use crate::telemetry::maker::{Maker, SECONDS};
 use crate::telemetry::process::ProcessCollector;
-
-/// Seconds of what should take milliseconds.
-const SECONDS: [f64; 16] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0,
-];
 
 /// Seconds until a person sees a change.
 const SEEN_SECONDS: [f64; 15] = [
@@ -160,6 +155,8 @@ pub struct Counters {
     pub canary_runs: IntCounterVec,
     /// How long the latest run took, by `step`.
     pub canary_seconds: GaugeVec,
+    /// Of other nodes.
+    pub cluster: ClusterCounters,
     /// Answered requests, by `listener`, `route` and `status`.
     pub http_requests: IntCounterVec,
     /// How long they took, by `listener` and `route`.
@@ -217,6 +214,7 @@ impl Default for Counters {
             audited_users: make.counter("balance_audit_users_total", "Users that the continuous audit has checked."),
             canary_runs: make.counters("balance_canary_runs_total", "Runs of the canary.", &["outcome"]),
             canary_seconds: make.float_gauges("balance_canary_seconds", "Times of the canary's latest run.", &["step"]),
+            cluster: ClusterCounters::new(&make),
             http_requests: make.counters("http_requests_total", "Answered requests.", &["listener", "route", "status"]),
             http_seconds: make.histograms("http_request_seconds", "From the head of a request to that of its answer.", &["listener", "route"], &SECONDS),
             registry: make.0,
@@ -244,48 +242,6 @@ fn by_mode<T>(of: impl Fn(&str) -> T) -> ByMode<T> {
     ByMode {
         direct: of("direct"),
         paced: of("paced"),
-    }
-}
-
-/// Why nothing below can fail: the names are in this file, and every test that makes [`Counters`] checks them.
-const NAMES: &str = "the names are valid and different";
-
-struct Maker(Registry);
-
-impl Maker {
-    fn registered<C: Collector + Clone + 'static>(&self, collector: C) -> C {
-        self.0.register(Box::new(collector.clone())).expect(NAMES);
-        collector
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.registered(IntCounter::new(name, help).expect(NAMES))
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.registered(IntCounterVec::new(Opts::new(name, help), labels).expect(NAMES))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.registered(IntGauge::new(name, help).expect(NAMES))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.registered(IntGaugeVec::new(Opts::new(name, help), labels).expect(NAMES))
-    }
-
-    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-        self.registered(GaugeVec::new(Opts::new(name, help), labels).expect(NAMES))
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.registered(Histogram::with_opts(options).expect(NAMES))
-    }
-
-    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
-        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.registered(HistogramVec::new(options, labels).expect(NAMES))
     }
 }
 
@@ -318,6 +274,9 @@ mod tests {
             "balance_cache_entries 3",
             "balance_pushes_total{mode=\"paced\"} 0",
             "log_lines_dropped_total 0",
+            "balance_cluster_covered 1",
+            "balance_cluster_nodes 1",
+            "balance_cluster_connected 0",
         ] {
             assert!(
                 text.lines().any(|found| found == line),

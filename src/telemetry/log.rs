@@ -19,8 +19,9 @@ use crate::telemetry::log_writer::{LogWriter, Room};
 /// What is logged when `RUST_LOG` is unset.
 const FILTER_DEFAULT: &str = "info";
 
-/// It logs an error for each malformed request, which is no error of the service.
-const SILENCED: &str = "actix_http";
+/// The first logs an error for each malformed request, which is no error of the service; the second logs each attempt to
+/// reach a server, of which `cluster` tells in its own words.
+const SILENCED: [&str; 2] = ["actix_http", "async_nats"];
 
 /// How long the end of the process waits for a standard error that is not read.
 const END_PATIENCE: Duration = Duration::from_millis(500);
@@ -45,10 +46,11 @@ static WRITER: OnceLock<LogWriter> = OnceLock::new();
 /// Starts logging, with timestamps in microseconds (UTC). Calling it again changes nothing.
 pub fn init() {
     let environment = env_logger::Env::default().default_filter_or(FILTER_DEFAULT);
-    let filter = env_logger::Builder::new()
-        .filter_module(SILENCED, log::LevelFilter::Off)
-        .parse_env(environment)
-        .build();
+    let mut filter = env_logger::Builder::new();
+    for module in SILENCED {
+        filter.filter_module(module, log::LevelFilter::Off);
+    }
+    let filter = filter.parse_env(environment).build();
     if WRITER.get().is_none()
         && let Ok(writer) = LogWriter::start(io::stderr(), Room::default(), LINES_DROPPED.clone())
     {

@@ -3,9 +3,11 @@
 //! Owns the log's format and the metrics. Knows no other part of the program but the clock, the limits and the
 //! platform.
 
+pub mod cluster;
 pub mod counters;
 pub mod log;
 mod log_writer;
+mod maker;
 mod process;
 pub mod seldom;
 pub mod snapshot;

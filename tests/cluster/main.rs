@@ -1,8 +1,15 @@
-//! Several processes on one PostgreSQL: what one commits is on the sessions of all.
+//! Several processes on one PostgreSQL: what one commits is on the sessions of all. And the bus between them alone: a real NATS
+//! server (`.ci/nats` starts it) behind a relay of the tests' own.
+//!
+//! Bounds of time of the bus are proved by the tracker's own tests, in virtual time. Here it is shown that each fault is noticed
+//! at all, whatever the client library says, and that everything is right again afterwards.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bus_faults;
+mod nodes;
+mod permissions;
 mod without_bus;
 
 use support::{Database, TestApp, TestDatabase};

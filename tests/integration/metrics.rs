@@ -23,7 +23,7 @@ on_sqlite![
 ];
 
 /// Every metric with its type and, where it has any, its labels.
-const METRICS: [(&str, &str, &[&str]); 36] = [
+const METRICS: [(&str, &str, &[&str]); 47] = [
     ("balance_entries_total", "counter", &["kind", "outcome"]),
     ("balance_commit_seconds", "histogram", &[]),
     ("balance_commit_batch_entries", "histogram", &[]),
@@ -57,6 +57,17 @@ const METRICS: [(&str, &str, &[&str]); 36] = [
     ("balance_audit_users_total", "counter", &[]),
     ("balance_canary_runs_total", "counter", &["outcome"]),
     ("balance_canary_seconds", "gauge", &["step"]),
+    ("balance_cluster_covered", "gauge", &[]),
+    ("balance_cluster_connected", "gauge", &[]),
+    ("balance_cluster_nodes", "gauge", &[]),
+    ("balance_cluster_messages_total", "counter", &["direction"]),
+    ("balance_cluster_gaps_total", "counter", &["reason"]),
+    ("balance_cluster_bus_seconds", "histogram", &[]),
+    ("balance_cluster_commit_to_heard_seconds", "histogram", &[]),
+    ("balance_cluster_checked_users_total", "counter", &[]),
+    ("balance_cluster_healed_total", "counter", &[]),
+    ("balance_cluster_verified_age_seconds", "gauge", &[]),
+    ("balance_cluster_clock_skew_seconds", "gauge", &[]),
     (
         "http_requests_total",
         "counter",
@@ -117,6 +128,10 @@ async fn every_metric_is_there_with_its_type_and_labels(database: Database) {
         scrape.labels("balance_actors", "state"),
         ["idle", "with_sessions"].map(str::to_owned).into()
     );
+    for (name, value) in [("covered", 1.0), ("nodes", 1.0), ("connected", 0.0)] {
+        let name = format!("balance_cluster_{name}");
+        assert_eq!(scrape.value(&name), value, "{name} of a process alone");
+    }
     assert_eq!(
         scrape.labels("balance_ledger_queue_entries", "lane"),
         ["bulk", "single"].map(str::to_owned).into()

@@ -116,7 +116,7 @@ impl Node {
     /// All beats come as they should, every 250 ms from one time to another.
     fn calm(&mut self, peers: &[&'static str], from_ms: u64, to_ms: u64, seqs: [u64; PARTITIONS]) {
         for ms in (from_ms..=to_ms).step_by(250) {
-            if ms % 2_000 == 0 {
+            if ms.is_multiple_of(2_000) {
                 let rows: Vec<Member> = peers.iter().map(|boot| member(boot, 0)).collect();
                 self.tracker.table(&rows, at(ms));
             }
@@ -361,7 +361,7 @@ fn a_node_that_is_gone_is_forgotten_after_everything_is_distrusted() {
     let mut gone_at = None;
     for ms in (250..=10_000).step_by(250) {
         node.own_beat(ms, true);
-        if ms % 2_000 == 0 {
+        if ms.is_multiple_of(2_000) {
             node.tracker.table(&[member("b", ms)], at(ms));
         }
         let due = node.tracker.due(at(ms));
@@ -472,7 +472,7 @@ fn a_node_that_leaves_is_not_missed() {
     assert!(node.tracker.nodes().is_empty());
     for ms in (250..=10_000).step_by(250) {
         node.own_beat(ms, true);
-        if ms % 2_000 == 0 {
+        if ms.is_multiple_of(2_000) {
             node.tracker.table(&[member("b", ms)], at(ms));
         }
         assert_eq!(node.tracker.due(at(ms)).distrusts, Partitions::NONE);
@@ -540,6 +540,12 @@ fn more_nodes_than_can_be_remembered_cover_nothing() {
     node.tracker.table(&rows, at(1));
     assert!(!node.is_covered(1));
     assert_eq!(node.tracker.nodes().len(), NODES_MAX);
+}
+
+#[test]
+fn every_gap_has_its_label_from_the_start() {
+    let labels = Gap::ALL.map(Gap::as_str);
+    assert_eq!(labels, crate::telemetry::cluster::GAP_REASONS);
 }
 
 #[test]

@@ -24,6 +24,13 @@ impl Sequences {
         *seq
     }
 
+    /// Uses up numbers that are never sent.
+    pub fn skip(&mut self, counts: &[u64; PARTITIONS]) {
+        for (seq, count) in self.0.iter_mut().zip(counts) {
+            *seq += count;
+        }
+    }
+
     /// The latest number of each partition.
     pub const fn latest(&self) -> [u64; PARTITIONS] {
         self.0

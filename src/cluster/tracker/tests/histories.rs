@@ -35,7 +35,7 @@ struct Missed {
 #[derive(Debug, Clone)]
 enum Packet {
     Commits { partition: Partition, seq: u64 },
-    Beat(Beat),
+    Beat(Box<Beat>),
 }
 
 /// Another node. It hears own beats of the tracker's node over the same bad bus.
@@ -261,7 +261,7 @@ impl History {
         if self.chance(20.0) {
             self.publish(index);
         }
-        if now % 250 == 0 {
+        if now.is_multiple_of(250) {
             self.beat(index);
         }
     }
@@ -283,24 +283,24 @@ impl History {
     fn publish(&mut self, index: usize) {
         let peer = &mut self.peers[index];
         let boot = peer.boot();
-        while let Some((committed_ms, partition)) = peer.waiting.pop_front() {
-            let seq = &mut peer.seqs[partition.index()];
-            *seq += 1;
-            let seq = *seq;
-            let of = |missed: &&Missed| {
-                missed.boot == boot
-                    && missed.partition == partition
-                    && missed.committed_ms == committed_ms
-            };
-            if let Some(missed) = self.missed.iter().find(of) {
-                let key = (boot.clone(), partition, seq);
-                self.numbered.insert(key, missed.clone());
-            }
-            // A full queue, a time-out: the number is used, and nothing is sent.
-            if !(self.has_faults && self.random.random_bool(0.05)) {
-                self.send_to_us(&boot, &Packet::Commits { partition, seq });
-            }
+        let Some((committed_ms, partition)) = peer.waiting.pop_front() else {
             return;
+        };
+        let seq = &mut peer.seqs[partition.index()];
+        *seq += 1;
+        let seq = *seq;
+        let of = |missed: &&Missed| {
+            missed.boot == boot
+                && missed.partition == partition
+                && missed.committed_ms == committed_ms
+        };
+        if let Some(missed) = self.missed.iter().find(of) {
+            let key = (boot.clone(), partition, seq);
+            self.numbered.insert(key, missed.clone());
+        }
+        // A full queue, a time-out: the number is used, and nothing is sent.
+        if !(self.has_faults && self.random.random_bool(0.05)) {
+            self.send_to_us(&boot, &Packet::Commits { partition, seq });
         }
     }
 
@@ -319,12 +319,12 @@ impl History {
             heard: Some(peer.heard.map(|number| (own, number)).into_iter().collect()),
         };
         let boot = peer.boot();
-        self.send_to_us(&boot, &Packet::Beat(beat));
+        self.send_to_us(&boot, &Packet::Beat(Box::new(beat)));
     }
 
     fn own(&mut self) {
         let now = self.now;
-        if now % 250 == 0 && self.is_connected {
+        if now.is_multiple_of(250) && self.is_connected {
             let (number, _) = self.tracker.next_beat(at(now));
             let own = Beat {
                 origin: self.tracker.own().clone(),
@@ -337,7 +337,7 @@ impl History {
             };
             for arrival in self.arrivals(1) {
                 self.sent += 1;
-                let packet = Packet::Beat(own.clone());
+                let packet = Packet::Beat(Box::new(own.clone()));
                 self.to_us
                     .insert((arrival, self.sent), ("own".into(), packet));
             }
@@ -349,7 +349,8 @@ impl History {
             }
         }
         // PostgreSQL fails now and then.
-        if now % TABLE_EVERY_MS == 0 && !(self.has_faults && self.random.random_bool(0.3)) {
+        if now.is_multiple_of(TABLE_EVERY_MS) && !(self.has_faults && self.random.random_bool(0.3))
+        {
             let rows: Vec<Member> = self
                 .peers
                 .iter()

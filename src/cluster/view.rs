@@ -1,0 +1,44 @@
+//! The table of nodes that comes in, and what is known of other nodes for administrators.
+
+use std::sync::Arc;
+
+use crate::clock::{Mono, Wall};
+use crate::cluster::tracker::Member;
+use crate::cluster::wire::Boot;
+
+/// The table of nodes, as it was read last.
+#[derive(Debug, Clone, Default)]
+pub struct NodesTable {
+    /// When it was asked for; `None`: never.
+    pub asked_at: Option<Mono>,
+    /// Its rows.
+    pub rows: Arc<[Member]>,
+}
+
+/// What this node knows of the others, for administrators.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterView {
+    /// Whether it has heard everything.
+    pub is_covered: bool,
+    /// Whether it has a connection to the bus.
+    pub is_connected: bool,
+    /// The other nodes.
+    pub nodes: Vec<NodeView>,
+}
+
+/// Another node.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// Its name.
+    pub node: Arc<str>,
+    /// Its run.
+    pub boot: Boot,
+    /// Whether it has a bus.
+    pub has_bus: bool,
+    /// When it was last heard.
+    pub heard_at: Option<Wall>,
+    /// Its open sessions.
+    pub sessions: u64,
+    /// Messages of it that were missing.
+    pub gaps: u64,
+}
