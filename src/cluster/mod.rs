@@ -16,10 +16,10 @@
 //!
 //! Start reading at [`tracker`].
 
-pub mod overview;
 pub mod bus;
 pub mod exchange;
 pub mod nats;
+pub mod overview;
 pub mod presence;
 pub mod publisher;
 pub mod running;
