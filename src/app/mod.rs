@@ -230,20 +230,20 @@ impl Service {
         } else {
             None
         };
-        let dev = is_dev.then(|| Dev {
-            internal_addr,
-            chain: development.as_ref().map(|one| one.chain.clone()),
-        });
-        let state = Arc::new(HttpState::new(
+        let mut state = HttpState::new(
             settings,
-            dev,
             core.clock,
             registry.clone(),
             ledger.clone(),
             core.counters.clone(),
             board,
             core.overview.clone(),
-        ));
+        );
+        state.dev = is_dev.then(|| Dev {
+            internal_addr,
+            chain: development.as_ref().map(|one| one.chain.clone()),
+        });
+        let state = Arc::new(state);
         let urls = (reachable(public_addr), reachable(internal_addr));
         let canary = Canary::start(&state, urls, core.coverage.clone());
         let listeners = [
