@@ -154,6 +154,7 @@ fn sqlite(count: u64) {
         rules: RULES,
         clock: Clock::system(),
         counters: Arc::new(Counters::default()),
+        feed: None,
     };
     let progress = Progress::start(Clock::system());
     let (ledger, _unheard) = SqlLedger::open(options, &progress).expect("a new ledger");

@@ -42,8 +42,8 @@ pub struct Dev {
 pub struct HttpState {
     /// The settings the service was started with.
     pub settings: Arc<Settings>,
-    /// Only with `--dev`.
-    pub(super) dev: Option<Dev>,
+    /// Only with `--dev`, which sets it.
+    pub dev: Option<Dev>,
     /// The time.
     pub clock: Clock,
     /// Routes messages to balance actors.
@@ -81,7 +81,6 @@ impl HttpState {
     /// Composes the state.
     pub fn new(
         settings: Settings,
-        dev: Option<Dev>,
         clock: Clock,
         registry: Addr<Registry>,
         ledger: Arc<SqlLedger>,
@@ -109,7 +108,7 @@ impl HttpState {
             }),
             admission: Admission::new(limits.queue_entries),
             settings,
-            dev,
+            dev: None,
             clock,
             registry,
             ledger,
