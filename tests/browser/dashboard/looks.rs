@@ -15,7 +15,7 @@ in_a_browser![
 ];
 
 /// The views, and what tells that each is whole.
-const VIEWS: [(&str, &str); 6] = [
+const VIEWS: [(&str, &str); 7] = [
     (
         "overview",
         "document.querySelector('#errors tbody') && document.querySelector('#charts .chart-body').chart.data[0].length > 3",
@@ -28,6 +28,10 @@ const VIEWS: [(&str, &str); 6] = [
     (
         "user/7",
         "document.getElementById('inside').textContent !== '' && document.getElementById('user-entries').textContent !== ''",
+    ),
+    (
+        "find=d1",
+        "document.querySelector('#found table') && !document.getElementById('view-find').hidden",
     ),
     ("conflicts", "document.querySelector('.conflict')"),
     ("canary", "document.querySelector('#canary-runs details')"),

@@ -51,7 +51,7 @@ async fn go(browser: &Browser, view: &str) {
         .until(&format!(
             "!document.getElementById('view-{}').hidden",
             view.trim_start_matches('#')
-                .split('/')
+                .split(['/', '='])
                 .next()
                 .expect("a name")
         ))

@@ -161,7 +161,7 @@ async fn a_role_has_what_it_needs_or_is_told_what_it_lacks(_: Database) {
     );
     database.sql(
         "GRANT UPDATE ON accounts, balances, ledger_info, conflicts TO service; \
-         GRANT DELETE ON conflicts TO service",
+         GRANT DELETE ON conflicts TO service; GRANT INSERT, UPDATE, DELETE ON nodes TO service",
     );
     database.sql("ALTER TABLE balances ENABLE ROW LEVEL SECURITY");
     let said = refused(dir.path(), "serve").await;
