@@ -19,7 +19,7 @@ import type {
 import type { BalanceCoordinatorError, PostAllSummary } from './errors.js';
 import type { Token } from './tokens.js';
 
-export interface Options {
+export interface ClientOptions {
   /** The internal listener, such as `http://127.0.0.1:8081`. */
   url: string;
   /** One of `auth.webhook_secrets`: `whsec_…`. */
@@ -118,7 +118,7 @@ export interface User {
 /** `Currency` is the union of the currencies that the service has, such as `'TON' | 'UNI'`. */
 export class BalanceCoordinator<Currency extends string = string> {
   /** Throws a TypeError when the options can't work. Sends nothing. */
-  constructor(options: Options);
+  constructor(options: ClientOptions);
 
   readonly deposits: {
     create(deposit: DepositFields<Currency>, options?: RequestOptions): Promise<EntryAnswer<Currency>>;

@@ -120,7 +120,9 @@ test('a feed that would ask without a pause is refused', async (t) => {
 
 test('a service that answers without waiting is not asked without a pause', async (t) => {
   t.mock.method(Math, 'random', () => 1);
-  const fake = await Fake.start(t, (_, number) => ok({ epoch: 'x', entries: number < 4 ? [] : [entry(1)], next: number < 4 ? 'c0' : 'c1' }));
+  const fake = await Fake.start(t, (_, number) =>
+    ok({ epoch: 'x', entries: number < 4 ? [] : [entry(1)], next: number < 4 ? 'c0' : 'c1' }),
+  );
   const start = performance.now();
   for await (const { next } of fake.client().feed({ after: 'c0' })) {
     assert.equal(next, 'c1');

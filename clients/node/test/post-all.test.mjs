@@ -101,18 +101,20 @@ test('several batches are on their way at once, and no more than asked for', asy
 
 test('entries of one user are never in two batches at once', async (t) => {
   const running = new Set();
+  const twice = [];
   let most = 0;
   const fake = await Fake.start(t, async (request) => {
     const users = new Set(request.json.entries.map(({ user_id }) => user_id));
-    for (const user of users) assert.ok(!running.has(user), `user ${user} is on its way already`);
+    twice.push(...[...users].filter((user) => running.has(user)));
     for (const user of users) running.add(user);
     most = Math.max(most, running.size);
     await turn();
     for (const user of users) running.delete(user);
     return accepting()(request);
   });
-  const entries = Array.from({ length: 400 }, (_, number) => item(number, { user_id: 1 + ((number * 7) % 40) }));
+  const entries = Array.from({ length: 400 }, (_, number) => item(number, { user_id: 1 + ((number * 7) % 20) }));
   await fake.client().entries.postAll(entries, { itemsMax: 8, concurrency: 4 });
+  assert.deepEqual(twice, []);
   assert.ok(most > 8, 'others are sent meanwhile');
   const sent = (user) =>
     fake.requests
@@ -120,7 +122,7 @@ test('entries of one user are never in two batches at once', async (t) => {
       .filter(({ user_id }) => user_id === user)
       .map(({ event_id }) => event_id);
   const given = (user) => entries.filter(({ user_id }) => user_id === user).map(({ event_id }) => event_id);
-  for (let user = 1; user <= 40; user += 1) assert.deepEqual(sent(user), given(user));
+  for (let user = 1; user <= 20; user += 1) assert.deepEqual(sent(user), given(user));
 });
 
 test('rejections have the caller’s numbers, also of entries that can’t be sent', async (t) => {

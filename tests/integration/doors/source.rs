@@ -3,7 +3,7 @@
 use crate::support::{Source, sources};
 
 /// Where the bytes of a secret may be had, and why.
-const MAY_EXPOSE: [(&str, &str); 10] = [
+const MAY_EXPOSE: [(&str, &str); 12] = [
     ("config/secret.rs", "defines it"),
     ("config/check.rs", "checks length and characters at start"),
     ("credentials/webhook.rs", "makes the key of an HMAC"),
@@ -17,6 +17,8 @@ const MAY_EXPOSE: [(&str, &str); 10] = [
     ("cli/serve.rs", "prints the banner of development"),
     ("cli/sign.rs", "makes the key of an HMAC"),
     ("watcher/api.rs", "sends the key of the chain's API"),
+    ("config/cluster.rs", "checks length and characters at start"),
+    ("cluster/nats.rs", "signs in at the bus"),
 ];
 
 fn code_of<'a>(all: &'a [Source], path: &str) -> &'a str {

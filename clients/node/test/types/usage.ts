@@ -9,6 +9,7 @@ import {
   BalanceCoordinator,
   BalanceCoordinatorError,
   type BatchItem,
+  type ClientOptions,
   type Entry,
   ExceedsOriginalError,
   InsufficientFundsError,
@@ -27,6 +28,8 @@ const ledger = new BalanceCoordinator<'TON' | 'UNI'>({
   fetch: globalThis.fetch,
   onRetry: ({ attempt, waitMs, error, method, path }) => console.warn(attempt * waitMs, error.code satisfies string, method, path),
 });
+const options: ClientOptions = { url: 'http://127.0.0.1:8081', secret: 's', maxRetries: 0 };
+new BalanceCoordinator(options).feed() satisfies AsyncIterable<{ next: string }>;
 // @ts-expect-error the secret is needed
 new BalanceCoordinator({ url: 'http://127.0.0.1:8081' });
 // @ts-expect-error no such option
