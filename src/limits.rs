@@ -114,8 +114,8 @@ pub const ACCOUNTS_AT_ONCE_MAX: usize = 1000;
 /// How often a process renews its row in the ledger, in milliseconds.
 pub const NODE_BEAT_MS: u64 = 2000;
 
-/// A process that has not renewed its row for so long is gone, in milliseconds.
-pub const NODE_GONE_MS: i64 = 6500;
+/// A process that has not renewed its row for so long is gone, in milliseconds: two renewals may fail.
+pub const NODE_GONE_MS: u64 = 3 * NODE_BEAT_MS;
 
 /// The least time between the begins of two rounds of checks, in milliseconds.
 pub const CHECK_ROUND_MS: u64 = 1000;

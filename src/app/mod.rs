@@ -25,15 +25,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::canary::schedule;
-use crate::clock::Clock;
+use crate::clock::{Clock, Mono};
+use crate::cluster::joined::{BusFeed, Joined};
+use crate::cluster::nats::NatsOptions;
 use crate::cluster::overview::Overview;
 use crate::cluster::presence::Kept;
-use crate::config::Settings;
+use crate::cluster::publisher::Outgoing;
+use crate::config::{ConfigError, Settings};
 use crate::coordinator::auditing::AuditBoard;
 use crate::coordinator::messages::InspectRegistry;
 use crate::coordinator::{Coverage, Registry, auditing};
 use crate::http::{Dev, HttpState, server};
-use crate::ledger::{LedgerError, Orphan, SqlLedger, outbox};
+use crate::ledger::{Feed, LedgerError, Orphan, SqlLedger, outbox};
 use crate::platform::{self, StopSignals};
 use crate::telemetry::counters::Counters;
 use development::Development;
@@ -43,6 +46,12 @@ use prepare::prepare;
 /// Why the service could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    /// A setting that only the attempt shows to be wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Another epoch of the ledger has begun. In a cluster a process then starts over.
+    #[error("another epoch of the ledger has begun: this process of a cluster starts over")]
+    EpochBegan,
     /// The database does not answer or does not fit.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -83,10 +92,22 @@ pub fn run(
         listen("server.internal_addr", settings.server.internal_addr)?,
     ];
     let counters = Arc::new(Counters::default());
-    let options = parts::ledger_options(&settings, clock, counters.clone());
+    let (feed, bus) = match settings.cluster.is_on() {
+        true => {
+            let options = NatsOptions::of(&settings.cluster)?;
+            let (feed, outgoing) = BusFeed::new(clock);
+            let feed: Arc<dyn Feed> = Arc::new(feed);
+            (Some(feed), Some((options, outgoing)))
+        }
+        false => (None, None),
+    };
+    let options = parts::ledger_options(&settings, clock, counters.clone(), feed);
     let shutdown_timeout = Duration::from_secs(settings.server.shutdown_timeout_s);
 
     let served: Result<(), AppError> = System::new().block_on(async {
+        if let Some((options, _)) = &bus {
+            options.first_contact().await?;
+        }
         let open = move |progress: &_| SqlLedger::open(options, progress);
         let Some((ledger, orphans)) = prepare(&mut signals, open).await? else {
             return Ok(());
@@ -103,12 +124,12 @@ pub fn run(
             coverage,
         };
         let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
-        let service = Service::start(settings, is_dev, &core, orphans, sockets).await?;
+        let service = Service::start(settings, is_dev, &core, orphans, (sockets, bus)).await?;
         platform::survive_file_size_limit()?;
         info!("listening on http://{public_addr} (public) and http://{internal_addr} (internal)");
         on_ready(public_addr, internal_addr);
 
-        let ended = stop::wait_for_end(signals, &service.registry, &core.ledger).await;
+        let ended = stop::wait_for_end(signals, &service, &core.ledger).await;
         service.stop(clock.deadline(shutdown_timeout)).await;
         ended
     });
@@ -135,6 +156,7 @@ struct Service {
     auditing: JoinHandle<()>,
     watching_feed: JoinHandle<()>,
     presence: Option<Kept>,
+    joined: Option<Joined>,
     canary: Option<Canary>,
     development: Option<Development>,
     handles: [ServerHandle; 2],
@@ -154,7 +176,7 @@ impl Service {
         is_dev: bool,
         core: &Core,
         orphans: mpsc::Receiver<Orphan>,
-        sockets: [TcpListener; 2],
+        (sockets, bus): ([TcpListener; 2], Option<(NatsOptions, Outgoing)>),
     ) -> Result<Self, AppError> {
         let [public, internal] = sockets;
         let (public_addr, internal_addr) = (public.local_addr()?, internal.local_addr()?);
@@ -169,7 +191,20 @@ impl Service {
             .send(InspectRegistry)
             .await
             .map_err(|_| AppError::PartDied("the registry"))?;
-        let presence = match parts::presence(core) {
+        let joined = match bus {
+            Some((options, outgoing)) => {
+                core.coverage.cover_until(Mono::default());
+                let process = parts::process(&settings, core, registry.clone());
+                Some(Joined::start(
+                    &settings.cluster,
+                    options,
+                    outgoing,
+                    process,
+                )?)
+            }
+            None => None,
+        };
+        let presence = match parts::presence(core, joined.as_ref()) {
             Some(mut presence) => {
                 // Before anything is answered: others may have committed what this process has not seen.
                 presence.renew().await;
@@ -223,6 +258,7 @@ impl Service {
             auditing,
             watching_feed,
             presence,
+            joined,
             canary,
             development,
             handles: listeners.each_ref().map(actix_web::dev::Server::handle),

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Addr;
+
 use super::Core;
 use crate::canary;
 use crate::clock::Clock;
+use crate::cluster::joined::{Joined, Process};
 use crate::cluster::presence::{self, Presence, Seen};
 use crate::cluster::wire::Boot;
 use crate::config::{ClusterReads, Settings};
 use crate::coordinator::pacing::Intervals;
-use crate::coordinator::{Checks, Policy, Recent, Shared};
+use crate::coordinator::{Checks, Policy, Recent, Registry, Shared};
 use crate::domain::{Rules, UserId};
 use crate::http::problem::RETRY_AFTER_S;
-use crate::ledger::{Options, OwnNode};
+use crate::ledger::{Feed, Options, OwnNode};
 use crate::limits::answer_within;
 use crate::telemetry::counters::Counters;
 
@@ -41,6 +44,7 @@ pub(super) fn ledger_options(
     settings: &Settings,
     clock: Clock,
     counters: Arc<Counters>,
+    feed: Option<Arc<dyn Feed>>,
 ) -> Options {
     let database = &settings.database;
     Options {
@@ -58,7 +62,7 @@ pub(super) fn ledger_options(
         },
         clock,
         counters,
-        feed: None,
+        feed,
     }
 }
 
@@ -73,18 +77,39 @@ pub(super) fn own_node(settings: &Settings, clock: Clock) -> OwnNode {
     }
 }
 
+/// What this process needs to join the bus.
+pub(super) fn process(settings: &Settings, core: &Core, registry: Addr<Registry>) -> Process {
+    Process {
+        currencies: settings.currencies.clone(),
+        clock: core.clock,
+        counters: core.counters.clone(),
+        registry,
+        coverage: core.coverage.clone(),
+        ledger: core.ledger.clone(),
+        overview: core.overview.clone(),
+    }
+}
+
 /// This process's row among those that use the ledger; `None` where there can't be others.
-pub(super) fn presence(core: &Core) -> Option<Presence> {
+pub(super) fn presence(core: &Core, joined: Option<&Joined>) -> Option<Presence> {
     let (ledger, counters) = (core.ledger.clone(), core.counters.clone());
     let (overview, coverage, clock) = (core.overview.clone(), core.coverage.clone(), core.clock);
-    let mut without_bus = presence::without_bus(coverage.clone(), clock);
+    let mut take: Seen = match joined.map(Joined::table) {
+        Some(table) => Box::new(move |found, began| {
+            // A table that is old is of no use by itself.
+            if let Ok(nodes) = found {
+                table(&nodes, began);
+            }
+        }),
+        None => presence::without_bus(coverage.clone(), counters.clone(), clock),
+    };
     let own = overview.own().clone();
     let seen: Seen = Box::new(move |found, began| {
         if let Ok(nodes) = &found {
             overview.saw(&nodes.others);
             coverage.set_first(nodes.is_first);
         }
-        without_bus(found, began);
+        take(found, began);
     });
     core.ledger
         .may_be_shared()

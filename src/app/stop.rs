@@ -34,7 +34,7 @@ const DRAIN_POLL_MS: u64 = 20;
 /// its supervisor starts it anew.
 pub(super) async fn wait_for_end(
     mut signals: StopSignals,
-    registry: &Addr<Registry>,
+    service: &Service,
     ledger: &SqlLedger,
 ) -> Result<(), AppError> {
     let mut watch = interval(Duration::from_millis(WATCH_MS));
@@ -47,8 +47,12 @@ pub(super) async fn wait_for_end(
                 return Ok(());
             }
             _ = watch.tick() => {
-                if !registry.connected() {
+                if !service.registry.connected() {
                     return Err(AppError::PartDied("the registry"));
+                }
+                let epochs = ledger.standing().epoch_number();
+                if service.joined.is_some() && epochs > 1 {
+                    return Err(AppError::EpochBegan);
                 }
                 if ledger.is_lost() {
                     return Err(AppError::FileLost);
@@ -88,6 +92,9 @@ impl Service {
         }
         self.coordinator.stop();
         stop_ledger(self.ledger, deadline).await;
+        if let Some(joined) = self.joined {
+            joined.stop(deadline).await;
+        }
     }
 }
 

@@ -144,7 +144,10 @@ impl CliError {
     /// 2 when the caller has to change the command, the configuration or the program, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Usage(_) | Self::SimulationBuild => 2,
+            Self::Config(_)
+            | Self::App(AppError::Config(_))
+            | Self::Usage(_)
+            | Self::SimulationBuild => 2,
             Self::Token { .. }
             | Self::Ledger(_)
             | Self::Interrupted

@@ -1,11 +1,13 @@
 //! What this process knows of the others, for administrators: `GET /admin/v1/cluster`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::clock::{Clock, Wall};
+use crate::cluster::view::ClusterView;
 use crate::coordinator::Coverage;
 use crate::ledger::{Node, OwnNode};
 
@@ -17,6 +19,8 @@ pub struct Overview {
     clock: Clock,
     /// Those that renewed their row lately.
     others: Mutex<Vec<Node>>,
+    /// What was heard of them, when there is a bus.
+    bus: OnceLock<watch::Receiver<ClusterView>>,
 }
 
 /// `GET /admin/v1/cluster`
@@ -59,6 +63,7 @@ impl Overview {
             coverage,
             clock,
             others: Mutex::default(),
+            bus: OnceLock::new(),
         }
     }
 
@@ -71,6 +76,12 @@ impl Overview {
     pub fn saw(&self, others: &[Node]) {
         let mut known = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         others.clone_into(&mut known);
+    }
+
+    /// There is a bus.
+    pub fn sees_bus(&self, view: watch::Receiver<ClusterView>) {
+        // It joins once.
+        let _ = self.bus.set(view);
     }
 
     /// As it stands.
@@ -90,11 +101,31 @@ impl Overview {
             };
             nodes.insert(node.boot.clone(), shown);
         }
+        let heard = self.bus.get().map(|view| view.borrow().clone());
+        let heard = heard.unwrap_or_default();
+        for node in heard.nodes {
+            let boot = node.boot.as_str().to_owned();
+            let shown = nodes.entry(boot.clone()).or_insert_with(|| NodeShown {
+                node: node.node.to_string(),
+                boot,
+                build: None,
+                seen_at: None,
+                has_bus: node.has_bus,
+                heard_at: None,
+                sessions: 0,
+                gaps: 0,
+            });
+            shown.heard_at = node.heard_at;
+            shown.gaps = node.gaps;
+            if node.heard_at.is_some() {
+                shown.sessions = i64::try_from(node.sessions).unwrap_or(i64::MAX);
+            }
+        }
         ClusterShown {
             node: self.own.node.clone(),
             boot: self.own.boot.clone(),
             covered: self.coverage.is_covered(self.clock.mono()),
-            connected: false,
+            connected: heard.is_connected,
             first: self.coverage.is_first(),
             nodes: nodes.into_values().collect(),
         }

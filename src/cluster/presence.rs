@@ -50,7 +50,14 @@ impl Presence {
     pub async fn renew(&mut self) {
         let began = self.clock.mono();
         self.own.sessions = self.counters.sessions.get().try_into().unwrap_or(i64::MAX);
+        let before = self.clock.wall();
         let found = self.ledger.renew_node(self.own.clone()).await;
+        if let Ok(nodes) = &found {
+            let half_us = self.clock.wall().us_since(before) / 2;
+            let ahead_us = before.plus_us(half_us).us().saturating_sub(nodes.now_us);
+            let skew = &self.counters.cluster.clock_skew_seconds;
+            skew.set(ahead_us as f64 / 1_000_000.0);
+        }
         (self.seen)(found, began);
     }
 
@@ -90,7 +97,7 @@ impl Kept {
 }
 
 /// What a process without a bus makes of the others: while there are any, it does not hear of what they commit.
-pub fn without_bus(coverage: Arc<Coverage>, clock: Clock) -> Seen {
+pub fn without_bus(coverage: Arc<Coverage>, counters: Arc<Counters>, clock: Clock) -> Seen {
     Box::new(move |found, _| {
         // While the ledger does not answer, nothing new is known; what it held is then marked as stale.
         let Ok(nodes) = found else { return };
@@ -110,5 +117,9 @@ pub fn without_bus(coverage: Arc<Coverage>, clock: Clock) -> Seen {
             }
             _ => {}
         }
+        let shown = &counters.cluster;
+        shown.covered.set(i64::from(coverage.is_alone()));
+        let others = i64::try_from(nodes.others.len()).unwrap_or(i64::MAX - 1);
+        shown.nodes.set(1 + others);
     })
 }

@@ -10,31 +10,26 @@ use crate::clock::{Clock, Deadline};
 use crate::cluster::bus::Sink;
 use crate::cluster::exchange::Exchange;
 use crate::cluster::nats::{NatsBus, NatsOptions};
-use crate::cluster::publisher::Publisher;
+use crate::cluster::publisher::Outgoing;
 use crate::cluster::tracker::{Times, Tracker};
 use crate::cluster::view::{ClusterView, NodesTable};
 use crate::cluster::wire::Origin;
 use crate::config::Cluster;
 use crate::domain::Currencies;
+use crate::limits::{NODE_BEAT_MS, NODE_GONE_MS};
 use crate::telemetry::counters::Counters;
-
-/// How often the row of each node in the table of nodes is renewed, and the table is read, in milliseconds.
-pub const TABLE_MS: u64 = 2_000;
-
-/// A row that was not renewed for so long is of a node that is gone, in milliseconds: two renewals may fail.
-pub const LEASE_MS: u64 = 3 * TABLE_MS;
 
 /// A table that was read longer ago is of no use, in milliseconds. Less than the lease: see `tracker`.
 const TABLE_OLD_MS: u64 = 5_000;
 
-const _: () = assert!(TABLE_MS < TABLE_OLD_MS && TABLE_OLD_MS < LEASE_MS);
+const _: () = assert!(NODE_BEAT_MS < TABLE_OLD_MS && TABLE_OLD_MS < NODE_GONE_MS);
 
 /// The times of the tracker.
 pub const fn times(settings: &Cluster) -> Times {
     Times {
         beat_us: settings.beat_ms * 1_000,
         silence_us: settings.silence_ms * 1_000,
-        lease_us: LEASE_MS * 1_000,
+        lease_us: NODE_GONE_MS * 1_000,
         table_us: TABLE_OLD_MS * 1_000,
     }
 }
@@ -49,6 +44,8 @@ pub struct Parts<S> {
     pub clock: Clock,
     /// Where it is counted.
     pub counters: Arc<Counters>,
+    /// What this node commits.
+    pub outgoing: Outgoing,
     /// Where it goes what is heard.
     pub sink: S,
 }
@@ -56,8 +53,6 @@ pub struct Parts<S> {
 /// A cluster that is running; its thread ends when this is dropped, or better by [`Running::stop`].
 #[derive(Debug)]
 pub struct Running {
-    /// Takes what this node commits.
-    pub publisher: Publisher,
     /// Takes the table of nodes, each time that it was read.
     pub table: watch::Sender<NodesTable>,
     /// What is known of other nodes.
@@ -76,7 +71,6 @@ impl Running {
         options: NatsOptions,
         parts: Parts<S>,
     ) -> std::io::Result<Self> {
-        let (publisher, outgoing) = Publisher::new(parts.clock);
         let (table, table_receiver) = watch::channel(NodesTable::default());
         let (view_sender, view) = watch::channel(ClusterView::default());
         let (stop, stop_receiver) = watch::channel(false);
@@ -95,7 +89,7 @@ impl Running {
                     currencies: parts.currencies,
                     clock: parts.clock,
                     counters: parts.counters,
-                    outgoing,
+                    outgoing: parts.outgoing,
                     table: table_receiver,
                     stop: stop_receiver,
                     view: view_sender,
@@ -112,7 +106,6 @@ impl Running {
             .name("cluster".to_owned())
             .spawn(work)?;
         Ok(Self {
-            publisher,
             table,
             view,
             stop,

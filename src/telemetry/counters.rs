@@ -141,12 +141,6 @@ pub struct Counters {
     /// Actors retired because too many were resident.
     pub cache_evictions: IntCounter,
     cache_entries: IntGauge,
-    /// Users whose version was compared with the ledger's, in search of commits of other processes.
-    pub checked_users: IntCounter,
-    /// Times that a user had missed some.
-    pub healed_users: IntCounter,
-    /// How old what sessions are shown may be.
-    pub verified_age: GaugeVec,
     /// Violations that the continuous audit has found.
     pub drift: IntCounter,
     /// Users that it has checked.
@@ -207,9 +201,6 @@ impl Default for Counters {
             cache_misses: make.counter("balance_cache_misses_total", "Balances that had to be read from the ledger."),
             cache_evictions: make.counter("balance_cache_evictions_total", "Actors evicted because too many were in memory."),
             cache_entries: make.gauge("balance_cache_entries", "Balances kept in memory, one for each actor."),
-            checked_users: make.counter("balance_cluster_checked_users_total", "Users with sessions whose version was compared with the ledger's."),
-            healed_users: make.counter("balance_cluster_healed_total", "Times that a user had commits of another process that this one was not told of."),
-            verified_age: make.float_gauges("balance_cluster_verified_age_seconds", "For how long the balance of a user with a session may lack a commit of another process, at most.", &[]),
             drift: make.counter("balance_drift_total", "Violations that the continuous audit has found."),
             audited_users: make.counter("balance_audit_users_total", "Users that the continuous audit has checked."),
             canary_runs: make.counters("balance_canary_runs_total", "Runs of the canary.", &["outcome"]),

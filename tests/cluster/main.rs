@@ -10,6 +10,7 @@ mod support;
 mod bus_faults;
 mod nodes;
 mod permissions;
+mod with_bus;
 mod without_bus;
 
 use support::{Database, TestApp, TestDatabase};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use balance_coordinator::clock::{Clock, Mono, Wall};
 use balance_coordinator::cluster::bus::Sink;
 use balance_coordinator::cluster::nats::NatsOptions;
+use balance_coordinator::cluster::publisher::Publisher;
 use balance_coordinator::cluster::running::{Parts, Running};
 use balance_coordinator::cluster::tracker::Member;
 use balance_coordinator::cluster::view::NodesTable;
@@ -78,6 +79,7 @@ impl Table {
 
 /// A running node.
 pub struct Node {
+    publisher: Publisher,
     pub running: Running,
     pub told: Arc<Told>,
     pub counters: Arc<Counters>,
@@ -105,11 +107,13 @@ impl Node {
         let told = Arc::new(Told::default());
         let counters = Arc::new(Counters::default());
         table.add(&own);
+        let (publisher, outgoing) = Publisher::new(clock);
         let parts = Parts {
             own,
             currencies: Currencies::default(),
             clock,
             counters: counters.clone(),
+            outgoing,
             sink: ToldSink(told.clone()),
         };
         let options = NatsOptions::of(settings).expect("good settings");
@@ -117,6 +121,7 @@ impl Node {
         let feeding = tokio::spawn(feed(running.table.clone(), table.clone(), clock));
         Self {
             running,
+            publisher,
             told,
             counters,
             clock,
@@ -140,7 +145,7 @@ impl Node {
         let mut balances = Balances::zero(currencies.count());
         let ton = currencies.find("TON").expect("a currency");
         balances.set(ton, Amount::from_minor(version + 1));
-        self.running.publisher.publish(vec![HeardCommit {
+        self.publisher.publish(vec![HeardCommit {
             user_id: UserId::new(user).expect("a user id"),
             version_from: version,
             version_to: version + 1,

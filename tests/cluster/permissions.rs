@@ -17,7 +17,7 @@ use crate::support::{Nats, eventually};
 
 const USER: i64 = 184;
 
-fn deployed() -> Nats {
+pub fn deployed() -> Nats {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nats/nats.conf");
     Nats::with_config(&config, &[("BALANCE_NATS_PASSWORD", "\"12345\"")])
 }

@@ -206,6 +206,11 @@ impl TestApp {
         set(&mut self.config, key, value.into());
     }
 
+    /// Where its configuration is.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Runs another command of the program with this app's configuration.
     pub fn command(&self, name: &str) -> Output {
         run_program(

@@ -101,7 +101,7 @@ impl Registry {
         }
         let wait_ms = (users.len() as u64 * 1000).div_ceil(checks.users_per_s.max(1));
         let count = users.len() as u64;
-        self.shared.counters.checked_users.inc_by(count);
+        self.shared.counters.cluster.checked_users.inc_by(count);
         let answer = self.shared.ledger.versions(users);
         let compared = answer.into_actor(self).map(move |result, registry, ctx| {
             registry.compare(result, now);
@@ -134,8 +134,8 @@ impl Registry {
         let age_us = if has_users { now.us_since(oldest) } else { 0 };
         self.shared
             .counters
-            .verified_age
-            .with_label_values::<&str>(&[])
+            .cluster
+            .verified_age_seconds
             .set(seconds(age_us));
     }
 
@@ -184,7 +184,7 @@ impl Registry {
             self.checking.behind.push_back((user_id, version));
         }
         if let Some(slot) = self.resident(user_id) {
-            self.shared.counters.healed_users.inc();
+            self.shared.counters.cluster.healed.inc();
             // What does not fit is found again by the next round.
             let _ = slot.send(ToActor::Missed(Missed { entries, epoch }));
         }

@@ -72,7 +72,7 @@ async fn a_missed_deposit_is_pushed_at_once_and_a_missed_reward_paced() {
     assert_eq!(session.heard().len(), 2, "too soon");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(session.heard()[2..], ["paced v3 e2 +8"]);
-    assert_eq!(rig.counters.healed_users.get(), 2);
+    assert_eq!(rig.counters.cluster.healed.get(), 2);
 }
 
 #[actix_rt::test]
@@ -97,13 +97,16 @@ async fn covered_the_check_is_a_net_and_a_process_that_is_alone_checks_nothing()
     rig.ledger.write_elsewhere(184, "by hand", Kind::Deposit, 5);
     tokio::time::sleep(Duration::from_millis(2 * CHECK_MS)).await;
     assert_eq!(
-        (session.heard().len(), rig.counters.checked_users.get()),
+        (
+            session.heard().len(),
+            rig.counters.cluster.checked_users.get()
+        ),
         (1, 0)
     );
     rig.coverage.cover_until(Mono::from_us(u64::MAX - 1));
     tokio::time::sleep(Duration::from_millis(CHECK_MS + 1000)).await;
     assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
-    let checked = rig.counters.checked_users.get();
+    let checked = rig.counters.cluster.checked_users.get();
     assert!((1..=2).contains(&checked), "{checked}");
 }
 
@@ -116,10 +119,10 @@ async fn what_the_last_other_process_committed_before_it_went_is_found() {
     rig.coverage.be_alone(rig.clock.mono());
     tokio::time::sleep(Duration::from_millis(2300)).await;
     assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
-    let checked = rig.counters.checked_users.get();
+    let checked = rig.counters.cluster.checked_users.get();
     tokio::time::sleep(Duration::from_secs(100)).await;
     assert_eq!(
-        rig.counters.checked_users.get(),
+        rig.counters.cluster.checked_users.get(),
         checked,
         "and then no more"
     );
@@ -206,7 +209,7 @@ async fn a_commit_that_is_heard_is_pushed_as_its_kind_wants_it_and_once() {
     assert_eq!(session.heard().len(), 2, "too soon");
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(session.heard()[2..], ["paced v2 e1 +2"]);
-    assert_eq!(rig.counters.healed_users.get(), 0, "nothing was missed");
+    assert_eq!(rig.counters.cluster.healed.get(), 0, "nothing was missed");
 }
 
 #[actix_rt::test]

@@ -14,7 +14,7 @@ use crate::ledger::reads::ReadError;
 use crate::limits::NODE_GONE_MS;
 
 /// Rows that are older are removed, in microseconds.
-const KEPT_US: i64 = 24 * 3600 * 1_000_000;
+const KEPT_US: u64 = 24 * 3600 * 1_000_000;
 
 /// The server's clock.
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
@@ -107,10 +107,10 @@ pub(in crate::ledger) fn renew(
         )
         .bind::<Text, _>(&own.boot)
         .load(connection)?;
-        let age_us = |node: &Node| now_us.saturating_sub(node.seen_at_us);
+        let age_us = |node: &Node| now_us.saturating_sub(node.seen_at_us).max(0).unsigned_abs();
         if all.iter().any(|node| age_us(node) > KEPT_US) {
             sql_query("DELETE FROM nodes WHERE seen_at_us < $1")
-                .bind::<BigInt, _>(now_us - KEPT_US)
+                .bind::<BigInt, _>(now_us.saturating_sub_unsigned(KEPT_US))
                 .execute(connection)?;
         }
         let is_there = |node: &Node| age_us(node) <= NODE_GONE_MS * 1000;

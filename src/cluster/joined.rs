@@ -1,0 +1,193 @@
+//! This process on the bus: what its ledger commits goes out, what is heard goes to its actors, and what the tracker finds
+//! decides whether its memory is trusted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::Addr;
+
+use crate::clock::{Clock, Deadline, Mono, Wall};
+use crate::cluster::bus::Sink;
+use crate::cluster::nats::NatsOptions;
+use crate::cluster::overview::Overview;
+use crate::cluster::publisher::{Outgoing, Publisher};
+use crate::cluster::running::{Parts, Running};
+use crate::cluster::tracker::Member;
+use crate::cluster::view::NodesTable;
+use crate::cluster::wire::{Boot, Origin};
+use crate::config::Cluster;
+use crate::coordinator::heard::{HeardCommit, HeardEntries, Partitions};
+use crate::coordinator::messages::HearCommits;
+use crate::coordinator::{Coverage, Registry};
+use crate::domain::{Currencies, UserId};
+use crate::ledger::{Feed, Ledger as _, Nodes, SqlLedger, UserCommit};
+use crate::telemetry::counters::Counters;
+
+/// What this process commits, on its way to the bus.
+#[derive(Debug)]
+pub struct BusFeed {
+    publisher: Publisher,
+    clock: Clock,
+}
+
+impl BusFeed {
+    /// And where it comes out.
+    pub fn new(clock: Clock) -> (Self, Outgoing) {
+        let (publisher, outgoing) = Publisher::new(clock);
+        (Self { publisher, clock }, outgoing)
+    }
+}
+
+impl Feed for BusFeed {
+    fn committed(&self, commits: Vec<UserCommit>) {
+        let now = self.clock.wall();
+        for transaction in commits.chunk_by(|one, next| one.committed_at_us == next.committed_at_us)
+        {
+            let heard = transaction.iter().map(|commit| heard(commit, now));
+            self.publisher.publish(heard.collect());
+        }
+    }
+
+    fn doubtful(&self, users: Vec<UserId>) {
+        self.publisher.skip(users.into_iter());
+    }
+}
+
+fn heard(commit: &UserCommit, now: Wall) -> HeardCommit {
+    let committed_at = Wall::from_us(commit.committed_at_us);
+    let entries = commit.entries.iter();
+    let entries = entries.map(|(kind, source, count)| HeardEntries {
+        kind: *kind,
+        source: source.clone(),
+        count: *count,
+    });
+    HeardCommit {
+        user_id: commit.user_id,
+        version_from: commit.version_from,
+        version_to: commit.version_to,
+        balances: commit.balances.clone(),
+        entries: entries.collect(),
+        committed_at,
+        age_us: now.us_since(committed_at),
+    }
+}
+
+/// Takes what is heard.
+struct ProcessSink {
+    registry: Addr<Registry>,
+    coverage: Arc<Coverage>,
+    ledger: Arc<SqlLedger>,
+    /// The ledger is being asked for its epoch.
+    is_asking: Arc<AtomicBool>,
+}
+
+impl Sink for ProcessSink {
+    fn deliver(&mut self, heard: Vec<HeardCommit>) -> bool {
+        self.registry.try_send(HearCommits(heard)).is_ok()
+    }
+
+    fn distrust(&mut self, partitions: Partitions, now: Mono) {
+        self.coverage.distrust(partitions, now);
+    }
+
+    fn cover_until(&mut self, until: Mono) {
+        self.coverage.cover_until(until);
+    }
+
+    /// A look at the ledger finds out which one is right, and has everything begin anew when this process is behind.
+    fn other_epoch(&mut self, _: &str) {
+        if self.is_asking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (look, is_asking) = (self.ledger.ping(), self.is_asking.clone());
+        tokio::spawn(async move {
+            // What it found is told by the ledger itself.
+            let _ = look.await;
+            is_asking.store(false, Ordering::Release);
+        });
+    }
+}
+
+/// What a process needs to join.
+pub struct Process {
+    /// For the currencies' names on the bus.
+    pub currencies: Currencies,
+    /// The clock of all parts.
+    pub clock: Clock,
+    /// Where it is counted.
+    pub counters: Arc<Counters>,
+    /// Where commits go that are heard.
+    pub registry: Addr<Registry>,
+    /// Told what is heard of.
+    pub coverage: Arc<Coverage>,
+    /// Asked for its epoch.
+    pub ledger: Arc<SqlLedger>,
+    /// Shows what is known of the others.
+    pub overview: Arc<Overview>,
+}
+
+/// A process that has joined.
+#[derive(Debug)]
+pub struct Joined(Running);
+
+impl Joined {
+    /// Starts the thread. Until it has heard of all others, memory is not trusted.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(
+        settings: &Cluster,
+        options: NatsOptions,
+        outgoing: Outgoing,
+        process: Process,
+    ) -> std::io::Result<Self> {
+        let own = process.overview.own();
+        let parts = Parts {
+            own: Origin {
+                epoch: process.ledger.standing().epoch().name,
+                node: own.node.as_str().into(),
+                boot: boot(&own.boot),
+            },
+            currencies: process.currencies,
+            clock: process.clock,
+            counters: process.counters,
+            outgoing,
+            sink: ProcessSink {
+                registry: process.registry,
+                coverage: process.coverage,
+                ledger: process.ledger,
+                is_asking: Arc::default(),
+            },
+        };
+        let running = Running::start(settings, options, parts)?;
+        process.overview.sees_bus(running.view.clone());
+        Ok(Self(running))
+    }
+
+    /// Takes the table of nodes, each time that it was read.
+    pub fn table(&self) -> impl Fn(&Nodes, Mono) + use<> {
+        let table = self.0.table.clone();
+        move |nodes, asked_at| {
+            let rows = nodes.others.iter().map(|node| Member {
+                node: node.node.as_str().into(),
+                boot: boot(&node.boot),
+                age_us: u64::try_from(nodes.now_us - node.seen_at_us).unwrap_or(0),
+                has_bus: node.has_bus,
+            });
+            table.send_replace(NodesTable {
+                asked_at: Some(asked_at),
+                rows: rows.collect(),
+            });
+        }
+    }
+
+    /// Tells the others that nothing follows; after the last commit.
+    pub async fn stop(self, deadline: Deadline) {
+        self.0.stop(deadline).await;
+    }
+}
+
+/// A row that another program has written may hold anything; such a node is one that is never heard.
+fn boot(text: &str) -> Boot {
+    Boot::parse(text).unwrap_or_else(|| Boot::parse("unreadable").expect("a word"))
+}
