@@ -77,18 +77,18 @@ pub fn read(
     }
     let key = |one: &Balance| (one.user_id, one.currency.index());
     balances.sort_unstable_by_key(|one| (key(one), one.line));
-    let mut kept: Vec<Balance> = Vec::with_capacity(balances.len());
-    for balance in balances {
-        match kept.last() {
-            Some(first) if key(first) == key(&balance) => {
-                refused += 1;
-                let detail = format!("line {} names this balance already", first.line);
-                observer.refused(&balance.refuse(currencies, "named_twice", detail))?;
-            }
-            _ => kept.push(balance),
+    let mut told = Ok(());
+    balances.dedup_by(|again, first| {
+        let is_again = key(again) == key(first);
+        if is_again && told.is_ok() {
+            refused += 1;
+            let detail = format!("line {} names this balance already", first.line);
+            told = observer.refused(&again.refuse(currencies, "named_twice", detail));
         }
-    }
-    Ok((kept, refused))
+        is_again
+    });
+    told?;
+    Ok((balances, refused))
 }
 
 fn balance(row: &Row, currencies: &Currencies) -> Result<Balance, Refused> {
