@@ -352,3 +352,21 @@ async fn without_development_there_is_no_bench_even_with_right_names(database: D
     }
     assert!(app.entries(184).await.is_empty());
 }
+
+#[test]
+fn the_demo_page_has_a_picture_and_words_in_both_languages_for_every_kind() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/demo");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file");
+    let (page, words) = (read("index.html"), read("words.js"));
+    let languages: Vec<&str> = words
+        .lines()
+        .filter(|line| line.trim_start().starts_with("sources: {"))
+        .collect();
+    assert_eq!(languages.len(), 2, "English and Russian");
+    for kind in balance_coordinator::domain::Kind::ALL.map(|kind| kind.as_str()) {
+        assert!(page.contains(&format!("id=\"icon-{kind}\"")), "{kind}");
+        for line in &languages {
+            assert!(line.contains(&format!(" {kind}: '")), "{kind}: {line}");
+        }
+    }
+}
