@@ -73,6 +73,11 @@ impl MemoryLedger {
         self.books.lock().expect("no panic holds it")
     }
 
+    /// From now on its entries are kept, for readers that missed some.
+    pub fn keep_entries(&self) {
+        self.books().tables.keep_entries();
+    }
+
     /// What the tables say of a user, without a read.
     pub fn tables_account(&self, user: i64) -> Account {
         let user = UserId::new(user).expect("a user id");

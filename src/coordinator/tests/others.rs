@@ -13,13 +13,15 @@ use crate::domain::{Kind, UserId};
 const CHECK_MS: u64 = 30_000;
 
 async fn rig() -> Rig {
-    Rig::start_as(|policy| {
+    let rig = Rig::start_as(|policy| {
         policy.checks = Some(Checks {
             every_ms: CHECK_MS,
             users_per_s: 20_000,
         });
     })
-    .await
+    .await;
+    rig.ledger.keep_entries();
+    rig
 }
 
 /// Other processes are there, and what they commit is told.

@@ -20,8 +20,8 @@ pub struct Tables {
     /// Every entry by its event id.
     pub events: HashMap<EventId, Recorded>,
     hashes: HashMap<TxHash, Recorded>,
-    /// The entries of each user, one for each version, in order.
-    entries: HashMap<UserId, Vec<MissedEntry>>,
+    /// The entries of each user, one for each version, in order, where they are kept.
+    entries: Option<HashMap<UserId, Vec<MissedEntry>>>,
     event_of: HashMap<TxHash, EventId>,
     /// How much is left of the entries that were reversed.
     left: HashMap<EventId, Amount>,
@@ -40,9 +40,16 @@ impl Tables {
         index.map_or_else(|| Account::unknown(2), |index| states[index].clone())
     }
 
+    /// From now on entries are kept, for readers that missed some.
+    pub fn keep_entries(&mut self) {
+        self.entries.get_or_insert_default();
+    }
+
     /// The next entries behind a version of a user, as a reader that missed them sees them.
     pub fn missed(&self, user: UserId, version: i64) -> Vec<MissedEntry> {
-        let all = self.entries.get(&user).map_or(&[][..], Vec::as_slice);
+        let kept = self.entries.as_ref();
+        let all = kept.and_then(|entries| entries.get(&user));
+        let all = all.map_or(&[][..], Vec::as_slice);
         let behind = all.iter().filter(|entry| entry.version > version);
         behind.take(MISSED_ENTRIES_MAX as usize).cloned().collect()
     }
@@ -114,10 +121,8 @@ impl Tables {
             {
                 self.left.insert(event_id.clone(), *left_after);
             }
-            self.entries
-                .entry(entry.user_id)
-                .or_default()
-                .push(MissedEntry {
+            if let Some(entries) = &mut self.entries {
+                entries.entry(entry.user_id).or_default().push(MissedEntry {
                     user_id: entry.user_id,
                     version,
                     kind: entry.kind,
@@ -128,6 +133,7 @@ impl Tables {
                     balance_after: planned.balances.get(planned.applied.currency),
                     committed_at_us: plan.committed_at_us,
                 });
+            }
             let states = self.states.entry(entry.user_id).or_default();
             if states.len() == STATES_MAX {
                 states.remove(0);
