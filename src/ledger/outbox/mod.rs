@@ -3,7 +3,7 @@
 //!
 //! Entries come in the order of their ids. That is right for each user, because a version gets its id after the version
 //! before it was committed; and a page ends before an id whose predecessors are not all settled (`horizon.rs`). A follower
-//! that waits uses no connection: one task looks for news while there are any ([`watch`]), at once after each commit of
+//! that waits uses no connection: one task looks for news while there are any ([`mod@watch`]), at once after each commit of
 //! this process, and every few milliseconds for those of others.
 
 mod horizon;
