@@ -42,9 +42,8 @@ pub fn value<'a>(column: &str, posted: &Posted<'a>) -> Result<Value<'a>> {
             Value::Blob(Sha256::digest(&posted.entry.event_id)[..16].to_vec())
         }
         "committed_at_us" => Value::Int(posted.committed_at_us),
-        "tx_hash" | "tx_lt" | "tx_account" | "reason" | "metadata" | "occurred_at_us" => {
-            Value::Null
-        }
+        "tx_hash" | "tx_lt" | "tx_account" | "reason" | "metadata" | "occurred_at_us"
+        | "reverses" | "left_after" => Value::Null,
         _ => {
             return Err(
                 format!("entries.{column}: teach it to examples/load/baselines/rows.rs").into(),
