@@ -79,6 +79,7 @@ async fn everything_can_be_done_by_keyboard_alone() {
         names,
         [
             "User",
+            "Find",
             "Conflicts",
             "Canary",
             "EN",
