@@ -197,7 +197,7 @@ impl ToActor {
             // The dropped channel is the answer.
             Self::InspectActor { .. } | Self::InspectSessions { .. } | Self::PeekBalance { .. } => {
             }
-            // The actor makes up for them: see `Slot::send`. The next check finds again what was missed.
+            // The actor makes up for them: see `Slot::send`.
             Self::BalanceChanged(_)
             | Self::Missed(_)
             | Self::Heard(_)
@@ -291,7 +291,7 @@ pub struct Changed {
 /// Entries of one user that another process has committed.
 #[derive(Debug)]
 pub struct Missed {
-    /// In order, without a gap; at least one.
+    /// In order, without a gap; none when they can't be read together with those of others, and the actor has to read.
     pub entries: Vec<MissedEntry>,
     /// The number of the epoch in which they were looked for.
     pub epoch: u64,

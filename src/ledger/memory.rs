@@ -272,6 +272,9 @@ impl Ledger for MemoryLedger {
 
     fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>> {
         let books = self.books();
+        if known.iter().any(|(user, _)| books.unfit == Some(*user)) {
+            return Box::pin(async { Err(LedgerError::Unfit("spoilt".into())) });
+        }
         let missed = |(user, version): &(UserId, i64)| books.tables.missed(*user, *version);
         let entries = known.iter().flat_map(missed).collect();
         drop(books);

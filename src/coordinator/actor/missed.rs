@@ -58,6 +58,9 @@ impl BalanceActor {
             // Its first read brings all of it.
             return;
         };
+        if entries.is_empty() {
+            self.request_read(None, ctx);
+        }
         for entry in entries {
             if entry.version <= account.version {
                 // Its state is known; what it was may not have been.

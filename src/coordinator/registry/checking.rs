@@ -16,7 +16,7 @@ use crate::coordinator::messages::{Missed, ToActor};
 use crate::coordinator::policy::Checks;
 use crate::coordinator::registry::Registry;
 use crate::domain::UserId;
-use crate::ledger::{LedgerError, MissedEntry};
+use crate::ledger::MissedEntry;
 use crate::limits::{ACCOUNTS_AT_ONCE_MAX, CHECK_ROUND_MS, GAP_WAIT_MS, MISSED_ENTRIES_MAX};
 use crate::telemetry::counters::seconds;
 
@@ -25,6 +25,9 @@ const ALONE_MS: u64 = 250;
 
 /// How often another one looks whether a round is due, or a gap, in milliseconds.
 const LOOK_MS: u64 = 10;
+
+/// When what the ledger did not answer is asked again, in milliseconds.
+const RETRY_MS: u64 = 250;
 
 /// The round that is under way, and what it found.
 #[derive(Debug, Default)]
@@ -67,6 +70,7 @@ impl Registry {
         if is_alone && !self.checking.has_others && is_idle {
             return self.check_later(ALONE_MS, checks, ctx);
         }
+        self.show_verified_age(now);
         while let Some(gap) = self.stale.take_gap(now.minus_us(GAP_WAIT_MS * 1000)) {
             self.checking.behind.push_back((gap.user_id, gap.from));
         }
@@ -75,7 +79,6 @@ impl Registry {
         }
         if self.checking.left.is_empty() {
             self.checking.end();
-            self.show_verified_age(now);
             let due = self.due(checks, now);
             // The last round, after the others have gone, finds what they left behind.
             self.checking.has_others = !is_alone || due.is_empty();
@@ -102,9 +105,19 @@ impl Registry {
         let wait_ms = (users.len() as u64 * 1000).div_ceil(checks.users_per_s.max(1));
         let count = users.len() as u64;
         self.shared.counters.cluster.checked_users.inc_by(count);
-        let answer = self.shared.ledger.versions(users);
+        let answer = self.shared.ledger.versions(users.clone());
         let compared = answer.into_actor(self).map(move |result, registry, ctx| {
-            registry.compare(result, now);
+            let wait_ms = match result {
+                Ok(versions) => {
+                    registry.compare(versions, now);
+                    wait_ms
+                }
+                // They are still to be compared: the round is not over before.
+                Err(_) => {
+                    registry.checking.left.extend(users);
+                    RETRY_MS
+                }
+            };
             registry.check_later(wait_ms, checks, ctx);
         });
         ctx.spawn(compared);
@@ -145,10 +158,9 @@ impl Registry {
         });
     }
 
-    /// Finds the users of whom the ledger has a newer version than the actor knows. A failed check is made up for by the
-    /// next round.
-    fn compare(&mut self, result: Result<Vec<(UserId, i64)>, LedgerError>, began: Mono) {
-        for (user_id, version) in result.into_iter().flatten() {
+    /// Finds the users of whom the ledger has a newer version than the actor knows.
+    fn compare(&mut self, versions: Vec<(UserId, i64)>, began: Mono) {
+        for (user_id, version) in versions {
             let Some(slot) = self.with_sessions.get(&user_id) else {
                 continue;
             };
@@ -167,26 +179,41 @@ impl Registry {
         let count = behind.len().min(ACCOUNTS_AT_ONCE_MAX);
         let known: Vec<(UserId, i64)> = behind.drain(..count).collect();
         let epoch = self.epoch_number();
-        let answer = self.shared.ledger.missed_entries(known);
+        let answer = self.shared.ledger.missed_entries(known.clone());
         let told = answer.into_actor(self).map(move |result, registry, ctx| {
-            for entries in by_user(result.unwrap_or_default()) {
-                registry.tell_missed(entries, epoch);
+            match result {
+                Ok(entries) => {
+                    for entries in by_user(entries) {
+                        let Some(last) = entries.last() else { continue };
+                        let (user_id, version) = (last.user_id, last.version);
+                        if entries.len() as i64 == MISSED_ENTRIES_MAX {
+                            registry.checking.behind.push_back((user_id, version));
+                        }
+                        registry.tell_missed(user_id, Missed { entries, epoch });
+                    }
+                }
+                Err(error) if error.is_transient() => {
+                    registry.checking.behind.extend(known);
+                    return registry.check_later(RETRY_MS, checks, ctx);
+                }
+                // One of them can't be read, which must not hold up the others: each reads its own.
+                Err(_) => {
+                    for (user_id, _) in known {
+                        let entries = Vec::new();
+                        registry.tell_missed(user_id, Missed { entries, epoch });
+                    }
+                }
             }
             registry.check(checks, ctx);
         });
         ctx.spawn(told);
     }
 
-    fn tell_missed(&mut self, entries: Vec<MissedEntry>, epoch: u64) {
-        let Some(last) = entries.last() else { return };
-        let (user_id, version) = (last.user_id, last.version);
-        if entries.len() as i64 == MISSED_ENTRIES_MAX {
-            self.checking.behind.push_back((user_id, version));
-        }
+    fn tell_missed(&self, user_id: UserId, missed: Missed) {
         if let Some(slot) = self.resident(user_id) {
             self.shared.counters.cluster.healed.inc();
-            // What does not fit is found again by the next round.
-            let _ = slot.send(ToActor::Missed(Missed { entries, epoch }));
+            // What does not fit is noted: the actor then reads the ledger.
+            let _ = slot.send(ToActor::Missed(missed));
         }
     }
 }

@@ -273,7 +273,9 @@ impl Slot {
         let result = self.actor.try_send(message);
         match &result {
             Ok(()) => self.gauge.queued.update(|queued| queued + 1),
-            Err(SendError::Full(ToActor::BalanceChanged(_) | ToActor::Heard(_))) => {
+            Err(SendError::Full(
+                ToActor::BalanceChanged(_) | ToActor::Missed(_) | ToActor::Heard(_),
+            )) => {
                 self.gauge.missed_a_change.set(true);
             }
             Err(SendError::Full(ToActor::DetachSession { session_id })) => {

@@ -269,3 +269,38 @@ async fn a_lost_last_message_is_found_at_once_when_its_partition_is_distrusted()
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(session.heard(), ["snapshot v0", "direct v1 e1 +5"]);
 }
+
+#[actix_rt::test]
+async fn a_check_that_the_ledger_did_not_answer_is_made_again_soon() {
+    let rig = rig_that_hears().await;
+    let session = rig.attach(184).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    elsewhere(&rig, "lost", Kind::Deposit, 5);
+    rig.ledger.go_away(true);
+    rig.coverage.distrust(Partitions::ALL, rig.clock.mono());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(rig.counters.cluster.verified_age_seconds.get() > 4.0);
+    rig.ledger.go_away(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(
+        session.heard().contains(&"direct v1 e1 +5".to_owned()),
+        "{:?}",
+        session.heard()
+    );
+}
+
+#[actix_rt::test]
+async fn one_user_that_can_not_be_read_holds_up_no_other() {
+    let rig = rig_beside_others().await;
+    let (well, spoilt) = (rig.attach(184).await, rig.attach(185).await);
+    rig.settle().await;
+    rig.ledger.spoil(Some(185));
+    rig.ledger.write_elsewhere(184, "d1", Kind::Deposit, 5);
+    rig.ledger.write_elsewhere(185, "d2", Kind::Deposit, 5);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(well.heard().len(), 2, "{:?}", well.heard());
+    assert_eq!(spoilt.heard(), ["snapshot v0"]);
+    rig.ledger.spoil(None);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(spoilt.heard().len(), 2, "{:?}", spoilt.heard());
+}

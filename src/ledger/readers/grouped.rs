@@ -92,6 +92,9 @@ impl Readers {
             match read {
                 Ok(accounts) => {
                     for (asker, account) in taken.into_iter().zip(accounts) {
+                        if account.is_err() {
+                            counts.failed_as("unfit");
+                        }
                         // It may have gone meanwhile.
                         let _ = asker.reply.send(account);
                     }
