@@ -148,8 +148,18 @@ impl Bench {
 
     /// Begins to open sessions of users 1 to n.
     pub fn crowd(&self, address: SocketAddr, sessions: usize) -> Result<Crowd> {
+        self.crowd_of(address, 1, sessions)
+    }
+
+    /// Begins to open sessions, one for each of `sessions` users from `first_user` on.
+    pub fn crowd_of(
+        &self,
+        address: SocketAddr,
+        first_user: usize,
+        sessions: usize,
+    ) -> Result<Crowd> {
         let handshake = |index: usize| -> Result<Vec<u8>> {
-            let token = self.tokens.of(i64::try_from(index + 1)?)?;
+            let token = self.tokens.of(i64::try_from(first_user + index)?)?;
             Ok(format!(
                 "GET /ws HTTP/1.1\r\nhost: load\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
                  sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -160,6 +170,7 @@ impl Bench {
         let handshakes = (0..sessions).map(handshake).collect::<Result<_>>()?;
         Ok(Crowd::open(Guests {
             address,
+            first_user,
             handshakes,
         }))
     }
@@ -280,7 +291,10 @@ impl Bench {
     /// Checks that each session has seen the last version of its user, each version once and in order.
     pub fn check_crowd(&mut self, crowd: &Crowd, books: &Books) {
         let measures = crowd.measures();
-        let last = |index: usize| books.user(i64::try_from(index + 1).unwrap_or(i64::MAX)).0;
+        let last = |index: usize| {
+            let user = crowd.first_user + index;
+            books.user(i64::try_from(user).unwrap_or(i64::MAX)).0
+        };
         let behind = measures
             .versions
             .iter()

@@ -43,6 +43,8 @@ pub enum Command {
     History,
     /// A follower of the feed: how fast it reads, and how late an entry comes to it
     Follow,
+    /// Several nodes on one PostgreSQL and NATS, beside one: frames at another node, what the bus costs, a node killed
+    Nodes,
     /// Everything
     All,
     /// A baseline: a bare actix-web-actors server
@@ -67,6 +69,9 @@ pub struct Common {
     /// A PostgreSQL server, `postgres://user@host:port/database`: its gates are run, too, each in a database of its own
     #[arg(long, global = true)]
     pub postgres: Option<String>,
+    /// A NATS server, `nats://host:port`: with `--postgres`, the gate of several nodes is run, too
+    #[arg(long, global = true, requires = "postgres")]
+    pub nats: Option<String>,
     /// Seconds of each open-loop round
     #[arg(long, global = true)]
     pub seconds: Option<u64>,

@@ -24,7 +24,7 @@ use crate::limits::{
 };
 
 use self::grouped::Askers;
-use super::connection::{AnyConnection, ConnectError, Manager};
+use super::connection::{AnyConnection, ConnectError, Manager, Source};
 use super::reads::ReadError;
 use super::{LedgerCounts, LedgerError, Pending, Standing};
 
@@ -101,6 +101,7 @@ impl Readers {
         standing: Arc<Standing>,
     ) -> Result<Self, LedgerError> {
         let timeout = Duration::from_millis(manager.timeout_ms);
+        let is_dear = matches!(manager.source, Source::Postgres(_));
         let pool = r2d2::Pool::builder()
             .max_size(pool_size)
             .min_idle(Some(0))
@@ -136,7 +137,7 @@ impl Readers {
         Ok(Self {
             asked,
             background,
-            askers: Askers::default(),
+            askers: Askers::new(clock, is_dear),
             threads: Mutex::new(threads),
             clock,
             timeout,

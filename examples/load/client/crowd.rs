@@ -26,6 +26,8 @@ const TICKER: Token = Token(usize::MAX);
 pub struct Guests {
     /// The public listener.
     pub address: SocketAddr,
+    /// The user of the first session; each further session is of the next user.
+    pub first_user: usize,
     /// A whole handshake for each session.
     pub handshakes: Vec<Vec<u8>>,
 }
@@ -40,6 +42,8 @@ struct Shared {
 
 /// A handle to a running crowd.
 pub struct Crowd {
+    /// The user of the first session.
+    pub first_user: usize,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -54,9 +58,10 @@ impl Crowd {
             is_over: AtomicBool::new(false),
             speeches_per_s: AtomicI64::new(0),
         });
-        let theirs = shared.clone();
+        let (theirs, first_user) = (shared.clone(), guests.first_user);
         let thread = std::thread::spawn(move || Room::new(guests, theirs)?.run());
         Self {
+            first_user,
             shared,
             thread: Some(thread),
         }

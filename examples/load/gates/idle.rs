@@ -53,14 +53,17 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-struct Each {
-    pss_kib: f64,
+/// What one session takes.
+pub(super) struct Each {
+    /// Memory of the process, in KiB.
+    pub(super) pss_kib: f64,
     socket_kib: f64,
     slab_kib: f64,
     per_s: f64,
 }
 
-fn memory_of(
+/// Opens sessions, and tells what each takes.
+pub(super) fn memory_of(
     bench: &mut Bench,
     pid: u32,
     address: std::net::SocketAddr,

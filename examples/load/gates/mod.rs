@@ -8,6 +8,7 @@ mod frames;
 mod history;
 mod hot;
 mod idle;
+mod nodes;
 mod paced;
 mod reconnect;
 mod singles;
@@ -43,6 +44,7 @@ const ALL: &[(Command, Gate)] = &[
     (Command::Paced, paced::run),
     (Command::History, history::run),
     (Command::Follow, follow::run),
+    (Command::Nodes, nodes::run),
 ];
 
 /// Runs the selected gates and prints the report. Returns whether everything holds; in a quick run
@@ -51,7 +53,10 @@ pub fn run(command: &Command, options: Common) -> Result<bool> {
     let mut bench = Bench::new(options)?;
     facts(&mut bench)?;
     for (of, gate) in ALL {
-        if command == of || *command == Command::All {
+        let is_left_out = *of == Command::Nodes && bench.options.nats.is_none();
+        if *command == Command::All && is_left_out {
+            eprintln!("Nodes: left out, since it needs --postgres and --nats");
+        } else if command == of || *command == Command::All {
             run_one(&mut bench, of, *gate)?;
         }
     }

@@ -9,6 +9,7 @@ use balance_coordinator::ledger::{self, Progress};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 
+use super::proc;
 use crate::Result;
 
 /// The database of a ledger.
@@ -92,6 +93,15 @@ impl Database {
         Ok(())
     }
 
+    /// Transactions that PostgreSQL has counted in this database. A connection tells of its own at the latest ten seconds
+    /// after it has become idle.
+    pub fn transactions(&self) -> Result<f64> {
+        let mut connection = PgConnection::establish(&self.url())?;
+        let query = "SELECT (xact_commit + xact_rollback)::text AS value FROM pg_stat_database \
+                     WHERE datname = current_database()";
+        Ok(ask(&mut connection, query)?.parse()?)
+    }
+
     /// Its name in reports.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -116,20 +126,35 @@ impl Drop for Database {
     }
 }
 
+/// The process of a PostgreSQL server on this machine whose children are its connections.
+///
+/// # Errors
+/// When the server does not answer, or is on another machine.
+pub fn postgres_pid(server: &str) -> Result<u32> {
+    let mut connection = PgConnection::establish(server)?;
+    let backend = ask(&mut connection, "SELECT pg_backend_pid()::text AS value")?;
+    proc::parent_of(backend.parse()?)
+}
+
 /// A PostgreSQL server's durability settings, for the report.
 ///
 /// # Errors
 /// When the server does not answer.
 pub fn postgres_durability(server: &str) -> Result<String> {
+    let mut connection = PgConnection::establish(server)?;
+    let query = "SELECT 'fsync=' || current_setting('fsync') || ', synchronous_commit=' || \
+         current_setting('synchronous_commit') || ', ' || version() AS value";
+    ask(&mut connection, query)
+}
+
+/// The column `value` of one row.
+fn ask(connection: &mut PgConnection, query: &str) -> Result<String> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = diesel::sql_types::Text)]
         value: String,
     }
-    let mut connection = PgConnection::establish(server)?;
-    let query = "SELECT 'fsync=' || current_setting('fsync') || ', synchronous_commit=' || \
-         current_setting('synchronous_commit') || ', ' || version() AS value";
     Ok(diesel::sql_query(query)
-        .get_result::<Row>(&mut connection)?
+        .get_result::<Row>(connection)?
         .value)
 }

@@ -26,6 +26,46 @@ pub fn cpu_s(pid: u32) -> Result<f64> {
     Ok((user + system) / TICKS_PER_S)
 }
 
+/// Processor time of a process and of all its children, ended ones too, in seconds. Children of children do not count.
+///
+/// # Errors
+/// When the process has ended.
+pub fn family_cpu_s(parent: u32) -> Result<f64> {
+    let fields = |text: &str| -> Option<[f64; 5]> {
+        let (_, rest) = text.rsplit_once(')')?;
+        let all: Vec<&str> = rest.split_whitespace().collect();
+        let field = |index: usize| all.get(index)?.parse().ok();
+        // Parent, then own time, then that of children which have ended.
+        Some([field(1)?, field(11)?, field(12)?, field(13)?, field(14)?])
+    };
+    let stat = fs::read_to_string(format!("/proc/{parent}/stat"))?;
+    let [_, mine @ ..] = fields(&stat).ok_or("no stat")?;
+    let mut ticks: f64 = mine.iter().sum();
+    for process in fs::read_dir("/proc")? {
+        // Those that end meanwhile are counted by their parent.
+        let Ok(stat) = fs::read_to_string(process?.path().join("stat")) else {
+            continue;
+        };
+        if let Some([of, user, system, ..]) = fields(&stat)
+            && of == f64::from(parent)
+        {
+            ticks += user + system;
+        }
+    }
+    Ok(ticks / TICKS_PER_S)
+}
+
+/// The process that has started this one.
+///
+/// # Errors
+/// When the process has ended.
+pub fn parent_of(pid: u32) -> Result<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, rest) = stat.rsplit_once(')').ok_or("no stat")?;
+    let parent = rest.split_whitespace().nth(1).ok_or("no parent")?;
+    Ok(parent.parse()?)
+}
+
 /// Proportional set size in bytes: its own pages, and its share of shared ones.
 ///
 /// # Errors

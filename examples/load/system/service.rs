@@ -215,15 +215,29 @@ impl Service {
 
     /// `GET /admin/v1/registry`
     pub fn registry(&self) -> Result<Value> {
+        self.inspect("registry")
+    }
+
+    /// `GET /admin/v1/cluster`
+    pub fn cluster(&self) -> Result<Value> {
+        self.inspect("cluster")
+    }
+
+    fn inspect(&self, what: &str) -> Result<Value> {
         let request = format!(
-            "GET /admin/v1/registry HTTP/1.1\r\nhost: load\r\nauthorization: Bearer {}\r\n\r\n",
+            "GET /admin/v1/{what} HTTP/1.1\r\nhost: load\r\nauthorization: Bearer {}\r\n\r\n",
             self.secrets.admin
         );
         let (status, body) = http::call(self.internal, request.into_bytes())?;
         if status != 200 {
-            return Err(format!("/admin/v1/registry: {status}").into());
+            return Err(format!("/admin/v1/{what}: {status}").into());
         }
         Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.process = None;
     }
 
     /// Runs `balance-coordinator verify` on its ledger; returns its output and duration.

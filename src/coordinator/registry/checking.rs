@@ -24,7 +24,7 @@ use crate::telemetry::counters::seconds;
 const ALONE_MS: u64 = 250;
 
 /// How often another one looks whether a round is due, or a gap, in milliseconds.
-const LOOK_MS: u64 = 10;
+const LOOK_MS: u64 = 50;
 
 /// When what the ledger did not answer is asked again, in milliseconds.
 const RETRY_MS: u64 = 250;
