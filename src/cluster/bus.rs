@@ -5,8 +5,10 @@ use std::future::Future;
 use bytes::Bytes;
 
 use crate::clock::Mono;
-use crate::cluster::wire::Topic;
+use crate::cluster::orders::Reply;
+use crate::cluster::wire::{Action, Topic};
 use crate::coordinator::heard::{HeardCommit, Partitions};
+use crate::domain::UserId;
 
 /// A connection to the subjects of one cluster. It may lose, double, delay and reorder messages.
 pub trait Bus {
@@ -56,4 +58,7 @@ pub trait Sink {
 
     /// Another node knows this epoch. One of the two is wrong, and the ledger knows which.
     fn other_epoch(&mut self, epoch: &str);
+
+    /// An administrator has given an order at another node, `by` its name.
+    fn order(&mut self, by: &str, action: Action, user_id: UserId, reply: Reply);
 }

@@ -1,6 +1,8 @@
 //! The loop that exchanges messages with other nodes: it numbers and sends commits and beats, hands what comes to the
 //! tracker, and does what the tracker says. It runs on a thread of its own, so that decoding delays no actor.
 
+mod ordering;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::{Clock, Mono};
 use crate::cluster::bus::{Arrival, Bus, Sink};
+use crate::cluster::orders::Desk;
 use crate::cluster::publisher::{Outgoing, Queued};
 use crate::cluster::tracker::{Gap, Link, Tracker, Verdict};
 use crate::cluster::view::{ClusterView, NodeView, NodesTable};
@@ -40,6 +43,8 @@ pub struct Exchange<B, S> {
     pub counters: Arc<Counters>,
     /// Commits of this node.
     pub outgoing: Outgoing,
+    /// Orders of administrators.
+    pub desk: Desk,
     /// The table of nodes.
     pub table: watch::Receiver<NodesTable>,
     /// Changed or dropped when this node stops.
@@ -72,6 +77,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
                 _ = beats.tick() => self.tick(&mut running).await,
                 arrival = self.bus.next() => self.take(arrival, &mut running),
                 Some(queued) = self.outgoing.next() => self.publish(queued, &mut running).await,
+                Some(outward) = self.desk.next() => self.order_out(outward, &mut running).await,
                 Ok(()) = self.table.changed() => self.read_table(),
                 _ = self.stop.changed() => break,
             }
@@ -98,11 +104,14 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         }
     }
 
-    async fn send(&mut self, topic: Topic, message: Vec<u8>) {
-        if self.tracker.is_connected() && self.bus.publish(topic, message).await {
+    /// Whether it is on its way, as far as is known.
+    async fn send(&mut self, topic: Topic, message: Vec<u8>) -> bool {
+        let is_sent = self.tracker.is_connected() && self.bus.publish(topic, message).await;
+        if is_sent {
             let messages = &self.counters.cluster.messages;
             messages.with_label_values(&["out"]).inc();
         }
+        is_sent
     }
 
     /// Sends a beat, and does what is due.
@@ -140,8 +149,8 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         self.show(running);
     }
 
-    async fn beat(&mut self, running: &mut Running, is_leaving: bool) {
-        // What is queued already is sent first, so that the beat knows its numbers.
+    /// Sends what is queued already, for half the time of a beat at most.
+    async fn send_queued(&mut self, running: &mut Running) {
         let deadline = self.clock.deadline(self.beat / 2);
         for _ in 0..self.outgoing.len() {
             if deadline.has_passed() {
@@ -152,6 +161,11 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
             };
             self.publish(queued, running).await;
         }
+    }
+
+    async fn beat(&mut self, running: &mut Running, is_leaving: bool) {
+        // First, so that the beat knows its numbers.
+        self.send_queued(running).await;
         let now = self.clock.mono();
         let backlog_us = if self.outgoing.len() > 0 {
             // What waits was queued after what was taken last.
@@ -192,6 +206,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
                 match topic {
                     Topic::Commits(partition) => self.take_commits(partition, &payload, running),
                     Topic::Beat => self.take_beat(&payload, running),
+                    Topic::Order => self.take_order(&payload, running),
                 }
             }
         }

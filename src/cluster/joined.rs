@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix::Addr;
+use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, Deadline, Mono, Wall};
 use crate::cluster::bus::Sink;
+use crate::cluster::carrying::{Here, members};
 use crate::cluster::nats::NatsOptions;
+use crate::cluster::orders::{CARRIED_MS, Reply};
 use crate::cluster::overview::Overview;
 use crate::cluster::publisher::{Outgoing, Publisher};
 use crate::cluster::running::{Parts, Running};
 use crate::cluster::tracker::Member;
 use crate::cluster::view::NodesTable;
-use crate::cluster::wire::{Boot, Origin};
+use crate::cluster::wire::{Action, Boot, Origin};
 use crate::config::Cluster;
 use crate::coordinator::heard::{HeardCommit, HeardEntries, Partitions};
 use crate::coordinator::messages::HearCommits;
@@ -22,6 +26,9 @@ use crate::coordinator::{Coverage, Registry};
 use crate::domain::{Currencies, UserId};
 use crate::ledger::{Feed, Ledger as _, Nodes, SqlLedger, UserCommit};
 use crate::telemetry::counters::Counters;
+
+/// Orders of other nodes that are carried out at once. More are not, and their nodes are told nothing.
+const CARRIED_MAX: usize = 64;
 
 /// What this process commits, on its way to the bus.
 #[derive(Debug)]
@@ -79,6 +86,8 @@ struct ProcessSink {
     ledger: Arc<SqlLedger>,
     /// The ledger is being asked for its epoch.
     is_asking: Arc<AtomicBool>,
+    here: Here,
+    carried: Arc<Semaphore>,
 }
 
 impl Sink for ProcessSink {
@@ -104,6 +113,28 @@ impl Sink for ProcessSink {
             // What it found is told by the ledger itself.
             let _ = look.await;
             is_asking.store(false, Ordering::Release);
+        });
+    }
+
+    fn order(&mut self, by: &str, action: Action, user_id: UserId, reply: Reply) {
+        let Ok(place) = self.carried.clone().try_acquire_owned() else {
+            log::warn!("cluster: too many orders, {action:?} of user {user_id} is not carried out");
+            return;
+        };
+        if action != Action::Inspect {
+            log::info!(
+                "cluster: {} of user {user_id}, ordered at {by}",
+                action.as_str()
+            );
+        }
+        let here = self.here.clone();
+        tokio::spawn(async move {
+            let carrying = here.carry_out(action, user_id);
+            let patience = Duration::from_millis(CARRIED_MS);
+            if let Ok(Ok(answer)) = tokio::time::timeout(patience, carrying).await {
+                reply.answer(members(answer));
+            }
+            drop(place);
         });
     }
 }
@@ -153,14 +184,21 @@ impl Joined {
             counters: process.counters,
             outgoing,
             sink: ProcessSink {
+                here: Here {
+                    registry: process.registry.clone(),
+                    coverage: process.coverage.clone(),
+                    clock: process.clock,
+                },
                 registry: process.registry,
                 coverage: process.coverage,
                 ledger: process.ledger,
                 is_asking: Arc::default(),
+                carried: Arc::new(Semaphore::new(CARRIED_MAX)),
             },
         };
         let running = Running::start(settings, options, parts)?;
-        process.overview.sees_bus(running.view.clone());
+        let (view, orders) = (running.view.clone(), running.orders.clone());
+        process.overview.sees_bus(view, orders);
         Ok(Self(running))
     }
 

@@ -13,14 +13,17 @@
 //! | [`exchange`] | the loop that sends, hears and obeys the tracker |
 //! | [`bus`], [`nats`] | what is needed of a bus, and NATS |
 //! | [`running`], [`view`] | the thread, and what comes in and out of it |
+//! | [`orders`], [`carrying`] | orders of administrators to all nodes, and what they do at each |
 //! | [`joined`], [`overview`] | the same for a whole process, and what administrators see |
 //!
 //! Start reading at [`tracker`].
 
 pub mod bus;
+pub mod carrying;
 pub mod exchange;
 pub mod joined;
 pub mod nats;
+pub mod orders;
 pub mod overview;
 pub mod presence;
 pub mod publisher;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Wall};
+use crate::cluster::orders::{NodeName, Orders};
 use crate::cluster::view::ClusterView;
 use crate::coordinator::Coverage;
 use crate::ledger::{Node, OwnNode};
@@ -19,8 +20,8 @@ pub struct Overview {
     clock: Clock,
     /// Those that renewed their row lately.
     others: Mutex<Vec<Node>>,
-    /// What was heard of them, when there is a bus.
-    bus: OnceLock<watch::Receiver<ClusterView>>,
+    /// What was heard of them, and the way to them, when there is a bus.
+    bus: OnceLock<(watch::Receiver<ClusterView>, Orders)>,
 }
 
 /// `GET /admin/v1/cluster`
@@ -79,9 +80,49 @@ impl Overview {
     }
 
     /// There is a bus.
-    pub fn sees_bus(&self, view: watch::Receiver<ClusterView>) {
+    pub fn sees_bus(&self, view: watch::Receiver<ClusterView>, orders: Orders) {
         // It joins once.
-        let _ = self.bus.set(view);
+        let _ = self.bus.set((view, orders));
+    }
+
+    /// Whether there is a bus.
+    pub fn has_bus(&self) -> bool {
+        self.bus.get().is_some()
+    }
+
+    /// The way to the others, when there is a bus.
+    pub(super) fn orders(&self) -> Option<&Orders> {
+        self.bus.get().map(|(_, orders)| orders)
+    }
+
+    pub(super) const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Whether memory is trusted, as actors ask it.
+    pub const fn coverage(&self) -> &Arc<Coverage> {
+        &self.coverage
+    }
+
+    /// This process, as answers name it.
+    pub fn own_name(&self) -> NodeName {
+        NodeName {
+            node: self.own.node.clone(),
+            boot: self.own.boot.clone(),
+        }
+    }
+
+    /// The other nodes, in the ledger or on the bus, and whether each has a bus.
+    pub(super) fn others(&self) -> impl Iterator<Item = (NodeName, bool)> {
+        let name = |shown: NodeShown| NodeName {
+            node: shown.node,
+            boot: shown.boot,
+        };
+        let nodes = self.show().nodes.into_iter();
+        nodes.map(move |shown| {
+            let has_bus = shown.has_bus;
+            (name(shown), has_bus)
+        })
     }
 
     /// As it stands.
@@ -101,7 +142,7 @@ impl Overview {
             };
             nodes.insert(node.boot.clone(), shown);
         }
-        let heard = self.bus.get().map(|view| view.borrow().clone());
+        let heard = self.bus.get().map(|(view, _)| view.borrow().clone());
         let heard = heard.unwrap_or_default();
         for node in heard.nodes {
             let boot = node.boot.as_str().to_owned();

@@ -10,6 +10,7 @@ use crate::clock::{Clock, Deadline};
 use crate::cluster::bus::Sink;
 use crate::cluster::exchange::Exchange;
 use crate::cluster::nats::{NatsBus, NatsOptions};
+use crate::cluster::orders::Orders;
 use crate::cluster::publisher::Outgoing;
 use crate::cluster::tracker::{Times, Tracker};
 use crate::cluster::view::{ClusterView, NodesTable};
@@ -57,6 +58,8 @@ pub struct Running {
     pub table: watch::Sender<NodesTable>,
     /// What is known of other nodes.
     pub view: watch::Receiver<ClusterView>,
+    /// Takes orders to the other nodes.
+    pub orders: Orders,
     stop: watch::Sender<bool>,
     ended: oneshot::Receiver<()>,
 }
@@ -75,6 +78,7 @@ impl Running {
         let (view_sender, view) = watch::channel(ClusterView::default());
         let (stop, stop_receiver) = watch::channel(false);
         let (ending, ended) = oneshot::channel();
+        let (orders, desk) = Orders::new();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -90,6 +94,7 @@ impl Running {
                     clock: parts.clock,
                     counters: parts.counters,
                     outgoing: parts.outgoing,
+                    desk,
                     table: table_receiver,
                     stop: stop_receiver,
                     view: view_sender,
@@ -108,6 +113,7 @@ impl Running {
         Ok(Self {
             table,
             view,
+            orders,
             stop,
             ended,
         })

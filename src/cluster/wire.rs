@@ -1,9 +1,10 @@
-//! The messages between nodes, as JSON: commits and beats. Everything here is a value or a pure function.
+//! The messages between nodes, as JSON: commits, beats and orders. Everything here is a value or a pure function.
 //!
 //! | subject | message |
 //! | --- | --- |
 //! | `balance.v1.<cluster>.c.<0-15>` | [`Commits`]: what one transaction changed in one partition |
 //! | `balance.v1.<cluster>.beat` | [`Beat`]: that a node is there, and what it has sent so far |
+//! | `balance.v1.<cluster>.order` | [`OrderMessage`]: what an administrator asks of all nodes, and their answers |
 //!
 //! A node numbers the commit messages of each partition from 1, without gaps, for as long as it runs. A change of a user is
 //! `[user, version_from, version_to, all balances, [[kind, source, count]…]]`. Amounts are integers of minor units.
@@ -12,6 +13,7 @@
 
 mod decode;
 mod encode;
+mod orders;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +27,7 @@ use crate::coordinator::heard::{PARTITIONS, Partition};
 
 pub use decode::{decode_beat, decode_commits};
 pub use encode::{Sequences, encode_beat, encode_commits};
+pub use orders::{Action, OrderMessage, OrderPart, decode_order, encode_order};
 
 /// The version of the format, the `v` of every message.
 pub const VERSION: u64 = 1;
@@ -152,6 +155,8 @@ pub enum Topic {
     Commits(Partition),
     /// Beats.
     Beat,
+    /// Orders and their answers.
+    Order,
 }
 
 /// The subjects of one cluster.
@@ -159,6 +164,7 @@ pub enum Topic {
 pub struct Subjects {
     commits: [Arc<str>; PARTITIONS],
     beat: Arc<str>,
+    order: Arc<str>,
     all: Arc<str>,
 }
 
@@ -169,6 +175,7 @@ impl Subjects {
         Self {
             commits: std::array::from_fn(|number| format!("{prefix}.c.{number}").into()),
             beat: format!("{prefix}.beat").into(),
+            order: format!("{prefix}.order").into(),
             all: format!("{prefix}.>").into(),
         }
     }
@@ -178,6 +185,7 @@ impl Subjects {
         match topic {
             Topic::Commits(partition) => &self.commits[partition.index()],
             Topic::Beat => &self.beat,
+            Topic::Order => &self.order,
         }
     }
 
@@ -190,6 +198,9 @@ impl Subjects {
     pub fn topic(&self, subject: &str) -> Option<Topic> {
         if subject == &*self.beat {
             return Some(Topic::Beat);
+        }
+        if subject == &*self.order {
+            return Some(Topic::Order);
         }
         Partition::all()
             .find(|partition| subject == &*self.commits[partition.index()])

@@ -10,6 +10,9 @@ use crate::coordinator::registry::gauge::Gauge;
 use crate::domain::{SessionId, UserId};
 use crate::limits::ACTOR_MAILBOX_MAX;
 
+/// Sessions of one user that are shown of each node; at most about a kilobyte each.
+const SESSIONS_IN_SHORT_MAX: usize = 32;
+
 /// `GET /admin/v1/registry`, the coordinator's part.
 #[derive(Debug, Clone, Serialize)]
 pub struct RegistryTotals {
@@ -142,6 +145,61 @@ pub(super) fn counters(gauge: &Gauge, is_stale: Option<bool>) -> Value {
 }
 
 impl ActorInspection {
+    /// Of an actor that is not resident: there is nothing to show.
+    pub fn absent(user_id: UserId, now: Wall) -> Self {
+        Self {
+            user_id,
+            stale: false,
+            observed_at: now,
+            balances: None,
+            version: None,
+            verified_at: None,
+            age_ms: None,
+            pending: None,
+            last_push_at: None,
+            in_flight: 0,
+            sessions_attached: 0,
+            sessions: Vec::new(),
+            mailbox: json!({ "queued": 0, "capacity": ACTOR_MAILBOX_MAX }),
+            counters: json!({ "entries": 0, "version_waiters": 0, "tasks": 0, "is_stale": null }),
+            events: Vec::new(),
+        }
+    }
+
+    /// How many sessions it has.
+    pub const fn sessions_attached(&self) -> usize {
+        self.sessions_attached
+    }
+
+    /// What matters of it beside the actors of the same user on other nodes.
+    pub fn in_short(&self) -> Value {
+        let sessions = self.sessions.iter().take(SESSIONS_IN_SHORT_MAX);
+        json!({
+            "resident": true,
+            "stale": self.stale,
+            "version": self.version,
+            "verified_at": self.verified_at,
+            "pending": self.pending,
+            "last_push_at": self.last_push_at,
+            "sessions_attached": self.sessions_attached,
+            "sessions": sessions.collect::<Vec<_>>(),
+        })
+    }
+
+    /// The same of a node without an actor of the user.
+    pub fn nothing() -> Value {
+        json!({
+            "resident": false,
+            "stale": false,
+            "version": null,
+            "verified_at": null,
+            "pending": null,
+            "last_push_at": null,
+            "sessions_attached": 0,
+            "sessions": [],
+        })
+    }
+
     /// As the registry sees it, without asking.
     pub(super) fn from_outside(user_id: UserId, gauge: &Gauge, shared: &Shared) -> Self {
         let now = shared.clock.now();

@@ -7,8 +7,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod balancers;
 mod bus_faults;
 mod nodes;
+mod orders;
 mod permissions;
 mod with_bus;
 mod without_bus;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use balance_coordinator::clock::{Clock, Mono, Wall};
 use balance_coordinator::cluster::bus::Sink;
 use balance_coordinator::cluster::nats::NatsOptions;
+use balance_coordinator::cluster::orders::{NodeName, Others, Reply};
 use balance_coordinator::cluster::publisher::Publisher;
 use balance_coordinator::cluster::running::{Parts, Running};
 use balance_coordinator::cluster::tracker::Member;
 use balance_coordinator::cluster::view::NodesTable;
-use balance_coordinator::cluster::wire::{Boot, Origin};
+use balance_coordinator::cluster::wire::{Action, Boot, Origin};
 use balance_coordinator::config::{BusUrl, Cluster};
 use balance_coordinator::coordinator::heard::{HeardCommit, HeardEntries, Partition, Partitions};
 use balance_coordinator::domain::{Amount, Balances, Currencies, Kind, Source, UserId};
@@ -26,7 +27,9 @@ pub struct Told {
     covered_until_us: AtomicU64,
     heard: Mutex<Vec<HeardCommit>>,
     distrusted: Mutex<Vec<Partitions>>,
-    /// Refuse what is delivered.
+    /// Orders of other nodes: by which, what, for which user.
+    pub orders: Mutex<Vec<(String, Action, i64)>>,
+    /// Refuse what is delivered, and answer no order.
     pub is_full: std::sync::atomic::AtomicBool,
 }
 
@@ -50,6 +53,15 @@ impl Sink for ToldSink {
     }
 
     fn other_epoch(&mut self, _epoch: &str) {}
+
+    fn order(&mut self, by: &str, action: Action, user_id: UserId, reply: Reply) {
+        let order = (by.to_owned(), action, user_id.get());
+        self.0.orders.lock().expect("no panic").push(order);
+        if !self.0.is_full.load(Ordering::Relaxed) {
+            let answer = serde_json::json!({ "done": true });
+            reply.answer(answer.as_object().expect("an object").clone());
+        }
+    }
 }
 
 /// The table of nodes, as the database would have it.
@@ -166,6 +178,18 @@ impl Node {
         heard
             .iter()
             .any(|commit| commit.user_id.get() == user && commit.version_to == version)
+    }
+
+    /// Orders something of all others, and waits for the nodes that it knows of.
+    pub async fn order(&self, action: Action, user: i64) -> Others {
+        let nodes = self.running.view.borrow().nodes.clone();
+        let known = nodes.iter().map(|node| NodeName {
+            node: node.node.to_string(),
+            boot: node.boot.to_string(),
+        });
+        let user = UserId::new(user).expect("a user id");
+        let orders = &self.running.orders;
+        orders.ask(action, user, known.collect(), self.clock).await
     }
 
     /// Whether the partition of a user was distrusted since `forget`.

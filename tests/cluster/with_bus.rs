@@ -24,29 +24,33 @@ on_postgres![
 const NODES: [&str; 3] = ["a", "b", "c"];
 
 /// Three processes on one database and one bus.
-struct Cluster {
-    apps: Vec<TestApp>,
-    nats: Nats,
+pub struct Cluster {
+    pub apps: Vec<TestApp>,
+    pub nats: Nats,
 }
 
-fn settings(app: Builder, node: &str, bus: &str) -> Builder {
+pub fn settings(app: Builder, node: &str, bus: &str) -> Builder {
     app.set("cluster.node", node).set("cluster.url", bus)
 }
 
 /// A process on the first one's database.
 async fn beside(first: &TestApp, node: &str, bus: &str) -> TestApp {
+    let app = settings(TestApp::on(Database::Postgres), node, bus);
+    start_on(app, &first.database.url()).await
+}
+
+/// A process on a database that another one owns.
+pub async fn start_on(app: Builder, url: &str) -> TestApp {
     let dir = tempfile::tempdir().expect("a directory");
     let none = TestDatabase::Sqlite(dir.path().join("none.db"));
-    settings(TestApp::on(Database::Postgres), node, bus)
-        .start_with(dir, none, &first.database.url())
-        .await
+    app.start_with(dir, none, url).await
 }
 
 async fn cluster(app: &TestApp) -> Value {
     app.admin("/admin/v1/cluster").await.ok()
 }
 
-async fn are_covered(apps: &[TestApp]) {
+pub async fn are_covered(apps: &[TestApp]) {
     for app in apps {
         let what = "a process knows of all others and hears them";
         eventually(what, async || {
@@ -59,15 +63,18 @@ async fn are_covered(apps: &[TestApp]) {
 }
 
 impl Cluster {
-    async fn start(database: Database) -> Self {
+    pub async fn start(database: Database) -> Self {
+        Self::start_with(database, |app| app).await
+    }
+
+    /// With more settings.
+    pub async fn start_with(database: Database, more: impl Fn(Builder) -> Builder) -> Self {
         let nats = Nats::start();
-        let first = settings(TestApp::on(database), NODES[0], nats.url())
-            .start()
-            .await;
-        let mut apps = vec![first];
+        let app = |node| more(settings(TestApp::on(database), node, nats.url()));
+        let mut apps = vec![app(NODES[0]).start().await];
         for node in &NODES[1..] {
-            let app = beside(&apps[0], node, nats.url()).await;
-            apps.push(app);
+            let beside = start_on(app(node), &apps[0].database.url()).await;
+            apps.push(beside);
         }
         are_covered(&apps).await;
         Self { apps, nats }
@@ -252,6 +259,20 @@ async fn a_process_that_was_stopped_shows_nothing_older_when_it_goes_on(database
     are_covered(&apps).await;
 }
 
+/// Commits a deposit of 1 TON with SQL alone, on top of a version.
+pub fn by_hand(app: &TestApp, user_id: u64, version: i64) {
+    let next = version + 1;
+    app.database.sql(&format!(
+        "BEGIN; \
+         UPDATE accounts SET version = {next} WHERE user_id = {user_id}; \
+         UPDATE balances SET amount = amount + 1000000000 WHERE user_id = {user_id} AND currency = 'TON'; \
+         INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, event_id, committed_at_us) \
+         SELECT {user_id}, {next}, 'deposit', 'by_hand', 'TON', 1000000000, amount, 'by-hand', 1 FROM balances \
+         WHERE user_id = {user_id} AND currency = 'TON'; \
+         COMMIT",
+    ));
+}
+
 async fn commits_by_hand_are_found_by_the_check(database: Database) {
     let nats = Nats::start();
     let app = settings(TestApp::on(database), "a", nats.url())
@@ -264,15 +285,7 @@ async fn commits_by_hand_are_found_by_the_check(database: Database) {
     let (mut ws, _) = apps[0].session(1).await;
     apps[1].accepted("deposits", 1, "d1", "5").await;
     pushed(&mut ws, 1, "direct").await;
-    apps[0].database.sql(
-        "BEGIN; \
-         UPDATE accounts SET version = 2 WHERE user_id = 1; \
-         UPDATE balances SET amount = amount + 1000000000 WHERE user_id = 1 AND currency = 'TON'; \
-         INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, event_id, committed_at_us) \
-         SELECT 1, 2, 'deposit', 'by_hand', 'TON', 1000000000, amount, 'by-hand', 1 FROM balances \
-         WHERE user_id = 1 AND currency = 'TON'; \
-         COMMIT",
-    );
+    by_hand(&apps[0], 1, 1);
     let update = ws.next_frame("balance_update").await;
     assert_eq!(
         (&update["version"], &update["sources"], &update["mode"]),

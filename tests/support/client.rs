@@ -170,6 +170,14 @@ impl TestApp {
         }
     }
 
+    /// A sender of webhooks to a load balancer in front of the service.
+    pub fn sender_to(&self, internal: std::net::SocketAddr) -> Sender {
+        Sender {
+            internal,
+            ..self.sender()
+        }
+    }
+
     /// Sends a signed request; an error without a complete answer.
     ///
     /// # Errors

@@ -120,7 +120,7 @@ impl Commits<'_> {
 }
 
 /// Reads the form alone. A message of another version is told from one without any form.
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(WireError::TooLong(bytes.len()));
     }
@@ -139,7 +139,8 @@ fn version(bytes: &[u8]) -> Option<u64> {
     read.ok().map(|versioned| versioned.v)
 }
 
-fn origin(epoch: &str, node: &str, boot: Boot) -> Result<Origin, WireError> {
+/// Checks where a message comes from.
+pub(super) fn origin(epoch: &str, node: &str, boot: Boot) -> Result<Origin, WireError> {
     let is_node = !node.is_empty() && node.len() <= NAME_CHARS_MAX;
     if !is_word(epoch) || !is_node || node.contains(|c: char| !c.is_ascii_graphic()) {
         return Err(WireError::Value("no epoch, or no name of a node"));

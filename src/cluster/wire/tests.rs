@@ -167,6 +167,11 @@ fn a_change_that_is_too_long_is_a_number_that_is_missing() {
 fn a_subject_has_one_topic() {
     let subjects = Subjects::new("balance");
     assert_eq!(subjects.of(Topic::Beat), "balance.v1.balance.beat");
+    assert_eq!(subjects.of(Topic::Order), "balance.v1.balance.order");
+    assert_eq!(
+        subjects.topic("balance.v1.balance.order"),
+        Some(Topic::Order)
+    );
     assert_eq!(subjects.all(), "balance.v1.balance.>");
     for partition in Partition::all() {
         let topic = Topic::Commits(partition);
@@ -175,6 +180,7 @@ fn a_subject_has_one_topic() {
     for other in [
         "balance.v1.balance.c.16",
         "balance.v1.other.beat",
+        "balance.v1.other.order",
         "beat",
         "",
     ] {

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use actix_web::HttpResponse;
+use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::coordinator::messages::{InspectRegistry, InspectResident, ListActors, ListSessions};
+use crate::cluster::carrying::{self, Here, Unknown};
+use crate::cluster::orders::NodeName;
+use crate::cluster::wire::Action;
+use crate::coordinator::messages::{InspectRegistry, ListActors, ListSessions};
 use crate::coordinator::{ActorInspection, ActorSummary, SessionInspection};
 use crate::domain::UserId;
-use crate::http::admin::{Answer, Code, Data, HttpState, NoQuery, Problem, ask, rows};
+use crate::http::admin::actions::add_nodes;
+use crate::http::admin::{Answer, Code, Data, HttpState, NoQuery, Problem, ask, no_answer, rows};
 use crate::http::extract::admin::Admin;
 use crate::http::extract::{PathUser, Query, invalid};
 use crate::http::users::{BalanceQuery, HistoryQuery, ask_balance, history};
@@ -92,20 +97,47 @@ pub(in crate::http) struct ActorQuery {
 }
 
 /// `GET /admin/v1/actors/{user_id}`: as the actor describes itself; when it does not answer, as the registry sees it,
-/// marked stale.
+/// marked stale. With what each node has of the user; an actor that is resident on other nodes alone is shown without
+/// content.
 pub(in crate::http) async fn actor(
     state: Data,
     admin: Admin<(PathUser, Query<ActorQuery>)>,
 ) -> Answer {
     let (PathUser(user_id), Query(ActorQuery { activate })) = admin.asked;
-    let mut inspection = inspect(&state, user_id).await?;
-    if activate && inspection.is_none() {
+    let asking = state.cluster.tell_others(Action::Inspect, user_id);
+    let (own, others) = join(inspect(&state, user_id), asking).await;
+    let mut own = own?;
+    if activate && own.is_none() {
         // The answer does not matter: asking makes the actor resident.
         let _ = ask_balance(&state, user_id, &BalanceQuery::default()).await;
-        inspection = inspect(&state, user_id).await?;
+        own = inspect(&state, user_id).await?;
     }
-    let absent = || Problem::new(Code::NotFound, "the actor of this user is not resident");
-    Ok(HttpResponse::Ok().json(inspection.ok_or_else(absent)?))
+    let is_elsewhere = others
+        .answered
+        .iter()
+        .any(|node| node.answer.get("resident") == Some(&Value::Bool(true)));
+    if own.is_none() && !is_elsewhere {
+        return Err(absent(&others.not_heard_of));
+    }
+    let here = Here {
+        registry: state.registry.clone(),
+        coverage: state.cluster.coverage().clone(),
+        clock: state.clock,
+    };
+    let in_short = here.described(own.as_ref());
+    let shown = own.unwrap_or_else(|| ActorInspection::absent(user_id, state.clock.wall()));
+    let mut answer = json!(shown);
+    add_nodes(&state, &mut answer, in_short, others);
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+fn absent(not_heard_of: &[NodeName]) -> Problem {
+    let mut detail = "the actor of this user is not resident".to_owned();
+    if !not_heard_of.is_empty() {
+        let names: Vec<_> = not_heard_of.iter().map(|name| &*name.node).collect();
+        detail = format!("{detail}; not heard of: {}", names.join(", "));
+    }
+    Problem::new(Code::NotFound, detail)
 }
 
 /// One actor as it describes itself, or as the registry sees it when it does not answer; `None` when it is not resident.
@@ -113,15 +145,12 @@ pub(super) async fn inspect(
     state: &HttpState,
     user_id: UserId,
 ) -> Result<Option<ActorInspection>, Problem> {
-    let Some((from_outside, from_inside)) = ask(state, InspectResident(user_id)).await? else {
-        return Ok(None);
-    };
-    Ok(Some(
-        match tokio::time::timeout(patience(state), from_inside).await {
-            Ok(Ok(inspection)) => inspection,
-            Ok(Err(_)) | Err(_) => from_outside,
-        },
-    ))
+    let asking = carrying::inspect(&state.registry, user_id, patience(state));
+    let bound = state.timeout() + patience(state);
+    match tokio::time::timeout(bound, asking).await {
+        Ok(Ok(inspection)) => Ok(inspection),
+        Ok(Err(Unknown)) | Err(_) => Err(no_answer()),
+    }
 }
 
 /// How long an actor may take to describe itself.
