@@ -86,11 +86,7 @@ pub struct ProcessSink {
 
 impl ProcessSink {
     /// For one process.
-    pub fn new(
-        registry: Addr<Registry>,
-        coverage: Arc<Coverage>,
-        ledger: Arc<dyn Ledger>,
-    ) -> Self {
+    pub fn new(registry: Addr<Registry>, coverage: Arc<Coverage>, ledger: Arc<dyn Ledger>) -> Self {
         Self {
             registry,
             coverage,

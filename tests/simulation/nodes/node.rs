@@ -128,12 +128,8 @@ impl RunningNode {
         }
     }
 
-    pub fn stands_still(&self) -> bool {
-        self.stands_still.get()
-    }
-
     /// Ends at once, as by a signal that can't be caught.
-    pub fn kill(self) {
+    pub fn kill(&self) {
         self.tasks.abort();
     }
 
@@ -193,7 +189,10 @@ async fn live(
         coverage: coverage.clone(),
         recent: Recent::default(),
     };
-    while renew(&store, (node, &boot), clock.mono(), &table).await.is_none() {
+    while renew(&store, (node, &boot), clock.mono(), &table)
+        .await
+        .is_none()
+    {
         sleep(Duration::from_millis(200)).await;
     }
     let registry = Registry::new(shared, unheard).start();
