@@ -42,10 +42,50 @@ pub enum Plant {
     TimerNotSet,
     /// The sessions of an actor that died are not told to attach again.
     SessionsLeftBehind,
+    /// What a later number of another node shows to be missing is not distrusted.
+    SequenceIgnored,
+    /// What a beat of another node shows to be missing is not distrusted.
+    BeatIgnored,
+    /// What a node that is gone may have committed last is not distrusted.
+    GoneIgnored,
+    /// What a node sent before it was first heard is not distrusted.
+    NewBootIgnored,
+    /// A node that was heard once is taken for one that is heard.
+    SilenceIgnored,
+    /// A beat that was held up is taken for a new one.
+    LateBeatBelieved,
+    /// That an entry's fate is unknown is not told to other nodes.
+    DoubtForgotten,
+    /// A node that is not covered checks no more often than one that is.
+    UncoveredUnchecked,
+    /// Entries below a state that was heard are not asked for.
+    VersionGapForgotten,
+    /// A deposit that a check found is paced as a reward is.
+    HealedPaced,
+    /// With other nodes on the ledger, reads are answered from memory.
+    ReadsFromMemory,
+    /// What is distrusted is not checked before the next round.
+    DistrustUnchecked,
 }
 
 impl Plant {
-    /// Every one.
+    /// Those that other nodes make possible, caught by the simulation of three nodes.
+    pub const OF_NODES: [Self; 12] = [
+        Self::SequenceIgnored,
+        Self::BeatIgnored,
+        Self::GoneIgnored,
+        Self::NewBootIgnored,
+        Self::SilenceIgnored,
+        Self::LateBeatBelieved,
+        Self::DoubtForgotten,
+        Self::UncoveredUnchecked,
+        Self::VersionGapForgotten,
+        Self::HealedPaced,
+        Self::ReadsFromMemory,
+        Self::DistrustUnchecked,
+    ];
+
+    /// Those of a single node.
     pub const ALL: [Self; 18] = [
         Self::EarlyChangeDropped,
         Self::DuplicateApplied,

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use crate::clock::Mono;
 use crate::cluster::wire::{Beat, Boot, Origin};
 use crate::coordinator::heard::{Partition, Partitions};
+use crate::planted::{Plant, is_planted};
 
 pub use links::Link;
 use links::Links;
@@ -102,7 +103,9 @@ impl Tracker {
             };
         }
         peer.next[partition.index()] = seq.saturating_add(1);
-        let (gap, distrusts) = if seq == expected {
+        let is_overlooked = is_planted(Plant::SequenceIgnored) && !is_new
+            || is_planted(Plant::NewBootIgnored) && is_new;
+        let (gap, distrusts) = if seq == expected || is_overlooked {
             (None, Partitions::NONE)
         } else if is_new {
             (Some(Gap::NewBoot), Partitions::ALL)
@@ -137,6 +140,10 @@ impl Tracker {
             return too_many();
         };
         let mut distrusts = peer.missed(&beat.seqs);
+        if is_planted(Plant::BeatIgnored) && !is_new || is_planted(Plant::NewBootIgnored) && is_new
+        {
+            distrusts = Partitions::NONE;
+        }
         peer.take_beat(beat, answered, now);
         let gap = (!distrusts.is_empty()).then(|| {
             peer.gaps += 1;
@@ -236,7 +243,7 @@ impl Tracker {
         let mut distrusts = Partitions::NONE;
         self.peers.retain(|_, peer| {
             let is_gone = table_at.is_some_and(|asked_at| peer.is_gone(asked_at, now, &times));
-            if is_gone && !peer.has_left {
+            if is_gone && !peer.has_left && !is_planted(Plant::GoneIgnored) {
                 distrusts = Partitions::ALL;
             }
             !is_gone

@@ -51,6 +51,8 @@ pub use rows::conflicts::ConflictRecord;
 pub use sql::nodes::{Node, Nodes, OwnNode};
 pub use sql::{Options, SqlLedger};
 pub use users::{PutUser, PutUserOutcome};
+#[cfg(feature = "simulation")]
+pub use writer::feed::tell as tell_feed;
 pub use writer::feed::{Feed, UserCommit};
 
 /// Why a posting got no outcome.

@@ -24,6 +24,7 @@ mod client;
 mod driver;
 mod ledger;
 mod network;
+mod nodes;
 mod oracle;
 mod plants;
 mod random;

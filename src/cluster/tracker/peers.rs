@@ -6,6 +6,7 @@ use crate::clock::Mono;
 use crate::cluster::tracker::Times;
 use crate::cluster::wire::Beat;
 use crate::coordinator::heard::{PARTITIONS, Partition, Partitions};
+use crate::planted::{Plant, is_planted};
 
 /// What is known of one run of another node.
 #[derive(Debug)]
@@ -84,6 +85,7 @@ impl Peer {
         self.is_foreign = false;
         self.has_left = beat.is_leaving;
         self.younger_than = match answered {
+            _ if is_planted(Plant::LateBeatBelieved) => None,
             Some(sent_at) => self.younger_than.max(sent_at),
             None => None,
         };
@@ -106,6 +108,10 @@ impl Peer {
             return Mono::default();
         }
         let heard = self.heard_at.unwrap_or(self.known_at);
+        let is_overlooked = is_planted(Plant::SilenceIgnored) && self.heard_at.is_some();
+        if is_overlooked {
+            return Mono::from_us(u64::MAX - 1);
+        }
         let until = heard.plus_us(times.silence_us);
         let until = match self.younger_than {
             Some(sent_at) => until.min(sent_at.plus_us(times.bound_us())),

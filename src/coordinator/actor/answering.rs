@@ -104,7 +104,8 @@ impl BalanceActor {
         let known = self.cache.fresh(now, self.shared.policy.cache_ttl_us);
         // Something newer may have been heard of, or what is known may have been lost.
         let least = self.gauge.version.get();
-        let asks_ledger = is_fresh || self.shared.policy.reads_ask_ledger;
+        let asks_ledger =
+            is_fresh || self.shared.policy.reads_ask_ledger && !is_planted(Plant::ReadsFromMemory);
         let may_be_trusted =
             !asks_ledger && !self.is_hearsay && !self.has_lost && self.is_covered(now);
         let known = known.filter(|view| {

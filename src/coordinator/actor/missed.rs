@@ -7,7 +7,9 @@ use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::heard::{HeardCommit, HeardEntries};
 use crate::coordinator::messages::{CommittedEntry, Missed};
 use crate::coordinator::registry::stale::Gap;
+use crate::domain::Kind;
 use crate::ledger::MissedEntry;
+use crate::planted::{Plant, is_planted};
 
 impl BalanceActor {
     /// Takes in what another process has told. Its versions say what it is worth: it may be late, doubled, or have others
@@ -79,7 +81,7 @@ impl BalanceActor {
                 version: entry.version,
                 balances: account.balances.clone(),
                 committed_at: Wall::from_us(entry.committed_at_us),
-                kind: entry.kind,
+                kind: healed_kind(entry.kind),
                 currency: entry.currency,
                 amount: entry.amount,
                 source: entry.source,
@@ -92,7 +94,7 @@ impl BalanceActor {
     /// Has it pushed as its kind wants it, unless every session has been sent its state.
     fn note_kind(&mut self, entry: &MissedEntry) {
         let committed = self.shared.moment_of(Wall::from_us(entry.committed_at_us));
-        let mode = self.shared.mode_of(entry.kind);
+        let mode = self.shared.mode_of(healed_kind(entry.kind));
         if let Some(live) = &mut self.live {
             live.pending
                 .note(entry.version, mode, committed, &entry.source);
@@ -103,6 +105,7 @@ impl BalanceActor {
     pub(super) fn note_gap_before(&self, version: i64) {
         let known = self.cache.known().map(|known| known.account.version);
         if self.live.is_some()
+            && !is_planted(Plant::VersionGapForgotten)
             && !self.shared.coverage.is_alone()
             && let Some(from) = known.filter(|known| known + 1 < version)
         {
@@ -112,5 +115,14 @@ impl BalanceActor {
                 seen: self.shared.clock.mono(),
             });
         }
+    }
+}
+
+/// The kind that decides how an entry that was missed is pushed.
+fn healed_kind(kind: Kind) -> Kind {
+    if is_planted(Plant::HealedPaced) {
+        Kind::Reward
+    } else {
+        kind
     }
 }

@@ -18,6 +18,7 @@ use crate::coordinator::registry::Registry;
 use crate::domain::UserId;
 use crate::ledger::MissedEntry;
 use crate::limits::{ACCOUNTS_AT_ONCE_MAX, CHECK_ROUND_MS, GAP_WAIT_MS, MISSED_ENTRIES_MAX};
+use crate::planted::{Plant, is_planted};
 use crate::telemetry::counters::seconds;
 
 /// How often a process that is alone looks whether it still is, in milliseconds.
@@ -126,14 +127,17 @@ impl Registry {
     /// The partitions whose users are to be checked now.
     fn due(&self, checks: Checks, now: Mono) -> Partitions {
         let coverage = &self.shared.coverage;
-        let every_ms = if coverage.is_covered(now) && !coverage.is_alone() {
+        let is_covered = coverage.is_covered(now) || is_planted(Plant::UncoveredUnchecked);
+        let every_ms = if is_covered && !coverage.is_alone() {
             checks.every_ms
         } else {
             CHECK_ROUND_MS
         };
         let is_due = |one: &Partition| {
             let began = self.checking.began[one.index()];
-            now.us_since(began) >= every_ms * 1000 || coverage.distrusted_at(*one) > began
+            let is_distrusted = coverage.distrusted_at(*one) > began;
+            now.us_since(began) >= every_ms * 1000
+                || is_distrusted && !is_planted(Plant::DistrustUnchecked)
         };
         Partition::all()
             .filter(is_due)

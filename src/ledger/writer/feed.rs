@@ -34,7 +34,7 @@ pub trait Feed: std::fmt::Debug + Send + Sync {
 }
 
 /// Tells of what became of entries.
-pub(super) fn tell<'a>(
+pub fn tell<'a>(
     feed: &dyn Feed,
     decided: impl Iterator<Item = (&'a NewEntry, &'a EntryOutcome)> + Clone,
 ) {
