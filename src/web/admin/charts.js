@@ -70,9 +70,9 @@ export class Chart {
   #isEnlarged = false;
   #note = make('p', 'hint chart-note');
 
-  constructor(host, title, names, { empty = 'nothingYet', group, ...options }) {
+  constructor(host, title, names, { empty = 'nothingYet', group, isLedgers = false, ...options }) {
     [this.#title, this.#names, this.#empty] = [title, names, empty];
-    const panel = make('section', 'chart');
+    const panel = make('section', isLedgers ? 'chart is-ledgers' : 'chart');
     this.heading = make('h2', '', text(title));
     this.body = make('div', 'chart-body');
     panel.append(this.heading, this.body, this.#note);

@@ -18,6 +18,7 @@ export class HeatMap extends Chart {
     super(host, title, [], {
       empty,
       group,
+      isLedgers: true,
       series: [TIME, { paths: () => null, points: { show: false } }],
       scales: { y: { range: () => [0, state.bounds.length + 1] } },
       axes: [timeAxis(), axis({ size: 78, splits, values })],

@@ -12,6 +12,7 @@ const KINDS = ['deposit', 'reward', 'withdrawal', 'adjustment', 'reversal'];
 const FAILURES = ['webhook_rejected', 'ws_rejected', 'ledger'];
 const LATELY_S = 60;
 const GROUP = 'overview';
+const LEDGERS = new Set(['entriesPerS', 'commitP99', 'displayedP99', 'drift', 'latestCanary']);
 
 const accepted = (kind) => (snapshot) => snapshot.counters.entries[kind]?.accepted;
 const allAccepted = (snapshot) => KINDS.reduce((sum, kind) => sum + (accepted(kind)(snapshot) ?? 0), 0);
@@ -27,9 +28,9 @@ export class Overview {
 
   #make() {
     const host = find('charts');
-    const times = (empty) => ({ unit: UNITS.seconds, empty, group: GROUP });
+    const times = (empty) => ({ unit: UNITS.seconds, empty, group: GROUP, isLedgers: true });
     this.#charts = {
-      entries: lines(host, 'entriesPerS', KINDS, { group: GROUP }),
+      entries: lines(host, 'entriesPerS', KINDS, { group: GROUP, isLedgers: true }),
       pushes: lines(host, 'pushesPerS', ['direct', 'paced'], { group: GROUP }),
       commit: lines(host, 'commitTime', ['p50', 'p99'], times('nothingCommitted')),
       heatCommit: new HeatMap(host, 'heatCommit', 'nothingCommitted', GROUP),
@@ -143,7 +144,8 @@ function pair(one, other) {
 }
 
 function tile(name, value, more = null, className = '') {
-  const element = make('div', 'tile');
+  // What only the ledger can tell is old while it is away.
+  const element = make('div', LEDGERS.has(name) ? 'tile is-ledgers' : 'tile');
   element.dataset.tile = name;
   const figure = make('p', className);
   figure.append(value ?? '–');

@@ -79,9 +79,10 @@ async fn everything_can_be_done_by_keyboard_alone() {
         names,
         [
             "User",
-            "Find",
             "Conflicts",
             "Canary",
+            "find-text",
+            "Find",
             "EN",
             "RU",
             "sign-out",
