@@ -10,7 +10,7 @@ import { showFound } from './find.js';
 import { Freshness } from './freshness.js';
 import { Overview } from './overview.js';
 import { showResidents } from './residents.js';
-import { Series } from './series.js';
+import { Series, WINDOW_S } from './series.js';
 import { explain, speak, text, time, zone } from '../shared/text.js';
 import { UserView } from './user.js';
 
@@ -71,7 +71,21 @@ function listen() {
   if (following?.userId === userId) return;
   following?.end.abort();
   following = { userId, end: new AbortController() };
-  follow(following.end.signal, { userId, onOpen: () => userView.begin(), onEvent: take, onState: state });
+  follow(following.end.signal, { userId, onOpen: begin, onEvent: take, onState: state });
+}
+
+/** A stream begins: what was before it is in the service's history. */
+async function begin() {
+  userView.begin();
+  const of = series;
+  try {
+    const history = await get(`history?seconds=${WINDOW_S}`);
+    if (of !== series) return;
+    series.remember(history);
+    if (view()[0] === 'overview') overview.show(series);
+  } catch {
+    // An older service has none, and the stream tells of one that is away.
+  }
 }
 
 /** Writes a list that no stream feeds. */

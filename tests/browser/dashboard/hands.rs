@@ -86,6 +86,10 @@ async fn everything_can_be_done_by_keyboard_alone() {
             "EN",
             "RU",
             "sign-out",
+            "5 min",
+            "15 min",
+            "1 h",
+            "range-earlier",
             "last-entries",
             "errors"
         ]
