@@ -7,9 +7,10 @@ import { load } from './charts.js';
 import { showConflicts } from './conflicts.js';
 import { find, make } from '../shared/dom.js';
 import { showFound } from './find.js';
+import { Freshness } from './freshness.js';
 import { Overview } from './overview.js';
 import { showResidents } from './residents.js';
-import { Series } from './series.js';
+import { Series, WINDOW_S } from './series.js';
 import { explain, speak, text, time, zone } from '../shared/text.js';
 import { UserView } from './user.js';
 
@@ -23,6 +24,7 @@ let [isIn, attempts] = [false, 0];
 /** The stream: what ends it, and of which user it tells. */
 let following = null;
 const userView = new UserView();
+const freshness = new Freshness();
 
 /** The view and what it is about: `#user/184`, `#find=farm:184:1`. */
 function view() {
@@ -42,6 +44,7 @@ function decoded(escaped) {
 
 function show() {
   const [name, id] = view();
+  if (name === 'find') find('find-text').value = id ?? '';
   document.title = isIn ? `${text(name)}${name === 'user' && id ? ` ${id}` : ''} · ${text('title')}` : text('title');
   // Not by the names of the hash: what is jumped to takes the focus.
   for (const one of VIEWS) find(`view-${one}`).hidden = !isIn || one !== name;
@@ -58,6 +61,7 @@ function show() {
   }
   listen();
   find('list-error').textContent = '';
+  freshness.turned();
   list();
 }
 
@@ -67,7 +71,21 @@ function listen() {
   if (following?.userId === userId) return;
   following?.end.abort();
   following = { userId, end: new AbortController() };
-  follow(following.end.signal, { userId, onOpen: () => userView.begin(), onEvent: take, onState: state });
+  follow(following.end.signal, { userId, onOpen: begin, onEvent: take, onState: state });
+}
+
+/** A stream begins: what was before it is in the service's history. */
+async function begin() {
+  userView.begin();
+  const of = series;
+  try {
+    const history = await get(`history?seconds=${WINDOW_S}`);
+    if (of !== series) return;
+    series.remember(history);
+    if (view()[0] === 'overview') overview.show(series);
+  } catch {
+    // An older service has none, and the stream tells of one that is away.
+  }
 }
 
 /** Writes a list that no stream feeds. */
@@ -82,14 +100,18 @@ async function list() {
     if (error.status === 401) return signOut(explain(error));
     why = explain(error);
   }
-  if (isIn && view()[0] === name) find('list-error').textContent = why;
+  if (!isIn || view()[0] !== name) return;
+  find('list-error').textContent = why;
+  freshness.listed(why === '');
 }
 
 function state(error) {
   if (error?.status === 401) return signOut(explain(error));
   const now = error ? null : series.latest;
-  const words = error ? text('away', explain(error)) : text(now ? 'live' : 'connecting');
-  find('link').className = error ? 'is-bad' : '';
+  if (error) freshness.failed(explain(error));
+  const why = freshness.why;
+  const words = why === null ? text(now ? 'live' : 'connecting') : text('away', why);
+  find('link').className = why === null ? '' : 'is-bad';
   // It is read aloud when it changes; the time beside it is not.
   if (find('link').textContent !== words) find('link').textContent = words;
   find('link-time').textContent = now ? time(now.at) : '';
@@ -99,6 +121,7 @@ function take(name, data) {
   if (name === 'user') return userView.take(data);
   if (name !== 'snapshot') return state(new Error(data.detail));
   series.add(data);
+  freshness.heard(data);
   state();
   if (view()[0] === 'overview') overview.show(series);
 }
@@ -115,13 +138,15 @@ async function signIn(token) {
   }
   if (attempt !== attempts) return;
   isIn = true;
+  freshness.start(state);
   find('token').value = '';
   find('sign-in').hidden = true;
-  find('views').hidden = find('sign-out').hidden = find('zone').hidden = false;
+  find('views').hidden = find('find-entry').hidden = find('sign-out').hidden = find('zone').hidden = false;
   state();
   show();
   // What had the focus is gone.
-  if (find('sign-in').contains(document.activeElement) || document.activeElement === document.body) document.querySelector('#views a[aria-current]').focus();
+  const isLost = find('sign-in').contains(document.activeElement) || document.activeElement === document.body;
+  if (isLost) (document.querySelector('#views a[aria-current]') ?? find('find-text')).focus();
 }
 
 function signOut(why) {
@@ -129,10 +154,11 @@ function signOut(why) {
   following = null;
   useToken('');
   isIn = false;
+  freshness.stop();
   series = new Series();
   userView.close();
   find('sign-in').hidden = false;
-  find('views').hidden = find('sign-out').hidden = find('zone').hidden = true;
+  find('views').hidden = find('find-entry').hidden = find('sign-out').hidden = find('zone').hidden = true;
   find('link').textContent = find('link-time').textContent = '';
   find('sign-in-error').textContent = why;
   show();
@@ -154,7 +180,9 @@ addEventListener('hashchange', show);
 const listAgain = () => isIn && !document.hidden && list();
 setInterval(listAgain, LISTS_MS);
 document.addEventListener('visibilitychange', listAgain);
+const name = () => (find('find-text').placeholder = text('findLabel'));
 speak(() => {
+  name();
   find('zone').textContent = text('zone', zone());
   overview?.rename();
   userView.rename();
@@ -163,6 +191,7 @@ speak(() => {
   show();
 });
 find('zone').textContent = text('zone', zone());
+name();
 show();
 find('token').focus();
 load().then(show, () => find('charts').replaceChildren(make('p', 'hint', text('noCharts'))));

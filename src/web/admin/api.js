@@ -5,6 +5,8 @@ const RETRY_MS = [1_000, 15_000];
 const REST_MS = 1_000;
 /** A stream that has told nothing for so long is dead. */
 const SILENCE_MS = 10_000;
+/** A service that is frozen takes a request and never answers it. */
+const ANSWER_MS = 10_000;
 
 let token = '';
 
@@ -33,10 +35,12 @@ async function ask(path, options = {}) {
   throw new Refused(response.status, await response.json().catch(() => ({})));
 }
 
-export const get = async (path) => (await ask(path)).json();
+const inTime = () => ({ signal: AbortSignal.timeout(ANSWER_MS) });
+
+export const get = async (path) => (await ask(path, inTime())).json();
 
 /** The same, with numbers that JavaScript would round kept as they were sent. They are for showing alone. */
-export const getExact = async (path) => JSON.parse(await (await ask(path)).text(), exactly);
+export const getExact = async (path) => JSON.parse(await (await ask(path, inTime())).text(), exactly);
 
 /** A reviver for `JSON.parse`; a browser that can't tell the source rounds. */
 export function exactly(_, value, context) {

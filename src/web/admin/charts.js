@@ -41,6 +41,60 @@ function fit(body) {
 
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => charts.forEach((chart) => chart.redraw(false)));
 
+/** What stretch of time the charts of a group show: the latest, or one that was chosen. */
+export class Stretch {
+  span_s = 900;
+  #chosen = null;
+  #latest_s = 0;
+  marks = [];
+  changed = () => {};
+
+  get isChosen() {
+    return this.#chosen !== null;
+  }
+
+  get shown() {
+    return this.#chosen ?? [this.#latest_s - this.span_s, this.#latest_s];
+  }
+
+  goesOn(latest_s) {
+    this.#latest_s = latest_s;
+  }
+
+  choose(from, to) {
+    this.#chosen = from === null ? null : [from, to];
+    this.changed();
+  }
+
+  /** Moves by half of what is shown; at the end it goes on with time again. */
+  move(direction) {
+    const [from, to] = this.shown;
+    const by = ((to - from) / 2) * direction;
+    if (to + by >= this.#latest_s) this.choose(null);
+    else this.choose(from + by, to + by);
+  }
+}
+
+const MARK_COLOURS = { started: 'accent', ledger_away: 'bad', ledger_back: 'good', violation: 'bad' };
+
+function drawMarks(plot, marks) {
+  const { ctx } = plot;
+  const { left, top, width, height } = plot.bbox;
+  ctx.save();
+  ctx.lineWidth = 2 * devicePixelRatio;
+  ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+  for (const { at_s, what } of marks) {
+    const x = plot.valToPos(at_s, 'x', true);
+    if (!(x >= left && x <= left + width)) continue;
+    ctx.strokeStyle = colour(MARK_COLOURS[what] ?? 'hint');
+    ctx.beginPath();
+    ctx.moveTo(x, top);
+    ctx.lineTo(x, top + height);
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
 /** How the values of a chart are written, and the least that its height is. */
 export const UNITS = {
   count: { write: (value) => number(value, value < 10 ? 2 : 0), least: 1 },
@@ -68,11 +122,13 @@ export class Chart {
   #names;
   #empty;
   #isEnlarged = false;
+  #stretch;
   #note = make('p', 'hint chart-note');
 
-  constructor(host, title, names, { empty = 'nothingYet', group, ...options }) {
+  constructor(host, title, names, { empty = 'nothingYet', group, stretch = null, isLedgers = false, ...options }) {
     [this.#title, this.#names, this.#empty] = [title, names, empty];
-    const panel = make('section', 'chart');
+    this.#stretch = stretch;
+    const panel = make('section', isLedgers ? 'chart is-ledgers' : 'chart');
     this.heading = make('h2', '', text(title));
     this.body = make('div', 'chart-body');
     panel.append(this.heading, this.body, this.#note);
@@ -84,11 +140,13 @@ export class Chart {
       cursor: {
         // What is pointed at in one is pointed at in all of a group.
         sync: group ? { key: group, setSeries: false } : undefined,
-        bind: { dblclick: (_, __, reset) => (event) => ((this.#isEnlarged = false), reset(event)) },
+        bind: { dblclick: (_, __, reset) => (event) => this.#reset(event, reset) },
       },
     };
-    const scales = { x: { range: (_, from, to) => [this.#isEnlarged || to === null ? from : Math.min(from, to - LEAST_S), to] }, ...options.scales };
-    const hooks = { ...options.hooks, setSelect: [({ select }) => (this.#isEnlarged ||= select.width > 0)] };
+    const own = (_, from, to) => [this.#isEnlarged || to === null ? from : Math.min(from, to - LEAST_S), to];
+    const scales = { x: { range: stretch ? () => stretch.shown : own }, ...options.scales };
+    const hooks = { ...options.hooks, setSelect: [(plot) => this.#select(plot)] };
+    if (stretch) hooks.draw = [...(options.hooks?.draw ?? []), (plot) => drawMarks(plot, stretch.marks)];
     this.plot = new uPlot({ ...base, ...options, scales, hooks }, [[], ...options.series.slice(1).map(() => [])], this.body);
     this.body.chart = this.plot;
     this.body.querySelector('.u-wrap').setAttribute('role', 'img');
@@ -99,10 +157,31 @@ export class Chart {
 
   set(data) {
     fit(this.body);
+    if (this.#stretch) {
+      this.plot.setData(data);
+      return this.#noteEmpty(data);
+    }
     const { min, max } = this.plot.scales.x;
     this.plot.setData(data, !this.#isEnlarged);
     // What was enlarged stays in sight while time goes on.
     if (this.#isEnlarged) this.plot.setScale('x', { min, max });
+    this.#noteEmpty(data);
+  }
+
+  #reset(event, reset) {
+    this.#isEnlarged = false;
+    if (this.#stretch) this.#stretch.choose(null);
+    else reset(event);
+  }
+
+  #select(plot) {
+    const { left, width } = plot.select;
+    if (width <= 0) return;
+    this.#isEnlarged = true;
+    this.#stretch?.choose(plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x'));
+  }
+
+  #noteEmpty(data) {
     const isEmpty = !data.slice(1).some((values) => values.some((value) => value !== null && value !== undefined));
     this.note(isEmpty ? text(this.#empty) : '');
   }

@@ -33,7 +33,6 @@ let asked = 0;
 /** Writes what is found of a text; without one what can be looked for. */
 export async function showFound(wanted) {
   const question = ++asked;
-  if (find('find-text').value !== wanted && document.activeElement !== find('find-text')) find('find-text').value = wanted;
   const said = wanted === '' ? [make('p', 'hint panel', text('findHint'))] : await answer(wanted);
   // Another text may have been asked for meanwhile.
   if (question === asked) put(find('found'), ...said);

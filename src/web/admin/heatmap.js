@@ -11,13 +11,15 @@ export class HeatMap extends Chart {
   #state;
   #readout = make('p', 'readout hint');
 
-  constructor(host, title, empty, group) {
+  constructor(host, title, empty, group, stretch) {
     const state = { bounds: [], cells: [] };
     const splits = () => state.bounds.map((_, index) => index + 0.5).filter((_, index) => index % 3 === 0);
     const values = (_, rows) => rows.map((at) => bound(state.bounds, Math.floor(at)));
     super(host, title, [], {
       empty,
       group,
+      stretch,
+      isLedgers: true,
       series: [TIME, { paths: () => null, points: { show: false } }],
       scales: { y: { range: () => [0, state.bounds.length + 1] } },
       axes: [timeAxis(), axis({ size: 78, splits, values })],

@@ -1,17 +1,21 @@
 // The overview: tiles, charts over the last minutes, and tables; all of it from the snapshots of the live stream.
 
-import { UNITS, canDraw, lines } from './charts.js';
+import { Stretch, UNITS, canDraw, lines } from './charts.js';
 import { find, make, put } from '../shared/dom.js';
+import { writeFindings } from './findings.js';
 import { HeatMap } from './heatmap.js';
 import { both, quantile } from './series.js';
 import { facts, field, table } from './tables.js';
-import { duration, moment, number, text } from '../shared/text.js';
+import { clock, duration, moment, number, text } from '../shared/text.js';
 
 const KINDS = ['deposit', 'reward', 'withdrawal', 'adjustment', 'reversal'];
 /** Where errors are counted; sessions end for good reasons, too. */
 const FAILURES = ['webhook_rejected', 'ws_rejected', 'ledger'];
 const LATELY_S = 60;
+/** Marks that are also told in words. */
+const MARKS_TOLD = 6;
 const GROUP = 'overview';
+const LEDGERS = new Set(['entriesPerS', 'commitP99', 'displayedP99', 'drift', 'latestCanary']);
 
 const accepted = (kind) => (snapshot) => snapshot.counters.entries[kind]?.accepted;
 const allAccepted = (snapshot) => KINDS.reduce((sum, kind) => sum + (accepted(kind)(snapshot) ?? 0), 0);
@@ -24,21 +28,51 @@ const displayed = ({ counters }) => both(counters.commit_to_displayed);
 
 export class Overview {
   #charts = null; // until they can be drawn
+  #series = null;
+  #stretch = new Stretch();
+
+  constructor() {
+    const stretch = this.#stretch;
+    stretch.changed = () => this.#redraw();
+    for (const button of document.querySelectorAll('[data-range]')) {
+      button.addEventListener('click', () => {
+        stretch.span_s = Number(button.dataset.range);
+        stretch.choose(null);
+      });
+    }
+    find('range-earlier').addEventListener('click', () => stretch.move(-1));
+    find('range-later').addEventListener('click', () => stretch.move(1));
+    find('range-now').addEventListener('click', () => stretch.choose(null));
+  }
+
+  #redraw() {
+    const { isChosen, span_s: span, shown } = this.#stretch;
+    for (const button of document.querySelectorAll('[data-range]')) {
+      button.setAttribute('aria-pressed', String(!isChosen && Number(button.dataset.range) === span));
+    }
+    find('range-now').disabled = find('range-later').disabled = !isChosen;
+    if (!this.#series?.latest) return;
+    const marks = this.#series.marks.filter(({ at_s }) => at_s >= shown[0] && at_s <= shown[1]);
+    const words = ({ at_s, what }) => text('mark', clock(at_s), text(`mark_${what}`));
+    find('marks').textContent = marks.slice(-MARKS_TOLD).map(words).join(' · ');
+    if (this.#charts) this.#draw(this.#series, this.#series.latest);
+  }
 
   #make() {
     const host = find('charts');
-    const times = (empty) => ({ unit: UNITS.seconds, empty, group: GROUP });
+    const stretch = this.#stretch;
+    const times = (empty) => ({ unit: UNITS.seconds, empty, group: GROUP, stretch, isLedgers: true });
     this.#charts = {
-      entries: lines(host, 'entriesPerS', KINDS, { group: GROUP }),
-      pushes: lines(host, 'pushesPerS', ['direct', 'paced'], { group: GROUP }),
+      entries: lines(host, 'entriesPerS', KINDS, { group: GROUP, stretch, isLedgers: true }),
+      pushes: lines(host, 'pushesPerS', ['direct', 'paced'], { group: GROUP, stretch }),
       commit: lines(host, 'commitTime', ['p50', 'p99'], times('nothingCommitted')),
-      heatCommit: new HeatMap(host, 'heatCommit', 'nothingCommitted', GROUP),
+      heatCommit: new HeatMap(host, 'heatCommit', 'nothingCommitted', GROUP, stretch),
       displayed: lines(host, 'displayedTime', ['p50', 'p99'], times('nothingDisplayed')),
-      heatDisplayed: new HeatMap(host, 'heatDisplayed', 'nothingDisplayed', GROUP),
+      heatDisplayed: new HeatMap(host, 'heatDisplayed', 'nothingDisplayed', GROUP, stretch),
       toPush: lines(host, 'pushTime', ['p50', 'p99'], times('nothingPushed')),
-      failures: lines(host, 'errorsPerS', FAILURES, { group: GROUP }),
-      queues: lines(host, 'queueDepth', ['single', 'bulk'], { group: GROUP }),
-      presence: lines(host, 'presence', ['sessions', 'actors'], { group: GROUP }),
+      failures: lines(host, 'errorsPerS', FAILURES, { group: GROUP, stretch }),
+      queues: lines(host, 'queueDepth', ['single', 'bulk'], { group: GROUP, stretch }),
+      presence: lines(host, 'presence', ['sessions', 'actors'], { group: GROUP, stretch }),
     };
   }
 
@@ -51,9 +85,13 @@ export class Overview {
     if (!now) return;
     // What stands here is this snapshot's.
     find('view-overview').dataset.at = now.at;
+    writeFindings(now);
     tiles(series, now);
     if (!this.#charts && canDraw()) this.#make();
-    if (this.#charts) this.#draw(series, now);
+    this.#series = series;
+    this.#stretch.goesOn(now.at_s);
+    this.#stretch.marks = series.marks;
+    this.#redraw();
     lastEntries(now);
     errors(series, now);
     audit(now.audit);
@@ -143,7 +181,8 @@ function pair(one, other) {
 }
 
 function tile(name, value, more = null, className = '') {
-  const element = make('div', 'tile');
+  // What only the ledger can tell is old while it is away.
+  const element = make('div', LEDGERS.has(name) ? 'tile is-ledgers' : 'tile');
   element.dataset.tile = name;
   const figure = make('p', className);
   figure.append(value ?? '–');
@@ -180,6 +219,9 @@ function errors(series, { counters }) {
   table(find('errors'), ['where', 'code', 'sinceStart', 'lately'], rows, 'noErrors');
 }
 
+/** A round that takes less than a minute is none to watch. */
+const hasRounds = ({ users_per_s: pace, round, users_total: users }) => users / Math.max(round, 1) >= 60 * pace && pace > 0;
+
 function audit(state) {
   const count = (name) => field(`audit.${name}`, number(state[name]));
   const told = (when, words) => {
@@ -189,8 +231,8 @@ function audit(state) {
   };
   facts(find('audit'), [
     ['pace', state.users_per_s === 0 ? text('off') : count('users_per_s')],
-    ['round', count('round')],
-    ['roundUsers', count('round_users')],
+    // On a ledger of few users, rounds say nothing but how often they are looked at again.
+    ...(hasRounds(state) ? [['round', count('round')], ['roundUsers', count('round_users')]] : []),
     ['usersTotal', count('users_total')],
     ['violationsTotal', count('violations_total')],
     ['lastError', state.last_error && told(state.last_error.at, state.last_error.reason)],

@@ -1,29 +1,89 @@
 // Snapshots over time, and what is made of two that follow each other. Knows no page.
 
 /** So far back it goes, in seconds, and never further than so many snapshots. */
-export const WINDOW_S = 600;
-const SNAPSHOTS_MAX = 700;
-/** Snapshots that are further apart have a gap between them, in seconds. */
-const GAP_S = 5;
+export const WINDOW_S = 3_600;
+const SNAPSHOTS_MAX = 1_600;
+/** Of what is older than this, one snapshot in `STEP_S` is kept, as in the service's history. */
+const FINE_S = 600;
+const STEP_S = 5;
+/** Snapshots that are further apart have a gap between them, in seconds: a step of the history that came late is none. */
+const GAP_S = 12;
+/** Of two that are closer only one counts: what was counted between their times would be a spike. */
+const CLOSE_S = 0.5;
 /** By so much clock and uptime of one process may disagree: the uptime is in whole seconds. */
 const RESTART_S = 3;
+/** Marks of one kind that are closer are the same, told by the history and by the stream. */
+const MARK_S = 10;
+const MARKS_MAX = 100;
 
 export class Series {
   #snapshots = [];
+  #marks = [];
 
   add(snapshot) {
-    const now = { ...snapshot, at_s: Date.parse(snapshot.at) / 1_000 };
+    const now = timed(snapshot);
     const last = this.latest;
     // All listeners share one snapshot a second, so the same may come twice.
     if (last?.at === now.at) return;
-    if (last && isAnother(last, now)) this.#snapshots = [];
-    // Of older ones only the numbers are needed.
-    else if (last) this.#snapshots[this.#snapshots.length - 1] = { at_s: last.at_s, registry: last.registry, counters: last.counters };
+    // By a clock that was set back, what was before can't be placed.
+    if (last && now.at_s < last.at_s) [this.#snapshots, this.#marks] = [[], []];
+    else if (last) {
+      // Of older ones only the numbers are needed.
+      this.#snapshots[this.#snapshots.length - 1] = numbers(last);
+      if (now.at_s - last.at_s < CLOSE_S) this.#snapshots.pop();
+      this.#notice(last, now);
+    }
+    this.#push(now);
+    this.#thin(now.at_s);
+  }
+
+  /** Takes the service's history: what it has from before the page was open, or from while the stream was away. */
+  remember({ snapshots = [], marks = [] }) {
+    const latest = this.latest;
+    const known = this.#snapshots.filter(({ isGap }) => !isGap);
+    const isNew = ({ at_s }) => !known.some((one) => Math.abs(one.at_s - at_s) < STEP_S - CLOSE_S) && !(latest && at_s > latest.at_s);
+    const all = [...known, ...snapshots.map(timed).filter(isNew)].sort((one, other) => one.at_s - other.at_s);
+    this.#snapshots = [];
+    for (const one of all) this.#push(one === all.at(-1) ? one : numbers(one));
+    for (const { at, what, detail } of marks) this.#mark(Date.parse(at) / 1_000, what, detail);
+    if (all.length) this.#thin(all.at(-1).at_s);
+  }
+
+  /** What happened, oldest first: `{ at_s, what, detail }`. */
+  get marks() {
+    return this.#marks;
+  }
+
+  #mark(at_s, what, detail = '') {
+    if (this.#marks.some((one) => one.what === what && Math.abs(one.at_s - at_s) < MARK_S)) return;
+    this.#marks = [...this.#marks, { at_s, what, detail }].sort((one, other) => one.at_s - other.at_s).slice(-MARKS_MAX);
+  }
+
+  #notice(last, now) {
+    if (isAnother(last, now)) this.#mark(now.at_s - now.registry.uptime_s, 'started');
+    else if ((now.counters?.drift ?? 0) > (last.counters?.drift ?? 0)) this.#mark(now.at_s, 'violation');
+    const [was, is] = [last, now].map(({ ledger }) => ledger?.is_away);
+    if (was === false && is) this.#mark(Date.parse(now.ledger.since ?? now.at) / 1_000, 'ledger_away');
+    if (was && is === false) this.#mark(now.at_s, 'ledger_back');
+  }
+
+  #push(now) {
+    const last = this.latest;
     // Nothing is known of what lies between, so no line may lead across.
-    if (this.latest && now.at_s - last.at_s > GAP_S) this.#snapshots.push({ at_s: (last.at_s + now.at_s) / 2, isGap: true });
+    const isTorn = last && (now.at_s - last.at_s > GAP_S || isAnother(last, now));
+    if (isTorn) this.#snapshots.push({ at_s: (last.at_s + now.at_s) / 2, isGap: true });
     this.#snapshots.push(now);
-    const first = this.#snapshots.findIndex(({ at_s }) => at_s >= now.at_s - WINDOW_S);
+  }
+
+  /** Keeps memory bounded. */
+  #thin(now_s) {
+    const edge = this.#snapshots.findLastIndex(({ at_s }) => at_s < now_s - FINE_S);
+    // One leaves the fine part at a time, and goes when it is too close to what stays before it.
+    const [before, one] = [this.#snapshots[edge - 1], this.#snapshots[edge]];
+    if (before && !before.isGap && !one.isGap && one.at_s - before.at_s < STEP_S - CLOSE_S) this.#snapshots.splice(edge, 1);
+    const first = this.#snapshots.findIndex(({ at_s }) => at_s >= now_s - WINDOW_S);
     this.#snapshots.splice(0, Math.max(first, this.#snapshots.length - SNAPSHOTS_MAX));
+    this.#marks = this.#marks.filter(({ at_s }) => at_s >= now_s - WINDOW_S);
   }
 
   get latest() {
@@ -62,7 +122,9 @@ export class Series {
 
   #since(seconds) {
     const now = this.latest;
-    const first = now && this.#snapshots.find((snapshot) => !snapshot.isGap && snapshot.at_s >= now.at_s - seconds);
+    // Another process counted from 0.
+    const isOfNow = (snapshot) => !snapshot.isGap && snapshot.registry.uptime_s <= now.registry.uptime_s && !isAnother(snapshot, now);
+    const first = now && this.#snapshots.find((snapshot) => snapshot.at_s >= now.at_s - seconds && isOfNow(snapshot));
     return first === now ? undefined : first;
   }
 
@@ -74,6 +136,9 @@ export class Series {
     });
   }
 }
+
+const timed = (snapshot) => ({ ...snapshot, at_s: Date.parse(snapshot.at) / 1_000 });
+const numbers = ({ at, at_s, registry, counters, ledger }) => ({ at, at_s, registry, counters, ledger });
 
 /** Whether a snapshot is of another process, which counts from 0 again, or by a clock that was set back. */
 function isAnother(last, now) {

@@ -95,7 +95,7 @@ export function countdown(ms) {
 
 /** Why something failed, in words: known codes by their text, others as the service tells them. */
 export function explain(error) {
-  const code = error instanceof TypeError ? 'unreachable' : error.code;
+  const code = { TypeError: 'unreachable', TimeoutError: 'silent' }[error.name] ?? error.code;
   return words[language][`error_${code}`] ?? error.message;
 }
 

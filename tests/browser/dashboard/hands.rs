@@ -79,12 +79,17 @@ async fn everything_can_be_done_by_keyboard_alone() {
         names,
         [
             "User",
-            "Find",
             "Conflicts",
             "Canary",
+            "find-text",
+            "Find",
             "EN",
             "RU",
             "sign-out",
+            "5 min",
+            "15 min",
+            "1 h",
+            "range-earlier",
             "last-entries",
             "errors"
         ]

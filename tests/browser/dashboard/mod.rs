@@ -3,6 +3,7 @@
 
 mod figures;
 mod find;
+mod fresh;
 mod hands;
 mod looks;
 mod overview;

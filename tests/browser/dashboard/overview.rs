@@ -185,14 +185,7 @@ fn assert_complete(paths: &[&str]) {
             .map(|code| format!("counters.errors.webhook_rejected.{code}")),
     );
     wanted.extend(
-        [
-            "users_per_s",
-            "round",
-            "round_users",
-            "users_total",
-            "violations_total",
-        ]
-        .map(|name| format!("audit.{name}")),
+        ["users_per_s", "users_total", "violations_total"].map(|name| format!("audit.{name}")),
     );
     for kind in KINDS {
         wanted.extend(
@@ -248,7 +241,7 @@ fn assert_charts(page: &Value, by_time: &ByTime<'_>) {
             };
             let passed =
                 times[index].as_f64().expect("a time") - times[index - 1].as_f64().expect("a time");
-            let expected = if passed > 5.0 && chart < 8 {
+            let expected = if passed > 12.0 && chart < 8 {
                 None
             } else {
                 of(old, new, passed)
