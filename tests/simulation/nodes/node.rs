@@ -16,6 +16,7 @@ use actix::prelude::*;
 use balance_coordinator::clock::Mono;
 use balance_coordinator::cluster::exchange::Exchange;
 use balance_coordinator::cluster::joined::{BusFeed, ProcessSink, nodes_table};
+use balance_coordinator::cluster::orders::Orders;
 use balance_coordinator::cluster::running::times;
 use balance_coordinator::cluster::tracker::Tracker;
 use balance_coordinator::cluster::view::{ClusterView, NodesTable};
@@ -196,12 +197,13 @@ async fn live(
         sleep(Duration::from_millis(200)).await;
     }
     let registry = Registry::new(shared, unheard).start();
-    let sink = ProcessSink::new(registry.clone(), coverage, ledger.clone());
+    let sink = ProcessSink::new(registry.clone(), coverage, ledger.clone(), clock);
     let own = Origin {
         epoch: ledger.standing().epoch().name,
         node: format!("n{node}").as_str().into(),
         boot: Boot::parse(&boot).expect("a word"),
     };
+    let (_orders, desk) = Orders::new();
     let (_stop, stop) = watch::channel(false);
     let (view, _view) = watch::channel(ClusterView::default());
     let exchange = Exchange {
@@ -212,6 +214,7 @@ async fn live(
         clock,
         counters: counters.clone(),
         outgoing,
+        desk,
         table: table_receiver,
         stop,
         view,
