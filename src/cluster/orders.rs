@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::cluster::carrying::DESCRIBES_MS;
-use crate::cluster::overview::Overview;
 use crate::cluster::tracker::NODES_MAX;
 use crate::cluster::wire::{Action, Boot};
 use crate::domain::UserId;
@@ -173,27 +172,6 @@ impl Orders {
                 .collect(),
             answered: answered.into_values().collect(),
         }
-    }
-}
-
-impl Overview {
-    /// Has all other nodes carry out an order, and waits for their answers, at most 0.9 s.
-    pub async fn tell_others(&self, action: Action, user_id: UserId) -> Others {
-        let (reachable, silent): (Vec<_>, Vec<_>) =
-            self.others().partition(|(_, has_bus)| *has_bus);
-        let mut others = match self.orders() {
-            Some(orders) => {
-                let known = reachable.into_iter().map(|(name, _)| name).collect();
-                orders.ask(action, user_id, known, self.clock()).await
-            }
-            None => Others {
-                not_heard_of: reachable.into_iter().map(|(name, _)| name).collect(),
-                ..Others::default()
-            },
-        };
-        let silent = silent.into_iter().map(|(name, _)| name);
-        others.not_heard_of.extend(silent);
-        others
     }
 }
 

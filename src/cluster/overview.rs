@@ -7,9 +7,11 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Wall};
-use crate::cluster::orders::{NodeName, Orders};
+use crate::cluster::orders::{NodeName, Orders, Others};
 use crate::cluster::view::ClusterView;
+use crate::cluster::wire::Action;
 use crate::coordinator::Coverage;
+use crate::domain::UserId;
 use crate::ledger::{Node, OwnNode};
 
 /// Shared by what learns of other processes, and by what shows them.
@@ -90,13 +92,21 @@ impl Overview {
         self.bus.get().is_some()
     }
 
-    /// The way to the others, when there is a bus.
-    pub(super) fn orders(&self) -> Option<&Orders> {
-        self.bus.get().map(|(_, orders)| orders)
-    }
-
-    pub(super) const fn clock(&self) -> Clock {
-        self.clock
+    /// Has all other nodes carry out an order, and waits for their answers, 0.9 s at most.
+    pub async fn tell_others(&self, action: Action, user_id: UserId) -> Others {
+        let (reachable, silent): (Vec<_>, Vec<_>) =
+            self.others().partition(|(_, has_bus)| *has_bus);
+        let reachable: Vec<_> = reachable.into_iter().map(|(name, _)| name).collect();
+        let mut others = match self.bus.get() {
+            Some((_, orders)) => orders.ask(action, user_id, reachable, self.clock).await,
+            None => Others {
+                not_heard_of: reachable,
+                ..Others::default()
+            },
+        };
+        let silent = silent.into_iter().map(|(name, _)| name);
+        others.not_heard_of.extend(silent);
+        others
     }
 
     /// Whether memory is trusted, as actors ask it.
@@ -113,7 +123,7 @@ impl Overview {
     }
 
     /// The other nodes, in the ledger or on the bus, and whether each has a bus.
-    pub(super) fn others(&self) -> impl Iterator<Item = (NodeName, bool)> {
+    fn others(&self) -> impl Iterator<Item = (NodeName, bool)> {
         let name = |shown: NodeShown| NodeName {
             node: shown.node,
             boot: shown.boot,

@@ -13,7 +13,7 @@
 
 mod decode;
 mod encode;
-mod orders;
+mod order_message;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +27,7 @@ use crate::coordinator::heard::{PARTITIONS, Partition};
 
 pub use decode::{decode_beat, decode_commits};
 pub use encode::{Sequences, encode_beat, encode_commits};
-pub use orders::{Action, OrderMessage, OrderPart, decode_order, encode_order};
+pub use order_message::{Action, OrderMessage, OrderPart, decode_order, encode_order};
 
 /// The version of the format, the `v` of every message.
 pub const VERSION: u64 = 1;
