@@ -103,11 +103,13 @@ impl Hub {
 
     /// A new run of a node begins.
     pub fn open(&self, node: usize) -> SimBus {
-        let place = &mut self.inner.borrow_mut().places[node];
-        *place = Place {
-            connection: place.connection + 1,
-            ..Place::default()
-        };
+        {
+            let place = &mut self.inner.borrow_mut().places[node];
+            *place = Place {
+                connection: place.connection + 1,
+                ..Place::default()
+            };
+        }
         self.connect_later(node);
         SimBus {
             hub: self.clone(),

@@ -119,7 +119,7 @@ impl Store {
         Arc::new(Door {
             store: self.clone(),
             node,
-            standing: Arc::new(Standing::of("epoch 0")),
+            standing: Arc::new(Standing::of("epoch-0")),
             postings,
         })
     }
