@@ -23,6 +23,7 @@ let overview;
 let [isIn, attempts] = [false, 0];
 /** The stream: what ends it, and of which user it tells. */
 let following = null;
+let isHistoryDue = false;
 const userView = new UserView();
 const freshness = new Freshness();
 
@@ -74,9 +75,15 @@ function listen() {
   follow(following.end.signal, { userId, onOpen: begin, onEvent: take, onState: state });
 }
 
-/** A stream begins: what was before it is in the service's history. */
-async function begin() {
+/** A stream begins: what was before it is asked for once it is known that the service keeps a history. */
+function begin() {
   userView.begin();
+  isHistoryDue = true;
+}
+
+/** Takes what the service remembers from before the stream. */
+async function recall() {
+  isHistoryDue = false;
   const of = series;
   try {
     const history = await get(`history?seconds=${WINDOW_S}`);
@@ -84,7 +91,7 @@ async function begin() {
     series.remember(history);
     if (view()[0] === 'overview') overview.show(series);
   } catch {
-    // An older service has none, and the stream tells of one that is away.
+    // The stream tells of a service that is away.
   }
 }
 
@@ -122,6 +129,8 @@ function take(name, data) {
   if (name !== 'snapshot') return state(new Error(data.detail));
   series.add(data);
   freshness.heard(data);
+  // A service that tells no findings has no history either.
+  if (isHistoryDue && data.findings) recall();
   state();
   if (view()[0] === 'overview') overview.show(series);
 }
