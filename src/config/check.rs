@@ -10,6 +10,8 @@ use crate::domain::Amount;
 
 /// Browser origins.
 const ALLOWED_ORIGINS_MAX: usize = 256;
+/// Networks of proxies; each address of a request is compared with all of them.
+const TRUSTED_PROXIES_MAX: usize = 256;
 /// Secrets of one kind; each costs a verification per request.
 const SECRETS_MAX: usize = 16;
 /// Fewest bytes of a session secret: the length of HS256's output.
@@ -103,7 +105,11 @@ fn check_server(server: &Server) -> Result<(), ConfigError> {
         server.allowed_origins.len(),
         ALLOWED_ORIGINS_MAX,
     )?;
-    Ok(())
+    at_most(
+        "server.trusted_proxies",
+        server.trusted_proxies.len(),
+        TRUSTED_PROXIES_MAX,
+    )
 }
 
 fn check_auth(auth: &Auth) -> Result<(), ConfigError> {

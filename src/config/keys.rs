@@ -55,6 +55,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("server.shutdown_timeout_s", Shape::Integer),
     ("server.keep_alive_s", Shape::Integer),
     ("server.allowed_origins", Shape::Texts),
+    ("server.trusted_proxies", Shape::Texts),
     ("database.url", Shape::Text),
     ("database.schema", Shape::Text),
     ("database.pool_size", Shape::Integer),

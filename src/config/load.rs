@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::config::cluster::Cluster;
 use crate::config::error::ConfigError;
 use crate::config::layer::Layer;
+use crate::config::network::Network;
 use crate::config::origin::normal_origin;
 use crate::config::raw_database::RawDatabase;
 use crate::config::secret::WebhookSecret;
@@ -139,6 +140,11 @@ impl Settings {
             .allowed_origins
             .iter()
             .any(|origin| origin == "*");
+        let any_proxy = self
+            .server
+            .trusted_proxies
+            .iter()
+            .any(Network::is_everything);
         let doubts = [
             (
                 idle_timeout_ms <= heartbeat_ms,
@@ -159,6 +165,10 @@ impl Settings {
             (
                 any_origin,
                 "server.allowed_origins: every website may open sessions",
+            ),
+            (
+                any_proxy,
+                "server.trusted_proxies: every client may claim any address",
             ),
         ];
         doubts

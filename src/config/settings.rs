@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::cluster::Cluster;
 use crate::config::database_url::DatabaseUrl;
+use crate::config::network::Network;
 use crate::config::schema::Schema;
 use crate::config::secret::{AdminToken, Secret, WebhookSecret};
 use crate::config::watcher::Watcher;
@@ -62,6 +63,8 @@ pub struct Server {
     pub keep_alive_s: u64,
     /// Browser origins beside the same host; `*` allows all.
     pub allowed_origins: Vec<String>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// `[database]`: where the ledger is kept.
@@ -240,6 +243,7 @@ impl Default for Server {
             shutdown_timeout_s: 10,
             keep_alive_s: 75,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -26,6 +26,7 @@ mod logs;
 mod metrics;
 mod migration;
 mod openapi;
+mod proxies;
 mod reads;
 mod refusals;
 mod reversals;

@@ -76,7 +76,7 @@ fn right(key: &str, shape: Shape) -> &'static str {
         ("auth.telegram_identity", _) => "\"user_id\"",
         ("auth.webhook_secrets", _) => "[\"whsec_Z2VoZWltZ2VoZWltZ2VoZWlt\"]",
         ("auth.session_secrets", _) => "[\"geheimgeheimgeheimgeheimgeheimgeheim\"]",
-        ("pacing.direct_kinds" | "server.allowed_origins", _) => "[]",
+        ("pacing.direct_kinds" | "server.allowed_origins" | "server.trusted_proxies", _) => "[]",
         (_, Shape::Integer) => "16",
         (_, Shape::Boolean) => "true",
         (_, Shape::Text) => "\"geheim\"",

@@ -54,6 +54,14 @@ fn a_file_is_refused_by_the_key() {
             "[server]\nallowed_origins = [\"https://*.example\"]",
             "server.allowed_origins[0]",
         ),
+        (
+            "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"10.0.0.0/33\"]",
+            "server.trusted_proxies[1]",
+        ),
+        (
+            "[server]\ntrusted_proxies = [\"10.0.0.1\"]",
+            "server.trusted_proxies[0]",
+        ),
         ("[database]\nurl = \"mysql://h/db\"", "database.url"),
         (
             "[database]\nurl = \"sqlite://x.db?mode=ro\"",
@@ -295,6 +303,11 @@ fn a_variable_is_refused_by_the_key() {
             "server.allowed_origins[1]",
         ),
         (
+            "BALANCE_SERVER__TRUSTED_PROXIES",
+            "::1/128,localhost",
+            "server.trusted_proxies[1]",
+        ),
+        (
             "BALANCE_DATABASE__MIGRATE_ON_START",
             "yes",
             "database.migrate_on_start",
@@ -456,6 +469,11 @@ fn too_many_of_anything_is_refused() {
             "BALANCE_SERVER__ALLOWED_ORIGINS",
             many("*", 257),
             "server.allowed_origins",
+        ),
+        (
+            "BALANCE_SERVER__TRUSTED_PROXIES",
+            many("::1/128", 257),
+            "server.trusted_proxies",
         ),
         ("BALANCE_CLUSTER__URL", many("nats://h", 17), "cluster.url"),
     ] {

@@ -27,7 +27,11 @@ type Order = Admin<PathUser>;
 
 /// Writes the action to the admin log, and returns its user.
 async fn ordered(state: &HttpState, order: Order, action: Action) -> Result<UserId, Problem> {
-    let Admin { name, asked } = order;
+    let Admin {
+        name,
+        address,
+        asked,
+    } = order;
     let PathUser(user_id) = asked;
     let action = action.as_str();
     if state.is_stopping() {
@@ -42,7 +46,7 @@ async fn ordered(state: &HttpState, order: Order, action: Action) -> Result<User
             state.clock.wall().us(),
         ))
         .await?;
-    log::info!("administrator {name}: {action} of user {user_id}");
+    log::info!("administrator {name}: {action} of user {user_id}, from {address}");
     Ok(user_id)
 }
 

@@ -1,6 +1,7 @@
 //! Bearer tokens of administrators and of the metrics endpoint.
 
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 
 use actix_web::dev::Payload;
 use actix_web::{Error, FromRequest, HttpRequest};
@@ -18,6 +19,8 @@ use crate::http::state::HttpState;
 pub(in crate::http) struct Admin<T = ()> {
     /// The name of the token, for the admin log.
     pub name: String,
+    /// The address of the client, for the same.
+    pub address: IpAddr,
     pub asked: T,
 }
 
@@ -30,10 +33,14 @@ impl<T: FromRequest + 'static> FromRequest for Admin<T> {
             Ok(name) => name,
             Err(refused) => return Box::pin(ready(Err(refused.into()))),
         };
-        let asked = T::from_request(request, payload);
+        let (address, asked) = (address(request), T::from_request(request, payload));
         Box::pin(async move {
             let asked = asked.await.map_err(Into::into)?;
-            Ok(Self { name, asked })
+            Ok(Self {
+                name,
+                address,
+                asked,
+            })
         })
     }
 }

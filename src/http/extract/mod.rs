@@ -5,7 +5,7 @@
 //! never depends on its query or path. Every refusal is a [`Problem`].
 
 use std::future::{Ready, ready};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
@@ -14,6 +14,7 @@ use crate::domain::UserId;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::Data;
 
+mod address;
 pub(super) mod admin;
 pub(super) mod bodies;
 pub(super) mod json;
@@ -62,9 +63,9 @@ pub(super) fn state(request: &HttpRequest) -> Data {
         .clone()
 }
 
-/// The address of the peer, for rate limits.
-fn address(request: &HttpRequest) -> IpAddr {
-    request
-        .peer_addr()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+/// The address of the client, for rate limits, logs and lists of sessions.
+pub(super) fn address(request: &HttpRequest) -> IpAddr {
+    let state: Option<&Data> = request.app_data();
+    let trusted = state.map(|state| state.settings.server.trusted_proxies.as_slice());
+    address::of(request, trusted.unwrap_or_default())
 }

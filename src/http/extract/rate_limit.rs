@@ -66,7 +66,8 @@ pub(in crate::http) const FAILURES: Rate = Rate {
     burst: 20,
 };
 
-/// All sign-ins of an address. High, since all clients behind a proxy share its address.
+/// All sign-ins of an address. High, since all clients behind a proxy that is not in `server.trusted_proxies` share its
+/// address.
 pub(in crate::http) const SIGN_INS: Rate = Rate {
     per_s: 50,
     burst: 500,

@@ -8,8 +8,8 @@ use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use actix_web::{HttpMessage as _, HttpRequest};
 
 use crate::coordinator::messages::Peer;
-use crate::http::extract::sign_in;
 use crate::http::extract::sign_in::Credentials;
+use crate::http::extract::{self, sign_in};
 use crate::http::problem::{Answer, Code, Problem};
 use crate::http::session::frames::PROTOCOL;
 use crate::http::session::shared::{Opening, SessionPlace};
@@ -38,7 +38,7 @@ pub(in crate::http) async fn upgrade(state: Data, request: HttpRequest) -> Answe
         .get(USER_AGENT)
         .and_then(|value| value.to_str().ok());
     let peer = Peer {
-        address: request.peer_addr().map(|peer| peer.ip()),
+        address: Some(extract::address(&request)),
         user_agent: user_agent.map(|text| {
             text.chars()
                 .take(USER_AGENT_BYTES_MAX)
