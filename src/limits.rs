@@ -287,6 +287,25 @@ pub const LIVE_EVENTS_MAX: usize = 200;
 /// The latest violations that a snapshot shows.
 pub const LIVE_VIOLATIONS_MAX: usize = 5;
 
+/// How far the dashboard's history goes back, and its step, in seconds.
+pub const HISTORY_S: u32 = 3600;
+/// See [`HISTORY_S`].
+pub const HISTORY_STEP_S: u64 = 5;
+
+/// Bytes that the history may take: 720 snapshots of 8 KiB.
+pub const HISTORY_BYTES_MAX: usize = 720 * 8 * 1024;
+
+/// Marks that the history keeps.
+pub const HISTORY_MARKS_MAX: usize = 100;
+
+/// How often conflicts and the users with the most sessions are read for the findings, in seconds.
+pub const FINDINGS_LOOK_S: u64 = 60;
+
+/// Conflicts that the findings look at, and how old these may be, in seconds.
+pub const FINDINGS_CONFLICTS_MAX: i64 = 100;
+/// See [`FINDINGS_CONFLICTS_MAX`].
+pub const FINDINGS_CONFLICTS_S: i64 = 86_400;
+
 /// Runs of the canary that are remembered for administrators.
 pub const CANARY_RUNS_MAX: usize = 50;
 

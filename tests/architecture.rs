@@ -132,6 +132,8 @@ fn imports_go_one_way() {
                 "cluster",
                 "coordinator",
                 "credentials",
+                // Its rules make the findings.
+                "diagnosis",
                 // The wallet of the demo page pays there.
                 "dev_chain",
                 "ledger",

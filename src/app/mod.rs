@@ -35,7 +35,7 @@ use crate::config::{ConfigError, Settings};
 use crate::coordinator::auditing::AuditBoard;
 use crate::coordinator::messages::InspectRegistry;
 use crate::coordinator::{Coverage, Registry, auditing};
-use crate::http::{Dev, HttpState, server};
+use crate::http::{Dev, HttpState, keep_history, server};
 use crate::ledger::{Feed, LedgerError, Orphan, SqlLedger, outbox};
 use crate::platform::{self, StopSignals};
 use crate::telemetry::counters::Counters;
@@ -154,6 +154,7 @@ struct Service {
     registry: Addr<Registry>,
     state: Arc<HttpState>,
     auditing: JoinHandle<()>,
+    keeping_history: JoinHandle<()>,
     watching_feed: JoinHandle<()>,
     presence: Option<Kept>,
     joined: Option<Joined>,
@@ -244,6 +245,7 @@ impl Service {
             chain: development.as_ref().map(|one| one.chain.clone()),
         });
         let state = Arc::new(state);
+        let keeping_history = spawn(keep_history(state.clone()));
         let urls = (reachable(public_addr), reachable(internal_addr));
         let canary = Canary::start(&state, urls, core.coverage.clone());
         let listeners = [
@@ -256,6 +258,7 @@ impl Service {
             registry,
             state,
             auditing,
+            keeping_history,
             watching_feed,
             presence,
             joined,

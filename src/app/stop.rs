@@ -86,6 +86,7 @@ impl Service {
         // The listeners were told to stop; a failure, or a wait past the deadline, changes nothing any more.
         let _ = timeout(deadline.remaining(), join_all(self.listeners)).await;
         self.auditing.abort();
+        self.keeping_history.abort();
         self.watching_feed.abort();
         if let Some(presence) = self.presence {
             presence.leave(deadline.remaining() / 4).await;

@@ -11,19 +11,23 @@ mod render;
 mod risks;
 mod samples;
 mod service;
+mod standing;
+mod thresholds;
 
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::PathBuf;
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::clock::Clock;
 use crate::config::Settings;
 
+pub(crate) use findings::findings;
 use log_counts::{LogCounts, LogReport};
-use service::Seen;
+pub(crate) use samples::Samples;
+pub(crate) use service::Seen;
 
 /// Bytes of a log that are read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -44,7 +48,7 @@ pub struct Options {
 }
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Balances are wrong or late, or strangers can get in: act now.
@@ -56,26 +60,59 @@ pub enum Severity {
 }
 
 /// A problem that an operator should look at.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Finding {
+    /// Which one, for programs.
+    pub code: String,
     /// How bad it is.
     pub severity: Severity,
-    /// What is wrong.
+    /// What is wrong; `title` in the service's answers.
+    #[serde(alias = "title")]
     pub what: String,
     /// Where it shows.
     pub evidence: String,
     /// What to do next.
     pub next_step: String,
+    /// Since when it is so, RFC 3339.
+    pub since: Option<String>,
+    /// The numbers of the evidence.
+    pub values: Value,
 }
 
 impl Finding {
-    fn new(severity: Severity, what: &str, evidence: impl Into<String>, next_step: &str) -> Self {
+    fn new(
+        code: &str,
+        severity: Severity,
+        what: &str,
+        evidence: impl Into<String>,
+        next_step: &str,
+    ) -> Self {
         Self {
+            code: code.to_owned(),
             severity,
             what: what.to_owned(),
             evidence: evidence.into(),
             next_step: next_step.to_owned(),
+            since: None,
+            values: json!({}),
         }
+    }
+
+    fn with(self, values: Value) -> Self {
+        Self { values, ..self }
+    }
+
+    /// As the service tells it.
+    pub(crate) fn shown(&self) -> Value {
+        json!({
+            "code": self.code,
+            "severity": self.severity,
+            "title": self.what,
+            "evidence": self.evidence,
+            "next_step": self.next_step,
+            "since": self.since,
+            "values": self.values,
+        })
     }
 }
 
@@ -122,7 +159,8 @@ pub async fn diagnose(options: &Options) -> io::Result<Diagnosis> {
     let mut findings = risks::of_settings(&options.settings, options.config_file.as_deref());
     let seen = Seen::look(options).await;
     let facts = facts::facts(&seen, clock.wall());
-    findings.extend(findings::findings(&seen, clock.wall()));
+    findings.extend(findings::unreachable(&seen));
+    findings.extend(seen.findings.iter().cloned());
     findings.sort_by_key(|finding| finding.severity);
     Ok(Diagnosis {
         at: clock.wall().to_string(),

@@ -21,6 +21,7 @@ pub(super) fn of_settings(settings: &Settings, file: Option<&Path>) -> Vec<Findi
     found.extend(warnings.map(|text| {
         let (key, why) = text.split_once(": ").unwrap_or((text, ""));
         Finding::new(
+            "setting",
             Low,
             "A setting is probably a mistake",
             format!("{key}: {why}"),
@@ -35,6 +36,7 @@ fn caches(settings: &Settings) -> Vec<Finding> {
     let mut found = Vec::new();
     if client.ttl_s + client.stale_while_revalidate_s > cache.ttl_s {
         found.push(Finding::new(
+            "setting",
             Medium,
             "Browsers trust a balance longer than the service does",
             format!(
@@ -45,7 +47,7 @@ fn caches(settings: &Settings) -> Vec<Finding> {
         ));
     }
     if client.min_age_s * 1000 > pacing.debounce_ms {
-        found.push(Finding::new(
+        found.push(Finding::new("setting", 
             Low,
             "A page may refuse to fetch again for longer than a paced push waits",
             format!("client_cache.min_age_s {} s > pacing.debounce_ms {} ms", client.min_age_s, pacing.debounce_ms),
@@ -54,6 +56,7 @@ fn caches(settings: &Settings) -> Vec<Finding> {
     }
     if pacing.debounce_ms > pacing.min_interval_ms {
         found.push(Finding::new(
+            "setting",
             Medium,
             "The debounce is longer than the longest wait, which always ends it",
             format!(
@@ -65,6 +68,7 @@ fn caches(settings: &Settings) -> Vec<Finding> {
     }
     if cache.ttl_s == 0 {
         found.push(Finding::new(
+            "setting",
             Low,
             "No balance is answered from memory",
             "cache.ttl_s 0",
@@ -80,6 +84,7 @@ fn listeners(settings: &Settings) -> Vec<Finding> {
     let everywhere = |address: &SocketAddr| address.ip().is_unspecified();
     if server.allowed_origins.iter().any(|origin| origin == "*") {
         found.push(Finding::new(
+            "setting",
             High,
             "Every website may open sessions and read balances with a user's token",
             "server.allowed_origins has *",
@@ -87,6 +92,7 @@ fn listeners(settings: &Settings) -> Vec<Finding> {
         ));
     } else if everywhere(&server.public_addr) && server.allowed_origins.is_empty() {
         found.push(Finding::new(
+            "setting",
             Medium,
             "The public listener is on all interfaces and names no origins",
             format!(
@@ -98,13 +104,14 @@ fn listeners(settings: &Settings) -> Vec<Finding> {
     }
     if !is_private(server.internal_addr.ip()) {
         found.push(Finding::new(
+            "setting",
             High,
             "Webhooks and administration can be reached from other networks",
             format!("server.internal_addr {}", server.internal_addr),
             "Listen on loopback or on a private address, or block other networks by a firewall.",
         ));
         if settings.auth.metrics_token.is_none() {
-            found.push(Finding::new(
+            found.push(Finding::new("setting", 
                 Low,
                 "Anyone who reaches the internal listener can read the metrics",
                 "auth.metrics_token is not set, and the internal listener is not on a private address",
@@ -130,6 +137,7 @@ fn secrets(settings: &Settings, file: Option<&Path>) -> Vec<Finding> {
         .is_some_and(|name| name == DEV_FILE)
     {
         found.push(Finding::new(
+            "setting",
             Medium,
             "The secrets are those of development",
             format!("the configuration is {DEV_FILE}"),
@@ -143,6 +151,7 @@ fn secrets(settings: &Settings, file: Option<&Path>) -> Vec<Finding> {
         .count();
     if unnamed > 0 {
         found.push(Finding::new(
+            "setting",
             Low,
             "The admin log can't name the administrator",
             format!(
@@ -159,6 +168,7 @@ fn secrets(settings: &Settings, file: Option<&Path>) -> Vec<Finding> {
     ];
     for (key, _) in missing.into_iter().filter(|(_, is_missing)| *is_missing) {
         found.push(Finding::new(
+            "setting",
             High,
             "A secret is missing",
             format!("{key} is empty"),
@@ -167,6 +177,7 @@ fn secrets(settings: &Settings, file: Option<&Path>) -> Vec<Finding> {
     }
     if auth.webhook_tolerance_s > TOLERANCE_S_USUAL {
         found.push(Finding::new(
+            "setting",
             Low,
             "An old webhook can be sent again for a long time",
             format!("auth.webhook_tolerance_s {}", auth.webhook_tolerance_s),
@@ -193,6 +204,7 @@ fn ledger(settings: &Settings) -> Vec<Finding> {
             || host.is_empty();
         if !is_local && !url.contains("sslmode=verify-full") {
             found.push(Finding::new(
+                "setting",
                 Medium,
                 "The connection to the database may be read or changed on the network",
                 format!(
@@ -205,6 +217,7 @@ fn ledger(settings: &Settings) -> Vec<Finding> {
     }
     if settings.audit.users_per_s == 0 {
         found.push(Finding::new(
+            "setting",
             Low,
             "The ledger is not checked while the service runs",
             "audit.users_per_s 0",

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 /// Samples by name and labels.
 #[derive(Debug, Default)]
-pub(super) struct Samples(Vec<(String, BTreeMap<String, String>, f64)>);
+pub(crate) struct Samples(Vec<(String, BTreeMap<String, String>, f64)>);
 
 impl Samples {
     /// Reads Prometheus' text format; lines that do not fit are skipped.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let sample = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;
             let (name, labels) = series.split_once('{').unwrap_or((series, ""));

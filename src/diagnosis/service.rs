@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use awc::Client;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::client;
 
-use super::Options;
 use super::samples::Samples;
+use super::{Finding, Options};
 
 /// The longest that an answer is waited for, in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
@@ -22,9 +23,9 @@ const ADMIN: &str = "/admin/";
 /// The token is not the right one.
 const UNAUTHORIZED: u16 = 401;
 
-/// The answers; a missing one is null, with the reason in `missing`.
+/// The answers; a missing one is null, with the reason in `missing`. The service fills it with its own for its findings.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     pub health: Value,
     pub readiness: Value,
     pub registry: Value,
@@ -33,6 +34,15 @@ pub(super) struct Seen {
     pub conflicts: Value,
     pub busiest: Value,
     pub metrics: Samples,
+    /// `is_away` and `since`.
+    pub ledger: Value,
+    pub cluster: Value,
+    /// Whether the process has a bus.
+    pub has_bus: bool,
+    /// `limits.queue_entries`
+    pub queue_limit: u64,
+    /// What the service has found.
+    pub findings: Vec<Finding>,
     pub missing: Vec<String>,
 }
 
@@ -69,6 +79,13 @@ impl Seen {
         ] {
             *answer = asker.json(internal, path, admin).await;
         }
+        let found = asker.json(internal, "/admin/v1/findings", admin).await;
+        seen.findings = found["findings"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|finding| Finding::deserialize(finding).ok())
+            .collect();
         let token = auth.metrics_token.as_ref().map(|token| token.expose());
         let text = asker
             .text(internal, "/metrics", token)

@@ -27,6 +27,7 @@ pub mod session;
 mod state;
 mod users;
 
+pub use admin::keep_history;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub use entries::body::parse_body;

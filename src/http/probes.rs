@@ -7,18 +7,14 @@ use serde_json::json;
 use crate::http::extract::admin::MetricsReader;
 use crate::http::problem::{Answer, Code, Problem};
 use crate::http::state::Data;
-use crate::ledger::{Lane, Ledger as _};
+use crate::ledger::Ledger as _;
 use crate::telemetry::counters::TEXT_FORMAT;
 
 /// `GET /metrics`
 pub(super) async fn metrics(state: Data, _: MetricsReader) -> HttpResponse {
-    let waiting = |lane| i64::try_from(state.admission.waiting(lane)).unwrap_or(i64::MAX);
-    state.counters.queue.single.set(waiting(Lane::Single));
-    state.counters.queue.bulk.set(waiting(Lane::Bulk));
-    state.ledger.show_levels();
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, TEXT_FORMAT))
-        .body(state.counters.render())
+        .body(state.metrics_text())
 }
 
 /// The name of this build: `COORDINATOR_BUILD` at compile time, such as a commit.

@@ -102,6 +102,8 @@ pub fn internal(config: &mut ServiceConfig) {
         .service(resource("/admin/vendor/{vendor}", "GET").route(get().to(files::admin)))
         .service(resource("/shared/{shared}", "GET").route(get().to(files::admin)))
         .service(resource("/admin/v1/live", "GET").route(get().to(admin::live)))
+        .service(resource("/admin/v1/history", "GET").route(get().to(admin::history)))
+        .service(resource("/admin/v1/findings", "GET").route(get().to(admin::findings)))
         .service(resource("/admin/v1/registry", "GET").route(get().to(admin::registry)))
         .service(resource("/admin/v1/actors", "GET").route(get().to(admin::actors)))
         .service(resource("/admin/v1/actors/{user_id}", "GET").route(get().to(admin::actor)))

@@ -116,7 +116,7 @@ impl HttpState {
             audit,
             cluster,
             canary: Arc::default(),
-            live: LiveBoard::default(),
+            live: LiveBoard::new(clock.wall()),
             admin_failures: AddressLimit::new(FAILURES),
             sign_ins: AddressLimit::new(SIGN_INS),
             sign_in_failures: AddressLimit::new(FAILURES),
@@ -124,6 +124,15 @@ impl HttpState {
             keep_alive: HeaderValue::try_from(keep_alive).expect("letters and digits"),
             requests: AtomicUsize::new(0),
         }
+    }
+
+    /// The metrics in Prometheus' text format, with the levels of this moment.
+    pub(super) fn metrics_text(&self) -> String {
+        let waiting = |lane| i64::try_from(self.admission.waiting(lane)).unwrap_or(i64::MAX);
+        self.counters.queue.single.set(waiting(Lane::Single));
+        self.counters.queue.bulk.set(waiting(Lane::Bulk));
+        self.ledger.show_levels();
+        self.counters.render()
     }
 
     /// Whether the demo page is on.

@@ -1,16 +1,52 @@
-//! State that all listeners to the dashboard's stream share.
+//! State that the dashboard's stream, its history and the findings share.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use serde_json::Value;
 
-use crate::clock::Mono;
+use crate::clock::{Mono, Wall};
+use crate::http::admin::history::History;
 use crate::telemetry::counters::Level;
 
-/// The number of listeners and their latest snapshot.
-#[derive(Debug, Default)]
+/// The number of listeners, their latest snapshot, and what findings are made from.
+#[derive(Debug)]
 pub(in crate::http) struct LiveBoard {
     pub listeners: Level,
-    /// The snapshot, and when it was made, in monotonic microseconds.
+    /// The snapshot, and when it was made.
     pub latest: Mutex<Option<(Mono, Bytes)>>,
+    /// The last hour.
+    pub history: Mutex<History>,
+    /// Since when each finding is there, by its code.
+    pub since: Mutex<BTreeMap<String, Wall>>,
+    /// What is too dear to be read for each snapshot.
+    pub slow: Mutex<Slow>,
+}
+
+/// Read seldom.
+#[derive(Debug, Clone, Default)]
+pub(in crate::http) struct Slow {
+    /// The latest conflicts: as in `GET /admin/v1/conflicts`, without their bodies.
+    pub conflicts: Value,
+    /// The users with the most sessions: as in `GET /admin/v1/actors`.
+    pub busiest: Value,
+}
+
+impl LiveBoard {
+    /// Of a service that starts now.
+    pub fn new(now: Wall) -> Self {
+        Self {
+            listeners: Level::default(),
+            latest: Mutex::default(),
+            history: Mutex::new(History::new(now)),
+            since: Mutex::default(),
+            slow: Mutex::default(),
+        }
+    }
+}
+
+/// What these locks guard is whole after each statement.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,11 @@
 //! `GET /admin/v1/live`: what the dashboard shows, once a second, as server-sent events.
 //!
-//! One snapshot serves all listeners, and none is made without a listener; making it never delays what is counted. A listener
+//! One snapshot serves all listeners; making it never delays what is counted. A listener
 //! may also watch one user: that user's actor is inspected for this listener alone, and each event is sent once. The number of
 //! listeners and the length of a stream are bounded; a browser reconnects when its stream ends.
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -20,16 +19,13 @@ use tokio::time::MissedTickBehavior;
 
 use crate::coordinator::messages::ListRecent;
 use crate::domain::UserId;
-use crate::http::admin::actors::{inspect, totals};
+use crate::http::admin::actors::inspect;
+use crate::http::admin::snapshot::snapshot;
 use crate::http::admin::{Answer, Code, Data, HttpState, Problem, ask};
 use crate::http::connection::Activity;
 use crate::http::extract::admin::Admin;
 use crate::http::extract::{Query, invalid, query_user};
-use crate::limits::{
-    LIVE_EVENTS_MAX, LIVE_FRESH_MS, LIVE_INTERVAL_MS, LIVE_LISTENERS_MAX, LIVE_SNAPSHOTS_MAX,
-    LIVE_VIOLATIONS_MAX,
-};
-use crate::telemetry::snapshot::CountersSnapshot;
+use crate::limits::{LIVE_EVENTS_MAX, LIVE_INTERVAL_MS, LIVE_LISTENERS_MAX, LIVE_SNAPSHOTS_MAX};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,9 +86,12 @@ impl Feed {
         if self.listener.state.is_stopping() {
             return None;
         }
-        let mut events = snapshot(&self.listener.state)
-            .await
-            .unwrap_or_else(problem_event);
+        let mut events = match snapshot(&self.listener.state).await {
+            Ok(made) => [b"event: snapshot\ndata: ", &made[..], b"\n\n"]
+                .concat()
+                .into(),
+            Err(problem) => problem_event(problem),
+        };
         if let Some(watched) = &mut self.watched {
             let seen = watched
                 .update(&self.listener.state)
@@ -164,40 +163,6 @@ pub(in crate::http) async fn live(
         // Stops some proxies from buffering the whole answer.
         .insert_header(("x-accel-buffering", "no"))
         .streaming(stream::unfold(feed, Feed::next)))
-}
-
-/// The current snapshot; at most `limits::LIVE_FRESH_MS` old.
-async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
-    let now = state.clock.mono();
-    let latest = state
-        .live
-        .latest
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    if let Some((at, made)) = latest
-        && now.us_since(at) < LIVE_FRESH_MS * 1000
-    {
-        return Ok(made);
-    }
-    let mut audit = state.audit.show();
-    audit.keep_violations(LIVE_VIOLATIONS_MAX);
-    let made = event(
-        "snapshot",
-        &json!({
-            "at": state.clock.wall(),
-            "registry": totals(state).await?,
-            "counters": CountersSnapshot::of(&state.counters),
-            "audit": audit,
-            "canary": { "every_s": state.settings.canary.every_s, "latest": state.canary.latest() },
-        }),
-    );
-    *state
-        .live
-        .latest
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner) = Some((now, made.clone()));
-    Ok(made)
 }
 
 /// An event in the place of a part that can't be shown now.

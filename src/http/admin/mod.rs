@@ -7,8 +7,11 @@ mod actions;
 mod actors;
 pub(super) mod board;
 mod find;
+mod findings;
+mod history;
 mod lists;
 mod live;
+mod snapshot;
 
 use actix::{Handler, Message};
 use serde::Deserialize;
@@ -23,6 +26,9 @@ use crate::limits::ADMIN_ROWS_MAX;
 pub(super) use actions::{disconnect, push, refresh, retire};
 pub(super) use actors::{actor, actors, entries, registry, sessions};
 pub(super) use find::find;
+pub(super) use findings::findings;
+pub(super) use history::history;
+pub use history::keep as keep_history;
 pub(super) use lists::{audit, canary, cluster, conflicts, events, log};
 pub(super) use live::live;
 

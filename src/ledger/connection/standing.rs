@@ -2,9 +2,14 @@
 //! it; the coordinator and the sessions ask.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, watch};
+
+use crate::clock::{Clock, Wall};
+
+/// In the place of a time: the ledger answers.
+const ANSWERS: i64 = i64::MIN;
 
 /// An epoch of the ledger: versions are comparable only within one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +32,8 @@ pub struct EpochBegan {
 /// Shared by all parts that use one ledger.
 #[derive(Debug)]
 pub struct Standing {
-    is_away: AtomicBool,
+    /// Since when the ledger is away, in microseconds, or [`ANSWERS`].
+    away_since_us: AtomicI64,
     /// Of the epoch in `began`: the actors ask for it with every message.
     number: AtomicU64,
     began: watch::Sender<EpochBegan>,
@@ -49,7 +55,7 @@ impl Standing {
             name: epoch.into(),
         };
         Self {
-            is_away: AtomicBool::new(false),
+            away_since_us: AtomicI64::new(ANSWERS),
             number: AtomicU64::new(epoch.number),
             began: watch::Sender::new(EpochBegan {
                 epoch,
@@ -61,12 +67,19 @@ impl Standing {
 
     /// A read or a commit has succeeded.
     pub fn answered(&self) {
-        self.is_away.store(false, Ordering::Release);
+        self.away_since_us.store(ANSWERS, Ordering::Release);
     }
 
     /// A read or a commit has failed because the ledger could not be reached.
     pub fn unanswered(&self) {
-        self.is_away.store(true, Ordering::Release);
+        if self.is_away() {
+            return;
+        }
+        let now = Clock::system().wall().us();
+        // Another thread may have been first; its time stays.
+        let _ =
+            self.away_since_us
+                .compare_exchange(ANSWERS, now, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// A transaction of this process was committed.
@@ -81,7 +94,13 @@ impl Standing {
 
     /// Whether a read or a commit has failed for that reason, and none has succeeded since.
     pub fn is_away(&self) -> bool {
-        self.is_away.load(Ordering::Acquire)
+        self.away_since().is_some()
+    }
+
+    /// Since when it is away; `None` while it answers.
+    pub fn away_since(&self) -> Option<Wall> {
+        let since_us = self.away_since_us.load(Ordering::Acquire);
+        (since_us != ANSWERS).then(|| Wall::from_us(since_us))
     }
 
     /// The epoch.
@@ -121,6 +140,18 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_begins_once_and_ends_with_an_answer() {
+        let standing = Standing::default();
+        assert!(!standing.is_away());
+        standing.unanswered();
+        let since = standing.away_since().expect("away");
+        standing.unanswered();
+        assert_eq!(standing.away_since(), Some(since));
+        standing.answered();
+        assert_eq!(standing.away_since(), None);
+    }
 
     #[test]
     fn an_epoch_begins_once() {

@@ -51,6 +51,8 @@ pub const INTERNAL: &[(&str, &str)] = &[
     ("GET", "/admin/vendor/uplot.js"),
     ("GET", "/shared/text.js"),
     ("GET", "/admin/v1/live"),
+    ("GET", "/admin/v1/history"),
+    ("GET", "/admin/v1/findings"),
     ("GET", "/admin/v1/registry"),
     ("GET", "/admin/v1/actors"),
     ("GET", "/admin/v1/actors/7"),

@@ -1,0 +1,55 @@
+//! What the dashboard shows at one moment: for its stream, and for the history.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::http::admin::actors::totals;
+use crate::http::admin::board::lock;
+use crate::http::admin::findings::{self, Parts};
+use crate::http::admin::{HttpState, Problem};
+use crate::ledger::Ledger as _;
+use crate::limits::{LIVE_FRESH_MS, LIVE_VIOLATIONS_MAX};
+use crate::telemetry::snapshot::CountersSnapshot;
+
+/// The current snapshot as JSON without line feeds; at most `limits::LIVE_FRESH_MS` old.
+pub(super) async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
+    let now = state.clock.mono();
+    let latest = lock(&state.live.latest).clone();
+    if let Some((at, made)) = latest
+        && now.us_since(at) < LIVE_FRESH_MS * 1000
+    {
+        return Ok(made);
+    }
+    let registry = totals(state).await?;
+    let mut audit = state.audit.show();
+    audit.keep_violations(LIVE_VIOLATIONS_MAX);
+    let canary = state.canary.latest();
+    let parts = Parts {
+        registry,
+        audit: json!(audit),
+        canary: json!({ "runs": canary.iter().collect::<Vec<_>>() }),
+        ledger: ledger(state),
+        cluster: json!(state.cluster.show()),
+    };
+    let found = findings::made(state, &parts);
+    let made: Bytes = json!({
+        "at": state.clock.wall(),
+        "registry": parts.registry,
+        "counters": CountersSnapshot::of(&state.counters),
+        "audit": parts.audit,
+        "canary": { "every_s": state.settings.canary.every_s, "latest": canary },
+        "ledger": parts.ledger,
+        "cluster": parts.cluster,
+        "findings": found,
+    })
+    .to_string()
+    .into();
+    *lock(&state.live.latest) = Some((now, made.clone()));
+    Ok(made)
+}
+
+/// Whether the ledger is away, and since when.
+pub(super) fn ledger(state: &HttpState) -> Value {
+    let since = state.ledger.standing().away_since();
+    json!({ "is_away": since.is_some(), "since": since })
+}
