@@ -38,7 +38,11 @@ impl FromStr for Network {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let network: IpNet = text.parse().map_err(|_| NetworkError)?;
+        // ipnet takes 010.0.0.0 for ten; some other programs, for eight.
+        let (address, bits) = text.split_once('/').ok_or(NetworkError)?;
+        let address: IpAddr = address.parse().map_err(|_| NetworkError)?;
+        let bits = bits.parse().map_err(|_| NetworkError)?;
+        let network = IpNet::new(address, bits).map_err(|_| NetworkError)?;
         let mapped = match network.addr().to_canonical() {
             IpAddr::V4(address) if network.max_prefix_len() == 128 => network
                 .prefix_len()

@@ -160,7 +160,9 @@ pub async fn diagnose(options: &Options) -> io::Result<Diagnosis> {
     let seen = Seen::look(options).await;
     let facts = facts::facts(&seen, clock.wall());
     findings.extend(findings::unreachable(&seen));
-    findings.extend(seen.findings.iter().cloned());
+    // A service that can't be asked, or is older, is judged by the same rules from here.
+    let by_service = seen.findings.clone();
+    findings.extend(by_service.unwrap_or_else(|| findings::findings(&seen, clock.wall())));
     findings.sort_by_key(|finding| finding.severity);
     Ok(Diagnosis {
         at: clock.wall().to_string(),

@@ -41,8 +41,8 @@ pub(crate) struct Seen {
     pub has_bus: bool,
     /// `limits.queue_entries`
     pub queue_limit: u64,
-    /// What the service has found.
-    pub findings: Vec<Finding>,
+    /// What the service has found; `None`: it did not say.
+    pub findings: Option<Vec<Finding>>,
     pub missing: Vec<String>,
 }
 
@@ -80,12 +80,12 @@ impl Seen {
             *answer = asker.json(internal, path, admin).await;
         }
         let found = asker.json(internal, "/admin/v1/findings", admin).await;
-        seen.findings = found["findings"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|finding| Finding::deserialize(finding).ok())
-            .collect();
+        seen.findings = found["findings"].as_array().map(|found| {
+            let known = found.iter();
+            known
+                .filter_map(|finding| Finding::deserialize(finding).ok())
+                .collect()
+        });
         let token = auth.metrics_token.as_ref().map(|token| token.expose());
         let text = asker
             .text(internal, "/metrics", token)

@@ -57,6 +57,7 @@ mod tests {
                 .find(|rule| rule.starts_with(&format!("{alert}\n")))
                 .unwrap_or_else(|| panic!("no alert {alert}"));
             let expression = rule.split("        for: ").next().unwrap_or(rule);
+            let expression = expression.split("        labels: ").next().unwrap_or(rule);
             assert!(
                 expression.trim_end().ends_with(&number),
                 "{alert}: {number} in {expression}"

@@ -241,7 +241,7 @@ async fn a_lost_message_before_one_that_came_is_asked_for_soon() {
     elsewhere(&rig, "lost", Kind::Deposit, 5);
     let reward = elsewhere(&rig, "r3", Kind::Reward, 1);
     rig.tell(184, reward).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(
         session.heard(),
         ["snapshot v0", "paced v1 e1 +1", "direct v3 e2 +6"]

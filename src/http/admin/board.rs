@@ -1,7 +1,7 @@
 //! State that the dashboard's stream, its history and the findings share.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -44,9 +44,4 @@ impl LiveBoard {
             slow: Mutex::default(),
         }
     }
-}
-
-/// What these locks guard is whole after each statement.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,11 +8,11 @@ use crate::clock;
 use crate::coordinator::messages::ListActors;
 use crate::diagnosis::{Samples, Seen, findings as by_the_rules};
 use crate::http::admin::actors::totals;
-use crate::http::admin::board::{Slow, lock};
-use crate::http::admin::snapshot::ledger;
-use crate::http::admin::{Answer, Data, HttpState, NoQuery, Problem, ask};
+use crate::http::admin::board::Slow;
+use crate::http::admin::{Answer, Data, HttpState, NoQuery, Problem, ask, lock};
 use crate::http::extract::Query;
 use crate::http::extract::admin::Admin;
+use crate::ledger::Ledger as _;
 use crate::limits::{FINDINGS_CONFLICTS_MAX, FINDINGS_CONFLICTS_S};
 
 /// Parts of a snapshot, as their endpoints answer them.
@@ -96,4 +96,10 @@ async fn recent_conflicts(state: &HttpState) -> Result<Value, Problem> {
         })
         .collect();
     Ok(json!({ "conflicts": recent }))
+}
+
+/// Whether the ledger is away, and since when.
+pub(super) fn ledger(state: &HttpState) -> Value {
+    let since = state.ledger.standing().away_since();
+    json!({ "is_away": since.is_some(), "since": since })
 }

@@ -16,9 +16,8 @@ use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::{Mono, Wall};
-use crate::http::admin::board::lock;
-use crate::http::admin::snapshot::snapshot;
-use crate::http::admin::{Answer, Code, Data, HttpState, Problem, findings};
+use crate::http::admin::snapshot::fresh;
+use crate::http::admin::{Answer, Code, Data, HttpState, Problem, findings, lock};
 use crate::http::extract::admin::Admin;
 use crate::http::extract::{Query, invalid};
 use crate::ledger::Ledger as _;
@@ -122,7 +121,7 @@ pub async fn keep(state: Arc<HttpState>) {
             lock(&state.live.history).notice(&state);
             // A registry that does not answer leaves a gap.
             if count.is_multiple_of(HISTORY_STEP_S)
-                && let Ok(step) = snapshot(&state).await
+                && let Ok(step) = fresh(&state).await
             {
                 lock(&state.live.history).push(state.clock.mono(), step);
             }

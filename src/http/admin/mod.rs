@@ -13,6 +13,8 @@ mod lists;
 mod live;
 mod snapshot;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use actix::{Handler, Message};
 use serde::Deserialize;
 
@@ -61,4 +63,9 @@ where
 
 fn no_answer() -> Problem {
     LedgerError::Unavailable("the registry does not answer".into()).into()
+}
+
+/// What these locks guard is whole after each statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

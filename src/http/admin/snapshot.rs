@@ -1,13 +1,11 @@
 //! What the dashboard shows at one moment: for its stream, and for the history.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::http::admin::actors::totals;
-use crate::http::admin::board::lock;
-use crate::http::admin::findings::{self, Parts};
-use crate::http::admin::{HttpState, Problem};
-use crate::ledger::Ledger as _;
+use crate::http::admin::findings::{self, Parts, ledger};
+use crate::http::admin::{HttpState, Problem, lock};
 use crate::limits::{LIVE_FRESH_MS, LIVE_VIOLATIONS_MAX};
 use crate::telemetry::snapshot::CountersSnapshot;
 
@@ -20,6 +18,13 @@ pub(super) async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
     {
         return Ok(made);
     }
+    let made = fresh(state).await?;
+    *lock(&state.live.latest) = Some((now, made.clone()));
+    Ok(made)
+}
+
+/// A snapshot of this moment. The history's are not given to listeners, so the first event of a stream stays fresh.
+pub(super) async fn fresh(state: &HttpState) -> Result<Bytes, Problem> {
     let registry = totals(state).await?;
     let mut audit = state.audit.show();
     audit.keep_violations(LIVE_VIOLATIONS_MAX);
@@ -32,7 +37,7 @@ pub(super) async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
         cluster: json!(state.cluster.show()),
     };
     let found = findings::made(state, &parts);
-    let made: Bytes = json!({
+    Ok(json!({
         "at": state.clock.wall(),
         "registry": parts.registry,
         "counters": CountersSnapshot::of(&state.counters),
@@ -43,13 +48,5 @@ pub(super) async fn snapshot(state: &HttpState) -> Result<Bytes, Problem> {
         "findings": found,
     })
     .to_string()
-    .into();
-    *lock(&state.live.latest) = Some((now, made.clone()));
-    Ok(made)
-}
-
-/// Whether the ledger is away, and since when.
-pub(super) fn ledger(state: &HttpState) -> Value {
-    let since = state.ledger.standing().away_since();
-    json!({ "is_away": since.is_some(), "since": since })
+    .into())
 }

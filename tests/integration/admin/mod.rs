@@ -5,6 +5,7 @@ mod audit;
 mod conflicts;
 mod dashboard;
 mod events;
+mod history;
 mod sessions;
 mod sign_ins;
 
