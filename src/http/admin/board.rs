@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::clock::{Mono, Wall};
-use crate::http::admin::history::History;
+use crate::http::admin::hour::History;
 use crate::telemetry::counters::Level;
 
 /// The number of listeners, their latest snapshot, and what findings are made from.

@@ -9,6 +9,7 @@ pub(super) mod board;
 mod find;
 mod findings;
 mod history;
+mod hour;
 mod lists;
 mod live;
 mod snapshot;
