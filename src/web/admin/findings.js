@@ -7,8 +7,17 @@ import { locale, moment, number, text } from '../shared/text.js';
 
 const ORDER = ['high', 'medium', 'low'];
 
-/** In the page's language; the service's English where there are no words. */
-const told = (english) => (locale() === 'ru' ? (RUSSIAN[english] ?? english) : english);
+/** In the page's language; the service's English, marked as such, where there are no words. */
+function told(english) {
+  const russian = locale() === 'ru' ? RUSSIAN[english] : undefined;
+  return russian ?? inEnglish(english);
+}
+
+function inEnglish(words) {
+  const host = make('span', '', words);
+  host.lang = 'en';
+  return host;
+}
 
 export function writeFindings({ findings, audit, canary }) {
   const host = find('findings');
@@ -24,11 +33,12 @@ function panel(finding) {
   host.dataset.code = finding.code;
   const heading = make('h2');
   heading.append(make('span', 'severity', text(`severity_${finding.severity}`)), ' ', told(finding.title));
-  const proof = make('p', 'evidence', finding.evidence);
+  const proof = make('p', 'evidence');
+  proof.append(inEnglish(finding.evidence));
   const since = moment(finding.since);
   if (since) proof.append(` (${text('since')} `, since, ')');
   const step = make('p', 'next-step');
-  step.append(make('strong', '', text('nextStep')), ` ${told(finding.next_step)}`);
+  step.append(make('strong', '', text('nextStep')), ' ', told(finding.next_step));
   host.append(heading, proof, step);
   return host;
 }

@@ -274,7 +274,8 @@ async fn a_user_is_looked_at_without_asking_again_and_again() {
     }
     // The stream tells; what is in the ledger is read once for each stream, of which there is one unless it was cut.
     let asked = browser.value(ASKED).await;
-    assert_eq!(asked["others"], json!(["v1/registry"]));
+    let once = json!(["v1/registry", "v1/history?seconds=3600"]);
+    assert_eq!(asked["others"], once);
     assert!(
         asked["entries"].as_u64() <= asked["streams"].as_u64(),
         "{asked}"
@@ -285,7 +286,8 @@ async fn a_user_is_looked_at_without_asking_again_and_again() {
         .until("document.querySelectorAll('#user-entries tbody tr').length === 3")
         .await;
     let asked = browser.value(ASKED).await;
-    assert_eq!(asked["others"], json!(["v1/registry"]));
+    let once = json!(["v1/registry", "v1/history?seconds=3600"]);
+    assert_eq!(asked["others"], once);
     assert!(
         asked["entries"].as_u64() <= asked["streams"].as_u64().map(|streams| streams + 1),
         "{asked}"
