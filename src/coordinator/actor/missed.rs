@@ -60,6 +60,12 @@ impl BalanceActor {
             // Its first read brings all of it.
             return;
         };
+        let has_news = entries
+            .last()
+            .is_none_or(|newest| newest.version > account.version);
+        if has_news {
+            self.shared.counters.cluster.healed.inc();
+        }
         if entries.is_empty() {
             self.request_read(None, ctx);
         }

@@ -267,6 +267,8 @@ impl BalanceActor {
             info!("the balance of user {} can be read again", self.user_id);
         }
         self.is_hearsay = false;
+        // What another process committed may be told of later, or never; a deposit among it has to be pushed at once.
+        self.note_gap_before(account.version + 1);
         let has_news = self.cache.read(account, began);
         let Some(view) = self.cache.known().cloned() else {
             return;

@@ -215,7 +215,6 @@ impl Registry {
 
     fn tell_missed(&self, user_id: UserId, missed: Missed) {
         if let Some(slot) = self.resident(user_id) {
-            self.shared.counters.cluster.healed.inc();
             // What does not fit is noted: the actor then reads the ledger.
             let _ = slot.send(ToActor::Missed(missed));
         }
