@@ -20,17 +20,8 @@ pub(in crate::http) struct LiveBoard {
     pub history: Mutex<History>,
     /// Since when each finding is there, by its code.
     pub since: Mutex<BTreeMap<String, Wall>>,
-    /// What is too dear to be read for each snapshot.
-    pub slow: Mutex<Slow>,
-}
-
-/// Read seldom.
-#[derive(Debug, Clone, Default)]
-pub(in crate::http) struct Slow {
-    /// The latest conflicts: as in `GET /admin/v1/conflicts`, without their bodies.
-    pub conflicts: Value,
-    /// The users with the most sessions: as in `GET /admin/v1/actors`.
-    pub busiest: Value,
+    /// The latest conflicts, without their bodies: too dear to be read for each snapshot.
+    pub conflicts: Mutex<Value>,
 }
 
 impl LiveBoard {
@@ -41,7 +32,7 @@ impl LiveBoard {
             latest: Mutex::default(),
             history: Mutex::new(History::new(now)),
             since: Mutex::default(),
-            slow: Mutex::default(),
+            conflicts: Mutex::default(),
         }
     }
 }

@@ -8,7 +8,6 @@ use crate::clock;
 use crate::coordinator::messages::ListActors;
 use crate::diagnosis::{Samples, Seen, findings as by_the_rules};
 use crate::http::admin::actors::totals;
-use crate::http::admin::board::Slow;
 use crate::http::admin::{Answer, Data, HttpState, NoQuery, Problem, ask, lock};
 use crate::http::extract::Query;
 use crate::http::extract::admin::Admin;
@@ -26,7 +25,8 @@ pub(super) struct Parts {
 
 /// `GET /admin/v1/findings`
 pub(in crate::http) async fn findings(state: Data, _: Admin<Query<NoQuery>>) -> Answer {
-    look(&state).await;
+    look_for_conflicts(&state).await;
+    let busiest = busiest(&state).await;
     let parts = Parts {
         registry: totals(&state).await?,
         audit: json!(state.audit.show()),
@@ -34,13 +34,13 @@ pub(in crate::http) async fn findings(state: Data, _: Admin<Query<NoQuery>>) -> 
         ledger: ledger(&state),
         cluster: json!(state.cluster.show()),
     };
-    let found = made(&state, &parts);
+    let found = made(&state, &parts, busiest);
     Ok(HttpResponse::Ok().json(json!({ "at": state.clock.wall(), "findings": found })))
 }
 
 /// The findings now, the worst first.
-pub(super) fn made(state: &HttpState, parts: &Parts) -> Vec<Value> {
-    let Slow { conflicts, busiest } = lock(&state.live.slow).clone();
+pub(super) fn made(state: &HttpState, parts: &Parts, busiest: Value) -> Vec<Value> {
+    let conflicts = lock(&state.live.conflicts).clone();
     let seen = Seen {
         registry: parts.registry.clone(),
         audit: parts.audit.clone(),
@@ -65,16 +65,20 @@ pub(super) fn made(state: &HttpState, parts: &Parts) -> Vec<Value> {
     found.iter().map(|finding| finding.shown()).collect()
 }
 
-/// Reads what is too dear for each snapshot. A part that does not answer stays as it was.
-pub(super) async fn look(state: &HttpState) {
+/// Reads the latest conflicts, which is too dear for each snapshot. Without an answer they stay as they were.
+pub(super) async fn look_for_conflicts(state: &HttpState) {
     if let Ok(recent) = recent_conflicts(state).await {
-        lock(&state.live.slow).conflicts = recent;
+        *lock(&state.live.conflicts) = recent;
     }
-    if let Ok(mut actors) = ask(state, ListActors).await {
-        actors.sort_unstable_by_key(|actor| std::cmp::Reverse(actor.sessions));
-        actors.truncate(1);
-        lock(&state.live.slow).busiest = json!({ "actors": actors });
-    }
+}
+
+/// The user with the most sessions, as in `GET /admin/v1/actors`. All actors are looked at, so it is read only for one who asks.
+async fn busiest(state: &HttpState) -> Value {
+    let Ok(actors) = ask(state, ListActors).await else {
+        return Value::Null;
+    };
+    let busiest = actors.into_iter().max_by_key(|actor| actor.sessions);
+    json!({ "actors": busiest.into_iter().collect::<Vec<_>>() })
 }
 
 async fn recent_conflicts(state: &HttpState) -> Result<Value, Problem> {
@@ -98,8 +102,9 @@ async fn recent_conflicts(state: &HttpState) -> Result<Value, Problem> {
     Ok(json!({ "conflicts": recent }))
 }
 
-/// Whether the ledger is away, and since when.
+/// Whether the ledger is away, and since when; a new outage has its time within a second.
 pub(super) fn ledger(state: &HttpState) -> Value {
-    let since = state.ledger.standing().away_since();
-    json!({ "is_away": since.is_some(), "since": since })
+    let is_away = state.ledger.standing().is_away();
+    let since = lock(&state.live.history).away_since.filter(|_| is_away);
+    json!({ "is_away": is_away, "since": since })
 }

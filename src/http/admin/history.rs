@@ -24,15 +24,16 @@ use crate::limits::{FINDINGS_LOOK_S, HISTORY_S, HISTORY_STEP_S};
 /// Marks what has changed since the last look.
 fn notice(state: &HttpState) {
     let mut history = lock(&state.live.history);
-    let away_since = state.ledger.standing().away_since();
-    if away_since != history.away_since {
-        if history.away_since.is_some() {
-            history.mark(state.clock.wall(), "ledger_back", None);
-        }
-        if let Some(since) = away_since {
-            history.mark(since, "ledger_away", None);
-        }
-        history.away_since = away_since;
+    let is_away = state.ledger.standing().is_away();
+    if is_away != history.away_since.is_some() {
+        let now = state.clock.wall();
+        let what = if is_away {
+            "ledger_away"
+        } else {
+            "ledger_back"
+        };
+        history.mark(now, what, None);
+        history.away_since = is_away.then_some(now);
     }
     let violations = state.counters.drift.get();
     if violations > history.violations {
@@ -48,7 +49,7 @@ fn notice(state: &HttpState) {
 pub async fn keep(state: Arc<HttpState>) {
     let looking = async {
         loop {
-            findings::look(&state).await;
+            findings::look_for_conflicts(&state).await;
             sleep(Duration::from_secs(FINDINGS_LOOK_S)).await;
         }
     };

@@ -14,8 +14,9 @@ pub(in crate::http) struct History {
     steps: VecDeque<(Mono, Bytes)>,
     bytes: usize,
     marks: VecDeque<Mark>,
-    /// What the latest look saw.
+    /// When a look first found the ledger away; `None` while it answers.
     pub away_since: Option<Wall>,
+    /// What the latest look saw.
     pub violations: u64,
 }
 

@@ -1,7 +1,7 @@
 //! What the dashboard shows at one moment: for its stream, and for the history.
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http::admin::actors::totals;
 use crate::http::admin::findings::{self, Parts, ledger};
@@ -36,7 +36,7 @@ pub(super) async fn fresh(state: &HttpState) -> Result<Bytes, Problem> {
         ledger: ledger(state),
         cluster: json!(state.cluster.show()),
     };
-    let found = findings::made(state, &parts);
+    let found = findings::made(state, &parts, Value::Null);
     Ok(json!({
         "at": state.clock.wall(),
         "registry": parts.registry,

@@ -2,14 +2,9 @@
 //! it; the coordinator and the sessions ask.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, watch};
-
-use crate::clock::{Clock, Wall};
-
-/// In the place of a time: the ledger answers.
-const ANSWERS: i64 = i64::MIN;
 
 /// An epoch of the ledger: versions are comparable only within one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,8 +27,7 @@ pub struct EpochBegan {
 /// Shared by all parts that use one ledger.
 #[derive(Debug)]
 pub struct Standing {
-    /// Since when the ledger is away, in microseconds, or [`ANSWERS`].
-    away_since_us: AtomicI64,
+    is_away: AtomicBool,
     /// Of the epoch in `began`: the actors ask for it with every message.
     number: AtomicU64,
     began: watch::Sender<EpochBegan>,
@@ -55,7 +49,7 @@ impl Standing {
             name: epoch.into(),
         };
         Self {
-            away_since_us: AtomicI64::new(ANSWERS),
+            is_away: AtomicBool::new(false),
             number: AtomicU64::new(epoch.number),
             began: watch::Sender::new(EpochBegan {
                 epoch,
@@ -67,19 +61,12 @@ impl Standing {
 
     /// A read or a commit has succeeded.
     pub fn answered(&self) {
-        self.away_since_us.store(ANSWERS, Ordering::Release);
+        self.is_away.store(false, Ordering::Release);
     }
 
     /// A read or a commit has failed because the ledger could not be reached.
     pub fn unanswered(&self) {
-        if self.is_away() {
-            return;
-        }
-        let now = Clock::system().wall().us();
-        // Another thread may have been first; its time stays.
-        let _ =
-            self.away_since_us
-                .compare_exchange(ANSWERS, now, Ordering::AcqRel, Ordering::Acquire);
+        self.is_away.store(true, Ordering::Release);
     }
 
     /// A transaction of this process was committed.
@@ -94,13 +81,7 @@ impl Standing {
 
     /// Whether a read or a commit has failed for that reason, and none has succeeded since.
     pub fn is_away(&self) -> bool {
-        self.away_since().is_some()
-    }
-
-    /// Since when it is away; `None` while it answers.
-    pub fn away_since(&self) -> Option<Wall> {
-        let since_us = self.away_since_us.load(Ordering::Acquire);
-        (since_us != ANSWERS).then(|| Wall::from_us(since_us))
+        self.is_away.load(Ordering::Acquire)
     }
 
     /// The epoch.
@@ -140,18 +121,6 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_outage_begins_once_and_ends_with_an_answer() {
-        let standing = Standing::default();
-        assert!(!standing.is_away());
-        standing.unanswered();
-        let since = standing.away_since().expect("away");
-        standing.unanswered();
-        assert_eq!(standing.away_since(), Some(since));
-        standing.answered();
-        assert_eq!(standing.away_since(), None);
-    }
 
     #[test]
     fn an_epoch_begins_once() {

@@ -3,6 +3,9 @@
 //! Each asker puts its user on a list and queues a job like any other read. The first of these jobs to run reads for all
 //! that are on the list by then; the others find it empty. So a lone read costs what it did, and a storm of them becomes a
 //! few statements. Bounded by `limits::READ_QUEUE_MAX`.
+//!
+//! On PostgreSQL a statement costs as much as the rows of many users. So there, once several reads have come together, the next
+//! ones are given time to come together too: the more there were, the longer, up to [`GATHER_US_MAX`]. A lone read never waits.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -95,7 +98,7 @@ impl Askers {
         Ok(())
     }
 
-    /// As many as fit into one statement, oldest first, without those that no longer wait, and whether there are more. None
+    /// As many as fit into one statement, oldest first, without those that no longer wait, and whether there are more. Empty
     /// when there are none, or when another thread is about to take them.
     fn take(&self) -> (Vec<Asker>, bool) {
         let mut list = self.lock();
