@@ -22,7 +22,7 @@ pub struct TestApp {
     pub database: TestDatabase,
     pub dir: tempfile::TempDir,
     config: toml::Table,
-    log: String,
+    variables: Vec<(String, String)>,
     is_dev: bool,
     pub public: SocketAddr,
     pub internal: SocketAddr,
@@ -34,6 +34,7 @@ pub struct Builder {
     database: Database,
     config: toml::Table,
     log: String,
+    variables: Vec<(String, String)>,
     is_piped: bool,
     is_dev: bool,
 }
@@ -48,6 +49,12 @@ impl Builder {
     /// Sets `RUST_LOG`.
     pub fn log(mut self, filter: &str) -> Self {
         filter.clone_into(&mut self.log);
+        self
+    }
+
+    /// Sets another variable of its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -80,20 +87,21 @@ impl Builder {
     ) -> TestApp {
         set(&mut self.config, "database.url", url.into());
         write_config(dir.path(), &self.config);
-        let mut process = spawn(dir.path(), &self.log, self.is_piped, self.is_dev);
+        self.variables.push(("RUST_LOG".to_owned(), self.log));
+        let mut process = spawn(dir.path(), &self.variables, self.is_piped, self.is_dev);
         let (public, internal) = process.addresses().await;
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
             .build()
             .expect("a client");
-        let (config, log, is_dev) = (self.config, self.log, self.is_dev);
+        let (config, variables, is_dev) = (self.config, self.variables, self.is_dev);
         TestApp {
             process,
             database,
             dir,
             config,
-            log,
+            variables,
             is_dev,
             public,
             internal,
@@ -127,6 +135,7 @@ impl TestApp {
             database,
             config: toml::Table::new(),
             log,
+            variables: Vec::new(),
             is_piped: false,
             is_dev: false,
         };
@@ -198,7 +207,7 @@ impl TestApp {
             self.internal.to_string().into(),
         );
         write_config(self.dir.path(), &self.config);
-        self.process = spawn(self.dir.path(), &self.log, false, self.is_dev);
+        self.process = spawn(self.dir.path(), &self.variables, false, self.is_dev);
     }
 
     /// Changes a configuration key for the next start.
@@ -255,7 +264,7 @@ impl TestApp {
     }
 }
 
-fn spawn(dir: &Path, log: &str, is_piped: bool, is_dev: bool) -> Process {
+fn spawn(dir: &Path, variables: &[(String, String)], is_piped: bool, is_dev: bool) -> Process {
     let mut arguments = ["serve", "--config", "config.toml"]
         .map(OsString::from)
         .to_vec();
@@ -265,12 +274,7 @@ fn spawn(dir: &Path, log: &str, is_piped: bool, is_dev: bool) -> Process {
     } else {
         Process::start
     };
-    start(
-        dir,
-        &arguments,
-        &[("RUST_LOG".to_owned(), log.to_owned())],
-        &dir.join("service.log"),
-    )
+    start(dir, &arguments, variables, &dir.join("service.log"))
 }
 
 fn set(config: &mut toml::Table, key: &str, value: toml::Value) {
