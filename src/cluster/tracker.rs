@@ -279,6 +279,7 @@ impl Tracker {
             heard_at: peer.heard_at,
             sessions: peer.sessions,
             gaps: peer.gaps,
+            condition: peer.condition,
         });
         seen.collect()
     }
