@@ -264,6 +264,11 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         }
         let verdict = self.tracker.beat(&beat, now);
         self.obey(verdict, &beat.origin.epoch);
+        let is_back = |node: &NodeView| node.is_silent && node.boot == beat.origin.boot;
+        if self.view.borrow().nodes.iter().any(is_back) {
+            // From now on its answers to orders are waited for.
+            self.show(running);
+        }
     }
 
     fn unreadable(
@@ -335,7 +340,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
             }
         }
         let is_connected = self.tracker.is_connected();
-        let seen = self.tracker.nodes();
+        let seen = self.tracker.nodes(now.mono);
         let shown = &self.counters.cluster;
         shown.covered.set(i64::from(is_covered));
         shown.connected.set(i64::from(is_connected));
@@ -349,6 +354,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
             heard_at: node
                 .heard_at
                 .map(|at| now.wall.minus_us(now.mono.us_since(at))),
+            is_silent: node.is_silent,
             sessions: node.sessions,
             gaps: node.gaps,
             condition: node.condition,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Wall};
-use crate::cluster::orders::{NodeName, Orders, Others};
+use crate::cluster::orders::{Known, NodeName, Orders, Others};
 use crate::cluster::view::ClusterView;
 use crate::cluster::wire::{Action, Condition};
 use crate::coordinator::Coverage;
@@ -55,6 +55,8 @@ struct NodeShown {
     has_bus: bool,
     /// When it was last heard of on the bus.
     heard_at: Option<Wall>,
+    #[serde(skip)]
+    is_silent: bool,
     sessions: i64,
     /// Messages of it that were missing.
     gaps: u64,
@@ -102,21 +104,16 @@ impl Overview {
         self.bus.get().is_some()
     }
 
-    /// Has all other nodes carry out an order, and waits for their answers, 0.9 s at most.
+    /// Has all other nodes carry out an order, and waits for the answers of those that are heard, 0.9 s at most.
     pub async fn tell_others(&self, action: Action, user_id: UserId) -> Others {
-        let (reachable, silent): (Vec<_>, Vec<_>) =
-            self.others().partition(|(_, has_bus)| *has_bus);
-        let reachable: Vec<_> = reachable.into_iter().map(|(name, _)| name).collect();
-        let mut others = match self.bus.get() {
-            Some((_, orders)) => orders.ask(action, user_id, reachable, self.clock).await,
+        let known = self.others();
+        match self.bus.get() {
+            Some((_, orders)) => orders.ask(action, user_id, known, self.clock).await,
             None => Others {
-                not_heard_of: reachable,
+                not_heard_of: known.into_iter().map(|node| node.name).collect(),
                 ..Others::default()
             },
-        };
-        let silent = silent.into_iter().map(|(name, _)| name);
-        others.not_heard_of.extend(silent);
-        others
+        }
     }
 
     /// Whether memory is trusted, as actors ask it.
@@ -132,17 +129,17 @@ impl Overview {
         }
     }
 
-    /// The other nodes, in the ledger or on the bus, and whether each has a bus.
-    fn others(&self) -> impl Iterator<Item = (NodeName, bool)> {
-        let name = |shown: NodeShown| NodeName {
-            node: shown.node,
-            boot: shown.boot,
-        };
+    /// The other nodes, in the ledger or on the bus.
+    fn others(&self) -> Vec<Known> {
         let nodes = self.show().nodes.into_iter();
-        nodes.map(move |shown| {
-            let has_bus = shown.has_bus;
-            (name(shown), has_bus)
-        })
+        let known = nodes.map(|shown| Known {
+            is_awaited: shown.has_bus && !shown.is_silent,
+            name: NodeName {
+                node: shown.node,
+                boot: shown.boot,
+            },
+        });
+        known.collect()
     }
 
     /// As it stands.
@@ -157,6 +154,7 @@ impl Overview {
                 seen_at: Some(Wall::from_us(node.seen_at_us)),
                 has_bus: node.has_bus,
                 heard_at: None,
+                is_silent: false,
                 sessions: node.sessions,
                 gaps: 0,
                 condition: None,
@@ -174,11 +172,13 @@ impl Overview {
                 seen_at: None,
                 has_bus: node.has_bus,
                 heard_at: None,
+                is_silent: false,
                 sessions: 0,
                 gaps: 0,
                 condition: None,
             });
             shown.heard_at = node.heard_at;
+            shown.is_silent = node.is_silent;
             shown.gaps = node.gaps;
             shown.condition = node.condition;
             if node.heard_at.is_some() {

@@ -38,6 +38,8 @@ pub struct NodeView {
     pub has_bus: bool,
     /// When it was last heard.
     pub heard_at: Option<Wall>,
+    /// It was not heard for `cluster.silence_ms`: no answer of it is waited for.
+    pub is_silent: bool,
     /// Its open sessions.
     pub sessions: u64,
     /// Messages of it that were missing.

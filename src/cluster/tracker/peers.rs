@@ -124,9 +124,13 @@ impl Peer {
         until.minus_us(self.backlog_us)
     }
 
+    /// Whether it was not heard for `cluster.silence_ms`, on any connection.
+    pub(super) const fn is_silent(&self, now: Mono, times: &Times) -> bool {
+        now.us_since(self.last_heard_at) >= times.silence_us
+    }
+
     /// Whether it is gone: silent, and without a row in a table that was asked for after it was last heard.
     pub(super) fn is_gone(&self, asked_at: Mono, now: Mono, times: &Times) -> bool {
-        let is_silent = now.us_since(self.last_heard_at) >= times.silence_us;
-        !self.has_row && asked_at > self.last_heard_at && is_silent
+        !self.has_row && asked_at > self.last_heard_at && self.is_silent(now, times)
     }
 }

@@ -134,6 +134,8 @@ pub struct NodeSeen {
     pub has_bus: bool,
     /// When it was last heard.
     pub heard_at: Option<Mono>,
+    /// It was not heard for so long that it will hardly answer.
+    pub is_silent: bool,
     /// Its open sessions.
     pub sessions: u64,
     /// Messages of it that were missing.

@@ -22,9 +22,6 @@ use crate::domain::{Amount, Balances, Currencies, Kind, Source, UserId};
 /// [`WireError`]; the message counts as missing.
 pub fn decode_commits(bytes: &[u8]) -> Result<Commits<'_>, WireError> {
     let raw: RawCommits<'_> = decode(bytes)?;
-    if raw.v != VERSION {
-        return Err(WireError::Version(raw.v));
-    }
     let partition = Partition::new(raw.part).ok_or(WireError::Value("no such partition"))?;
     if raw.seq == 0 {
         return Err(WireError::Value("messages are numbered from 1"));
@@ -45,9 +42,6 @@ pub fn decode_commits(bytes: &[u8]) -> Result<Commits<'_>, WireError> {
 /// [`WireError`].
 pub fn decode_beat(bytes: &[u8]) -> Result<Beat, WireError> {
     let raw: RawBeat<'_> = decode(bytes)?;
-    if raw.v != VERSION {
-        return Err(WireError::Version(raw.v));
-    }
     Ok(Beat {
         origin: origin(&raw.epoch, &raw.node, raw.boot)?,
         number: raw.beat,
@@ -121,7 +115,7 @@ impl Commits<'_> {
     }
 }
 
-/// Reads the form alone. A message of another version is told from one without any form.
+/// Reads a message of this version, its form alone. One of another version is told from one without any form.
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(WireError::TooLong(bytes.len()));
@@ -154,9 +148,22 @@ pub(super) fn origin(epoch: &str, node: &str, boot: Boot) -> Result<Origin, Wire
     })
 }
 
+/// The `v` of a message that is read here: [`decode`] tells any other.
+pub(super) struct ThisVersion;
+
+impl<'de> Deserialize<'de> for ThisVersion {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            VERSION => Ok(Self),
+            _ => Err(D::Error::custom("another version")),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct RawCommits<'a> {
-    v: u64,
+    #[serde(rename = "v")]
+    _version: ThisVersion,
     #[serde(borrow)]
     epoch: Cow<'a, str>,
     #[serde(borrow)]
@@ -172,7 +179,8 @@ struct RawCommits<'a> {
 
 #[derive(Deserialize)]
 struct RawBeat<'a> {
-    v: u64,
+    #[serde(rename = "v")]
+    _version: ThisVersion,
     #[serde(borrow)]
     epoch: Cow<'a, str>,
     #[serde(borrow)]

@@ -498,7 +498,7 @@ impl History {
     fn judge(&mut self) -> Result<(), String> {
         self.known = self
             .tracker
-            .nodes()
+            .nodes(at(self.now))
             .iter()
             .map(|node| node.boot.as_str().to_owned())
             .collect();
