@@ -427,15 +427,18 @@ export class BalanceClient {
   // The handshake goes on while the token is fetched, unless another tab has a connection to share. A page's head may have
   // begun it, as `balanceSocket`.
   async #openEarly(run) {
-    const { navigator } = this.#env;
-    if (run.credential || run.failures) return;
+    const env = this.#env;
+    const url = this.#socketUrl;
     try {
-      const locks = this.#options.share === false ? null : await navigator?.locks?.query();
-      const isShared = locks?.held.some(({ name }) => name.startsWith(`balance-client 2 ${this.#socketUrl} `));
-      if (isShared || run !== this.#run || !run.isConnecting || run.isSuspended) return;
-      const begun = this.#env.balanceSocket;
-      if (begun) this.#env.balanceSocket = null;
-      run.early = begun?.url === this.#socketUrl ? begun : new this.#env.WebSocket(this.#socketUrl, 'balance.v1');
+      if (env.balanceSocket?.url === url) {
+        run.early = env.balanceSocket;
+        env.balanceSocket = null;
+      }
+      if (run.credential || run.failures) return;
+      const locks = this.#options.share === false ? null : await env.navigator?.locks?.query();
+      if (run !== this.#run || !run.isConnecting || run.isSuspended) return;
+      if (locks?.held.some(({ name }) => name.startsWith(`balance-client 2 ${url} `))) closeEarly(run);
+      else run.early ??= new env.WebSocket(url, 'balance.v1');
     } catch {} // the attempt with the token tells why
   }
 

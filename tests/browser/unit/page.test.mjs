@@ -312,6 +312,20 @@ test('a connection that the head of the page began is taken over once, when it i
   }
 });
 
+test('a connection that the head of the page began is closed when another tab has one, and left alone when it is another service\'s', async (t) => {
+  const world = new World(t);
+  await world.live(shared(world));
+  const tab = world.browser.tab();
+  const begun = (tab.env.balanceSocket = new tab.env.WebSocket('wss://balance.example/ws', 'balance.v1'));
+  const client = await world.live({ tab });
+  assert.deepEqual([client.current.status, begun.readyState, tab.env.balanceSocket], ['live', 3, null]);
+  const others = world.browser.tab();
+  const another = (others.env.balanceSocket = new others.env.WebSocket('wss://other.example/ws', 'balance.v1'));
+  await world.live({ tab: others });
+  assert.deepEqual([another.readyState, others.env.balanceSocket], [1, another]);
+  assert.equal(world.server.sessions.size, 1);
+});
+
 test('a handshake that was not needed is given up', async (t) => {
   const world = new World(t);
   const client = await world.live({ getToken: () => null });
