@@ -116,11 +116,12 @@ pub fn run(
             parts::own_node(&settings, clock),
             Arc::<Coverage>::default(),
         );
+        let overview = Overview::new(own, coverage.clone(), counters.clone(), clock);
         let core = Core {
             clock,
             counters,
             ledger: Arc::new(ledger),
-            overview: Arc::new(Overview::new(own, coverage.clone(), clock)),
+            overview: Arc::new(overview),
             coverage,
         };
         let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];

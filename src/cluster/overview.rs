@@ -9,16 +9,18 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Wall};
 use crate::cluster::orders::{Known, NodeName, Orders, Others};
 use crate::cluster::view::ClusterView;
-use crate::cluster::wire::Action;
+use crate::cluster::wire::{Action, Condition};
 use crate::coordinator::Coverage;
 use crate::domain::UserId;
 use crate::ledger::{Node, OwnNode};
+use crate::telemetry::counters::Counters;
 
 /// Shared by what learns of other processes, and by what shows them.
 #[derive(Debug)]
 pub struct Overview {
     own: OwnNode,
     coverage: Arc<Coverage>,
+    counters: Arc<Counters>,
     clock: Clock,
     /// Those that renewed their row lately.
     others: Mutex<Vec<Node>>,
@@ -33,8 +35,8 @@ pub struct ClusterShown {
     node: String,
     /// This start of it.
     boot: String,
-    /// Whether it hears of everything that others commit.
-    covered: bool,
+    #[serde(flatten)]
+    condition: Condition,
     /// Whether it has a connection to the bus.
     connected: bool,
     /// Whether it does the work that only one process has to do: the audit and the canary.
@@ -58,14 +60,22 @@ struct NodeShown {
     sessions: i64,
     /// Messages of it that were missing.
     gaps: u64,
+    /// How it is, as it told last; null: it has told nothing.
+    condition: Option<Condition>,
 }
 
 impl Overview {
     /// Of a process that knows of no others.
-    pub fn new(own: OwnNode, coverage: Arc<Coverage>, clock: Clock) -> Self {
+    pub fn new(
+        own: OwnNode,
+        coverage: Arc<Coverage>,
+        counters: Arc<Counters>,
+        clock: Clock,
+    ) -> Self {
         Self {
             own,
             coverage,
+            counters,
             clock,
             others: Mutex::default(),
             bus: OnceLock::new(),
@@ -147,6 +157,7 @@ impl Overview {
                 is_silent: false,
                 sessions: node.sessions,
                 gaps: 0,
+                condition: None,
             };
             nodes.insert(node.boot.clone(), shown);
         }
@@ -164,10 +175,12 @@ impl Overview {
                 is_silent: false,
                 sessions: 0,
                 gaps: 0,
+                condition: None,
             });
             shown.heard_at = node.heard_at;
             shown.is_silent = node.is_silent;
             shown.gaps = node.gaps;
+            shown.condition = node.condition;
             if node.heard_at.is_some() {
                 shown.sessions = i64::try_from(node.sessions).unwrap_or(i64::MAX);
             }
@@ -175,7 +188,10 @@ impl Overview {
         ClusterShown {
             node: self.own.node.clone(),
             boot: self.own.boot.clone(),
-            covered: self.coverage.is_covered(self.clock.mono()),
+            condition: Condition::measured(
+                self.coverage.is_covered(self.clock.mono()),
+                &self.counters.cluster,
+            ),
             connected: heard.is_connected,
             first: self.coverage.is_first(),
             nodes: nodes.into_values().collect(),

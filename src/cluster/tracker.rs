@@ -280,6 +280,7 @@ impl Tracker {
             is_silent: peer.is_silent(now, &self.times),
             sessions: peer.sessions,
             gaps: peer.gaps,
+            condition: peer.condition,
         });
         seen.collect()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Mono;
 use crate::cluster::tracker::Times;
-use crate::cluster::wire::Beat;
+use crate::cluster::wire::{Beat, Condition};
 use crate::coordinator::heard::{PARTITIONS, Partition, Partitions};
 use crate::planted::{Plant, is_planted};
 
@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) has_left: bool,
     pub(super) sessions: u64,
     pub(super) gaps: u64,
+    /// How it is, as its latest beat tells.
+    pub(super) condition: Option<Condition>,
 }
 
 impl Peer {
@@ -55,6 +57,7 @@ impl Peer {
             has_left: false,
             sessions: 0,
             gaps: 0,
+            condition: None,
         }
     }
 
@@ -82,6 +85,7 @@ impl Peer {
         self.last_heard_at = now;
         self.backlog_us = beat.backlog_us;
         self.sessions = beat.sessions;
+        self.condition = beat.condition;
         self.is_foreign = false;
         self.has_left = beat.is_leaving;
         self.younger_than = match answered {

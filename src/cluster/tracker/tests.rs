@@ -92,6 +92,7 @@ impl Node {
             sessions: 3,
             is_leaving: false,
             heard: Some([(self.tracker.own().boot.clone(), self.number)].into()),
+            condition: None,
         }
     }
 

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::clock::Wall;
 use crate::cluster::wire::{
-    Beat, Boot, Commits, MESSAGE_BYTES_MAX, NAME_CHARS_MAX, Origin, VERSION, WireError, is_word,
+    Beat, Boot, Commits, Condition, MESSAGE_BYTES_MAX, NAME_CHARS_MAX, Origin, VERSION, WireError,
+    is_word,
 };
 use crate::coordinator::heard::{HeardCommit, HeardEntries, PARTITIONS, Partition};
 use crate::domain::{Amount, Balances, Currencies, Kind, Source, UserId};
@@ -49,6 +50,7 @@ pub fn decode_beat(bytes: &[u8]) -> Result<Beat, WireError> {
         sessions: raw.sessions,
         is_leaving: raw.leaving,
         heard: raw.heard,
+        condition: raw.condition,
     })
 }
 
@@ -191,6 +193,8 @@ struct RawBeat<'a> {
     leaving: bool,
     #[serde(default)]
     heard: Option<BTreeMap<Boot, u64>>,
+    #[serde(default)]
+    condition: Option<Condition>,
 }
 
 #[derive(Deserialize)]

@@ -132,7 +132,7 @@ fn absent(not_heard_of: &[NodeName]) -> Problem {
         let names: Vec<_> = not_heard_of.iter().map(|name| &*name.node).collect();
         detail = format!("{detail}; not heard of: {}", names.join(", "));
     }
-    Problem::new(Code::NotFound, detail)
+    Problem::new(Code::NotFound, detail).with("not_heard_of", json!(not_heard_of))
 }
 
 /// One actor as it describes itself, or as the registry sees it when it does not answer; `None` when it is not resident.
