@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Builder, Database, PATIENCE, TestApp, Ws, eventually};
+use crate::support::{Builder, Database, Event, PATIENCE, TestApp, Ws, eventually};
 use crate::with_bus::{NODES, are_covered, start_on};
 
 /// What a busy machine may add, as a factor of the bound.
@@ -206,11 +206,17 @@ async fn metric(app: &TestApp, name: &str) -> f64 {
 }
 
 /// Reads a session until it shows this version; it never shows an older one than it has, nor a wrong balance.
-async fn until_shown(ws: &mut Ws, mut seen: i64, version: i64) {
+async fn until_shown(ws: &mut Ws, seen: i64, version: i64) {
+    let ended = shown_or_ended(ws, seen, version).await;
+    assert!(ended.is_none(), "{ended:?}");
+}
+
+/// The same of a session that may end before; the answer is how.
+async fn shown_or_ended(ws: &mut Ws, mut seen: i64, version: i64) -> Option<Event> {
     while seen < version {
         let frame = match ws.next().await {
-            crate::support::Event::Frame(frame) => frame,
-            other => panic!("{other:?}"),
+            Event::Frame(frame) => frame,
+            ended => return Some(ended),
         };
         let next = frame["version"].as_i64().expect("a version");
         assert!(next >= seen, "{seen}, then {frame}");
@@ -218,6 +224,7 @@ async fn until_shown(ws: &mut Ws, mut seen: i64, version: i64) {
         seen = next;
     }
     assert_eq!(seen, version);
+    None
 }
 
 fn version_in(frame: &Value) -> i64 {
