@@ -120,12 +120,13 @@ pub fn run(
             parts::own_node(&settings, clock),
             Arc::<Coverage>::default(),
         );
+        let overview = Overview::new(own, coverage.clone(), counters.clone(), clock);
         let core = Core {
             clock,
             access,
             counters,
             ledger: Arc::new(ledger),
-            overview: Arc::new(Overview::new(own, coverage.clone(), clock)),
+            overview: Arc::new(overview),
             coverage,
         };
         let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];

@@ -163,6 +163,24 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The code of the wire contract, of an entry that is refused; `None` of one that is accepted or a duplicate.
+    pub const fn refusal(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Accepted { .. } | Self::Duplicate(_) => return None,
+            Self::Conflict(_) => "idempotency_conflict",
+            Self::UnknownUser => "unknown_user",
+            Self::AmountOverflow => "amount_overflow",
+            Self::InsufficientFunds { .. } => "insufficient_funds",
+            Self::UnknownEntry => "unknown_entry",
+            Self::NotReversible => "not_reversible",
+            Self::WrongCurrency => "invalid_field",
+            Self::InvalidAmount => "invalid_amount",
+            Self::ExceedsOriginal { .. } => "exceeds_original",
+        })
+    }
+}
+
 /// Decides one entry against the account of its user and what is recorded under its keys.
 pub fn post(account: &Account, found: Found<'_>, entry: &NewEntry, rules: Rules) -> Outcome {
     if let Some(outcome) = known(found, entry) {

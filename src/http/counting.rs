@@ -15,7 +15,9 @@ use actix_web::{Error, HttpRequest, web};
 use prometheus::{Histogram, IntCounter};
 use smallvec::SmallVec;
 
+use crate::domain::Kind;
 use crate::http::connection::Activity;
+use crate::http::entries::{ENTRY_CODES, UNKNOWN_KIND};
 use crate::http::problem::{Code, not_modified};
 use crate::http::session::frames::End;
 use crate::http::state::HttpState;
@@ -86,6 +88,17 @@ pub(super) fn prepare(counters: &Counters) {
         counters
             .webhook_rejected
             .with_label_values(&[code.as_str()]);
+    }
+    for kind in Kind::ALL
+        .map(Kind::as_str)
+        .into_iter()
+        .chain([UNKNOWN_KIND])
+    {
+        for code in ENTRY_CODES {
+            counters
+                .entry_refusals
+                .with_label_values(&[kind, code.as_str()]);
+        }
     }
     for code in WS_CODES
         .map(Code::as_str)

@@ -10,6 +10,7 @@ use actix_web::http::header::HeaderValue;
 
 use crate::canary::runs::CanaryRuns;
 use crate::clock::{Clock, Deadline};
+use crate::cluster::carrying::Here;
 use crate::cluster::overview::Overview;
 use crate::config::Settings;
 use crate::coordinator::Registry;
@@ -177,6 +178,15 @@ impl HttpState {
         };
         let permit = self.admission.try_acquire(lane, entries).ok_or_else(full)?;
         Ok((permit, self.clock.deadline(self.timeout())))
+    }
+
+    /// What orders are carried out on.
+    pub(super) fn here(&self) -> Here {
+        Here {
+            registry: self.registry.clone(),
+            coverage: self.cluster.coverage().clone(),
+            clock: self.clock,
+        }
     }
 
     /// `database.timeout_ms`

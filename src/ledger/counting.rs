@@ -1,5 +1,6 @@
 //! The ledger's counters, with a handle for each label made at the start.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use prometheus::{Gauge, IntCounter, IntGauge};
@@ -7,9 +8,9 @@ use prometheus::{Gauge, IntCounter, IntGauge};
 use crate::domain::{Kind, NewEntry, Outcome};
 use crate::telemetry::counters::{Counters, seconds};
 
+use super::EntryOutcome;
 use super::errors::StoreError;
 use super::writer::{Step, Watch};
-use super::{EntryOutcome, PostError};
 
 const KINDS: usize = Kind::ALL.len();
 
@@ -44,10 +45,7 @@ impl Counted {
                 outcome: Outcome::Duplicate(_),
                 ..
             } => Some(Self::Duplicate),
-            EntryOutcome::Decided { .. } | EntryOutcome::Failed(PostError::Refused) => {
-                Some(Self::Rejected)
-            }
-            EntryOutcome::NotApplied | EntryOutcome::Failed(_) => None,
+            refused => refused.refusal().map(|_| Self::Rejected),
         }
     }
 }
@@ -95,11 +93,15 @@ impl LedgerCounts {
     ) {
         let mut counts = [[0_u64; Counted::ALL.len()]; KINDS];
         let mut latest_us = [None; KINDS];
+        let mut refusals: BTreeMap<(Kind, &str), u64> = BTreeMap::new();
         for (entry, outcome) in decided {
             let Some(counted) = Counted::of(outcome) else {
                 continue;
             };
             counts[entry.kind as usize][counted as usize] += 1;
+            if let Some(code) = outcome.refusal() {
+                *refusals.entry((entry.kind, code)).or_default() += 1;
+            }
             if let (
                 Counted::Accepted,
                 EntryOutcome::Decided {
@@ -114,6 +116,11 @@ impl LedgerCounts {
             for (counter, count) in counters.iter().zip(counts).filter(|(_, count)| *count > 0) {
                 counter.inc_by(count);
             }
+        }
+        for ((kind, code), count) in refusals {
+            let labels = [kind.as_str(), code];
+            let counter = self.counters.entry_refusals.with_label_values(&labels);
+            counter.inc_by(count);
         }
         for (kind, at_us) in Kind::ALL
             .into_iter()

@@ -78,7 +78,16 @@ pub enum PostError {
 impl PostError {
     /// Whether sending the same again, later, can succeed without a repair.
     pub const fn is_transient(self) -> bool {
-        !matches!(self, Self::Refused | Self::Failing)
+        self.refusal().is_none()
+    }
+
+    /// The code of the wire contract, of an entry that was refused. `None`: nothing is decided, and it is to be sent again.
+    pub const fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::Refused => Some("invalid_field"),
+            Self::Failing => Some("ledger_unavailable"),
+            Self::Overloaded | Self::Unavailable | Self::ShuttingDown => None,
+        }
     }
 }
 
@@ -163,6 +172,15 @@ pub enum EntryOutcome {
 }
 
 impl EntryOutcome {
+    /// The code of a refused entry. `None` of one that another item of its atomic batch held back: it was not at fault.
+    pub const fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Decided { outcome, .. } => outcome.refusal(),
+            Self::Failed(error) => error.refusal(),
+            Self::NotApplied => None,
+        }
+    }
+
     /// Whether the entry was refused. A duplicate was not.
     pub const fn is_rejected(&self) -> bool {
         match self {

@@ -90,6 +90,8 @@ pub struct Counters {
     registry: Registry,
     /// Decided entries, by `kind` and `outcome`.
     pub entries: IntCounterVec,
+    /// Refused entries, by `kind` and `code`.
+    pub entry_refusals: IntCounterVec,
     /// When the latest entry was committed, by `kind`: Unix time.
     pub last_entry: GaugeVec,
     /// From the beginning of a transaction to its commit.
@@ -174,6 +176,7 @@ impl Default for Counters {
         let queue = make.gauges("balance_ledger_queue_entries", queue, &["lane"]);
         Self {
             entries: make.counters("balance_entries_total", "Entries, by their outcome.", &["kind", "outcome"]),
+            entry_refusals: make.counters("balance_entry_refusals_total", "Entries that were refused, of single webhooks and of batches.", &["kind", "code"]),
             last_entry: make.float_gauges("balance_last_entry_timestamp_seconds", "When the latest entry was committed.", &["kind"]),
             commit_seconds: make.histogram("balance_commit_seconds", "From the beginning of a transaction to its commit.", &SECONDS),
             commit_entries: make.histogram("balance_commit_batch_entries", "Entries of a transaction.", &ENTRIES),

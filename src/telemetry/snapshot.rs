@@ -20,6 +20,8 @@ pub struct CountersSnapshot {
     commit: Buckets,
     commit_to_push: Modes,
     commit_to_displayed: Modes,
+    /// Refused entries, by kind, then by code; only those that happened.
+    pub entry_refusals: BTreeMap<String, BTreeMap<String, u64>>,
     errors: Errors,
     sessions_limit: i64,
     drift: u64,
@@ -59,6 +61,13 @@ impl CountersSnapshot {
             let outcomes = entries.entry(label(&metric, "kind")).or_default();
             outcomes.insert(label(&metric, "outcome"), count(&metric));
         }
+        let mut entry_refusals: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for metric in metrics(&counters.entry_refusals) {
+            if count(&metric) > 0 {
+                let codes = entry_refusals.entry(label(&metric, "kind")).or_default();
+                codes.insert(label(&metric, "code"), count(&metric));
+            }
+        }
         let last = metrics(&counters.last_entry).into_iter();
         Self {
             entries,
@@ -68,6 +77,7 @@ impl CountersSnapshot {
             commit: buckets(&counters.commit_seconds),
             commit_to_push: modes(&counters.commit_to_push),
             commit_to_displayed: modes(&counters.commit_to_displayed),
+            entry_refusals,
             errors: Errors {
                 webhook_rejected: seen(&counters.webhook_rejected, "code"),
                 ws_rejected: seen(&counters.ws_rejected, "code"),
@@ -149,6 +159,11 @@ mod tests {
             .entries
             .with_label_values(&["deposit", "rejected"])
             .inc();
+        for (code, count) in [("idempotency_conflict", 2), ("invalid_field", 0)] {
+            let labels = ["deposit", code];
+            let refusals = counters.entry_refusals.with_label_values(&labels);
+            refusals.inc_by(count);
+        }
         counters.last_entry.with_label_values(&["deposit"]).set(5.5);
         counters
             .ws_rejected
@@ -165,6 +180,10 @@ mod tests {
                 snapshot.entries["deposit"]["rejected"]
             ),
             (3, 1)
+        );
+        assert_eq!(
+            snapshot.entry_refusals["deposit"],
+            [("idempotency_conflict".to_owned(), 2)].into()
         );
         assert_eq!(snapshot.last_entry_at_s["deposit"], 5.5);
         assert_eq!(

@@ -35,6 +35,10 @@ async fn an_entry_that_the_database_refuses_fails_alone(database: Database) {
         (&answer["accepted"], &answer["rejected"]),
         (&json!(59), &json!(1))
     );
+    let metrics = app.metrics().await;
+    let code = answer["results"][30]["code"].as_str().expect("a code");
+    let refused = format!("balance_entry_refusals_total{{code=\"{code}\",kind=\"reward\"}}");
+    assert_eq!(metrics.value(&refused), 1.0, "{code}");
     // Among concurrent single webhooks.
     let singles = (0..30).map(|n| {
         let event_id = if n == 15 {

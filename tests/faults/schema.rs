@@ -123,6 +123,9 @@ async fn entries_at_which_the_database_fails_fail_alone_wherever_they_are(databa
             }
         }
     }
+    let metrics = app.metrics().await;
+    let refused = "balance_entry_refusals_total{code=\"ledger_unavailable\",kind=\"reward\"}";
+    assert_eq!(metrics.value(refused), 10.0, "each was answered as refused");
     // Alone it is not known to be at fault, and delays no other.
     let alone = app.post("deposits", crate::deposit("poison:alone", 1));
     let others = async {

@@ -1,5 +1,7 @@
 //! `/metrics`: counts, names, labels, and access.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::entry;
@@ -9,6 +11,7 @@ use crate::support::{
 
 on_both_databases![
     entries_and_commits_are_counted_once_and_by_outcome,
+    every_refused_entry_is_counted_once_by_kind_and_code,
     pushes_are_measured_from_the_commit_to_the_frame_and_to_the_page,
     the_log_of_sqlite_is_measured,
 ];
@@ -23,8 +26,9 @@ on_sqlite![
 ];
 
 /// Every metric with its type and, where it has any, its labels.
-const METRICS: [(&str, &str, &[&str]); 47] = [
+const METRICS: [(&str, &str, &[&str]); 48] = [
     ("balance_entries_total", "counter", &["kind", "outcome"]),
+    ("balance_entry_refusals_total", "counter", &["code", "kind"]),
     ("balance_commit_seconds", "histogram", &[]),
     ("balance_commit_batch_entries", "histogram", &[]),
     ("balance_ledger_queue_entries", "gauge", &["lane"]),
@@ -87,6 +91,35 @@ fn entries(scrape: &Scrape, kind: &str) -> [f64; 3] {
             "balance_entries_total{{kind=\"{kind}\",outcome=\"{outcome}\"}}"
         ))
     })
+}
+
+/// The refusals that were counted, by kind and code.
+fn refusals(scrape: &Scrape) -> BTreeMap<(String, String), f64> {
+    let label = |series: &str, name: &str| {
+        let (_, rest) = series.split_once(&format!("{name}=\"")).expect("a label");
+        rest.split('"').next().expect("a value").to_owned()
+    };
+    let all = scrape.series("balance_entry_refusals_total");
+    all.map(|series| {
+        let key = (label(series, "kind"), label(series, "code"));
+        (key, scrape.value(series))
+    })
+    .filter(|(_, count)| *count > 0.0)
+    .collect()
+}
+
+#[track_caller]
+fn assert_refusals(scrape: &Scrape, expected: &[(&str, &str, f64)]) {
+    let own = |(kind, code, count): &(&str, &str, f64)| {
+        (((*kind).to_owned(), (*code).to_owned()), *count)
+    };
+    let counted = refusals(scrape);
+    assert_eq!(counted, expected.iter().map(own).collect());
+    for kind in ["deposit", "reward", "withdrawal", "adjustment", "unknown"] {
+        let of_kind = counted.iter().filter(|((of, _), _)| of == kind);
+        let sum: f64 = of_kind.map(|(_, count)| count).sum();
+        assert_eq!(sum, entries(scrape, kind)[2], "{kind}: each has one code");
+    }
 }
 
 async fn every_metric_is_there_with_its_type_and_labels(database: Database) {
@@ -189,6 +222,14 @@ async fn entries_and_commits_are_counted_once_and_by_outcome(database: Database)
         "what was not applied is not counted"
     );
     assert_eq!(entries(&scrape, "adjustment"), [0.0; 3]);
+    let expected = [
+        ("deposit", "idempotency_conflict", 1.0),
+        ("deposit", "invalid_amount", 1.0),
+        ("reward", "unknown_currency", 1.0),
+        ("unknown", "invalid_field", 1.0),
+        ("withdrawal", "insufficient_funds", 2.0),
+    ];
+    assert_refusals(&scrape, &expected);
     assert_eq!(entries(&scrape, "unknown"), [0.0, 0.0, 1.0]);
     assert_eq!(
         scrape.value("balance_commit_batch_entries_sum"),
@@ -228,6 +269,54 @@ async fn display(ws: &mut Ws, version: i64) {
         .await;
     ws.send_json(json!({"type": "ping"})).await;
     ws.next_frame("pong").await;
+}
+
+async fn every_refused_entry_is_counted_once_by_kind_and_code(database: Database) {
+    let app = TestApp::on(database)
+        .set("limits.queue_entries", 300)
+        .start()
+        .await;
+    assert_refusals(&app.metrics().await, &[]);
+    let broken = Signed::post("/internal/v1/withdrawals", &json!({})).body("{");
+    app.send(broken).await.problem(400, "invalid_json");
+    let item = |n: u64, amount: &str| json!({"kind": "reward", "event_id": format!("r{n}"), "user_id": 1 + n % 3, "currency": "UNI", "amount": amount});
+    let batch = |amount: &str| (0..200).map(|n| item(n, amount)).collect::<Vec<_>>();
+    assert_eq!(app.batch(json!(batch("1"))).await.ok()["accepted"], 200);
+    assert_eq!(app.batch(json!(batch("1"))).await.ok()["duplicates"], 200);
+    assert_eq!(app.batch(json!(batch("2"))).await.ok()["rejected"], 200);
+    let unreadable = json!([7, {"kind": "adjustment"}, item(200, "1")]);
+    assert_eq!(app.batch(unreadable).await.ok()["rejected"], 2);
+    let mut counted = vec![
+        ("reward", "idempotency_conflict", 200.0),
+        ("withdrawal", "invalid_json", 1.0),
+        ("unknown", "invalid_json", 1.0),
+        ("adjustment", "invalid_field", 1.0),
+    ];
+    assert_refusals(&app.metrics().await, &counted);
+
+    // Of atomic batches, those at fault: by the ledger, and before it.
+    let atomic = |items: serde_json::Value| {
+        let body = json!({"entries": items});
+        app.post("batch?atomic=true", body)
+    };
+    atomic(json!([item(0, "3"), item(201, "1"), item(1, "3")]))
+        .await
+        .problem(409, "idempotency_conflict");
+    counted[0].2 += 2.0;
+    assert_refusals(&app.metrics().await, &counted);
+    atomic(json!([item(0, "3"), item(201, "1"), item(202, "0")]))
+        .await
+        .problem(422, "invalid_amount");
+    counted.push(("reward", "invalid_amount", 1.0));
+    assert_refusals(&app.metrics().await, &counted);
+
+    // A batch that is refused as a whole, or is to be sent again, has no refused entry yet.
+    app.batch(json!([])).await.problem(422, "invalid_field");
+    let many: Vec<_> = (300..602)
+        .map(|n| item(n, if n == 300 { "0" } else { "1" }))
+        .collect();
+    app.batch(json!(many)).await.problem(503, "overloaded");
+    assert_refusals(&app.metrics().await, &counted);
 }
 
 async fn pushes_are_measured_from_the_commit_to_the_frame_and_to_the_page(database: Database) {

@@ -20,7 +20,7 @@ use crate::clock::Deadline;
 use crate::coordinator::messages::{PostAtomic, PostBatch, PostEntries};
 use crate::domain::{EventId, NewEntry, UserId};
 use crate::http::entries::items;
-use crate::http::entries::items::Placed;
+use crate::http::entries::items::{Parsed, Placed};
 use crate::http::entries::results::{ItemResult, answer, collect, outcomes};
 use crate::http::extract::Query;
 use crate::http::extract::signed::Sealed;
@@ -68,19 +68,30 @@ pub(in crate::http) async fn batch(
     let reading = move || {
         let body = sealed.open(&reader)?;
         let Query(BatchQuery { atomic }) = query?;
-        let (valid, results) = items::parse(&reader, body)?;
+        let Parsed {
+            valid,
+            results,
+            refused,
+        } = items::parse(&reader, body)?;
         let ready = if atomic {
             Ready::Atomic(valid)
         } else {
             Ready::Each(split_by_user(&reader, valid)?)
         };
-        Ok((ready, results))
+        Ok((ready, results, refused))
     };
-    match state.bulk.read(is_short, state.timeout(), reading).await? {
-        (Ready::Atomic(valid), results) => post_atomic(&state, valid, results).await,
-        (Ready::Each(Some(each)), results) => post_each(&state, each, results).await,
-        (Ready::Each(None), results) => Ok(HttpResponse::Ok().json(answer(&results))),
+    let reading = state.bulk.read(is_short, state.timeout(), reading);
+    let (ready, results, refused) = reading.await?;
+    let answered = match ready {
+        Ready::Atomic(valid) => post_atomic(&state, valid, results).await,
+        Ready::Each(Some(each)) => post_each(&state, each, results).await,
+        Ready::Each(None) => Ok(HttpResponse::Ok().json(answer(&results))),
+    };
+    let is_sent_again = |problem: &Problem| problem.code().is_transient();
+    if !answered.as_ref().is_err_and(is_sent_again) {
+        refused.count(&state.counters);
     }
+    answered
 }
 
 /// The items of a posting, by their indexes in the batch.

@@ -3,8 +3,8 @@
 use serde_json::value::RawValue;
 
 use crate::domain::{Currencies, EventId, Kind, NewEntry};
+use crate::http::entries::Refused;
 use crate::http::entries::body::{EntryObject, FIELDS, item_kind, parse_entry};
-use crate::http::entries::count_rejected;
 use crate::http::entries::results::ItemResult;
 use crate::http::extract::invalid;
 use crate::http::problem::{Code, Problem};
@@ -13,26 +13,35 @@ use crate::http::state::HttpState;
 /// Entries, each with its place in the batch.
 pub(super) type Placed = Vec<(usize, NewEntry)>;
 
-/// The entries of a body, each with its place in it, and the results of the items that are refused.
-pub(super) fn parse(state: &HttpState, body: &[u8]) -> Result<(Placed, Vec<ItemResult>), Problem> {
-    let (mut valid, mut results) = (Vec::new(), Vec::new());
+/// What a body has.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    pub valid: Placed,
+    /// Of the items that are refused.
+    pub results: Vec<ItemResult>,
+    pub refused: Refused,
+}
+
+pub(super) fn parse(state: &HttpState, body: &[u8]) -> Result<Parsed, Problem> {
+    let mut parsed = Parsed::default();
     for (index, item) in items(body, state.settings.limits.batch_entries)?
         .into_iter()
         .enumerate()
     {
         match parse_item(item, &state.settings.currencies) {
-            Ok(entry) => valid.push((index, entry)),
-            Err(refused) => {
-                count_rejected(state, refused.kind);
-                results.push(ItemResult::rejected(
-                    index,
-                    refused.event_id,
-                    refused.problem,
-                ));
+            Ok(entry) => parsed.valid.push((index, entry)),
+            Err(RefusedItem {
+                kind,
+                event_id,
+                problem,
+            }) => {
+                parsed.refused.add(kind, problem.code());
+                let result = ItemResult::rejected(index, event_id, problem);
+                parsed.results.push(result);
             }
         }
     }
-    Ok((valid, results))
+    Ok(parsed)
 }
 
 /// How many items of a batch are entries, for benches.
@@ -66,14 +75,14 @@ fn items(body: &[u8], entries_max: usize) -> Result<Vec<&RawValue>, Problem> {
 }
 
 /// An item that is refused, with its kind and event id where they could be read.
-struct Refused {
+struct RefusedItem {
     kind: Option<Kind>,
     event_id: Option<EventId>,
     problem: Problem,
 }
 
-fn parse_item(item: &RawValue, currencies: &Currencies) -> Result<NewEntry, Refused> {
-    let nothing = |problem| Refused {
+fn parse_item(item: &RawValue, currencies: &Currencies) -> Result<NewEntry, RefusedItem> {
+    let nothing = |problem| RefusedItem {
         kind: None,
         event_id: None,
         problem,
@@ -87,7 +96,7 @@ fn parse_item(item: &RawValue, currencies: &Currencies) -> Result<NewEntry, Refu
                 .get("event_id")
                 .and_then(|value| serde_json::from_str::<String>(value.get()).ok());
             let event_id = event_id.and_then(|text| EventId::parse(&text).ok());
-            Refused {
+            RefusedItem {
                 kind: known_kind,
                 event_id,
                 problem,

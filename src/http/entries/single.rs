@@ -9,7 +9,7 @@ use crate::coordinator::Shown;
 use crate::coordinator::messages::{PostEntries, ToActor, ToUser};
 use crate::domain::{Balances, EventId, Kind, NewEntry, Outcome, Recorded, UserId};
 use crate::http::entries::body::{EntryObject, FIELDS, parse_entry};
-use crate::http::entries::{count_rejected, refusal};
+use crate::http::entries::{Refused, refusal};
 use crate::http::extract::signed::SignedJson;
 use crate::http::problem::{Answer, Problem};
 use crate::http::state::{Data, HttpState};
@@ -55,9 +55,13 @@ pub(in crate::http) async fn reversals(state: Data, request: SignedJson) -> Answ
 }
 
 async fn post(state: &HttpState, body: &[u8], kind: Kind) -> Answer {
-    let object = EntryObject::parse(body, &FIELDS)?;
-    let entry = parse_entry(&object, kind, false, &state.settings.currencies)
-        .inspect_err(|_| count_rejected(state, Some(kind)))?;
+    let entry = EntryObject::parse(body, &FIELDS)
+        .and_then(|object| parse_entry(&object, kind, false, &state.settings.currencies))
+        .inspect_err(|problem| {
+            let mut refused = Refused::default();
+            refused.add(Some(kind), problem.code());
+            refused.count(&state.counters);
+        })?;
     let (event_id, user_id) = (entry.event_id.clone(), entry.user_id);
     let (outcome, committed_at_us) = commit(state, entry).await?;
     let (version, balances, reverses, committed_at_us, duplicate) = match outcome {
