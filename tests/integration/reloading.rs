@@ -433,11 +433,11 @@ async fn what_needs_a_restart_is_named_and_stays(database: Database) {
 }
 
 async fn what_the_environment_sets_is_named(database: Database) {
-    let variables = [
-        ("BALANCE_AUTH__ADMIN_TOKENS", ADMIN_TOKEN),
-        ("BALANCE_LIMITS__BODY_BYTES", "1000"),
-    ];
-    let mut app = TestApp::on(database).environment(&variables).start().await;
+    let mut app = TestApp::on(database)
+        .variable("BALANCE_AUTH__ADMIN_TOKENS", ADMIN_TOKEN)
+        .variable("BALANCE_LIMITS__BODY_BYTES", "1000")
+        .start()
+        .await;
     change_all(&mut app);
     let lines = app.reload().await;
     assert_told(

@@ -52,10 +52,9 @@ impl Builder {
         self
     }
 
-    /// Sets environment variables.
-    pub fn environment(mut self, variables: &[(&str, &str)]) -> Self {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        self.variables.extend(variables.iter().map(owned));
+    /// Sets another variable of its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -88,16 +87,15 @@ impl Builder {
     ) -> TestApp {
         set(&mut self.config, "database.url", url.into());
         write_config(dir.path(), &self.config);
-        let mut variables = self.variables;
-        variables.push(("RUST_LOG".to_owned(), self.log));
-        let mut process = spawn(dir.path(), &variables, self.is_piped, self.is_dev);
+        self.variables.push(("RUST_LOG".to_owned(), self.log));
+        let mut process = spawn(dir.path(), &self.variables, self.is_piped, self.is_dev);
         let (public, internal) = process.addresses().await;
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
             .build()
             .expect("a client");
-        let (config, is_dev) = (self.config, self.is_dev);
+        let (config, variables, is_dev) = (self.config, self.variables, self.is_dev);
         TestApp {
             process,
             database,

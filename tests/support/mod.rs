@@ -6,6 +6,7 @@
 
 mod answer;
 mod app;
+mod bus_proxy;
 pub mod chain;
 mod client;
 mod cluster;
@@ -31,6 +32,7 @@ mod ws;
 
 pub use answer::Answer;
 pub use app::{ADMIN_TOKEN, Builder, SESSION_SECRET, TestApp, WEBHOOK_SECRET};
+pub use bus_proxy::{BusProxy, MessageFault};
 pub use client::{Sender, Signed};
 pub use cluster::{Cluster, children_of};
 pub use database::{Database, HeldLock, StoredEntry, TestDatabase};
@@ -42,7 +44,7 @@ pub use proxy::{CommitFault, Mode, Proxy};
 pub use raw::{Raw, RawAnswer, RawFrame, frame, upgrade_request};
 pub use relay::{Passes, Relay};
 pub use scrape::Scrape;
-pub use seeds::{Dice, dice_of, fresh_seed};
+pub use seeds::{Dice, dice_of, fresh_seed, size};
 pub use signing::{claims, mint, now_s, sign, token};
 pub use silent::SilentPeer;
 pub use sources::{Source, sources};

@@ -1,4 +1,4 @@
-//! A test's own TCP relay, for any protocol: it can hold up each direction by itself, and refuse connections.
+//! A test's own TCP relay, for any protocol: it can hold up each direction by itself, and cut all connections.
 
 use std::net::SocketAddr;
 
@@ -28,6 +28,7 @@ impl Passes {
 /// A running relay; its connections end with it.
 pub struct Relay {
     pub addr: SocketAddr,
+    upstream: SocketAddr,
     passes: watch::Sender<Passes>,
     task: JoinHandle<()>,
 }
@@ -39,7 +40,26 @@ impl Relay {
         let addr = listener.local_addr().expect("bound");
         let passes = watch::Sender::new(Passes::ALL);
         let task = tokio::spawn(accept(listener, upstream, passes.subscribe()));
-        Self { addr, passes, task }
+        Self {
+            addr,
+            upstream,
+            passes,
+            task,
+        }
+    }
+
+    /// Ends all connections and listens no more.
+    pub async fn cut(&mut self) {
+        self.task.abort();
+        // The listener and the connections are gone when this is over.
+        let _ = (&mut self.task).await;
+    }
+
+    /// Listens again, on its port.
+    pub async fn mend(&mut self) {
+        let listener = TcpListener::bind(self.addr).await.expect("its own port");
+        let serving = accept(listener, self.upstream, self.passes.subscribe());
+        self.task = tokio::spawn(serving);
     }
 
     pub fn set(&self, passes: Passes) {
