@@ -46,8 +46,8 @@ pub struct ProcessFacts {
     pub threads: Option<f64>,
 }
 
-/// The limit on open files and sockets (`ulimit -n`).
-fn open_files_max() -> f64 {
+/// The limit on open files and sockets (`ulimit -n`); infinite without one.
+pub fn open_files_max() -> f64 {
     getrlimit(Resource::Nofile)
         .current
         .map_or(f64::INFINITY, |max| max as f64)

@@ -111,6 +111,7 @@ impl Watched {
             limit: LIVE_EVENTS_MAX,
             after: self.seen_seq,
             user_id: Some(user_id),
+            kinds: None,
         };
         let actor = inspect(state, user_id).await?;
         let happened = ask(state, wanted).await?;
