@@ -96,10 +96,11 @@ pub fn run(
         listen("server.internal_addr", settings.server.internal_addr)?,
     ];
     let counters = Arc::new(Counters::default());
+    let coverage = Arc::<Coverage>::default();
     let (feed, bus) = match settings.cluster.is_on() {
         true => {
             let options = NatsOptions::of(&settings.cluster)?;
-            let (feed, outgoing) = BusFeed::new(clock);
+            let (feed, outgoing) = BusFeed::new(coverage.clone(), clock);
             let feed: Arc<dyn Feed> = Arc::new(feed);
             (Some(feed), Some((options, outgoing)))
         }
@@ -116,10 +117,7 @@ pub fn run(
         let Some((ledger, orphans)) = prepare(&mut signals, open).await? else {
             return Ok(());
         };
-        let (own, coverage) = (
-            parts::own_node(&settings, clock),
-            Arc::<Coverage>::default(),
-        );
+        let own = parts::own_node(&settings, clock);
         let overview = Overview::new(own, coverage.clone(), counters.clone(), clock);
         let core = Core {
             clock,

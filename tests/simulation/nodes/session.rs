@@ -28,6 +28,7 @@ impl Page {
         oracle.note(&format!(
             "session {session} of user {user} opens at {index}"
         ));
+        oracle.asks(index);
         let (to_server, incoming) = mpsc::unbounded_channel();
         let (to_client, frames) = mpsc::unbounded_channel();
         let clock = oracle.clock();
