@@ -19,6 +19,7 @@ mod nodes;
 mod orders;
 mod permissions;
 mod through_faults;
+mod trying;
 mod with_bus;
 mod without_bus;
 
