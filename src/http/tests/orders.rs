@@ -82,7 +82,7 @@ fn state(dir: &std::path::Path, registry: Addr<Registry>) -> Data<HttpState> {
         Arc::new(ledger),
         Arc::default(),
         Arc::new(board),
-        Arc::new(Overview::new(own, Arc::default(), clock)),
+        Arc::new(Overview::new(own, Arc::default(), Arc::default(), clock)),
     ))
 }
 
