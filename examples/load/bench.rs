@@ -160,12 +160,9 @@ impl Bench {
     ) -> Result<Crowd> {
         let handshake = |index: usize| -> Result<Vec<u8>> {
             let token = self.tokens.of(i64::try_from(first_user + index)?)?;
-            Ok(format!(
-                "GET /ws HTTP/1.1\r\nhost: load\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
-                 sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                 sec-websocket-protocol: balance.v1\r\nauthorization: Bearer {token}\r\n\r\n"
-            )
-            .into_bytes())
+            let ours =
+                format!("sec-websocket-protocol: balance.v1\r\nauthorization: Bearer {token}\r\n");
+            Ok(upgrade("/ws", &ours))
         };
         let handshakes = (0..sessions).map(handshake).collect::<Result<_>>()?;
         Ok(Crowd::open(Guests {
@@ -173,6 +170,18 @@ impl Bench {
             first_user,
             handshakes,
         }))
+    }
+
+    /// Begins to open sockets of another server, which has a channel for each of the users 1 to n.
+    pub fn listeners(&self, address: SocketAddr, sessions: usize) -> Crowd {
+        let handshakes = (1..=sessions)
+            .map(|user| upgrade(&format!("/ws?user={user}"), ""))
+            .collect();
+        Crowd::open(Guests {
+            address,
+            first_user: 1,
+            handshakes,
+        })
     }
 
     /// The same entries in every run, except for a running service, whose ledger may have them
@@ -318,4 +327,13 @@ impl Bench {
             closed + refused + unreadable == 0,
         );
     }
+}
+
+/// A request for a WebSocket. `headers` end with a line feed each.
+fn upgrade(path: &str, headers: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nhost: load\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    )
+    .into_bytes()
 }

@@ -45,6 +45,8 @@ pub enum Command {
     Follow,
     /// Several nodes on one PostgreSQL and NATS, beside one: frames at another node, what the bus costs, a node killed
     Nodes,
+    /// What one would take instead: nchan, NATS and a plain transaction on PostgreSQL, beside the service; not part of `all`
+    Peers,
     /// Everything
     All,
     /// A baseline: a bare actix-web-actors server

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use actix::prelude::SendError;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -60,11 +61,11 @@ impl Here {
     }
 
     async fn disconnect(&self, user_id: UserId) -> Result<Value, Unknown> {
-        let asked = self.registry.send(InspectResident(user_id)).await;
-        let resident = asked.map_err(|_| Unknown)?;
+        // Asked before they are closed, and closed without waiting for the answer.
+        let asked = self.registry.send(InspectResident(user_id));
+        close_sessions(&self.registry, user_id).map_err(|_| Unknown)?;
+        let resident = asked.await.map_err(|_| Unknown)?;
         let sessions = resident.map_or(0, |(from_outside, _)| from_outside.sessions_attached());
-        let message = ToActor::CloseSessions(CloseReason::ClosedByAdministrator);
-        self.tell(user_id, message)?;
         Ok(json!({ "sessions_closed": sessions }))
     }
 
@@ -112,6 +113,15 @@ impl Here {
         described["covered"] = covered.into();
         described
     }
+}
+
+/// Orders that a user's sessions are closed. Waits for nothing.
+///
+/// # Errors
+/// When the registry takes no more messages.
+pub fn close_sessions(registry: &Addr<Registry>, user_id: UserId) -> Result<(), SendError<ToUser>> {
+    let message = ToActor::CloseSessions(CloseReason::ClosedByAdministrator);
+    registry.try_send(ToUser { user_id, message })
 }
 
 /// What has become of the order to retire an actor.

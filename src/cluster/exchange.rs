@@ -17,7 +17,8 @@ use crate::cluster::publisher::{Outgoing, Queued};
 use crate::cluster::tracker::{Gap, Link, Tracker, Verdict};
 use crate::cluster::view::{ClusterView, NodeView, NodesTable};
 use crate::cluster::wire::{
-    Beat, Sequences, Topic, WireError, decode_beat, decode_commits, encode_beat, encode_commits,
+    Beat, Condition, Sequences, Topic, WireError, decode_beat, decode_commits, encode_beat,
+    encode_commits,
 };
 use crate::coordinator::heard::{Partition, Partitions};
 use crate::domain::Currencies;
@@ -178,6 +179,8 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
             return;
         }
         let (number, heard) = self.tracker.next_beat(now);
+        let is_covered = now < self.tracker.covered_until();
+        let condition = Condition::measured(is_covered, &self.counters.cluster);
         let beat = Beat {
             origin: self.tracker.own().clone(),
             number,
@@ -186,6 +189,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
             sessions: self.counters.sessions.get(),
             is_leaving,
             heard: Some(heard),
+            condition: Some(condition),
         };
         self.send(Topic::Beat, encode_beat(&beat)).await;
     }
@@ -260,6 +264,11 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         }
         let verdict = self.tracker.beat(&beat, now);
         self.obey(verdict, &beat.origin.epoch);
+        let is_back = |node: &NodeView| node.is_silent && node.boot == beat.origin.boot;
+        if self.view.borrow().nodes.iter().any(is_back) {
+            // From now on its answers to orders are waited for.
+            self.show(running);
+        }
     }
 
     fn unreadable(
@@ -331,7 +340,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
             }
         }
         let is_connected = self.tracker.is_connected();
-        let seen = self.tracker.nodes();
+        let seen = self.tracker.nodes(now.mono);
         let shown = &self.counters.cluster;
         shown.covered.set(i64::from(is_covered));
         shown.connected.set(i64::from(is_connected));
@@ -345,8 +354,10 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
             heard_at: node
                 .heard_at
                 .map(|at| now.wall.minus_us(now.mono.us_since(at))),
+            is_silent: node.is_silent,
             sessions: node.sessions,
             gaps: node.gaps,
+            condition: node.condition,
         });
         self.view.send_replace(ClusterView {
             is_covered,

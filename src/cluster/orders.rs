@@ -1,7 +1,8 @@
 //! Orders of administrators that go to all nodes: from the asking handler to the bus, and back with the answers.
 //!
 //! Nothing here is certain: a node that has not answered in 0.9 s may have carried the order out, may still
-//! do so when it goes on, or may not have heard of it. It is named as not heard of. An order that comes twice is carried
+//! do so when it goes on, or may not have heard of it. It is named as not heard of. A node that is silent on the bus is
+//! told, too, and not waited for. An order that comes twice is carried
 //! out once. Everything is bounded; what does not fit counts as not heard of, too.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -45,6 +46,16 @@ pub struct NodeName {
     pub node: String,
     /// Which start of it.
     pub boot: String,
+}
+
+/// A node that an order goes to.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Which one.
+    pub name: NodeName,
+    /// Its answer is waited for. One that is silent, or has no bus, is named as not heard of at once, unless it answers
+    /// while others are waited for.
+    pub is_awaited: bool,
 }
 
 /// What a node has answered.
@@ -135,12 +146,12 @@ impl Orders {
         (Self(sender), desk)
     }
 
-    /// Has the other nodes carry out an order; `known` are those that it waits for.
+    /// Has the other nodes carry out an order; `known` are those that are told of in the answer.
     pub async fn ask(
         &self,
         action: Action,
         user_id: UserId,
-        known: Vec<NodeName>,
+        known: Vec<Known>,
         clock: Clock,
     ) -> Others {
         let deadline = clock.deadline(Duration::from_millis(ORDER_ANSWER_MS));
@@ -152,8 +163,8 @@ impl Orders {
         };
         let mut answered = BTreeMap::new();
         let is_missing = |answered: &BTreeMap<String, NodeAnswer>| {
-            let mut names = known.iter();
-            names.any(|name| !answered.contains_key(&name.boot))
+            let mut awaited = known.iter().filter(|node| node.is_awaited);
+            awaited.any(|node| !answered.contains_key(&node.name.boot))
         };
         if self.0.try_send(wanted).is_ok() {
             while is_missing(&answered)
@@ -163,12 +174,10 @@ impl Orders {
                 answered.entry(answer.name.boot.clone()).or_insert(answer);
             }
         }
-        let is_silent = |name: &NodeName| !answered.contains_key(&name.boot);
+        let names = known.into_iter().map(|node| node.name);
         Others {
-            not_heard_of: known
-                .iter()
-                .filter(|name| is_silent(name))
-                .cloned()
+            not_heard_of: names
+                .filter(|name| !answered.contains_key(&name.boot))
                 .collect(),
             answered: answered.into_values().collect(),
         }
@@ -245,6 +254,13 @@ mod tests {
         named(&text.into(), &boot(text))
     }
 
+    fn known(text: &str, is_awaited: bool) -> Known {
+        Known {
+            name: name(text),
+            is_awaited,
+        }
+    }
+
     fn answer(text: &str) -> NodeAnswer {
         NodeAnswer {
             name: name(text),
@@ -280,7 +296,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_waits_for_the_known_nodes_and_names_those_that_are_silent() {
         let (orders, mut desk) = Orders::new();
-        let known = vec![name("b"), name("c")];
+        let known = vec![known("b", true), known("c", true)];
         let asking = orders.ask(Action::Push, user(), known.clone(), Clock::system());
         let answering = async {
             let wanted = wanted(&mut desk).await;
@@ -301,11 +317,46 @@ mod tests {
         assert_eq!(others.not_heard_of, [name("b"), name("c")]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_node_is_told_and_named_and_not_waited_for() {
+        let (orders, mut desk) = Orders::new();
+        let start = tokio::time::Instant::now();
+        let all = vec![known("b", true), known("c", false), known("d", false)];
+        let asking = orders.ask(Action::Inspect, user(), all, Clock::system());
+        let answering = async {
+            let wanted = wanted(&mut desk).await;
+            let number = desk.number();
+            desk.sent(number, wanted);
+            // It was not silent after all.
+            desk.answered(number, answer("d"));
+            desk.answered(number, answer("b"));
+        };
+        let (others, ()) = tokio::join!(asking, answering);
+        assert_eq!(others.answered, [answer("b"), answer("d")]);
+        assert_eq!(others.not_heard_of, [name("c")]);
+        let alone = vec![known("c", false)];
+        let others = orders
+            .ask(Action::Inspect, user(), alone, Clock::system())
+            .await;
+        assert_eq!(others.not_heard_of, [name("c")]);
+        assert_eq!(
+            wanted(&mut desk).await.action,
+            Action::Inspect,
+            "it is told"
+        );
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
     #[tokio::test]
     async fn orders_without_a_taker_and_askers_that_have_gone_are_bounded() {
         let (orders, mut desk) = Orders::new();
         for _ in 0..QUEUE_MAX + 10 {
-            let asking = orders.ask(Action::Push, user(), vec![name("b")], Clock::system());
+            let asking = orders.ask(
+                Action::Push,
+                user(),
+                vec![known("b", true)],
+                Clock::system(),
+            );
             assert!(
                 futures_util::FutureExt::now_or_never(asking)
                     .is_none_or(|others| others.answered.is_empty())

@@ -7,18 +7,20 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Wall};
-use crate::cluster::orders::{NodeName, Orders, Others};
+use crate::cluster::orders::{Known, NodeName, Orders, Others};
 use crate::cluster::view::ClusterView;
-use crate::cluster::wire::Action;
+use crate::cluster::wire::{Action, Condition};
 use crate::coordinator::Coverage;
 use crate::domain::UserId;
 use crate::ledger::{Node, OwnNode};
+use crate::telemetry::counters::Counters;
 
 /// Shared by what learns of other processes, and by what shows them.
 #[derive(Debug)]
 pub struct Overview {
     own: OwnNode,
     coverage: Arc<Coverage>,
+    counters: Arc<Counters>,
     clock: Clock,
     /// Those that renewed their row lately.
     others: Mutex<Vec<Node>>,
@@ -33,8 +35,8 @@ pub struct ClusterShown {
     node: String,
     /// This start of it.
     boot: String,
-    /// Whether it hears of everything that others commit.
-    covered: bool,
+    #[serde(flatten)]
+    condition: Condition,
     /// Whether it has a connection to the bus.
     connected: bool,
     /// Whether it does the work that only one process has to do: the audit and the canary.
@@ -53,17 +55,27 @@ struct NodeShown {
     has_bus: bool,
     /// When it was last heard of on the bus.
     heard_at: Option<Wall>,
+    #[serde(skip)]
+    is_silent: bool,
     sessions: i64,
     /// Messages of it that were missing.
     gaps: u64,
+    /// How it is, as it told last; null: it has told nothing.
+    condition: Option<Condition>,
 }
 
 impl Overview {
     /// Of a process that knows of no others.
-    pub fn new(own: OwnNode, coverage: Arc<Coverage>, clock: Clock) -> Self {
+    pub fn new(
+        own: OwnNode,
+        coverage: Arc<Coverage>,
+        counters: Arc<Counters>,
+        clock: Clock,
+    ) -> Self {
         Self {
             own,
             coverage,
+            counters,
             clock,
             others: Mutex::default(),
             bus: OnceLock::new(),
@@ -92,21 +104,16 @@ impl Overview {
         self.bus.get().is_some()
     }
 
-    /// Has all other nodes carry out an order, and waits for their answers, 0.9 s at most.
+    /// Has all other nodes carry out an order, and waits for the answers of those that are heard, 0.9 s at most.
     pub async fn tell_others(&self, action: Action, user_id: UserId) -> Others {
-        let (reachable, silent): (Vec<_>, Vec<_>) =
-            self.others().partition(|(_, has_bus)| *has_bus);
-        let reachable: Vec<_> = reachable.into_iter().map(|(name, _)| name).collect();
-        let mut others = match self.bus.get() {
-            Some((_, orders)) => orders.ask(action, user_id, reachable, self.clock).await,
+        let known = self.others();
+        match self.bus.get() {
+            Some((_, orders)) => orders.ask(action, user_id, known, self.clock).await,
             None => Others {
-                not_heard_of: reachable,
+                not_heard_of: known.into_iter().map(|node| node.name).collect(),
                 ..Others::default()
             },
-        };
-        let silent = silent.into_iter().map(|(name, _)| name);
-        others.not_heard_of.extend(silent);
-        others
+        }
     }
 
     /// Whether memory is trusted, as actors ask it.
@@ -122,17 +129,17 @@ impl Overview {
         }
     }
 
-    /// The other nodes, in the ledger or on the bus, and whether each has a bus.
-    fn others(&self) -> impl Iterator<Item = (NodeName, bool)> {
-        let name = |shown: NodeShown| NodeName {
-            node: shown.node,
-            boot: shown.boot,
-        };
+    /// The other nodes, in the ledger or on the bus.
+    fn others(&self) -> Vec<Known> {
         let nodes = self.show().nodes.into_iter();
-        nodes.map(move |shown| {
-            let has_bus = shown.has_bus;
-            (name(shown), has_bus)
-        })
+        let known = nodes.map(|shown| Known {
+            is_awaited: shown.has_bus && !shown.is_silent,
+            name: NodeName {
+                node: shown.node,
+                boot: shown.boot,
+            },
+        });
+        known.collect()
     }
 
     /// As it stands.
@@ -147,8 +154,10 @@ impl Overview {
                 seen_at: Some(Wall::from_us(node.seen_at_us)),
                 has_bus: node.has_bus,
                 heard_at: None,
+                is_silent: false,
                 sessions: node.sessions,
                 gaps: 0,
+                condition: None,
             };
             nodes.insert(node.boot.clone(), shown);
         }
@@ -163,11 +172,15 @@ impl Overview {
                 seen_at: None,
                 has_bus: node.has_bus,
                 heard_at: None,
+                is_silent: false,
                 sessions: 0,
                 gaps: 0,
+                condition: None,
             });
             shown.heard_at = node.heard_at;
+            shown.is_silent = node.is_silent;
             shown.gaps = node.gaps;
+            shown.condition = node.condition;
             if node.heard_at.is_some() {
                 shown.sessions = i64::try_from(node.sessions).unwrap_or(i64::MAX);
             }
@@ -175,7 +188,10 @@ impl Overview {
         ClusterShown {
             node: self.own.node.clone(),
             boot: self.own.boot.clone(),
-            covered: self.coverage.is_covered(self.clock.mono()),
+            condition: Condition::measured(
+                self.coverage.is_covered(self.clock.mono()),
+                &self.counters.cluster,
+            ),
             connected: heard.is_connected,
             first: self.coverage.is_first(),
             nodes: nodes.into_values().collect(),

@@ -270,15 +270,17 @@ impl Tracker {
     }
 
     /// The other nodes, by boot.
-    pub fn nodes(&self) -> Vec<NodeSeen> {
+    pub fn nodes(&self, now: Mono) -> Vec<NodeSeen> {
         let peers = self.peers.iter().filter(|(_, peer)| !peer.has_left);
         let seen = peers.map(|(boot, peer)| NodeSeen {
             node: peer.node.clone(),
             boot: boot.clone(),
             has_bus: peer.has_bus,
             heard_at: peer.heard_at,
+            is_silent: peer.is_silent(now, &self.times),
             sessions: peer.sessions,
             gaps: peer.gaps,
+            condition: peer.condition,
         });
         seen.collect()
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::clock::{Mono, Wall};
 use crate::cluster::tracker::Member;
-use crate::cluster::wire::Boot;
+use crate::cluster::wire::{Boot, Condition};
+use crate::telemetry::cluster::ClusterCounters;
 
 /// The table of nodes, as it was read last.
 #[derive(Debug, Clone, Default)]
@@ -37,8 +38,25 @@ pub struct NodeView {
     pub has_bus: bool,
     /// When it was last heard.
     pub heard_at: Option<Wall>,
+    /// It was not heard for `cluster.silence_ms`: no answer of it is waited for.
+    pub is_silent: bool,
     /// Its open sessions.
     pub sessions: u64,
     /// Messages of it that were missing.
     pub gaps: u64,
+    /// How it is, as it told last.
+    pub condition: Option<Condition>,
+}
+
+impl Condition {
+    /// Of this node, by what it has measured.
+    pub fn measured(covered: bool, measured: &ClusterCounters) -> Self {
+        let ms = |seconds: f64| (seconds * 1_000.0).round();
+        Self {
+            covered,
+            // Both conversions saturate.
+            verified_age_ms: ms(measured.verified_age_seconds.get()) as u64,
+            clock_skew_ms: ms(measured.clock_skew_seconds.get()) as i64,
+        }
+    }
 }

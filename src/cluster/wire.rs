@@ -3,7 +3,7 @@
 //! | subject | message |
 //! | --- | --- |
 //! | `balance.v1.<cluster>.c.<0-15>` | [`Commits`]: what one transaction changed in one partition |
-//! | `balance.v1.<cluster>.beat` | [`Beat`]: that a node is there, and what it has sent so far |
+//! | `balance.v1.<cluster>.beat` | [`Beat`]: that a node is there, what it has sent so far, and how it is |
 //! | `balance.v1.<cluster>.order` | [`OrderMessage`]: what an administrator asks of all nodes, and their answers |
 //!
 //! A node numbers the commit messages of each partition from 1, without gaps, for as long as it runs. A change of a user is
@@ -129,6 +129,19 @@ pub struct Beat {
     /// The latest beat of each other node that the sender has heard. So that node knows that this beat is younger than
     /// its own, without any clock. `None` from a sender that doesn't tell.
     pub heard: Option<BTreeMap<Boot, u64>>,
+    /// How the sender is, for administrators of other nodes. `None` from a sender that doesn't tell.
+    pub condition: Option<Condition>,
+}
+
+/// How a node is, as it tells administrators. Nothing is decided by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Whether it hears of everything that others commit.
+    pub covered: bool,
+    /// Its users with sessions were compared with the ledger, or heard of completely, at most so long ago.
+    pub verified_age_ms: u64,
+    /// How far its clock is ahead of the database's.
+    pub clock_skew_ms: i64,
 }
 
 /// A message that cannot be read.

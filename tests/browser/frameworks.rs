@@ -1,74 +1,17 @@
 //! The pages of docs/browser.md in their frameworks, built with the packed library and opened from websites of their own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use crate::driver::{Browser, folder_with};
 use crate::in_a_browser;
 use crate::page::dev;
+use crate::site::Site;
 use crate::support::Database;
 
 in_a_browser![a_balance_is_live_in_each_framework_and_gone_after_the_sign_out];
-
-/// A website of the files in a folder; gone when this is dropped.
-struct Site {
-    origin: String,
-    serving: JoinHandle<()>,
-}
-
-impl Site {
-    async fn of(folder: PathBuf) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let serving = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut request = [0; 8192];
-                // A browser also opens connections that it does not use.
-                let read = stream.read(&mut request).await.unwrap_or(0);
-                let text = String::from_utf8_lossy(&request[..read]);
-                let Some(path) = text.split(' ').nth(1) else {
-                    continue;
-                };
-                let _ = stream
-                    .write_all(&answer(&folder, path.split('?').next().unwrap_or_default()))
-                    .await;
-            }
-        });
-        Self { origin, serving }
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-fn answer(folder: &Path, path: &str) -> Vec<u8> {
-    let path = if path == "/" {
-        "index.html"
-    } else {
-        path.trim_start_matches('/')
-    };
-    let kind = match path.rsplit('.').next() {
-        Some("html") => "text/html; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        _ => "application/octet-stream",
-    };
-    let (status, body) = std::fs::read(folder.join(path))
-        .map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.into_bytes(), body].concat()
-}
 
 /// Builds the pages, when the packages are there.
 fn built() -> Option<PathBuf> {
@@ -94,7 +37,10 @@ async fn a_balance_is_live_in_each_framework_and_gone_after_the_sign_out() {
     let browser = Browser::start().await;
     let frameworks = ["plain", "react", "react18", "vue", "next"];
     for (number, framework) in frameworks.into_iter().enumerate() {
-        let site = Site::of(dist.join(framework)).await;
+        let site = match framework {
+            "plain" => Site::documented(&app, true).await,
+            _ => Site::of(dist.join(framework)).await,
+        };
         browser
             .goto(&format!("{}/?service=http://{}", site.origin, app.public))
             .await;

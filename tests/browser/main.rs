@@ -21,6 +21,8 @@ mod looks;
 mod network;
 mod outages;
 mod page;
+mod site;
+mod slow_network;
 mod tabs;
 mod users;
 mod values;

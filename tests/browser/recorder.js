@@ -1,7 +1,7 @@
 // Runs before a page's own scripts: keeps what goes over its sockets, and every number and state that it ever showed.
 (() => {
   const now = () => performance.timeOrigin + performance.now();
-  const record = (window.record = { frames: [], sockets: 0, shown: [], exact: [], states: [], tokens: 0, restored: 0, asked: [], errors: [] });
+  const record = (window.record = { frames: [], sockets: 0, opened: [], shown: [], exact: [], states: [], tokens: 0, restored: 0, asked: [], errors: [] });
 
   const last = {}; // of each currency, whatever was forgotten since
 
@@ -9,12 +9,15 @@
     constructor(...options) {
       super(...options);
       record.sockets += 1;
+      const socket = { begunMs: now() };
+      record.opened.push(socket);
+      this.addEventListener('open', () => (socket.openMs = now()));
       this.addEventListener('message', ({ data }) => record.frames.push({ from: 'server', atMs: now(), frame: JSON.parse(data) }));
     }
     send(text) {
       const frame = JSON.parse(text);
       if (frame.token) frame.token = 'masked';
-      record.frames.push({ from: 'client', frame });
+      record.frames.push({ from: 'client', atMs: now(), frame });
       super.send(text);
     }
   };
@@ -30,6 +33,11 @@
   addEventListener('unhandledrejection', ({ reason }) => record.errors.push(String(reason)));
 
   function look() {
+    // The first number on any page.
+    if (!record.first && /\d/.test(document.querySelector('#balance, .amount .digits')?.textContent)) {
+      const first = (record.first = {});
+      requestAnimationFrame(() => setTimeout(() => (first.paintedMs = now()), 0));
+    }
     const card = document.getElementById('card');
     if (!card) return;
     const state = `${card.dataset.state}${card.classList.contains('is-stale') ? ' stale' : ''}`;

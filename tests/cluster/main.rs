@@ -2,16 +2,23 @@
 //! server (`.ci/nats` starts it) behind a relay of the tests' own.
 //!
 //! Bounds of time of the bus are proved by the tracker's own tests, in virtual time. Here it is shown that each fault is noticed
-//! at all, whatever the client library says, and that everything is right again afterwards.
+//! at all, whatever the client library says, and that everything is right again afterwards. [`faults`] has each row of the
+//! table of faults, and measures it.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod balancers;
+#[path = "../faults/bank/mod.rs"]
+mod bank;
 mod bus_faults;
+mod faults;
+#[path = "../faults/linearizability/mod.rs"]
+mod linearizability;
 mod nodes;
 mod orders;
 mod permissions;
+mod through_faults;
 mod with_bus;
 mod without_bus;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use balance_coordinator::clock::{Clock, Mono, Wall};
 use balance_coordinator::cluster::bus::Sink;
 use balance_coordinator::cluster::nats::NatsOptions;
-use balance_coordinator::cluster::orders::{NodeName, Others, Reply};
+use balance_coordinator::cluster::orders::{Known, NodeName, Others, Reply};
 use balance_coordinator::cluster::publisher::Publisher;
 use balance_coordinator::cluster::running::{Parts, Running};
 use balance_coordinator::cluster::tracker::Member;
@@ -183,9 +183,12 @@ impl Node {
     /// Orders something of all others, and waits for the nodes that it knows of.
     pub async fn order(&self, action: Action, user: i64) -> Others {
         let nodes = self.running.view.borrow().nodes.clone();
-        let known = nodes.iter().map(|node| NodeName {
-            node: node.node.to_string(),
-            boot: node.boot.to_string(),
+        let known = nodes.iter().map(|node| Known {
+            name: NodeName {
+                node: node.node.to_string(),
+                boot: node.boot.to_string(),
+            },
+            is_awaited: !node.is_silent,
         });
         let user = UserId::new(user).expect("a user id");
         let orders = &self.running.orders;

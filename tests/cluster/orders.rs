@@ -4,11 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 
+use balance_coordinator::cluster::orders::NodeName;
 use balance_coordinator::cluster::wire::Action;
 use serde_json::{Value, json};
 
-use crate::nodes::{Node, Table, covered, settings};
-use crate::support::{Database, Nats, TestApp, eventually, on_postgres};
+use crate::nodes::{Node, Table, covered, heard_by_all, settings};
+use crate::support::{Database, Nats, Passes, Relay, TestApp, eventually, on_postgres};
 use crate::with_bus::{Cluster, are_covered, by_hand};
 
 on_postgres![
@@ -215,6 +216,36 @@ async fn doubled_orders_are_carried_out_once_and_what_is_unknown_is_counted() {
         assert_eq!(orders, [("x".to_owned(), Action::Push, 184)]);
         assert!(node.is_covered());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_node_is_named_and_not_waited_for_until_it_is_heard_again() {
+    let nats = Nats::start();
+    let relay = Relay::start(nats.addr()).await;
+    let table = Table::default();
+    let a = Node::start("a", &settings(nats.url()), &table);
+    let b = Node::start("b", &settings(&format!("nats://{}", relay.addr)), &table);
+    covered(&[&a, &b]).await;
+    let names = |names: &[NodeName]| -> Vec<String> {
+        let names = names.iter().map(|name| name.node.clone());
+        names.collect()
+    };
+    relay.set(Passes::NONE);
+    eventually("b is silent", async || {
+        a.running.view.borrow().nodes[0].is_silent.then_some(())
+    })
+    .await;
+    let others = a.order(Action::Push, 184).await;
+    assert!(others.answered.is_empty());
+    assert_eq!(names(&others.not_heard_of), ["b"]);
+
+    relay.set(Passes::ALL);
+    covered(&[&a, &b]).await;
+    heard_by_all(&[&a, &b], 184).await;
+    let others = a.order(Action::Push, 184).await;
+    let answered: Vec<_> = others.answered.into_iter().map(|said| said.name).collect();
+    assert_eq!(names(&answered), ["b"]);
+    assert!(others.not_heard_of.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,27 +1,20 @@
 //! Processes with a bus: what one commits is on all sessions at once, and every fault of the bus is made up for.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::{
-    Builder, Database, Nats, Passes, Relay, Signed, TestApp, TestDatabase, Ws, eventually,
-    on_postgres, run_program,
+    Builder, Database, Nats, Signed, TestApp, TestDatabase, Ws, eventually, on_postgres,
+    run_program,
 };
 
 on_postgres![
     a_commit_is_heard_by_all_processes_and_nothing_has_to_be_looked_for,
-    while_the_bus_is_away_commits_are_looked_for_and_then_all_is_heard_again,
-    a_bus_that_is_cut_in_one_direction_is_not_trusted,
-    a_process_that_is_killed_after_its_commits_leaves_nothing_unseen,
-    a_process_that_was_stopped_shows_nothing_older_when_it_goes_on,
-    commits_by_hand_are_found_by_the_check,
     a_rolling_restart_under_load_loses_doubles_and_hides_nothing,
     a_new_epoch_starts_every_process_over,
     a_wrong_password_ends_the_start_and_a_bus_that_is_away_does_not,
 ];
 
-const NODES: [&str; 3] = ["a", "b", "c"];
+pub const NODES: [&str; 3] = ["a", "b", "c"];
 
 /// Three processes on one database and one bus.
 pub struct Cluster {
@@ -31,12 +24,6 @@ pub struct Cluster {
 
 pub fn settings(app: Builder, node: &str, bus: &str) -> Builder {
     app.set("cluster.node", node).set("cluster.url", bus)
-}
-
-/// A process on the first one's database.
-async fn beside(first: &TestApp, node: &str, bus: &str) -> TestApp {
-    let app = settings(TestApp::on(Database::Postgres), node, bus);
-    start_on(app, &first.database.url()).await
 }
 
 /// A process on a database that another one owns.
@@ -128,137 +115,6 @@ async fn a_commit_is_heard_by_all_processes_and_nothing_has_to_be_looked_for(dat
     apps[0].assert_ledger_holds();
 }
 
-async fn while_the_bus_is_away_commits_are_looked_for_and_then_all_is_heard_again(
-    database: Database,
-) {
-    let Cluster { apps, nats } = Cluster::start(database).await;
-    let mut sessions = Vec::new();
-    for app in &apps {
-        sessions.push(app.session(1).await.0);
-    }
-    let mut version = 0;
-    for signal in ["KILL", "STOP"] {
-        if signal == "KILL" {
-            nats.end("KILL");
-        } else {
-            nats.signal("STOP");
-        }
-        for app in &apps {
-            version += 1;
-            app.accepted("deposits", 1, &format!("d{version}"), "1")
-                .await;
-            for ws in &mut sessions {
-                pushed(ws, version, "direct").await;
-            }
-        }
-        for app in &apps {
-            eventually("it knows that it does not hear all", async || {
-                (metric(app, "balance_cluster_covered").await == 0.0).then_some(())
-            })
-            .await;
-            assert_eq!(app.plain_get(app.public, "/readyz").await.status, 200);
-            assert_eq!(app.backend(&balance(1)).await.ok()["version"], version);
-        }
-        if signal == "KILL" {
-            nats.start_again();
-        } else {
-            nats.signal("CONT");
-        }
-        are_covered(&apps).await;
-        version += 1;
-        apps[2]
-            .accepted("deposits", 1, &format!("d{version}"), "1")
-            .await;
-        for ws in &mut sessions {
-            pushed(ws, version, "direct").await;
-        }
-    }
-    apps[0].assert_ledger_holds();
-}
-
-async fn a_bus_that_is_cut_in_one_direction_is_not_trusted(database: Database) {
-    let nats = Nats::start();
-    let relay = Relay::start(nats.addr()).await;
-    let relayed = format!("nats://{}", relay.addr);
-    let first = settings(TestApp::on(database), "a", &relayed).start().await;
-    let second = beside(&first, "b", nats.url()).await;
-    let apps = [first, second];
-    are_covered(&apps).await;
-    let (mut of_first, mut of_second) = (apps[0].session(1).await.0, apps[1].session(1).await.0);
-    let mut version = 0;
-    for (to_server, to_client) in [(false, true), (true, false), (false, false)] {
-        relay.set(Passes {
-            to_server,
-            to_client,
-        });
-        for app in &apps {
-            version += 1;
-            app.accepted("deposits", 1, &format!("d{version}"), "1")
-                .await;
-            pushed(&mut of_first, version, "direct").await;
-            pushed(&mut of_second, version, "direct").await;
-            assert_eq!(apps[0].backend(&balance(1)).await.ok()["version"], version);
-        }
-        relay.set(Passes::ALL);
-        are_covered(&apps).await;
-    }
-}
-
-async fn a_process_that_is_killed_after_its_commits_leaves_nothing_unseen(database: Database) {
-    let Cluster {
-        mut apps,
-        nats: _nats,
-    } = Cluster::start(database).await;
-    let (mut ws, _) = apps[0].session(1).await;
-    let sending = async {
-        for n in 1..=200 {
-            let body = json!({"event_id": format!("d{n}"), "user_id": 1, "currency": "TON", "amount": "1"});
-            let request = Signed::post("/internal/v1/deposits", &body);
-            if apps[2].try_send(request).await.is_err() {
-                break;
-            }
-        }
-    };
-    let killing = async {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        apps[2].signal("KILL");
-    };
-    futures_util::future::join(sending, killing).await;
-    let committed = apps[0].backend(&balance(1)).await.ok()["version"].as_i64();
-    let committed = committed.expect("a version");
-    let mut seen = 0;
-    while seen < committed {
-        let update = ws.next_frame("balance_update").await;
-        seen = update["version"].as_i64().expect("a version");
-    }
-    assert_eq!(seen, committed);
-    apps.truncate(2);
-    are_covered(&apps).await;
-    apps[0].assert_ledger_holds();
-}
-
-async fn a_process_that_was_stopped_shows_nothing_older_when_it_goes_on(database: Database) {
-    let Cluster { apps, nats: _nats } = Cluster::start(database).await;
-    let (mut ws, _) = apps[0].session(1).await;
-    apps[0].accepted("deposits", 1, "d1", "1").await;
-    pushed(&mut ws, 1, "direct").await;
-    apps[0].signal("STOP");
-    for n in 2..=4 {
-        apps[1].accepted("deposits", 1, &format!("d{n}"), "1").await;
-    }
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    apps[0].signal("CONT");
-    assert_eq!(apps[0].backend(&balance(1)).await.ok()["version"], 4);
-    let mut seen = 1;
-    while seen < 4 {
-        let update = ws.next_frame("balance_update").await;
-        let version = update["version"].as_i64().expect("a version");
-        assert!(version > seen, "{update}");
-        seen = version;
-    }
-    are_covered(&apps).await;
-}
-
 /// Commits a deposit of 1 TON with SQL alone, on top of a version.
 pub fn by_hand(app: &TestApp, user_id: u64, version: i64) {
     let next = version + 1;
@@ -271,28 +127,6 @@ pub fn by_hand(app: &TestApp, user_id: u64, version: i64) {
          WHERE user_id = {user_id} AND currency = 'TON'; \
          COMMIT",
     ));
-}
-
-async fn commits_by_hand_are_found_by_the_check(database: Database) {
-    let nats = Nats::start();
-    let app = settings(TestApp::on(database), "a", nats.url())
-        .set("cluster.check_s", 1)
-        .start()
-        .await;
-    let other = beside(&app, "b", nats.url()).await;
-    let apps = [app, other];
-    are_covered(&apps).await;
-    let (mut ws, _) = apps[0].session(1).await;
-    apps[1].accepted("deposits", 1, "d1", "5").await;
-    pushed(&mut ws, 1, "direct").await;
-    by_hand(&apps[0], 1, 1);
-    let update = ws.next_frame("balance_update").await;
-    assert_eq!(
-        (&update["version"], &update["sources"], &update["mode"]),
-        (&json!(2), &json!(["by_hand"]), &json!("direct")),
-        "{update}"
-    );
-    apps[0].assert_ledger_holds();
 }
 
 async fn a_rolling_restart_under_load_loses_doubles_and_hides_nothing(database: Database) {

@@ -16,22 +16,19 @@ mod hostile;
 mod linearizability;
 mod load;
 mod outages;
+#[path = "linearizability/planted.rs"]
+mod planted_histories;
 mod poison;
 mod schema;
 mod servers;
 mod several_services;
 mod slow_batch;
+mod through_kills;
 
 use serde_json::{Value, json};
+use support::size;
 
 /// The body of a deposit.
 fn deposit(event_id: &str, user_id: u64) -> Value {
     json!({"event_id": event_id, "user_id": user_id, "currency": "TON", "amount": "1"})
-}
-
-/// A number that a variable overrides for longer runs by hand.
-fn size(variable: &str, default: u64) -> u64 {
-    std::env::var(variable)
-        .ok()
-        .map_or(default, |value| value.parse().expect("a number"))
 }

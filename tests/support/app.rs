@@ -22,7 +22,7 @@ pub struct TestApp {
     pub database: TestDatabase,
     pub dir: tempfile::TempDir,
     config: toml::Table,
-    log: String,
+    variables: Vec<(String, String)>,
     is_dev: bool,
     pub public: SocketAddr,
     pub internal: SocketAddr,
@@ -34,6 +34,7 @@ pub struct Builder {
     database: Database,
     config: toml::Table,
     log: String,
+    variables: Vec<(String, String)>,
     is_piped: bool,
     is_dev: bool,
 }
@@ -48,6 +49,12 @@ impl Builder {
     /// Sets `RUST_LOG`.
     pub fn log(mut self, filter: &str) -> Self {
         filter.clone_into(&mut self.log);
+        self
+    }
+
+    /// Sets another variable of its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -80,20 +87,21 @@ impl Builder {
     ) -> TestApp {
         set(&mut self.config, "database.url", url.into());
         write_config(dir.path(), &self.config);
-        let mut process = spawn(dir.path(), &self.log, self.is_piped, self.is_dev);
+        self.variables.push(("RUST_LOG".to_owned(), self.log));
+        let mut process = spawn(dir.path(), &self.variables, self.is_piped, self.is_dev);
         let (public, internal) = process.addresses().await;
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
             .build()
             .expect("a client");
-        let (config, log, is_dev) = (self.config, self.log, self.is_dev);
+        let (config, variables, is_dev) = (self.config, self.variables, self.is_dev);
         TestApp {
             process,
             database,
             dir,
             config,
-            log,
+            variables,
             is_dev,
             public,
             internal,
@@ -127,6 +135,7 @@ impl TestApp {
             database,
             config: toml::Table::new(),
             log,
+            variables: Vec::new(),
             is_piped: false,
             is_dev: false,
         };
@@ -182,6 +191,11 @@ impl TestApp {
     /// Starts it again on the same database and ports, and waits until it is ready.
     pub async fn start_again(&mut self) {
         self.spawn_again();
+        self.ready().await;
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&mut self) {
         assert_eq!(self.process.addresses().await, (self.public, self.internal));
     }
 
@@ -198,12 +212,40 @@ impl TestApp {
             self.internal.to_string().into(),
         );
         write_config(self.dir.path(), &self.config);
-        self.process = spawn(self.dir.path(), &self.log, false, self.is_dev);
+        self.process = spawn(self.dir.path(), &self.variables, false, self.is_dev);
     }
 
     /// Changes a configuration key for the next start.
     pub fn reconfigure(&mut self, key: &str, value: impl Into<toml::Value>) {
         set(&mut self.config, key, value.into());
+    }
+
+    /// Takes a configuration key out for the next start.
+    pub fn unset(&mut self, key: &str) {
+        let (section, key) = key.split_once('.').expect("a key");
+        let section = self.config.get_mut(section).expect("a section");
+        section.as_table_mut().expect("a table").remove(key);
+    }
+
+    /// Writes the configuration as it was changed, and has the running service read it: what it logs of that.
+    pub async fn reload(&self) -> Vec<String> {
+        write_config(self.dir.path(), &self.config);
+        self.hang_up().await
+    }
+
+    /// Has the running service read its configuration: what it logs of that.
+    pub async fn hang_up(&self) -> Vec<String> {
+        let before = hangups(&self.log());
+        self.signal("HUP");
+        super::eventually("the configuration is read again", async || {
+            let lines = hangups(&self.log());
+            let is_last = |line: &String| {
+                line.contains("was read again") || line.contains("nothing has changed: ")
+            };
+            (lines.len() > before.len() && lines.last().is_some_and(is_last))
+                .then(|| lines[before.len()..].to_vec())
+        })
+        .await
     }
 
     /// Where its configuration is.
@@ -255,7 +297,13 @@ impl TestApp {
     }
 }
 
-fn spawn(dir: &Path, log: &str, is_piped: bool, is_dev: bool) -> Process {
+/// The lines of the log that tell of a configuration that was read again.
+fn hangups(log: &str) -> Vec<String> {
+    let lines = log.lines().filter(|line| line.contains("] SIGHUP: "));
+    lines.map(str::to_owned).collect()
+}
+
+fn spawn(dir: &Path, variables: &[(String, String)], is_piped: bool, is_dev: bool) -> Process {
     let mut arguments = ["serve", "--config", "config.toml"]
         .map(OsString::from)
         .to_vec();
@@ -265,12 +313,7 @@ fn spawn(dir: &Path, log: &str, is_piped: bool, is_dev: bool) -> Process {
     } else {
         Process::start
     };
-    start(
-        dir,
-        &arguments,
-        &[("RUST_LOG".to_owned(), log.to_owned())],
-        &dir.join("service.log"),
-    )
+    start(dir, &arguments, variables, &dir.join("service.log"))
 }
 
 fn set(config: &mut toml::Table, key: &str, value: toml::Value) {

@@ -1,6 +1,7 @@
 //! A database per app, and direct changes that tests make to it.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -98,6 +99,14 @@ impl TestDatabase {
                 format!("{base}/{name}")
             }
         }
+    }
+
+    /// Where its PostgreSQL server listens.
+    pub fn addr(&self) -> SocketAddr {
+        let url = self.url();
+        let (_, place) = url.split_once('@').expect("a user");
+        let (addr, _) = place.split_once('/').expect("a database");
+        addr.parse().expect("an address")
     }
 
     /// The name of a PostgreSQL database.

@@ -24,7 +24,7 @@ pub enum Mode {
     Delay(Duration, Duration),
 }
 
-/// What the proxy does with one COMMIT; it always cuts the connection.
+/// What the proxy does with one COMMIT. It cuts the connection, or lets nothing pass on it any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitFault {
     /// It never reaches the server.
@@ -33,6 +33,10 @@ pub enum CommitFault {
     AnswerLost,
     /// It reaches the server this long after the client has lost its connection.
     Late(Duration),
+    /// It never reaches the server, and the connection stays open.
+    Held,
+    /// It is executed, its answer never reaches the client, and the connection stays open.
+    AnswerHeld,
 }
 
 /// A running proxy; its connections end with it.
@@ -172,6 +176,11 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
                             loses_answer = true;
                             if server.write_all(&frame).await.is_err() { return }
                         }
+                        Some(CommitFault::Held) => return hold(client, server).await,
+                        Some(CommitFault::AnswerHeld) => {
+                            if server.write_all(&frame).await.is_err() { return }
+                            return hold(client, server).await;
+                        }
                         Some(CommitFault::Late(wait)) => {
                             drop(client);
                             return deliver_late(server, &frame, wait, &shared).await;
@@ -187,6 +196,15 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
                 if client.write_all(&from_server[..count]).await.is_err() { return }
             }
         }
+    }
+}
+
+/// Keeps both connections open until either end closes its own, and passes nothing.
+async fn hold(mut client: TcpStream, mut server: TcpStream) {
+    let (mut of_client, mut of_server) = ([0; 1024], [0; 1024]);
+    tokio::select! {
+        () = async { while let Ok(1..) = client.read(&mut of_client).await {} } => {}
+        () = async { while let Ok(1..) = server.read(&mut of_server).await {} } => {}
     }
 }
 

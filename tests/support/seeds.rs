@@ -10,6 +10,13 @@ use rand::rngs::StdRng;
 /// The seed of what is the same in every run.
 const FIXED_SEED: u64 = 20_250_804;
 
+/// A number that a variable overrides for longer runs by hand.
+pub fn size(variable: &str, default: u64) -> u64 {
+    std::env::var(variable)
+        .ok()
+        .map_or(default, |value| value.parse().expect("a number"))
+}
+
 /// The seed of what is new in this run.
 pub fn fresh_seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();

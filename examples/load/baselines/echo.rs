@@ -40,7 +40,7 @@ impl StreamHandler<std::result::Result<ws::Message, ws::ProtocolError>> for Echo
 }
 
 /// A push as the service sends it.
-fn push(version: u64, sent: &str, now: &str) -> String {
+pub fn push(version: u64, sent: &str, now: &str) -> String {
     format!(
         r#"{{"type":"balance_update","user_id":1234,"epoch":"8c1f0a52d7e94b36","version":{version},"balances":{{"TON":"0.200000000","UNI":"0.000000000"}},"changes":{{"TON":"0.100000000"}},"sources":["deposit"],"entries":1,"mode":"direct","first_committed_at":"{sent}","committed_at":"{sent}","pushed_at":"{now}"}}"#
     )

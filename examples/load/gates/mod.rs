@@ -10,6 +10,7 @@ mod hot;
 mod idle;
 mod nodes;
 mod paced;
+mod peers;
 mod reconnect;
 mod singles;
 mod start;
@@ -45,6 +46,7 @@ const ALL: &[(Command, Gate)] = &[
     (Command::History, history::run),
     (Command::Follow, follow::run),
     (Command::Nodes, nodes::run),
+    (Command::Peers, peers::run),
 ];
 
 /// Runs the selected gates and prints the report. Returns whether everything holds; in a quick run
@@ -53,9 +55,13 @@ pub fn run(command: &Command, options: Common) -> Result<bool> {
     let mut bench = Bench::new(options)?;
     facts(&mut bench)?;
     for (of, gate) in ALL {
-        let is_left_out = *of == Command::Nodes && bench.options.nats.is_none();
-        if *command == Command::All && is_left_out {
-            eprintln!("Nodes: left out, since it needs --postgres and --nats");
+        let left_out = match of {
+            Command::Nodes if bench.options.nats.is_none() => "it needs --postgres and --nats",
+            Command::Peers => "it needs other servers; run it by its name",
+            _ => "",
+        };
+        if *command == Command::All && !left_out.is_empty() {
+            eprintln!("{of:?}: left out, since {left_out}");
         } else if command == of || *command == Command::All {
             run_one(&mut bench, of, *gate)?;
         }

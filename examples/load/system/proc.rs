@@ -55,6 +55,21 @@ pub fn family_cpu_s(parent: u32) -> Result<f64> {
     Ok(ticks / TICKS_PER_S)
 }
 
+/// A process and its children; children of children are left out.
+pub fn family(parent: u32) -> Result<Vec<u32>> {
+    let mut all = vec![parent];
+    for process in fs::read_dir("/proc")? {
+        let name = process?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if parent_of(pid).is_ok_and(|of| of == parent) {
+            all.push(pid);
+        }
+    }
+    Ok(all)
+}
+
 /// The process that has started this one.
 ///
 /// # Errors

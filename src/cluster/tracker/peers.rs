@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Mono;
 use crate::cluster::tracker::Times;
-use crate::cluster::wire::Beat;
+use crate::cluster::wire::{Beat, Condition};
 use crate::coordinator::heard::{PARTITIONS, Partition, Partitions};
 use crate::planted::{Plant, is_planted};
 
@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) has_left: bool,
     pub(super) sessions: u64,
     pub(super) gaps: u64,
+    /// How it is, as its latest beat tells.
+    pub(super) condition: Option<Condition>,
 }
 
 impl Peer {
@@ -55,6 +57,7 @@ impl Peer {
             has_left: false,
             sessions: 0,
             gaps: 0,
+            condition: None,
         }
     }
 
@@ -82,6 +85,7 @@ impl Peer {
         self.last_heard_at = now;
         self.backlog_us = beat.backlog_us;
         self.sessions = beat.sessions;
+        self.condition = beat.condition;
         self.is_foreign = false;
         self.has_left = beat.is_leaving;
         self.younger_than = match answered {
@@ -120,9 +124,13 @@ impl Peer {
         until.minus_us(self.backlog_us)
     }
 
+    /// Whether it was not heard for `cluster.silence_ms`, on any connection.
+    pub(super) const fn is_silent(&self, now: Mono, times: &Times) -> bool {
+        now.us_since(self.last_heard_at) >= times.silence_us
+    }
+
     /// Whether it is gone: silent, and without a row in a table that was asked for after it was last heard.
     pub(super) fn is_gone(&self, asked_at: Mono, now: Mono, times: &Times) -> bool {
-        let is_silent = now.us_since(self.last_heard_at) >= times.silence_us;
-        !self.has_row && asked_at > self.last_heard_at && is_silent
+        !self.has_row && asked_at > self.last_heard_at && self.is_silent(now, times)
     }
 }

@@ -92,6 +92,7 @@ impl Node {
             sessions: 3,
             is_leaving: false,
             heard: Some([(self.tracker.own().boot.clone(), self.number)].into()),
+            condition: None,
         }
     }
 
@@ -183,7 +184,7 @@ fn a_later_number_is_delivered_and_its_partition_distrusted() {
     );
     assert_eq!(node.commits("b", 7, 4, 30), delivered(), "once");
     assert!(node.is_covered(30), "what is missing is known");
-    assert_eq!(node.tracker.nodes()[0].gaps, 1);
+    assert_eq!(node.tracker.nodes(at(30))[0].gaps, 1);
 }
 
 #[test]
@@ -268,7 +269,21 @@ fn what_cannot_be_read_distrusts_the_partition_of_its_subject() {
 fn own_messages_are_no_ones_elses() {
     let mut node = Node::covered(&[]);
     assert_eq!(node.commits("own", 7, 9, 10), Verdict::default());
-    assert!(node.tracker.nodes().is_empty());
+    assert!(node.tracker.nodes(at(20)).is_empty());
+}
+
+#[test]
+fn a_node_is_silent_until_its_next_beat_whatever_the_connection_does() {
+    let mut node = Node::covered(&["b"]);
+    let is_silent = |node: &Node, ms| node.tracker.nodes(at(ms))[0].is_silent;
+    assert!(!is_silent(&node, 999) && is_silent(&node, 1_000));
+    node.beat("b", [0; PARTITIONS], 1_500);
+    node.tracker.disconnected();
+    assert!(!is_silent(&node, 2_499) && is_silent(&node, 2_500));
+    node.tracker.connected(at(2_600));
+    assert!(is_silent(&node, 2_600));
+    node.beat("b", [0; PARTITIONS], 2_700);
+    assert!(!is_silent(&node, 2_700));
 }
 
 #[test]
@@ -469,7 +484,7 @@ fn a_node_that_leaves_is_not_missed() {
     let mut last = node.next_of("b", sent(7, 1));
     last.is_leaving = true;
     assert_eq!(node.tracker.beat(&last, at(20)), Verdict::default());
-    assert!(node.tracker.nodes().is_empty());
+    assert!(node.tracker.nodes(at(20)).is_empty());
     for ms in (250..=10_000).step_by(250) {
         node.own_beat(ms, true);
         if ms.is_multiple_of(2_000) {
@@ -539,7 +554,7 @@ fn more_nodes_than_can_be_remembered_cover_nothing() {
     assert!(node.is_covered(0));
     node.tracker.table(&rows, at(1));
     assert!(!node.is_covered(1));
-    assert_eq!(node.tracker.nodes().len(), NODES_MAX);
+    assert_eq!(node.tracker.nodes(at(1)).len(), NODES_MAX);
 }
 
 #[test]

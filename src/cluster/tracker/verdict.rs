@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Mono;
 use crate::cluster::tracker::links::Link;
-use crate::cluster::wire::Boot;
+use crate::cluster::wire::{Boot, Condition};
 use crate::coordinator::heard::Partitions;
 
 /// The times that the tracker goes by, in microseconds.
@@ -134,8 +134,12 @@ pub struct NodeSeen {
     pub has_bus: bool,
     /// When it was last heard.
     pub heard_at: Option<Mono>,
+    /// It was not heard for so long that it will hardly answer.
+    pub is_silent: bool,
     /// Its open sessions.
     pub sessions: u64,
     /// Messages of it that were missing.
     pub gaps: u64,
+    /// How it is, as it told last.
+    pub condition: Option<Condition>,
 }

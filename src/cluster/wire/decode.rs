@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::clock::Wall;
 use crate::cluster::wire::{
-    Beat, Boot, Commits, MESSAGE_BYTES_MAX, NAME_CHARS_MAX, Origin, VERSION, WireError, is_word,
+    Beat, Boot, Commits, Condition, MESSAGE_BYTES_MAX, NAME_CHARS_MAX, Origin, VERSION, WireError,
+    is_word,
 };
 use crate::coordinator::heard::{HeardCommit, HeardEntries, PARTITIONS, Partition};
 use crate::domain::{Amount, Balances, Currencies, Kind, Source, UserId};
@@ -21,9 +22,6 @@ use crate::domain::{Amount, Balances, Currencies, Kind, Source, UserId};
 /// [`WireError`]; the message counts as missing.
 pub fn decode_commits(bytes: &[u8]) -> Result<Commits<'_>, WireError> {
     let raw: RawCommits<'_> = decode(bytes)?;
-    if raw.v != VERSION {
-        return Err(WireError::Version(raw.v));
-    }
     let partition = Partition::new(raw.part).ok_or(WireError::Value("no such partition"))?;
     if raw.seq == 0 {
         return Err(WireError::Value("messages are numbered from 1"));
@@ -44,9 +42,6 @@ pub fn decode_commits(bytes: &[u8]) -> Result<Commits<'_>, WireError> {
 /// [`WireError`].
 pub fn decode_beat(bytes: &[u8]) -> Result<Beat, WireError> {
     let raw: RawBeat<'_> = decode(bytes)?;
-    if raw.v != VERSION {
-        return Err(WireError::Version(raw.v));
-    }
     Ok(Beat {
         origin: origin(&raw.epoch, &raw.node, raw.boot)?,
         number: raw.beat,
@@ -55,6 +50,7 @@ pub fn decode_beat(bytes: &[u8]) -> Result<Beat, WireError> {
         sessions: raw.sessions,
         is_leaving: raw.leaving,
         heard: raw.heard,
+        condition: raw.condition,
     })
 }
 
@@ -119,7 +115,7 @@ impl Commits<'_> {
     }
 }
 
-/// Reads the form alone. A message of another version is told from one without any form.
+/// Reads a message of this version, its form alone. One of another version is told from one without any form.
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(WireError::TooLong(bytes.len()));
@@ -152,9 +148,22 @@ pub(super) fn origin(epoch: &str, node: &str, boot: Boot) -> Result<Origin, Wire
     })
 }
 
+/// The `v` of a message that is read here: [`decode`] tells any other.
+pub(super) struct ThisVersion;
+
+impl<'de> Deserialize<'de> for ThisVersion {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            VERSION => Ok(Self),
+            _ => Err(D::Error::custom("another version")),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct RawCommits<'a> {
-    v: u64,
+    #[serde(rename = "v")]
+    _version: ThisVersion,
     #[serde(borrow)]
     epoch: Cow<'a, str>,
     #[serde(borrow)]
@@ -170,7 +179,8 @@ struct RawCommits<'a> {
 
 #[derive(Deserialize)]
 struct RawBeat<'a> {
-    v: u64,
+    #[serde(rename = "v")]
+    _version: ThisVersion,
     #[serde(borrow)]
     epoch: Cow<'a, str>,
     #[serde(borrow)]
@@ -183,6 +193,8 @@ struct RawBeat<'a> {
     leaving: bool,
     #[serde(default)]
     heard: Option<BTreeMap<Boot, u64>>,
+    #[serde(default)]
+    condition: Option<Condition>,
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::ser::SerializeTuple as _;
 use serde::{Serialize, Serializer};
 
-use crate::cluster::wire::{Beat, Boot, MESSAGE_BYTES_MAX, Origin, VERSION};
+use crate::cluster::wire::{Beat, Boot, Condition, MESSAGE_BYTES_MAX, Origin, VERSION};
 use crate::coordinator::heard::{HeardCommit, PARTITIONS, Partition};
 use crate::domain::Currencies;
 
@@ -114,6 +114,7 @@ pub fn encode_beat(beat: &Beat) -> Vec<u8> {
         sessions: beat.sessions,
         leaving: beat.is_leaving,
         heard: beat.heard.as_ref(),
+        condition: beat.condition,
     };
     serde_json::to_vec(&written).expect("texts and numbers are JSON")
 }
@@ -143,6 +144,8 @@ struct BeatRow<'a> {
     leaving: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     heard: Option<&'a BTreeMap<Boot, u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<Condition>,
 }
 
 /// A change of a user.

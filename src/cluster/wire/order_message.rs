@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::cluster::wire::decode::{decode, origin};
+use crate::cluster::wire::decode::{ThisVersion, decode, origin};
 use crate::cluster::wire::{Boot, Origin, VERSION, WireError};
 use crate::domain::UserId;
 
@@ -114,9 +114,6 @@ pub fn encode_order(message: &OrderMessage) -> Vec<u8> {
 /// [`WireError`], also for an action that is unknown here: its sender is a later version.
 pub fn decode_order(bytes: &[u8]) -> Result<OrderMessage, WireError> {
     let raw: RawOrder<'_> = decode(bytes)?;
-    if raw.v != VERSION {
-        return Err(WireError::Version(raw.v));
-    }
     if raw.order == 0 {
         return Err(WireError::Value("orders are numbered from 1"));
     }
@@ -162,7 +159,8 @@ struct OrderRow<'a> {
 
 #[derive(Deserialize)]
 struct RawOrder<'a> {
-    v: u64,
+    #[serde(rename = "v")]
+    _version: ThisVersion,
     #[serde(borrow)]
     epoch: Cow<'a, str>,
     #[serde(borrow)]

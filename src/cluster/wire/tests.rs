@@ -75,6 +75,7 @@ fn messages_have_the_form_of_the_protocol() {
         sessions: 96_120,
         is_leaving: false,
         heard: None,
+        condition: None,
     };
     let written = encode_beat(&beat);
     assert_eq!(
@@ -292,6 +293,11 @@ fn a_spoiled_beat_is_an_error_or_a_beat() {
             sessions: number,
             is_leaving,
             heard: is_leaving.then(|| [(sender().boot, number)].into()),
+            condition: (number % 2 == 0).then_some(Condition {
+                covered: is_leaving,
+                verified_age_ms: number,
+                clock_skew_ms: number.cast_signed(),
+            }),
         };
         let written = encode_beat(&beat);
         assert_eq!(decode_beat(&written).expect("readable"), beat);

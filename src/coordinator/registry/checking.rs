@@ -21,8 +21,9 @@ use crate::limits::{ACCOUNTS_AT_ONCE_MAX, CHECK_ROUND_MS, GAP_WAIT_MS, MISSED_EN
 use crate::planted::{Plant, is_planted};
 use crate::telemetry::counters::seconds;
 
-/// How often a process that is alone looks whether it still is, in milliseconds.
-const ALONE_MS: u64 = 250;
+/// How often a process that has nothing to compare looks whether it still has not, in milliseconds: one that is alone, or that
+/// has no session.
+const IDLE_MS: u64 = 250;
 
 /// How often another one looks whether a round is due, or a gap, in milliseconds.
 const LOOK_MS: u64 = 50;
@@ -69,7 +70,7 @@ impl Registry {
         let is_alone = self.shared.coverage.is_alone();
         let is_idle = self.checking.left.is_empty() && self.checking.behind.is_empty();
         if is_alone && !self.checking.has_others && is_idle {
-            return self.check_later(ALONE_MS, checks, ctx);
+            return self.check_later(IDLE_MS, checks, ctx);
         }
         self.show_verified_age(now);
         while let Some(gap) = self.stale.take_gap(now.minus_us(GAP_WAIT_MS * 1000)) {
@@ -101,7 +102,9 @@ impl Registry {
             .saturating_sub(ACCOUNTS_AT_ONCE_MAX);
         let users = self.checking.left.split_off(at);
         if users.is_empty() {
-            return self.check_later(LOOK_MS, checks, ctx);
+            let has_users = !self.with_sessions.is_empty();
+            let wait_ms = if has_users { LOOK_MS } else { IDLE_MS };
+            return self.check_later(wait_ms, checks, ctx);
         }
         let wait_ms = (users.len() as u64 * 1000).div_ceil(checks.users_per_s.max(1));
         let count = users.len() as u64;

@@ -11,10 +11,10 @@ use futures_util::future::join;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::cluster::carrying::{members, retired};
+use crate::cluster::carrying::{Unknown, close_sessions, members, retired};
 use crate::cluster::orders::{NodeAnswer, Others};
 use crate::cluster::wire::Action;
-use crate::coordinator::messages::{CloseReason, InspectResident, RetireActor, ToActor, ToUser};
+use crate::coordinator::messages::{RetireActor, ToActor, ToUser};
 use crate::domain::UserId;
 use crate::http::admin::{Answer, Code, Data, HttpState, Problem, ask, no_answer};
 use crate::http::extract::PathUser;
@@ -144,22 +144,25 @@ pub(in crate::http) async fn retire(state: Data, order: Order) -> Answer {
     Ok(HttpResponse::Ok().json(answer))
 }
 
-/// `POST /admin/v1/actors/{user_id}/disconnect`: closes the user's sessions with 4510.
+/// `POST /admin/v1/actors/{user_id}/disconnect`: closes the user's sessions with 4510. They are counted only in a cluster.
 pub(in crate::http) async fn disconnect(state: Data, order: Order) -> Answer {
     let user_id = ordered(&state, order, Action::Disconnect).await?;
+    if !state.cluster.has_bus() {
+        close_sessions(&state.registry, user_id)?;
+        return Ok(HttpResponse::NoContent().finish());
+    }
     let own = async {
-        let resident = ask(&state, InspectResident(user_id)).await?;
-        let sessions = resident.map_or(0, |(from_outside, _)| from_outside.sessions_attached());
-        let message = ToActor::CloseSessions(CloseReason::ClosedByAdministrator);
-        state.registry.try_send(ToUser { user_id, message })?;
+        let here = state.here();
+        let carried = here.carry_out(Action::Disconnect, user_id);
+        let counted = tokio::time::timeout(state.timeout(), carried).await;
+        let beside = counted
+            .map_err(|_| no_answer())?
+            .map_err(|Unknown| no_answer())?;
         Ok(Own {
             answer: json!({}),
-            beside: json!({ "sessions_closed": sessions }),
+            beside,
         })
     };
     let answer = everywhere(&state, Action::Disconnect, user_id, own).await?;
-    Ok(match state.cluster.has_bus() {
-        true => HttpResponse::Ok().json(answer),
-        false => HttpResponse::NoContent().finish(),
-    })
+    Ok(HttpResponse::Ok().json(answer))
 }

@@ -7,7 +7,7 @@ use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cluster::carrying::{self, Here, Unknown};
+use crate::cluster::carrying::{self, Unknown};
 use crate::cluster::orders::NodeName;
 use crate::cluster::wire::Action;
 use crate::coordinator::messages::{InspectRegistry, ListActors, ListSessions};
@@ -119,12 +119,7 @@ pub(in crate::http) async fn actor(
     if own.is_none() && !is_elsewhere {
         return Err(absent(&others.not_heard_of));
     }
-    let here = Here {
-        registry: state.registry.clone(),
-        coverage: state.cluster.coverage().clone(),
-        clock: state.clock,
-    };
-    let in_short = here.described(own.as_ref());
+    let in_short = state.here().described(own.as_ref());
     let shown = own.unwrap_or_else(|| ActorInspection::absent(user_id, state.clock.wall()));
     let mut answer = json!(shown);
     add_nodes(&state, &mut answer, in_short, others);
@@ -137,7 +132,7 @@ fn absent(not_heard_of: &[NodeName]) -> Problem {
         let names: Vec<_> = not_heard_of.iter().map(|name| &*name.node).collect();
         detail = format!("{detail}; not heard of: {}", names.join(", "));
     }
-    Problem::new(Code::NotFound, detail)
+    Problem::new(Code::NotFound, detail).with("not_heard_of", json!(not_heard_of))
 }
 
 /// One actor as it describes itself, or as the registry sees it when it does not answer; `None` when it is not resident.

@@ -21,7 +21,7 @@ use crate::limits::{ACCOUNTS_AT_ONCE_MAX, READ_QUEUE_MAX};
 use super::Readers;
 
 /// How long the next reads are waited for, for each one of the last group, in microseconds.
-const GATHER_US_EACH: u64 = 250;
+const GATHER_US_EACH: u64 = 1_000;
 
 /// The longest such wait, in microseconds.
 const GATHER_US_MAX: u64 = 10_000;
@@ -225,14 +225,14 @@ mod tests {
         };
         assert_eq!(wait(None), Duration::ZERO);
         assert_eq!(wait(Some((now, 1))), Duration::ZERO);
-        assert_eq!(wait(Some((now, 4))), Duration::from_millis(1));
+        assert_eq!(wait(Some((now, 4))), Duration::from_millis(4));
         assert_eq!(wait(Some((now, 1000))), Duration::from_millis(10));
         // The time since then counts.
         assert_eq!(
-            wait(Some((now.minus_us(400), 4))),
+            wait(Some((now.minus_us(3_400), 4))),
             Duration::from_micros(600)
         );
-        assert_eq!(wait(Some((now.minus_us(1000), 4))), Duration::ZERO);
+        assert_eq!(wait(Some((now.minus_us(4_000), 4))), Duration::ZERO);
     }
 
     #[test]

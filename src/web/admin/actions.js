@@ -1,13 +1,14 @@
 // Orders to an actor, each after a question.
 
 import { post } from './api.js';
+import { names } from './nodes.js';
 import { find } from '../shared/dom.js';
 import { explain, text } from '../shared/text.js';
 
 const QUESTIONS = { refresh: 'askRefresh', push: 'askPush', retire: 'askRetire', disconnect: 'askDisconnect' };
 
-/** Asks, and when the answer is yes gives the order to the actor of whom `userId` tells. */
-export function offer(userId) {
+/** Asks, and when the answer is yes gives the order to the actor of whom `userId` tells, and calls `given`. */
+export function offer(userId, given) {
   for (const button of document.querySelectorAll('[data-order]')) {
     button.addEventListener('click', async () => {
       const order = button.dataset.order;
@@ -15,7 +16,9 @@ export function offer(userId) {
       if (id === null || !(await confirmed(text(QUESTIONS[order], id)))) return;
       const said = await give(order, id, button.textContent);
       // Another user may stand there by now.
-      if (id === userId()) find('order-outcome').textContent = said;
+      if (id !== userId()) return;
+      find('order-outcome').textContent = said;
+      given();
     });
   }
   const dialog = find('confirm');
@@ -25,15 +28,23 @@ export function offer(userId) {
 
 async function give(order, id, name) {
   try {
-    return text('done', name, outcome(await post(`actors/${id}/${order}`)));
+    const answer = await post(`actors/${id}/${order}`);
+    return text('done', name, answer.nodes ? everywhere(answer) : outcome(answer));
   } catch (error) {
     return text('done', name, explain(error));
   }
 }
 
-function outcome(answer) {
-  if (answer.pushed === false) return text('nothingToPush');
-  return text(answer.reason ?? 'ok');
+function outcome({ pushed, reason }) {
+  if (pushed === false) return text('nothingToPush');
+  return reason === 'ledger_unavailable' ? text('error_ledger_unavailable') : text(reason ?? 'ok');
+}
+
+/** What each node did, and which did not answer. */
+function everywhere({ nodes, not_heard_of: missing }) {
+  const did = (said) => ('sessions_closed' in said ? text('closedCount', said.sessions_closed) : outcome(said));
+  const all = nodes.map((said) => `${said.node}: ${did(said)}`);
+  return [...all, ...(missing.length ? [text('orderUnknown', names(missing))] : [])].join('; ');
 }
 
 function confirmed(question) {

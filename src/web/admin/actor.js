@@ -14,8 +14,9 @@ const joined = (...parts) => {
   return whole;
 };
 
-export function writeInside(actor) {
-  if (!actor) return put(find('inside'), make('p', 'hint', text('notInMemory')));
+/** `isElsewhere`: another node has it in memory. */
+export function writeInside(actor, isElsewhere) {
+  if (!actor) return put(find('inside'), make('p', 'hint', text(isElsewhere ? 'elsewhereOnly' : 'notInMemory')));
   const { counters, mailbox } = actor;
   const balances = Object.entries(actor.balances ?? {});
   const age = actor.age_ms === null ? [] : [` (${text('ago', duration(actor.age_ms))})`];
@@ -64,16 +65,22 @@ export function writeCountdown(waiting, passed_ms) {
   if (place.textContent !== words) place.textContent = words;
 }
 
-export function writeSessions(sessions) {
-  const rows = sessions.map((one, index) => {
-    const of = (name) => `actor.sessions.${index}.${name}`;
-    return [
-      field(of('id'), one.id), when(of('connected_at'), one.connected_at), field(of('last_version'), one.last_version),
-      field(of('displayed_version'), one.displayed_version), field(of('address'), one.address), field(of('user_agent'), one.user_agent),
-      joined(make('span', one.is_lagging ? 'is-bad' : '', text(one.is_lagging ? 'yes' : 'no'))),
-    ];
-  });
-  table(find('user-sessions'), ['session', 'connectedAt', 'sent', 'displayed', 'address', 'agent', 'lagging'], rows, 'noSessions');
+/** Sessions at this node, and with `elsewhere`, a list of nodes, those at others. */
+export function writeSessions(sessions, elsewhere) {
+  const rows = sessions.map((one, index) => session(one, `actor.sessions.${index}`));
+  const heads = ['session', 'connectedAt', 'sent', 'displayed', 'lagging', 'address', 'agent'];
+  if (!elsewhere) return table(find('user-sessions'), heads, rows, 'noSessions');
+  const there = elsewhere.flatMap(({ node, sessions: all }, at) => all.map((one, index) => [node, ...session(one, `nodes.${at + 1}.sessions.${index}`)]));
+  table(find('user-sessions'), ['node', ...heads], [...rows.map((row) => [text('thisNode'), ...row]), ...there], 'noSessions');
+}
+
+function session(one, path) {
+  const of = (name) => `${path}.${name}`;
+  return [
+    field(of('id'), one.id), when(of('connected_at'), one.connected_at), field(of('last_version'), one.last_version),
+    field(of('displayed_version'), one.displayed_version),
+    joined(make('span', one.is_lagging ? 'is-bad' : '', text(one.is_lagging ? 'yes' : 'no'))), field(of('address'), one.address), field(of('user_agent'), one.user_agent),
+  ];
 }
 
 /** `null` when the ledger does not answer. */
@@ -100,6 +107,12 @@ export function writeHappenings(events) {
     return [when(of('at'), event.at), field(of('what'), text(event.what === 'displayed' ? 'shown' : event.what)), field(of('version'), event.version), detail(event)];
   });
   table(find('happenings'), ['at', 'what', 'version', 'detail'], rows, 'noHappenings');
+}
+
+/** The same of an event beside whose kind it stands, with a way to its entry. */
+export function eventDetail(event) {
+  if (event.what !== 'entry') return detail(event);
+  return joined(`${event.amount} ${event.currency}, ${event.source}, `, entryLink(event.event_id));
 }
 
 function detail(event) {

@@ -5,26 +5,29 @@ import { follow, get, useToken } from './api.js';
 import { showCanary } from './canary.js';
 import { load } from './charts.js';
 import { showConflicts } from './conflicts.js';
-import { find, make } from '../shared/dom.js';
+import { EventsView } from './events.js';
+import { find } from '../shared/dom.js';
 import { showFound } from './find.js';
 import { Freshness } from './freshness.js';
-import { Overview } from './overview.js';
+import { Overview, tellNoCharts } from './overview.js';
 import { showResidents } from './residents.js';
 import { Series, WINDOW_S } from './series.js';
 import { explain, speak, text, time, zone } from '../shared/text.js';
 import { UserView } from './user.js';
 
-const VIEWS = ['overview', 'user', 'find', 'conflicts', 'canary'];
+const VIEWS = ['overview', 'user', 'events', 'find', 'conflicts', 'canary'];
 const LISTS_MS = 10_000;
+const EVENTS_MS = 1_000;
 
 let series = new Series();
-let overview;
 /** Whether somebody is in; counts the attempts, so that a late answer is nobody's. */
 let [isIn, attempts] = [false, 0];
 /** The stream: what ends it, and of which user it tells. */
 let following = null;
 let isHistoryDue = false;
 const userView = new UserView();
+const overview = new Overview();
+const eventsView = new EventsView(list);
 const freshness = new Freshness();
 
 /** The view and what it is about: `#user/184`, `#find=farm:184:1`. */
@@ -56,10 +59,8 @@ function show() {
   if (!isIn) return;
   if (name === 'user') userView.open(id);
   else userView.close();
-  if (name === 'overview') {
-    overview ??= new Overview();
-    overview.show(series);
-  }
+  if (name === 'events') eventsView.open(id);
+  if (name === 'overview') overview.show(series);
   listen();
   find('list-error').textContent = '';
   freshness.turned();
@@ -78,6 +79,7 @@ function listen() {
 /** A stream begins: what was before it is asked for once it is known that the service keeps a history. */
 function begin() {
   userView.begin();
+  eventsView.readAnew();
   isHistoryDue = true;
 }
 
@@ -89,6 +91,7 @@ async function recall() {
     const history = await get(`history?seconds=${WINDOW_S}`);
     if (of !== series) return;
     series.remember(history);
+    overview.remember(history.snapshots ?? []);
     if (view()[0] === 'overview') overview.show(series);
   } catch {
     // The stream tells of a service that is away.
@@ -99,7 +102,8 @@ async function recall() {
 async function list() {
   const [name, id] = view();
   const found = () => showFound(id ?? '');
-  const show = { conflicts: showConflicts, canary: showCanary, find: found, user: id === null ? showResidents : null }[name];
+  const events = () => eventsView.read();
+  const show = { conflicts: showConflicts, canary: showCanary, find: found, events, user: id === null ? showResidents : null }[name];
   let why = '';
   try {
     await show?.();
@@ -129,6 +133,8 @@ function take(name, data) {
   if (name !== 'snapshot') return state(new Error(data.detail));
   series.add(data);
   freshness.heard(data);
+  userView.seen(data);
+  overview.remember([data]);
   // A service that tells no findings has no history either.
   if (isHistoryDue && data.findings) recall();
   state();
@@ -188,13 +194,15 @@ find('find-entry').addEventListener('submit', (event) => {
 addEventListener('hashchange', show);
 const listAgain = () => isIn && !document.hidden && list();
 setInterval(listAgain, LISTS_MS);
+setInterval(() => view()[0] === 'events' && listAgain(), EVENTS_MS);
 document.addEventListener('visibilitychange', listAgain);
 const name = () => (find('find-text').placeholder = text('findLabel'));
 speak(() => {
   name();
   find('zone').textContent = text('zone', zone());
-  overview?.rename();
+  overview.rename();
   userView.rename();
+  eventsView.write();
   if (!isIn) return;
   state();
   show();
@@ -203,4 +211,4 @@ find('zone').textContent = text('zone', zone());
 name();
 show();
 find('token').focus();
-load().then(show, () => find('charts').replaceChildren(make('p', 'hint', text('noCharts'))));
+load().then(show, tellNoCharts);

@@ -13,6 +13,7 @@ const LEAST_S = 60;
 const STEPS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400];
 const charts = new Set();
 let uPlot = null;
+let resized = null;
 
 /** Loads what draws. Nothing else of the dashboard waits for it, nor fails with it. */
 export async function load() {
@@ -22,57 +23,21 @@ export async function load() {
   } catch {
     Object.defineProperty(navigator, 'language', { value: locale(), configurable: true });
   }
+  // Later, since a chart of another size may change what is observed.
+  resized = new ResizeObserver((entries) => {
+    requestAnimationFrame(() => entries.forEach(({ target }) => fit(target)));
+  });
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => charts.forEach((chart) => chart.redraw(false)));
   uPlot = (await import('./vendor/uplot.js')).default;
 }
 
 /** Whether charts can be made now. */
 export const canDraw = () => uPlot !== null;
 
-// Later, since a chart of another size may change what is observed.
-const resized = new ResizeObserver((entries) => {
-  requestAnimationFrame(() => entries.forEach(({ target }) => fit(target)));
-});
-
 /** A chart in a view that is hidden has no width, and keeps the one that it had. */
 function fit(body) {
   const width = body.clientWidth;
   if (width > 0 && body.chart.width !== width) body.chart.setSize({ width, height: HEIGHT });
-}
-
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => charts.forEach((chart) => chart.redraw(false)));
-
-/** What stretch of time the charts of a group show: the latest, or one that was chosen. */
-export class Stretch {
-  span_s = 900;
-  #chosen = null;
-  #latest_s = 0;
-  marks = [];
-  changed = () => {};
-
-  get isChosen() {
-    return this.#chosen !== null;
-  }
-
-  get shown() {
-    return this.#chosen ?? [this.#latest_s - this.span_s, this.#latest_s];
-  }
-
-  goesOn(latest_s) {
-    this.#latest_s = latest_s;
-  }
-
-  choose(from, to) {
-    this.#chosen = from === null ? null : [from, to];
-    this.changed();
-  }
-
-  /** Moves by half of what is shown; at the end it goes on with time again. */
-  move(direction) {
-    const [from, to] = this.shown;
-    const by = ((to - from) / 2) * direction;
-    if (to + by >= this.#latest_s) this.choose(null);
-    else this.choose(from + by, to + by);
-  }
 }
 
 const MARK_COLOURS = { started: 'accent', ledger_away: 'bad', ledger_back: 'good', violation: 'bad' };

@@ -5,12 +5,12 @@
 import { find, write } from '../shared/dom.js';
 import { duration, text, time } from '../shared/text.js';
 
-/** Snapshots come each second. */
-const SILENT_MS = 2_500;
-const LOOK_MS = 500;
+/** Snapshots come each second. With what lies between two looks it is told within 3 s. */
+const SILENT_MS = 2_300;
+const LOOK_MS = 250;
+/** A ledger that is locked answers late or never. Asked so often and waited for so long, it is told within 3 s, too. */
 const ASK_READY_MS = 1_000;
-/** A ledger that is locked answers late or never. */
-const READY_MS = 1_500;
+const READY_MS = 1_200;
 
 export class Freshness {
   #heard = null; // when the last snapshot came, by two clocks: { at: RFC 3339, ms: performance.now() }
@@ -19,17 +19,20 @@ export class Freshness {
   #readySince = null; // since when it is away by `/readyz`, which learns of it sooner
   #listsSince = null; // since when the list in sight could not be read again, Unix ms
   #timer = null;
-  #asked = 0;
+  #asked = null; // when `/readyz` was asked last, performance.now(); null: never
+  #asking = null; // ends a question
 
   /** `changed` is called when the service went away or came back. */
   start(changed) {
     this.stop();
     this.#heard = { at: Date.now(), ms: performance.now() };
+    this.#asked = null;
     this.#timer = setInterval(() => this.#look(changed), LOOK_MS);
   }
 
   stop() {
     clearInterval(this.#timer);
+    this.#asking?.abort();
     [this.#timer, this.#heard, this.#why] = [null, null, null];
     [this.#toldSince, this.#readySince, this.#listsSince] = [null, null, null];
     this.write();
@@ -40,7 +43,6 @@ export class Freshness {
     this.#why = null;
     const told = snapshot.ledger;
     this.#toldSince = told?.is_away ? Date.parse(told.since ?? snapshot.at) : null;
-    this.#askReady();
     this.write();
   }
 
@@ -78,23 +80,33 @@ export class Freshness {
     const was = document.body.classList.contains('is-service-away');
     this.write();
     if (was !== this.isServiceAway) changed();
+    this.#askReady();
   }
 
+  /** By a timer of its own: snapshots come when they come. */
   async #askReady() {
-    if (performance.now() - this.#asked < ASK_READY_MS) return;
-    this.#asked = performance.now();
+    const now = performance.now();
+    if (this.#asking || document.hidden || this.isServiceAway || (this.#asked !== null && now - this.#asked < ASK_READY_MS)) return;
+    this.#asked = now;
+    const askedAt = Date.now();
+    const asking = (this.#asking = new AbortController());
+    const late = setTimeout(() => asking.abort('late'), READY_MS);
+    let isReady;
     try {
-      const { status } = await fetch('../readyz', { cache: 'no-store', signal: AbortSignal.timeout(READY_MS) });
+      const { status } = await fetch('../readyz', { cache: 'no-store', signal: asking.signal });
       // Behind a prefix there may be no such door.
-      this.#isReady(status !== 503);
-    } catch (error) {
-      // Of a service that is away the stream tells.
-      this.#isReady(error.name !== 'TimeoutError' || this.isServiceAway);
+      isReady = status !== 503;
+    } catch {
+      // A service that is away as a whole says nothing meanwhile: of that the stream tells.
+      const isAlive = this.#heard?.ms > now;
+      isReady = asking.signal.reason !== 'late' || !isAlive;
     }
-  }
-
-  #isReady(isReady) {
-    this.#readySince = isReady ? null : (this.#readySince ?? Date.now());
+    clearTimeout(late);
+    this.#asking = null;
+    // Signed out meanwhile.
+    if (this.#timer === null) return;
+    this.#readySince = isReady ? null : (this.#readySince ?? askedAt);
+    this.write();
   }
 
   get #ledgerSince() {

@@ -1,10 +1,12 @@
 // The overview: tiles, charts over the last minutes, and tables; all of it from the snapshots of the live stream.
 
-import { Stretch, UNITS, canDraw, lines } from './charts.js';
+import { UNITS, canDraw, lines } from './charts.js';
 import { find, make, put } from '../shared/dom.js';
 import { writeFindings } from './findings.js';
 import { HeatMap } from './heatmap.js';
+import { Nodes } from './nodes.js';
 import { both, quantile } from './series.js';
+import { Stretch } from './stretch.js';
 import { facts, field, table } from './tables.js';
 import { clock, duration, moment, number, text } from '../shared/text.js';
 
@@ -26,10 +28,19 @@ const commit = ({ counters }) => counters.commit;
 const toPush = ({ counters }) => both(counters.commit_to_push);
 const displayed = ({ counters }) => both(counters.commit_to_displayed);
 
+/** In the place of the charts. */
+export function tellNoCharts() {
+  const words = make('p', 'hint', text('noCharts'));
+  words.dataset.text = 'noCharts';
+  find('charts').replaceChildren(words);
+}
+
 export class Overview {
   #charts = null; // until they can be drawn
+  #isBroken = false;
   #series = null;
   #stretch = new Stretch();
+  #nodes = new Nodes();
 
   constructor() {
     const stretch = this.#stretch;
@@ -55,7 +66,23 @@ export class Overview {
     const marks = this.#series.marks.filter(({ at_s }) => at_s >= shown[0] && at_s <= shown[1]);
     const words = ({ at_s, what }) => text('mark', clock(at_s), text(`mark_${what}`));
     find('marks').textContent = marks.slice(-MARKS_TOLD).map(words).join(' · ');
-    if (this.#charts) this.#draw(this.#series, this.#series.latest);
+    if (this.#charts) this.#drawn(() => this.#draw(this.#series, this.#series.latest));
+  }
+
+  /** What fails in a chart ends the charts, and nothing else. */
+  #drawn(draw) {
+    try {
+      draw();
+    } catch (error) {
+      console.warn(error);
+      [this.#charts, this.#isBroken] = [null, true];
+      tellNoCharts();
+    }
+  }
+
+  /** Takes snapshots in, of which nodes there were. */
+  remember(snapshots) {
+    this.#nodes.remember(snapshots);
   }
 
   #make() {
@@ -87,7 +114,8 @@ export class Overview {
     find('view-overview').dataset.at = now.at;
     writeFindings(now);
     tiles(series, now);
-    if (!this.#charts && canDraw()) this.#make();
+    this.#nodes.write(now);
+    if (!this.#charts && !this.#isBroken && canDraw()) this.#drawn(() => this.#make());
     this.#series = series;
     this.#stretch.goesOn(now.at_s);
     this.#stretch.marks = series.marks;

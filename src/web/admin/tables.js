@@ -43,7 +43,8 @@ export function facts(host, rows) {
   put(host, whole);
 }
 
-function withRole(element, role) {
+/** A role that stays, whatever a style sheet makes of the element. */
+export function withRole(element, role) {
   element.setAttribute('role', role);
   return element;
 }

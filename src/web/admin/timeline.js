@@ -1,7 +1,7 @@
 // What happened to a user: points for commits, pushes and displays, and which belong together. Knows no page.
 
 const ROWS = ['entry', 'push', 'displayed'];
-const EVENTS_MAX = 200;
+export const EVENTS_MAX = 200;
 
 /** The latest events, newest first, with those that came since; none twice. */
 export function joined(known, fresh) {

@@ -5,6 +5,7 @@ import { offer } from './actions.js';
 import { writeCountdown, writeEntries, writeHappenings, writeInside, writePending, writeSessions } from './actor.js';
 import { get } from './api.js';
 import { Rows, canDraw } from './charts.js';
+import { isCluster, writeUserNodes } from './nodes.js';
 import { find } from '../shared/dom.js';
 import { explain } from '../shared/text.js';
 import { arrange, joined } from './timeline.js';
@@ -13,6 +14,8 @@ const COUNTDOWN_MS = 100;
 const ENTRIES = 20;
 /** How long a ledger that did not answer is left alone. */
 const AGAIN_MS = 5_000;
+/** How often other nodes are asked for the user that is looked at. */
+const NODES_MS = 3_000;
 
 /** The last entries: which version they were asked for at, and how that went. */
 const unread = () => ({ entries: null, version: undefined, isKnown: false, isOld: true, isAsked: false, notBefore: 0 });
@@ -26,6 +29,10 @@ export class UserView {
   #told = null;
   #events = [];
   #history = unread();
+  /** What all nodes have of the user, in a cluster. */
+  #nodes = null;
+  #nodesAsked = -NODES_MS;
+  #isOneOfMany = false;
 
   constructor() {
     find('find-user').addEventListener('submit', (event) => {
@@ -33,7 +40,7 @@ export class UserView {
       location.hash = `#user/${find('user-id').value}`;
     });
     find('activate').addEventListener('click', () => this.#activate());
-    offer(() => this.#userId);
+    offer(() => this.#userId, () => this.#askNodes());
   }
 
   /** Whom the stream has to tell of; null for nobody. */
@@ -65,12 +72,20 @@ export class UserView {
     this.#events = [];
   }
 
+  /** With each snapshot: whether there are other nodes. */
+  seen({ cluster }) {
+    this.#isOneOfMany = isCluster(cluster);
+    find('user-nodes-panel').hidden = !this.#isOneOfMany;
+    if (!this.#isOneOfMany) this.#nodes = null;
+    else if (performance.now() - this.#nodesAsked >= NODES_MS) this.#askNodes();
+  }
+
   take({ user_id: id, actor, events }) {
     if (String(id) !== this.#userId) return;
     this.#told = { actor, at: performance.now() };
     this.#events = joined(this.#events, events);
     this.write();
-    this.#ask(actor?.version ?? null, events.some(({ what }) => what === 'entry'));
+    this.#ask(events.some(({ what }) => what === 'entry'));
   }
 
   write() {
@@ -79,10 +94,12 @@ export class UserView {
     find('user-found').hidden = false;
     find('activate').hidden = actor !== null;
     this.#draw();
-    writeInside(actor);
+    const [here, ...elsewhere] = this.#nodes?.nodes ?? [];
+    writeInside(actor, elsewhere.some(({ resident }) => resident));
     writePending(actor?.pending);
     this.#count();
-    writeSessions(actor?.sessions ?? []);
+    writeSessions(actor?.sessions ?? [], here && elsewhere);
+    if (this.#nodes) writeUserNodes(this.#nodes);
     writeHappenings(this.#events);
     if (this.#history.isKnown) writeEntries(this.#history.entries);
   }
@@ -102,6 +119,7 @@ export class UserView {
   #forget() {
     [this.#userId, this.#told, this.#events] = [null, null, []];
     this.#history = unread();
+    [this.#nodes, this.#nodesAsked] = [null, -NODES_MS];
     find('user-found').hidden = true;
     find('order-outcome').textContent = find('user-error').textContent = '';
   }
@@ -110,9 +128,29 @@ export class UserView {
     writeCountdown(this.#told?.actor?.pending, performance.now() - this.#told?.at);
   }
 
-  /** Reads the last entries when what was read is not what is. */
-  async #ask(version, isNew) {
+  /** Asks all nodes for the user; one that does not answer takes a second. */
+  async #askNodes() {
+    const id = this.#userId;
+    if (id === null || !this.#isOneOfMany) return;
+    this.#nodesAsked = performance.now();
+    let found;
+    try {
+      found = await get(`actors/${id}`);
+    } catch (error) {
+      // No node has it in memory; what else is wrong, the stream tells.
+      found = { nodes: [], not_heard_of: error.problem?.not_heard_of ?? [] };
+    }
+    if (id !== this.#userId) return;
+    this.#nodes = found;
+    this.write();
+    this.#ask(false);
+  }
+
+  /** Reads the last entries when what was read is not what is, here or at another node. */
+  async #ask(isNew) {
     const history = this.#history;
+    const versions = [this.#told?.actor, ...(this.#nodes?.nodes ?? [])].map((one) => one?.version ?? null);
+    const version = versions.reduce((most, one) => (one > most ? one : most), null);
     if (isNew || version !== history.version) history.isOld = true;
     if (!history.isOld || history.isAsked || performance.now() < history.notBefore) return;
     Object.assign(history, { isOld: false, isAsked: true, version });

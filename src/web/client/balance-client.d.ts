@@ -174,7 +174,10 @@ export interface BalanceSource<Currency extends string = string> {
   refresh(options?: WaitOptions): Promise<BalanceState<Currency>>;
   /** Reads over HTTP when the cache policy of the service wants it; a live balance needs no reading. Never fails. */
   read(options?: WaitOptions): Promise<BalanceState<Currency>>;
-  /** Resolves when this version is shown, so that a page that just acted sees its own change. */
+  /**
+   * Resolves when this version is shown, so that a page that just acted sees its own change. Rejects with `timeout`, `closed`,
+   * `signed_out`, `wrong_user` (another user has signed in), `invalid_options` (no version), or the signal's reason.
+   */
   waitFor(version: number, options?: WaitOptions): Promise<BalanceState<Currency>>;
 }
 

@@ -54,14 +54,18 @@ export class BalanceClient {
   #signOuts = null; // open from the start to the sign-out, since a balance may be shown as long
 
   constructor(options = {}) {
-    const { url = '/', getToken, getInitData, env = globalThis, debug } = options;
-    if (!getToken === !getInitData) throw new BalanceError('invalid_options', 'one of getToken and getInitData is needed', { isFinal: true });
+    const { url = '/', getToken, getInitData, storage, userId, env = globalThis, debug } = options;
+    const isOne = !getToken !== !getInitData && typeof (getToken || getInitData) === 'function';
+    if (!isOne) misused('one of getToken and getInitData is needed, as a function');
+    if (storage && typeof storage.getItem !== 'function') misused('storage: localStorage, or what has its methods, is needed');
+    if (!Number.isSafeInteger(userId ?? 0)) misused(`userId: a number is needed, not ${userId}`);
     this.#options = options;
     this.#env = env;
     this.#base = baseOf(url, env.location?.href);
     if (debug) this.onConnection(typeof debug === 'function' ? debug : (event) => console.debug('balance', event));
-    // Vue's `reactive` would hide the private fields.
+    // Vue's `reactive` would hide the private fields, and so would a method that a page hands on as a handler.
     Object.defineProperty(this, '__v_skip', { value: true });
+    for (const name of ['start', 'stop', 'refresh', 'read', 'waitFor']) this[name] = this[name].bind(this);
   }
 
   get current() {
@@ -117,15 +121,22 @@ export class BalanceClient {
     return this.#patiently(this.#read(), options);
   }
 
-  waitFor(version, { timeoutMs = TIMEOUT_MS, signal } = {}) {
+  async waitFor(version, options) {
+    if (!Number.isSafeInteger(version)) misused(`waitFor: a version is needed, not ${version}`);
+    const forgotten = this.#forgotten;
     let unsubscribe;
-    const reached = (resolve) => {
-      const check = () => this.#state.version !== null && this.#state.version >= version && !resolve(this.#state);
+    const reached = (resolve, reject) => {
+      const check = () => {
+        if (forgotten !== this.#forgotten) reject(new BalanceError('wrong_user', 'another user has signed in'));
+        else if (this.#state.version === null || this.#state.version < version) return false;
+        else resolve(this.#state);
+        return true;
+      };
       unsubscribe = this.subscribe(check);
       if (!check()) this.refresh();
     };
     const run = this.#run ?? { isOver: true };
-    return this.#bounded(async () => new Promise(reached), { run, timeoutMs, signal }).finally(() => unsubscribe?.());
+    return this.#bounded(async () => new Promise(reached), { ...options, run }).finally(() => unsubscribe?.());
   }
 
   #isVisible() {
@@ -146,7 +157,8 @@ export class BalanceClient {
   }
 
   // Ends with the task, its time, the signal or the run.
-  #bounded(task, { run, timeoutMs = TIMEOUT_MS, signal } = {}) {
+  #bounded(task, { run, timeoutMs, signal }) {
+    const limitMs = timeoutMs ?? TIMEOUT_MS;
     return new Promise((resolve, reject) => {
       const abort = new AbortController();
       const finish = (settle) => (value) => {
@@ -160,7 +172,7 @@ export class BalanceClient {
         reject(signal?.aborted ? signal.reason : isOurs ? cause : new BalanceError('network', cause?.message, { cause }));
         abort.abort();
       });
-      const timer = this.#after(timeoutMs, () => fail(new BalanceError('timeout', `no answer for ${timeoutMs} ms`)));
+      const timer = this.#after(limitMs, () => fail(new BalanceError('timeout', `no answer for ${limitMs} ms`)));
       signal?.addEventListener('abort', fail);
       run?.pending?.add(fail);
       if (run?.isOver || signal?.aborted) fail(new BalanceError('closed'));
@@ -169,8 +181,9 @@ export class BalanceClient {
   }
 
   // What never fails: at the end of its time it is answered with the state. Only a signal of the page breaks it off.
-  #patiently(promise, { timeoutMs, signal } = {}) {
-    if (timeoutMs === undefined && !signal) return promise;
+  #patiently(promise, options) {
+    const { timeoutMs, signal } = options ?? {};
+    if (typeof timeoutMs !== 'number' && !signal) return promise;
     return this.#bounded(() => promise, { timeoutMs: timeoutMs ?? Infinity, signal }).catch((error) => {
       if (signal?.aborted) throw error;
       return Object.freeze({ ...this.#state, error });
@@ -257,6 +270,7 @@ export class BalanceClient {
       const owner = this.#state.userId ?? this.#options.userId;
       const isMine = (key && key === this.#key) || (userId && userId === owner);
       if (isMine) this.#signOut(new BalanceError('signed_out', 'another tab has signed out'));
+      else if (this.#run) this.#run.isDoubtful = true;
     };
   }
 
@@ -305,8 +319,13 @@ export class BalanceClient {
     this.#tell('credential_asked');
     let credential;
     try {
-      const secret = await this.#bounded(() => asked(getToken ?? getInitData, isToken), { run });
-      if (run !== this.#run) throw new BalanceError('closed');
+      let secret;
+      // A user who signs out in another tab meanwhile may be this one: what was asked for before is not taken.
+      do {
+        run.isDoubtful = false;
+        secret = await this.#bounded(() => asked(getToken || getInitData, isToken), { run });
+        if (run !== this.#run) throw new BalanceError('closed');
+      } while (run.isDoubtful);
       if (!secret) throw new BalanceError('signed_out', `${isToken ? 'getToken' : 'getInitData'} gave nothing`);
       credential = (isToken ? fromToken : fromInitData)(secret);
     } catch (error) {
@@ -427,15 +446,18 @@ export class BalanceClient {
   // The handshake goes on while the token is fetched, unless another tab has a connection to share. A page's head may have
   // begun it, as `balanceSocket`.
   async #openEarly(run) {
-    const { navigator } = this.#env;
-    if (run.credential || run.failures) return;
+    const env = this.#env;
+    const url = this.#socketUrl;
     try {
-      const locks = this.#options.share === false ? null : await navigator?.locks?.query();
-      const isShared = locks?.held.some(({ name }) => name.startsWith(`balance-client 2 ${this.#socketUrl} `));
-      if (isShared || run !== this.#run || !run.isConnecting || run.isSuspended) return;
-      const begun = this.#env.balanceSocket;
-      if (begun) this.#env.balanceSocket = null;
-      run.early = begun?.url === this.#socketUrl ? begun : new this.#env.WebSocket(this.#socketUrl, 'balance.v1');
+      if (env.balanceSocket?.url === url) {
+        run.early = env.balanceSocket;
+        env.balanceSocket = null;
+      }
+      if (run.credential || run.failures) return;
+      const locks = this.#options.share === false ? null : await env.navigator?.locks?.query();
+      if (run !== this.#run || !run.isConnecting || run.isSuspended) return;
+      if (locks?.held.some(({ name }) => name.startsWith(`balance-client 2 ${url} `))) closeEarly(run);
+      else run.early ??= new env.WebSocket(url, 'balance.v1');
     } catch {} // the attempt with the token tells why
   }
 
@@ -745,14 +767,18 @@ class PacedSocket {
 }
 
 // Cut off downwards: it never shows more than there is.
-export function format(amount, { locale, minDecimals = 0, maxDecimals = Infinity, ...options } = {}) {
+export function format(amount, { locale, minDecimals, maxDecimals, ...options } = {}) {
   const [, sign, whole, fraction = ''] = parse(amount);
   // Compact notation has digits of its own behind the point.
-  const maximumFractionDigits = maxDecimals < DECIMALS_MAX ? maxDecimals : Math.max(fraction.length, minDecimals);
-  const digits = { minimumFractionDigits: Math.min(minDecimals, maximumFractionDigits), maximumFractionDigits };
+  const least = Math.min(counted(minDecimals, 0), DECIMALS_MAX);
+  const asked = counted(maxDecimals, Infinity);
+  const most = Math.min(asked < DECIMALS_MAX ? asked : Math.max(fraction.length, least), DECIMALS_MAX);
+  const digits = { minimumFractionDigits: Math.min(least, most), maximumFractionDigits: most };
   const numbers = new Intl.NumberFormat(localeOf(locale), { ...options, ...digits, roundingMode: 'floor' });
   return numbers.format(/[1-9]/.test(whole + fraction) ? amount : amount.slice(sign.length));
 }
+
+const counted = (digits, other) => (digits !== null && digits >= 0 ? Math.floor(digits) : other);
 
 // A locale that is no language tag (`en_US`, `en-US@posix`) is read as one where that can be, else left to the browser.
 function localeOf(locale) {
@@ -815,9 +841,11 @@ function baseOf(url, page) {
   const refuse = (code, why, cause) => {
     throw new BalanceError(code, `url ${url}: ${why}`, { cause, isFinal: true });
   };
+  const text = `${url ?? ''}`;
+  if (!text) refuse('invalid_url', 'an address is needed, or none at all');
   let parts;
   try {
-    parts = new URL(url, page ?? 'http://localhost');
+    parts = new URL(text, page ?? 'http://localhost');
   } catch (cause) {
     refuse('invalid_url', 'an address such as https://balance.example.org is needed', cause);
   }
@@ -829,6 +857,10 @@ function baseOf(url, page) {
     refuse('insecure_url', 'browsers let no https page connect to http; use https://');
   }
   return href.replace(/^ws/, 'http').replace(/\/(ws)?$/, '');
+}
+
+function misused(why) {
+  throw new BalanceError('invalid_options', why, { isFinal: true });
 }
 
 const codeOf = (code, other) => (CODES.has(code) ? code : other);

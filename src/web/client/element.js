@@ -3,7 +3,7 @@
 
 import { BalanceClient, format } from './balance-client.js';
 
-const ATTRIBUTES = ['currency', 'locale', 'min-decimals', 'max-decimals'];
+const ATTRIBUTES = ['currency', 'locale', 'min-decimals', 'max-decimals', 'url'];
 // A server that renders the page has no elements.
 const Base = globalThis.HTMLElement ?? class {};
 
@@ -63,8 +63,10 @@ export class TonBalance extends Base {
     this.#disconnect();
   }
 
-  attributeChangedCallback() {
-    this.#render();
+  attributeChangedCallback(name, before, now) {
+    if (!this.#unsubscribe && !this.#amount) return; // not in the page yet
+    if (name === 'url' && before !== now && this.isConnected) this.#reconnect();
+    else this.#render();
   }
 
   #reconnect = () => {

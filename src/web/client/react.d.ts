@@ -3,8 +3,8 @@ import type { BalanceSource, BalanceState } from './balance-client.js';
 import type { TonBalance } from './element.js';
 
 /**
- * The state of a client, or what `select` takes from it: the component is rendered again when that changes. `select` has to give
- * the same value (by `Object.is`) for the same state. The page starts and stops the client; the hook only looks.
+ * The state of a client, or what `select` takes from it: the component is rendered again when that changes (by
+ * `Object.is`), so one that makes a new object renders with every state. The page starts and stops the client; the hook only looks.
  */
 export function useBalance<Currency extends string = string>(
   client: BalanceSource<Currency> | null | undefined,

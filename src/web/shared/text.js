@@ -37,7 +37,16 @@ export function text(key, ...values) {
 /** The word for a key of a list, such as a source; one that is not known stands as it is. */
 export const word = (list, key) => words[language][list][key] ?? key;
 
-export const capital = (text) => text.charAt(0).toLocaleUpperCase(language) + text.slice(1);
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** A browser without `Intl`, or with one that fails, shows plainer numbers and times. Nothing else depends on it. */
+function tried(make, otherwise) {
+  try {
+    return make();
+  } catch {
+    return otherwise();
+  }
+}
 
 // Making a format costs more than using it.
 const formats = new Map();
@@ -47,15 +56,25 @@ function format(kind, options) {
   return formats.get(key);
 }
 
-export const number = (value, digits = 0) => format('NumberFormat', { maximumFractionDigits: digits }).format(value);
+export const number = (value, digits = 0) =>
+  tried(() => format('NumberFormat', { maximumFractionDigits: digits }).format(value), () => String(Number(Number(value).toFixed(digits))));
+
+/** A number with its noun, `{ one, few, many, other }` by the language's rules; a form that is missing is `other`. */
+export function plural(count, forms) {
+  const rule = tried(() => format('PluralRules').select(count), () => (count === 1 ? 'one' : 'other'));
+  return `${number(count)}\u00a0${forms[rule] ?? forms.other}`;
+}
 
 /** The time of day, with the day unless it is today. */
 export function time(when) {
   if (!when) return '–';
   const date = new Date(when);
   const isToday = date.toDateString() === new Date().toDateString();
-  return format('DateTimeFormat', isToday ? CLOCK : { ...DAY, ...CLOCK }).format(date);
+  return tried(() => format('DateTimeFormat', isToday ? CLOCK : { ...DAY, ...CLOCK }).format(date), () => plainTime(date, isToday ? 11 : 0));
 }
+
+/** Without `Intl`: in UTC. */
+const plainTime = (date, from, to = 19) => `${date.toISOString().slice(from, to).replace('T', ' ')}Z`;
 
 /** The same as an element that has the exact time in it; null for none. */
 export function moment(when) {
@@ -67,13 +86,19 @@ export function moment(when) {
 }
 
 /** Unix seconds as the time of day, with thousandths when they tell more. */
-export const clock = (at_s, isFine = false) =>
-  format('DateTimeFormat', isFine ? { ...CLOCK, fractionalSecondDigits: 3 } : CLOCK).format(new Date(at_s * 1_000));
+export const clock = (at_s, isFine = false) => {
+  const date = new Date(at_s * 1_000);
+  return tried(() => format('DateTimeFormat', isFine ? { ...CLOCK, fractionalSecondDigits: 3 } : CLOCK).format(date), () => plainTime(date, 11, isFine ? 23 : 19));
+};
 
 /** The time zone of the times that are shown. */
-export function zone() {
+export const zone = () => tried(zoneByIntl, () => 'UTC');
+
+function zoneByIntl() {
   const { timeZone } = format('DateTimeFormat', CLOCK).resolvedOptions();
-  const offset = format('DateTimeFormat', { timeZoneName: 'longOffset' }).formatToParts().find(({ type }) => type === 'timeZoneName').value;
+  const parts = () => format('DateTimeFormat', { timeZoneName: 'longOffset' }).formatToParts();
+  // Older browsers know no `longOffset`.
+  const offset = tried(() => parts().find(({ type }) => type === 'timeZoneName').value, () => timeZone);
   return timeZone === offset || timeZone === 'UTC' ? timeZone : `${timeZone} (${offset})`;
 }
 
@@ -87,11 +112,14 @@ export function duration(ms) {
 
 /** What is left of a time, to be read while it runs out: tenths of the last minute, else minutes and seconds. */
 export function countdown(ms) {
-  if (ms < 60_000) return `${format('NumberFormat', { minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(Math.ceil(ms / 100) / 10)}\u00a0${text('s')}`;
+  if (ms < 60_000) return `${tenths(Math.ceil(ms / 100) / 10)}\u00a0${text('s')}`;
   const seconds = Math.ceil(ms / 1_000);
   const parts = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60, seconds % 60];
   return (parts[0] ? parts : parts.slice(1)).map((part, index) => (index ? String(part).padStart(2, '0') : part)).join(':');
 }
+
+const tenths = (value) =>
+  tried(() => format('NumberFormat', { minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value), () => value.toFixed(1));
 
 /** Why something failed, in words: known codes by their text, others as the service tells them. */
 export function explain(error) {

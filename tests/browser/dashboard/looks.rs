@@ -15,7 +15,7 @@ in_a_browser![
 ];
 
 /// The views, and what tells that each is whole.
-const VIEWS: [(&str, &str); 7] = [
+const VIEWS: [(&str, &str); 8] = [
     (
         "overview",
         "document.querySelector('#errors tbody') && document.querySelector('#charts .chart-body').chart.data[0].length > 3",
@@ -32,6 +32,10 @@ const VIEWS: [(&str, &str); 7] = [
     (
         "find=d1",
         "document.querySelector('#found table') && !document.getElementById('view-find').hidden",
+    ),
+    (
+        "events",
+        "document.querySelectorAll('#event-list tbody tr').length > 3",
     ),
     ("conflicts", "document.querySelector('.conflict')"),
     ("canary", "document.querySelector('#canary-runs details')"),

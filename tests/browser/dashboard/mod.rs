@@ -1,10 +1,14 @@
 //! The operators' dashboard in a browser. `figures` compares what stands in the page with what the API says; the others are
 //! the views and what a person does in them.
 
+mod cluster;
+mod events;
 mod figures;
 mod find;
 mod fresh;
 mod hands;
+mod header;
+mod languages;
 mod looks;
 mod overview;
 mod stream;

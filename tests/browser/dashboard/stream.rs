@@ -76,7 +76,7 @@ async fn after_a_restart_the_page_comes_back_by_itself() {
     app.start_again().await;
     browser
         .until(
-            "document.getElementById('happenings').textContent.startsWith('Nothing has happened')",
+            "document.getElementById('happenings').textContent.startsWith('This process has seen nothing')",
         )
         .await;
     browser

@@ -18,5 +18,3 @@ vite('react', 'react18', { REACT: '18' });
 vite('vue', 'vue');
 run([join(here, 'node_modules/next/dist/bin/next'), 'build', 'next']);
 cpSync(join(here, 'next/out'), join(dist, 'next'), { recursive: true });
-cpSync(join(here, 'plain'), join(dist, 'plain'), { recursive: true });
-cpSync(join(here, 'shared/token.js'), join(dist, 'plain/token.js'));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { BalanceClient } from '../../../src/web/client/balance-client.js';
+import { MemoryStorage } from './support/browser.mjs';
 import { TON, USER, World } from './support/world.mjs';
 
 test('the first balance arrives unasked, and until then there is none', async (t) => {
@@ -47,8 +48,22 @@ test('the address may be that of the service, of its socket, or relative', (t) =
   return world.advance(100).then(() => assert.deepEqual(world.server.sockets.map(({ url }) => url), world.server.expected));
 });
 
-test('a client needs exactly one source of credentials', () => {
+test('a client needs exactly one source of credentials, and each option as what it is', () => {
   const refused = { name: 'BalanceError', code: 'invalid_options', isFinal: true };
+  const getToken = () => null;
+  for (const options of [
+    { getToken: 'a.b.c' },
+    { getInitData: 'query_id=1' }, // `Telegram.WebApp.initData`, not a function of it
+    { getToken, storage: true },
+    { getToken, storage: 'localStorage' },
+    { getToken, userId: '184' },
+    { getToken, userId: NaN },
+  ]) {
+    assert.throws(() => new BalanceClient({ url: 'https://b.example', ...options }), refused, JSON.stringify(options));
+  }
+  for (const options of [{ storage: null, userId: null, getInitData: null }, { storage: new MemoryStorage(), userId: 184, url: new URL('https://b.example') }]) {
+    assert.doesNotThrow(() => new BalanceClient({ url: 'https://b.example', getToken, ...options }));
+  }
   assert.throws(() => new BalanceClient({ url: 'https://b.example' }), refused);
   assert.throws(() => new BalanceClient({ url: 'https://b.example', getToken() {}, getInitData() {} }), refused);
   assert.throws(() => new BalanceClient(), refused);

@@ -8,7 +8,7 @@ const folder = new URL('../../../src/web/admin/', import.meta.url);
 globalThis.navigator ??= { language: 'en-US' };
 globalThis.document ??= { querySelectorAll: () => [], documentElement: {} };
 const { TEXTS } = await import(new URL('words.js', folder));
-const { clock, countdown, duration, explain, number, text, time, zone } = await import(new URL('../shared/text.js', folder));
+const { clock, countdown, duration, explain, learn, number, plural, text, time, zone } = await import(new URL('../shared/text.js', folder));
 
 const plain = (words) => words.replaceAll('\u00a0', ' ');
 
@@ -24,6 +24,10 @@ test('every word that the page asks for is there in both languages', () => {
     assert.deepEqual([...used].filter((key) => !(key in words)), [], language);
   }
   assert.deepEqual(Object.keys(TEXTS.en), Object.keys(TEXTS.ru));
+  // Of two texts under one key the first would be lost.
+  const keys = [...readFileSync(new URL('words.js', folder), 'utf8').matchAll(/(?<=[{,] )(\w+): (?=['"(])|(?<=^ {4})(\w+): (?=['"(])/gm)].map(([, one, other]) => one ?? other);
+  const doubled = keys.filter((key) => keys.filter((other) => other === key).length > 2 && key in TEXTS.en);
+  assert.deepEqual([...new Set(doubled)].filter((key) => !['one', 'few', 'many', 'other'].includes(key)), []);
   for (const key of Object.keys(TEXTS.en)) assert.equal(typeof TEXTS.en[key], typeof TEXTS.ru[key], key);
 });
 
@@ -66,4 +70,42 @@ test('a failure is explained: known codes in words, others as the service tells 
   assert.equal(explain(Object.assign(new Error('x'), { code: 'silent' })), TEXTS.en.error_silent);
   assert.equal(explain(Object.assign(new Error('what it says'), { code: 'invalid_field' })), 'what it says');
   assert.equal(explain(new Error('what it says')), 'what it says');
+});
+
+test('a count has its noun in the right form, in both languages', () => {
+  const told = (language, ...counts) => {
+    globalThis.localStorage = { getItem: () => language };
+    learn(TEXTS, 'balance-admin');
+    return counts.map((count) => plain(text('sessionCount', count)));
+  };
+  try {
+    assert.deepEqual(told('en', 0, 1, 2, 21, 1_001), ['0 sessions', '1 session', '2 sessions', '21 sessions', '1,001 sessions']);
+    assert.deepEqual(told('ru', 0, 1, 2, 4, 5, 11, 12, 21, 22, 25, 111), [
+      '0 сессий', '1 сессия', '2 сессии', '4 сессии', '5 сессий', '11 сессий', '12 сессий', '21 сессия', '22 сессии', '25 сессий', '111 сессий',
+    ]);
+    const all = Object.entries(TEXTS.ru).filter(([name]) => /Count$/.test(name));
+    assert.ok(all.length >= 4);
+    for (const [name, words] of all) assert.equal(new Set([1, 2, 5].map((count) => words(count).replaceAll(/\d/g, ''))).size, 3, name);
+  } finally {
+    told('en');
+    delete globalThis.localStorage;
+  }
+});
+
+test('without Intl numbers and times are plain, and nothing fails', () => {
+  const { Intl } = globalThis;
+  globalThis.localStorage = { getItem: () => 'ru' };
+  try {
+    delete globalThis.Intl;
+    // Formats that were made before are not asked.
+    learn(TEXTS, 'balance-admin');
+    assert.deepEqual([number(1_234.56, 1), number(null), plain(plural(1, { one: 'узел', other: 'узлов' }))], ['1234.6', '0', '1 узел']);
+    assert.deepEqual([plain(duration(1_540)), plain(countdown(4_321)), clock(0), zone()], ['1.5 с', '4.4 с', '00:00:00Z', 'UTC']);
+    assert.equal(time('2020-02-03T12:00:00.123456Z'), '2020-02-03 12:00:00Z');
+  } finally {
+    globalThis.Intl = Intl;
+    globalThis.localStorage = { getItem: () => 'en' };
+    learn(TEXTS, 'balance-admin');
+    delete globalThis.localStorage;
+  }
 });

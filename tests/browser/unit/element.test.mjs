@@ -147,6 +147,36 @@ test('what is no client is refused where it is given', () => {
   assert.throws(() => (new TonBalance().client = 'https://b.example'), TypeError);
 });
 
+test('an address that is set or changed late makes another connection of the element\'s own', async (t) => {
+  const world = new World(t);
+  t.mock.method(globalThis, 'setTimeout', () => 0);
+  globalThis.document ??= undefined; // nothing starts here
+  const element = mount({});
+  const set = (url) => {
+    const before = element.getAttribute('url');
+    element.setAttribute('url', url);
+    element.attributeChangedCallback('url', before, url);
+  };
+  assert.equal(element.client, null);
+  set('https://first.example');
+  const first = element.client;
+  assert.equal(first.current.status, 'closed');
+  set('https://first.example');
+  assert.equal(element.client, first);
+  set('https://second.example');
+  assert.notEqual(element.client, first);
+  element.client = await world.live();
+  assert.equal(shown(element), '0');
+});
+
+test('a number of decimals that is none does not take the number away', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, 1.25 * TON);
+  const element = mount({ locale: 'en', 'min-decimals': '200', 'max-decimals': 'two' });
+  element.client = await world.live();
+  assert.equal(shown(element), '1.25000000000000000000');
+});
+
 test('a locale attribute that is no language tag does not take the number away', async (t) => {
   const world = new World(t);
   world.server.commit(USER, 1_234.5 * TON);

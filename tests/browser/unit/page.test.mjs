@@ -27,6 +27,25 @@ test('stop() in one tab signs the user\'s other tabs out, and takes what is stor
   assert.equal(world.server.openSockets.length, 1);
 });
 
+test('a token that was asked for before another tab signed out is not taken', async (t) => {
+  for (const isAgain of [false, true]) {
+    const world = new World(t);
+    const signedIn = await world.live(shared(world));
+    world.server.commit(USER, TON);
+    let calls = 0;
+    // The first answer was on its way when the user signed out; the second is of the time after it.
+    const first = world.token();
+    const getToken = () => ((calls += 1) === 1 ? new Promise((resolve) => world.clock.setTimeout(() => resolve(first), 500)) : isAgain ? world.token() : null);
+    const starting = world.client({ ...shared(world), getToken });
+    starting.start();
+    await world.advance(100);
+    signedIn.stop();
+    await world.advance(1_000);
+    const shown = starting.states.filter(({ balances }) => balances).length;
+    assert.deepEqual([calls, starting.current.status, shown > 0], [2, isAgain ? 'live' : 'unauthorized', isAgain]);
+  }
+});
+
 test('a tab that the service has sent away shows a balance still, and hears the sign-out', async (t) => {
   const world = new World(t);
   const [away, other] = [await world.live({ ...shared(world), share: false }), await world.live(shared(world))];
@@ -155,6 +174,39 @@ test('a service that takes less than is usual is heard: a refresh waits, and not
   assert.ok(world.clock.nowMs - began <= 60_000);
 });
 
+test('the methods may be handed on as handlers, with an event or with nothing in the place of their options', async (t) => {
+  const world = new World(t);
+  const { start, stop, refresh, read, waitFor, current } = world.client();
+  assert.equal(current.status, 'closed');
+  start(new Event('click'));
+  await world.advance(100);
+  world.server.commit(USER, TON, { push: false });
+  const [asked] = await Promise.all([refresh(new Event('click')), world.advance(100)]);
+  assert.equal(asked.version, 1);
+  for (const options of [undefined, null, {}]) {
+    assert.equal((await Promise.all([refresh(options), world.advance(100)]))[0].version, 1);
+    assert.equal((await read(options)).version, 1);
+    assert.equal((await waitFor(1, options)).version, 1);
+  }
+  stop(new Event('click'));
+  assert.deepEqual(world.clients[0].current.balances, null);
+});
+
+test('waitFor() of no version says so at once, and of another user\'s version never resolves', async (t) => {
+  const world = new World(t);
+  let user = USER;
+  for (let n = 0; n < 5; n += 1) world.server.commit(OTHER_USER, TON);
+  const client = await world.live({ getToken: () => world.token(user) });
+  for (const version of [undefined, null, '1', NaN, 1.5]) await assert.rejects(client.waitFor(version), refusedBy('invalid_options'));
+  const waiting = assert.rejects(client.waitFor(3, { timeoutMs: 60_000 }), { code: 'wrong_user' });
+  user = OTHER_USER;
+  world.server.closeAll(4501, 'token_expired');
+  await Promise.all([waiting, world.advance(1_000)]);
+  assert.deepEqual([client.current.userId, client.current.version], [OTHER_USER, 5]);
+  const late = assert.rejects(client.waitFor(9, { timeoutMs: null }), { code: 'timeout' });
+  await Promise.all([late, world.advance(10_000)]);
+});
+
 test('refresh() and read() take a time and a signal', async (t) => {
   const world = new World(t);
   const client = await world.live();
@@ -181,6 +233,9 @@ test('what can be known to be wrong is said by the constructor', () => {
     [page, 'https://balance.example/#top', 'invalid_url', /no fragment/],
     [page, 'https://user:secret@balance.example/', 'invalid_url', /no user name/],
     [page, 'https://', 'invalid_url', /an address/],
+    [page, '', 'invalid_url', /an address/],
+    [page, null, 'invalid_url', /an address/],
+    ['https://app.example/page?user=7', '', 'invalid_url', /an address/],
     ['about:blank', '/', 'invalid_url', /an address/],
   ]) {
     assert.throws(at(href, url), { ...refusedBy(code), message: words }, url);
@@ -310,6 +365,20 @@ test('a connection that the head of the page began is taken over once, when it i
     assert.equal(world.server.sockets.length, isTaken ? 2 : 3);
     client.stop();
   }
+});
+
+test('a connection that the head of the page began is closed when another tab has one, and left alone when it is another service\'s', async (t) => {
+  const world = new World(t);
+  await world.live(shared(world));
+  const tab = world.browser.tab();
+  const begun = (tab.env.balanceSocket = new tab.env.WebSocket('wss://balance.example/ws', 'balance.v1'));
+  const client = await world.live({ tab });
+  assert.deepEqual([client.current.status, begun.readyState, tab.env.balanceSocket], ['live', 3, null]);
+  const others = world.browser.tab();
+  const another = (others.env.balanceSocket = new others.env.WebSocket('wss://other.example/ws', 'balance.v1'));
+  await world.live({ tab: others });
+  assert.deepEqual([another.readyState, others.env.balanceSocket], [1, another]);
+  assert.equal(world.server.sessions.size, 1);
 });
 
 test('a handshake that was not needed is given up', async (t) => {

@@ -1,35 +1,30 @@
-//! Money is moved between users and read, over HTTP and WebSockets, while the service is killed
-//! repeatedly.
+//! Money is moved between users and read, over HTTP and WebSockets, by clients that know one service or several on the
+//! same ledger, and take any of them for each request.
 //!
 //! Each move is a withdrawal, `move:<n>:out`, and once that is accepted a deposit, `move:<n>:in`, or a reversal of it,
 //! `move:<n>:back`;
 //! both are sent until they are answered. In the end every move is complete, so the total over all
-//! users is unchanged, and every balance that a client received is checked by
-//! [`crate::linearizability`].
+//! users is unchanged, every balance that a client received is checked by
+//! [`crate::linearizability`], and every session has been shown its user's newest version.
+//! `through_kills` and the cluster's tests say what happens meanwhile.
 
 mod movers;
 mod readers;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::linearizability::{History, Ledger, Operation, State, What, violations};
-use crate::support::{Database, Dice, StoredEntry, TestApp, on_both_databases};
+use crate::support::{Builder, Dice, Sender, StoredEntry, TestApp, Visitor};
 
-on_both_databases![
-    money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_is_in_order
-];
-
-/// Duration of the load; `BANK_SECONDS` overrides it.
-const SECONDS: u64 = 20;
-/// Time between two kills.
-const KILL_EVERY: Duration = Duration::from_secs(5);
 const HOT_USERS: u64 = 8;
 const COLD_USERS: u64 = 1000;
 /// Share of choices that fall on hot users.
@@ -39,7 +34,7 @@ const READERS: usize = 8;
 /// Sessions of each hot user, and of as many cold users in all.
 const SESSIONS_PER_HOT_USER: u64 = 2;
 const SESSIONS_OF_COLD_USERS: u64 = 8;
-/// Small and short, so that the actors of cold users retire and are created again all the time.
+/// For each service. Small and short, so that the actors of cold users retire and are created again all the time.
 const CACHE_ENTRIES_MAX: i64 = 100;
 /// TON of every user: a few moves exhaust it, so some are refused.
 const OPENING_MINOR: i64 = 100_000_000_000;
@@ -48,7 +43,12 @@ const OPENING_MINOR: i64 = 100_000_000_000;
 #[derive(Debug)]
 struct Bank {
     start: Instant,
+    /// No move begins any more, and nothing is read over HTTP.
     is_over: AtomicBool,
+    /// The last version of each user, when all moves are complete.
+    settled: OnceLock<BTreeMap<u64, u64>>,
+    senders: Vec<Sender>,
+    visitors: Vec<Visitor>,
     moves: AtomicU64,
     /// Requests and sessions without an answer or with a 503, which were repeated.
     repeats: AtomicU64,
@@ -62,6 +62,20 @@ impl Bank {
 
     fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether a session of a user that was shown this version has nothing to wait for.
+    fn is_settled(&self, user_id: u64, version: u64) -> bool {
+        let settled = self.settled.get();
+        settled.is_some_and(|versions| versions.get(&user_id).copied().unwrap_or(0) == version)
+    }
+
+    fn sender(&self, rng: &mut StdRng) -> &Sender {
+        self.senders.choose(rng).expect("a service")
+    }
+
+    fn visitor(&self, rng: &mut StdRng) -> &Visitor {
+        self.visitors.choose(rng).expect("a service")
     }
 
     fn repeat(&self) {
@@ -159,98 +173,100 @@ async fn open(app: &TestApp, bank: &Bank) -> History {
     seen
 }
 
-async fn money_that_is_moved_through_kills_is_conserved_and_every_balance_shown_is_in_order(
-    database: Database,
-) {
-    let seconds = crate::size("BANK_SECONDS", SECONDS);
-    let mut dice = Dice::new(&format!(
-        "BANK_SECONDS={seconds} cargo test --test faults bank::"
-    ));
-    let mut app = TestApp::on(database)
-        .log("info")
-        .set("cache.max_entries", CACHE_ENTRIES_MAX)
-        .set("cache.ttl_s", 1)
-        .set("cache.sweep_s", 1)
-        .set("limits.api_requests_per_s", 1_000_000)
-        .set("limits.api_requests_burst", 1_000_000)
-        .start()
-        .await;
-    let bank = Arc::new(Bank {
-        start: Instant::now(),
-        is_over: AtomicBool::new(false),
-        moves: AtomicU64::new(0),
-        repeats: AtomicU64::new(0),
-    });
-    let mut seen = open(&app, &bank).await;
-    let start = Instant::now();
-    let movers: Vec<_> = (0..MOVERS)
-        .map(|index| {
-            tokio::spawn(movers::run(
-                bank.clone(),
-                app.sender(),
-                StdRng::from_rng(dice.of(index)),
-            ))
-        })
-        .collect();
-    let mut readers: Vec<_> = (0..READERS)
-        .map(|index| {
-            tokio::spawn(readers::over_http(
-                bank.clone(),
-                app.visitor(),
-                StdRng::from_rng(dice.of(index)),
-            ))
-        })
-        .collect();
-    let watched = (0..SESSIONS_PER_HOT_USER)
-        .flat_map(|_| 1..=HOT_USERS)
-        .chain(cold_users(dice.of(1)));
-    for (index, user_id) in watched.collect::<Vec<_>>().into_iter().enumerate() {
-        let rng = StdRng::from_rng(dice.of(index));
-        readers.push(tokio::spawn(readers::over_a_session(
-            bank.clone(),
-            app.visitor(),
-            user_id,
-            rng,
-        )));
-    }
-    let kills = (seconds / KILL_EVERY.as_secs()).saturating_sub(1).max(1);
-    kill_again_and_again(&mut app, kills).await;
-    bank.is_over.store(true, Ordering::Relaxed);
-    for client in movers {
-        seen.join(client.await.expect("no mover panicked"));
-    }
-    let moved_for = start.elapsed();
-    for client in readers {
-        seen.join(client.await.expect("no reader panicked"));
-    }
-    print_figures(&format!("{database:?}"), &bank, &seen, kills, moved_for);
-    check(&app, &seen).await;
-}
-
 fn cold_users(rng: &mut StdRng) -> Vec<u64> {
     (0..SESSIONS_OF_COLD_USERS)
         .map(|_| rng.random_range(HOT_USERS + 1..=HOT_USERS + COLD_USERS))
         .collect()
 }
 
-/// Kills and restarts the service after each round under load; a final round follows.
-async fn kill_again_and_again(app: &mut TestApp, kills: u64) {
-    for _ in 0..kills {
-        tokio::time::sleep(KILL_EVERY).await;
-        app.kill();
-        app.start_again().await;
-    }
-    tokio::time::sleep(KILL_EVERY).await;
+/// The settings of each service.
+pub fn settings(app: Builder) -> Builder {
+    app.log("info")
+        .set("cache.max_entries", CACHE_ENTRIES_MAX)
+        .set("cache.ttl_s", 1)
+        .set("cache.sweep_s", 1)
+        .set("limits.api_requests_per_s", 1_000_000)
+        .set("limits.api_requests_burst", 1_000_000)
 }
 
-fn print_figures(database: &str, bank: &Bank, seen: &History, kills: u64, moved_for: Duration) {
+/// A bank that is being used.
+pub struct Open {
+    bank: Arc<Bank>,
+    seen: History,
+    movers: Vec<JoinHandle<History>>,
+    readers: Vec<JoinHandle<History>>,
+    start: Instant,
+}
+
+impl Open {
+    /// Gives every user the opening balance, and starts the clients.
+    pub async fn start(apps: &[&TestApp], dice: &mut Dice) -> Self {
+        let bank = Arc::new(Bank {
+            start: Instant::now(),
+            is_over: AtomicBool::new(false),
+            settled: OnceLock::new(),
+            senders: apps.iter().map(|app| app.sender()).collect(),
+            visitors: apps.iter().map(|app| app.visitor()).collect(),
+            moves: AtomicU64::new(0),
+            repeats: AtomicU64::new(0),
+        });
+        let seen = open(apps[0], &bank).await;
+        let start = Instant::now();
+        let movers = (0..MOVERS).map(|index| {
+            let rng = StdRng::from_rng(dice.of(index));
+            tokio::spawn(movers::run(bank.clone(), rng))
+        });
+        let movers = movers.collect();
+        let over_http = (0..READERS).map(|index| {
+            let rng = StdRng::from_rng(dice.of(index));
+            tokio::spawn(readers::over_http(bank.clone(), rng))
+        });
+        let mut readers: Vec<_> = over_http.collect();
+        let hot_users = (0..SESSIONS_PER_HOT_USER).flat_map(|_| 1..=HOT_USERS);
+        let watched = hot_users.chain(cold_users(dice.of(1)));
+        for (index, user_id) in watched.enumerate() {
+            let rng = StdRng::from_rng(dice.of(index));
+            let reader = readers::over_a_session(bank.clone(), user_id, rng);
+            readers.push(tokio::spawn(reader));
+        }
+        Self {
+            bank,
+            seen,
+            movers,
+            readers,
+            start,
+        }
+    }
+
+    /// Lets all moves be completed and all sessions be shown the end, and compares what was seen with the ledger. All
+    /// services run; the first one owns the database.
+    pub async fn close(mut self, apps: &[&TestApp], what: &str) {
+        self.bank.is_over.store(true, Ordering::Relaxed);
+        for client in self.movers {
+            self.seen.join(client.await.expect("no mover panicked"));
+        }
+        let moved_for = self.start.elapsed();
+        let entries = apps[0].database.entries(None);
+        let versions = states(&entries).into_iter();
+        let versions = versions.map(|(user_id, states)| (user_id, states.len() as u64));
+        let settled = self.bank.settled.set(versions.collect());
+        settled.expect("a bank closes once");
+        for client in self.readers {
+            self.seen.join(client.await.expect("no reader panicked"));
+        }
+        print_figures(what, &self.bank, &self.seen, moved_for);
+        check(apps, &entries, &self.seen).await;
+    }
+}
+
+fn print_figures(what: &str, bank: &Bank, seen: &History, moved_for: Duration) {
     let operations = || seen.operations.iter();
     let writes = operations()
         .filter(|operation| matches!(operation.what, What::Write { .. }))
         .count();
     let unasked = operations().filter(|operation| operation.sent == 0).count();
     println!(
-        "{database}: {} moves, {} of them refused, {kills} kills, {} repeats in {:.1} s; {writes} writes acknowledged, \
+        "{what}: {} moves, {} of them refused, {} repeats in {:.1} s; {writes} writes acknowledged, \
          {:.0} /s; {} reads asked for, {unasked} pushes, {} sessions",
         bank.moves.load(Ordering::Relaxed),
         seen.refusals.len(),
@@ -262,12 +278,11 @@ fn print_figures(database: &str, bank: &Bank, seen: &History, kills: u64, moved_
     );
 }
 
-/// Compares everything that clients received with the ledger.
-async fn check(app: &TestApp, seen: &History) {
-    app.assert_ledger_holds();
-    let entries = app.database.entries(None);
-    assert_moves_are_whole(&entries);
-    let ledger = states(&entries);
+/// Compares everything that clients received, and what each service reads, with the ledger.
+async fn check(apps: &[&TestApp], entries: &[StoredEntry], seen: &History) {
+    apps[0].assert_ledger_holds();
+    assert_moves_are_whole(entries);
+    let ledger = states(entries);
     let total: i64 = ledger
         .values()
         .map(|states| states.last().expect("an opening").balances[0])
@@ -277,7 +292,10 @@ async fn check(app: &TestApp, seen: &History) {
         OPENING_MINOR * (HOT_USERS + COLD_USERS) as i64,
         "the total is conserved"
     );
-    for user_id in users() {
+    for (app, user_id) in apps
+        .iter()
+        .flat_map(|app| users().map(move |user_id| (app, user_id)))
+    {
         let shown = app
             .backend(&format!("/internal/v1/users/{user_id}/balance"))
             .await

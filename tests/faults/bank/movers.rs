@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Bank, amount, note_write, random_user};
 use crate::linearizability::{History, Refusal};
-use crate::support::{PATIENCE, Sender, Signed};
+use crate::support::{PATIENCE, Signed};
 
 /// The largest amount of a move.
 const MINOR_MAX: i64 = 60_000_000_000;
@@ -18,7 +18,7 @@ const MINOR_MAX: i64 = 60_000_000_000;
 const REJECTED: f64 = 0.25;
 
 /// Moves until the end of the test; completes the last move.
-pub(super) async fn run(bank: Arc<Bank>, sender: Sender, mut rng: StdRng) -> History {
+pub(super) async fn run(bank: Arc<Bank>, mut rng: StdRng) -> History {
     let mut seen = History::default();
     while !bank.is_over() {
         let number = bank.moves.fetch_add(1, Ordering::Relaxed);
@@ -33,7 +33,7 @@ pub(super) async fn run(bank: Arc<Bank>, sender: Sender, mut rng: StdRng) -> His
             content: ton.clone(),
         };
         // A withdrawal that is refused ends the move.
-        if !post(&bank, &sender, &mut seen, &out, minor).await {
+        if !post(&bank, &mut rng, &mut seen, &out, minor).await {
             continue;
         }
         let is_rejected = rng.random_bool(REJECTED);
@@ -52,7 +52,7 @@ pub(super) async fn run(bank: Arc<Bank>, sender: Sender, mut rng: StdRng) -> His
                 content: ton,
             }
         };
-        let is_whole = post(&bank, &sender, &mut seen, &back, minor).await;
+        let is_whole = post(&bank, &mut rng, &mut seen, &back, minor).await;
         assert!(is_whole, "money that arrives is never refused");
     }
     seen
@@ -75,9 +75,9 @@ fn another_user(from: u64, rng: &mut StdRng) -> u64 {
     }
 }
 
-/// Sends an entry until it is answered, and records the answer. Returns whether it was
+/// Sends an entry until it is answered, each time to any service, and records the answer. Returns whether it was
 /// acknowledged.
-async fn post(bank: &Bank, sender: &Sender, seen: &mut History, step: &Step, minor: i64) -> bool {
+async fn post(bank: &Bank, rng: &mut StdRng, seen: &mut History, step: &Step, minor: i64) -> bool {
     let Step {
         what,
         event_id,
@@ -89,7 +89,8 @@ async fn post(bank: &Bank, sender: &Sender, seen: &mut History, step: &Step, min
     body["user_id"] = json!(user_id);
     let (start, sent) = (Instant::now(), bank.now());
     while start.elapsed() < 3 * PATIENCE {
-        match sender
+        match bank
+            .sender(rng)
             .try_send(Signed::post(&format!("/internal/v1/{what}"), &body))
             .await
         {

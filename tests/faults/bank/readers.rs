@@ -2,7 +2,7 @@
 //! breaks.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{Bank, note_read, random_user};
 use crate::linearizability::History;
-use crate::support::{Event, Visitor, Witness, Ws};
+use crate::support::{Event, PATIENCE, Witness, Ws};
 
 /// How long a session reads before it checks for other work.
 const LISTENING: Duration = Duration::from_millis(200);
@@ -19,7 +19,7 @@ const LISTENING: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Reads repeatedly, in every way that HTTP offers.
-pub(super) async fn over_http(bank: Arc<Bank>, visitor: Visitor, mut rng: StdRng) -> History {
+pub(super) async fn over_http(bank: Arc<Bank>, mut rng: StdRng) -> History {
     let mut seen = History::default();
     while !bank.is_over() {
         let user_id = random_user(&mut rng);
@@ -28,6 +28,7 @@ pub(super) async fn over_http(bank: Arc<Bank>, visitor: Visitor, mut rng: StdRng
         } else {
             ""
         };
+        let visitor = bank.visitor(&mut rng);
         let sent = bank.now();
         let answer = if rng.random_bool(0.5) {
             visitor
@@ -58,17 +59,12 @@ pub(super) async fn over_http(bank: Arc<Bank>, visitor: Visitor, mut rng: StdRng
     seen
 }
 
-/// Reads a user's sessions, one after another, and sometimes sends a refresh.
-pub(super) async fn over_a_session(
-    bank: Arc<Bank>,
-    visitor: Visitor,
-    user_id: u64,
-    mut rng: StdRng,
-) -> History {
+/// Reads a user's sessions, one after another, and sometimes sends a refresh; until the last one has been shown the end.
+pub(super) async fn over_a_session(bank: Arc<Bank>, user_id: u64, mut rng: StdRng) -> History {
     let mut seen = History::default();
-    while !bank.is_over() {
+    loop {
         let sent = bank.now();
-        let Some(mut ws) = visitor.session(user_id).await else {
+        let Some(mut ws) = bank.visitor(&mut rng).session(user_id).await else {
             bank.repeat();
             tokio::time::sleep(PAUSE).await;
             continue;
@@ -80,10 +76,12 @@ pub(super) async fn over_a_session(
             snapshot: Some(sent),
             refresh: None,
         };
-        page.listen(&mut ws, &mut seen, user_id, &mut rng).await;
+        let is_shown_all = page.listen(&mut ws, &mut seen, user_id, &mut rng).await;
         seen.sessions.push(page.versions);
+        if is_shown_all {
+            return seen;
+        }
     }
-    seen
 }
 
 /// One session, until its connection or the test ends.
@@ -98,22 +96,49 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    async fn listen(&mut self, ws: &mut Ws, seen: &mut History, user_id: u64, rng: &mut StdRng) {
-        while !self.bank.is_over() {
-            if self.snapshot.is_none() && self.refresh.is_none() && rng.random_bool(0.2) {
+    /// Whether it was shown the end.
+    ///
+    /// # Panics
+    /// When it is not shown it in time.
+    async fn listen(
+        &mut self,
+        ws: &mut Ws,
+        seen: &mut History,
+        user_id: u64,
+        rng: &mut StdRng,
+    ) -> bool {
+        let mut settled: Option<Instant> = None;
+        while self.refresh.is_some() || !self.bank.is_settled(user_id, self.witness.version) {
+            if self.bank.settled.get().is_some() {
+                let since = settled.get_or_insert_with(Instant::now);
+                assert!(
+                    since.elapsed() < PATIENCE,
+                    "user {user_id} was shown version {} last",
+                    self.witness.version
+                );
+            }
+            if !self.bank.is_over()
+                && self.snapshot.is_none()
+                && self.refresh.is_none()
+                && rng.random_bool(0.2)
+            {
                 self.refresh = Some(self.bank.now());
                 let asked = json!({"type": "refresh", "id": "again"}).to_string();
                 if !ws.try_send(Message::text(asked)).await {
-                    return;
+                    return false;
                 }
             }
             match ws.next_within(LISTENING).await {
                 None => {}
                 Some(Event::Frame(frame)) => self.hear(&frame, seen, user_id),
                 // The service was killed, or has closed a session that it could not keep.
-                Some(Event::Broken | Event::Closed { .. }) => return self.bank.repeat(),
+                Some(Event::Broken | Event::Closed { .. }) => {
+                    self.bank.repeat();
+                    return false;
+                }
             }
         }
+        true
     }
 
     fn hear(&mut self, frame: &serde_json::Value, seen: &mut History, user_id: u64) {

@@ -23,8 +23,6 @@
 //! balances of its version, and the `available` of a refused withdrawal must have been the balance
 //! at some moment of its interval.
 
-mod planted;
-
 use std::collections::BTreeMap;
 
 /// TON and UNI, in the smallest unit.

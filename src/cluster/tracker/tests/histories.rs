@@ -380,6 +380,7 @@ impl History {
             sessions: 0,
             is_leaving: false,
             heard: Some(peer.heard.map(|number| (own, number)).into_iter().collect()),
+            condition: None,
         };
         let boot = peer.boot();
         self.send_to_us(&boot, &Packet::Beat(Box::new(beat)));
@@ -397,6 +398,7 @@ impl History {
                 sessions: 0,
                 is_leaving: false,
                 heard: None,
+                condition: None,
             };
             for arrival in self.arrivals(1) {
                 self.sent += 1;
@@ -496,7 +498,7 @@ impl History {
     fn judge(&mut self) -> Result<(), String> {
         self.known = self
             .tracker
-            .nodes()
+            .nodes(at(self.now))
             .iter()
             .map(|node| node.boot.as_str().to_owned())
             .collect();

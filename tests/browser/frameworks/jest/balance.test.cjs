@@ -26,6 +26,24 @@ test('a component shows what the fake balance says', async () => {
   await act(() => root.unmount());
 });
 
+test('a selector that makes an object each time renders once for each state', async () => {
+  const fake = fakeBalance({ balances: { TON: '1.5' } });
+  const complaints = jest.spyOn(console, 'error').mockImplementation(() => {});
+  let renders = 0;
+  function Part() {
+    renders += 1;
+    const { ton } = useBalance(fake, ({ balances }) => ({ ton: balances?.TON }));
+    return createElement('p', null, ton);
+  }
+  const place = document.createElement('div');
+  const root = createRoot(place);
+  await act(() => root.render(createElement(Part)));
+  await act(() => fake.set({ balances: { TON: '2' } }));
+  expect([place.textContent, renders, complaints.mock.calls]).toEqual(['2', 2, []]);
+  await act(() => root.unmount());
+  complaints.mockRestore();
+});
+
 test('the real client can be made, and does nothing before it is started', () => {
   const { BalanceClient } = require('@balance-coordinator/client');
   const getToken = jest.fn();

@@ -5,8 +5,7 @@ import { useBalance } from '@balance-coordinator/client/react';
 import { client } from './balance.js';
 
 export function Balance() {
-  const amount = useBalance(client, ({ balances }) => balances?.TON);
-  const status = useBalance(client, (state) => state.status);
+  const { amount, status } = useBalance(client, ({ balances, status }) => ({ amount: balances?.TON, status }));
   return (
     <>
       <p id="balance">{amount ? `${format(amount, { locale: 'en', maxDecimals: 2 })} TON` : status === 'unauthorized' ? 'Sign in' : '…'}</p>
