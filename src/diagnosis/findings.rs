@@ -12,7 +12,7 @@ use super::thresholds::{
     REWARDS_SILENT_S, SESSIONS_CONSPICUOUS, SESSIONS_SHARE, SILENT_ENTRIES_MIN, SILENT_INTERVALS,
     SILENT_S,
 };
-use super::{Finding, lately};
+use super::{Finding, counted, lately};
 
 /// The code of a user with many sessions.
 pub(crate) const CROWD: &str = "crowd";
@@ -118,12 +118,6 @@ fn balances(seen: &Seen, now: Wall, found: &mut Vec<Finding>) {
 /// A text, without the quotes of JSON.
 fn plain(text: &Value) -> &str {
     text.as_str().unwrap_or_default()
-}
-
-/// A number with its noun.
-pub(super) fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 /// Whether a time is one of the last minutes. One that can't be read is.

@@ -7,15 +7,14 @@ use serde_json::json;
 
 use crate::domain::CONFLICT_CODE;
 
-use super::Finding;
 use super::Severity::{self, High, Low, Medium};
 use super::facts::conflicts_by_user;
-use super::findings::counted;
 use super::service::Seen;
 use super::thresholds::{
     CACHE_READS_MIN, COMMIT_SLOW_S, CONFLICTS_MAX, DISPLAY_SLOW_S, ERROR_SHARE, PUSH_SLOW_S,
     REFUSED_MAX,
 };
+use super::{Finding, counted};
 
 /// How many users an evidence names.
 const USERS_NAMED_MAX: usize = 3;

@@ -2,11 +2,10 @@
 
 use serde_json::json;
 
-use super::Finding;
 use super::Severity::{High, Medium};
-use super::findings::counted;
 use super::service::Seen;
 use super::thresholds::{CLUSTER_SKEW_S, CLUSTER_STALE_S, QUEUE_SHARE};
+use super::{Finding, counted};
 
 pub(super) fn ledger(seen: &Seen, found: &mut Vec<Finding>) {
     if seen.ledger["is_away"] == true {
