@@ -35,7 +35,7 @@ const WORDS = {
   entries_refused: [['refused', 'window_s'], ({ refused, window_s }) => `${when(window_s)}: ${refused.map(({ kind, code, count }) => `${text(kind)} ${code} ${number(count)}`).join(', ')}`],
   conflicts: [['count', 'by_kind', 'users', 'window_s'], ({ count, by_kind, users, window_s }) => {
     const of = users.length ? `, пользователь ${users.join(', ')}` : '';
-    return `${plural(count, { one: 'конфликт', few: 'конфликта', many: 'конфликтов', other: 'конфликта' })} ${when(window_s)} (${counts(by_kind)})${of}`;
+    return `${plural(count, { one: 'отказ', few: 'отказа', many: 'отказов', other: 'отказа' })} ${when(window_s)} (${counts(by_kind)})${of}`;
   }],
   source_silent: [['kind', 'seconds'], ({ kind, seconds: age }) => `последняя запись вида «${text(kind)}» была ${seconds(age)} назад`],
   crowd: [['user_id', 'sessions'], ({ user_id: id, sessions }) => `у пользователя ${id} ${plural(sessions, { one: 'сессия', few: 'сессии', many: 'сессий', other: 'сессии' })}`],

@@ -84,7 +84,7 @@ async fn findings_are_told_in_russian_with_their_evidence() {
     let evidence = "document.querySelector('[data-code=conflicts] .evidence')";
     browser
         .until(&format!(
-            "{evidence}?.textContent.replaceAll('\u{a0}', ' ').startsWith('1 конфликт с запуска (пополнение 1)')"
+            "{evidence}?.textContent.replaceAll('\u{a0}', ' ').startsWith('1 отказ с запуска (пополнение 1)')"
         ))
         .await;
     let english =

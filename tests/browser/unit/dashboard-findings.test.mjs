@@ -45,8 +45,8 @@ test('evidence needs values that the rules tell, and without them it stays Engli
     }
     assert.equal(inRussian({ code: 'of_a_later_version', values: {} }), null);
     const told = (code, values) => inRussian({ code, values }).map((part) => part.english ?? part.replaceAll('\u00a0', ' ')).join('');
-    assert.equal(told('conflicts', { count: 21, by_kind: { deposit: 21 }, users: [184, 7], window_s: 900 }), '21 конфликт за последние 15 мин (пополнение 21), пользователь 184, 7');
-    assert.equal(told('conflicts', { count: 1, by_kind: { reward: 1 }, users: [], window_s: null }), '1 конфликт с запуска (награда 1)');
+    assert.equal(told('conflicts', { count: 21, by_kind: { deposit: 21 }, users: [184, 7], window_s: 900 }), '21 отказ за последние 15 мин (пополнение 21), пользователь 184, 7');
+    assert.equal(told('conflicts', { count: 1, by_kind: { reward: 1 }, users: [], window_s: null }), '1 отказ с запуска (награда 1)');
     assert.equal(told('source_silent', { kind: 'reward', seconds: 1_800 }), 'последняя запись вида «награда» была 30 мин назад');
     assert.equal(told('ledger_errors', { by_kind: { busy: 3 }, window_s: 900 }), 'busy 3 за последние 15 мин');
     assert.deepEqual(inRussian({ code: 'audit_failed', values: { at: '2020-02-03T12:00:00Z', reason: 'no such table' } })[1], { english: 'no such table' });
