@@ -1,6 +1,6 @@
 //! What is wrong, or may soon be, by the answers of the running service.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::clock::{self, Wall};
 use crate::limits::FINDINGS_WINDOW_S;
@@ -12,7 +12,7 @@ use super::thresholds::{
     REWARDS_SILENT_S, SESSIONS_CONSPICUOUS, SESSIONS_SHARE, SILENT_ENTRIES_MIN, SILENT_INTERVALS,
     SILENT_S,
 };
-use super::{Finding, lately};
+use super::{Finding, counted, lately};
 
 /// The code of a user with many sessions.
 pub(crate) const CROWD: &str = "crowd";
@@ -54,25 +54,36 @@ fn balances(seen: &Seen, now: Wall, found: &mut Vec<Finding>) {
     let count = seen.audit["violations_total"].as_u64().unwrap_or(0);
     if count > 0 {
         let first = &seen.audit["violations"][0];
-        found.push(Finding::new(
+        let finding = Finding::new(
             "violations",
             High,
             "The ledger does not hold, or memory differs from it",
-            format!("the audit has found {count} violations, the latest at {}: {}", first["at"], first["violation"]),
+            format!(
+                "the audit has found {}, the latest at {}: {}",
+                counted(count, "violation"),
+                plain(&first["at"]),
+                plain(&first["violation"])
+            ),
             "Run balance-coordinator verify; it names every user at fault. Nothing is repaired automatically, and this stays until the service is started anew.",
-        ));
+        );
+        found.push(
+            finding.with(
+                json!({ "count": count, "at": first["at"], "violation": first["violation"] }),
+            ),
+        );
     }
     let failure = &seen.audit["last_error"];
     if let Some(error) = failure["reason"].as_str()
         && is_recent(&failure["at"], now)
     {
-        found.push(Finding::new(
+        let finding = Finding::new(
             "audit_failed",
             Low,
             "A check of the audit failed",
-            format!("{}: {error}", failure["at"]),
+            format!("{}: {error}", plain(&failure["at"])),
             "It is repeated; look at the database when that goes on.",
-        ));
+        );
+        found.push(finding.with(json!({ "at": failure["at"], "reason": error })));
     }
     let runs = seen.canary["runs"].as_array();
     let mut runs = runs.into_iter().flatten().enumerate();
@@ -80,24 +91,33 @@ fn balances(seen: &Seen, now: Wall, found: &mut Vec<Finding>) {
         run["ok"] == false && (*index == 0 || is_recent(&run["started_at"], now))
     };
     if let Some((_, run)) = runs.find(is_bad) {
-        found.push(Finding::new(
+        let deviations = run["deviations"].as_array();
+        let deviations: Vec<&str> = deviations.into_iter().flatten().map(plain).collect();
+        let finding = Finding::new(
             "canary_failed",
             High,
             "The canary saw a balance that was late or wrong",
-            format!("{}: {}", run["started_at"], run["deviations"]),
+            format!("{}: {}", plain(&run["started_at"]), deviations.join("; ")),
             "GET /admin/v1/canary shows each step; run balance-coordinator canary again.",
-        ));
+        );
+        found.push(finding.with(json!({ "at": run["started_at"], "deviations": deviations })));
     }
     let stale = seen.metrics.sum("balance_actors_stale", &[]);
     if stale > 0.0 {
-        found.push(Finding::new(
+        let finding = Finding::new(
             "actors_stale",
             Medium,
             "Users are shown a stale balance",
-            format!("balance_actors_stale {stale}"),
+            counted(stale as u64, "user"),
             "The ledger is or was away; see GET /readyz.",
-        ));
+        );
+        found.push(finding.with(json!({ "count": stale })));
     }
+}
+
+/// A text, without the quotes of JSON.
+fn plain(text: &Value) -> &str {
+    text.as_str().unwrap_or_default()
 }
 
 /// Whether a time is one of the last minutes. One that can't be read is.
@@ -126,13 +146,14 @@ fn silent(seen: &Seen, now: Wall, found: &mut Vec<Finding>) {
             SILENT_S.max(SILENT_INTERVALS * (uptime_s - age_s) / count)
         };
         if age_s > patience_s {
-            found.push(Finding::new(
+            let finding = Finding::new(
                 "source_silent",
                 if is_reward { Medium } else { Low },
                 "A source may have gone silent",
                 format!("the latest {kind} was committed {age_s:.0} s ago"),
                 "Ask the sender; nothing is lost that is sent again with its event id.",
-            ));
+            );
+            found.push(finding.with(json!({ "kind": kind, "seconds": age_s })));
         }
     }
 }
@@ -141,33 +162,41 @@ fn silent(seen: &Seen, now: Wall, found: &mut Vec<Finding>) {
 fn crowds(seen: &Seen, found: &mut Vec<Finding>) {
     let busiest = &seen.busiest["actors"][0];
     if busiest["sessions"].as_u64() >= Some(SESSIONS_CONSPICUOUS) {
-        found.push(Finding::new(
+        let finding = Finding::new(
             CROWD,
             Low,
             "One user has many sessions open",
-            format!("user {} has {}", busiest["user_id"], busiest["sessions"]),
+            format!(
+                "user {} has {} sessions",
+                busiest["user_id"], busiest["sessions"]
+            ),
             "Many tabs, or a page that opens a new one without closing the last.",
-        ));
+        );
+        found.push(
+            finding.with(json!({ "user_id": busiest["user_id"], "sessions": busiest["sessions"] })),
+        );
     }
     let sum = |name: &str| seen.metrics.sum(name, &[]);
     let (open, limit) = (sum("balance_sessions"), sum("balance_sessions_limit"));
     if limit > 0.0 && open > SESSIONS_SHARE * limit {
-        found.push(Finding::new(
+        let finding = Finding::new(
             "sessions_near_limit",
             Medium,
             "Sessions are near their limit",
             format!("{open} of {limit}"),
             "Raise limits.sessions, or add a process.",
-        ));
+        );
+        found.push(finding.with(json!({ "open": open, "limit": limit })));
     }
     let files = sum("process_max_fds");
     if files > 0.0 && files < limit + 1000.0 {
-        found.push(Finding::new(
+        let finding = Finding::new(
             "files_too_few",
             Medium,
             "The limit on open files is too low for the sessions",
             format!("the process may open {files} files, limits.sessions is {limit}"),
             "Raise the system's limit (ulimit -n, LimitNOFILE), or lower limits.sessions.",
-        ));
+        );
+        found.push(finding.with(json!({ "files": files, "limit": limit })));
     }
 }

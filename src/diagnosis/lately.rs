@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::domain::CONFLICT_CODE;
 
-use super::Finding;
 use super::Severity::{self, High, Low, Medium};
 use super::facts::conflicts_by_user;
 use super::service::Seen;
@@ -15,6 +14,7 @@ use super::thresholds::{
     CACHE_READS_MIN, COMMIT_SLOW_S, CONFLICTS_MAX, DISPLAY_SLOW_S, ERROR_SHARE, PUSH_SLOW_S,
     REFUSED_MAX,
 };
+use super::{Finding, counted};
 
 /// How many users an evidence names.
 const USERS_NAMED_MAX: usize = 3;
@@ -28,6 +28,7 @@ pub(super) const ORDINARY: [&str; 2] = ["insufficient_funds", "exceeds_original"
 pub(super) fn refused(seen: &Seen, found: &mut Vec<Finding>) {
     conflicts(seen, found);
     let (grown, when) = (&seen.lately.grown, seen.lately.when());
+    let window_s = seen.lately.seconds;
     let mut refused: BTreeMap<(String, String), f64> = BTreeMap::new();
     for (labels, count) in grown.of_name(REFUSALS) {
         let of = |label| labels.get(label).unwrap_or_default().to_owned();
@@ -51,7 +52,9 @@ pub(super) fn refused(seen: &Seen, found: &mut Vec<Finding>) {
             format!("{when}: {}", told.collect::<Vec<_>>().join(", ")),
             "The answers name the field. Correct the sender; its entries can be sent again with the same event ids.",
         );
-        found.push(finding.with(json!({ "refused": values.collect::<Vec<_>>() })));
+        found.push(
+            finding.with(json!({ "refused": values.collect::<Vec<_>>(), "window_s": window_s })),
+        );
     }
     let unsigned = [
         "invalid_signature",
@@ -61,13 +64,14 @@ pub(super) fn refused(seen: &Seen, found: &mut Vec<Finding>) {
     let of_code = |code: &&str| grown.sum("balance_webhook_rejected_total", &[("code", code)]);
     let unsigned: f64 = unsigned.iter().map(of_code).sum();
     if unsigned > 0.0 {
-        found.push(Finding::new(
+        let finding = Finding::new(
             "webhooks_unsigned",
             Medium,
             "Webhooks came with a wrong signature or time",
-            format!("{unsigned} {when}"),
+            format!("{} {when}", counted(unsigned as u64, "webhook")),
             "A sender has an old secret or a wrong clock, or it is an attack.",
-        ));
+        );
+        found.push(finding.with(json!({ "count": unsigned, "window_s": window_s })));
     }
 }
 
@@ -108,7 +112,10 @@ fn conflicts(seen: &Seen, found: &mut Vec<Finding>) {
         evidence,
         "GET /admin/v1/conflicts shows both beside each other: a bug of the sender, or an attack.",
     );
-    let values = json!({ "code": CONFLICT_CODE, "count": count, "by_kind": by_kind, "per_minute": per_minute });
+    let values = json!({
+        "code": CONFLICT_CODE, "count": count, "by_kind": by_kind, "per_minute": per_minute, "users": named,
+        "window_s": seen.lately.seconds,
+    });
     found.push(finding.with(values));
 }
 
@@ -122,6 +129,7 @@ pub(super) fn failed(seen: &Seen, found: &mut Vec<Finding>) {
         &'static str,
     );
     let (grown, when) = (&seen.lately.grown, seen.lately.when());
+    let window_s = seen.lately.seconds;
     let rows: [Row; 3] = [
         (
             "actors_rebuilt",
@@ -149,7 +157,8 @@ pub(super) fn failed(seen: &Seen, found: &mut Vec<Finding>) {
         let count = grown.sum(name, &[]);
         if count > 0.0 {
             let evidence = format!("{name} {count} {when}");
-            found.push(Finding::new(code, severity, what, evidence, next_step));
+            let finding = Finding::new(code, severity, what, evidence, next_step);
+            found.push(finding.with(json!({ "count": count, "window_s": window_s })));
         }
     }
     let mut errors = grown.by("balance_ledger_errors_total", "kind");
@@ -161,13 +170,18 @@ pub(super) fn failed(seen: &Seen, found: &mut Vec<Finding>) {
             Medium
         };
         let next_step = "Attempts are repeated, so no entry is lost; look at the database. unfit: a row that this program can't have written.";
-        found.push(Finding::new(
+        let told: Vec<String> = errors
+            .iter()
+            .map(|(kind, n)| format!("{kind} {n}"))
+            .collect();
+        let finding = Finding::new(
             "ledger_errors",
             severity,
             "Attempts at the ledger have failed",
-            format!("balance_ledger_errors_total {errors:?} {when}"),
+            format!("{} {when}", told.join(", ")),
             next_step,
-        ));
+        );
+        found.push(finding.with(json!({ "by_kind": errors, "window_s": window_s })));
     }
     let (mut answered, mut wrong) = (0.0, 0.0);
     for (labels, count) in grown.of_name("http_requests_total") {
@@ -179,19 +193,21 @@ pub(super) fn failed(seen: &Seen, found: &mut Vec<Finding>) {
         }
     }
     if answered > 0.0 && wrong / answered > ERROR_SHARE {
-        found.push(Finding::new(
+        let finding = Finding::new(
             "requests_fail",
             Medium,
             "More than one request of a hundred fails",
             format!("{wrong} of {answered} {when}"),
             "http_requests_total tells which routes.",
-        ));
+        );
+        found.push(finding.with(json!({ "failed": wrong, "all": answered, "window_s": window_s })));
     }
 }
 
 /// Times that are too long, and reads that memory should have answered.
 pub(super) fn slow(seen: &Seen, found: &mut Vec<Finding>) {
     let (grown, when) = (&seen.lately.grown, seen.lately.when());
+    let window_s = seen.lately.seconds;
     let next = "Look at the disk, or at the database and the way to it.";
     let push = "The machine has too much to do, or one user gets more than pacing.direct_interval_ms lets through.";
     for (code, name, labels, slow_s, what, next_step) in [
@@ -225,24 +241,26 @@ pub(super) fn slow(seen: &Seen, found: &mut Vec<Finding>) {
             .filter(|p99_s| *p99_s > slow_s)
         {
             let severity = if p99_s > 4.0 * slow_s { High } else { Medium };
-            found.push(Finding::new(
+            let finding = Finding::new(
                 code,
                 severity,
                 what,
                 format!("p99 of {name} is about {p99_s:.3} s {when}"),
                 next_step,
-            ));
+            );
+            found.push(finding.with(json!({ "p99_s": p99_s, "window_s": window_s })));
         }
     }
     let [hits, misses] =
         ["balance_cache_hits_total", "balance_cache_misses_total"].map(|name| grown.sum(name, &[]));
     if hits + misses >= CACHE_READS_MIN && hits < misses {
-        found.push(Finding::new(
+        let finding = Finding::new(
             "cache_misses",
             Low,
             "Most balances have to be read from the ledger",
-            format!("{hits} hits, {misses} misses {when}"),
+            format!("{hits} from memory, {misses} from the ledger {when}"),
             "Raise cache.ttl_s or cache.max_entries, or find out which client asks for so many users once.",
-        ));
+        );
+        found.push(finding.with(json!({ "hits": hits, "misses": misses, "window_s": window_s })));
     }
 }

@@ -119,6 +119,12 @@ impl Finding {
     }
 }
 
+/// A number with its noun, for evidence.
+fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// The whole report.
 #[derive(Debug, Serialize)]
 pub struct Diagnosis {

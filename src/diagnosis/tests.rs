@@ -409,3 +409,67 @@ fn a_violation_stays_and_says_so() {
         found[0].next_step
     );
 }
+
+#[test]
+fn each_finding_has_the_values_of_its_evidence() {
+    let mut process = Process::default();
+    for (_, series) in TROUBLES {
+        process.grow(series);
+    }
+    process.grow(&[
+        ("balance_actors_stale", 1.0),
+        ("balance_sessions", 99.0),
+        ("balance_sessions_limit", 100.0),
+        ("process_max_fds", 64.0),
+        ("balance_cluster_verified_age_seconds", 61.0),
+        ("balance_cluster_clock_skew_seconds", 0.5),
+        (
+            r#"balance_last_entry_timestamp_seconds{kind="reward"}"#,
+            1.0,
+        ),
+    ]);
+    let at = now().to_string();
+    let seen = Seen {
+        registry: json!({ "queue_single": 90, "queue_bulk": 0 }),
+        audit: json!({
+            "violations_total": 1, "violations": [{ "at": at, "violation": "user 7: TON" }],
+            "last_error": { "at": at, "reason": "no such table" },
+        }),
+        canary: json!({ "runs": [{ "ok": false, "started_at": at, "deviations": ["late", "wrong"] }] }),
+        busiest: json!({ "actors": [{ "user_id": 7, "sessions": 9 }] }),
+        ledger: json!({ "is_away": true, "since": null }),
+        cluster: json!({ "covered": false, "connected": true, "nodes": [{ "node": "b", "has_bus": false }] }),
+        has_bus: true,
+        queue_limit: 100,
+        ..process.seen()
+    };
+    let found = findings(&seen, now());
+    assert_eq!(found.len(), TROUBLES.len() + 14, "{found:#?}");
+    for finding in &found {
+        let values = finding.values.as_object().expect("an object");
+        let known = |(name, value): (&String, &Value)| {
+            // Of a young process.
+            let may_be_unknown = name == "window_s" || name == "per_minute";
+            may_be_unknown || !value.is_null()
+        };
+        assert!(values.iter().all(known), "{finding:?}");
+        assert!(
+            !values.is_empty() || finding.code == "ledger_away",
+            "{finding:?}"
+        );
+    }
+    let evidence = |code: &str| {
+        let finding = found.iter().find(|finding| finding.code == code);
+        finding.expect(code).evidence.clone()
+    };
+    let violation = format!("the audit has found 1 violation, the latest at {at}: user 7: TON");
+    assert_eq!(evidence("violations"), violation);
+    assert_eq!(evidence("audit_failed"), format!("{at}: no such table"));
+    assert_eq!(evidence("canary_failed"), format!("{at}: late; wrong"));
+    assert_eq!(evidence("actors_stale"), "1 user");
+    assert_eq!(evidence("ledger_errors"), "lost 1 since the start");
+    assert_eq!(
+        evidence("cluster_not_covered"),
+        "connected to the bus: yes; 1 other node"
+    );
+}

@@ -207,6 +207,10 @@ async fn problems_are_found_with_their_evidence(database: Database) {
         report["facts"]["users with the most conflicts"],
         json!([[7, 1]])
     );
+    assert_eq!(
+        report["facts"]["update frequency"]["refused_by_code"],
+        json!({"idempotency_conflict": 1.0})
+    );
 }
 
 async fn risky_settings_are_found_without_a_service(database: Database) {

@@ -1,5 +1,4 @@
-// The service's findings in Russian: titles and next steps by their English, which stands where there is no other. Evidence is
-// figures and names of the service's own, and stays as it is told.
+// The service's findings in Russian: titles and next steps by their English, which stands where there is no other.
 
 export const RUSSIAN = {
   'The service does not answer, or not with what was asked': 'Сервис не отвечает или отвечает не то',
