@@ -23,7 +23,6 @@ use crate::http::extract::PathUser;
 use crate::http::extract::admin::Admin;
 use crate::http::session::shared::SessionShared;
 use crate::ledger::{Options, OwnNode, Progress, SqlLedger};
-use crate::telemetry::counters::Counters;
 
 fn order() -> Admin<PathUser> {
     Admin {
@@ -53,7 +52,6 @@ fn settings(dir: &std::path::Path) -> Settings {
 
 fn state(dir: &std::path::Path, registry: Addr<Registry>) -> Data<HttpState> {
     let (mut settings, clock) = (settings(dir), Clock::system());
-    let access = CurrentAccess::take(&mut settings);
     let options = Options {
         url: settings.database.url.clone(),
         schema: Schema::default(),
@@ -79,16 +77,17 @@ fn state(dir: &std::path::Path, registry: Addr<Registry>) -> Data<HttpState> {
         sessions: 0,
     };
     let board = AuditBoard::new(1, clock, Arc::default());
-    let (ledger, counters) = (Arc::new(ledger), Arc::<Counters>::default());
+    let access = CurrentAccess::take(&mut settings);
+    let (settings, ledger) = (Arc::new(settings), Arc::new(ledger));
     let sessions = SessionShared::new(
-        Arc::new(settings),
+        settings,
         access,
         clock,
         registry,
-        counters.clone(),
+        Arc::default(),
         ledger.clone(),
     );
-    let overview = Overview::new(own, Arc::default(), counters, clock);
+    let overview = Overview::new(own, Arc::default(), Arc::default(), clock);
     Data::new(HttpState::new(
         sessions,
         ledger,
