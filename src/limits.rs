@@ -235,6 +235,9 @@ pub const TELEGRAM_SKEW_S: u64 = 30;
 /// as it keeps when that is more. Entries wait for it.
 pub const CONFLICTS_PRUNED_MIN: i64 = 64;
 
+/// Conflicts that are grouped for administrators, the latest. Each is a read of a row of up to 5 KiB.
+pub const CONFLICTS_GROUPED_MAX: i64 = 10_000;
+
 /// The most entries in one answer of a history.
 pub const HISTORY_ENTRIES_MAX: i64 = 1000;
 
@@ -298,13 +301,20 @@ pub const HISTORY_BYTES_MAX: usize = 720 * 8 * 1024;
 /// Marks that the history keeps.
 pub const HISTORY_MARKS_MAX: usize = 100;
 
-/// How often conflicts and the users with the most sessions are read for the findings, in seconds.
+/// The time over which findings count, in seconds, and the time between two readings of the counters. The alerts have the
+/// same window. About twenty readings are kept, of 40 KB each with 30 routes.
+pub const FINDINGS_WINDOW_S: u64 = 300;
+/// See [`FINDINGS_WINDOW_S`].
+pub const FINDINGS_STEP_S: u64 = 15;
+
+/// How often conflicts are read for the findings, in seconds.
 pub const FINDINGS_LOOK_S: u64 = 60;
 
-/// Conflicts that the findings look at, and how old these may be, in seconds.
+/// Runs of the canary that the findings look at.
+pub const FINDINGS_RUNS_MAX: usize = 5;
+
+/// Conflicts whose users the findings name.
 pub const FINDINGS_CONFLICTS_MAX: i64 = 100;
-/// See [`FINDINGS_CONFLICTS_MAX`].
-pub const FINDINGS_CONFLICTS_S: i64 = 86_400;
 
 /// Runs of the canary that are remembered for administrators.
 pub const CANARY_RUNS_MAX: usize = 50;

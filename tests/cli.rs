@@ -394,3 +394,30 @@ fn a_program_built_for_tests_says_so_and_refuses_to_serve() {
     let made = dir.path().read_dir().expect("it lists").count();
     assert_eq!(made, 0, "nothing is written before it refuses");
 }
+
+#[test]
+fn a_hangup_ends_every_command_but_serve_and_watch() {
+    use std::os::unix::process::ExitStatusExt as _;
+    // Both wait for standard input.
+    for arguments in [
+        &["sign", "--secret", SECRET, "--id", "a", "--timestamp", "1"][..],
+        &["token", "--check", "-"],
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_balance-coordinator"))
+            .args(arguments)
+            .env_clear()
+            .env(
+                "BALANCE_AUTH__SESSION_SECRETS",
+                "0123456789abcdefghijklmnopqrstuv",
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let kill = format!("kill -HUP {}", child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.expect("kill runs").success());
+        let status = child.wait().expect("it ends");
+        assert_eq!(status.signal(), Some(1), "{arguments:?}: {status}");
+    }
+}

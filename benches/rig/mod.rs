@@ -13,6 +13,7 @@ use balance_coordinator::config::{Settings, Sources};
 use balance_coordinator::coordinator::messages::{GetBalance, Peer, PostEntries, ToActor, ToUser};
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Policy, Recent, Registry, Shared};
+use balance_coordinator::credentials::access::CurrentAccess;
 use balance_coordinator::domain::{Account, Amount, Balances, Currencies, Kind, NewEntry, UserId};
 use balance_coordinator::http::session::shared::SessionShared;
 use balance_coordinator::http::start_over;
@@ -72,8 +73,11 @@ impl Rig {
             environment: [secret].into(),
             ..Sources::default()
         };
-        let settings = Arc::new(Settings::load(&sources).expect("defaults and a secret"));
-        let sessions = SessionShared::new(settings, clock, registry.clone(), counters, ledger);
+        let mut settings = Settings::load(&sources).expect("defaults and a secret");
+        let access = CurrentAccess::take(&mut settings);
+        let settings = Arc::new(settings);
+        let sessions =
+            SessionShared::new(settings, access, clock, registry.clone(), counters, ledger);
         Self {
             registry,
             sessions: Arc::new(sessions),
@@ -135,6 +139,8 @@ impl Rig {
     pub async fn open(&self, user: i64) -> Session {
         let token = self
             .sessions
+            .access
+            .now()
             .keys
             .issue(id(user), 3600, self.clock.now_s())
             .token;

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Deadline};
 use crate::config::Settings;
+use crate::credentials::access::CurrentAccess;
 use crate::dev_chain::{self, DevChain, FINAL_AFTER};
 use crate::watcher::{Options, watch_in_memory};
 
@@ -28,16 +29,16 @@ impl Development {
     /// Starts both on loopback. `None` where no currency can hold Toncoin.
     pub(super) fn start(
         settings: &Settings,
+        access: Arc<CurrentAccess>,
         internal_url: String,
         clock: Clock,
     ) -> io::Result<Option<Self>> {
         let chain = Arc::new(DevChain::new(clock, FINAL_AFTER));
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let api_url = format!("http://{}/api/v3", socket.local_addr()?);
-        let Some(options) = settings.auth.webhook_secrets.first().and_then(|secret| {
-            let (secret, api_url) = (secret.clone(), api_url.clone());
-            Options::for_imitation(settings, secret, chain.account(), api_url, internal_url)
-        }) else {
+        let (account, url) = (chain.account(), api_url.clone());
+        let options = Options::for_imitation(settings, access, account, url, internal_url);
+        let Some(options) = options else {
             return Ok(None);
         };
         info!(

@@ -35,6 +35,8 @@ use crate::config::{ConfigError, Settings};
 use crate::coordinator::auditing::AuditBoard;
 use crate::coordinator::messages::InspectRegistry;
 use crate::coordinator::{Coverage, Registry, auditing};
+use crate::credentials::access::CurrentAccess;
+use crate::http::session::shared::SessionShared;
 use crate::http::{Dev, HttpState, keep_history, server};
 use crate::ledger::{Feed, LedgerError, Orphan, SqlLedger, outbox};
 use crate::platform::{self, StopSignals};
@@ -76,12 +78,14 @@ pub enum AppError {
     System(#[from] std::io::Error),
 }
 
-/// Runs the service until SIGTERM or SIGINT. Blocks. `on_ready` gets the public and the internal address.
+/// Runs the service until SIGTERM or SIGINT. Blocks. `access` may change meanwhile. `on_ready` gets the public and the
+/// internal address.
 ///
 /// # Errors
 /// [`AppError`] when it could not start; stopping is never an error.
 pub fn run(
     settings: Settings,
+    access: Arc<CurrentAccess>,
     is_dev: bool,
     mut signals: StopSignals,
     on_ready: impl FnOnce(SocketAddr, SocketAddr) + Send + 'static,
@@ -92,10 +96,11 @@ pub fn run(
         listen("server.internal_addr", settings.server.internal_addr)?,
     ];
     let counters = Arc::new(Counters::default());
+    let coverage = Arc::<Coverage>::default();
     let (feed, bus) = match settings.cluster.is_on() {
         true => {
             let options = NatsOptions::of(&settings.cluster)?;
-            let (feed, outgoing) = BusFeed::new(clock);
+            let (feed, outgoing) = BusFeed::new(coverage.clone(), clock);
             let feed: Arc<dyn Feed> = Arc::new(feed);
             (Some(feed), Some((options, outgoing)))
         }
@@ -112,13 +117,11 @@ pub fn run(
         let Some((ledger, orphans)) = prepare(&mut signals, open).await? else {
             return Ok(());
         };
-        let (own, coverage) = (
-            parts::own_node(&settings, clock),
-            Arc::<Coverage>::default(),
-        );
+        let own = parts::own_node(&settings, clock);
         let overview = Overview::new(own, coverage.clone(), counters.clone(), clock);
         let core = Core {
             clock,
+            access,
             counters,
             ledger: Arc::new(ledger),
             overview: Arc::new(overview),
@@ -142,6 +145,7 @@ pub fn run(
 /// What the other parts are built on.
 struct Core {
     clock: Clock,
+    access: Arc<CurrentAccess>,
     counters: Arc<Counters>,
     ledger: Arc<SqlLedger>,
     coverage: Arc<Coverage>,
@@ -228,19 +232,20 @@ impl Service {
         let auditing = spawn(auditing);
         let watching_feed = spawn(outbox::watch(ledger.clone()));
         let development = if is_dev {
-            Development::start(&settings, reachable(internal_addr), core.clock)?
+            let internal_url = reachable(internal_addr);
+            Development::start(&settings, core.access.clone(), internal_url, core.clock)?
         } else {
             None
         };
-        let mut state = HttpState::new(
-            settings,
+        let sessions = SessionShared::new(
+            Arc::new(settings),
+            core.access.clone(),
             core.clock,
             registry.clone(),
-            ledger.clone(),
             core.counters.clone(),
-            board,
-            core.overview.clone(),
+            ledger.clone(),
         );
+        let mut state = HttpState::new(sessions, ledger.clone(), board, core.overview.clone());
         state.dev = is_dev.then(|| Dev {
             internal_addr,
             chain: development.as_ref().map(|one| one.chain.clone()),
@@ -273,13 +278,10 @@ impl Service {
 
 impl Canary {
     /// `None` when the settings ask for no runs.
-    fn start(
-        state: &HttpState,
-        (url, internal_url): (String, String),
-        coverage: Arc<Coverage>,
-    ) -> Option<Self> {
+    fn start(state: &HttpState, urls: (String, String), coverage: Arc<Coverage>) -> Option<Self> {
         schedule::prepare(&state.counters);
-        let (interval, options) = parts::canary_options(&state.settings, url, internal_url)?;
+        let access = state.access.clone();
+        let (interval, options) = parts::canary_options(&state.settings, access, urls)?;
         let (runs, counters) = (state.canary.clone(), state.counters.clone());
         let (interrupt, interrupts) = watch::channel(0);
         let running =

@@ -14,6 +14,7 @@ use crate::cluster::wire::Boot;
 use crate::config::{ClusterReads, Settings};
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::{Checks, Policy, Recent, Registry, Shared};
+use crate::credentials::access::CurrentAccess;
 use crate::domain::{Rules, UserId};
 use crate::http::problem::RETRY_AFTER_S;
 use crate::ledger::{Feed, Options, OwnNode};
@@ -23,15 +24,15 @@ use crate::telemetry::counters::Counters;
 /// How often the canary runs on this service, and with what; `None` when it does not run.
 pub(super) fn canary_options(
     settings: &Settings,
-    url: String,
-    internal_url: String,
+    access: Arc<CurrentAccess>,
+    (url, internal_url): (String, String),
 ) -> Option<(Duration, canary::Options)> {
     let wanted = &settings.canary;
     let user_id = i64::try_from(wanted.user_id?).ok()?;
     let user_id = UserId::new(user_id).ok()?;
     let watch = Duration::from_secs(wanted.watch_s);
-    let options =
-        canary::Options::new(settings, user_id, &wanted.currency, &wanted.amount, watch).ok()?;
+    let (currency, amount) = (&wanted.currency, &wanted.amount);
+    let options = canary::Options::new(settings, access, user_id, currency, amount, watch).ok()?;
     let options = canary::Options {
         url,
         internal_url,

@@ -36,14 +36,9 @@ impl<'a> Service<'a> {
 
     /// A session token for the canary's user.
     pub(super) fn token(&self) -> String {
-        self.options
-            .keys
-            .issue(
-                self.options.user_id,
-                self.options.token_ttl_s,
-                self.clock.now_s(),
-            )
-            .token
+        let (user_id, ttl_s) = (self.options.user_id, self.options.token_ttl_s);
+        let access = self.options.access.now();
+        access.keys.issue(user_id, ttl_s, self.clock.now_s()).token
     }
 
     /// The balance, as a browser asks for it.
@@ -63,7 +58,10 @@ impl<'a> Service<'a> {
     pub(super) async fn post(&self, what: &str, body: &Value) -> Answered {
         let url = format!("{}/internal/v1/{what}", self.options.internal_url);
         let text = body.to_string();
-        let secret = &self.options.webhook_secret;
+        let access = self.options.access.now();
+        let secret = access
+            .webhook_secret()
+            .ok_or("there is no webhook secret")?;
         let mut request = self
             .http
             .request(Method::POST, &url)

@@ -19,12 +19,13 @@ mod session;
 mod socket;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::config::{Settings, WebhookSecret};
-use crate::credentials::session_token::SessionKeys;
+use crate::config::Settings;
+use crate::credentials::access::CurrentAccess;
 use crate::domain::{Amount, UserId};
 
 pub use chromium::find as find_chromium;
@@ -60,10 +61,8 @@ pub struct Options {
     pub amount: Amount,
     /// How long the balance is watched.
     pub watch: Duration,
-    /// Signs session tokens.
-    pub keys: SessionKeys,
-    /// Signs webhooks.
-    pub webhook_secret: WebhookSecret,
+    /// Signs session tokens and webhooks.
+    pub access: Arc<CurrentAccess>,
     /// How long its session tokens last, in seconds.
     pub token_ttl_s: u64,
     /// A Chromium in which the balance is shown, too.
@@ -91,6 +90,7 @@ impl Options {
     /// [`OptionsError`].
     pub fn new(
         settings: &Settings,
+        access: Arc<CurrentAccess>,
         user_id: UserId,
         currency: &str,
         amount: &str,
@@ -104,12 +104,10 @@ impl Options {
         let amount = Amount::parse(amount, decimals)
             .ok()
             .filter(|amount| amount.minor() > 0);
-        let auth = &settings.auth;
-        let secret = auth
-            .webhook_secrets
-            .first()
-            .filter(|_| !auth.session_secrets.is_empty());
-        let secret = secret.ok_or(OptionsError::Secrets)?;
+        let auth = &access.now().auth;
+        if auth.webhook_secrets.is_empty() || auth.session_secrets.is_empty() {
+            return Err(OptionsError::Secrets);
+        }
         Ok(Self {
             url: format!("http://{}", settings.server.public_addr),
             internal_url: format!("http://{}", settings.server.internal_addr),
@@ -118,8 +116,7 @@ impl Options {
             decimals,
             amount: amount.ok_or(OptionsError::Amount(decimals))?,
             watch,
-            keys: SessionKeys::new(&auth.session_secrets, &auth.session_user_claim),
-            webhook_secret: secret.clone(),
+            access,
             token_ttl_s: watch.as_secs() + 600,
             browser: None,
         })

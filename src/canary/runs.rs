@@ -19,22 +19,9 @@ impl CanaryRuns {
         runs.truncate(CANARY_RUNS_MAX);
     }
 
-    /// The newest.
-    pub fn latest(&self) -> Option<Value> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .front()
-            .cloned()
-    }
-
-    /// All of them.
-    pub fn show(&self) -> Vec<Value> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+    /// The newest, at most so many.
+    pub fn newest(&self, count: usize) -> Vec<Value> {
+        let runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.iter().take(count).cloned().collect()
     }
 }

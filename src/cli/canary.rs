@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::canary;
 use crate::canary::{CanaryReport, Interrupts, Options};
 use crate::cli::{CliError, ConfigOption, print_line};
+use crate::credentials::access::CurrentAccess;
 use crate::domain::UserId;
 use crate::platform::StopSignals;
 
@@ -55,9 +56,11 @@ pub(super) struct Canary {
 
 impl Canary {
     pub(super) fn run(self, signals: StopSignals) -> Result<(), CliError> {
-        let settings = self.config.load()?;
+        let mut settings = self.config.load()?;
+        let access = CurrentAccess::take(&mut settings);
         let options = Options::new(
             &settings,
+            access,
             self.user,
             &self.currency,
             &self.amount,

@@ -9,6 +9,7 @@ mod diagnose;
 mod import;
 mod migrate;
 mod migrating;
+mod reloading;
 pub mod serve;
 mod sign;
 mod token;
@@ -78,7 +79,11 @@ struct ConfigOption {
 impl ConfigOption {
     /// The settings of the defaults, the file and the environment.
     fn load(self) -> Result<Settings, ConfigError> {
-        Settings::load(&Sources {
+        Settings::load(&self.sources()?)
+    }
+
+    fn sources(self) -> Result<Sources, ConfigError> {
+        Ok(Sources {
             dev_file: None,
             file: self.file,
             environment: environment()?,

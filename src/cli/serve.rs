@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::app;
+use crate::cli::reloading::Reloading;
 use crate::cli::{CliError, ConfigOption, print_line};
 use crate::config::dev::{DEV_FILE, ensure_dev_file};
-use crate::config::{Settings, Sources, environment};
+use crate::config::{Auth, ConfigError, Settings, Sources, environment};
+use crate::credentials::access::CurrentAccess;
 use crate::domain::Currencies;
-use crate::platform::StopSignals;
+use crate::platform::{Hangups, StopSignals};
 
 /// Set to 1 by tests alone. All of them run a program with the feature `simulation`.
 #[cfg(feature = "simulation")]
@@ -34,6 +36,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, signals: StopSignals) -> Result<(), CliError> {
         refuse_simulation()?;
+        let hangups = Hangups::listen()?;
         let dev_file = if self.dev {
             Some(ensure_dev_file(Path::new("."))?)
         } else {
@@ -48,9 +51,7 @@ impl Serve {
             file: self.config.file,
             environment,
         };
-        let settings = Settings::load(&sources)?;
-        settings.require_serve_secrets()?;
-        settings.cluster.require_files()?;
+        let (mut settings, reloading) = Reloading::begin(sources, may_serve)?;
         log::info!(
             "effective configuration:\n{}",
             settings.to_masked_toml().trim_end()
@@ -58,15 +59,26 @@ impl Serve {
         for warning in settings.warnings() {
             log::warn!("configuration: {warning}");
         }
+        let access = CurrentAccess::take(&mut settings);
+        reloading.at(hangups, access.clone());
         let dev = self.dev;
-        let shown = settings.clone();
-        app::run(settings, dev, signals, move |public_addr, internal_addr| {
-            if dev && let Err(error) = print_line(&dev_banner(&shown, public_addr, internal_addr)) {
+        let (currencies, current) = (settings.currencies.clone(), access.clone());
+        let on_ready = move |public_addr, internal_addr| {
+            let auth = &current.now().auth;
+            let banner = || dev_banner(auth, &currencies, public_addr, internal_addr);
+            if dev && let Err(error) = print_line(&banner()) {
                 log::warn!("the banner could not be printed: {error}");
             }
-        })?;
+        };
+        app::run(settings, access, dev, signals, on_ready)?;
         Ok(())
     }
+}
+
+/// Whether the service can run with these settings.
+fn may_serve(settings: &Settings) -> Result<(), ConfigError> {
+    settings.require_serve_secrets()?;
+    settings.cluster.require_files()
 }
 
 /// `cargo test --release` and `cargo bench` leave a program with the feature `simulation` where a release is expected.
@@ -91,20 +103,20 @@ fn addresses(port: Option<u16>) -> impl Iterator<Item = (&'static str, SocketAdd
 }
 
 /// What a developer needs to begin: the addresses, the admin token, and a deposit to paste into a shell, which reads the
-/// webhook secret from the development file. `settings` must have every secret that `serve` demands.
-pub fn dev_banner(
-    settings: &Settings,
+/// webhook secret from the development file. `auth` must have every secret that `serve` demands.
+fn dev_banner(
+    auth: &Auth,
+    currencies: &Currencies,
     public_addr: SocketAddr,
     internal_addr: SocketAddr,
 ) -> String {
-    let auth = &settings.auth;
     let admin = auth
         .admin_tokens
         .first()
         .map_or("", |admin| admin.token.expose());
     let program =
         quoted(&std::env::current_exe().unwrap_or_else(|_| PathBuf::from("balance-coordinator")));
-    let (currency, amount) = first_deposit(&settings.currencies);
+    let (currency, amount) = first_deposit(currencies);
     format!(
         r#"
 balance-coordinator is ready for development. Both listeners are on loopback only.
@@ -174,7 +186,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let settings = settings(dir.path());
         let banner = dev_banner(
-            &settings,
+            &settings.auth,
+            &settings.currencies,
             "127.0.0.1:8080".parse().expect(""),
             "127.0.0.1:8081".parse().expect(""),
         );

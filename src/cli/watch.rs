@@ -4,9 +4,12 @@ use std::io::{self, IsTerminal as _};
 
 use clap::{Args, Subcommand};
 
+use crate::cli::reloading::Reloading;
 use crate::cli::{CliError, ConfigOption, ended_by, print_line};
+use crate::config::{ConfigError, Settings};
+use crate::credentials::access::CurrentAccess;
 use crate::domain::{TxHash, UserId};
-use crate::platform::StopSignals;
+use crate::platform::{Hangups, StopSignals};
 use crate::watcher::{Listed, Options, assign, unmatched, watch};
 
 /// The longest part of a comment that the table shows, in characters.
@@ -51,7 +54,13 @@ impl Watch {
     /// What lists and assigns has nothing to finish when a signal comes.
     pub(super) fn run(self, signals: StopSignals) -> Result<(), CliError> {
         let Some(action) = self.action else {
-            return follow(&options(self.config)?, self.once, signals);
+            let hangups = Hangups::listen()?;
+            let sources = self.config.sources()?;
+            let (mut settings, reloading) = Reloading::begin(sources, may_watch)?;
+            let access = CurrentAccess::take(&mut settings);
+            reloading.at(hangups, access.clone());
+            let options = Options::new(&settings, access);
+            return follow(&options, self.once, signals);
         };
         ended_by(signals, || action.run())
     }
@@ -72,9 +81,15 @@ impl Action {
 }
 
 fn options(config: ConfigOption) -> Result<Options, CliError> {
-    let settings = config.load()?;
-    let secret = settings.require_watcher()?.clone();
-    Ok(Options::new(&settings, secret))
+    let mut settings = config.load()?;
+    may_watch(&settings)?;
+    let access = CurrentAccess::take(&mut settings);
+    Ok(Options::new(&settings, access))
+}
+
+/// Whether the watcher can run with these settings.
+fn may_watch(settings: &Settings) -> Result<(), ConfigError> {
+    settings.require_watcher().map(drop)
 }
 
 /// Ends well at SIGTERM and SIGINT, too: what is under way is done again, or is a duplicate, at the next start.

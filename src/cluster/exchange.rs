@@ -347,18 +347,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         shown
             .nodes
             .set(i64::try_from(seen.len()).map_or(i64::MAX, |others| others + 1));
-        let nodes = seen.into_iter().map(|node| NodeView {
-            node: node.node,
-            boot: node.boot,
-            has_bus: node.has_bus,
-            heard_at: node
-                .heard_at
-                .map(|at| now.wall.minus_us(now.mono.us_since(at))),
-            is_silent: node.is_silent,
-            sessions: node.sessions,
-            gaps: node.gaps,
-            condition: node.condition,
-        });
+        let nodes = seen.into_iter().map(|node| NodeView::of(node, now));
         self.view.send_replace(ClusterView {
             is_covered,
             is_connected,

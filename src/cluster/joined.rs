@@ -35,14 +35,20 @@ const CARRIED_MAX: usize = 64;
 #[derive(Debug)]
 pub struct BusFeed {
     publisher: Publisher,
+    coverage: Arc<Coverage>,
     clock: Clock,
 }
 
 impl BusFeed {
     /// And where it comes out.
-    pub fn new(clock: Clock) -> (Self, Outgoing) {
+    pub fn new(coverage: Arc<Coverage>, clock: Clock) -> (Self, Outgoing) {
         let (publisher, outgoing) = Publisher::new(clock);
-        (Self { publisher, clock }, outgoing)
+        let feed = Self {
+            publisher,
+            coverage,
+            clock,
+        };
+        (feed, outgoing)
     }
 }
 
@@ -56,10 +62,15 @@ impl Feed for BusFeed {
         }
     }
 
+    /// The others see a gap. So does this process: the sender may ask another one what became of the entry, and what was
+    /// committed would be missing here until the next round.
     fn doubtful(&self, users: Vec<UserId>) {
-        if !is_planted(Plant::DoubtForgotten) {
-            self.publisher.skip(users.into_iter());
+        if is_planted(Plant::DoubtForgotten) {
+            return;
         }
+        let partitions = Partitions::of(users.into_iter());
+        self.coverage.distrust(partitions, self.clock.mono());
+        self.publisher.skip(partitions);
     }
 }
 
@@ -253,4 +264,26 @@ pub fn nodes_table(nodes: &Nodes, asked_at: Mono) -> NodesTable {
 /// A row that another program has written may hold anything; such a node is one that is never heard.
 fn boot(text: &str) -> Boot {
     Boot::parse(text).unwrap_or_else(|| Boot::parse("unreadable").expect("a word"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::heard::Partition;
+
+    #[test]
+    fn an_entry_of_unknown_fate_is_looked_for_by_its_own_process_too() {
+        let (clock, coverage) = (Clock::system(), Arc::<Coverage>::default());
+        let user = UserId::new(7).expect("a user id");
+        let before = clock.mono();
+        let (feed, _outgoing) = BusFeed::new(coverage.clone(), clock);
+        assert!(coverage.trusts(user, before, clock.mono()));
+        feed.doubtful(vec![user, user]);
+        let other = UserId::new(8).expect("a user id");
+        assert!(coverage.distrusted_at(Partition::of(user)) >= before);
+        assert_eq!(
+            coverage.distrusted_at(Partition::of(other)),
+            Mono::default()
+        );
+    }
 }

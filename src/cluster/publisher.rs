@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Mono};
-use crate::coordinator::heard::{HeardCommit, PARTITIONS, Partition, Partitions};
-use crate::domain::UserId;
+use crate::coordinator::heard::{HeardCommit, PARTITIONS, Partitions};
 
 /// Transactions that may wait for the bus.
 const TRANSACTIONS_MAX: usize = 8_192;
@@ -72,24 +71,26 @@ impl Publisher {
             queued_at: self.clock.mono(),
         };
         if !has_room {
-            return self.skip(queued.users.iter().map(|user| user.user_id));
+            return self.skip(partitions(&queued.users));
         }
         if let Err(refused) = self.queue.try_send(queued) {
             counter.fetch_sub(count, Ordering::Relaxed);
-            let users = refused.into_inner().users;
-            self.skip(users.iter().map(|user| user.user_id));
+            self.skip(partitions(&refused.into_inner().users));
         }
     }
 
-    /// Tells the other nodes that something about these users is missing: what became of a transaction is unknown, or its
+    /// Tells the other nodes that something of these partitions is missing: what became of a transaction is unknown, or its
     /// content is.
-    pub fn skip(&self, users: impl Iterator<Item = UserId>) {
-        let partitions = users.fold(Partitions::NONE, |all, user| all.with(Partition::of(user)));
+    pub fn skip(&self, partitions: Partitions) {
         for partition in partitions.iter() {
             // After the commit: the number that is skipped shows that it came before.
             self.shared.skipped[partition.index()].fetch_add(1, Ordering::Release);
         }
     }
+}
+
+fn partitions(users: &[HeardCommit]) -> Partitions {
+    Partitions::of(users.iter().map(|user| user.user_id))
 }
 
 impl Outgoing {
@@ -129,7 +130,8 @@ impl Outgoing {
 mod tests {
     use super::*;
     use crate::clock::Wall;
-    use crate::domain::Balances;
+    use crate::coordinator::heard::Partition;
+    use crate::domain::{Balances, UserId};
 
     fn commits(count: usize) -> Vec<HeardCommit> {
         let one = |id: usize| HeardCommit {

@@ -238,18 +238,20 @@ impl Tracker {
 
     /// Forgets nodes that are gone, and says what to do with the connection. To be asked as often as there is a beat.
     pub fn due(&mut self, now: Mono) -> Due {
-        let before = self.peers.len();
         let (times, table_at) = (self.times, self.table_at);
-        let mut distrusts = Partitions::NONE;
+        let (mut gone, mut distrusts) = (0, Partitions::NONE);
         self.peers.retain(|_, peer| {
             let is_gone = table_at.is_some_and(|asked_at| peer.is_gone(asked_at, now, &times));
-            if is_gone && !peer.has_left && !is_planted(Plant::GoneIgnored) {
-                distrusts = Partitions::ALL;
+            if is_gone && !peer.has_left {
+                gone += 1;
+                if !is_planted(Plant::GoneIgnored) {
+                    distrusts = Partitions::ALL;
+                }
             }
             !is_gone
         });
         Due {
-            gone: before - self.peers.len(),
+            gone,
             distrusts,
             link: self.links.due(now, &times),
         }

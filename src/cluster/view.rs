@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::clock::{Mono, Wall};
-use crate::cluster::tracker::Member;
+use crate::clock::{Moment, Mono, Wall};
+use crate::cluster::tracker::{Member, NodeSeen};
 use crate::cluster::wire::{Boot, Condition};
 use crate::telemetry::cluster::ClusterCounters;
 
@@ -46,6 +46,23 @@ pub struct NodeView {
     pub gaps: u64,
     /// How it is, as it told last.
     pub condition: Option<Condition>,
+}
+
+impl NodeView {
+    /// What the tracker has seen, now.
+    pub fn of(seen: NodeSeen, now: Moment) -> Self {
+        let heard_at = |at| now.wall.minus_us(now.mono.us_since(at));
+        Self {
+            node: seen.node,
+            boot: seen.boot,
+            has_bus: seen.has_bus,
+            heard_at: seen.heard_at.map(heard_at),
+            is_silent: seen.is_silent,
+            sessions: seen.sessions,
+            gaps: seen.gaps,
+            condition: seen.condition,
+        }
+    }
 }
 
 impl Condition {

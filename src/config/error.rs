@@ -52,7 +52,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// Secrets that the command needs are not set; all of them at once.
-    #[error("missing: {} (set in the configuration file, or as {})", keys.join(", "), variables(keys).join(", "))]
+    #[error("missing: {} (set in the configuration file, or as {})", keys.join(", "), keys.iter().map(|key| variable(key)).collect::<Vec<_>>().join(", "))]
     MissingSecrets {
         /// The full keys.
         keys: Vec<&'static str>,
@@ -77,9 +77,7 @@ impl ConfigError {
     }
 }
 
-/// The environment variables of some keys.
-fn variables(keys: &[&str]) -> Vec<String> {
-    keys.iter()
-        .map(|key| format!("BALANCE_{}", key.replace('.', "__").to_ascii_uppercase()))
-        .collect()
+/// The environment variable of a key.
+pub fn variable(key: &str) -> String {
+    format!("BALANCE_{}", key.replace('.', "__").to_ascii_uppercase())
 }

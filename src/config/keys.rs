@@ -134,6 +134,14 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("watcher.metrics_addr", Shape::Text),
 ];
 
+/// What changes while the program runs, besides all of `auth`.
+const RELOADED: [&str; 2] = ["server.allowed_origins", "server.trusted_proxies"];
+
+/// Whether SIGHUP changes this key while the program runs.
+pub(super) fn is_reloaded(key: &str) -> bool {
+    key.starts_with("auth.") || RELOADED.contains(&key)
+}
+
 /// The type of the key at `path`; `None` when there is no such key.
 pub(super) fn shape_of(path: &[String]) -> Option<Shape> {
     match path {

@@ -18,6 +18,7 @@ use crate::config::secret::WebhookSecret;
 use crate::config::settings::{
     Accounts, Audit, Auth, Cache, Canary, ClientCache, Limits, Pacing, Server, Settings,
 };
+use crate::config::values::Values;
 use crate::config::watcher::RawWatcher;
 use crate::config::{check, dev};
 use crate::domain::{Currencies, CurrencyError};
@@ -64,12 +65,22 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`], naming the full key; never a secret's value.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let settings = Self::from_merged(merge(sources)?)?;
+        Self::load_with_values(sources).map(|(settings, _)| settings)
+    }
+
+    /// The same, with the values by key, for a comparison with those of another time.
+    ///
+    /// # Errors
+    /// [`ConfigError`], as [`Settings::load`].
+    pub fn load_with_values(sources: &Sources) -> Result<(Self, Values), ConfigError> {
+        let merged = merge(sources)?;
+        let settings = Self::from_merged(merged.clone())?;
         check::check(&settings)?;
         if sources.dev_file.is_some() {
             dev::require_loopback(&settings.server)?;
         }
-        Ok(settings)
+        let values = Values::of(&settings, &merged);
+        Ok((settings, values))
     }
 
     /// Checks that every secret that `serve` needs is set.

@@ -80,6 +80,11 @@ impl Partitions {
     /// Every one.
     pub const ALL: Self = Self(u16::MAX);
 
+    /// Those of these users.
+    pub fn of(users: impl Iterator<Item = UserId>) -> Self {
+        users.map(Partition::of).fold(Self::NONE, Self::with)
+    }
+
     /// Whether there is none.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

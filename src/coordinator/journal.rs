@@ -49,6 +49,47 @@ pub(super) enum What {
     },
 }
 
+/// What an event is, for those who ask for some only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// An entry of a kind.
+    Entry(Kind),
+    /// A push.
+    Push,
+    /// A page's report.
+    Displayed,
+}
+
+impl EventKind {
+    /// Every name.
+    pub fn names() -> Vec<&'static str> {
+        let of_entries = Kind::ALL.map(Kind::as_str);
+        of_entries
+            .into_iter()
+            .chain(["push", "displayed"])
+            .collect()
+    }
+
+    /// The kind of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "push" => Some(Self::Push),
+            "displayed" => Some(Self::Displayed),
+            name => Kind::parse(name).map(Self::Entry),
+        }
+    }
+}
+
+impl What {
+    const fn kind(&self) -> EventKind {
+        match self {
+            Self::Entry { kind, .. } => EventKind::Entry(*kind),
+            Self::Push { .. } => EventKind::Push,
+            Self::Displayed { .. } => EventKind::Displayed,
+        }
+    }
+}
+
 /// The ring: how many events there were ever, and the latest of them.
 #[derive(Debug, Default)]
 pub struct Recent(RefCell<(u64, VecDeque<Happening>)>);
@@ -72,21 +113,20 @@ impl Recent {
         *count += 1;
     }
 
-    /// At most `limit` events behind the number `after`, of one user or of all.
+    /// At most `limit` events behind the number `after`, of those that are wanted.
     pub(super) fn show(
         &self,
         limit: usize,
         after: u64,
-        user_id: Option<UserId>,
+        is_wanted: impl Fn(UserId, EventKind) -> bool,
         currencies: &Currencies,
     ) -> RecentEvents {
         let (count, latest) = &*self.0.borrow();
-        let is_wanted = |happening: &Happening| user_id.is_none_or(|id| happening.user_id == id);
         let events = (1..=*count)
             .rev()
             .zip(latest.iter().rev())
             .take_while(|(seq, _)| *seq > after)
-            .filter(|(_, happening)| is_wanted(happening))
+            .filter(|(_, happening)| is_wanted(happening.user_id, happening.what.kind()))
             .take(limit)
             .map(|(seq, happening)| happening.show(seq, currencies))
             .collect();
@@ -179,8 +219,8 @@ mod tests {
     }
 
     fn versions(recent: &Recent, limit: usize, after: u64, user: Option<i64>) -> Vec<i64> {
-        let user_id = user.map(|user| UserId::new(user).expect("user id"));
-        let shown = recent.show(limit, after, user_id, &Currencies::default());
+        let is_wanted = |id: UserId, _| user.is_none_or(|user| id.get() == user);
+        let shown = recent.show(limit, after, is_wanted, &Currencies::default());
         let version = |event: &Value| event["version"].as_i64().expect("a version");
         shown.events.iter().map(version).collect()
     }
@@ -208,5 +248,22 @@ mod tests {
             "of one user"
         );
         assert_eq!(versions(&recent, 10, last as u64, None), [0_i64; 0]);
+    }
+
+    #[test]
+    fn every_event_has_a_kind_of_a_known_name() {
+        let names = EventKind::names();
+        for (index, name) in names.iter().enumerate() {
+            let kind = EventKind::parse(name).expect("a known name");
+            let others = names
+                .iter()
+                .filter(|other| EventKind::parse(other) == Some(kind));
+            assert_eq!(others.count(), 1, "{name}");
+            assert_eq!(index < Kind::ALL.len(), matches!(kind, EventKind::Entry(_)));
+        }
+        assert_eq!(push(1, 1).what.kind(), EventKind::Push);
+        for unknown in ["", "entry", "Deposit", "deposit "] {
+            assert_eq!(EventKind::parse(unknown), None, "{unknown}");
+        }
     }
 }

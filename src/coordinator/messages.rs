@@ -27,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::clock::{Deadline, Wall};
 use crate::coordinator::frames::{self, BalanceView};
 use crate::coordinator::heard::HeardCommit;
-use crate::coordinator::journal::RecentEvents;
+use crate::coordinator::journal::{EventKind, RecentEvents};
 pub use crate::coordinator::to_session::{CloseReason, Outbox, ToSession};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
 use crate::domain::{
@@ -441,7 +441,7 @@ pub struct InspectRegistry;
 pub struct ListActors;
 
 /// Ask for the latest events of `GET /admin/v1/events`.
-#[derive(Debug, Clone, Copy, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "RecentEvents")]
 pub struct ListRecent {
     /// At most so many, the latest.
@@ -450,6 +450,8 @@ pub struct ListRecent {
     pub after: u64,
     /// Only those of one user.
     pub user_id: Option<UserId>,
+    /// Only those of these kinds.
+    pub kinds: Option<Vec<EventKind>>,
 }
 
 /// Take an actor out of memory. Its sessions attach to the next one by themselves.

@@ -22,7 +22,7 @@ mod views;
 pub use actor::BalanceActor;
 pub use coverage::Coverage;
 pub use frames::{BalanceView, Shown};
-pub use journal::{Recent, RecentEvents};
+pub use journal::{EventKind, Recent, RecentEvents};
 pub use policy::{Checks, Policy, Shared};
 pub use registry::Registry;
 pub use views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};

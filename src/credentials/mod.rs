@@ -1,5 +1,6 @@
 //! Checks of credentials: webhook signatures, session tokens, Telegram's init data. Uses neither HTTP nor SQL.
 
+pub mod access;
 mod claims;
 pub mod session_token;
 pub(crate) mod telegram;

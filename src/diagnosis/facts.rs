@@ -45,6 +45,8 @@ fn measured(seen: &Seen, fact: &mut impl FnMut(&str, Value)) {
     let uptime_s = seen.registry["uptime_s"].as_f64().filter(|s| *s > 0.0);
     let per_minute = |count: f64| uptime_s.map(|s| (count * 60.0 / s * 100.0).round() / 100.0);
     let pushes = metrics.by("balance_pushes_total", "mode");
+    let mut refused = metrics.by("balance_entry_refusals_total", "code");
+    refused.retain(|_, count| *count > 0.0);
     let rates: BTreeMap<_, _> = pushes
         .iter()
         .map(|(mode, count)| (mode, per_minute(*count)))
@@ -53,6 +55,7 @@ fn measured(seen: &Seen, fact: &mut impl FnMut(&str, Value)) {
         "update frequency",
         json!({
             "entries": metrics.by("balance_entries_total", "kind"),
+            "refused_by_code": refused,
             "pushes": pushes,
             "pushes_per_minute": rates,
         }),

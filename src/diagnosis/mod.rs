@@ -6,7 +6,9 @@
 
 mod facts;
 mod findings;
+mod lately;
 mod log_counts;
+mod readings;
 mod render;
 mod risks;
 mod samples;
@@ -24,8 +26,9 @@ use serde_json::{Map, Value, json};
 use crate::clock::Clock;
 use crate::config::Settings;
 
-pub(crate) use findings::findings;
+pub(crate) use findings::{CROWD, findings};
 use log_counts::{LogCounts, LogReport};
+pub(crate) use readings::Readings;
 pub(crate) use samples::Samples;
 pub(crate) use service::Seen;
 
@@ -116,6 +119,12 @@ impl Finding {
     }
 }
 
+/// A number with its noun, for evidence.
+fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// The whole report.
 #[derive(Debug, Serialize)]
 pub struct Diagnosis {
@@ -173,3 +182,6 @@ pub async fn diagnose(options: &Options) -> io::Result<Diagnosis> {
         configuration: options.settings.to_masked_toml(),
     })
 }
+
+#[cfg(test)]
+mod tests;

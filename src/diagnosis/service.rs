@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::client;
 
+use super::readings::Lately;
 use super::samples::Samples;
 use super::{Finding, Options};
 
@@ -34,6 +35,7 @@ pub(crate) struct Seen {
     pub conflicts: Value,
     pub busiest: Value,
     pub metrics: Samples,
+    pub lately: Lately,
     /// `is_away` and `since`.
     pub ledger: Value,
     pub cluster: Value,
@@ -92,6 +94,7 @@ impl Seen {
             .await
             .unwrap_or_default();
         seen.metrics = Samples::parse(&text);
+        seen.lately = Lately::since_start(&seen.metrics);
         seen.missing = asker.missing;
         seen
     }

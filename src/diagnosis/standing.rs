@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::Finding;
 use super::Severity::{High, Medium};
 use super::service::Seen;
 use super::thresholds::{CLUSTER_SKEW_S, CLUSTER_STALE_S, QUEUE_SHARE};
+use super::{Finding, counted};
 
 pub(super) fn ledger(seen: &Seen, found: &mut Vec<Finding>) {
     if seen.ledger["is_away"] == true {
@@ -38,13 +38,24 @@ pub(super) fn cluster(seen: &Seen, found: &mut Vec<Finding>) {
     let nodes = seen.cluster["nodes"].as_array();
     let nodes = nodes.map(Vec::as_slice).unwrap_or_default();
     if seen.cluster["covered"] == false {
-        found.push(Finding::new(
+        let finding = Finding::new(
             "cluster_not_covered",
             Medium,
             "This process does not hear of everything that others commit",
-            format!("connected to the bus: {}; other processes: {}", seen.cluster["connected"], nodes.len()),
+            format!(
+                "connected to the bus: {}; {}",
+                if seen.cluster["connected"] == true {
+                    "yes"
+                } else {
+                    "no"
+                },
+                counted(nodes.len() as u64, "other node")
+            ),
             "Balances are read from the ledger meanwhile. Look at NATS and at GET /admin/v1/cluster.",
-        ));
+        );
+        found.push(
+            finding.with(json!({ "connected": seen.cluster["connected"], "others": nodes.len() })),
+        );
     }
     let foreign: Vec<&str> = nodes
         .iter()

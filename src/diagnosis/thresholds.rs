@@ -3,8 +3,23 @@
 /// No reward for so many seconds: `BalanceRewardsSilent`.
 pub(super) const REWARDS_SILENT_S: f64 = 900.0;
 
-/// No entry of another kind for so many seconds.
+/// No entry of another kind for so many seconds, ...
 pub(super) const SILENT_S: f64 = 3600.0;
+
+/// ... and for so many times the usual time between two, ...
+pub(super) const SILENT_INTERVALS: f64 = 10.0;
+
+/// ... of a kind of which so many have come.
+pub(super) const SILENT_ENTRIES_MIN: f64 = 10.0;
+
+/// Conflicts in `limits::FINDINGS_WINDOW_S`: `BalanceConflicts`.
+pub(super) const CONFLICTS_MAX: f64 = 0.0;
+
+/// Entries of a kind that are refused with a code that is a mistake, likewise: `BalanceEntriesRefused`.
+pub(super) const REFUSED_MAX: f64 = 10.0;
+
+/// Reads of which most should be answered from memory, likewise; fewer tell nothing.
+pub(super) const CACHE_READS_MIN: f64 = 1000.0;
 
 /// The 99th percentile of commits: `BalanceCommitSlow`.
 pub(super) const COMMIT_SLOW_S: f64 = 0.5;
@@ -36,12 +51,15 @@ pub(super) const CLUSTER_SKEW_S: f64 = 0.25;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::FINDINGS_WINDOW_S;
 
     #[test]
     fn the_alerts_use_the_same_numbers() {
         let alerts = include_str!("../../deploy/prometheus/alerts.yaml");
         for (alert, number) in [
             ("BalanceRewardsSilent", format!("> {REWARDS_SILENT_S}")),
+            ("BalanceConflicts", format!("> {CONFLICTS_MAX}")),
+            ("BalanceEntriesRefused", format!("> {REFUSED_MAX}")),
             ("BalanceCommitSlow", format!("> {COMMIT_SLOW_S}")),
             ("BalancePushSlow", format!("> {PUSH_SLOW_S}")),
             ("BalanceErrorRatio", format!("> {ERROR_SHARE}")),
@@ -58,6 +76,11 @@ mod tests {
                 .unwrap_or_else(|| panic!("no alert {alert}"));
             let expression = rule.split("        for: ").next().unwrap_or(rule);
             let expression = expression.split("        labels: ").next().unwrap_or(rule);
+            let window = format!("[{}m]", FINDINGS_WINDOW_S / 60);
+            assert!(
+                !expression.contains('[') || expression.contains(&window),
+                "{alert}: {window} in {expression}"
+            );
             assert!(
                 expression.trim_end().ends_with(&number),
                 "{alert}: {number} in {expression}"

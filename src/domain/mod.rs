@@ -15,7 +15,9 @@ pub use amount::{Amount, AmountError, Balances, decimal};
 pub use currency::{Currencies, Currency, CurrencyError, CurrencyId};
 pub use entry::{Change, Details, Kind, MetadataError, NewEntry, Reversal, Source, check_metadata};
 pub use ids::{EventId, IdError, SessionId, TelegramId, UserId};
-pub use posting::{Account, Applied, Found, Outcome, Recorded, Reversed, Reversible, Rules, post};
+pub use posting::{
+    Account, Applied, CONFLICT_CODE, Found, Outcome, Recorded, Reversed, Reversible, Rules, post,
+};
 pub use ton_address::{TonAddress, TonAddressError};
 pub use tx_hash::{TxHash, TxHashError};
 

@@ -22,6 +22,9 @@ pub use reversal::Reversible;
 
 use super::{Amount, Balances, Change, CurrencyId, EventId, Kind, NewEntry, TxHash, UserId};
 
+/// The code of [`Outcome::Conflict`].
+pub const CONFLICT_CODE: &str = "idempotency_conflict";
+
 /// What the ledger knows of a user before an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -168,7 +171,7 @@ impl Outcome {
     pub const fn refusal(&self) -> Option<&'static str> {
         Some(match self {
             Self::Accepted { .. } | Self::Duplicate(_) => return None,
-            Self::Conflict(_) => "idempotency_conflict",
+            Self::Conflict(_) => CONFLICT_CODE,
             Self::UnknownUser => "unknown_user",
             Self::AmountOverflow => "amount_overflow",
             Self::InsufficientFunds { .. } => "insufficient_funds",

@@ -31,8 +31,10 @@ pub(super) async fn guard<B: MessageBody>(
         return Ok(varying(next.call(request).await?.map_into_left_body()));
     };
     let state: Option<&web::Data<HttpState>> = request.app_data();
-    let allowed = state
-        .map(|state| state.settings.server.allowed_origins.as_slice())
+    let access = state.map(|state| state.access.now());
+    let allowed = access
+        .as_ref()
+        .map(|access| access.allowed_origins.as_slice())
         .unwrap_or_default();
     let is_developers = state.is_some_and(|state| state.is_dev())
         && origin.to_str().is_ok_and(dev::is_loopback_origin);

@@ -1,5 +1,6 @@
 //! The index of endpoints, by listener.
 
+use actix_web::guard::{GuardContext, fn_guard};
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig, get, post, put};
@@ -10,7 +11,7 @@ use crate::http::entries::{batch, single};
 use crate::http::following::{all_balances, entry_by_key, feed};
 use crate::http::problem::{Code, Problem};
 use crate::http::session::upgrade;
-use crate::http::state::HttpState;
+use crate::http::state::{Data, HttpState};
 use crate::http::users::{back_ends, browsers, sign_ins};
 use crate::http::{admin, dev, files, openapi, origin, probes};
 
@@ -22,11 +23,7 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
             .wrap(from_fn(origin::guard))
             .service(resource("/balance", "GET").route(get().to(browsers::balance)))
             .service(resource("/entries", "GET").route(get().to(browsers::entries)))
-            .configure(|api| {
-                if state.sessions.sign_in.knows_telegram() {
-                    telegram(api)
-                }
-            })
+            .configure(telegram)
             .default_service(web::to(not_found)),
     );
     config.service(
@@ -67,9 +64,18 @@ pub fn public(config: &mut ServiceConfig, state: &HttpState) {
     config.default_service(web::to(not_found));
 }
 
-/// Endpoints that exist only when sign-in by Telegram is configured.
+/// Endpoints that exist only while sign-in by Telegram is configured.
 fn telegram(api: &mut ServiceConfig) {
-    api.service(resource("/sessions", "POST").route(post().to(sign_ins::create)));
+    api.service(
+        resource("/sessions", "POST")
+            .guard(fn_guard(knows_telegram))
+            .route(post().to(sign_ins::create)),
+    );
+}
+
+fn knows_telegram(context: &GuardContext<'_>) -> bool {
+    let state: Option<&Data> = context.app_data();
+    state.is_some_and(|state| state.sessions.sign_in.knows_telegram())
 }
 
 /// Back ends, administrators and operators.

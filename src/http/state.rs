@@ -15,6 +15,7 @@ use crate::cluster::overview::Overview;
 use crate::config::Settings;
 use crate::coordinator::Registry;
 use crate::coordinator::auditing::AuditBoard;
+use crate::credentials::access::CurrentAccess;
 use crate::dev_chain::DevChain;
 use crate::http::admin::board::LiveBoard;
 use crate::http::entries::bulk::Bulk;
@@ -41,8 +42,10 @@ pub struct Dev {
 /// Shared by all workers.
 #[derive(Debug)]
 pub struct HttpState {
-    /// The settings the service was started with.
+    /// The settings the service was started with, without what is in `access`.
     pub settings: Arc<Settings>,
+    /// Who may come in.
+    pub access: Arc<CurrentAccess>,
     /// Only with `--dev`, which sets it.
     pub dev: Option<Dev>,
     /// The time.
@@ -79,27 +82,21 @@ pub struct HttpState {
 }
 
 impl HttpState {
-    /// Composes the state.
+    /// Composes the state, from that of the sessions.
     pub fn new(
-        settings: Settings,
-        clock: Clock,
-        registry: Addr<Registry>,
+        sessions: SessionShared,
         ledger: Arc<SqlLedger>,
-        counters: Arc<Counters>,
         audit: Arc<AuditBoard>,
         cluster: Arc<Overview>,
     ) -> Self {
-        let settings = Arc::new(settings);
+        let settings = sessions.settings.clone();
         let limits = &settings.limits;
         let keep_alive = format!("timeout={}", settings.server.keep_alive_s);
-        let sessions = SessionShared::new(
-            settings.clone(),
-            clock,
-            registry.clone(),
-            counters.clone(),
-            ledger.clone(),
-        );
+        let clock = sessions.clock;
         Self {
+            access: sessions.access.clone(),
+            registry: sessions.registry.clone(),
+            counters: sessions.counters.clone(),
             sessions: Arc::new(sessions),
             bulk: Bulk::default(),
             bodies: Arc::new(Bodies::new(limits.batch_body_bytes.max(limits.body_bytes))),
@@ -111,9 +108,7 @@ impl HttpState {
             settings,
             dev: None,
             clock,
-            registry,
             ledger,
-            counters,
             audit,
             cluster,
             canary: Arc::default(),

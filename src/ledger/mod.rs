@@ -47,7 +47,7 @@ pub use migrations::progress::Progress;
 pub use reads::look_ups::{AccountRecord, EntryKey, FoundEntry};
 pub use reads::{AdminRecord, HistoryPage};
 pub use rows::EntryRecord;
-pub use rows::conflicts::ConflictRecord;
+pub use rows::conflicts::{ConflictGroup, ConflictRecord, Conflicts};
 pub use sql::nodes::{Node, Nodes, OwnNode};
 pub use sql::{Options, SqlLedger};
 pub use users::{PutUser, PutUserOutcome};

@@ -24,7 +24,6 @@ use super::outbox::Outbox;
 use super::readers::Readers;
 use super::reads::{HistoryPage, ReadError};
 use super::rows::EntryRecord;
-use super::rows::conflicts::ConflictRecord;
 use super::users::{PutUser, PutUserOutcome};
 use super::writer::watchdog::Watchdog;
 use super::writer::{Command, Order, Writer};
@@ -192,13 +191,6 @@ impl SqlLedger {
     pub fn user_exists(&self, user: UserId) -> Pending<bool> {
         self.readers
             .read(move |connection| reads::user_exists(connection, user))
-    }
-
-    /// The latest refused entries, newest first.
-    pub fn latest_conflicts(&self, limit: i64) -> Pending<Vec<ConflictRecord>> {
-        let currencies = self.currencies.clone();
-        self.readers
-            .read(move |connection| reads::latest_conflicts(connection, limit, &currencies))
     }
 
     /// The next user after this id, for [`SqlLedger::audit_user`].

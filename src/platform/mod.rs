@@ -19,7 +19,7 @@ pub use linux::{process_facts, set_write_timeout, write_back};
 #[cfg(not(all(target_os = "linux", not(portable_platform))))]
 pub use portable::{process_facts, set_write_timeout, write_back};
 
-pub use signals::StopSignals;
+pub use signals::{Hangups, StopSignals};
 
 use rustix::process::{Resource, geteuid, getrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,8 +46,8 @@ pub struct ProcessFacts {
     pub threads: Option<f64>,
 }
 
-/// The limit on open files and sockets (`ulimit -n`).
-fn open_files_max() -> f64 {
+/// The limit on open files and sockets (`ulimit -n`); infinite without one.
+pub fn open_files_max() -> f64 {
     getrlimit(Resource::Nofile)
         .current
         .map_or(f64::INFINITY, |max| max as f64)
@@ -127,6 +127,22 @@ mod tests {
             assert_eq!(signals.next().await, named);
         }
         assert_eq!(late.next().await, "SIGINT");
+    }
+
+    #[test]
+    fn a_hangup_is_handled_and_one_before_the_handler_is_remembered() {
+        let hangups = Hangups::listen().expect("the system allows it");
+        let hang_up = || kill_process(getpid(), Signal::HUP).expect("it is sent");
+        hang_up();
+        let (handled, is_handled) = std::sync::mpsc::channel();
+        hangups.handle(move || handled.send(()).expect("the test waits"));
+        is_handled.recv().expect("the one from before");
+        hang_up();
+        is_handled.recv().expect("another one");
+        for _ in 0..100 {
+            hang_up();
+        }
+        is_handled.recv().expect("one of many");
     }
 
     #[tokio::test]

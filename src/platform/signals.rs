@@ -1,7 +1,7 @@
-//! SIGTERM and SIGINT, from the first moment of the process on.
+//! SIGTERM and SIGINT, from the first moment of the process on, and SIGHUP for the commands that take it.
 //!
-//! As the first process of a container, a process that has no handler never gets them. So a thread waits for them before
-//! anything else is done, and remembers those that come before a command listens.
+//! As the first process of a container, a process that has no handler never gets SIGTERM and SIGINT. So a thread waits for
+//! them before anything else is done, and remembers those that come before a command listens.
 
 use std::io;
 use std::sync::mpsc;
@@ -75,6 +75,63 @@ impl StopSignals {
                 std::process::exit(EXIT_CODE_BASE + number);
             })
             .map(|_| ())
+    }
+}
+
+/// SIGHUP. Without this it ends the process, or is ignored below `nohup`.
+#[derive(Debug)]
+pub struct Hangups {
+    handlers: mpsc::SyncSender<Handler>,
+}
+
+type Handler = Box<dyn FnMut() + Send>;
+
+impl Hangups {
+    /// From now on it no longer ends the process. One that comes before [`Hangups::handle`] is remembered.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn listen() -> io::Result<Self> {
+        let (handlers, its_handler) = mpsc::sync_channel(1);
+        let (ready, is_ready) = mpsc::sync_channel(1);
+        thread::Builder::new()
+            .name("hangups".into())
+            .spawn(move || handle_hangups(&its_handler, &ready))?;
+        is_ready
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread for SIGHUP has ended")))?;
+        Ok(Self { handlers })
+    }
+
+    /// Calls `handler` for each from now on, on a thread of its own, where it may block. Those that come while it runs
+    /// are one.
+    pub fn handle(self, handler: impl FnMut() + Send + 'static) {
+        // The thread waits for it.
+        let _ = self.handlers.send(Box::new(handler));
+    }
+}
+
+fn handle_hangups(handlers: &mpsc::Receiver<Handler>, ready: &mpsc::SyncSender<io::Result<()>>) {
+    let listening = Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .and_then(|runtime| {
+            let _entered = runtime.enter();
+            let hangups = signal(SignalKind::hangup())?;
+            Ok((runtime, hangups))
+        });
+    let (runtime, mut hangups) = match listening {
+        Ok(listening) => listening,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    // Its receiver waits for it.
+    drop(ready.send(Ok(())));
+    // Without a handler the command has failed at its start.
+    let Ok(mut handler) = handlers.recv() else {
+        return;
+    };
+    while runtime.block_on(hangups.recv()).is_some() {
+        handler();
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     TextEncoder,
@@ -217,13 +219,46 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// All of it in Prometheus' text format.
-    pub fn render(&self) -> String {
+    /// Shows the levels of this moment.
+    fn show_levels(&self) {
         let shown = |level: u64| i64::try_from(level).unwrap_or(i64::MAX);
         self.sessions_shown.set(shown(self.sessions.get()));
         self.actors_stale_shown.set(shown(self.actors_stale.get()));
         self.cache_entries
             .set(self.actors_with_sessions.get() + self.actors_idle.get());
+    }
+
+    /// What findings are made from. Neither the system is asked about the process, nor are the times of each route collected:
+    /// with 30 routes, 4,000 allocations instead of the 11,000 for rendering and parsing all metrics as text.
+    pub fn for_findings(&self) -> Vec<MetricFamily> {
+        self.show_levels();
+        let all: [&dyn Collector; 19] = [
+            &self.actors_rebuilt,
+            &self.actors_stale_shown,
+            &self.cache_evictions,
+            &self.cache_hits,
+            &self.cache_misses,
+            &self.cluster.clock_skew_seconds,
+            &self.cluster.verified_age_seconds,
+            &self.commit_seconds,
+            &self.commit_to_displayed.direct,
+            &self.commit_to_push.direct,
+            &self.entries,
+            &self.entry_refusals,
+            &self.http_requests,
+            &self.last_entry,
+            &self.ledger_errors,
+            &*log::LINES_DROPPED,
+            &self.sessions_limit,
+            &self.sessions_shown,
+            &self.webhook_rejected,
+        ];
+        all.iter().flat_map(|one| one.collect()).collect()
+    }
+
+    /// All of it in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.show_levels();
         let mut text = String::new();
         // Only an output that fails, or a metric without a value, is an error.
         let encoded = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);

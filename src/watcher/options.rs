@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
 
 use crate::clock::Clock;
-use crate::config::{Secret, Settings, TON_DECIMALS, WatchStart, WebhookSecret};
+use crate::config::{Secret, Settings, TON_DECIMALS, WatchStart};
+use crate::credentials::access::CurrentAccess;
 use crate::domain::TonAddress;
 use crate::watcher::service::Service;
 use crate::watcher::verdict::Rules;
@@ -27,7 +29,7 @@ pub struct Options {
     pub(super) api_key: Option<Secret>,
     pub(super) requests_per_s: u64,
     pub(super) internal_url: String,
-    pub(super) secret: WebhookSecret,
+    pub(super) access: Arc<CurrentAccess>,
     pub(super) state_file: PathBuf,
     pub(super) start: WatchStart,
     pub(super) poll: Duration,
@@ -36,8 +38,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// From checked settings with a webhook secret and at least one watched account.
-    pub fn new(settings: &Settings, secret: WebhookSecret) -> Self {
+    /// From checked settings with at least one watched account, and access with a webhook secret.
+    pub fn new(settings: &Settings, access: Arc<CurrentAccess>) -> Self {
         let watcher = &settings.watcher;
         let accounts = watcher.accounts.iter().map(|account| {
             let id = account.currency;
@@ -64,7 +66,7 @@ impl Options {
             api_key: watcher.api_key.clone(),
             requests_per_s: watcher.requests_per_s,
             internal_url: watcher.internal_url.clone(),
-            secret,
+            access,
             state_file: watcher.state_file.clone(),
             start: watcher.start,
             poll: Duration::from_millis(watcher.poll_ms),
@@ -77,7 +79,7 @@ impl Options {
     /// currency that can hold Toncoin.
     pub fn for_imitation(
         settings: &Settings,
-        secret: WebhookSecret,
+        access: Arc<CurrentAccess>,
         account: TonAddress,
         api_url: String,
         internal_url: String,
@@ -104,7 +106,7 @@ impl Options {
             api_key: None,
             requests_per_s: IMITATION_REQUESTS_PER_S,
             internal_url,
-            secret,
+            access,
             state_file: PathBuf::new(),
             start: WatchStart::From(0),
             poll: IMITATION_POLL,
@@ -115,6 +117,6 @@ impl Options {
 
     /// A client of the service.
     pub(super) fn service(&self, clock: Clock) -> Service {
-        Service::new(&self.internal_url, self.secret.clone(), clock)
+        Service::new(&self.internal_url, self.access.clone(), clock)
     }
 }

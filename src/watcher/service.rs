@@ -1,6 +1,7 @@
 //! The service, by its signed webhooks alone.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use awc::Client;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::client;
 use crate::clock::Clock;
-use crate::config::WebhookSecret;
+use crate::credentials::access::CurrentAccess;
 use crate::credentials::webhook;
 use crate::watcher::pace::retry_after;
 
@@ -114,7 +115,7 @@ pub enum SendError {
 pub struct Service {
     http: Client,
     url: String,
-    secret: WebhookSecret,
+    access: Arc<CurrentAccess>,
     clock: Clock,
 }
 
@@ -164,7 +165,7 @@ struct Answered {
 
 impl Service {
     /// `url` is the base of the internal listener, without a slash at its end.
-    pub fn new(url: &str, secret: WebhookSecret, clock: Clock) -> Self {
+    pub fn new(url: &str, access: Arc<CurrentAccess>, clock: Clock) -> Self {
         let url = url.trim_end_matches('/').to_owned();
         let http = if url.starts_with("https:") {
             client::client(PATIENCE)
@@ -174,7 +175,7 @@ impl Service {
         Self {
             http,
             url,
-            secret,
+            access,
             clock,
         }
     }
@@ -254,7 +255,10 @@ impl Service {
             .http
             .post(&url)
             .insert_header(("content-type", "application/json"));
-        for header in webhook::headers(&self.secret, "watcher", self.clock.now_s(), &body) {
+        let access = self.access.now();
+        let no_secret = || SendError::Misconfigured("there is no webhook secret".into());
+        let secret = access.webhook_secret().ok_or_else(no_secret)?;
+        for header in webhook::headers(secret, "watcher", self.clock.now_s(), &body) {
             request = request.insert_header(header);
         }
         let answer = client::answer(request.send_body(body), PATIENCE, ANSWER_BYTES_MAX).await;

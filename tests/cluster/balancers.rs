@@ -1,33 +1,23 @@
 //! The examples of load balancers in `deploy`, each in front of three processes: nothing but addresses and TLS is changed.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::support::{Database, Signed, TestApp, Ws, eventually, on_postgres, token};
+use crate::support::{
+    Database, Example, ProxyKind, ReverseProxy, Signed, TestApp, Ws, on_postgres, token,
+};
 use crate::with_bus::Cluster;
 
 on_postgres![
     the_examples_of_load_balancers_serve_sessions_and_webhooks_and_know_users_by_their_parameter,
 ];
 
-/// A running load balancer, ended on drop.
+/// A running load balancer.
 struct Balancer {
-    child: Child,
+    _program: ReverseProxy,
     public: SocketAddr,
     internal: SocketAddr,
-    _dir: tempfile::TempDir,
-}
-
-impl Drop for Balancer {
-    fn drop(&mut self) {
-        // Nginx ends its workers when it is told so in order.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let _ = self.child.wait();
-    }
 }
 
 fn free() -> SocketAddr {
@@ -35,99 +25,31 @@ fn free() -> SocketAddr {
     listener.local_addr().expect("bound")
 }
 
-/// The path of a program of the system; `None` where it is not installed, which is a fault in CI.
-fn program(name: &str) -> Option<String> {
-    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
-    let found = folders.map(|folder| format!("{folder}/{name}"));
-    let found = found.into_iter().find(|path| Path::new(path).exists());
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{name} is not installed");
-        eprintln!("skipped: {name} is not installed");
-    }
-    found
-}
-
-/// An example with the addresses of this test.
-fn adapted(example: &str, apps: &[TestApp], own: [(&str, SocketAddr); 2]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(example);
-    let mut text = std::fs::read_to_string(path).expect("a file");
-    let mut replace = |from: &str, to: &str| {
-        assert!(text.contains(from), "{example} has no {from}");
-        text = text.replace(from, to);
+/// A load balancer with the addresses of this test, and without TLS.
+async fn balancer(server: ProxyKind, apps: &[TestApp]) -> Balancer {
+    let (public, internal) = (free(), free());
+    let mut example = match server {
+        ProxyKind::Nginx => Example::read("deploy/nginx/cluster.conf")
+            .without("ssl_certificate")
+            .without("listen [::]")
+            .set("443 ssl", public),
+        ProxyKind::Haproxy => Example::read("deploy/haproxy/cluster.cfg")
+            .without("bind [::]")
+            .set(":443 ssl crt /etc/haproxy/balance.example.org.pem", public),
+        ProxyKind::Caddy => unreachable!("no example of several nodes"),
     };
     for (index, app) in apps.iter().enumerate() {
         let node = format!("10.0.0.{}", 11 + index);
-        replace(&format!("{node}:8080"), &app.public.to_string());
-        replace(&format!("{node}:8081"), &app.internal.to_string());
+        example = example
+            .set(&format!("{node}:8080"), app.public)
+            .set(&format!("{node}:8081"), app.internal);
     }
-    for (from, to) in own {
-        replace(from, &to.to_string());
-    }
-    text
-}
-
-async fn started(
-    mut command: Command,
-    [public, internal]: [SocketAddr; 2],
-    dir: tempfile::TempDir,
-) -> Balancer {
-    let child = command.stdin(Stdio::null()).spawn().expect("it starts");
-    let balancer = Balancer {
-        child,
+    let example = example.set("10.0.0.10:8081", internal);
+    Balancer {
+        _program: server.run(example, &[public, internal]).await,
         public,
         internal,
-        _dir: dir,
-    };
-    eventually("the load balancer listens", async || {
-        let both = [public, internal].map(std::net::TcpStream::connect);
-        both.iter().all(Result::is_ok).then_some(())
-    })
-    .await;
-    balancer
-}
-
-async fn nginx(program: &str, apps: &[TestApp]) -> Balancer {
-    let (public, internal) = (free(), free());
-    let own = [("443 ssl", public), ("10.0.0.10:8081", internal)];
-    let example = adapted("deploy/nginx/cluster.conf", apps, own);
-    let lines = example
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("ssl_certificate"));
-    let example = lines.collect::<Vec<_>>().join("\n");
-    let dir = tempfile::tempdir().expect("a directory");
-    let at = dir.path().display();
-    let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let folders = folders
-        .map(|name| format!("{name}_temp_path {at}/{name};\n"))
-        .concat();
-    let config = format!(
-        "daemon off; master_process off; pid {at}/pid; error_log {at}/log; events {{}}\n\
-         http {{ access_log off; {folders}{example}\n}}"
-    );
-    let path = dir.path().join("nginx.conf");
-    std::fs::write(&path, config).expect("written");
-    let mut command = Command::new(program);
-    command
-        .arg("-e")
-        .arg(dir.path().join("log"))
-        .arg("-c")
-        .arg(path);
-    started(command, [public, internal], dir).await
-}
-
-async fn haproxy(program: &str, apps: &[TestApp]) -> Balancer {
-    let (public, internal) = (free(), free());
-    let tls = ":443 ssl crt /etc/haproxy/balance.example.org.pem";
-    let own = [(tls, public), ("10.0.0.10:8081", internal)];
-    // As many as a test may have open.
-    let example =
-        adapted("deploy/haproxy/cluster.cfg", apps, own).replace("maxconn 200000", "maxconn 100");
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("haproxy.cfg");
-    std::fs::write(&path, example).expect("written");
-    let mut command = Command::new(program);
-    command.arg("-db").arg("-f").arg(path).stdout(Stdio::null());
-    started(command, [public, internal], dir).await
+    }
 }
 
 /// How many entries each process has taken.
@@ -149,11 +71,8 @@ async fn the_examples_of_load_balancers_serve_sessions_and_webhooks_and_know_use
         nats: _nats,
     } = Cluster::start(database).await;
     let mut balancers = Vec::new();
-    if let Some(program) = program("nginx") {
-        balancers.push(("nginx", nginx(&program, &apps).await));
-    }
-    if let Some(program) = program("haproxy") {
-        balancers.push(("haproxy", haproxy(&program, &apps).await));
+    for server in ProxyKind::installed(&[ProxyKind::Nginx, ProxyKind::Haproxy]) {
+        balancers.push((format!("{server:?}"), balancer(server, &apps).await));
     }
     let mut version = 0;
     for (name, balancer) in &balancers {

@@ -312,3 +312,12 @@ fn the_dashboard_can_be_loaded() {
         assert_eq!(panel["datasource"]["uid"], "${datasource}");
     }
 }
+
+#[test]
+fn a_reload_of_a_unit_is_a_hangup() {
+    for unit in ["balance-coordinator", "balance-watcher"] {
+        let unit = read(&format!("deploy/systemd/{unit}.service"));
+        let reload = "ExecReload=/bin/kill -HUP $MAINPID";
+        assert!(unit.lines().any(|line| line == reload), "{unit}");
+    }
+}

@@ -181,8 +181,12 @@ async fn problems_are_found_with_their_evidence(database: Database) {
     app.send(posted).await.problem(401, "invalid_signature");
     let report = json_of(&diagnose(&app, &["--format", "json"], b""));
     assert_found(&report, "high", "the audit has found");
-    assert_found(&report, "medium", "1 users; the most, 1, of user 7");
-    assert_found(&report, "medium", "1 since the start");
+    assert_found(
+        &report,
+        "medium",
+        "1 since the start (deposit 1), of user 7",
+    );
+    assert_found(&report, "medium", "wrong signature or time");
     let severities: Vec<_> = report["findings"]
         .as_array()
         .expect("a list")
@@ -202,6 +206,10 @@ async fn problems_are_found_with_their_evidence(database: Database) {
     assert_eq!(
         report["facts"]["users with the most conflicts"],
         json!([[7, 1]])
+    );
+    assert_eq!(
+        report["facts"]["update frequency"]["refused_by_code"],
+        json!({"idempotency_conflict": 1.0})
     );
 }
 

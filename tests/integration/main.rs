@@ -29,6 +29,7 @@ mod openapi;
 mod proxies;
 mod reads;
 mod refusals;
+mod reloading;
 mod reversals;
 mod signatures;
 mod slow_log;

@@ -127,10 +127,11 @@ impl Client {
         let process = self.network.process();
         let ttl_s = if self.chance.percent(15) { 20 } else { 3600 };
         let user_id = UserId::new(self.user).expect("a user id");
-        let issued = process
-            .sessions
-            .keys
-            .issue(user_id, ttl_s, self.network.world.clock.now_s());
+        let issued = process.sessions.access.now().keys.issue(
+            user_id,
+            ttl_s,
+            self.network.world.clock.now_s(),
+        );
         (issued.token, issued.expires_at_s)
     }
 

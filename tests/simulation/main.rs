@@ -22,6 +22,7 @@
 mod books;
 mod client;
 mod driver;
+mod harness;
 mod ledger;
 mod network;
 mod nodes;
@@ -33,131 +34,48 @@ mod run;
 mod seeds;
 mod world;
 
-use std::num::NonZero;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use run::{Report, run};
+use harness::Simulation;
+use run::run;
 
 /// Seeds that are run every time, and new ones: for a person, who waits for them, and in CI. `SIM_SEEDS` is another
 /// number of new ones.
 const FIXED_AND_NEW: (u64, u64) = (100, 200);
 const FIXED_AND_NEW_IN_CI: (u64, u64) = (500, 1000);
 
-/// New seeds are not among the fixed ones.
-const NEW_FROM: u32 = 1_000_000;
-
 /// Operations of a seed: what the driver does before the faults stop.
 pub const OPERATIONS: usize = 500;
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable}: not a number"))
-    })
-}
+/// One process.
+pub const PROCESS: Simulation = Simulation {
+    run: |seed| run(seed, None),
+    seeds_test: "seeds_hold",
+    one_test: "one_seed",
+};
 
-/// How a failing seed is run again.
-fn explain(seed: u64, report: &Report) -> String {
-    let found = report
-        .violations
-        .iter()
-        .take(5)
-        .map(|line| format!("\n  {line}"))
-        .collect::<String>();
-    format!(
-        "seed {seed}:{found}\n  again: SIM_SEED={seed} cargo test --test simulation one_seed -- --nocapture"
-    )
+fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !value.is_empty())
 }
 
 #[test]
 fn seeds_hold() {
-    let is_ci = std::env::var("CI").is_ok_and(|value| !value.is_empty());
-    let (fixed, new) = if is_ci {
+    let (fixed, new) = if is_ci() {
         FIXED_AND_NEW_IN_CI
     } else {
         FIXED_AND_NEW
     };
-    let new = number("SIM_SEEDS").unwrap_or(new);
-    let first =
-        number("SIM_SEED").unwrap_or_else(|| rand::random_range(NEW_FROM..=u32::MAX).into());
-    let repeat =
-        format!("SIM_SEED={first} SIM_SEEDS={new} cargo test --test simulation seeds_hold");
-    println!("{fixed} fixed seeds, and {new} new ones from {first}; again: {repeat}");
-    let seed_of = |index: u64| match index.checked_sub(fixed) {
-        None => index,
-        Some(index) => first + index,
-    };
-    let seeds = fixed + new;
-    let (next, failed, totals) = (
-        AtomicU64::new(0),
-        Mutex::new(Vec::new()),
-        Mutex::new((0, 0, 0)),
-    );
-    let start = std::time::Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= seeds {
-                        return;
-                    }
-                    let seed = seed_of(index);
-                    let report = run(seed, None);
-                    let mut totals = totals.lock().expect("no panic holds it");
-                    *totals = (
-                        totals.0 + report.operations,
-                        totals.1 + report.commits,
-                        totals.2 + report.frames,
-                    );
-                    if !report.violations.is_empty() {
-                        failed
-                            .lock()
-                            .expect("no panic holds it")
-                            .push(explain(seed, &report));
-                    }
-                }
-            });
-        }
-    });
-    let (operations, commits, frames) = totals.into_inner().expect("no panic holds it");
-    let failed = failed.into_inner().expect("no panic holds it");
-    println!(
-        "{seeds} seeds, {operations} operations, {commits} commits, {frames} frames in {:?}",
-        start.elapsed()
-    );
-    assert!(failed.is_empty(), "{}\nall: {repeat}", failed.join("\n"));
+    let counts = PROCESS.holds(fixed, new);
     assert!(
-        operations >= seeds * OPERATIONS as u64,
+        counts["operations"] >= counts["seeds"] * OPERATIONS as u64,
         "every seed runs to its end"
     );
 }
 
 #[test]
 fn one_seed() {
-    let seed = number("SIM_SEED").unwrap_or(0);
-    let report = run(seed, None);
-    if number("SIM_SEED").is_some() {
-        println!("{}", report.log);
-    }
-    assert!(report.violations.is_empty(), "{}", explain(seed, &report));
+    PROCESS.one_holds();
 }
 
 #[test]
 fn the_same_seed_gives_the_same_log_byte_for_byte() {
-    for seed in 0..20 {
-        let (first, second) = (run(seed, None), run(seed, None));
-        let differ = first
-            .log
-            .lines()
-            .zip(second.log.lines())
-            .find(|(a, b)| a != b);
-        assert_eq!(differ, None, "seed {seed}");
-        assert_eq!(first.log.len(), second.log.len(), "seed {seed}");
-        assert!(
-            first.log.lines().count() > OPERATIONS,
-            "seed {seed}: the log tells what happened"
-        );
-    }
+    PROCESS.repeats(20, OPERATIONS);
 }

@@ -11,6 +11,7 @@ use balance_coordinator::config::{Settings, Sources};
 use balance_coordinator::coordinator::messages::{InspectRegistry, Shutdown, ToActor, ToUser};
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Policy, Recent, Registry, RegistryTotals, Shared};
+use balance_coordinator::credentials::access::CurrentAccess;
 use balance_coordinator::domain::{Currencies, UserId};
 use balance_coordinator::http::session::shared::SessionShared;
 use balance_coordinator::ledger::{Admission, Ledger as _};
@@ -108,6 +109,7 @@ impl Network {
         self.look_at_ledger(ledger.clone(), registry.clone());
         let sessions = SessionShared::new(
             self.settings.clone(),
+            CurrentAccess::take(&mut Settings::clone(&self.settings)),
             self.world.clock,
             registry.clone(),
             counters.clone(),

@@ -2,10 +2,8 @@
 
 use balance_coordinator::planted::Plant;
 
+use super::harness::all_are_caught;
 use super::run::run;
-
-/// Within so many seeds a planted fault has to be caught.
-const SEEDS_MAX: u64 = 200;
 
 /// A mistake that only the ledger could make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,28 +28,10 @@ fn every_planted_fault_is_caught() {
     let of_the_ledger = [
         LedgerPlant::AnsweredBeforeCommit,
         LedgerPlant::ZeroForUnknown,
-    ]
-    .map(Fault::Ledger);
-    let faults = Plant::ALL
-        .map(Fault::Service)
-        .into_iter()
-        .chain(of_the_ledger);
-    let mut missed = Vec::new();
-    for fault in faults {
-        let caught = (0..SEEDS_MAX).find_map(|seed| {
-            let violations = run(seed, Some(fault)).violations;
-            violations
-                .into_iter()
-                .next()
-                .map(|violation| (seed, violation))
-        });
-        match caught {
-            Some((seed, violation)) => println!("{fault:?}: caught by seed {seed}, {violation}"),
-            None => missed.push(fault),
-        }
-    }
-    assert!(
-        missed.is_empty(),
-        "not caught within {SEEDS_MAX} seeds: {missed:?}"
-    );
+    ];
+    let of_the_service = Plant::ALL.map(Fault::Service).into_iter();
+    let faults: Vec<Fault> = of_the_service
+        .chain(of_the_ledger.map(Fault::Ledger))
+        .collect();
+    all_are_caught(&faults, |seed, fault| run(seed, Some(fault)));
 }

@@ -1,15 +1,14 @@
 //! Seeds that once failed, each named by what it found. The operations of a seed change when the driver does; the rules that
 //! these broke are held by every seed.
 
-use super::explain;
-use super::run::run;
+use super::PROCESS;
 
 macro_rules! seeds {
     ($($name:ident: $seed:expr),+ $(,)?) => { $(
         #[test]
         fn $name() {
-            let report = run($seed, None);
-            assert!(report.violations.is_empty(), "{}", explain($seed, &report));
+            let report = (PROCESS.run)($seed);
+            assert!(report.violations.is_empty(), "{}", PROCESS.explain($seed, &report));
         }
     )+ };
 }

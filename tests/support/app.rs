@@ -191,6 +191,11 @@ impl TestApp {
     /// Starts it again on the same database and ports, and waits until it is ready.
     pub async fn start_again(&mut self) {
         self.spawn_again();
+        self.ready().await;
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&mut self) {
         assert_eq!(self.process.addresses().await, (self.public, self.internal));
     }
 
@@ -213,6 +218,34 @@ impl TestApp {
     /// Changes a configuration key for the next start.
     pub fn reconfigure(&mut self, key: &str, value: impl Into<toml::Value>) {
         set(&mut self.config, key, value.into());
+    }
+
+    /// Takes a configuration key out for the next start.
+    pub fn unset(&mut self, key: &str) {
+        let (section, key) = key.split_once('.').expect("a key");
+        let section = self.config.get_mut(section).expect("a section");
+        section.as_table_mut().expect("a table").remove(key);
+    }
+
+    /// Writes the configuration as it was changed, and has the running service read it: what it logs of that.
+    pub async fn reload(&self) -> Vec<String> {
+        write_config(self.dir.path(), &self.config);
+        self.hang_up().await
+    }
+
+    /// Has the running service read its configuration: what it logs of that.
+    pub async fn hang_up(&self) -> Vec<String> {
+        let before = hangups(&self.log());
+        self.signal("HUP");
+        super::eventually("the configuration is read again", async || {
+            let lines = hangups(&self.log());
+            let is_last = |line: &String| {
+                line.contains("was read again") || line.contains("nothing has changed: ")
+            };
+            (lines.len() > before.len() && lines.last().is_some_and(is_last))
+                .then(|| lines[before.len()..].to_vec())
+        })
+        .await
     }
 
     /// Where its configuration is.
@@ -262,6 +295,12 @@ impl TestApp {
     pub fn resident_bytes(&self) -> Option<u64> {
         self.process.resident_bytes()
     }
+}
+
+/// The lines of the log that tell of a configuration that was read again.
+fn hangups(log: &str) -> Vec<String> {
+    let lines = log.lines().filter(|line| line.contains("] SIGHUP: "));
+    lines.map(str::to_owned).collect()
 }
 
 fn spawn(dir: &Path, variables: &[(String, String)], is_piped: bool, is_dev: bool) -> Process {

@@ -1,6 +1,8 @@
 //! A test's own TCP relay, for any protocol: it can hold up each direction by itself, and cut all connections.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,7 +32,14 @@ pub struct Relay {
     pub addr: SocketAddr,
     upstream: SocketAddr,
     passes: watch::Sender<Passes>,
+    connections: Arc<Connections>,
     task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    accepted: AtomicUsize,
+    ended: AtomicUsize,
 }
 
 impl Relay {
@@ -39,12 +48,14 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let passes = watch::Sender::new(Passes::ALL);
-        let task = tokio::spawn(accept(listener, upstream, passes.subscribe()));
+        let connections = Arc::new(Connections::default());
+        let task = accept(listener, upstream, passes.subscribe(), connections.clone());
         Self {
             addr,
             upstream,
             passes,
-            task,
+            connections,
+            task: tokio::spawn(task),
         }
     }
 
@@ -53,13 +64,27 @@ impl Relay {
         self.task.abort();
         // The listener and the connections are gone when this is over.
         let _ = (&mut self.task).await;
+        self.connections
+            .ended
+            .store(self.accepted(), Ordering::SeqCst);
     }
 
     /// Listens again, on its port.
     pub async fn mend(&mut self) {
         let listener = TcpListener::bind(self.addr).await.expect("its own port");
-        let serving = accept(listener, self.upstream, self.passes.subscribe());
-        self.task = tokio::spawn(serving);
+        let (passes, connections) = (self.passes.subscribe(), self.connections.clone());
+        self.task = tokio::spawn(accept(listener, self.upstream, passes, connections));
+    }
+
+    /// How many connections it has accepted so far.
+    pub fn accepted(&self) -> usize {
+        self.connections.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many of them are open.
+    pub fn open(&self) -> usize {
+        let ended = self.connections.ended.load(Ordering::SeqCst);
+        self.accepted() - ended
     }
 
     pub fn set(&self, passes: Passes) {
@@ -73,14 +98,22 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, passes: watch::Receiver<Passes>) {
-    let mut connections = JoinSet::new();
+async fn accept(
+    listener: TcpListener,
+    upstream: SocketAddr,
+    passes: watch::Receiver<Passes>,
+    connections: Arc<Connections>,
+) {
+    let mut serving = JoinSet::new();
     loop {
         tokio::select! {
             Ok((client, _)) = listener.accept() => {
-                connections.spawn(serve(client, upstream, passes.clone()));
+                connections.accepted.fetch_add(1, Ordering::SeqCst);
+                serving.spawn(serve(client, upstream, passes.clone()));
             }
-            Some(_) = connections.join_next() => {}
+            Some(_) = serving.join_next() => {
+                connections.ended.fetch_add(1, Ordering::SeqCst);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
 
 use super::{Answer, PATIENCE, TestApp, token};
 
@@ -77,7 +77,19 @@ impl Ws {
         public: SocketAddr,
         headers: &[(&'static str, &str)],
     ) -> Result<Result<Self, Answer>, Error> {
-        let mut request = format!("ws://{public}/ws")
+        Self::dial_as(&public.to_string(), public, headers).await
+    }
+
+    /// The same with another `Host` than the address.
+    ///
+    /// # Errors
+    /// When the service is not running, or ends before it has answered.
+    pub async fn dial_as(
+        host: &str,
+        public: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Result<Self, Answer>, Error> {
+        let mut request = format!("ws://{host}/ws")
             .into_client_request()
             .expect("a request");
         for (name, value) in headers {
@@ -85,10 +97,11 @@ impl Ws {
                 .headers_mut()
                 .append(*name, HeaderValue::from_str(value).expect("ASCII"));
         }
-        match timeout(PATIENCE, connect_async(request))
-            .await
-            .expect("an answer in time")
-        {
+        let dialled = async {
+            let stream = TcpStream::connect(public).await?;
+            client_async(request, MaybeTlsStream::Plain(stream)).await
+        };
+        match timeout(PATIENCE, dialled).await.expect("an answer in time") {
             Ok((stream, response)) => {
                 let protocol = response.headers().get("sec-websocket-protocol");
                 let protocol = protocol.map(|value| value.to_str().expect("ASCII").to_owned());

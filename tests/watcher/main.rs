@@ -6,6 +6,7 @@ mod support;
 mod deposits;
 mod faults;
 mod people;
+mod reloading;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -490,7 +490,7 @@ fn a_node_that_leaves_is_not_missed() {
         if ms.is_multiple_of(2_000) {
             node.tracker.table(&[member("b", ms)], at(ms));
         }
-        assert_eq!(node.tracker.due(at(ms)).distrusts, Partitions::NONE);
+        assert_eq!(node.tracker.due(at(ms)), Due::default(), "it is not gone");
         assert!(node.is_covered(ms), "{ms}");
     }
     let mut node = Node::covered(&["b"]);

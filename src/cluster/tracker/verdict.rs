@@ -115,7 +115,7 @@ impl Gap {
 /// What the passing of time asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Nodes that are gone.
+    /// Nodes that are gone and had not said that they leave.
     pub gone: usize,
     /// What is in memory of these partitions is no longer trusted.
     pub distrusts: Partitions,

@@ -4,6 +4,7 @@ mod accepted;
 mod dev_file;
 mod random;
 mod refused;
+mod values;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -41,6 +41,8 @@ pub(super) struct Checking {
     /// When the last round of each partition began, and when the last one that is over did.
     began: [Mono; PARTITIONS],
     over: [Mono; PARTITIONS],
+    /// Users with a version that was not known when it was read. It may be on its way.
+    newer: Vec<(UserId, i64)>,
     /// Users that lack entries behind these versions.
     behind: VecDeque<(UserId, i64)>,
     /// Others use the ledger, or did when the last round of all partitions began.
@@ -68,6 +70,7 @@ impl Registry {
     pub(super) fn check(&mut self, checks: Checks, ctx: &mut Context<Self>) {
         let now = self.shared.clock.mono();
         let is_alone = self.shared.coverage.is_alone();
+        self.find_behind();
         let is_idle = self.checking.left.is_empty() && self.checking.behind.is_empty();
         if is_alone && !self.checking.has_others && is_idle {
             return self.check_later(IDLE_MS, checks, ctx);
@@ -114,7 +117,8 @@ impl Registry {
             let wait_ms = match result {
                 Ok(versions) => {
                     registry.compare(versions, now);
-                    wait_ms
+                    let has_newer = !registry.checking.newer.is_empty();
+                    wait_ms.max(if has_newer { GAP_WAIT_MS } else { 0 })
                 }
                 // They are still to be compared: the round is not over before.
                 Err(_) => {
@@ -173,9 +177,20 @@ impl Registry {
             };
             let known = slot.gauge.version.get();
             if version > known {
-                self.checking.behind.push_back((user_id, known));
+                self.checking.newer.push((user_id, version));
             } else if version == known {
                 slot.gauge.verified.update(|at| at.max(Some(began)));
+            }
+        }
+    }
+
+    /// Of whom the newer version has not come since.
+    fn find_behind(&mut self) {
+        for (user_id, version) in std::mem::take(&mut self.checking.newer) {
+            let slot = self.with_sessions.get(&user_id);
+            let known = slot.map(|slot| slot.gauge.version.get());
+            if let Some(known) = known.filter(|known| *known < version) {
+                self.checking.behind.push_back((user_id, known));
             }
         }
     }

@@ -205,9 +205,15 @@ impl Handler<ListRecent> for Registry {
             limit,
             after,
             user_id,
+            kinds,
         } = wanted;
+        let is_wanted = |user, kind| {
+            user_id.is_none_or(|id| id == user)
+                && kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+        };
         let currencies = &self.shared.currencies;
-        MessageResult(self.shared.recent.show(limit, after, user_id, currencies))
+        let recent = &self.shared.recent;
+        MessageResult(recent.show(limit, after, is_wanted, currencies))
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::clock::{Mono, Wall};
+use crate::diagnosis::Readings;
 use crate::http::admin::hour::History;
 use crate::telemetry::counters::Level;
 
@@ -18,9 +19,11 @@ pub(in crate::http) struct LiveBoard {
     pub latest: Mutex<Option<(Mono, Bytes)>>,
     /// The last hour.
     pub history: Mutex<History>,
+    /// What the counters said in the last minutes.
+    pub readings: Mutex<Readings>,
     /// Since when each finding is there, by its code.
     pub since: Mutex<BTreeMap<String, Wall>>,
-    /// The latest conflicts, without their bodies: too dear to be read for each snapshot.
+    /// The conflicts of the last minutes, without their bodies: too dear to be read for each snapshot.
     pub conflicts: Mutex<Value>,
 }
 
@@ -31,6 +34,7 @@ impl LiveBoard {
             listeners: Level::default(),
             latest: Mutex::default(),
             history: Mutex::new(History::new(now)),
+            readings: Mutex::default(),
             since: Mutex::default(),
             conflicts: Mutex::default(),
         }

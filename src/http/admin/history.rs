@@ -19,7 +19,7 @@ use crate::http::admin::{Answer, Code, Data, HttpState, Problem, findings, lock}
 use crate::http::extract::admin::Admin;
 use crate::http::extract::{Query, invalid};
 use crate::ledger::Ledger as _;
-use crate::limits::{FINDINGS_LOOK_S, HISTORY_S, HISTORY_STEP_S};
+use crate::limits::{FINDINGS_LOOK_S, FINDINGS_STEP_S, HISTORY_S, HISTORY_STEP_S};
 
 /// Marks what has changed since the last look.
 fn notice(state: &HttpState) {
@@ -60,6 +60,9 @@ pub async fn keep(state: Arc<HttpState>) {
         loop {
             ticks.tick().await;
             notice(&state);
+            if count.is_multiple_of(FINDINGS_STEP_S) {
+                findings::keep_reading(&state);
+            }
             // A registry that does not answer leaves a gap.
             if count.is_multiple_of(HISTORY_STEP_S)
                 && let Ok(step) = fresh(&state).await

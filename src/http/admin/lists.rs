@@ -6,10 +6,12 @@ use actix_web::HttpResponse;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::coordinator::EventKind;
 use crate::coordinator::messages::ListRecent;
 use crate::http::admin::{Answer, Data, NoQuery, Problem, ask, rows};
 use crate::http::extract::admin::Admin;
-use crate::http::extract::{Query, query_user};
+use crate::http::extract::{Query, invalid, query_user};
+use crate::limits::CANARY_RUNS_MAX;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,18 +20,31 @@ pub(in crate::http) struct EventsQuery {
     #[serde(default)]
     after: u64,
     user_id: Option<i64>,
+    kind: Option<String>,
 }
 
 /// `GET /admin/v1/events`
 pub(in crate::http) async fn events(state: Data, admin: Admin<Query<EventsQuery>>) -> Answer {
     let Query(query) = admin.asked;
     let user_id = query_user(query.user_id)?;
+    let kinds = query.kind.as_deref().map(event_kinds).transpose()?;
     let wanted = ListRecent {
         limit: rows(query.limit)?,
         after: query.after,
         user_id,
+        kinds,
     };
     Ok(HttpResponse::Ok().json(ask(&state, wanted).await?))
+}
+
+/// A list of kinds, separated by commas.
+fn event_kinds(list: &str) -> Result<Vec<EventKind>, Problem> {
+    let known = || EventKind::names().join(", ");
+    let kind = |name| {
+        let unknown = || invalid("kind", format!("must be one or more of {}", known()));
+        EventKind::parse(name).ok_or_else(unknown)
+    };
+    list.split(',').map(kind).collect()
 }
 
 /// The parameter of a list that has no others.
@@ -41,8 +56,7 @@ pub(in crate::http) struct RowsQuery {
 
 /// `GET /admin/v1/conflicts`
 pub(in crate::http) async fn conflicts(state: Data, admin: Admin<Query<RowsQuery>>) -> Answer {
-    let conflicts = state.ledger.latest_conflicts(limit(&admin)?).await?;
-    Ok(HttpResponse::Ok().json(BTreeMap::from([("conflicts", conflicts)])))
+    Ok(HttpResponse::Ok().json(state.ledger.conflicts(limit(&admin)?).await?))
 }
 
 /// `GET /admin/v1/audit`
@@ -58,7 +72,8 @@ pub(in crate::http) async fn cluster(state: Data, _: Admin<Query<NoQuery>>) -> A
 /// `GET /admin/v1/canary`
 pub(in crate::http) async fn canary(state: Data, _: Admin<Query<NoQuery>>) -> Answer {
     let every_s = state.settings.canary.every_s;
-    Ok(HttpResponse::Ok().json(json!({ "every_s": every_s, "runs": state.canary.show() })))
+    Ok(HttpResponse::Ok()
+        .json(json!({ "every_s": every_s, "runs": state.canary.newest(CANARY_RUNS_MAX) })))
 }
 
 /// `GET /admin/v1/log`

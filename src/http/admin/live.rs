@@ -23,7 +23,7 @@ use crate::http::admin::actors::inspect;
 use crate::http::admin::snapshot::snapshot;
 use crate::http::admin::{Answer, Code, Data, HttpState, Problem, ask};
 use crate::http::connection::Activity;
-use crate::http::extract::admin::Admin;
+use crate::http::extract::admin::{Admin, Lasting};
 use crate::http::extract::{Query, invalid, query_user};
 use crate::limits::{LIVE_EVENTS_MAX, LIVE_INTERVAL_MS, LIVE_LISTENERS_MAX, LIVE_SNAPSHOTS_MAX};
 
@@ -72,18 +72,21 @@ impl Drop for Listener {
 /// A running stream.
 struct Feed {
     listener: Listener,
+    token: Lasting,
     ticks: Interval,
     left: u32,
     watched: Option<Watched>,
 }
 
 impl Feed {
-    /// The next events; `None` at the end of the stream and while the service is stopping.
+    /// The next events; `None` at the end of the stream, while the service is stopping, and once the token is no longer
+    /// good.
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         self.left = self.left.checked_sub(1)?;
         // The first tick is immediate.
         self.ticks.tick().await;
-        if self.listener.state.is_stopping() {
+        let state = &self.listener.state;
+        if state.is_stopping() || !self.token.is_good(state) {
             return None;
         }
         let mut events = match snapshot(&self.listener.state).await {
@@ -111,6 +114,7 @@ impl Watched {
             limit: LIVE_EVENTS_MAX,
             after: self.seen_seq,
             user_id: Some(user_id),
+            kinds: None,
         };
         let actor = inspect(state, user_id).await?;
         let happened = ask(state, wanted).await?;
@@ -153,6 +157,7 @@ pub(in crate::http) async fn live(
     });
     let feed = Feed {
         listener,
+        token: Lasting::of(&request),
         ticks,
         left,
         watched,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::http::admin::actors::totals;
 use crate::http::admin::findings::{self, Parts, ledger};
 use crate::http::admin::{HttpState, Problem, lock};
-use crate::limits::{LIVE_FRESH_MS, LIVE_VIOLATIONS_MAX};
+use crate::limits::{FINDINGS_RUNS_MAX, LIVE_FRESH_MS, LIVE_VIOLATIONS_MAX};
 use crate::telemetry::snapshot::CountersSnapshot;
 
 /// The current snapshot as JSON without line feeds; at most `limits::LIVE_FRESH_MS` old.
@@ -28,11 +28,12 @@ pub(super) async fn fresh(state: &HttpState) -> Result<Bytes, Problem> {
     let registry = totals(state).await?;
     let mut audit = state.audit.show();
     audit.keep_violations(LIVE_VIOLATIONS_MAX);
-    let canary = state.canary.latest();
+    let runs = state.canary.newest(FINDINGS_RUNS_MAX);
+    let latest = runs.first().cloned();
     let parts = Parts {
         registry,
         audit: json!(audit),
-        canary: json!({ "runs": canary.iter().collect::<Vec<_>>() }),
+        canary: json!({ "runs": runs }),
         ledger: ledger(state),
         cluster: json!(state.cluster.show()),
     };
@@ -42,7 +43,7 @@ pub(super) async fn fresh(state: &HttpState) -> Result<Bytes, Problem> {
         "registry": parts.registry,
         "counters": CountersSnapshot::of(&state.counters),
         "audit": parts.audit,
-        "canary": { "every_s": state.settings.canary.every_s, "latest": canary },
+        "canary": { "every_s": state.settings.canary.every_s, "latest": latest },
         "ledger": parts.ledger,
         "cluster": parts.cluster,
         "findings": found,

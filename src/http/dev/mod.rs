@@ -163,11 +163,9 @@ async fn send_webhook(
 ) -> Result<(u16, Value), Problem> {
     let not_dev = || Problem::new(Code::NotFound, "the service does not run with --dev");
     let to = state.dev.as_ref().ok_or_else(not_dev)?.internal_addr;
-    let secret = state
-        .settings
-        .auth
-        .webhook_secrets
-        .first()
+    let access = state.access.now();
+    let secret = access
+        .webhook_secret()
         .ok_or_else(|| no_answer("no secret is configured"))?;
     let patience = state.timeout() + Duration::from_millis(MARGIN_MS);
     let mut request = client::plain_client(patience)

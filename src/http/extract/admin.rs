@@ -9,6 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use subtle::ConstantTimeEq as _;
 
 use crate::config::Secret;
+use crate::credentials::access::Access;
 use crate::http::extract::sign_in::bearer;
 use crate::http::extract::{address, state};
 use crate::http::problem::{Code, Problem};
@@ -49,15 +50,7 @@ impl<T: FromRequest + 'static> FromRequest for Admin<T> {
 /// turn the answer to further failures into 429 and never delay a right token: behind a proxy all administrators may share
 /// an address.
 fn authorize(request: &HttpRequest, state: &HttpState) -> Result<String, Problem> {
-    let tokens = state.settings.auth.admin_tokens.iter();
-    let found = tokens.fold(None, |found, admin| {
-        if carries(request, &admin.token) {
-            Some(&admin.name)
-        } else {
-            found
-        }
-    });
-    found.cloned().ok_or_else(|| {
+    name_of(given(request), &state.access.now()).ok_or_else(|| {
         let is_within = state
             .admin_failures
             .try_take(address(request), state.clock.mono());
@@ -75,10 +68,41 @@ fn authorize(request: &HttpRequest, state: &HttpState) -> Result<String, Problem
     })
 }
 
-/// Whether a request carries this token. Takes the same time for every wrong token of the same length.
-fn carries(request: &HttpRequest, token: &Secret) -> bool {
-    let given = bearer(request.headers()).unwrap_or_default().as_bytes();
-    token.expose().as_bytes().ct_eq(given).into()
+/// The name of an administrator's token.
+fn name_of(given: &str, access: &Access) -> Option<String> {
+    let tokens = access.auth.admin_tokens.iter();
+    let found = tokens.fold(None, |found, admin| {
+        if is_same(&admin.token, given) {
+            Some(&admin.name)
+        } else {
+            found
+        }
+    });
+    found.cloned()
+}
+
+/// The bearer token of a request; an empty one, which no configured token is, when there is none.
+fn given(request: &HttpRequest) -> &str {
+    bearer(request.headers()).unwrap_or_default()
+}
+
+/// Takes the same time for every wrong token of the same length.
+fn is_same(token: &Secret, given: &str) -> bool {
+    token.expose().as_bytes().ct_eq(given.as_bytes()).into()
+}
+
+/// The token of an answer that goes on for long: the answer ends when the configuration no longer has the token.
+/// Not printable.
+pub(in crate::http) struct Lasting(String);
+
+impl Lasting {
+    pub(in crate::http) fn of(request: &HttpRequest) -> Self {
+        Self(given(request).to_owned())
+    }
+
+    pub(in crate::http) fn is_good(&self, state: &HttpState) -> bool {
+        name_of(&self.0, &state.access.now()).is_some()
+    }
 }
 
 /// A request that may read the metrics: with the token of `auth.metrics_token`, where one is set.
@@ -90,10 +114,9 @@ impl FromRequest for MetricsReader {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let expected = &state(request).settings.auth.metrics_token;
-        let is_allowed = expected
-            .as_ref()
-            .is_none_or(|token| carries(request, token));
+        let access = state(request).access.now();
+        let expected = access.auth.metrics_token.as_ref();
+        let is_allowed = expected.is_none_or(|token| is_same(token, given(request)));
         let refusal = || {
             Problem::new(
                 Code::Unauthorized,

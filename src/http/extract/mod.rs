@@ -65,7 +65,5 @@ pub(super) fn state(request: &HttpRequest) -> Data {
 
 /// The address of the client, for rate limits, logs and lists of sessions.
 pub(super) fn address(request: &HttpRequest) -> IpAddr {
-    let state: Option<&Data> = request.app_data();
-    let trusted = state.map(|state| state.settings.server.trusted_proxies.as_slice());
-    address::of(request, trusted.unwrap_or_default())
+    address::of(request, &state(request).access.now().trusted_proxies)
 }

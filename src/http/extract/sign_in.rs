@@ -13,9 +13,10 @@ use std::sync::Arc;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 
 use crate::clock::Clock;
-use crate::config::{Settings, TelegramIdentity};
-use crate::credentials::session_token::{Session, SessionKeys, TokenError};
-use crate::credentials::telegram::{InitDataError, Telegram};
+use crate::config::TelegramIdentity;
+use crate::credentials::access::CurrentAccess;
+use crate::credentials::session_token::{Session, TokenError};
+use crate::credentials::telegram::InitDataError;
 use crate::domain::{TelegramId, UserId};
 use crate::http::problem::{Code, Problem};
 use crate::ledger::{Ledger, LedgerError, Pending};
@@ -111,9 +112,7 @@ impl Checked {
 
 /// Checks the credentials of clients.
 pub struct SignIn {
-    keys: SessionKeys,
-    telegram: Option<(Telegram, TelegramIdentity)>,
-    session_ttl_s: u64,
+    access: Arc<CurrentAccess>,
     auto_create: bool,
     ledger: Arc<dyn Ledger>,
     clock: Clock,
@@ -122,26 +121,20 @@ pub struct SignIn {
 
 impl fmt::Debug for SignIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignIn")
-            .field("telegram", &self.telegram)
-            .finish_non_exhaustive()
+        f.debug_struct("SignIn").finish_non_exhaustive()
     }
 }
 
 impl SignIn {
     pub(in crate::http) fn new(
-        settings: &Settings,
-        keys: SessionKeys,
+        access: Arc<CurrentAccess>,
+        auto_create: bool,
         ledger: Arc<dyn Ledger>,
         clock: Clock,
     ) -> Self {
-        let auth = &settings.auth;
         Self {
-            keys,
-            // The start is refused without an identity; without that check, sign-in by Telegram would be off.
-            telegram: Telegram::configured(auth).zip(auth.telegram_identity),
-            session_ttl_s: auth.session_ttl_s,
-            auto_create: settings.accounts.auto_create,
+            access,
+            auto_create,
             ledger,
             clock,
             refusals: Seldom::default(),
@@ -149,16 +142,17 @@ impl SignIn {
     }
 
     /// Whether sign-in by Telegram is configured.
-    pub(in crate::http) const fn knows_telegram(&self) -> bool {
-        self.telegram.is_some()
+    pub(in crate::http) fn knows_telegram(&self) -> bool {
+        self.access.now().telegram.is_some()
     }
 
     /// Finds the session that these credentials give.
     pub(in crate::http) fn check(&self, credentials: &Credentials<'_>) -> Checked {
         let now_s = self.clock.now_s();
-        let (init_data, telegram, identity) = match (credentials, &self.telegram) {
+        let access = self.access.now();
+        let (init_data, telegram, identity) = match (credentials, &access.telegram) {
             (Credentials::Token(token), _) => {
-                let session = self.keys.verify(token, now_s);
+                let session = access.keys.verify(token, now_s);
                 let logged = session.inspect_err(|error| self.log("a session token", error.text()));
                 return Checked::Now(logged.map_err(Into::into));
             }
@@ -170,7 +164,7 @@ impl SignIn {
                 (init_data, telegram, *identity)
             }
         };
-        let expires_at_s = now_s.saturating_add_unsigned(self.session_ttl_s);
+        let expires_at_s = now_s.saturating_add_unsigned(access.auth.session_ttl_s);
         let session = move |user_id| Session {
             user_id,
             expires_at_s,

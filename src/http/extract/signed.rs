@@ -144,7 +144,8 @@ fn check_signature(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Refuses a body that its headers do not sign, or did not sign lately.
 fn verify(headers: &HeaderMap, state: &HttpState, body: &[u8]) -> Result<(), Problem> {
-    let auth = &state.settings.auth;
+    let access = state.access.now();
+    let auth = &access.auth;
     let now_s = state.clock.now_s();
     signature(headers)?.verify(&auth.webhook_secrets, body, now_s, auth.webhook_tolerance_s)?;
     Ok(())

@@ -11,7 +11,8 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::coordinator::Registry;
 use crate::coordinator::messages::Peer;
-use crate::credentials::session_token::{Session, SessionKeys};
+use crate::credentials::access::CurrentAccess;
+use crate::credentials::session_token::Session;
 use crate::domain::SessionId;
 use crate::http::extract::rate_limit::Rate;
 use crate::http::extract::sign_in::{Credentials, SignIn, SignedIn};
@@ -24,8 +25,10 @@ pub(super) const STOPPING_CHECK_MS: u64 = 200;
 
 /// Shared by all sessions of a process.
 pub struct SessionShared {
-    /// The settings the service was started with.
+    /// The settings the service was started with, without what is in `access`.
     pub settings: Arc<Settings>,
+    /// Who may come in.
+    pub access: Arc<CurrentAccess>,
     /// Says the epoch.
     ledger: Arc<dyn Ledger>,
     /// The time.
@@ -34,8 +37,6 @@ pub struct SessionShared {
     pub registry: Addr<Registry>,
     /// Metrics.
     pub counters: Arc<Counters>,
-    /// Signs and verifies session tokens.
-    pub keys: SessionKeys,
     /// Checks the credentials of clients.
     pub(in crate::http) sign_in: SignIn,
     is_stopping: AtomicBool,
@@ -52,6 +53,7 @@ impl SessionShared {
     /// Composes it.
     pub fn new(
         settings: Arc<Settings>,
+        access: Arc<CurrentAccess>,
         clock: Clock,
         registry: Addr<Registry>,
         counters: Arc<Counters>,
@@ -70,14 +72,11 @@ impl SessionShared {
         counters
             .sessions_limit
             .set(i64::try_from(settings.limits.sessions).unwrap_or(i64::MAX));
-        let keys = SessionKeys::new(
-            &settings.auth.session_secrets,
-            &settings.auth.session_user_claim,
-        );
+        let auto_create = settings.accounts.auto_create;
         Self {
-            sign_in: SignIn::new(&settings, keys.clone(), ledger.clone(), clock),
-            keys,
+            sign_in: SignIn::new(access.clone(), auto_create, ledger.clone(), clock),
             settings,
+            access,
             ledger,
             clock,
             registry,

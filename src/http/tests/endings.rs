@@ -14,6 +14,7 @@ use crate::config::{Settings, Sources};
 use crate::coordinator::messages::{InspectRegistry, Peer, ToActor, ToUser};
 use crate::coordinator::pacing::Intervals;
 use crate::coordinator::{Policy, Recent, Registry, Shared};
+use crate::credentials::access::CurrentAccess;
 use crate::domain::{Currencies, SessionId, UserId};
 use crate::http::session::shared::SessionShared;
 use crate::http::start_over;
@@ -27,7 +28,8 @@ fn sessions() -> Arc<SessionShared> {
         environment: [("BALANCE_AUTH__SESSION_SECRETS".into(), secret.into())].into(),
         ..Sources::default()
     };
-    let settings = Settings::load(&sources).expect("good settings");
+    let mut settings = Settings::load(&sources).expect("good settings");
+    let access = CurrentAccess::take(&mut settings);
     let (clock, counters) = (
         Clock::virtual_from(1_754_301_900_000_000),
         Arc::new(Counters::default()),
@@ -61,7 +63,7 @@ fn sessions() -> Arc<SessionShared> {
     let registry = Registry::new(shared, unheard).start();
     let settings = Arc::new(settings);
     Arc::new(SessionShared::new(
-        settings, clock, registry, counters, ledger,
+        settings, access, clock, registry, counters, ledger,
     ))
 }
 
@@ -69,7 +71,8 @@ fn sessions() -> Arc<SessionShared> {
 async fn a_session_that_ends_while_the_registry_is_full_is_forgotten() {
     let shared = sessions();
     let user_id = UserId::new(184).expect("a user id");
-    let token = shared.keys.issue(user_id, 3600, shared.clock.now_s()).token;
+    let keys = &shared.access.now().keys;
+    let token = keys.issue(user_id, 3600, shared.clock.now_s()).token;
     let peer = Peer {
         address: None,
         user_agent: None,

@@ -15,11 +15,13 @@ use crate::cluster::view::ClusterView;
 use crate::config::{DatabaseUrl, Schema, Settings, Sources};
 use crate::coordinator::Registry;
 use crate::coordinator::auditing::AuditBoard;
+use crate::credentials::access::CurrentAccess;
 use crate::domain::{Rules, UserId};
 use crate::http::HttpState;
 use crate::http::admin::disconnect;
 use crate::http::extract::PathUser;
 use crate::http::extract::admin::Admin;
+use crate::http::session::shared::SessionShared;
 use crate::ledger::{Options, OwnNode, Progress, SqlLedger};
 
 fn order() -> Admin<PathUser> {
@@ -49,7 +51,7 @@ fn settings(dir: &std::path::Path) -> Settings {
 }
 
 fn state(dir: &std::path::Path, registry: Addr<Registry>) -> Data<HttpState> {
-    let (settings, clock) = (settings(dir), Clock::system());
+    let (mut settings, clock) = (settings(dir), Clock::system());
     let options = Options {
         url: settings.database.url.clone(),
         schema: Schema::default(),
@@ -75,14 +77,22 @@ fn state(dir: &std::path::Path, registry: Addr<Registry>) -> Data<HttpState> {
         sessions: 0,
     };
     let board = AuditBoard::new(1, clock, Arc::default());
-    Data::new(HttpState::new(
+    let access = CurrentAccess::take(&mut settings);
+    let (settings, ledger) = (Arc::new(settings), Arc::new(ledger));
+    let sessions = SessionShared::new(
         settings,
+        access,
         clock,
         registry,
-        Arc::new(ledger),
         Arc::default(),
+        ledger.clone(),
+    );
+    let overview = Overview::new(own, Arc::default(), Arc::default(), clock);
+    Data::new(HttpState::new(
+        sessions,
+        ledger,
         Arc::new(board),
-        Arc::new(Overview::new(own, Arc::default(), clock)),
+        Arc::new(overview),
     ))
 }
 

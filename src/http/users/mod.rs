@@ -9,6 +9,7 @@ use crate::clock::Wall;
 use crate::config::SESSION_TTL_S_MAX;
 use crate::coordinator::messages::{GetBalance, ToActor, ToUser};
 use crate::coordinator::{BalanceView, Shown};
+use crate::credentials::access::Access;
 use crate::domain::UserId;
 use crate::http::extract::invalid;
 use crate::http::problem::{Answer, Code, Problem};
@@ -150,20 +151,20 @@ pub(super) async fn history(
 
 /// Answers with a new session token.
 pub(super) fn token_answer(state: &HttpState, user_id: UserId, ttl_s: Option<u64>) -> Answer {
-    let ttl_s = ttl_s.unwrap_or(state.settings.auth.session_ttl_s);
+    let access = state.access.now();
+    let ttl_s = ttl_s.unwrap_or(access.auth.session_ttl_s);
     if !(1..=SESSION_TTL_S_MAX).contains(&ttl_s) {
         return Err(invalid(
             "ttl_s",
             format!("must be 1 to {SESSION_TTL_S_MAX}"),
         ));
     }
-    let (token, expires_at) = issue_token(state, user_id, ttl_s);
+    let (token, expires_at) = issue_token(state, &access, user_id, ttl_s);
     Ok(HttpResponse::Ok().json(json!({ "token": token, "expires_at": expires_at })))
 }
 
 /// A new session token, and when it expires.
-fn issue_token(state: &HttpState, user_id: UserId, ttl_s: u64) -> (String, Wall) {
-    let keys = &state.sessions.keys;
-    let issued = keys.issue(user_id, ttl_s, state.clock.now_s());
+fn issue_token(state: &HttpState, access: &Access, user_id: UserId, ttl_s: u64) -> (String, Wall) {
+    let issued = access.keys.issue(user_id, ttl_s, state.clock.now_s());
     (issued.token, Wall::from_s(issued.expires_at_s))
 }

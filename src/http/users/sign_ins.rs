@@ -24,8 +24,9 @@ pub(in crate::http) async fn create(
     let body = JsonObject::closed(&body, &["init_data"])?;
     let init_data = Credentials::InitData(body.required_text("init_data")?);
     let session = authenticate(&request, &state, &init_data).await?;
-    let ttl_s = state.settings.auth.session_ttl_s;
-    let (token, expires_at) = issue_token(&state, session.user_id, ttl_s);
+    let access = state.access.now();
+    let ttl_s = access.auth.session_ttl_s;
+    let (token, expires_at) = issue_token(&state, &access, session.user_id, ttl_s);
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(json!({ "token": token, "expires_at": expires_at, "user_id": session.user_id })))

@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Text};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::clock;
-use crate::domain::{Amount, Change, Currencies, CurrencyId, Details};
+use crate::domain::{Amount, CONFLICT_CODE, Change, Currencies, CurrencyId, Details};
 use crate::ledger::LedgerError;
 use crate::ledger::batch::PlannedConflict;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::schema::conflicts;
-use crate::limits::CONFLICTS_PRUNED_MIN;
+use crate::limits::{CONFLICTS_GROUPED_MAX, CONFLICTS_PRUNED_MIN};
 
 use super::{EntryRecord, EntryRow};
 
@@ -193,6 +193,78 @@ pub struct ConflictRecord {
     pub first_seen_at: String,
     /// When it was refused last, RFC 3339.
     pub seen_at: String,
+}
+
+/// Refused entries of a kind, together.
+#[derive(Debug, Serialize)]
+pub struct ConflictGroup {
+    /// The kind of the refused entries.
+    pub kind: String,
+    /// The code with which they were refused.
+    pub code: &'static str,
+    /// How many conflicts they are.
+    pub conflicts: i64,
+    /// How many times one of them was refused.
+    pub count: i64,
+    /// How many users they name.
+    pub users: i64,
+    /// When one of them was refused first, RFC 3339.
+    pub first_seen_at: String,
+    /// When one of them was refused last, RFC 3339.
+    pub seen_at: String,
+}
+
+#[derive(Debug, QueryableByName)]
+struct GroupRow {
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = BigInt)]
+    conflicts: i64,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+    #[diesel(sql_type = BigInt)]
+    users: i64,
+    #[diesel(sql_type = BigInt)]
+    first_seen_at_us: i64,
+    #[diesel(sql_type = BigInt)]
+    seen_at_us: i64,
+}
+
+/// The refused entries that are kept.
+#[derive(Debug, Serialize)]
+pub struct Conflicts {
+    /// The latest, newest first.
+    pub conflicts: Vec<ConflictRecord>,
+    /// How many are kept.
+    pub total: i64,
+    /// The latest `limits::CONFLICTS_GROUPED_MAX` by their kind, the most first.
+    pub groups: Vec<ConflictGroup>,
+}
+
+pub(in crate::ledger) fn total(connection: &mut AnyConnection) -> QueryResult<i64> {
+    conflicts::table.count().get_result(connection)
+}
+
+/// Only the latest: reading a row costs as much as its body is long.
+pub(in crate::ledger) fn groups(connection: &mut AnyConnection) -> QueryResult<Vec<ConflictGroup>> {
+    let rows: Vec<GroupRow> = sql_query(
+        "SELECT kind, COUNT(*) AS conflicts, CAST(SUM(count) AS BIGINT) AS count, COUNT(DISTINCT user_id) AS users, \
+         MIN(first_seen_at_us) AS first_seen_at_us, MAX(seen_at_us) AS seen_at_us \
+         FROM (SELECT kind, count, user_id, first_seen_at_us, seen_at_us FROM conflicts \
+         ORDER BY seen_at_us DESC, id DESC LIMIT $1) AS latest GROUP BY kind ORDER BY 3 DESC, 1",
+    )
+    .bind::<BigInt, _>(CONFLICTS_GROUPED_MAX)
+    .load(connection)?;
+    let group = |row: GroupRow| ConflictGroup {
+        kind: row.kind,
+        code: CONFLICT_CODE,
+        conflicts: row.conflicts,
+        count: row.count,
+        users: row.users,
+        first_seen_at: clock::rfc3339(row.first_seen_at_us),
+        seen_at: clock::rfc3339(row.seen_at_us),
+    };
+    Ok(rows.into_iter().map(group).collect())
 }
 
 fn body(planned: &PlannedConflict<'_>, currencies: &Currencies) -> String {

@@ -1,8 +1,9 @@
-//! Reads for systems that follow the ledger: single entries, all balances, and the feed.
+//! Reads for systems that follow the ledger, and for administrators: single entries, conflicts, all balances, and the feed.
 
 use crate::ledger::outbox::{self, FeedPage, Outbox, Seen};
+use crate::ledger::reads;
 use crate::ledger::reads::look_ups::{self, AccountRecord, EntryKey, FoundEntry};
-use crate::ledger::rows::conflicts::ConflictRecord;
+use crate::ledger::rows::conflicts::{self, ConflictRecord, Conflicts};
 use crate::ledger::{Pending, SqlLedger};
 
 impl SqlLedger {
@@ -11,6 +12,25 @@ impl SqlLedger {
         let currencies = self.currencies.clone();
         self.readers
             .read(move |connection| look_ups::entry(connection, &key, &currencies))
+    }
+
+    /// The latest refused entries, newest first.
+    pub fn latest_conflicts(&self, limit: i64) -> Pending<Vec<ConflictRecord>> {
+        let currencies = self.currencies.clone();
+        self.readers
+            .read(move |connection| reads::latest_conflicts(connection, limit, &currencies))
+    }
+
+    /// The latest refused entries, how many are kept, and their kinds.
+    pub fn conflicts(&self, limit: i64) -> Pending<Conflicts> {
+        let currencies = self.currencies.clone();
+        self.readers.read(move |connection| {
+            Ok(Conflicts {
+                conflicts: reads::latest_conflicts(connection, limit, &currencies)?,
+                total: conflicts::total(connection)?,
+                groups: conflicts::groups(connection)?,
+            })
+        })
     }
 
     /// Refused entries with a key, newest first.

@@ -13,7 +13,8 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::config::{Settings, Sources, WebhookSecret};
+use crate::config::{Settings, Sources};
+use crate::credentials::access::CurrentAccess;
 use crate::credentials::webhook::Signed;
 use crate::dev_chain::{self, DevChain};
 use crate::domain::{Amount, UserId};
@@ -71,7 +72,12 @@ async fn deposits(books: Data<Books>, request: HttpRequest, body: Bytes) -> Http
         signature: header("webhook-signature"),
     };
     let now_s = Clock::system().now_s();
-    if let Err(error) = signed.verify(&[secret()], &body, now_s, TOLERANCE_S) {
+    if let Err(error) = signed.verify(
+        &access().now().auth.webhook_secrets,
+        &body,
+        now_s,
+        TOLERANCE_S,
+    ) {
         books.out_of_range.fetch_add(1, Ordering::SeqCst);
         let problem = json!({"code": "timestamp_out_of_range", "detail": error.to_string()});
         return HttpResponse::Unauthorized().json(problem);
@@ -91,8 +97,8 @@ async fn deposits(books: Data<Books>, request: HttpRequest, body: Bytes) -> Http
     HttpResponse::Ok().json(json!({"results": results.collect::<Vec<_>>()}))
 }
 
-fn secret() -> WebhookSecret {
-    settings().auth.webhook_secrets[0].clone()
+fn access() -> Arc<CurrentAccess> {
+    CurrentAccess::take(&mut settings())
 }
 
 fn settings() -> Settings {
@@ -150,7 +156,7 @@ async fn a_clock_that_jumps_both_ways_loses_and_doubles_nothing() {
     spawn(api);
     let books = Data::new(Books::default());
     let (url, service_handle) = service(books.clone());
-    let options = Options::for_imitation(&settings(), secret(), chain.account(), api_url, url);
+    let options = Options::for_imitation(&settings(), access(), chain.account(), api_url, url);
     let options = options.expect("there is TON");
     let state = State::in_memory().expect("memory");
     let watching = {

@@ -13,9 +13,6 @@ import { EVENTS_MAX, joined } from './timeline.js';
 const ASKED = 1_000;
 const USER = /^[1-9][0-9]{0,15}$/;
 
-/** Whether an event is of what was chosen: a kind of entry, or something that happened; all for none. */
-export const isOf = (chosen, event) => chosen === '' || chosen === event.what || (event.what === 'entry' && chosen === event.kind);
-
 export class EventsView {
   #shown = [];
   #newer = []; // came during a pause
@@ -30,6 +27,7 @@ export class EventsView {
     find('events-filter').addEventListener('submit', (event) => event.preventDefault());
     for (const name of ['events-kind', 'events-user']) {
       find(name).addEventListener('change', () => {
+        if (!find(name).reportValidity()) return;
         this.begin();
         again();
       });
@@ -65,10 +63,10 @@ export class EventsView {
   async read() {
     if (this.#asking) return;
     const asking = (this.#asking = {});
-    const { value: user, validity } = find('events-user');
-    const ofUser = validity.valid && USER.test(user) ? `&user_id=${user}` : '';
+    const [user, kinds] = [find('events-user').value, find('events-kind').value];
+    const chosen = `${USER.test(user) ? `&user_id=${user}` : ''}${kinds ? `&kind=${kinds}` : ''}`;
     try {
-      const { latest_seq: latest, events } = await get(`events?limit=${ASKED}&after=${this.#latest}${ofUser}`);
+      const { latest_seq: latest, events } = await get(`events?limit=${ASKED}&after=${this.#latest}${chosen}`);
       if (asking !== this.#asking) return;
       if (latest < this.#latest) this.readAnew();
       else this.#add(events, latest);
@@ -81,8 +79,7 @@ export class EventsView {
   #add(events, latest) {
     // A full answer has the newest alone.
     if (this.#isKnown && events.length === ASKED) this.#skipped += Math.max(events.at(-1).seq - this.#latest - 1, 0);
-    const chosen = find('events-kind').value;
-    this.#newer = joined(this.#newer, events.filter((event) => isOf(chosen, event)));
+    this.#newer = joined(this.#newer, events);
     [this.#latest, this.#isKnown] = [latest, true];
     if (!this.#isHeld) this.#take();
   }

@@ -1,5 +1,4 @@
-// The service's findings in Russian: titles and next steps by their English, which stands where there is no other. Evidence is
-// figures and names of the service's own, and stays as it is told.
+// The service's findings in Russian: titles and next steps by their English, which stands where there is no other.
 
 export const RUSSIAN = {
   'The service does not answer, or not with what was asked': 'Сервис не отвечает или отвечает не то',
@@ -7,7 +6,7 @@ export const RUSSIAN = {
   'A source may have gone silent': 'Источник, возможно, замолчал',
   'Ask the sender; nothing is lost that is sent again with its event id.': 'Спросите отправителя; что отправлено снова с тем же ключом, не теряется.',
   'The ledger does not hold, or memory differs from it': 'Журнал не сходится, или память с ним расходится',
-  'Run balance-coordinator verify; it names every user at fault. Nothing is repaired automatically.': 'Запустите balance-coordinator verify: он назовёт каждого пользователя с ошибкой. Само ничто не исправляется.',
+  'Run balance-coordinator verify; it names every user at fault. Nothing is repaired automatically, and this stays until the service is started anew.': 'Запустите balance-coordinator verify: он назовёт каждого пользователя с ошибкой. Само ничто не исправляется, и сообщение остаётся до перезапуска сервиса.',
   'A check of the audit failed': 'Проверка журнала не удалась',
   'It is repeated; look at the database when that goes on.': 'Она повторится; если это продолжается, проверьте базу данных.',
   'The canary saw a balance that was late or wrong': 'Канарейка увидела запоздавший или неверный баланс',
@@ -34,6 +33,8 @@ export const RUSSIAN = {
   'Most balances have to be read from the ledger': 'Большинство балансов читается из журнала',
   'Entries came again with other content': 'Записи приходили снова с другим содержанием',
   'GET /admin/v1/conflicts shows both beside each other: a bug of the sender, or an attack.': 'Раздел «Конфликты» показывает обе рядом: ошибка отправителя или атака.',
+  'A sender makes entries that are refused': 'Отправитель присылает записи, которые отклоняются',
+  'The answers name the field. Correct the sender; its entries can be sent again with the same event ids.': 'Поле названо в ответах. Исправьте отправителя; его записи можно прислать снова с теми же ключами.',
   'One user has many sessions open': 'У одного пользователя открыто много сессий',
   'Many tabs, or a page that opens a new one without closing the last.': 'Много вкладок, или страница открывает новую сессию, не закрыв прежнюю.',
   'Sessions are near their limit': 'Сессий почти столько, сколько допускается',

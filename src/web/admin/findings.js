@@ -1,6 +1,7 @@
 // What is wrong, above everything else: the service's findings, red before yellow, each with its evidence and the next step;
 // without one it says that all is well, and what was looked at.
 
+import { inRussian } from './findings-evidence.js';
 import { RUSSIAN } from './findings-words.js';
 import { find, make, put } from '../shared/dom.js';
 import { locale, moment, number, text } from '../shared/text.js';
@@ -19,6 +20,12 @@ function inEnglish(words) {
   return host;
 }
 
+function evidence(finding) {
+  const russian = locale() === 'ru' ? inRussian(finding) : null;
+  if (russian === null) return [inEnglish(finding.evidence)];
+  return russian.map((part) => (part.english === undefined ? part : inEnglish(part.english)));
+}
+
 export function writeFindings({ findings, audit, canary }) {
   const host = find('findings');
   // A service before 0.2 tells of none, which is not the same as none.
@@ -34,7 +41,7 @@ function panel(finding) {
   const heading = make('h2');
   heading.append(make('span', 'severity', text(`severity_${finding.severity}`)), ' ', told(finding.title));
   const proof = make('p', 'evidence');
-  proof.append(inEnglish(finding.evidence));
+  proof.append(...evidence(finding));
   const since = moment(finding.since);
   if (since) proof.append(` (${text('since')} `, since, ')');
   const step = make('p', 'next-step');

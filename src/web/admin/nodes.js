@@ -78,7 +78,7 @@ function other(node, path, { now, isHeard }) {
     hears(node, isHeard),
     isHeard && condition ? balances(condition, node.sessions) : null,
     field(`${path}.sessions`, number(node.sessions)),
-    told(gaps > 0 ? 'is-bad' : '', field(`${path}.gaps`, number(gaps))),
+    field(`${path}.gaps`, number(gaps)),
     isHeard ? skew(condition) : null,
     heardAt === null ? null : text('ago', duration(Math.max(now - Date.parse(heardAt), 0))),
     build,

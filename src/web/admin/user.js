@@ -85,7 +85,7 @@ export class UserView {
     this.#told = { actor, at: performance.now() };
     this.#events = joined(this.#events, events);
     this.write();
-    this.#ask(actor?.version ?? null, events.some(({ what }) => what === 'entry'));
+    this.#ask(events.some(({ what }) => what === 'entry'));
   }
 
   write() {
@@ -143,11 +143,14 @@ export class UserView {
     if (id !== this.#userId) return;
     this.#nodes = found;
     this.write();
+    this.#ask(false);
   }
 
-  /** Reads the last entries when what was read is not what is. */
-  async #ask(version, isNew) {
+  /** Reads the last entries when what was read is not what is, here or at another node. */
+  async #ask(isNew) {
     const history = this.#history;
+    const versions = [this.#told?.actor, ...(this.#nodes?.nodes ?? [])].map((one) => one?.version ?? null);
+    const version = versions.reduce((most, one) => (one > most ? one : most), null);
     if (isNew || version !== history.version) history.isOld = true;
     if (!history.isOld || history.isAsked || performance.now() < history.notBefore) return;
     Object.assign(history, { isOld: false, isAsked: true, version });

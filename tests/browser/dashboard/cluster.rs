@@ -157,6 +157,10 @@ async fn a_user_at_several_nodes_is_seen_whole_and_orders_tell_what_each_did(_: 
     for node in ["b", "c"] {
         until_cell(&browser, "user-nodes", node, 4, "1\u{a0}change").await;
     }
+    // The asked node has heard of no version of this user, and the entry is shown all the same.
+    browser
+        .until("document.querySelectorAll('#user-entries tbody tr').length === 1")
+        .await;
     browser.picture("admin-user-at-nodes").await;
 
     order(&browser, "push", "Push now: a: nothing waited; ").await;

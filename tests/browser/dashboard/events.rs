@@ -62,6 +62,9 @@ async fn events_are_followed_chosen_and_held_still() {
     set(&browser, "events-kind", "reward").await;
     until_rows(&browser, 2).await;
     assert_eq!(column(&browser, 2).await, what(&["reward", "reward"]));
+    let entries = "deposit,reward,withdrawal,adjustment,reversal";
+    set(&browser, "events-kind", entries).await;
+    until_rows(&browser, 4).await;
     set(&browser, "events-kind", "").await;
     set(&browser, "events-user", "7").await;
     until_rows(&browser, 1).await;

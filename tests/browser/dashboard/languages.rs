@@ -8,6 +8,7 @@ use crate::in_a_browser;
 
 in_a_browser![
     the_language_can_be_switched_and_is_kept,
+    findings_are_told_in_russian_with_their_evidence,
     times_are_those_of_whoever_looks,
     a_browser_language_that_is_no_tag_changes_nothing,
     without_charts_one_signs_in_and_reads_the_figures,
@@ -72,6 +73,30 @@ async fn the_language_can_be_switched_and_is_kept() {
     sign_in(&browser, &app, "").await;
     assert_eq!(browser.text("#sign-out").await, "Выйти");
     assert_eq!(browser.value("record.errors").await, json!([]));
+    browser.close(false).await;
+}
+
+async fn findings_are_told_in_russian_with_their_evidence() {
+    let app = slow().start().await;
+    live_a_little(&app).await;
+    let browser = Browser::start_in("ru-RU").await;
+    sign_in(&browser, &app, "").await;
+    let evidence = "document.querySelector('[data-code=conflicts] .evidence')";
+    browser
+        .until(&format!(
+            "{evidence}?.textContent.replaceAll('\u{a0}', ' ').startsWith('1 отказ с запуска (пополнение 1)')"
+        ))
+        .await;
+    let english =
+        "[...document.querySelectorAll('#findings [lang=en]')].map((one) => one.textContent)";
+    assert_eq!(browser.value(english).await, json!([]));
+    // In English it is the service's own.
+    browser.click("[data-language=en]").await;
+    browser
+        .until(&format!(
+            "{evidence}.querySelector('[lang=en]').textContent.startsWith('1 since the start')"
+        ))
+        .await;
     browser.close(false).await;
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::figures::{Figure, all_in, at, differences, read};
+use super::figures::{Figure, all_in, at, differences, read, until_equal};
 use super::{USER, go, live_a_little, sign_in, slow};
 use crate::driver::Browser;
 use crate::in_a_browser;
@@ -48,6 +48,12 @@ async fn conflicts_show_both_entries_and_what_differs() {
             .is_some_and(|text| text.starts_with("refused 3 ×, first at ")),
         "{often}"
     );
+    // All of them together, by kind.
+    assert_eq!(browser.text("#conflict-list h2").await, "2\u{a0}conflicts");
+    until_equal(&browser, "#conflict-list", 6, async || {
+        app.admin("/admin/v1/conflicts").await.ok()
+    })
+    .await;
     let answer = app.admin("/admin/v1/conflicts").await.ok();
     let rows = "[...document.querySelectorAll('.conflict')].map((one) => [...one.querySelectorAll('tbody tr')].map((row) => \
                 [...row.cells].map((cell) => cell.textContent).concat([[...row.querySelectorAll('.differs')].length])))";

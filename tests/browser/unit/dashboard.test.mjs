@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { compare } from '../../../src/web/admin/compare.js';
-import { isOf } from '../../../src/web/admin/events.js';
 import { isCluster } from '../../../src/web/admin/nodes.js';
 import { Series, WINDOW_S, alone, both, cellAt, quantile } from '../../../src/web/admin/series.js';
 import { arrange, joined } from '../../../src/web/admin/timeline.js';
@@ -138,14 +137,6 @@ test('a push of several commits is led to by each of them, and a display by ever
 test('a value without a neighbour is a point of its own, since no line goes through it', () => {
   assert.deepEqual(alone([1, null, 2, 3, null, 4, undefined, null, 0]), [0, 5, 8]);
   assert.deepEqual(alone([]), []);
-});
-
-test('events are chosen by the kind of an entry, or by what happened', () => {
-  const events = [{ what: 'entry', kind: 'deposit' }, { what: 'entry', kind: 'reward' }, { what: 'push', mode: 'direct' }, { what: 'displayed', mode: 'paced' }];
-  const chosen = (choice) => events.filter((event) => isOf(choice, event)).map(({ kind, what }) => kind ?? what);
-  assert.deepEqual(['', 'entry', 'deposit', 'push', 'displayed', 'reversal'].map(chosen), [
-    ['deposit', 'reward', 'push', 'displayed'], ['deposit', 'reward'], ['deposit'], ['push'], ['displayed'], [],
-  ]);
 });
 
 test('a process is in a cluster when it knows of another, has a bus, or does not hear all', () => {

@@ -9,6 +9,7 @@ on_both_databases![
     a_refused_body_is_kept_beside_the_first,
     retries_are_one_conflict_however_they_are_spelled,
     conflicts_of_one_batch_are_counted_by_their_content,
+    conflicts_are_totalled_and_grouped_by_kind,
     the_number_of_conflicts_is_bounded_and_falls_in_steps,
     conflicts_of_an_older_ledger_are_carried_over,
 ];
@@ -144,6 +145,56 @@ async fn conflicts_of_one_batch_are_counted_by_their_content(database: Database)
         counts,
         [("e0".into(), 6), ("e1".into(), 6), ("e2".into(), 4)]
     );
+}
+
+async fn conflicts_are_totalled_and_grouped_by_kind(database: Database) {
+    let app = TestApp::start(database).await;
+    let answer = app.admin("/admin/v1/conflicts").await.ok();
+    assert_eq!(answer, json!({"conflicts": [], "total": 0, "groups": []}));
+    app.batch(items(numbered(200), "1")).await.ok();
+    // All of a batch; three again; three of them in an atomic batch; one of another kind and user.
+    app.batch(items(numbered(200), "2")).await.ok();
+    app.batch(items(numbered(3), "2")).await.ok();
+    let mut atomic = items(numbered(3), "2");
+    let fresh = with(&entry("new", 1, "TON", "2"), json!({"kind": "reward"}));
+    atomic.as_array_mut().expect("a list").push(fresh);
+    app.post("batch?atomic=true", json!({"entries": atomic}))
+        .await
+        .problem(409, "idempotency_conflict");
+    app.post("rewards", entry("e7", 2, "TON", "1"))
+        .await
+        .problem(409, "idempotency_conflict");
+    let answer = app.admin("/admin/v1/conflicts?limit=5").await.ok();
+    assert_eq!(answer["total"], 201);
+    let newest = &answer["conflicts"][0];
+    assert_eq!(newest["second"]["kind"], "reward");
+    let [deposits, rewards] = &answer["groups"].as_array().expect("a list")[..] else {
+        panic!("two kinds: {answer}");
+    };
+    let keys = [
+        "kind",
+        "code",
+        "conflicts",
+        "count",
+        "users",
+        "first_seen_at",
+        "seen_at",
+    ];
+    for (group, kind, numbers) in [
+        (deposits, "deposit", [200, 206, 1]),
+        (rewards, "reward", [1, 1, 1]),
+    ] {
+        assert_keys(group, &keys);
+        assert_eq!(
+            (&group["kind"], &group["code"]),
+            (&json!(kind), &json!("idempotency_conflict"))
+        );
+        let counted = ["conflicts", "count", "users"].map(|key| group[key].as_i64());
+        assert_eq!(counted, numbers.map(Some), "{kind}");
+        assert_timestamp(&group["first_seen_at"]);
+    }
+    assert_eq!(rewards["seen_at"], newest["seen_at"]);
+    assert!(deposits["first_seen_at"].as_str() < deposits["seen_at"].as_str());
 }
 
 async fn the_number_of_conflicts_is_bounded_and_falls_in_steps(database: Database) {

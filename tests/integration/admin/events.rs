@@ -8,7 +8,8 @@ use crate::{assert_keys, assert_timestamp};
 on_both_databases![a_change_is_traced_from_commit_to_page];
 on_sqlite![
     entries_of_every_way_are_events,
-    events_are_numbered_and_asked_for_by_user_and_number
+    events_are_numbered_and_asked_for_by_user_and_number,
+    events_are_asked_for_by_kind,
 ];
 
 async fn a_change_is_traced_from_commit_to_page(database: Database) {
@@ -149,4 +150,61 @@ async fn events_are_numbered_and_asked_for_by_user_and_number(database: Database
     app.admin("/admin/v1/events?limit=1001")
         .await
         .problem(422, "invalid_field");
+}
+
+async fn events_are_asked_for_by_kind(database: Database) {
+    let app = TestApp::start(database).await;
+    let (mut ws, _) = app.session(1).await;
+    app.accepted("deposits", 1, "d", "1").await;
+    ws.next_frame("balance_update").await;
+    app.accepted("rewards", 2, "r", "1").await;
+    app.accepted("withdrawals", 2, "w", "1").await;
+    let whats = async |query: &str| -> Vec<String> {
+        let answer = app.admin(&format!("/admin/v1/events?{query}")).await.ok();
+        assert_eq!(answer["latest_seq"], 4, "of all");
+        let events = answer["events"].as_array().expect("a list").iter();
+        let what = |event: &Value| {
+            let named = [&event["kind"], &event["what"]].map(Value::as_str);
+            named
+                .into_iter()
+                .flatten()
+                .next()
+                .expect("a name")
+                .to_owned()
+        };
+        events.map(what).collect()
+    };
+    eventually("all are noted", async || {
+        let answer = app.admin("/admin/v1/events").await.ok();
+        (answer["latest_seq"] == 4).then_some(())
+    })
+    .await;
+    assert_eq!(whats("kind=deposit").await, ["deposit"]);
+    assert_eq!(whats("kind=push").await, ["push"]);
+    assert_eq!(
+        whats("kind=withdrawal,deposit").await,
+        ["withdrawal", "deposit"]
+    );
+    assert_eq!(
+        whats("kind=deposit,withdrawal,push&user_id=1").await,
+        ["push", "deposit"]
+    );
+    assert_eq!(
+        whats("kind=reward,withdrawal&limit=1").await,
+        ["withdrawal"]
+    );
+    assert_eq!(whats("kind=displayed,reversal").await, [""; 0]);
+    for wrong in [
+        "",
+        "nope",
+        "deposit,",
+        "deposit,nope",
+        "Deposit",
+        "entry",
+        "deposit%20",
+    ] {
+        let answer = app.admin(&format!("/admin/v1/events?kind={wrong}")).await;
+        answer.problem(422, "invalid_field");
+        assert_eq!(answer.json()["field"], "kind", "{wrong}");
+    }
 }

@@ -1,6 +1,6 @@
 //! The dashboard's history, and what the service finds wrong.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::entry;
 use crate::support::{Database, TestApp, eventually, on_both_databases, on_sqlite};
@@ -68,6 +68,7 @@ async fn a_conflict_is_a_finding_of_service_and_snapshot(database: Database) {
     let after = app.admin("/admin/v1/findings").await.ok();
     let conflict = finding(&after, "conflicts").expect("a finding");
     assert_eq!(conflict["severity"], "medium");
+    assert_eq!(conflict["values"]["by_kind"], json!({"deposit": 1.0}));
     for key in ["title", "evidence", "next_step", "since"] {
         assert!(conflict[key].is_string(), "{key} in {conflict}");
     }
@@ -78,4 +79,15 @@ async fn a_conflict_is_a_finding_of_service_and_snapshot(database: Database) {
     })
     .await;
     assert_eq!(found["since"], conflict["since"], "since the first look");
+    // Items of a batch that is answered 200 are conflicts, too.
+    let items = |amount: &str| -> Value {
+        let item = |n| json!({"kind": "reward", "event_id": format!("r{n}"), "user_id": 2, "currency": "TON", "amount": amount});
+        (0..3).map(item).collect()
+    };
+    app.batch(items("1")).await.ok();
+    app.batch(items("2")).await.ok();
+    let after = app.admin("/admin/v1/findings").await.ok();
+    let conflict = finding(&after, "conflicts").expect("a finding");
+    let by_kind = &conflict["values"]["by_kind"];
+    assert_eq!(*by_kind, json!({"deposit": 1.0, "reward": 3.0}));
 }

@@ -159,7 +159,7 @@ async fn no_listener_speaks_http_2(database: Database) {
 }
 
 /// Spellings of a path that a proxy might normalise to the plain one.
-fn spellings(path: &str, internal: SocketAddr) -> Vec<String> {
+pub fn spellings(path: &str, internal: SocketAddr) -> Vec<String> {
     let rest = path.trim_start_matches('/');
     let (first, behind) = rest.split_once('/').expect("more than one part");
     let escaped = |c: char| format!("%{:02x}", u32::from(c));

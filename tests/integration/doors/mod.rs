@@ -9,7 +9,7 @@ mod claim_forgeries;
 mod credentials;
 mod development;
 mod forge;
-mod listeners;
+pub mod listeners;
 pub mod routes;
 mod secrets;
 mod signature_forgeries;

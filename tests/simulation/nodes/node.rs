@@ -24,6 +24,7 @@ use balance_coordinator::cluster::wire::{Boot, Origin};
 use balance_coordinator::config::{Settings, Sources};
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Checks, Coverage, Policy, Recent, Registry, Shared};
+use balance_coordinator::credentials::access::CurrentAccess;
 use balance_coordinator::domain::Currencies;
 use balance_coordinator::http::session::shared::SessionShared;
 use balance_coordinator::ledger::{Admission, Ledger as _};
@@ -34,8 +35,9 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::sleep;
 
 use super::bus::Hub;
-use super::oracle::{CHECK_US, DEBOUNCE_US, DIRECT_INTERVAL_US, MIN_INTERVAL_US, NodesOracle};
-use super::store::Store;
+use super::oracle::{DEBOUNCE_US, DIRECT_INTERVAL_US, MIN_INTERVAL_US, NodesOracle};
+use super::plan::Plan;
+use super::store::{Statements, Store};
 
 /// `database.timeout_ms`.
 pub const TIMEOUT_MS: u64 = 2000;
@@ -56,12 +58,23 @@ pub struct Surroundings {
     pub store: Arc<Store>,
     pub hub: Hub,
     pub settings: Arc<Settings>,
+    pub plan: Plan,
 }
 
-/// A run of a node, seen from outside.
-pub struct RunningNode {
+/// What is seen of a run of a node from outside.
+#[derive(Clone)]
+pub struct Seen {
+    pub boot: String,
     pub coverage: Arc<Coverage>,
     pub counters: Arc<Counters>,
+    pub statements: Arc<Statements>,
+    pub view: watch::Receiver<ClusterView>,
+}
+
+/// A run of a node.
+pub struct RunningNode {
+    pub seen: Seen,
+    stop: watch::Sender<bool>,
     stands_still: Rc<Cell<bool>>,
     waker: Rc<RefCell<Option<Waker>>>,
     tasks: JoinHandle<()>,
@@ -92,18 +105,23 @@ impl RunningNode {
     pub fn start(around: &Surroundings, node: usize, run: u64) -> Self {
         let local = LocalSet::new();
         let (calls, inbox) = mpsc::unbounded_channel();
-        let coverage = Arc::new(Coverage::default());
-        coverage.cover_until(Mono::default());
-        let counters = Arc::new(Counters::default());
-        let boot = format!("{node}-{run}");
-        let life = live(
-            around.clone(),
-            (node, boot),
-            coverage.clone(),
-            counters.clone(),
-            inbox,
-        );
-        local.spawn_local(life);
+        let (view, seen_view) = watch::channel(ClusterView::default());
+        let (stop, stopped) = watch::channel(false);
+        let seen = Seen {
+            boot: format!("{node}-{run}"),
+            coverage: Arc::default(),
+            counters: Arc::default(),
+            statements: Arc::default(),
+            view: seen_view,
+        };
+        seen.coverage.cover_until(Mono::default());
+        around.oracle.starts(node, seen.clone());
+        let ends = Ends {
+            calls: inbox,
+            stop: stopped,
+            view,
+        };
+        local.spawn_local(live(around.clone(), node, seen.clone(), ends));
         let stands_still = Rc::new(Cell::new(false));
         let waker = Rc::new(RefCell::new(None));
         let tasks = Tasks {
@@ -112,8 +130,8 @@ impl RunningNode {
             waker: waker.clone(),
         };
         Self {
-            coverage,
-            counters,
+            seen,
+            stop,
             stands_still,
             waker,
             tasks: actix_rt::spawn(tasks),
@@ -127,6 +145,11 @@ impl RunningNode {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
+    }
+
+    /// Tells the others that nothing follows.
+    pub fn leave(&self) {
+        self.stop.send_replace(true);
     }
 
     /// Ends at once, as by a signal that can't be caught.
@@ -160,32 +183,46 @@ impl Future for Tasks {
     }
 }
 
+/// What a run is told, and where it tells.
+struct Ends {
+    calls: mpsc::UnboundedReceiver<Call>,
+    stop: watch::Receiver<bool>,
+    view: watch::Sender<ClusterView>,
+}
+
 /// As the application composes it.
-async fn live(
-    around: Surroundings,
-    (node, boot): (usize, String),
-    coverage: Arc<Coverage>,
-    counters: Arc<Counters>,
-    mut calls: mpsc::UnboundedReceiver<Call>,
-) {
+async fn live(around: Surroundings, node: usize, seen: Seen, ends: Ends) {
     let Surroundings {
         oracle,
         store,
         hub,
         settings,
+        plan,
     } = around;
+    let Seen {
+        boot,
+        coverage,
+        counters,
+        statements,
+        ..
+    } = seen;
+    let Ends {
+        mut calls,
+        stop,
+        view,
+    } = ends;
     let clock = oracle.clock();
     let (orphans, unheard) = mpsc::channel(1000);
-    let (feed, outgoing) = BusFeed::new(clock);
+    let (feed, outgoing) = BusFeed::new(coverage.clone(), clock);
     // The row is there before the first beat and the first commit.
     let (table, table_receiver) = watch::channel(NodesTable::default());
-    let bus = hub.open(node);
-    let ledger = store.open(node, Arc::new(feed), orphans);
+    let bus = hub.open(node, &boot);
+    let ledger = store.open((node, &boot), statements, Arc::new(feed), orphans);
     let shared = Shared {
         ledger: ledger.clone(),
         clock,
         currencies: Currencies::default(),
-        policy: policy(&settings),
+        policy: policy(&settings, &plan),
         counters: counters.clone(),
         coverage: coverage.clone(),
         recent: Recent::default(),
@@ -204,8 +241,6 @@ async fn live(
         boot: Boot::parse(&boot).expect("a word"),
     };
     let (_orders, desk) = Orders::new();
-    let (_stop, stop) = watch::channel(false);
-    let (view, _view) = watch::channel(ClusterView::default());
     let exchange = Exchange {
         bus,
         sink,
@@ -230,7 +265,8 @@ async fn live(
             let _ = look.ping().await;
         }
     });
-    let sessions = SessionShared::new(settings, clock, registry.clone(), counters, ledger);
+    let access = CurrentAccess::take(&mut Settings::clone(&settings));
+    let sessions = SessionShared::new(settings, access, clock, registry.clone(), counters, ledger);
     let process = Process {
         sessions: Arc::new(sessions),
         registry,
@@ -252,7 +288,7 @@ async fn renew(
     Some(())
 }
 
-fn policy(settings: &Settings) -> Policy {
+fn policy(settings: &Settings, plan: &Plan) -> Policy {
     Policy {
         intervals: Intervals {
             debounce_us: DEBOUNCE_US,
@@ -265,9 +301,9 @@ fn policy(settings: &Settings) -> Policy {
         cache_sweep_ms: 10_000,
         sessions_per_user_max: 8,
         answer_within: answer_within(Duration::from_millis(TIMEOUT_MS)),
-        reads_ask_ledger: true,
+        reads_ask_ledger: !plan.reads_memory,
         checks: Some(Checks {
-            every_ms: CHECK_US / 1000,
+            every_ms: plan.check_us / 1000,
             users_per_s: settings.cluster.check_users_per_s,
         }),
         retry_after_ms: TIMEOUT_MS / 5,

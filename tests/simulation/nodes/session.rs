@@ -28,6 +28,7 @@ impl Page {
         oracle.note(&format!(
             "session {session} of user {user} opens at {index}"
         ));
+        oracle.asks(index);
         let (to_server, incoming) = mpsc::unbounded_channel();
         let (to_client, frames) = mpsc::unbounded_channel();
         let clock = oracle.clock();
@@ -68,6 +69,8 @@ fn serve(
     let user_id = UserId::new(user).expect("a user id");
     let token = process
         .sessions
+        .access
+        .now()
         .keys
         .issue(user_id, 3600, clock.now_s())
         .token;

@@ -1,8 +1,10 @@
 //! The one PostgreSQL of all nodes: tables in memory, decided by the real rule, and the table of nodes.
 //!
-//! Each node has a writer of its own that commits, and tells its feed a moment later: between the two it may be killed.
+//! Each node has a writer of its own that commits, and tells its feed a moment later: between the two it may be killed or
+//! stopped.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -14,16 +16,21 @@ use balance_coordinator::ledger::{
     PostError, Posted, Posting, Standing, tell_feed,
 };
 use balance_coordinator::limits::NODE_GONE_MS;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
 use super::NODES;
-use super::oracle::NodesOracle;
+use super::oracle::{By, NodesOracle, TABLE_US};
 use crate::random::Chance;
 use crate::world::WALL_START_US;
 
 /// Postings in one transaction.
 const POSTINGS_MAX: usize = 8;
+
+const LEASE_US: u64 = NODE_GONE_MS * 1000;
+
+/// What the steps of a renewal take.
+const STEPS_US: u64 = 50_000;
 
 /// What went wrong for one node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,9 +41,26 @@ pub struct Trouble {
     pub loses_answers: bool,
 }
 
+/// Statements that were answered, of one run of a node.
+#[derive(Debug, Default)]
+pub struct Statements {
+    pub versions: AtomicU64,
+    pub missed: AtomicU64,
+    pub accounts: AtomicU64,
+}
+
+/// The row of a node.
+#[derive(Debug, Clone)]
+pub struct Row {
+    node: Node,
+    /// Since when its node has always read the table in time, and the row was younger than the lease.
+    pub since_us: u64,
+    pub renewed_us: u64,
+}
+
 struct Inner {
     tables: Tables,
-    rows: BTreeMap<String, Node>,
+    rows: BTreeMap<String, Row>,
     troubles: [Trouble; NODES],
     chance: Chance,
 }
@@ -45,12 +69,15 @@ struct Inner {
 pub struct Store {
     inner: Mutex<Inner>,
     oracle: NodesOracle,
+    /// A node has committed, and told nothing of it yet.
+    pub has_committed: [Notify; NODES],
 }
 
 /// One node's way to it.
 pub struct Door {
     store: Arc<Store>,
     node: usize,
+    statements: Arc<Statements>,
     standing: Arc<Standing>,
     postings: mpsc::UnboundedSender<Posting>,
 }
@@ -68,6 +95,7 @@ impl Store {
         Arc::new(Self {
             inner: Mutex::new(inner),
             oracle,
+            has_committed: Default::default(),
         })
     }
 
@@ -92,33 +120,64 @@ impl Store {
         Duration::from_millis(self.lock().chance.between(1, 6))
     }
 
-    /// Decides and writes, and tells the oracle. `by`: the node; none for a commit by hand.
-    pub fn commit(&self, groups: &[Group<'_>], by: Option<usize>) -> Vec<Vec<EntryOutcome>> {
+    /// Decides and writes, and tells the oracle. `by`: the node and its run; none for a commit by hand.
+    pub fn commit(
+        &self,
+        groups: &[Group<'_>],
+        by: Option<(usize, &str)>,
+    ) -> Vec<Vec<EntryOutcome>> {
         let now_us = self.oracle.now_us();
         let wall_us = WALL_START_US.saturating_add_unsigned(now_us);
         let mut inner = self.lock();
+        // Whether every other node that is covered has read a table with its row.
+        let is_known = by.is_some_and(|(_, boot)| {
+            inner.rows.get(boot).is_some_and(|row| {
+                now_us - row.renewed_us < LEASE_US && now_us - row.since_us > TABLE_US
+            })
+        });
         let plan = inner.tables.decide(groups, wall_us);
         for planned in &plan.entries {
+            let by = by.map(|(_, boot)| By {
+                boot: boot.to_owned(),
+                is_known,
+            });
             let (entry, version) = (planned.entry, planned.version);
-            self.oracle
-                .committed(entry, version, &planned.balances, by, now_us);
+            self.oracle.committed(entry, version, &planned.balances, by);
         }
         inner.tables.write(&plan);
         plan.outcomes
     }
 
+    /// A node that ends removes its row.
+    pub fn remove_row(&self, boot: &str) {
+        self.lock().rows.remove(boot);
+    }
+
+    /// The rows that are younger than the lease, by boot.
+    pub fn rows(&self) -> Vec<(String, Row)> {
+        let now_us = self.oracle.now_us();
+        let is_alive = |row: &Row| now_us - row.renewed_us < LEASE_US;
+        let inner = self.lock();
+        let rows = inner.rows.iter().filter(|(_, row)| is_alive(row));
+        rows.map(|(boot, row)| (boot.clone(), row.clone()))
+            .collect()
+    }
+
     /// A node opens it; to be called on the node.
     pub fn open(
         self: &Arc<Self>,
-        node: usize,
+        (node, boot): (usize, &str),
+        statements: Arc<Statements>,
         feed: Arc<dyn Feed>,
         orphans: mpsc::Sender<Orphan>,
     ) -> Arc<Door> {
         let (postings, inbox) = mpsc::unbounded_channel();
-        actix_rt::spawn(self.clone().write(node, inbox, feed, orphans));
+        let writer = (node, boot.to_owned());
+        actix_rt::spawn(self.clone().write(writer, inbox, feed, orphans));
         Arc::new(Door {
             store: self.clone(),
             node,
+            statements,
             standing: Arc::new(Standing::of("epoch-0")),
             postings,
         })
@@ -126,7 +185,7 @@ impl Store {
 
     async fn write(
         self: Arc<Self>,
-        node: usize,
+        (node, boot): (usize, String),
         mut inbox: mpsc::UnboundedReceiver<Posting>,
         feed: Arc<dyn Feed>,
         orphans: mpsc::Sender<Orphan>,
@@ -147,6 +206,7 @@ impl Store {
             }
             if self.trouble_of(node).is_away {
                 for posting in batch {
+                    self.oracle.doubts(node);
                     let outcomes = failed(&posting.entries);
                     tell_feed(&*feed, posting.entries.iter().zip(&outcomes));
                     conclude(posting, outcomes, &orphans);
@@ -154,12 +214,14 @@ impl Store {
                 continue;
             }
             let groups: Vec<Group<'_>> = batch.iter().map(group).collect();
-            let mut outcomes = self.commit(&groups, Some(node));
+            let mut outcomes = self.commit(&groups, Some((node, &boot)));
             drop(groups);
-            // Here a node may be killed: committed, and told nobody.
+            // Here a node may be killed or stopped: it has committed, and no other node knows of it.
+            self.has_committed[node].notify_waiters();
             sleep(self.step()).await;
             if self.trouble_of(node).loses_answers && self.lock().chance.percent(50) {
                 for (posting, outcomes) in batch.iter().zip(&mut outcomes) {
+                    self.oracle.doubts(node);
                     *outcomes = failed(&posting.entries);
                 }
             }
@@ -167,7 +229,12 @@ impl Store {
                 .iter()
                 .zip(&outcomes)
                 .flat_map(|(posting, outcomes)| posting.entries.iter().zip(outcomes));
-            tell_feed(&*feed, decided);
+            tell_feed(&*feed, decided.clone());
+            for (entry, outcome) in decided {
+                if let Some(version) = version_of(outcome) {
+                    self.oracle.knows(node, entry.user_id.get(), version);
+                }
+            }
             for (posting, outcomes) in batch.into_iter().zip(outcomes) {
                 conclude(posting, outcomes, &orphans);
             }
@@ -180,25 +247,34 @@ impl Store {
         if self.trouble_of(node).is_away {
             return None;
         }
-        let now_us = WALL_START_US.saturating_add_unsigned(self.oracle.now_us());
+        let now_us = self.oracle.now_us();
+        let wall_us = WALL_START_US.saturating_add_unsigned(now_us);
         let nodes = {
             let rows = &mut self.lock().rows;
-            let row = rows.entry(boot.to_owned()).or_insert_with(|| Node {
-                node: format!("n{node}"),
-                boot: boot.to_owned(),
-                build: "simulated".to_owned(),
-                has_bus: true,
-                sessions: 0,
-                started_at_us: now_us,
-                seen_at_us: now_us,
+            let row = rows.entry(boot.to_owned()).or_insert_with(|| Row {
+                node: Node {
+                    node: format!("n{node}"),
+                    boot: boot.to_owned(),
+                    build: "simulated".to_owned(),
+                    has_bus: true,
+                    sessions: 0,
+                    started_at_us: wall_us,
+                    seen_at_us: wall_us,
+                },
+                since_us: now_us,
+                renewed_us: now_us,
             });
-            row.seen_at_us = now_us;
-            rows.retain(|_, row| now_us - row.seen_at_us <= NODE_GONE_MS as i64 * 1000);
-            let others = rows.values().filter(|row| row.boot != boot);
+            if now_us - row.renewed_us >= TABLE_US - STEPS_US {
+                row.since_us = now_us;
+            }
+            row.renewed_us = now_us;
+            row.node.seen_at_us = wall_us;
+            rows.retain(|_, row| now_us - row.renewed_us <= LEASE_US);
+            let others = rows.values().filter(|row| row.node.boot != boot);
             Nodes {
-                others: others.cloned().collect(),
+                others: others.map(|row| row.node.clone()).collect(),
                 is_first: false,
-                now_us,
+                now_us: wall_us,
             }
         };
         sleep(self.step()).await;
@@ -238,10 +314,12 @@ pub fn version_of(outcome: &EntryOutcome) -> Option<i64> {
 impl Door {
     fn ask<T: Send + 'static>(
         &self,
+        counted: fn(&Statements) -> Option<&AtomicU64>,
         look: impl FnOnce(&Tables) -> T + Send + 'static,
     ) -> Pending<T> {
         let (store, node, standing) = (self.store.clone(), self.node, self.standing.clone());
         let (before, after) = (store.step(), store.step());
+        let statements = self.statements.clone();
         Box::pin(async move {
             sleep(before).await;
             if store.trouble_of(node).is_away {
@@ -250,6 +328,9 @@ impl Door {
             }
             let found = look(&store.lock().tables);
             standing.answered();
+            if let Some(count) = counted(&statements) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
             sleep(after).await;
             Ok(found)
         })
@@ -263,7 +344,10 @@ impl Ledger for Door {
     }
 
     fn account(&self, user: UserId) -> Pending<Account> {
-        self.ask(move |tables| tables.account(user))
+        self.ask(
+            |all| Some(&all.accounts),
+            move |tables| tables.account(user),
+        )
     }
 
     fn account_in_background(&self, user: UserId) -> Pending<Account> {
@@ -271,25 +355,27 @@ impl Ledger for Door {
     }
 
     fn versions(&self, users: Vec<UserId>) -> Pending<Vec<(UserId, i64)>> {
-        self.ask(move |tables| {
+        let look = move |tables: &Tables| {
             let version = |user: &UserId| (*user, tables.account(*user).version);
             users.iter().map(version).collect()
-        })
+        };
+        self.ask(|all| Some(&all.versions), look)
     }
 
     fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>> {
-        self.ask(move |tables| {
+        let look = move |tables: &Tables| {
             let missed = |(user, version): &(UserId, i64)| tables.missed(*user, *version);
             known.iter().flat_map(missed).collect()
-        })
+        };
+        self.ask(|all| Some(&all.missed), look)
     }
 
     fn user_of_telegram(&self, _: TelegramId) -> Pending<Option<UserId>> {
-        self.ask(|_| None)
+        self.ask(|_| None, |_| None)
     }
 
     fn ping(&self) -> Pending<()> {
-        self.ask(|_| ())
+        self.ask(|_| None, |_| ())
     }
 
     /// It never does here: every state is of one PostgreSQL.
@@ -297,7 +383,7 @@ impl Ledger for Door {
         self.store
             .oracle
             .violation(&format!("a loss was seen: {loss:?}"));
-        self.ask(|_| ())
+        self.ask(|_| None, |_| ())
     }
 
     fn standing(&self) -> &Standing {

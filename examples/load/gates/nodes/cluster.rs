@@ -17,22 +17,28 @@ pub struct Cluster {
 impl Cluster {
     /// Starts them on an empty ledger, and waits until each has heard of all others.
     pub fn start(bench: &Bench, count: usize) -> Result<Self> {
-        Self::start_on(bench, empty(bench)?, count)
+        Self::start_on(bench, empty(bench)?, count, &[])
     }
 
-    /// The same on this ledger.
-    pub fn start_on(bench: &Bench, database: Database, count: usize) -> Result<Self> {
+    /// The same on this ledger, with further settings.
+    pub fn start_on(
+        bench: &Bench,
+        database: Database,
+        count: usize,
+        further: &[(&'static str, String)],
+    ) -> Result<Self> {
         let bus = bench.options.nats.clone().ok_or("--nats is not given")?;
         // The name of the database, because each cluster has its own.
         let url = database.url();
         let name = url.rsplit('/').next().unwrap_or("load");
         let nodes = (1..=count)
             .map(|n| {
-                let settings = [
+                let own = [
                     ("cluster.url", bus.clone()),
                     ("cluster.name", name.to_owned()),
                     ("cluster.node", format!("n{n}")),
                 ];
+                let settings = [&own, further].concat();
                 bench
                     .launch(&format!("nodes-{n}"), &settings)
                     .start(&database)

@@ -1,4 +1,5 @@
-//! One of three nodes is killed with all its sessions, which connect to the other two.
+//! One of three nodes is killed with all its sessions, which connect to the other two. Without the audit, whose statements
+//! would be counted, too.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::client::http::Pace;
 use crate::report::{Figure, Gate};
 
 use super::RUN;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, empty};
 
 /// PostgreSQL's connections tell what they did at the latest so long after it.
 const COUNTED_AFTER: Duration = Duration::from_secs(12);
@@ -20,7 +21,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let half = sessions / 2;
     let settle = bench.size(None, COUNTED_AFTER, Duration::from_secs(1));
     let bar = bench.bar("nodes killed", 2);
-    let mut cluster = Cluster::start(bench, 3)?;
+    let no_audit = [("audit.users_per_s", "0".to_owned())];
+    let mut cluster = Cluster::start_on(bench, empty(bench)?, 3, &no_audit)?;
     let (mut workload, mut books) = (
         bench.workload(15, Users::InTurn(2 * half)),
         Books::default(),

@@ -36,7 +36,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         know(database, users)?;
     }
     let mut alone = bench.launch("nodes-alone", &[]).start(&alone_database)?;
-    let mut cluster = Cluster::start_on(bench, database, NODES)?;
+    let mut cluster = Cluster::start_on(bench, database, NODES, &[])?;
     bar.inc(1);
     let mut workload = bench.workload(17, Users::Random(users));
     let (mut alone_books, mut books) = (Books::default(), Books::default());
