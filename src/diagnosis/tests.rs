@@ -230,7 +230,9 @@ fn the_alert_leaves_out_the_same_codes() {
 }
 
 /// What is judged by a state: with the trouble, and when it is over.
-fn states() -> Vec<(&'static str, fn(&mut Seen), fn(&mut Seen))> {
+type State = (&'static str, fn(&mut Seen), fn(&mut Seen));
+
+fn states() -> Vec<State> {
     fn metrics(text: &str) -> Samples {
         Samples::parse(text)
     }
