@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use crate::support::{
-    Database, Example, ProxyKind, ReverseProxy, Signed, TestApp, Ws, on_postgres, token,
+    Database, Example, ProxyKind, ReverseProxy, Signed, TestApp, Ws, on_postgres, on_sqlite, token,
 };
 use crate::with_bus::Cluster;
 
 on_postgres![
     the_examples_of_load_balancers_serve_sessions_and_webhooks_and_know_users_by_their_parameter,
 ];
+
+on_sqlite![a_follower_may_wait_behind_a_load_balancer_for_longer_than_others];
 
 /// A running load balancer.
 struct Balancer {
@@ -25,8 +27,12 @@ fn free() -> SocketAddr {
     listener.local_addr().expect("bound")
 }
 
-/// A load balancer with the addresses of this test, and without TLS.
-async fn balancer(server: ProxyKind, apps: &[TestApp]) -> Balancer {
+/// A load balancer with the addresses of this test, without TLS, and with what else a test changes.
+async fn balancer(
+    server: ProxyKind,
+    apps: [&TestApp; 3],
+    change: impl FnOnce(Example) -> Example,
+) -> Balancer {
     let (public, internal) = (free(), free());
     let mut example = match server {
         ProxyKind::Nginx => Example::read("deploy/nginx/cluster.conf")
@@ -38,13 +44,13 @@ async fn balancer(server: ProxyKind, apps: &[TestApp]) -> Balancer {
             .set(":443 ssl crt /etc/haproxy/balance.example.org.pem", public),
         ProxyKind::Caddy => unreachable!("no example of several nodes"),
     };
-    for (index, app) in apps.iter().enumerate() {
+    for (index, app) in apps.into_iter().enumerate() {
         let node = format!("10.0.0.{}", 11 + index);
         example = example
             .set(&format!("{node}:8080"), app.public)
             .set(&format!("{node}:8081"), app.internal);
     }
-    let example = example.set("10.0.0.10:8081", internal);
+    let example = change(example.set("10.0.0.10:8081", internal));
     Balancer {
         _program: server.run(example, &[public, internal]).await,
         public,
@@ -72,7 +78,9 @@ async fn the_examples_of_load_balancers_serve_sessions_and_webhooks_and_know_use
     } = Cluster::start(database).await;
     let mut balancers = Vec::new();
     for server in ProxyKind::installed(&[ProxyKind::Nginx, ProxyKind::Haproxy]) {
-        balancers.push((format!("{server:?}"), balancer(server, &apps).await));
+        let nodes = [&apps[0], &apps[1], &apps[2]];
+        let balancer = balancer(server, nodes, |example| example).await;
+        balancers.push((format!("{server:?}"), balancer));
     }
     let mut version = 0;
     for (name, balancer) in &balancers {
@@ -148,4 +156,25 @@ async fn the_examples_of_load_balancers_serve_sessions_and_webhooks_and_know_use
         }
     }
     apps[0].assert_ledger_holds();
+}
+
+async fn a_follower_may_wait_behind_a_load_balancer_for_longer_than_others(database: Database) {
+    let app = TestApp::start(database).await;
+    for server in ProxyKind::installed(&[ProxyKind::Nginx, ProxyKind::Haproxy]) {
+        // The time of all other requests is below the follower's wait: the test does not wait for 30 s.
+        let limit = match server {
+            ProxyKind::Nginx => "proxy_read_timeout",
+            _ => "timeout server",
+        };
+        let shorter = (format!("{limit} 10s"), format!("{limit} 1s"));
+        let sooner = |example: Example| example.set(&shorter.0, &shorter.1);
+        let balancer = balancer(server, [&app, &app, &app], sooner).await;
+        let sender = app.sender_to(balancer.internal);
+        let follow = Signed::get("/internal/v1/feed?after=latest");
+        let next = sender.try_send(follow).await.expect("an answer").ok()["next"].clone();
+        let next = next.as_str().expect("a cursor");
+        let follow = Signed::get(&format!("/internal/v1/feed?after={next}&wait_ms=3000"));
+        let page = sender.try_send(follow).await.expect("an answer").ok();
+        assert_eq!(page["entries"], json!([]), "{server:?}");
+    }
 }

@@ -1,13 +1,43 @@
-//! `import` and `compare`: the real program beside the real service.
+//! Moving here: `import` and `compare`, and what docs/migration.md tells, in an old application.
 
 mod balances;
 mod entries;
+mod farming;
+mod old_application;
+mod old_pages;
 mod page;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Output;
 
 use crate::support::{TestApp, run_program};
+
+/// The tables of the application that docs/migration.md is about.
+const OLD_TABLES: &str = "
+    CREATE TABLE users (
+        id BIGINT PRIMARY KEY,
+        balance_ton NUMERIC(24, 9) NOT NULL DEFAULT 0,
+        balance_uni NUMERIC(24, 9) NOT NULL DEFAULT 0
+    );
+    CREATE TABLE transactions (
+        id BIGSERIAL PRIMARY KEY, user_id BIGINT NOT NULL, type TEXT NOT NULL, currency TEXT NOT NULL,
+        amount NUMERIC(24, 9) NOT NULL, hash TEXT, event_id TEXT UNIQUE, created_at TIMESTAMPTZ NOT NULL DEFAULT now()
+    );";
+
+/// The blocks of one language in a section of docs/migration.md.
+fn blocks(section: &str, language: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migration.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let (_, rest) = page
+        .split_once(&format!("\n## {section}\n"))
+        .unwrap_or_else(|| panic!("{section} on the page"));
+    let section = rest.split("\n## ").next().expect("a section");
+    let begin = format!("```{language}\n");
+    let blocks = section.split(&begin).skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().expect("its end").to_owned());
+    blocks.collect()
+}
 
 /// Runs the program with the app's configuration, and `file` as `input`.
 fn run(app: &TestApp, arguments: &[&str], file: &str) -> Ran {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,21 +11,10 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use serde_json::json;
 
-use super::balance;
+use super::{OLD_TABLES, balance, blocks};
 use crate::support::{Database, TestApp, TestDatabase, TonHash, eventually, on_postgres};
 
 on_postgres![an_old_application_is_moved_by_the_commands_of_the_page];
-
-const OLD_TABLES: &str = "
-    CREATE TABLE users (
-        id BIGINT PRIMARY KEY,
-        balance_ton NUMERIC(24, 9) NOT NULL DEFAULT 0,
-        balance_uni NUMERIC(24, 9) NOT NULL DEFAULT 0
-    );
-    CREATE TABLE transactions (
-        id BIGSERIAL PRIMARY KEY, user_id BIGINT NOT NULL, type TEXT NOT NULL, currency TEXT NOT NULL,
-        amount NUMERIC(24, 9) NOT NULL, hash TEXT, event_id TEXT UNIQUE, created_at TIMESTAMPTZ NOT NULL DEFAULT now()
-    );";
 
 /// The users of each worker: one worker writes to a user, so that it knows what the balance should be.
 const USERS: [[i64; 3]; 2] = [[1, 2, 3], [4, 5, 6]];
@@ -39,15 +27,7 @@ const SERVICE_ALONE: usize = 7;
 
 /// The shell commands of a section of the page.
 fn commands(section: &str) -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migration.md");
-    let page = std::fs::read_to_string(page).expect("the page");
-    let (_, rest) = page
-        .split_once(&format!("\n## {section}\n"))
-        .unwrap_or_else(|| panic!("{section} on the page"));
-    let section = rest.split("\n## ").next().expect("a section");
-    let blocks = section.split("```sh\n").skip(1);
-    let blocks = blocks.map(|block| block.split("```").next().expect("its end").to_owned());
-    blocks.collect()
+    blocks(section, "sh")
 }
 
 /// The move: the old database, the service, and where the commands run.
