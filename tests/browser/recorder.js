@@ -9,7 +9,7 @@
     constructor(...options) {
       super(...options);
       record.sockets += 1;
-      const socket = { begunMs: now() };
+      const socket = { url: this.url, begunMs: now() };
       record.opened.push(socket);
       this.addEventListener('open', () => (socket.openMs = now()));
       this.addEventListener('message', ({ data }) => record.frames.push({ from: 'server', atMs: now(), frame: JSON.parse(data) }));

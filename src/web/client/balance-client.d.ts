@@ -108,7 +108,7 @@ export type ConnectionEvent = { readonly at: string } & (
 
 interface CommonOptions {
   /** Where the service is, such as `https://balance.example.org`; by default where the page came from. */
-  url?: string | undefined;
+  url?: string | URL | undefined;
   /** `localStorage` or `sessionStorage`: keeps the last value, to be shown at once after a reload. Off by default. */
   storage?: StorageLike | undefined;
   /** The user, when the page knows: the stored value is then shown even before there is a token. */
@@ -176,7 +176,8 @@ export interface BalanceSource<Currency extends string = string> {
   read(options?: WaitOptions): Promise<BalanceState<Currency>>;
   /**
    * Resolves when this version is shown, so that a page that just acted sees its own change. Rejects with `timeout`, `closed`,
-   * `signed_out`, `wrong_user` (another user has signed in), `invalid_options` (no version), or the signal's reason.
+   * `signed_out` or what else ended the client, `wrong_user` (another user has signed in), `invalid_options` (no version), or
+   * the signal's reason.
    */
   waitFor(version: number, options?: WaitOptions): Promise<BalanceState<Currency>>;
 }

@@ -448,16 +448,21 @@ export class BalanceClient {
   async #openEarly(run) {
     const env = this.#env;
     const url = this.#socketUrl;
+    const take = () => {
+      if (env.balanceSocket?.url !== url) return;
+      run.early ??= env.balanceSocket;
+      env.balanceSocket = null;
+    };
     try {
-      if (env.balanceSocket?.url === url) {
-        run.early = env.balanceSocket;
-        env.balanceSocket = null;
-      }
+      take();
       if (run.credential || run.failures) return;
       const locks = this.#options.share === false ? null : await env.navigator?.locks?.query();
-      if (run !== this.#run || !run.isConnecting || run.isSuspended) return;
-      if (locks?.held.some(({ name }) => name.startsWith(`balance-client 2 ${url} `))) closeEarly(run);
-      else run.early ??= new env.WebSocket(url, 'balance.v1');
+      const isShared = locks?.held.some(({ name }) => name.startsWith(`balance-client 2 ${url} `));
+      const isTaken = !!run.early;
+      take(); // the page's head may wait for the same answer
+      const isLate = !run.isConnecting && !isTaken;
+      if (run !== this.#run || run.isSuspended || isShared || isLate) closeEarly(run);
+      else if (run.isConnecting) run.early ??= new env.WebSocket(url, 'balance.v1');
     } catch {} // the attempt with the token tells why
   }
 

@@ -64,8 +64,8 @@ export class TonBalance extends Base {
   }
 
   attributeChangedCallback(name, before, now) {
-    if (!this.#unsubscribe && !this.#amount) return; // not in the page yet
-    if (name === 'url' && before !== now && this.isConnected) this.#reconnect();
+    const isInPage = this.#amount && this.isConnected;
+    if (name === 'url' && before !== now && isInPage) this.#reconnect();
     else this.#render();
   }
 

@@ -23,7 +23,7 @@ class SharedSocket {
   onopen = null;
   onmessage = null;
   onclose = null;
-  onsilence = null; // the leader does not answer, and is being replaced
+  onsilence = null; // the leader does not answer, and is being replaced, or its place was taken and there is no connection yet
   beganMs; // when the real socket of the current frame was opened
   #env;
   #url;
@@ -142,6 +142,8 @@ class SharedSocket {
     this.#isLeader = true;
     this.beganMs = performance.timeOrigin + performance.now();
     this.#env.clearTimeout(this.#asking);
+    // The tabs of one that is gone go on showing their balance as live, but not for long without a connection.
+    if (this.#isAnswered) this.#asking = this.#env.setTimeout(() => this.#doubt(), ANSWER_MS);
     this.#later(CONNECT_TIMEOUT_MS, () => this.#fail(1006, 'timeout'));
     try {
       const socket = (this.#socket = this.#connect(this.#env, this.#url));
@@ -156,6 +158,7 @@ class SharedSocket {
 
   #spread(frame, ids) {
     this.#env.clearTimeout(this.#timer);
+    this.#env.clearTimeout(this.#asking);
     this.#remember(frame);
     this.#channel.postMessage({ frames: [frame], ids, beganMs: this.beganMs });
     this.#deliver([frame], ids);
@@ -210,7 +213,12 @@ class SharedSocket {
     this.onsilence?.();
   }
 
-  #hear({ call, ask, answer, forward, frames, ids, beganMs, to = this.#id, close }) {
+  #doubt() {
+    this.#channel.postMessage({ doubt: true });
+    this.onsilence?.();
+  }
+
+  #hear({ call, ask, answer, forward, frames, ids, beganMs, to = this.#id, close, doubt }) {
     if (this.#isLeader) {
       if (call) this.#channel.postMessage({ frames: this.#replay, beganMs: this.beganMs, to: call });
       if (ask) this.#channel.postMessage({ answer: true, to: ask });
@@ -219,6 +227,7 @@ class SharedSocket {
       if (frames || answer) this.#unanswered = 0;
       if (frames) this.#follow(frames, ids, beganMs);
       else if (close) this.#fail(close.code, close.reason);
+      else if (doubt) this.onsilence?.();
     }
   }
 

@@ -149,8 +149,6 @@ test('what is no client is refused where it is given', () => {
 
 test('an address that is set or changed late makes another connection of the element\'s own', async (t) => {
   const world = new World(t);
-  t.mock.method(globalThis, 'setTimeout', () => 0);
-  globalThis.document ??= undefined; // nothing starts here
   const element = mount({});
   const set = (url) => {
     const before = element.getAttribute('url');

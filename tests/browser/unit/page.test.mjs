@@ -1,87 +1,11 @@
-// What a page can do to the library: sign out beside other tabs, ask in a loop, set it up wrongly.
+// What a page can do to the library: ask in a loop, set it up wrongly, hand its methods on.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { BalanceClient } from '../../../src/web/client/balance-client.js';
-import { MemoryStorage } from './support/browser.mjs';
 import { OTHER_USER, TON, USER, World } from './support/world.mjs';
 
-const shared = (world) => ({ tab: world.browser.tab() });
 const refusedBy = (code) => ({ name: 'BalanceError', code, isFinal: true });
-
-test('stop() in one tab signs the user\'s other tabs out, and takes what is stored with it', async (t) => {
-  const world = new World(t);
-  const storage = new MemoryStorage();
-  const mine = [await world.live({ ...shared(world), storage }), await world.live({ ...shared(world), storage }), await world.live({ ...shared(world), share: false, storage })];
-  const other = await world.live({ ...shared(world), as: OTHER_USER });
-  world.server.commit(USER, TON);
-  await world.advance(50);
-  assert.equal(storage.items.size, 1);
-  mine[0].stop();
-  await world.advance(50);
-  const states = mine.map(({ current: { status, balances, error } }) => [status, balances, error?.code]);
-  assert.deepEqual(states, [['closed', null, undefined], ['unauthorized', null, 'signed_out'], ['unauthorized', null, 'signed_out']]);
-  assert.equal(storage.items.size, 0);
-  assert.deepEqual([other.current.status, other.current.isStale], ['live', false]);
-  await world.advance(60_000);
-  assert.equal(world.server.openSockets.length, 1);
-});
-
-test('a token that was asked for before another tab signed out is not taken', async (t) => {
-  for (const isAgain of [false, true]) {
-    const world = new World(t);
-    const signedIn = await world.live(shared(world));
-    world.server.commit(USER, TON);
-    let calls = 0;
-    // The first answer was on its way when the user signed out; the second is of the time after it.
-    const first = world.token();
-    const getToken = () => ((calls += 1) === 1 ? new Promise((resolve) => world.clock.setTimeout(() => resolve(first), 500)) : isAgain ? world.token() : null);
-    const starting = world.client({ ...shared(world), getToken });
-    starting.start();
-    await world.advance(100);
-    signedIn.stop();
-    await world.advance(1_000);
-    const shown = starting.states.filter(({ balances }) => balances).length;
-    assert.deepEqual([calls, starting.current.status, shown > 0], [2, isAgain ? 'live' : 'unauthorized', isAgain]);
-  }
-});
-
-test('a tab that the service has sent away shows a balance still, and hears the sign-out', async (t) => {
-  const world = new World(t);
-  const [away, other] = [await world.live({ ...shared(world), share: false }), await world.live(shared(world))];
-  world.server.commit(USER, TON);
-  await world.advance(50);
-  for (const session of world.server.sessions) if (session instanceof away.tab.env.WebSocket) session.end(4510, 'closed_by_administrator');
-  await world.advance(50);
-  assert.deepEqual([away.current.status, away.current.balances.TON], ['closed', '1.000000000']);
-  other.stop();
-  await world.advance(50);
-  assert.deepEqual([away.current.status, away.current.balances], ['unauthorized', null]);
-});
-
-test('a page that leaves without a sign-out leaves the others alone', async (t) => {
-  const world = new World(t);
-  const [leaving, staying] = [await world.live(shared(world)), await world.live(shared(world))];
-  leaving.stop({ forget: false });
-  await world.advance(200);
-  assert.equal(staying.current.status, 'live');
-});
-
-test('a page that comes out of the back-forward cache asks for the token again: it may have missed a sign-out', async (t) => {
-  const world = new World(t);
-  let isSignedIn = true;
-  const client = await world.live({ ...shared(world), getToken: () => (isSignedIn ? world.token() : null) });
-  const other = await world.live(shared(world));
-  client.tab.fire('pagehide');
-  client.tab.freeze();
-  isSignedIn = false;
-  other.stop();
-  await world.advance(1_000);
-  client.tab.thaw();
-  client.tab.fire('pageshow');
-  await world.advance(100);
-  assert.deepEqual([client.current.status, client.current.balances], ['unauthorized', null]);
-});
 
 test('a push that counts from less than this page has shown moves it by the difference alone', async (t) => {
   const world = new World(t);
@@ -106,57 +30,6 @@ test('a push of what a refresh has shown already is no change', async (t) => {
   const { lastUpdate } = client.current;
   await world.advance(1_000);
   assert.deepEqual([client.current.version, client.current.lastUpdate], [1, lastUpdate]);
-});
-
-test('within 3 s of a leader that hangs a follower in sight is stale, and then live by a connection of its own', async (t) => {
-  const world = new World(t);
-  const [leader, follower] = [await world.live(shared(world)), await world.live(shared(world))];
-  await world.advance(5_000);
-  leader.tab.freeze();
-  world.server.commit(USER, TON);
-  follower.states.length = 0;
-  await world.advance(3_000);
-  assert.deepEqual([follower.states[0].status, follower.states[0].isStale], ['connecting', true]);
-  assert.deepEqual([follower.current.status, follower.current.isStale, follower.current.version], ['live', false, 1]);
-  leader.tab.thaw();
-  await world.advance(5_000);
-  assert.deepEqual([leader.current.status, leader.current.version], ['live', 1]);
-  assert.equal(world.server.openSockets.length, 1);
-});
-
-test('a follower that hangs itself does not take the lead from a leader that is well', async (t) => {
-  const world = new World(t);
-  const [leader, follower] = [await world.live(shared(world)), await world.live(shared(world))];
-  await world.advance(5_000);
-  leader.states.length = 0;
-  follower.tab.freeze();
-  await world.advance(60_000);
-  follower.tab.thaw();
-  await world.advance(5_000);
-  assert.equal(world.server.sockets.length, 1);
-  assert.ok([leader, follower].every(({ current }) => current.status === 'live'));
-});
-
-test('tabs that refresh in a loop are answered and never thrown off', async (t) => {
-  const world = new World(t);
-  const clients = [];
-  for (let n = 0; n < 3; n += 1) clients.push(await world.live(shared(world)));
-  let answers = 0;
-  let isOver = false;
-  const loop = async (client) => {
-    while (!isOver) {
-      await client.refresh();
-      answers += 1;
-    }
-  };
-  const loops = clients.map(loop);
-  await world.advance(20_000);
-  isOver = true;
-  await Promise.all([...loops, world.advance(2_000)]);
-  assert.ok(answers > 300, `${answers}`);
-  assert.equal(world.server.thrownOff, 0);
-  assert.equal(world.server.sockets.length, 1);
-  assert.ok(world.server.sent('refresh').length < 200, `${world.server.sent('refresh').length}`);
 });
 
 test('a service that takes less than is usual is heard: a refresh waits, and nothing is lost', async (t) => {
@@ -327,62 +200,4 @@ test('without a document nothing is started: no timer, no token, no connection',
   await world.advance(60_000);
   assert.deepEqual([calls, client.current.status, world.server.sockets.length, world.clock.pendingCount], [0, 'closed', 0, 0]);
   assert.equal((await client.refresh()).status, 'closed');
-});
-
-test('the handshake does not wait for the token, and a tab with a connection to share opens none', async (t) => {
-  const world = new World(t);
-  let give;
-  const first = world.client({ ...shared(world), getToken: () => new Promise((resolve) => (give = resolve)) });
-  first.start();
-  await world.advance(100);
-  assert.deepEqual(world.server.sockets.map(({ readyState }) => readyState), [1]);
-  give(world.token());
-  await world.advance(12);
-  assert.deepEqual([first.current.status, world.server.sockets.length], ['live', 1]);
-  const second = await world.live(shared(world));
-  assert.deepEqual([second.current.status, world.server.sockets.length], ['live', 1]);
-});
-
-test('a connection that the head of the page began is taken over once, when it is to the same address and not closed', async (t) => {
-  for (const [url, waitMs, isTaken] of [
-    ['wss://balance.example/ws', 0, true],
-    ['wss://balance.example/ws', 1_000, true],
-    ['wss://other.example/ws', 0, false],
-    ['wss://balance.example/ws', -1, false],
-  ]) {
-    const world = new World(t);
-    const tab = world.browser.tab();
-    const begun = (tab.env.balanceSocket = new tab.env.WebSocket(url, 'balance.v1'));
-    if (waitMs < 0) begun.close();
-    await world.advance(Math.max(waitMs, 0));
-    const client = await world.live({ tab });
-    assert.equal(client.current.status, 'live');
-    assert.deepEqual([world.server.sockets.length, begun.userId !== null], isTaken ? [1, true] : [2, false], `${url} after ${waitMs} ms`);
-    // The next connection is one of its own.
-    world.server.openSockets.forEach((socket) => socket.end(1006, ''));
-    await world.advance(30_000);
-    assert.equal(client.current.status, 'live');
-    assert.equal(world.server.sockets.length, isTaken ? 2 : 3);
-    client.stop();
-  }
-});
-
-test('a connection that the head of the page began is closed when another tab has one, and left alone when it is another service\'s', async (t) => {
-  const world = new World(t);
-  await world.live(shared(world));
-  const tab = world.browser.tab();
-  const begun = (tab.env.balanceSocket = new tab.env.WebSocket('wss://balance.example/ws', 'balance.v1'));
-  const client = await world.live({ tab });
-  assert.deepEqual([client.current.status, begun.readyState, tab.env.balanceSocket], ['live', 3, null]);
-  const others = world.browser.tab();
-  const another = (others.env.balanceSocket = new others.env.WebSocket('wss://other.example/ws', 'balance.v1'));
-  await world.live({ tab: others });
-  assert.deepEqual([another.readyState, others.env.balanceSocket], [1, another]);
-  assert.equal(world.server.sessions.size, 1);
-});
-
-test('a handshake that was not needed is given up', async (t) => {
-  const world = new World(t);
-  const client = await world.live({ getToken: () => null });
-  assert.deepEqual([client.current.status, world.server.openSockets.length], ['unauthorized', 0]);
 });

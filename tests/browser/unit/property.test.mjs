@@ -1,7 +1,9 @@
 // Frames are shuffled, repeated and lost, connections cut, tabs frozen, the ledger restored, and pages call what they like
-// between them: refresh, read, waitFor, stop, start, another user. Whatever happens: what is shown is the ledger's balance of
+// between them: refresh, read, waitFor, stop, start, another user, a sign-out. Whatever happens: what is shown is the ledger's balance of
 // the user who is signed in; the version never falls within an epoch; an epoch that is over does not return; a push's changes
-// are the difference between what was shown and what is shown; and the end is right.
+// are the difference between what was shown and what is shown; a refresh that succeeds is no older than the ledger when it was
+// called, and what waitFor resolves with is the awaited version of the same user; a user who has signed out is shown in no tab that could
+// hear it; where no frame is lost, what is called live is no older than 3 s; and the end is right.
 // A third of the cases is the same in every run, the others are new. BALANCE_TEST_SEED=n runs one case alone.
 
 import assert from 'node:assert/strict';
@@ -18,6 +20,9 @@ const FIXED_SEED = 20_250_804;
 class Case {
   epochs = ['e1'];
   history = new Map(); // `${userId} ${epoch} ${version}` → balance
+  signedOut = new Set(); // users
+  committed = []; // { atMs, user, epoch, version }
+  faults = []; // of what a page was answered
   pages = []; // { client, tab, shown, and whom getToken signs in: `user` next, `given` last, `known` to the client }
 
   constructor(t, seed) {
@@ -26,7 +31,9 @@ class Case {
     this.world.server.delays = () => this.delays();
     // What the service says that a push changed may count from a state that this page has not shown.
     this.world.server.changesOf = (change) => change + (this.random() < 0.5 ? 0 : this.below(4) * TON);
-    this.isRough = true;
+    // Where no frame is lost, what is shown can be held against the ledger all the time.
+    this.isCalm = this.random() < 0.4;
+    this.isRough = !this.isCalm;
     this.isShared = this.random() < 0.7;
     this.storage = new MemoryStorage();
     for (const user of [USER, OTHER_USER]) this.record(user);
@@ -50,16 +57,26 @@ class Case {
   record(user) {
     const { epoch, version, balances } = this.world.server.state(user);
     this.history.set(`${user} ${epoch} ${version}`, balances.TON);
+    this.note(user, epoch, version);
+  }
+
+  note(user, epoch, version) {
+    this.committed.push({ atMs: this.world.clock.nowMs, user, epoch, version });
   }
 
   open() {
     const { world } = this;
     const tab = world.browser.tab({ hasLocks: this.isShared });
     const ttlMs = 20_000 + this.below(600_000);
-    const page = { tab, user: this.random() < 0.8 ? USER : OTHER_USER, given: null, known: null, shown: null };
+    const page = { awakeMs: world.clock.nowMs, tab, user: this.random() < 0.8 ? USER : OTHER_USER, given: null, known: null, shown: null, isOut: false };
     const getToken = async () => {
       await null; // a tab that thaws runs all that has waited at once
       const { user } = page;
+      const serial = (page.serial = (page.serial ?? 0) + 1);
+      const isSignedIn = !this.signedOut.has(user);
+      // The answer is on its way, and the world goes on.
+      if (this.random() < 0.2) await new Promise((resolve) => tab.env.setTimeout(resolve, this.below(2_000)));
+      if (!isSignedIn || serial !== page.serial) return null; // nothing takes the answer to an older question
       page.given = user;
       setImmediate(() => (page.known = user)); // the client has taken it
       return world.token(user, ttlMs);
@@ -81,7 +98,7 @@ class Case {
     assert.equal(balances.TON, this.history.get(`${userId} ${epoch} ${version}`), `the balance of ${userId} ${epoch} ${version}`);
     const { shown } = page;
     if (lastUpdate && lastUpdate !== shown?.lastUpdate) {
-      assert.ok(shown, 'a first value is no change');
+      assert.ok(shown && version > shown.version, 'a first value is no change, and neither is what was shown already');
       assert.equal(compare(add(shown.balances.TON, lastUpdate.changes.TON ?? '0'), balances.TON), 0, 'changes are the difference');
       assert.deepEqual([lastUpdate.version, lastUpdate.entries], [version, version - shown.version]);
     }
@@ -93,7 +110,7 @@ class Case {
     page.shown = { epoch, version, balances, lastUpdate };
   }
 
-  commit(push = this.random() < 0.8, user = this.random() < 0.8 ? USER : OTHER_USER) {
+  commit(push = this.random() < 0.8 || this.isCalm, user = this.random() < 0.8 ? USER : OTHER_USER) {
     const { server } = this.world;
     const { nano } = server.account(user);
     // Recorded first: a listener checks at once.
@@ -102,6 +119,7 @@ class Case {
     const after = nano + BigInt(change);
     this.history.set(`${user} ${epoch} ${version + 1}`, `${after / 1_000_000_000n}.${String(after % 1_000_000_000n).padStart(9, '0')}`);
     server.commit(user, change, { push });
+    this.note(user, epoch, version + 1);
   }
 
   restore() {
@@ -127,15 +145,17 @@ class Case {
       [2, () => (server.isMute = !server.isMute)],
       [3, () => (server.isLedgerAway = this.pick([false, true, 'unknown']))],
       [4, () => (server.httpLatencyMs = this.below(8_000))],
-      [10, () => void client.refresh()],
+      [10, () => this.refresh(page)],
       [4, () => this.hammer(page)],
       [5, () => void client.read()],
       [6, () => this.waitFor(page)],
       [3, () => this.switchUser(page)],
+      [this.isShared ? 2 : 0, () => this.signOut(page)],
+      [this.signedOut.size ? 12 : 0, () => this.signIn(this.pick([...this.signedOut]))],
       [2, () => this.restore()],
-      [4, () => (this.random() < 0.5 ? tab.hide() : tab.show())],
-      [4, () => (tab.isFrozen ? tab.thaw() : tab.freeze())],
-      [4, () => tab.fire(this.pick(['pagehide', 'pageshow', 'online', 'offline']))],
+      [4, () => this.wake(page, () => (this.random() < 0.5 ? tab.hide() : tab.show()))],
+      [4, () => this.wake(page, () => (tab.isFrozen ? tab.thaw() : tab.freeze()))],
+      [4, () => this.fire(page, this.pick(['pagehide', 'pageshow', 'online', 'offline']))],
       [3, () => this.world.clock.nowMs && (this.world.clock.wallOffsetMs += this.below(200_000) - 100_000)],
       [2, () => this.pages.length < 4 && this.open()],
       [2, () => (client.stop({ forget: this.random() < 0.5 }), client.start())],
@@ -145,27 +165,100 @@ class Case {
     actions.find(([weight]) => (chance -= weight) < 0)[1]();
   }
 
+  /** Errors are answers; what else is wrong with an answer is a fault of the library. */
+  answered(promise, judge) {
+    const noted = (judged) => (...answer) => {
+      try {
+        judged(...answer);
+      } catch (error) {
+        this.faults.push(error);
+      }
+    };
+    promise.then(noted(judge), noted((error) => assert.ok(error.name === 'BalanceError' || error.message === 'not wanted', error.stack)));
+  }
+
+  refresh({ client, given }, options) {
+    const { user_id, epoch, version } = this.world.server.state(given ?? USER);
+    this.answered(client.refresh(options), (state) => {
+      const isSame = !state.error && state.userId === user_id && state.epoch === epoch;
+      if (isSame) assert.ok(state.version >= version, `refreshed to ${state.version}, and ${version} was committed before`);
+    });
+  }
+
   /** A page in a loop, or one whose user is impatient. */
-  hammer({ client }) {
+  hammer(page) {
     for (let n = this.below(60); n >= 0; n -= 1) {
       const timeoutMs = this.random() < 0.3 ? this.below(2_000) : undefined;
-      client.refresh({ timeoutMs, signal: this.random() < 0.1 ? AbortSignal.abort(new Error('not wanted')) : undefined }).catch(() => {});
+      this.refresh(page, { timeoutMs, signal: this.random() < 0.1 ? AbortSignal.abort(new Error('not wanted')) : undefined });
     }
   }
 
   waitFor({ client, user }) {
-    const version = this.world.server.account(user).version + this.below(2);
-    client.waitFor(version, { timeoutMs: this.below(20_000) }).catch(() => {});
+    const version = this.world.server.account(user).version + this.below(4);
+    const { userId } = client.current;
+    this.answered(client.waitFor(version, { timeoutMs: this.below(90_000) }), (state) => {
+      assert.ok(state.version >= version, `waited for ${version}, and got ${state.version}`);
+      if (userId !== null) assert.equal(state.userId, userId, 'waited for one user, and got another');
+    });
   }
 
   /** The app's back end signs another user in. With or without `stop`, and whether or not the token has ended. */
   switchUser(page) {
     const { client } = page;
+    page.isOut = false;
     page.user = page.user === USER ? OTHER_USER : USER;
     const how = this.below(3);
     if (how === 0) client.stop({ forget: this.random() < 0.5 });
     if (how === 1) this.world.server.closeAll(4501, 'token_expired');
     client.start();
+  }
+
+  /** In one tab, for all tabs of the user; the app's back end gives this user no token any more. */
+  signOut({ client, given, tab, isSuspended }) {
+    if (given === null || tab.isFrozen || isSuspended || client.current.userId !== given) return;
+    this.signedOut.add(given);
+    // A page in the back-forward cache hears nothing, and asks for a token when it comes back.
+    for (const page of this.pages) page.isOut = !page.isSuspended && page.user === given && page.given === given;
+    client.stop();
+  }
+
+  signIn(user) {
+    this.signedOut.delete(user);
+    for (const page of this.pages.filter((one) => one.user === user)) {
+      page.isOut = false;
+      page.client.start();
+    }
+  }
+
+  /** Between two steps, when all that was said between the tabs has arrived. */
+  checkSignedOut() {
+    for (const { client, tab, isOut } of this.pages) {
+      if (isOut && !tab.isFrozen) assert.equal(client.current.balances, null, `shows ${client.current.userId}, who has signed out`);
+    }
+  }
+
+  wake(page, change) {
+    page.awakeMs = this.world.clock.nowMs;
+    change();
+  }
+
+  /** What a page in sight calls live is what was committed 3 s ago, or later. */
+  checkFresh() {
+    if (!this.isCalm) return;
+    const atMs = this.world.clock.nowMs - 3_000;
+    for (const { client, tab, awakeMs } of this.pages) {
+      const { status, isStale, userId, epoch, version } = client.current;
+      const isInSight = !tab.isFrozen && tab.document.visibilityState === 'visible' && awakeMs <= atMs;
+      if (!isInSight || status !== 'live' || isStale) continue;
+      const last = this.committed.findLast((one) => one.user === userId && one.atMs <= atMs);
+      const isOver = this.epochs.indexOf(epoch) < this.epochs.indexOf(last.epoch);
+      assert.ok(!isOver && (epoch !== last.epoch || version >= last.version), `live with ${version} of ${epoch}, and ${last.version} of ${last.epoch} is 3 s old`);
+    }
+  }
+
+  fire(page, type) {
+    page.isSuspended = type === 'pagehide' || (page.isSuspended && type !== 'pageshow');
+    page.tab.fire(type);
   }
 
   crash(page) {
@@ -177,6 +270,9 @@ class Case {
     for (let step = 0; step < STEPS; step += 1) {
       this.step();
       await this.world.advance(this.pick([0, 3, 20, 400, 3_000, 30_000]));
+      await this.world.advance(2);
+      this.checkSignedOut();
+      this.checkFresh();
     }
     await this.heal();
     await this.world.advance(120_000);
@@ -191,12 +287,14 @@ class Case {
     this.isRough = false;
     // What frames were lost on an open connection, no client can know.
     server.closeAll(1001, 'going_away');
-    for (const { tab } of this.pages) {
-      tab.thaw();
-      tab.fire('pageshow');
-      tab.show();
+    for (const page of this.pages) {
+      page.tab.thaw();
+      this.fire(page, 'pageshow');
+      page.tab.show();
     }
-    await this.world.advance(1_000);
+    for (const user of this.signedOut) this.signIn(user);
+    // Longer than a token takes.
+    await this.world.advance(3_000);
     for (const { client } of this.pages) if (['unauthorized', 'closed'].includes(client.current.status)) client.start();
   }
 
@@ -226,7 +324,7 @@ test('the shown version never falls, and ends right, whatever happens on the way
       const one = new Case(t, seed);
       try {
         await one.run();
-        for (const { tab } of one.pages) if (tab.errors.length) throw tab.errors[0];
+        for (const error of [...one.faults, ...one.pages.flatMap(({ tab }) => tab.errors)]) throw error;
         one.verdict();
       } catch (error) {
         error.message += `\nRun it alone: BALANCE_TEST_SEED=${seed} node --test tests/browser/unit/property.test.mjs`;
