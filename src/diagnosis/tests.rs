@@ -229,8 +229,11 @@ fn the_alert_leaves_out_the_same_codes() {
     assert!(alerts.contains(&left_out), "{left_out}");
 }
 
-/// What is judged by a state: with the trouble, and when it is over.
-fn states() -> Vec<(&'static str, fn(&mut Seen), fn(&mut Seen))> {
+/// A finding, what makes its trouble, and what ends it.
+type State = (&'static str, fn(&mut Seen), fn(&mut Seen));
+
+/// What is judged by a state.
+fn states() -> Vec<State> {
     fn metrics(text: &str) -> Samples {
         Samples::parse(text)
     }
