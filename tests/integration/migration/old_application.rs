@@ -107,7 +107,9 @@ fn write_files(folder: &Path, dir: &Path) {
     write("old-pages.js", old_pages);
     write("handlers.mjs", &handlers);
     write("farming.mjs", &farming);
-    std::fs::copy(folder.join("application.mjs"), dir.join("application.mjs")).expect("copied");
+    for file in ["application.mjs", "late.mjs"] {
+        std::fs::copy(folder.join(file), dir.join(file)).expect("copied");
+    }
 }
 
 /// Starts it, and waits until it listens.
@@ -119,7 +121,7 @@ fn spawn(dir: &Path, service: &str, database: &str, port: u16) -> (Child, u16) {
         .open(dir.join("log"))
         .expect("a log");
     let mut child = Command::new("node")
-        .arg("application.mjs")
+        .args(["--import", "./late.mjs", "application.mjs"])
         .current_dir(dir)
         .env("BALANCE_URL", service)
         .env("BALANCE_SECRET", WEBHOOK_SECRET)
