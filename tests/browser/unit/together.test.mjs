@@ -91,9 +91,13 @@ test('within 3 s of a leader that hangs a follower in sight is stale, and then l
   await world.advance(3_000);
   assert.deepEqual([follower.states[0].status, follower.states[0].isStale], ['connecting', true]);
   assert.deepEqual([follower.current.status, follower.current.isStale, follower.current.version], ['live', false, 1]);
+  const third = await world.live(shared(world));
+  for (const { states } of [follower, third]) states.length = 0;
   leader.tab.thaw();
   await world.advance(5_000);
   assert.deepEqual([leader.current.status, leader.current.version], ['live', 1]);
+  const told = [...follower.states, ...third.states].map(({ status, isStale }) => `${status} ${isStale}`);
+  assert.deepEqual(told.filter((one) => one !== 'live false'), [], 'what the old leader says when it wakes moves no other tab');
   assert.equal(world.server.openSockets.length, 1);
 });
 
