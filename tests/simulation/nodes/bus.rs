@@ -24,7 +24,7 @@ const BOX_MAX: usize = 64;
 const DELAY_MS: u64 = 1;
 
 /// A connection is made within it, in milliseconds.
-pub const CONNECT_MS: u64 = 50;
+pub const CONNECT_MS: u64 = 250;
 
 /// What is wrong with the bus.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Weather {
     pub held_ms: u64,
     /// From the first to the second, every message takes so many milliseconds longer.
     pub slow: Option<(usize, usize, u64)>,
+    /// A node needs so many milliseconds to hand over a message, and its next ones wait.
+    pub stuck: Option<(usize, u64)>,
     /// From the first to the second of each pair, nothing passes.
     pub cuts: Vec<(usize, usize)>,
     /// It refuses connections.
@@ -176,10 +178,16 @@ impl Hub {
 
     fn connect_later(&self, node: usize) {
         let hub = self.clone();
-        let connection = self.inner.borrow().places[node].connection;
+        let (connection, takes_ms) = {
+            let inner = &mut *self.inner.borrow_mut();
+            (
+                inner.places[node].connection,
+                inner.chance.between(10, CONNECT_MS),
+            )
+        };
         // The server's part of it: a node that stands still is connected, too.
         actix_rt::spawn(async move {
-            sleep(Duration::from_millis(CONNECT_MS)).await;
+            sleep(Duration::from_millis(takes_ms)).await;
             let inner = &mut *hub.inner.borrow_mut();
             let place = &mut inner.places[node];
             if place.connection == connection && !place.is_connected && !inner.weather.is_down {
@@ -294,6 +302,10 @@ pub struct SimBus {
 
 impl Bus for SimBus {
     async fn publish(&mut self, topic: Topic, payload: Vec<u8>) -> bool {
+        let stuck = self.hub.inner.borrow().weather.stuck;
+        if let Some((_, ms)) = stuck.filter(|(node, _)| *node == self.node) {
+            sleep(Duration::from_millis(ms)).await;
+        }
         self.hub.send(self.node, topic, payload)
     }
 

@@ -151,7 +151,8 @@ impl History {
 
     fn cut(&mut self) {
         let (one, other) = (self.node(), self.node());
-        let weather = match self.chance.between(0, 3) {
+        let others = || (0..NODES).filter(move |node| *node != one);
+        let weather = match self.chance.between(0, 4) {
             0 => Weather {
                 lost: self.chance.between(5, 60) as u32,
                 doubled: 20,
@@ -161,7 +162,14 @@ impl History {
                 cuts: vec![(one, other)],
                 ..Weather::default()
             },
+            // The servers of the bus do not hear each other.
             2 => Weather {
+                cuts: others()
+                    .flat_map(|other| [(one, other), (other, one)])
+                    .collect(),
+                ..Weather::default()
+            },
+            3 => Weather {
                 cuts: (0..NODES).map(|to| (one, to)).collect(),
                 ..Weather::default()
             },
@@ -177,16 +185,23 @@ impl History {
         let (one, other) = (self.node(), self.node());
         let all = [5, 50, 500, 2500, 5000];
         let ms = *self.chance.pick(&all).expect("several");
-        let weather = if self.chance.percent(50) {
-            Weather {
+        let weather = match self.chance.between(0, 4) {
+            0 | 1 => Weather {
                 slow: Some((one, other, ms)),
                 ..Weather::default()
-            }
-        } else {
-            Weather {
+            },
+            2 | 3 => Weather {
                 held_ms: ms,
                 doubled: self.chance.between(0, 30) as u32,
                 ..Weather::default()
+            },
+            _ => {
+                let stuck = Weather {
+                    stuck: Some((one, self.chance.between(10, 700))),
+                    ..Weather::default()
+                };
+                // What waits is as late as can be.
+                return self.storm(Fault::Late { us: u64::MAX }, stuck);
             }
         };
         self.storm(Fault::Late { us: ms * 1000 }, weather);

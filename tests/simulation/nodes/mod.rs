@@ -1,10 +1,8 @@
 //! Three nodes in virtual time: the real registries, actors, sessions, trackers and exchanges over one PostgreSQL and one
 //! bus, both simulated.
 //!
-//! Entries, sessions and questions go to any node, and users move. Messages are lost, doubled, held up and cut off in one
-//! direction; the bus goes down; nodes are killed, also between a commit and telling of it, or stand still and go on; one
-//! loses PostgreSQL; somebody commits by hand. [`oracle`] says what has to hold. Of eight seeds one has no fault, two lose
-//! messages and nothing else.
+//! Entries, sessions and questions go to any node, and users move. What goes wrong is in [`faults`], what a seed has of it
+//! in [`plan`]: most seeds have one kind, and are judged by its bound. [`oracle`] says what has to hold.
 //!
 //! ```text
 //! cargo test --test simulation nodes::                                 # fixed and new seeds, the planted faults

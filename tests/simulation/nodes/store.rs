@@ -3,17 +3,17 @@
 //! Each node has a writer of its own that commits, and tells its feed a moment later: between the two it may be killed or
 //! stopped.
 
+mod door;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use balance_coordinator::domain::{Account, NewEntry, Outcome, TelegramId, UserId};
+use balance_coordinator::domain::{NewEntry, Outcome, UserId};
 use balance_coordinator::ledger::batch::Group;
 use balance_coordinator::ledger::memory::Tables;
 use balance_coordinator::ledger::{
-    EntryOutcome, Feed, Ledger, LedgerError, Loss, MissedEntry, Node, Nodes, Orphan, Pending,
-    PostError, Posted, Posting, Standing, tell_feed,
+    EntryOutcome, Feed, Node, Nodes, Orphan, PostError, Posted, Posting, Standing, tell_feed,
 };
 use balance_coordinator::limits::NODE_GONE_MS;
 use tokio::sync::{Notify, mpsc};
@@ -23,6 +23,7 @@ use super::NODES;
 use super::oracle::{By, NodesOracle, TABLE_US};
 use crate::random::Chance;
 use crate::world::WALL_START_US;
+pub use door::{Door, Statements};
 
 /// Postings in one transaction.
 const POSTINGS_MAX: usize = 8;
@@ -39,14 +40,6 @@ pub struct Trouble {
     pub is_away: bool,
     /// Some of its commits get no answer, and their fate stays unknown to it.
     pub loses_answers: bool,
-}
-
-/// Statements that were answered, of one run of a node.
-#[derive(Debug, Default)]
-pub struct Statements {
-    pub versions: AtomicU64,
-    pub missed: AtomicU64,
-    pub accounts: AtomicU64,
 }
 
 /// The row of a node.
@@ -71,15 +64,6 @@ pub struct Store {
     oracle: NodesOracle,
     /// A node has committed, and told nothing of it yet.
     pub has_committed: [Notify; NODES],
-}
-
-/// One node's way to it.
-pub struct Door {
-    store: Arc<Store>,
-    node: usize,
-    statements: Arc<Statements>,
-    standing: Arc<Standing>,
-    postings: mpsc::UnboundedSender<Posting>,
 }
 
 impl Store {
@@ -308,85 +292,5 @@ pub fn version_of(outcome: &EntryOutcome) -> Option<i64> {
             ..
         } => Some(*version),
         _ => None,
-    }
-}
-
-impl Door {
-    fn ask<T: Send + 'static>(
-        &self,
-        counted: fn(&Statements) -> Option<&AtomicU64>,
-        look: impl FnOnce(&Tables) -> T + Send + 'static,
-    ) -> Pending<T> {
-        let (store, node, standing) = (self.store.clone(), self.node, self.standing.clone());
-        let (before, after) = (store.step(), store.step());
-        let statements = self.statements.clone();
-        Box::pin(async move {
-            sleep(before).await;
-            if store.trouble_of(node).is_away {
-                standing.unanswered();
-                return Err(LedgerError::Unavailable("planned".into()));
-            }
-            let found = look(&store.lock().tables);
-            standing.answered();
-            if let Some(count) = counted(&statements) {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-            sleep(after).await;
-            Ok(found)
-        })
-    }
-}
-
-impl Ledger for Door {
-    fn post(&self, posting: Posting) {
-        // The writer lives as long as the node.
-        let _ = self.postings.send(posting);
-    }
-
-    fn account(&self, user: UserId) -> Pending<Account> {
-        self.ask(
-            |all| Some(&all.accounts),
-            move |tables| tables.account(user),
-        )
-    }
-
-    fn account_in_background(&self, user: UserId) -> Pending<Account> {
-        self.account(user)
-    }
-
-    fn versions(&self, users: Vec<UserId>) -> Pending<Vec<(UserId, i64)>> {
-        let look = move |tables: &Tables| {
-            let version = |user: &UserId| (*user, tables.account(*user).version);
-            users.iter().map(version).collect()
-        };
-        self.ask(|all| Some(&all.versions), look)
-    }
-
-    fn missed_entries(&self, known: Vec<(UserId, i64)>) -> Pending<Vec<MissedEntry>> {
-        let look = move |tables: &Tables| {
-            let missed = |(user, version): &(UserId, i64)| tables.missed(*user, *version);
-            known.iter().flat_map(missed).collect()
-        };
-        self.ask(|all| Some(&all.missed), look)
-    }
-
-    fn user_of_telegram(&self, _: TelegramId) -> Pending<Option<UserId>> {
-        self.ask(|_| None, |_| None)
-    }
-
-    fn ping(&self) -> Pending<()> {
-        self.ask(|_| None, |_| ())
-    }
-
-    /// It never does here: every state is of one PostgreSQL.
-    fn went_back(&self, loss: Loss) -> Pending<()> {
-        self.store
-            .oracle
-            .violation(&format!("a loss was seen: {loss:?}"));
-        self.ask(|_| None, |_| ())
-    }
-
-    fn standing(&self) -> &Standing {
-        &self.standing
     }
 }
