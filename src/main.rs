@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            telemetry::log::say(&format!("balance-coordinator: {error}\n"));
+            telemetry::log::say(format_args!("balance-coordinator: {error}"));
             ExitCode::from(error.exit_code())
         }
     };

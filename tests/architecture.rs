@@ -44,7 +44,7 @@ fn imports_go_one_way() {
         ("limits", &[]),
         ("planted", &[]),
         ("platform", &[]),
-        ("telemetry", &["clock", "limits", "platform"]),
+        ("telemetry", &["clock", "domain", "limits", "platform"]),
         ("domain", &["domain"]),
         ("config", &["config", "domain", "clock", "limits"]),
         ("credentials", &["config", "domain", "clock", "limits"]),

@@ -403,9 +403,13 @@ fn a_hangup_ends_every_command_but_serve_and_watch() {
         &["sign", "--secret", SECRET, "--id", "a", "--timestamp", "1"][..],
         &["token", "--check", "-"],
     ] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_balance-coordinator"))
+        // The tests themselves may run below `nohup`.
+        let mut child = Command::new("env")
+            .args([
+                "--default-signal=HUP",
+                env!("CARGO_BIN_EXE_balance-coordinator"),
+            ])
             .args(arguments)
-            .env_clear()
             .env(
                 "BALANCE_AUTH__SESSION_SECRETS",
                 "0123456789abcdefghijklmnopqrstuv",
@@ -415,9 +419,14 @@ fn a_hangup_ends_every_command_but_serve_and_watch() {
             .spawn()
             .expect("the program starts");
         let kill = format!("kill -HUP {}", child.id());
-        let sent = Command::new("sh").args(["-c", &kill]).status();
-        assert!(sent.expect("kill runs").success());
-        let status = child.wait().expect("it ends");
+        let status = loop {
+            // Again, until the program runs: `env` may ignore the first ones.
+            let sent = Command::new("sh").args(["-c", &kill]).status();
+            assert!(sent.expect("kill runs").success());
+            if let Some(status) = child.try_wait().expect("its state can be asked") {
+                break status;
+            }
+        };
         assert_eq!(status.signal(), Some(1), "{arguments:?}: {status}");
     }
 }

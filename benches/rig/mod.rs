@@ -121,6 +121,7 @@ impl Rig {
         let message = ToActor::GetBalance(GetBalance {
             is_fresh: false,
             min_version: None,
+            request: None,
             reply,
         });
         self.registry

@@ -22,11 +22,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
-use crate::config::{ConfigError, Settings, Sources, environment};
+use crate::config::{
+    ConfigError, LogFormat, Settings, Sources, Values, environment, wished_log_format,
+};
 use crate::credentials::session_token::TokenError;
 use crate::ledger::LedgerError;
 use crate::migration::MigrationError;
 use crate::platform::StopSignals;
+use crate::telemetry;
 use crate::watcher::WatchError;
 
 /// What `--version` prints. A build with planted faults says so.
@@ -79,7 +82,7 @@ struct ConfigOption {
 impl ConfigOption {
     /// The settings of the defaults, the file and the environment.
     fn load(self) -> Result<Settings, ConfigError> {
-        Settings::load(&self.sources()?)
+        load(&self.sources()?).map(|(settings, _)| settings)
     }
 
     fn sources(self) -> Result<Sources, ConfigError> {
@@ -89,6 +92,17 @@ impl ConfigOption {
             environment: environment()?,
         })
     }
+}
+
+/// Loads the settings of a command. From then on the log has their format; so has the line that says why they can't be used.
+fn load(sources: &Sources) -> Result<(Settings, Values), ConfigError> {
+    let loaded = Settings::load_with_values(sources);
+    let format = match &loaded {
+        Ok((settings, _)) => settings.log.format,
+        Err(_) => wished_log_format(sources),
+    };
+    telemetry::log::set_json(format == LogFormat::Json);
+    loaded
 }
 
 /// Why a command failed; the text is the last line on standard error.

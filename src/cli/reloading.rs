@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::cli::load;
 use crate::config::{Changes, ConfigError, Settings, Sources, Values, reloaded_keys, variable};
 use crate::credentials::access::{Access, CurrentAccess};
 use crate::platform::Hangups;
@@ -25,7 +26,8 @@ pub(super) struct Reloading {
 impl Reloading {
     /// Reads the configuration for the first time.
     pub(super) fn begin(sources: Sources, check: Check) -> Result<(Settings, Self), ConfigError> {
-        let (settings, values) = read(&sources, check)?;
+        let (settings, values) = load(&sources)?;
+        check(&settings)?;
         let reloading = Self {
             warnings: settings.warnings(),
             sources,
@@ -41,8 +43,10 @@ impl Reloading {
     }
 
     fn reload(&mut self, access: &CurrentAccess) {
-        let (mut settings, values) = match read(&self.sources, self.check) {
-            Ok(read) => read,
+        let loaded = Settings::load_with_values(&self.sources);
+        let checked = loaded.and_then(|loaded| (self.check)(&loaded.0).map(|()| loaded));
+        let (mut settings, values) = match checked {
+            Ok(loaded) => loaded,
             Err(error) => {
                 return log::error!(
                     "SIGHUP: this configuration can't be used, and nothing has changed: {error}"
@@ -88,10 +92,4 @@ impl Reloading {
         let is_set = |key: &&str| environment.contains_key(&variable(key));
         reloaded_keys().filter(is_set).collect()
     }
-}
-
-fn read(sources: &Sources, check: Check) -> Result<(Settings, Values), ConfigError> {
-    let read = Settings::load_with_values(sources)?;
-    check(&read.0)?;
-    Ok(read)
 }

@@ -89,6 +89,7 @@ impl Here {
         let message = ToActor::GetBalance(GetBalance {
             is_fresh: true,
             min_version: None,
+            request: None,
             reply,
         });
         self.tell(user_id, message)?;

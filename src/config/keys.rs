@@ -101,6 +101,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("limits.batch_entries", Shape::Integer),
     ("limits.queue_entries", Shape::Integer),
     ("accounts.auto_create", Shape::Boolean),
+    ("log.format", Shape::Text),
     ("audit.users_per_s", Shape::Integer),
     ("canary.every_s", Shape::Integer),
     ("canary.user_id", Shape::Integer),

@@ -9,14 +9,15 @@ use config::{Config, Value, ValueKind};
 use serde::Deserialize;
 
 use crate::config::cluster::Cluster;
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, variable};
 use crate::config::layer::Layer;
 use crate::config::network::Network;
 use crate::config::origin::normal_origin;
 use crate::config::raw_database::RawDatabase;
 use crate::config::secret::WebhookSecret;
 use crate::config::settings::{
-    Accounts, Audit, Auth, Cache, Canary, ClientCache, Limits, Pacing, Server, Settings,
+    Accounts, Audit, Auth, Cache, Canary, ClientCache, Limits, Log, LogFormat, Pacing, Server,
+    Settings,
 };
 use crate::config::values::Values;
 use crate::config::watcher::RawWatcher;
@@ -56,6 +57,24 @@ pub fn environment() -> Result<BTreeMap<String, String>, ConfigError> {
         }),
     })
     .collect()
+}
+
+/// The format that sources which can't be used wish for the log, so that their error has it, too.
+pub fn wished_log_format(sources: &Sources) -> LogFormat {
+    let wish = |text: &str| (text == "json").then_some(LogFormat::Json);
+    let of_file = |path: &PathBuf| {
+        // What is no file can't be read a second time.
+        let text = path.is_file().then(|| read(path).ok()).flatten()?;
+        let table: toml::Table = text.parse().ok()?;
+        wish(table.get("log")?.get("format")?.as_str()?)
+    };
+    match sources.environment.get(&variable("log.format")) {
+        Some(text) => wish(text).unwrap_or_default(),
+        None => {
+            let mut files = [&sources.file, &sources.dev_file].into_iter().flatten();
+            files.find_map(of_file).unwrap_or_default()
+        }
+    }
 }
 
 impl Settings {
@@ -216,6 +235,7 @@ impl Settings {
             limits: raw.limits,
             currencies,
             accounts: raw.accounts,
+            log: raw.log,
             audit: raw.audit,
             canary: raw.canary,
             cluster: raw.cluster,
@@ -237,6 +257,7 @@ struct Raw {
     limits: Limits,
     currencies: BTreeMap<String, RawCurrency>,
     accounts: Accounts,
+    log: Log,
     audit: Audit,
     canary: Canary,
     cluster: Cluster,

@@ -35,14 +35,14 @@ pub use bounds::{SESSION_TTL_S_MAX, SIGNED_BODY_BYTES_MAX};
 pub use cluster::{BusUrl, Cluster, ClusterReads};
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::{ConfigError, variable};
-pub use load::{Sources, environment};
+pub use load::{Sources, environment, wished_log_format};
 pub use network::{Network, NetworkError};
 pub use origin::normal_origin;
 pub use schema::Schema;
 pub use secret::{AdminToken, Secret, WebhookSecret, WebhookSecretError};
 pub use settings::{
-    Accounts, Auth, Cache, ClientCache, Database, Limits, Pacing, SUBJECT, Server, Settings,
-    TelegramIdentity,
+    Accounts, Auth, Cache, ClientCache, Database, Limits, LogFormat, Pacing, SUBJECT, Server,
+    Settings, TelegramIdentity,
 };
 pub use values::{Changes, Values, reloaded_keys};
 pub use watcher::{TON_DECIMALS, WatchStart, WatchedAccount, Watcher};

@@ -37,6 +37,8 @@ pub struct Settings {
     pub currencies: Currencies,
     /// Which users exist.
     pub accounts: Accounts,
+    /// How the log is written.
+    pub log: Log,
     /// How the ledger is checked while the service runs.
     pub audit: Audit,
     /// How the service tests itself.
@@ -206,6 +208,25 @@ pub struct Limits {
 pub struct Accounts {
     /// Whether a user begins to exist with the first entry.
     pub auto_create: bool,
+}
+
+/// `[log]`: how the log is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// As text.
+    #[default]
+    Text,
+    /// As a JSON object.
+    Json,
 }
 
 /// `[audit]`: how the ledger is checked while the service runs.

@@ -31,8 +31,8 @@ use crate::coordinator::journal::{EventKind, RecentEvents};
 pub use crate::coordinator::to_session::{CloseReason, Outbox, ToSession};
 use crate::coordinator::views::{ActorInspection, ActorSummary, RegistryTotals, SessionInspection};
 use crate::domain::{
-    Account, Amount, Balances, CurrencyId, EventId, Kind, NewEntry, Outcome, SessionId, Source,
-    UserId,
+    Account, Amount, Balances, CurrencyId, EventId, Kind, NewEntry, Outcome, RequestId, SessionId,
+    Source, UserId,
 };
 use crate::ledger::{EntryOutcome, Lane, LedgerError, MissedEntry, Permit, PostError, Posted};
 
@@ -277,6 +277,8 @@ pub struct CommittedEntry {
     pub amount: Amount,
     /// The sender.
     pub source: Source,
+    /// The request that brought it.
+    pub request: Option<RequestId>,
 }
 
 /// Entries of one user that were committed, but not through its actor.
@@ -330,6 +332,7 @@ impl CommittedEntry {
             currency: applied.currency,
             amount: applied.amount,
             source: entry.source.clone(),
+            request: entry.request(),
         })
     }
 }
@@ -341,6 +344,8 @@ pub struct GetBalance {
     pub is_fresh: bool,
     /// Wait until the actor knows this version. The wait ends when the asker drops its end of `reply`.
     pub min_version: Option<i64>,
+    /// The request that asks, for the log.
+    pub request: Option<RequestId>,
     /// The answer; marked stale when the ledger is away but a value is known.
     pub reply: oneshot::Sender<Result<BalanceView, LedgerError>>,
 }

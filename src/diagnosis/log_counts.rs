@@ -236,6 +236,20 @@ mod tests {
     }
 
     #[test]
+    fn a_log_of_json_is_counted_too() {
+        let log = r#"{"time":"2000-01-01T01:00:07.000000Z","level":"DEBUG","target":"x","message":"[BalanceCache] Cache hit user_id=1"}"#;
+        let report = LogCounts::read(log.as_bytes()).expect("it reads").report();
+        assert_eq!(
+            (report.totals, report.lines_without_time),
+            ([0, 0, 0, 1, 0], 0)
+        );
+        assert_eq!(
+            report.busiest_minute.map(|span| span.at).as_deref(),
+            Some("2000-01-01T01:00")
+        );
+    }
+
+    #[test]
     fn neither_a_long_log_nor_a_long_line_takes_more_memory() {
         let mut counts = LogCounts::default();
         let finders = FRAGMENTS.map(Finder::new);

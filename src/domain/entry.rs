@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Amount, CurrencyId, EventId, TonAddress, TxHash, UserId};
+use super::{Amount, CurrencyId, EventId, RequestId, TonAddress, TxHash, UserId};
 
 /// What an entry is; the kind fixes the sign of its amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -213,9 +213,16 @@ pub struct Details {
     pub tx_lt: Option<String>,
     /// The account of the transaction.
     pub tx_account: Option<TonAddress>,
+    /// The request that brought it, for the log alone.
+    pub request: Option<RequestId>,
 }
 
 impl NewEntry {
+    /// The request that brought it, when it has an id.
+    pub fn request(&self) -> Option<RequestId> {
+        self.details.as_ref().and_then(|details| details.request)
+    }
+
     /// What it takes back, if it is a reversal.
     pub fn reversal(&self) -> Option<&Reversal> {
         match &self.change {

@@ -1,4 +1,4 @@
-//! Identifiers: users and events.
+//! Identifiers: users, events and requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -136,6 +136,32 @@ impl std::fmt::Display for SessionId {
 impl Serialize for SessionId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// Names a request for those who follow it from system to system: the trace id of its `traceparent`.
+/// Bytes, because an integer of this size would align, and enlarge, every message that may have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId([u8; 16]);
+
+impl RequestId {
+    /// Hexadecimal digits of one.
+    const CHARS: usize = 32;
+
+    /// Reads 32 digits of lower-case hex that are not all zero.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != Self::CHARS || !text.bytes().all(is_digit) {
+            return None;
+        }
+        let number = u128::from_str_radix(text, 16).ok()?;
+        (number != 0).then(|| Self(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 

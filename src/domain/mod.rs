@@ -14,7 +14,7 @@ mod tx_hash;
 pub use amount::{Amount, AmountError, Balances, decimal};
 pub use currency::{Currencies, Currency, CurrencyError, CurrencyId};
 pub use entry::{Change, Details, Kind, MetadataError, NewEntry, Reversal, Source, check_metadata};
-pub use ids::{EventId, IdError, SessionId, TelegramId, UserId};
+pub use ids::{EventId, IdError, RequestId, SessionId, TelegramId, UserId};
 pub use posting::{
     Account, Applied, CONFLICT_CODE, Found, Outcome, Recorded, Reversed, Reversible, Rules, post,
 };

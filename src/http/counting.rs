@@ -18,10 +18,12 @@ use smallvec::SmallVec;
 use crate::domain::Kind;
 use crate::http::connection::Activity;
 use crate::http::entries::{ENTRY_CODES, UNKNOWN_KIND};
+use crate::http::extract::trace;
 use crate::http::problem::{Code, not_modified};
 use crate::http::session::frames::End;
 use crate::http::state::HttpState;
 use crate::telemetry::counters::{Counters, seconds};
+use crate::telemetry::requests;
 
 /// The label of a path without a route.
 const OTHER: &str = "other";
@@ -182,15 +184,32 @@ pub(super) fn count<B>(counters: &Counters, response: &ServiceResponse<B>, took_
             &new
         }
     };
-    handles.count(counters, response.status().as_u16(), took_us);
+    let (status, method) = (response.status().as_u16(), request.method());
+    log::debug!(
+        "answered {method} {} on the {} listener: {status} after {took_us} us",
+        handles.pattern,
+        handles.listener
+    );
+    handles.count(counters, status, took_us);
     if let Some(code) = response.response().extensions().get::<Code>() {
         handles.refused(counters, *code);
     }
 }
 
+/// Runs a request in its own name, when it has one.
+pub(super) async fn middleware<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    match trace::request_id(request.headers()) {
+        Some(id) => requests::within(id, counted(request, next)).await,
+        None => counted(request, next).await,
+    }
+}
+
 /// Counts finished requests and those in progress. Answers say how long their connection is kept; while the service is
 /// stopping, it is closed.
-pub(super) async fn middleware<B: MessageBody>(
+async fn counted<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::credentials::webhook::SignatureError;
 use crate::ledger::{LedgerError, PostError};
+use crate::telemetry::requests;
 
 /// When a refused sender may try again, in seconds.
 pub const RETRY_AFTER_S: u64 = 1;
@@ -209,6 +210,9 @@ impl ResponseError for Problem {
         body.insert("code".into(), code.into());
         if let Some(field) = &self.field {
             body.insert("field".into(), json!(field));
+        }
+        if let Some(id) = requests::current() {
+            body.insert("request_id".into(), id.to_string().into());
         }
         body.extend(self.extra.clone());
         let mut response = HttpResponse::build(self.code.status());

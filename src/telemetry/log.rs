@@ -7,13 +7,14 @@
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use log::{Level, Log, Metadata, Record};
 use prometheus::IntCounter;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Wall};
+use crate::telemetry::log_line::{self, write_line};
 use crate::telemetry::log_writer::{LogWriter, Room};
 
 /// What is logged when `RUST_LOG` is unset.
@@ -41,6 +42,15 @@ pub(super) static LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
     .expect("the name is valid")
 });
 
+/// The target of what the program says in its own name.
+pub(super) const TARGET: &str = "balance_coordinator";
+
+/// Lines from before the format is known that are kept; more are dropped.
+const EARLY_LINES_MAX: usize = 1000;
+
+/// Lines from before the format is known.
+static EARLY: Mutex<Vec<Early>> = Mutex::new(Vec::new());
+
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
 /// Starts logging, with timestamps in microseconds (UTC). Calling it again changes nothing.
@@ -60,20 +70,20 @@ pub fn init() {
     let level = filter.filter();
     let is_coloured = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    log_line::set_coloured(is_coloured);
     // An error means that a logger is set already; then that one is used.
     if log::set_boxed_logger(Box::new(Logger {
         filter,
         clock: Clock::system(),
-        is_coloured,
     }))
     .is_ok()
     {
         log::set_max_level(level);
         std::panic::set_hook(Box::new(|panic| {
             let thread = std::thread::current();
-            say(&format!(
-                "thread '{}' {panic}\n{}",
-                thread.name().unwrap_or("unnamed"),
+            let name = thread.name().unwrap_or("unnamed");
+            say(format_args!(
+                "thread '{name}' {panic}\n{}",
                 Trace::capture()
             ));
             flush_within(PANIC_PATIENCE);
@@ -81,10 +91,89 @@ pub fn init() {
     }
 }
 
-/// Writes text to standard error as it is, after everything that was logged before.
-pub fn say(text: &str) {
+/// Logs as JSON, one object a line, or as text. Until then lines are kept, because the format is part of the configuration.
+pub fn set_json(is_json: bool) {
+    let mut early = EARLY.lock().unwrap_or_else(PoisonError::into_inner);
+    log_line::set_json(is_json);
+    for Early {
+        at,
+        level,
+        target,
+        message,
+    } in early.drain(..)
+    {
+        let mut text = String::new();
+        write_line(&mut text, at, level, &target, format_args!("{message}"));
+        push(&text, level <= Level::Warn);
+    }
+}
+
+/// What is written now can't wait for the configuration.
+fn need_format() {
+    if !log_line::is_known() {
+        set_json(false);
+    }
+}
+
+/// A line that waits for the format.
+struct Early {
+    at: Wall,
+    level: Level,
+    target: String,
+    message: String,
+}
+
+impl Early {
+    /// Keeps a line; false when the format is known already.
+    fn keep(at: Wall, record: &Record<'_>) -> bool {
+        // Before the lock is taken: what is formatted may log, too.
+        let mut message = String::new();
+        // Writing to a string can't fail; an argument that fails to format itself is left out.
+        let _ = write!(message, "{}", record.args());
+        let mut early = EARLY.lock().unwrap_or_else(PoisonError::into_inner);
+        if log_line::is_known() {
+            return false;
+        }
+        if early.len() >= EARLY_LINES_MAX {
+            LINES_DROPPED.inc();
+            return true;
+        }
+        early.push(Self {
+            at,
+            level: record.level(),
+            target: record.target().to_owned(),
+            message,
+        });
+        true
+    }
+}
+
+/// Writes what is no line of the log, but has to be told whatever is filtered: after everything that was logged before, and
+/// as it is unless the log is JSON.
+pub fn say(message: fmt::Arguments<'_>) {
+    need_format();
+    let message = message.to_string();
+    let message = message.trim_end();
+    let mut text = String::new();
+    if log_line::is_json() {
+        let at = Clock::system().wall();
+        write_line(
+            &mut text,
+            at,
+            Level::Error,
+            TARGET,
+            format_args!("{message}"),
+        );
+    } else {
+        text.extend([message, "\n"]);
+    }
+    push(&text, true);
+}
+
+/// Hands whole lines to the writer's thread.
+fn push(text: &str, is_important: bool) {
     match WRITER.get() {
-        Some(writer) => writer.push(text.as_bytes(), true),
+        Some(writer) => writer.push(text.as_bytes(), is_important),
         // Ignore errors: standard error may be closed.
         None => _ = io::stderr().write_all(text.as_bytes()),
     }
@@ -96,6 +185,7 @@ pub fn flush() {
 }
 
 fn flush_within(patience: Duration) {
+    need_format();
     if let Some(writer) = WRITER.get() {
         writer.flush(patience);
     }
@@ -104,7 +194,6 @@ fn flush_within(patience: Duration) {
 struct Logger {
     filter: env_logger::Logger,
     clock: Clock,
-    is_coloured: bool,
 }
 
 impl Log for Logger {
@@ -141,50 +230,14 @@ impl Log for Logger {
 }
 
 impl Logger {
-    fn write(&self, record: &Record<'_>, line: &mut String) {
-        let now = self.clock.wall();
-        let (begin, end) = if self.is_coloured {
-            colour(record.level())
-        } else {
-            ("", "")
-        };
-        let (level, target) = (record.level(), record.target());
-        // Writing to a string can't fail; an argument that fails to format itself is left out.
-        let _ = write!(line, "[{now} {begin}{level:<5}{end} {target}] ");
-        let _ = write!(Indented(line), "{}", record.args());
-        line.push('\n');
-        match WRITER.get() {
-            Some(writer) => writer.push(line.as_bytes(), record.level() <= Level::Warn),
-            None => say(line),
+    fn write(&self, record: &Record<'_>, text: &mut String) {
+        let (at, level) = (self.clock.wall(), record.level());
+        if !log_line::is_known() && Early::keep(at, record) {
+            return;
         }
+        write_line(text, at, level, record.target(), *record.args());
+        push(text, level <= Level::Warn);
     }
-}
-
-/// Indents the further lines of a message, so that none looks like a log line of its own.
-struct Indented<'a>(&'a mut String);
-
-impl fmt::Write for Indented<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut lines = text.split('\n');
-        self.0.push_str(lines.next().unwrap_or_default());
-        for line in lines {
-            self.0.push_str("\n    ");
-            self.0.push_str(line);
-        }
-        Ok(())
-    }
-}
-
-/// For terminals.
-const fn colour(level: Level) -> (&'static str, &'static str) {
-    let begin = match level {
-        Level::Error => "\x1b[1;31m",
-        Level::Warn => "\x1b[33m",
-        Level::Info => "\x1b[32m",
-        Level::Debug => "\x1b[34m",
-        Level::Trace => "\x1b[36m",
-    };
-    (begin, "\x1b[0m")
 }
 
 /// The backtrace of a panic, when `RUST_BACKTRACE` asks for it.
@@ -211,48 +264,74 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_message_of_several_lines_is_indented() {
-        let mut line = String::new();
-        write!(Indented(&mut line), "a{}d", String::from("b\nc\n")).expect("a string");
-        assert_eq!(line, "ab\n    c\n    d");
-    }
-
     /// Set for the child process that the test below starts.
     const CHILD: &str = "BALANCE_TEST_LOG_CHILD";
 
     /// Ends its process, so it does nothing outside of the child process.
     #[test]
     fn child() {
-        if std::env::var_os(CHILD).is_none() {
+        let Some(format) = std::env::var_os(CHILD) else {
             return;
-        }
+        };
         init();
+        // Before the format is known.
         ::log::info!("before");
+        set_json(format == "json");
         ::log::debug!("too much");
         let panics = std::thread::Builder::new()
             .name("unlucky".into())
             .spawn(|| panic!("planned"));
         assert!(panics.expect("a thread").join().is_err());
         ::log::warn!("after");
-        say("the end\n");
+        say(format_args!("the end"));
         flush();
         std::process::exit(3);
     }
 
-    #[test]
-    fn lines_and_panics_come_in_order_and_are_there_when_the_process_ends() {
+    /// What the child process logs.
+    fn log_of_child(format: &str) -> String {
         let program = std::env::current_exe().expect("this program");
         let mut command = Command::new(program);
         command.args(["--exact", "telemetry::log::tests::child", "--nocapture"]);
         command
-            .env(CHILD, "1")
+            .env(CHILD, format)
             .env("RUST_LOG", "info")
             .env_remove("RUST_BACKTRACE")
             .env_remove("RUST_LIB_BACKTRACE");
         let output = command.output().expect("it runs");
         assert_eq!(output.status.code(), Some(3));
-        let log = String::from_utf8(output.stderr).expect("text");
+        String::from_utf8(output.stderr).expect("text")
+    }
+
+    #[test]
+    fn panics_and_what_is_said_are_objects_in_a_log_of_json() {
+        let log = log_of_child("json");
+        let read = |line: &str| -> serde_json::Value {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        };
+        let lines: Vec<_> = log.lines().map(read).collect();
+        let [before, panic, after, end] = &lines[..] else {
+            panic!("{log}")
+        };
+        for (line, level, message) in [
+            (before, "INFO", "before"),
+            (after, "WARN", "after"),
+            (end, "ERROR", "the end"),
+        ] {
+            assert_eq!(
+                (&line["level"], &line["message"]),
+                (&level.into(), &message.into())
+            );
+        }
+        assert_eq!(panic["level"], "ERROR");
+        let message = panic["message"].as_str().expect("a text");
+        assert!(message.starts_with("thread 'unlucky' panicked at src/telemetry/log.rs:"));
+        assert!(message.ends_with("\nplanned"), "{message}");
+    }
+
+    #[test]
+    fn lines_and_panics_come_in_order_and_are_there_when_the_process_ends() {
+        let log = log_of_child("text");
         let lines: Vec<&str> = log.lines().collect();
         let [before, panic, planned, after, end] = lines[..] else {
             panic!("{log}")

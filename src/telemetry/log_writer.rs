@@ -17,10 +17,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use log::Level;
 use prometheus::IntCounter;
 
 use crate::clock::Clock;
 use crate::limits::{LOG_BUFFER_BYTES, LOG_RESERVE_BYTES};
+use crate::telemetry::log_line::write_line;
 
 /// How long lines are collected before they are written together: the most that a crash loses.
 const GATHER: Duration = Duration::from_millis(2);
@@ -173,8 +175,11 @@ fn write_all_that_comes(shared: &Shared, mut out: impl Write) {
 }
 
 fn dropped_notice(dropped: u64) -> String {
-    let now = Clock::system().wall();
-    format!("[{now} WARN  balance_coordinator::telemetry] log: {dropped} lines dropped\n")
+    let mut text = String::new();
+    let (at, target) = (Clock::system().wall(), "balance_coordinator::telemetry");
+    let message = format_args!("log: {dropped} lines dropped");
+    write_line(&mut text, at, Level::Warn, target, message);
+    text
 }
 
 /// Writes everything, however long that takes. Gives up on an output that has failed: there is no other place to say

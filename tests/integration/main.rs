@@ -22,6 +22,7 @@ mod entry_fields;
 mod following;
 mod ledger_away;
 mod ledger_back;
+mod log_requests;
 mod logs;
 mod metrics;
 mod migration;

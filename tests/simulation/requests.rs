@@ -252,6 +252,7 @@ pub async fn read(network: Rc<Network>, question: Question) {
     let message = ToActor::GetBalance(GetBalance {
         is_fresh,
         min_version,
+        request: None,
         reply,
     });
     let process = network.process();

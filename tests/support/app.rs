@@ -299,7 +299,8 @@ impl TestApp {
 
 /// The lines of the log that tell of a configuration that was read again.
 fn hangups(log: &str) -> Vec<String> {
-    let lines = log.lines().filter(|line| line.contains("] SIGHUP: "));
+    let is_it = |line: &&str| line.contains("] SIGHUP: ") || line.contains("\"SIGHUP: ");
+    let lines = log.lines().filter(is_it);
     lines.map(str::to_owned).collect()
 }
 

@@ -20,6 +20,8 @@ pub struct Signed {
     signature: Option<String>,
     content_type: Option<String>,
     omitted: Vec<&'static str>,
+    /// Besides those that are signed.
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Signed {
@@ -49,6 +51,7 @@ impl Signed {
             signature: None,
             content_type: Some("application/json".to_owned()),
             omitted: Vec::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -92,6 +95,12 @@ impl Signed {
             content_type: content_type.map(str::to_owned),
             ..self
         }
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
     }
 
     /// Leaves a header out.
@@ -139,6 +148,9 @@ impl Sender {
             {
                 sent = sent.header(name, value);
             }
+        }
+        for (name, value) in request.headers {
+            sent = sent.header(name, value);
         }
         Answer::read(sent.body(request.body).send().await?).await
     }

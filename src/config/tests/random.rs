@@ -70,6 +70,7 @@ fn right(key: &str, shape: Shape) -> &'static str {
         ("database.url", _) => "\"postgres://u:geheim@h/db\"",
         ("cluster.url", _) => "[\"nats://h\"]",
         ("cluster.name" | "cluster.node", _) => "\"n1\"",
+        ("log.format", _) => "\"json\"",
         ("cluster.reads", _) => "\"memory\"",
         ("watcher.state_file", _) => "\"state.db\"",
         ("watcher.accounts", _) => "[\"EQAvDfWFG0oYX19jwNDNBBL1rKNT9XfaGP9HyTb5nb2Eml6y\"]",

@@ -15,6 +15,7 @@ fn two_values(key: &str, shape: Shape) -> [&'static str; 2] {
         ("auth.webhook_secrets", _) => [WEBHOOK, "whsec_YW5vdGhlciBzZWNyZXQgb2YgMzIgYnl0ZXMuLi4h"],
         ("auth.session_secrets", _) => [SESSION, "another-session-secret-of-at-least-32-bytes"],
         ("auth.telegram_identity", _) => ["linked", "user_id"],
+        ("log.format", _) => ["text", "json"],
         ("canary.currency", _) => ["UNI", "TON"],
         ("canary.amount", _) => ["0.5", "0.25"],
         ("cluster.url", _) => ["nats://h", "nats://h, nats://i"],

@@ -17,6 +17,7 @@ use crate::domain::SessionId;
 use crate::ledger::LedgerError;
 use crate::limits::{MIN_VERSION_WAIT_MS, VERSION_WAITERS_MAX};
 use crate::planted::{Plant, is_planted};
+use crate::telemetry::requests;
 
 /// What waits for a balance.
 #[derive(Debug)]
@@ -76,7 +77,9 @@ impl Waiter {
 impl BalanceActor {
     pub(super) fn get_balance(&mut self, request: GetBalance, ctx: &mut Context<Self>) {
         let is_fresh = request.is_fresh;
-        self.balance_for(Waiter::Reader(request), is_fresh, ctx);
+        requests::of(request.request, || {
+            self.balance_for(Waiter::Reader(request), is_fresh, ctx);
+        });
     }
 
     pub(super) fn refresh(

@@ -91,6 +91,7 @@ impl BalanceActor {
                 currency: entry.currency,
                 amount: entry.amount,
                 source: entry.source,
+                request: None,
             };
             self.learn(committed, ctx);
         }

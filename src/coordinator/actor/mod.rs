@@ -22,6 +22,7 @@ use std::rc::Rc;
 
 use actix::WeakRecipient;
 use actix::prelude::*;
+use log::debug;
 
 use crate::clock::Wall;
 use crate::coordinator::actor::answering::VersionWaiter;
@@ -36,6 +37,7 @@ use crate::coordinator::policy::Shared;
 use crate::coordinator::registry::gauge::Gauge;
 use crate::coordinator::registry::stale::{Cause, StaleUsers};
 use crate::domain::UserId;
+use crate::telemetry::requests;
 
 /// One user's actor.
 #[derive(Debug)]
@@ -121,7 +123,16 @@ impl BalanceActor {
             currency,
             amount,
             source,
+            request,
         } = entry;
+        requests::of(request, || {
+            debug!(
+                "entry committed event_id={:?} user_id={} version={version} kind={}",
+                event_id.as_str(),
+                self.user_id,
+                kind.as_str()
+            );
+        });
         let mut now = self.shared.clock.now();
         if committed_at >= self.made {
             self.is_hearsay = false;
@@ -143,6 +154,7 @@ impl BalanceActor {
             let committed = self.shared.moment_of(committed_at);
             let mode = self.shared.mode_of(kind);
             live.pending.note(version, mode, committed, &source);
+            live.pending.note_request(version, request);
             live.pending.ensure_base(&known.account);
         }
         let what = What::Entry {

@@ -9,11 +9,14 @@ use smallvec::SmallVec;
 
 use crate::clock::{Moment, Mono};
 use crate::coordinator::pacing::{Due, Intervals, Mode, Pacing, Waiting};
-use crate::domain::{Account, Source};
+use crate::domain::{Account, RequestId, Source};
 use crate::planted::{Plant, is_planted};
 
 /// The most sources one push names.
 const SOURCES_MAX: usize = 16;
+
+/// The most requests that the log names for one push: the first ones.
+const REQUESTS_MAX: usize = 16;
 
 type Sources = SmallVec<[Source; 2]>;
 
@@ -27,6 +30,8 @@ pub(super) struct Pending {
     pacing: Pacing,
     /// The sources of those.
     sources: Sources,
+    /// The versions that requests with an id have made, above the base.
+    requests: Vec<(i64, RequestId)>,
 }
 
 /// Changes up to a state that some sessions have been sent and others have not.
@@ -56,6 +61,7 @@ impl Pending {
             stretches: Vec::new(),
             pacing: Pacing::since(last_push),
             sources: Sources::new(),
+            requests: Vec::new(),
         }
     }
 
@@ -84,6 +90,21 @@ impl Pending {
             }
         };
         add_source(sources, source);
+    }
+
+    /// Notes the request that has made this version, for the log of the push that tells of it.
+    pub(super) fn note_request(&mut self, version: i64, request: Option<RequestId>) {
+        if let Some(request) = request
+            && self.is_news(version)
+            && self.requests.len() < REQUESTS_MAX
+        {
+            self.requests.push((version, request));
+        }
+    }
+
+    /// The requests whose changes the next push tells of.
+    pub(super) fn requests(&self) -> Vec<RequestId> {
+        self.requests.iter().map(|(_, request)| *request).collect()
     }
 
     /// Notes that a read has found this version, unless every session has been sent it.
@@ -129,6 +150,7 @@ impl Pending {
         }
         let shown = |stretch: &mut Stretch| stretch.end.version <= least;
         if let Some(last) = self.stretches.extract_if(.., shown).last() {
+            self.requests.retain(|one| one.0 > last.end.version);
             self.base = Some(last.end);
         }
         self.join_stretches(seen);
@@ -166,6 +188,7 @@ impl Pending {
     fn start_from(&mut self, state: Account) -> Option<Account> {
         self.stretches.clear();
         self.sources.clear();
+        self.requests.clear();
         self.pacing.take();
         self.base.replace(state)
     }

@@ -19,6 +19,7 @@ use crate::coordinator::registry::gauge::Counted;
 use crate::limits::LAGGING_RETRY_MS;
 use crate::planted::{Plant, is_planted};
 use crate::telemetry::counters::seconds;
+use crate::telemetry::requests;
 
 /// The one timer of an actor.
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl BalanceActor {
             return;
         };
         let account = &known.account;
+        let requests = live.pending.requests();
         let Some(sum) = live.pending.pushed(account, now.mono) else {
             return;
         };
@@ -102,7 +104,8 @@ impl BalanceActor {
         let (told, is_lagging) = live.send_push(&frames::text(&update), sent);
         // A direct push is not late because it takes a paced change with it.
         let since = waiting.first_direct.filter(|_| mode == Mode::Direct);
-        self.pushed(&update, since.unwrap_or(waiting.first).wall, told);
+        let since = since.unwrap_or(waiting.first).wall;
+        requests::of(requests, || self.pushed(&update, since, told));
         self.prune(ctx);
         if is_lagging {
             self.retry_lagging(ctx);

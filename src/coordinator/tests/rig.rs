@@ -236,6 +236,7 @@ impl Rig {
         let request = GetBalance {
             is_fresh,
             min_version,
+            request: None,
             reply,
         };
         self.registry

@@ -13,6 +13,7 @@ use crate::domain::{
 use crate::http::extract::invalid;
 use crate::http::extract::json::{JsonObject, string};
 use crate::http::problem::{Code, Problem};
+use crate::telemetry::requests;
 
 /// The longest `reason`, in bytes.
 const REASON_BYTES_MAX: usize = 1024;
@@ -232,6 +233,7 @@ fn details(object: &EntryObject<'_>, kind: Kind) -> Result<Details, Problem> {
         metadata: metadata.map(str::to_owned),
         tx_lt: tx_lt.map(Cow::into_owned),
         tx_account,
+        request: requests::current(),
     })
 }
 

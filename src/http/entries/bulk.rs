@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::http::problem::{Code, Problem};
 use crate::ledger::PostError;
 use crate::limits::BATCHES_AT_WORK_MAX;
+use crate::telemetry::requests;
 
 /// The turns that large requests take.
 #[derive(Debug)]
@@ -78,6 +79,7 @@ async fn aside<T: Send + 'static>(
     turn: OwnedSemaphorePermit,
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
+    let work = requests::carried(work);
     let working = web::block(move || {
         let done = work();
         drop(turn);

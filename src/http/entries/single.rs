@@ -75,6 +75,11 @@ async fn post(state: &HttpState, body: &[u8], kind: Kind) -> Answer {
         }
         Outcome::Duplicate(first) => {
             let balances = balances_at(state, &first).await?;
+            let version = first.version;
+            log::debug!(
+                "entry is a duplicate event_id={:?} user_id={user_id} version={version}",
+                event_id.as_str()
+            );
             let Recorded {
                 version,
                 reverses,

@@ -22,6 +22,7 @@ mod query;
 pub(super) mod rate_limit;
 pub(super) mod sign_in;
 pub(super) mod signed;
+pub(super) mod trace;
 pub(super) mod visitor;
 
 pub(super) use query::Query;

@@ -16,6 +16,7 @@ use crate::http::problem::{Answer, Code, Problem};
 use crate::http::state::HttpState;
 use crate::ledger::{EntryRecord, HistoryPage, LedgerError};
 use crate::limits::{HISTORY_ENTRIES_MAX, MIN_VERSION_WAIT_MS};
+use crate::telemetry::requests;
 
 pub(super) mod back_ends;
 pub(super) mod browsers;
@@ -73,6 +74,7 @@ async fn ask_actor(
     let message = ToActor::GetBalance(GetBalance {
         is_fresh,
         min_version,
+        request: requests::current(),
         reply,
     });
     state.registry.try_send(ToUser { user_id, message })?;

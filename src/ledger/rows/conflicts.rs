@@ -275,6 +275,7 @@ fn body(planned: &PlannedConflict<'_>, currencies: &Currencies) -> String {
         metadata,
         tx_lt,
         tx_account,
+        request: _,
     } = entry.details.as_deref().cloned().unwrap_or_default();
     let (currency, amount) = content(planned);
     let reversal = entry.reversal();

@@ -268,6 +268,7 @@ impl History {
         let message = ToActor::GetBalance(GetBalance {
             is_fresh: false,
             min_version: None,
+            request: None,
             reply,
         });
         let user_id = UserId::new(user).expect("a user id");

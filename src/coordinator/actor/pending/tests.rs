@@ -172,3 +172,32 @@ fn a_change_that_is_heard_of_late_belongs_to_the_state_that_was_shown() {
     pending.note(2, Mode::Direct, at(6), &Source::from(Kind::Deposit));
     assert_eq!(pending.waiting(), None);
 }
+
+#[test]
+fn the_requests_of_a_push_are_those_of_what_it_tells() {
+    let id = |number: i64| RequestId::parse(&format!("{number:032x}"));
+    let ids = |pending: &Pending| pending.requests();
+    let note = |pending: &mut Pending, version| {
+        pending.note(version, Mode::Paced, at(1), &Kind::Reward.into());
+        pending.note_request(version, id(version));
+    };
+    let mut pending = Pending::since(None);
+    pending.ensure_base(&state(1));
+    for version in 1..=3 {
+        note(&mut pending, version);
+    }
+    pending.note_request(3, None);
+    assert_eq!(ids(&pending), [id(2), id(3)].map(|id| id.expect("an id")));
+    // One session has been sent version 2 by a read, the other one follows.
+    pending.settle(&state(2), &[2, 1]);
+    pending.settle(&state(3), &[2, 2]);
+    assert_eq!(ids(&pending), [id(3).expect("an id")]);
+    pending.pushed(&state(3), at(2).mono);
+    assert_eq!(ids(&pending), []);
+    for version in 4..=100 {
+        note(&mut pending, version);
+    }
+    assert_eq!(ids(&pending).len(), REQUESTS_MAX);
+    pending.settle(&state(100), &[100]);
+    assert_eq!(ids(&pending), []);
+}
