@@ -74,13 +74,16 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         let mut beats = interval(self.beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // What comes seldom first, so that it never waits for what comes often. In this order each time, so that a
+            // simulation repeats.
             tokio::select! {
+                biased;
                 _ = beats.tick() => self.tick(&mut running).await,
-                arrival = self.bus.next() => self.take(arrival, &mut running),
-                Some(queued) = self.outgoing.next() => self.publish(queued, &mut running).await,
-                Some(outward) = self.desk.next() => self.order_out(outward, &mut running).await,
                 Ok(()) = self.table.changed() => self.read_table(),
+                Some(outward) = self.desk.next() => self.order_out(outward, &mut running).await,
+                Some(queued) = self.outgoing.next() => self.publish(queued, &mut running).await,
                 _ = self.stop.changed() => break,
+                arrival = self.bus.next() => self.take(arrival, &mut running),
             }
             self.judge(&mut running);
         }

@@ -188,6 +188,7 @@ impl Desk {
     /// The next for the bus; `None` for ever when nothing can come any more. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Option<Outward> {
         tokio::select! {
+            biased;
             Some(wanted) = self.wanted.recv() => Some(Outward::Ask(wanted)),
             Some(done) = self.done.1.recv() => Some(Outward::Answer(done)),
             else => None,

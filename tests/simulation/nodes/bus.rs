@@ -258,6 +258,7 @@ impl Hub {
             };
             if at > Instant::now() {
                 tokio::select! {
+                    biased;
                     () = sleep_until(at) => {}
                     () = self.changed.notified() => {}
                 }
