@@ -42,9 +42,9 @@ pub fn run(bench: &mut Bench, url: &str) -> Result<()> {
             for n in 0..count {
                 let due = start + Duration::from_secs_f64(n as f64 / rate as f64);
                 sleep_until(due).await;
-                // What was meant to be sent meanwhile counts from then on.
-                let meant_us = now_us() - i64::try_from(due.elapsed().as_micros())?;
-                let body = format!("{meant_us} {}", echo::push(1, &rfc3339(meant_us), ""));
+                // Not from when it was due: tokio's timer counts milliseconds.
+                let sent_us = now_us();
+                let body = format!("{sent_us} {}", echo::push(1, &rfc3339(sent_us), ""));
                 let subject = format!("load.peers.{}", n % SUBJECTS);
                 sender.publish(subject, body.into()).await?;
             }
@@ -55,8 +55,8 @@ pub fn run(bench: &mut Bench, url: &str) -> Result<()> {
             let message = timeout(PATIENCE, messages.next()).await?;
             let body = message.ok_or("NATS has closed the subscription")?.payload;
             let stamp = body.split(|byte| *byte == b' ').next().unwrap_or_default();
-            let meant_us: i64 = std::str::from_utf8(stamp)?.parse()?;
-            heard.saturating_record(u64::try_from(now_us() - meant_us).unwrap_or(0));
+            let sent_us: i64 = std::str::from_utf8(stamp)?.parse()?;
+            heard.saturating_record(u64::try_from(now_us() - sent_us).unwrap_or(0));
         }
         sending.await?
     })?;
