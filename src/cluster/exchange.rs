@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -81,7 +82,13 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
                 _ = beats.tick() => self.tick(&mut running).await,
                 Ok(()) = self.table.changed() => self.read_table(),
                 Some(outward) = self.desk.next() => self.order_out(outward, &mut running).await,
-                Some(queued) = self.outgoing.next() => self.publish(queued, &mut running).await,
+                Some(queued) = self.outgoing.next() => {
+                    self.publish(queued, &mut running).await;
+                    // However many commits wait, and however slowly they go out, what has come is heard in between.
+                    if let Some(arrival) = self.bus.next().now_or_never() {
+                        self.take(arrival, &mut running);
+                    }
+                }
                 _ = self.stop.changed() => break,
                 arrival = self.bus.next() => self.take(arrival, &mut running),
             }

@@ -1,9 +1,9 @@
 //! Orders of administrators that go to all nodes: from the asking handler to the bus, and back with the answers.
 //!
-//! Nothing here is certain: a node that has not answered in 0.9 s may have carried the order out, may still
-//! do so when it goes on, or may not have heard of it. It is named as not heard of. A node that is silent on the bus is
-//! told, too, and not waited for. An order that comes twice is carried
-//! out once. Everything is bounded; what does not fit counts as not heard of, too.
+//! Nothing here is certain: a node that has not answered in 0.9 s may have carried the order out, may still do so when it
+//! goes on, or may not have heard of it. It is named as not heard of. A node that is silent on the bus is told, too, and
+//! not waited for. An order that comes twice is carried out once. Everything is bounded; what does not fit counts as not
+//! heard of, too.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -177,8 +177,9 @@ impl fmt::Write for Escaped<'_> {
                 '\n' => self.0.push_str("\\n"),
                 '\r' => self.0.push_str("\\r"),
                 '\t' => self.0.push_str("\\t"),
-                '\u{2028}' | '\u{2029}' => write!(self.0, "\\u{:04x}", u32::from(c))?,
-                c if c.is_control() => write!(self.0, "\\u{:04x}", u32::from(c))?,
+                c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                    write!(self.0, "\\u{:04x}", u32::from(c))?;
+                }
                 c => self.0.push(c),
             }
         }
