@@ -379,3 +379,6 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         self.bus.flush().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

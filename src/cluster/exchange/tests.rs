@@ -1,0 +1,146 @@
+//! The loop over a bus that takes its time.
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::*;
+use crate::clock::Wall;
+use crate::cluster::orders::{Orders, Reply};
+use crate::cluster::publisher::Publisher;
+use crate::cluster::tracker::Times;
+use crate::cluster::wire::{Action, Boot, Origin};
+use crate::coordinator::heard::HeardCommit;
+use crate::domain::{Balances, UserId};
+
+const PUBLISH: Duration = Duration::from_millis(10);
+const COMMITS: usize = 200;
+/// So many go out before the loop misses its own beats, which this bus does not bring back, and connects anew.
+const SEEN: usize = 40;
+
+/// What the loop did, in order.
+#[derive(Debug, PartialEq)]
+enum Did {
+    Published,
+    Heard,
+}
+
+struct SlowBus {
+    arrivals: mpsc::Receiver<Arrival>,
+    did: mpsc::UnboundedSender<Did>,
+}
+
+impl Bus for SlowBus {
+    async fn publish(&mut self, topic: Topic, _: Vec<u8>) -> bool {
+        sleep(PUBLISH).await;
+        if matches!(topic, Topic::Commits(_)) {
+            let _ = self.did.send(Did::Published);
+        }
+        true
+    }
+
+    async fn next(&mut self) -> Arrival {
+        let Some(arrival) = self.arrivals.recv().await else {
+            return std::future::pending().await;
+        };
+        let _ = self.did.send(Did::Heard);
+        arrival
+    }
+
+    async fn reconnect(&mut self) {}
+
+    async fn renew(&mut self) {}
+
+    async fn flush(&mut self) {}
+}
+
+struct Deaf;
+
+impl Sink for Deaf {
+    fn deliver(&mut self, _: Vec<HeardCommit>) -> bool {
+        true
+    }
+
+    fn distrust(&mut self, _: Partitions, _: Mono) {}
+
+    fn cover_until(&mut self, _: Mono) {}
+
+    fn other_epoch(&mut self, _: &str) {}
+
+    fn order(&mut self, _: &str, _: Action, _: UserId, _: Reply) {}
+}
+
+fn commit() -> HeardCommit {
+    HeardCommit {
+        user_id: UserId::new(1).expect("a user id"),
+        version_from: 0,
+        version_to: 1,
+        balances: Balances::zero(2),
+        entries: Vec::new(),
+        committed_at: Wall::from_us(1),
+        age_us: 0,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_come_is_heard_while_commits_wait_to_go_out() {
+    let clock = Clock::system();
+    let (publisher, outgoing) = Publisher::new(clock);
+    let (to_loop, arrivals) = mpsc::channel(COMMITS);
+    let (did, mut done) = mpsc::unbounded_channel();
+    let (_orders, desk) = Orders::new();
+    let (_table, table) = watch::channel(NodesTable::default());
+    let (_stop, stop) = watch::channel(false);
+    let own = Origin {
+        epoch: "e".into(),
+        node: "a".into(),
+        boot: Boot::parse("a1").expect("a word"),
+    };
+    let times = Times {
+        beat_us: 250_000,
+        silence_us: 1_000_000,
+        lease_us: 6_000_000,
+        table_us: 5_000_000,
+    };
+    let exchange = Exchange {
+        bus: SlowBus { arrivals, did },
+        sink: Deaf,
+        tracker: Tracker::new(own, times),
+        currencies: Currencies::default(),
+        clock,
+        counters: Arc::default(),
+        outgoing,
+        desk,
+        table,
+        stop,
+        view: watch::Sender::new(ClusterView::default()),
+        beat: Duration::from_millis(250),
+    };
+    let running = tokio::spawn(exchange.run());
+    to_loop.send(Arrival::Connected).await.expect("it listens");
+    assert_eq!(done.recv().await, Some(Did::Heard));
+    // More than go out for seconds, and as many messages of others.
+    for _ in 0..COMMITS {
+        publisher.publish(vec![commit()]);
+        let payload = Bytes::from_static(b"{}");
+        let message = Arrival::Message {
+            topic: Topic::Beat,
+            payload,
+        };
+        to_loop
+            .try_send(message)
+            .expect("it listens, and there is room");
+    }
+    let (mut published, mut heard) = (0, 0);
+    while published < SEEN {
+        match done.recv().await.expect("it runs") {
+            Did::Published => published += 1,
+            Did::Heard => heard += 1,
+        }
+    }
+    // One for each, but for those commits that a beat takes with it.
+    assert!(
+        2 * heard >= published,
+        "{heard} heard, {published} published"
+    );
+    running.abort();
+}
