@@ -1,6 +1,7 @@
 //! The loop that exchanges messages with other nodes: it numbers and sends commits and beats, hands what comes to the
 //! tracker, and does what the tracker says. It runs on a thread of its own, so that decoding delays no actor.
 
+mod beating;
 mod ordering;
 
 use std::sync::Arc;
@@ -15,19 +16,15 @@ use crate::clock::{Clock, Mono};
 use crate::cluster::bus::{Arrival, Bus, Sink};
 use crate::cluster::orders::Desk;
 use crate::cluster::publisher::{Outgoing, Queued};
-use crate::cluster::tracker::{Gap, Link, Tracker, Verdict};
+use crate::cluster::tracker::{Gap, Tracker, Verdict};
 use crate::cluster::view::{ClusterView, NodeView, NodesTable};
 use crate::cluster::wire::{
-    Beat, Condition, Sequences, Topic, WireError, decode_beat, decode_commits, encode_beat,
-    encode_commits,
+    Sequences, Topic, WireError, decode_beat, decode_commits, encode_commits,
 };
 use crate::coordinator::heard::{Partition, Partitions};
 use crate::domain::Currencies;
 use crate::telemetry::counters::{Counters, seconds};
 use crate::telemetry::seldom::Seldom;
-
-/// How long the end waits until what is queued is sent.
-const LEAVE_MS: u64 = 300;
 
 /// What the loop works with.
 pub struct Exchange<B, S> {
@@ -123,85 +120,6 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
             messages.with_label_values(&["out"]).inc();
         }
         is_sent
-    }
-
-    /// Sends a beat, and does what is due.
-    async fn tick(&mut self, running: &mut Running) {
-        self.beat(running, false).await;
-        let due = self.tracker.due(self.clock.mono());
-        if due.gone > 0 {
-            log::warn!(
-                "cluster: {} node(s) gone: neither in the ledger nor on the bus",
-                due.gone
-            );
-            self.counted(Gap::Gone, due.gone);
-        }
-        self.distrust(due.distrusts);
-        match due.link {
-            Link::Keep => {}
-            Link::Reconnect => {
-                self.warn(
-                    running,
-                    "reconnect",
-                    "own beats do not come back, reconnecting",
-                );
-                self.bus.reconnect().await;
-            }
-            Link::Renew => {
-                self.warn(
-                    running,
-                    "renew",
-                    "the bus is away, starting over with a new client",
-                );
-                self.tracker.disconnected();
-                self.bus.renew().await;
-            }
-        }
-        self.show(running);
-    }
-
-    /// Sends what is queued already, for half the time of a beat at most.
-    async fn send_queued(&mut self, running: &mut Running) {
-        let deadline = self.clock.deadline(self.beat / 2);
-        for _ in 0..self.outgoing.len() {
-            if deadline.has_passed() {
-                break;
-            }
-            let Some(queued) = self.outgoing.try_next() else {
-                break;
-            };
-            self.publish(queued, running).await;
-        }
-    }
-
-    async fn beat(&mut self, running: &mut Running, is_leaving: bool) {
-        // First, so that the beat knows its numbers.
-        self.send_queued(running).await;
-        let now = self.clock.mono();
-        let backlog_us = if self.outgoing.len() > 0 {
-            // What waits was queued after what was taken last.
-            now.us_since(running.taken_at)
-        } else {
-            0
-        };
-        running.sequences.skip(&self.outgoing.take_skipped());
-        if !self.tracker.is_connected() {
-            return;
-        }
-        let (number, heard) = self.tracker.next_beat(now);
-        let is_covered = now < self.tracker.covered_until();
-        let condition = Condition::measured(is_covered, &self.counters.cluster);
-        let beat = Beat {
-            origin: self.tracker.own().clone(),
-            number,
-            seqs: running.sequences.latest(),
-            backlog_us,
-            sessions: self.counters.sessions.get(),
-            is_leaving,
-            heard: Some(heard),
-            condition: Some(condition),
-        };
-        self.send(Topic::Beat, encode_beat(&beat)).await;
     }
 
     fn take(&mut self, arrival: Arrival, running: &mut Running) {
@@ -363,20 +281,6 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
             is_connected,
             nodes: nodes.collect(),
         });
-    }
-
-    /// Sends what is queued, and that nothing follows.
-    async fn leave(mut self, running: &mut Running) {
-        self.sink.cover_until(Mono::default());
-        let deadline = self.clock.deadline(Duration::from_millis(LEAVE_MS));
-        while !deadline.has_passed()
-            && let Some(queued) = self.outgoing.try_next()
-        {
-            self.publish(queued, running).await;
-        }
-        let is_all = self.outgoing.len() == 0;
-        self.beat(running, is_all).await;
-        self.bus.flush().await;
     }
 }
 
