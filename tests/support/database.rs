@@ -256,6 +256,8 @@ impl Drop for TestDatabase {
         // Ignore errors: the temporary cluster is removed anyway, and a panic here would hide the
         // test's own.
         if let Ok(mut connection) = PgConnection::establish(server) {
+            // A test may have failed while its server waited for a standby that is not there.
+            let _ = connection.batch_execute("SET synchronous_commit = local");
             let _ =
                 connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         }
