@@ -43,7 +43,7 @@ use crate::platform::{self, StopSignals};
 use crate::telemetry::counters::Counters;
 use development::Development;
 use listen::{listen, reachable};
-use prepare::prepare;
+use prepare::{logged, prepare};
 
 /// Why the service could not run.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +114,7 @@ pub fn run(
             options.first_contact().await?;
         }
         let open = move |progress: &_| SqlLedger::open(options, progress);
-        let Some((ledger, orphans)) = prepare(&mut signals, open).await? else {
+        let Some((ledger, orphans)) = prepare(&mut signals, logged(), open).await? else {
             return Ok(());
         };
         let own = parts::own_node(&settings, clock);

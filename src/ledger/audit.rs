@@ -2,13 +2,15 @@
 //! service's continuous audit).
 //!
 //! For every user and currency: balance = sum of its entries; version = number of entries; versions 1 … n without gap or
-//! repeat; each entry's stored balance = the running sum; no balance below zero; event ids and transaction hashes unique;
+//! repeat; each entry's stored balance = the running sum, and what it says of other currencies = their newest balances;
+//! no balance below zero; event ids and transaction hashes unique;
 //! all reversals of an entry together take back no more than it has;
 //! and each user with entries has one account, each currency is one of the ledger's, each balance is there once.
 //! It only reads, and holds one page of entries and one user's sums at a time. One fault is one line, or a few: what
 //! follows from it in later entries is not told again.
 
 mod one_user;
+mod others;
 mod pages;
 mod reversals;
 
@@ -102,6 +104,14 @@ struct Sums {
     by_currency: BTreeMap<String, i128>,
     /// By how much the last stored balance of a currency was off, where it was.
     off: BTreeMap<String, i128>,
+    /// Whether an entry is missing, there twice, or off.
+    is_faulty: bool,
+    /// The last stored balance of each currency.
+    newest: BTreeMap<String, i64>,
+    /// By how much the last entry in another currency was off in what it says of one, where it was.
+    others_off: BTreeMap<String, i128>,
+    /// Whether the last entry said it in a malformed way.
+    is_malformed: bool,
 }
 
 impl<'a> Audit<'a> {
@@ -172,22 +182,23 @@ impl<'a> Audit<'a> {
         let Row {
             user_id: user,
             version,
-            currency,
             amount,
             balance_after,
+            ref currency,
             ..
         } = row;
         self.report.entries += 1;
         sums.entries += 1;
-        self.check_version(user, sums.last_version, version);
+        sums.is_faulty |= !self.check_version(user, sums.last_version, version);
         sums.last_version = version;
         let sum = sums.by_currency.entry(currency.clone()).or_default();
         let before = *sum;
         *sum += i128::from(amount);
         let sum = *sum;
         let off = i128::from(balance_after) - sum;
-        if off != sums.off.get(&currency).copied().unwrap_or(0) {
+        if off != sums.off.get(currency).copied().unwrap_or(0) {
             if off != 0 {
+                sums.is_faulty = true;
                 self.violation(format!(
                     "user {user} {currency}: version {version} says {balance_after} minor units, the entries up to it sum to {sum}"
                 ));
@@ -199,12 +210,15 @@ impl<'a> Audit<'a> {
                 "user {user} {currency}: {sum} minor units, below zero, at version {version}"
             ));
         }
+        self.check_other_balances(sums, &row);
+        sums.newest.insert(row.currency, balance_after);
     }
 
-    fn check_version(&mut self, user: i64, last: i64, version: i64) {
+    /// Whether it is the one that follows.
+    fn check_version(&mut self, user: i64, last: i64, version: i64) -> bool {
         let next = last.saturating_add(1);
         if version == next {
-            return;
+            return true;
         }
         let line = match version {
             ..1 => format!("user {user}: there is a version {version}"),
@@ -212,13 +226,14 @@ impl<'a> Audit<'a> {
                 format!("user {user}: version {version} is there more than once")
             }
             // After versions below 1.
-            _ if last < 0 && version == 1 => return,
+            _ if last < 0 && version == 1 => return true,
             _ => match (next.max(1), version - 1) {
                 (one, same) if one == same => format!("user {user}: version {one} is missing"),
                 (first, last) => format!("user {user}: versions {first} to {last} are missing"),
             },
         };
         self.violation(line);
+        false
     }
 
     fn settle(&mut self, sums: Sums, claims: &mut Claims) {

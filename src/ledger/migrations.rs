@@ -2,14 +2,18 @@
 //!
 //! On PostgreSQL all missing migrations are one transaction, which has a lock for as long as it lasts: nothing of it stays
 //! in the session. A ledger that is up to date is only read.
+//!
+//! On SQLite each migration is a transaction. Before one of them, entries of earlier versions are filled in ([`filling`]), which
+//! may take long: until it is done, that migration is missing, and the ledger is not served.
 
+mod filling;
 pub mod progress;
 
 use std::thread::sleep;
 use std::time::Duration;
 
 use diesel::backend::Backend;
-use diesel::migration::MigrationSource;
+use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -26,6 +30,7 @@ use crate::limits::{MIGRATION_LOG_S, MIGRATION_POLL_MS, MIGRATION_WAIT_S};
 
 use self::progress::{Progress, Step};
 use super::LedgerError;
+use super::connection::ledger_file::FileLock;
 use super::connection::placement::{MIGRATIONS, Place, Tables};
 use super::connection::postgres_server::PostgresServer;
 use super::connection::{Access, AnyConnection, Source};
@@ -37,6 +42,9 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// Nodes that start together take turns with this lock: any number, the same for all nodes.
 const ADVISORY_LOCK: i64 = 0x0062_616c_616e_6365;
+
+/// The migration that needs all entries to be filled in.
+const FILLED: &str = "20261130010000";
 
 /// The longest a migration's statement waits, in milliseconds.
 const TIMEOUT_MS: u64 = 600_000;
@@ -53,7 +61,23 @@ pub fn migrate(
     new_epoch: bool,
     progress: &Progress,
 ) -> Result<Vec<String>, LedgerError> {
-    apply_missing(&Source::new(url, schema), new_epoch, progress)
+    let source = Source::new(url, schema);
+    // A service of an earlier version would go on to write while its entries are filled in.
+    let _lock = match url {
+        DatabaseUrl::Sqlite(path) if path.exists() && !is_current(&source)? => {
+            Some(FileLock::take(path)?)
+        }
+        _ => None,
+    };
+    apply_missing(&source, new_epoch, progress)
+}
+
+/// Whether a file has all migrations.
+fn is_current(source: &Source) -> Result<bool, LedgerError> {
+    let mut connected = source.connect_to_migrate(TIMEOUT_MS)?;
+    let connection = &mut connected.connection;
+    let tables = Tables::of_file(connection.sqlite().map_err(unavailable)?);
+    Ok(missing(connection, &tables.map_err(unavailable)?)?.is_empty())
 }
 
 /// The same by a source of connections.
@@ -71,7 +95,7 @@ pub(super) fn apply_missing(
                 .map_err(unavailable)?
                 .check_file()?;
             progress.at(Step::Migrating);
-            let applied = apply(connection)?;
+            let applied = apply(connection, progress)?;
             ensure_epoch(connection, new_epoch).map_err(unavailable)?;
             Ok(applied)
         }
@@ -87,7 +111,7 @@ pub(super) fn apply_missing(
                     let create = format!("CREATE SCHEMA IF NOT EXISTS \"{}\"", server.schema());
                     sql_query(create).execute(connection)?;
                 }
-                let applied = apply(connection)?;
+                let applied = apply(connection, progress)?;
                 ensure_epoch(connection, new_epoch)?;
                 Ok(applied)
             })
@@ -197,9 +221,9 @@ fn place(connection: &mut AnyConnection, server: &PostgresServer) -> Result<Plac
 /// allowed to.)
 fn missing(connection: &mut AnyConnection, tables: &Tables) -> Result<Vec<String>, LedgerError> {
     let wanted = match connection {
-        AnyConnection::Postgres(_) => versions::<Pg>(POSTGRES)?,
-        AnyConnection::Sqlite(_) => versions::<Sqlite>(SQLITE)?,
-    };
+        AnyConnection::Postgres(_) => in_order(MigrationSource::<Pg>::migrations(&POSTGRES)),
+        AnyConnection::Sqlite(_) => in_order(MigrationSource::<Sqlite>::migrations(&SQLITE)),
+    }?;
     let applied: Vec<String> = if tables.has(MIGRATIONS) {
         applied_migrations::table
             .select(applied_migrations::version)
@@ -211,14 +235,6 @@ fn missing(connection: &mut AnyConnection, tables: &Tables) -> Result<Vec<String
     Ok(wanted
         .into_iter()
         .filter(|version| !applied.contains(version))
-        .collect())
-}
-
-fn versions<DB: Backend>(migrations: EmbeddedMigrations) -> Result<Vec<String>, LedgerError> {
-    let all = MigrationSource::<DB>::migrations(&migrations).map_err(unfit)?;
-    Ok(all
-        .iter()
-        .map(|migration| migration.name().version().to_string())
         .collect())
 }
 
@@ -259,13 +275,35 @@ pub(super) fn check_currencies(
     Ok(())
 }
 
-fn apply(connection: &mut AnyConnection) -> Result<Vec<String>, LedgerError> {
-    let applied = match connection {
-        AnyConnection::Postgres(postgres) => postgres.run_pending_migrations(POSTGRES),
-        AnyConnection::Sqlite(sqlite) => sqlite.run_pending_migrations(SQLITE),
+/// Applies the migrations that are missing, and returns their versions.
+fn apply(connection: &mut AnyConnection, progress: &Progress) -> Result<Vec<String>, LedgerError> {
+    let pending = match connection {
+        AnyConnection::Postgres(postgres) => in_order(postgres.pending_migrations(POSTGRES)),
+        AnyConnection::Sqlite(sqlite) => in_order(sqlite.pending_migrations(SQLITE)),
+    }?;
+    for version in &pending {
+        if version == FILLED {
+            filling::run(connection, progress).map_err(unavailable)?;
+            progress.at(Step::Migrating);
+        }
+        match connection {
+            AnyConnection::Postgres(postgres) => postgres.run_next_migration(POSTGRES),
+            AnyConnection::Sqlite(sqlite) => sqlite.run_next_migration(SQLITE),
+        }
+        .map_err(unfit)?;
     }
-    .map_err(unfit)?;
-    Ok(applied.iter().map(ToString::to_string).collect())
+    Ok(pending)
+}
+
+/// The versions of migrations, oldest first.
+fn in_order<DB: Backend>(
+    migrations: diesel::migration::Result<Vec<Box<dyn Migration<DB>>>>,
+) -> Result<Vec<String>, LedgerError> {
+    let migrations = migrations.map_err(unfit)?;
+    Ok(migrations
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect())
 }
 
 fn has_epoch(connection: &mut AnyConnection) -> QueryResult<bool> {

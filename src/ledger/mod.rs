@@ -43,7 +43,7 @@ pub use admission::{Admission, Permit};
 pub use connection::standing::{Epoch, EpochBegan, Standing};
 pub use counting::LedgerCounts;
 pub use migrations::migrate;
-pub use migrations::progress::Progress;
+pub use migrations::progress::{Progress, Seen};
 pub use reads::look_ups::{AccountRecord, EntryKey, FoundEntry};
 pub use reads::{AdminRecord, HistoryPage};
 pub use rows::EntryRecord;

@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use crate::clock;
-use crate::domain::{Account, Amount, Balances, Currencies, TelegramId, UserId};
+use crate::domain::{Account, Amount, Currencies, TelegramId, UserId};
 
 use super::LedgerError;
 use super::connection::AnyConnection;
@@ -52,6 +52,7 @@ impl From<ReadError> for StoreError {
     }
 }
 
+pub(super) use at_version::balances_at;
 pub(super) use missed::{missed_entries, versions};
 
 type Read<T> = Result<T, ReadError>;
@@ -152,23 +153,6 @@ pub(super) fn accounts(
         found.unwrap_or_else(|| Ok(Account::unknown(currencies.count())))
     };
     Ok(users.iter().map(of).collect())
-}
-
-/// The balances as they were after a user's `version`-th entry.
-pub(super) fn balances_at(
-    connection: &mut AnyConnection,
-    user: UserId,
-    version: i64,
-    currencies: &Currencies,
-) -> Read<Balances> {
-    let mut all = Balances::zero(currencies.count());
-    for (code, after) in at_version::balances(connection, user.get(), version)? {
-        // Another process may know a currency that this one does not; it has no entry here, or no read works.
-        if let Some(after) = after {
-            all.set(currency(currencies, &code)?, Amount::from_minor(after));
-        }
-    }
-    Ok(all)
 }
 
 pub(super) fn history(

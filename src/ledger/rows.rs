@@ -1,6 +1,7 @@
 //! Rows as the tables hold them, and their conversion from and to the domain.
 
 pub(super) mod conflicts;
+pub(super) mod other_balances;
 
 use diesel::prelude::*;
 use serde::Serialize;
@@ -71,6 +72,7 @@ pub(super) struct NewEntryRow<'a> {
     pub currency: &'a str,
     pub amount: i64,
     pub balance_after: i64,
+    pub other_balances: Option<String>,
     pub event_id: &'a str,
     pub tx_hash: Option<Vec<u8>>,
     pub tx_lt: Option<&'a str>,
@@ -102,6 +104,7 @@ impl<'a> NewEntryRow<'a> {
             currency: &currencies.get(applied.currency).code,
             amount: applied.amount.minor(),
             balance_after: balances.get(applied.currency).minor(),
+            other_balances: other_balances::text(balances, applied.currency, currencies),
             event_id: entry.event_id.as_str(),
             tx_hash: entry.key_hash().map(|hash| hash.as_bytes().to_vec()),
             tx_lt: details.and_then(|d| d.tx_lt.as_deref()),

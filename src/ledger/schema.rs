@@ -59,7 +59,20 @@ diesel::table! {
         occurred_at_us -> Nullable<BigInt>,
         reverses -> Nullable<Text>,
         left_after -> Nullable<BigInt>,
+        other_balances -> Nullable<Text>,
         committed_at_us -> BigInt,
+    }
+}
+
+// Only on SQLite, and only while entries of an earlier version are filled in.
+diesel::table! {
+    filling (id) {
+        id -> BigInt,
+        user_id -> BigInt,
+        version -> BigInt,
+        filled -> BigInt,
+        total -> BigInt,
+        last_entry -> BigInt,
     }
 }
 

@@ -36,8 +36,8 @@ const TRIAL: &str = "INSERT INTO entries (user_id, version, kind) SELECT user_id
 
 /// Writes at least as many pages as an entry does, those of every index of the newest one, and changes nothing in them: a
 /// disk without room shows only when it is written.
-const DURABLE_TRIAL: &str = "UPDATE entries SET user_id = user_id, version = version, currency = currency, \
-     event_id = event_id, tx_hash = tx_hash, reverses = reverses WHERE id = (SELECT MAX(id) FROM entries); \
+const DURABLE_TRIAL: &str = "UPDATE entries SET user_id = user_id, version = version, event_id = event_id, \
+     tx_hash = tx_hash, reverses = reverses WHERE id = (SELECT MAX(id) FROM entries); \
      UPDATE accounts SET version = version WHERE user_id IN (SELECT user_id FROM accounts LIMIT 64); \
      UPDATE balances SET user_id = user_id, amount = amount WHERE user_id IN (SELECT user_id FROM balances LIMIT 64); \
      UPDATE ledger_info SET epoch = epoch";

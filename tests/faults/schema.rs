@@ -166,7 +166,7 @@ async fn columns_whose_types_change_stop_neither_writes_nor_reads(database: Data
         "ALTER TABLE balances ALTER currency TYPE varchar(16)",
         "ALTER TABLE entries ALTER currency TYPE varchar(16), ALTER event_id TYPE varchar(200)",
         "ALTER TABLE entries ADD COLUMN note TEXT",
-        "DROP INDEX entries_user_currency_version",
+        "ALTER TABLE entries ALTER other_balances TYPE varchar(2000)",
         "ALTER TABLE entries ALTER kind TYPE text",
     ]
     .into_iter()

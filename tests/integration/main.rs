@@ -36,6 +36,7 @@ mod signatures;
 mod slow_log;
 mod telegram;
 mod tokens;
+mod upgrade;
 mod verify;
 mod ws_authentication;
 mod ws_limits;

@@ -94,6 +94,29 @@ const PLANTS: &[(&str, &str)] = &[
         "user $u TON: version 2 says 2000000001 minor units, the entries up to it sum to 2000000000",
     ),
     (
+        "UPDATE entries SET other_balances = '{\"UNI\":5}' WHERE user_id = $u AND version = 2",
+        "user $u UNI: version 2, an entry in TON, says 5 minor units, the newest entry before it says 0",
+    ),
+    (
+        "UPDATE entries SET other_balances = '{\"UNI\":' WHERE user_id = $u AND version = 2",
+        "user $u: version 2 has malformed other balances \"{\\\"UNI\\\":\"",
+    ),
+    (
+        "UPDATE entries SET other_balances = '{\"UNI\":0}' WHERE user_id = $u AND version = 2",
+        "user $u: version 2 has malformed other balances",
+    ),
+    (
+        "UPDATE entries SET other_balances = '{\"TON\":2}' WHERE user_id = $u AND version = 3",
+        "user $u: version 3 has its own currency TON among the other balances",
+    ),
+    (
+        "UPDATE entries SET currency = 'UNI', balance_after = amount WHERE user_id = $u AND version = 2; \
+         UPDATE entries SET balance_after = balance_after - amount WHERE user_id = $u AND version = 3; \
+         UPDATE balances SET amount = 2000000000 WHERE user_id = $u; \
+         INSERT INTO balances (user_id, currency, amount) VALUES ($u, 'UNI', 1000000000)",
+        "user $u TON: version 2, an entry in UNI, says 0 minor units, the newest entry before it says 1000000000",
+    ),
+    (
         "UPDATE entries SET amount = amount + 1 WHERE user_id = $u AND version = 2",
         "user $u TON: version 2 says 2000000000 minor units, the entries up to it sum to 2000000001",
     ),

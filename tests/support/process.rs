@@ -166,6 +166,12 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let state = self.child.try_wait();
+        state.expect("its state can be asked").is_some()
+    }
+
     /// Waits until it ends by itself.
     pub async fn wait(&mut self, patience: Duration) -> ExitStatus {
         let start = Instant::now();

@@ -157,10 +157,12 @@ fn insert(names: &[String], columns: &[Column]) -> String {
         .filter(|(_, column)| !matches!(column, Column::Nulls))
         .map(|(name, _)| name)
         .collect();
-    let names: Vec<&str> = given.iter().map(|name| name.as_str()).collect();
+    let mut names: Vec<&str> = given.iter().map(|name| name.as_str()).collect();
     let places: Vec<String> = (1..=given.len()).map(|place| format!("${place}")).collect();
+    // Left out, it would say that the balances are not known.
+    names.push("other_balances");
     format!(
-        "INSERT INTO entries ({}) SELECT * FROM UNNEST({})",
+        "INSERT INTO entries ({}) SELECT *, NULL FROM UNNEST({})",
         names.join(", "),
         places.join(", ")
     )

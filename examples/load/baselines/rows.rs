@@ -43,7 +43,7 @@ pub fn value<'a>(column: &str, posted: &Posted<'a>) -> Result<Value<'a>> {
         }
         "committed_at_us" => Value::Int(posted.committed_at_us),
         "tx_hash" | "tx_lt" | "tx_account" | "reason" | "metadata" | "occurred_at_us"
-        | "reverses" | "left_after" => Value::Null,
+        | "reverses" | "left_after" | "other_balances" => Value::Null,
         _ => {
             return Err(
                 format!("entries.{column}: teach it to examples/load/baselines/rows.rs").into(),

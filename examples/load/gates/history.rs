@@ -207,9 +207,10 @@ fn filling(database: &Database, User { id, entries }: User) -> String {
     let last = entries - 1;
     format!(
         "{before} \
-         INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, event_id, committed_at_us) \
+         INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, other_balances, event_id, \
+         committed_at_us) \
          SELECT {id}, v, 'reward', 'reward', CASE WHEN v = 1 THEN 'UNI' ELSE 'TON' END, 1, \
-         CASE WHEN v = 1 THEN 1 ELSE v - 1 END, 'h:' || {id} || ':' || v, {now_us} FROM {numbers} AS numbers; \
+         CASE WHEN v = 1 THEN 1 ELSE v - 1 END, CASE WHEN v = 1 THEN NULL ELSE '{{\"UNI\":1}}' END, 'h:' || {id} || ':' || v, {now_us} FROM {numbers} AS numbers; \
          INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) VALUES ({id}, {entries}, {now_us}, {now_us}); \
          INSERT INTO balances (user_id, currency, amount) VALUES ({id}, 'UNI', 1), ({id}, 'TON', {last}); \
          {after}"

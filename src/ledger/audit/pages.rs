@@ -18,6 +18,7 @@ pub(super) struct Row {
     pub(super) currency: String,
     pub(super) amount: i64,
     pub(super) balance_after: i64,
+    pub(super) other_balances: Option<String>,
     pub(super) kind: String,
     pub(super) reverses: Option<String>,
 }

@@ -14,6 +14,8 @@ pub enum Step {
     Waiting,
     /// Applies migrations. Each statement is bounded.
     Migrating,
+    /// Fills in what entries of an earlier version lack, page by page.
+    Filling,
     /// Reads what the ledger says of itself, and starts the threads.
     Opening,
 }
@@ -24,6 +26,7 @@ impl Step {
             Self::Connecting => "connecting to the database",
             Self::Waiting => "waiting for another node's migration",
             Self::Migrating => "applying migrations",
+            Self::Filling => "filling in entries of an earlier version",
             Self::Opening => "reading the ledger's epoch and currencies",
         }
     }
@@ -32,7 +35,7 @@ impl Step {
     const fn seconds_max(self) -> Option<u64> {
         match self {
             Self::Connecting | Self::Opening => Some(START_STEP_S),
-            Self::Waiting | Self::Migrating => None,
+            Self::Waiting | Self::Migrating | Self::Filling => None,
         }
     }
 }
@@ -46,37 +49,71 @@ pub struct Seen {
     pub seconds: u64,
     /// Whether it has taken longer than it may.
     pub is_too_long: bool,
+    /// How many entries are filled in, and of how many, while that is done.
+    pub filled: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    step: Step,
+    since: Mono,
+    filled: Option<(u64, u64)>,
 }
 
 /// The step of now; clones share it.
 #[derive(Debug, Clone)]
 pub struct Progress {
     clock: Clock,
-    now: Arc<Mutex<(Step, Mono)>>,
+    now: Arc<Mutex<Now>>,
 }
 
 impl Progress {
     /// The first step begins.
     pub fn start(clock: Clock) -> Self {
-        let now = Arc::new(Mutex::new((Step::Connecting, clock.mono())));
+        let now = Now {
+            step: Step::Connecting,
+            since: clock.mono(),
+            filled: None,
+        };
+        let now = Arc::new(Mutex::new(now));
         Self { clock, now }
     }
 
     pub(in crate::ledger) fn at(&self, step: Step) {
+        self.tell(step, None);
+    }
+
+    /// So many entries are filled in, of a number that may be a little too low.
+    pub(in crate::ledger) fn filled(&self, filled: i64, total: i64) {
+        let filled = u64::try_from(filled).unwrap_or(0);
+        let total = u64::try_from(total).unwrap_or(0).max(filled);
+        self.tell(Step::Filling, Some((filled, total)));
+    }
+
+    fn tell(&self, step: Step, filled: Option<(u64, u64)>) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.0 != step {
-            *now = (step, self.clock.mono());
+        if now.step != step {
+            (now.step, now.since) = (step, self.clock.mono());
         }
+        now.filled = filled;
     }
 
     /// For the thread that waits.
     pub fn look(&self) -> Seen {
-        let (step, began) = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let seconds = self.clock.mono().us_since(began) / 1_000_000;
+        let Now {
+            step,
+            since,
+            filled,
+        } = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = self.clock.mono().us_since(since) / 1_000_000;
+        let share = filled.map_or(String::new(), |(filled, total)| {
+            format!(" ({filled} of {total})")
+        });
         Seen {
-            text: format!("{} for {seconds} s", step.text()),
+            text: format!("{}{share} for {seconds} s", step.text()),
             seconds,
             is_too_long: step.seconds_max().is_some_and(|max| seconds >= max),
+            filled,
         }
     }
 }
@@ -94,6 +131,7 @@ mod tests {
             (Step::Connecting, true),
             (Step::Waiting, false),
             (Step::Migrating, false),
+            (Step::Filling, false),
             (Step::Opening, true),
         ] {
             progress.at(step);
@@ -106,5 +144,17 @@ mod tests {
             assert_eq!(seen.seconds, START_STEP_S);
             assert!(seen.text.ends_with(" s"), "{}", seen.text);
         }
+    }
+    #[tokio::test(start_paused = true)]
+    async fn pages_that_are_filled_in_do_not_begin_the_step_anew() {
+        let progress = Progress::start(Clock::virtual_from(0));
+        progress.filled(0, 500);
+        tokio::time::advance(Duration::from_secs(7)).await;
+        progress.filled(200, 500);
+        let seen = progress.look();
+        assert_eq!(seen.filled, Some((200, 500)));
+        assert!(seen.text.contains("(200 of 500) for 7 s"), "{}", seen.text);
+        progress.at(Step::Migrating);
+        assert_eq!(progress.look().filled, None);
     }
 }

@@ -108,9 +108,11 @@ struct Entries<'a> {
     occurred_at_us: Vec<Option<i64>>,
     reverses: Vec<Option<&'a str>>,
     left_after: Vec<Option<i64>>,
+    other_balances: Vec<Option<String>>,
     has_transactions: bool,
     has_remarks: bool,
     has_reversals: bool,
+    has_other_balances: bool,
 }
 
 impl<'a> Entries<'a> {
@@ -130,6 +132,8 @@ impl<'a> Entries<'a> {
                 row.tx_hash.is_some() || row.tx_lt.is_some() || row.tx_account.is_some();
             all.has_remarks |=
                 row.reason.is_some() || row.metadata.is_some() || row.occurred_at_us.is_some();
+            all.has_other_balances |= row.other_balances.is_some();
+            all.other_balances.push(row.other_balances);
             all.user_id.push(row.user_id);
             all.version.push(row.version);
             all.kind.push(row.kind);
@@ -160,7 +164,7 @@ impl<'a> Entries<'a> {
         if self.has_reversals {
             out.push_sql("reverses, left_after, ");
         }
-        out.push_sql("committed_at_us) SELECT ");
+        out.push_sql("other_balances, committed_at_us) SELECT ");
         unnest::<Array<BigInt>, _>(out, &self.user_id)?;
         unnest::<Array<BigInt>, _>(out, &self.version)?;
         unnest::<Array<Text>, _>(out, &self.kind)?;
@@ -182,6 +186,12 @@ impl<'a> Entries<'a> {
         if self.has_reversals {
             unnest::<Array<Nullable<Text>>, _>(out, &self.reverses)?;
             unnest::<Array<Nullable<BigInt>>, _>(out, &self.left_after)?;
+        }
+        if self.has_other_balances {
+            unnest::<Array<Nullable<Text>>, _>(out, &self.other_balances)?;
+        } else {
+            // A column that is left out gets its default, which says that the balances are not known.
+            out.push_sql("NULL::TEXT, ");
         }
         Ok(())
     }

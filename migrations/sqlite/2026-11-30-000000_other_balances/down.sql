@@ -1,0 +1,2 @@
+DROP TABLE filling;
+ALTER TABLE entries DROP COLUMN other_balances;
