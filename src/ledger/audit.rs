@@ -4,11 +4,13 @@
 //! For every user and currency: balance = sum of its entries; version = number of entries; versions 1 … n without gap or
 //! repeat; each entry's stored balance = the running sum, and what it says of other currencies = their newest balances;
 //! no balance below zero; event ids and transaction hashes unique;
+//! on SQLite each event id has its digest;
 //! all reversals of an entry together take back no more than it has;
 //! and each user with entries has one account, each currency is one of the ledger's, each balance is there once.
 //! It only reads, and holds one page of entries and one user's sums at a time. One fault is one line, or a few: what
 //! follows from it in later entries is not told again.
 
+mod digests;
 mod one_user;
 mod others;
 mod pages;
@@ -313,14 +315,7 @@ impl<'a> Audit<'a> {
     }
 
     fn find_repeats(&mut self, connection: &mut AnyConnection) -> QueryResult<()> {
-        let events: Vec<(String, i64)> = entries::table
-            .group_by(entries::event_id)
-            .having(count_star().gt(1))
-            .select((entries::event_id, count_star()))
-            .load(connection)?;
-        for (event, count) in events {
-            self.violation(format!("event id {event}: {count} entries"));
-        }
+        self.find_repeated_events(connection)?;
         let hashes: Vec<(Option<Vec<u8>>, i64)> = entries::table
             .filter(entries::tx_hash.is_not_null())
             .group_by(entries::tx_hash)

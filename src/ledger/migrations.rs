@@ -3,9 +3,10 @@
 //! On PostgreSQL all missing migrations are one transaction, which has a lock for as long as it lasts: nothing of it stays
 //! in the session. A ledger that is up to date is only read.
 //!
-//! On SQLite each migration is a transaction. Before one of them, entries of earlier versions are filled in ([`filling`]), which
-//! may take long: until it is done, that migration is missing, and the ledger is not served.
+//! On SQLite each migration is a transaction. Before some of them, entries of earlier versions are filled in ([`filling`],
+//! [`digesting`]), which may take long: until it is done, such a migration is missing, and the ledger is not served.
 
+mod digesting;
 mod filling;
 pub mod progress;
 
@@ -35,6 +36,7 @@ use super::connection::placement::{MIGRATIONS, Place, Tables};
 use super::connection::postgres_server::PostgresServer;
 use super::connection::{Access, AnyConnection, Source};
 use super::reads::ReadError;
+use super::rows::event_digest;
 use super::schema::{__diesel_schema_migrations as applied_migrations, currencies, ledger_info};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -43,8 +45,9 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// Nodes that start together take turns with this lock: any number, the same for all nodes.
 const ADVISORY_LOCK: i64 = 0x0062_616c_616e_6365;
 
-/// The migration that needs all entries to be filled in.
-const FILLED: &str = "20261130010000";
+/// The migration that needs the other balances of all entries, and the one that needs their digests.
+const NEEDS_OTHER_BALANCES: &str = "20261130010000";
+const NEEDS_DIGESTS: &str = "20261130030000";
 
 /// The longest a migration's statement waits, in milliseconds.
 const TIMEOUT_MS: u64 = 600_000;
@@ -96,6 +99,8 @@ pub(super) fn apply_missing(
                 .check_file()?;
             progress.at(Step::Migrating);
             let applied = apply(connection, progress)?;
+            event_digest::complete(connection.sqlite().map_err(unavailable)?)
+                .map_err(unavailable)?;
             ensure_epoch(connection, new_epoch).map_err(unavailable)?;
             Ok(applied)
         }
@@ -282,10 +287,8 @@ fn apply(connection: &mut AnyConnection, progress: &Progress) -> Result<Vec<Stri
         AnyConnection::Sqlite(sqlite) => in_order(sqlite.pending_migrations(SQLITE)),
     }?;
     for version in &pending {
-        if version == FILLED {
-            filling::run(connection, progress).map_err(unavailable)?;
-            progress.at(Step::Migrating);
-        }
+        fill_in(connection, version, progress).map_err(unavailable)?;
+        progress.at(Step::Migrating);
         match connection {
             AnyConnection::Postgres(postgres) => postgres.run_next_migration(POSTGRES),
             AnyConnection::Sqlite(sqlite) => sqlite.run_next_migration(SQLITE),
@@ -293,6 +296,15 @@ fn apply(connection: &mut AnyConnection, progress: &Progress) -> Result<Vec<Stri
         .map_err(unfit)?;
     }
     Ok(pending)
+}
+
+/// Fills in what entries of earlier versions lack for this migration.
+fn fill_in(connection: &mut AnyConnection, version: &str, progress: &Progress) -> QueryResult<()> {
+    match (version, connection) {
+        (NEEDS_OTHER_BALANCES, connection) => filling::run(connection, progress),
+        (NEEDS_DIGESTS, AnyConnection::Sqlite(sqlite)) => digesting::run(sqlite, progress),
+        _ => Ok(()),
+    }
 }
 
 /// The versions of migrations, oldest first.

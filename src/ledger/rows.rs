@@ -1,6 +1,7 @@
 //! Rows as the tables hold them, and their conversion from and to the domain.
 
 pub(super) mod conflicts;
+pub(super) mod event_digest;
 pub(super) mod other_balances;
 
 use diesel::prelude::*;
@@ -119,12 +120,21 @@ impl<'a> NewEntryRow<'a> {
     }
 }
 
-/// The row of a reversal. Others leave out its columns, so that they cost nothing more.
+/// The same for SQLite.
+#[derive(Debug, Insertable)]
+#[diesel(table_name = entries)]
+pub(super) struct DigestedRow<'a> {
+    #[diesel(embed)]
+    pub entry: NewEntryRow<'a>,
+    pub event_digest: &'a [u8],
+}
+
+/// The row of a reversal on SQLite. Others leave out its columns, so that they cost nothing more.
 #[derive(Debug, Insertable)]
 #[diesel(table_name = entries)]
 pub(super) struct NewReversalRow<'a> {
     #[diesel(embed)]
-    pub entry: NewEntryRow<'a>,
+    pub entry: DigestedRow<'a>,
     pub reverses: &'a str,
     pub left_after: i64,
 }

@@ -1,4 +1,5 @@
-//! The tables, for Diesel. The same on SQLite and PostgreSQL; `migrations/` holds their definitions.
+//! The tables, for Diesel; `migrations/` holds their definitions. The same on SQLite and PostgreSQL, but for
+//! `entries.event_digest`, which is SQLite's alone.
 #![allow(missing_docs, reason = "the table! macro generates undocumented items")]
 
 diesel::table! {
@@ -51,6 +52,7 @@ diesel::table! {
         amount -> BigInt,
         balance_after -> BigInt,
         event_id -> Text,
+        event_digest -> Nullable<Binary>,
         tx_hash -> Nullable<Binary>,
         tx_lt -> Nullable<Text>,
         tx_account -> Nullable<Text>,

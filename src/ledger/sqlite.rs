@@ -24,7 +24,7 @@ use super::connection::link::Link;
 use super::connection::sqlite_file;
 use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{by_key, prune};
-use super::rows::{NewEntryRow, NewReversalRow, RecordedRow, currency};
+use super::rows::{DigestedRow, NewEntryRow, NewReversalRow, RecordedRow, currency, event_digest};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{Basis, Store, StoreOptions, bulk_beside};
 use super::users::{self, PutUser, PutUserOutcome};
@@ -36,7 +36,7 @@ const TRIAL: &str = "INSERT INTO entries (user_id, version, kind) SELECT user_id
 
 /// Writes at least as many pages as an entry does, those of every index of the newest one, and changes nothing in them: a
 /// disk without room shows only when it is written.
-const DURABLE_TRIAL: &str = "UPDATE entries SET user_id = user_id, version = version, event_id = event_id, \
+const DURABLE_TRIAL: &str = "UPDATE entries SET user_id = user_id, version = version, event_digest = event_digest, \
      tx_hash = tx_hash, reverses = reverses WHERE id = (SELECT MAX(id) FROM entries); \
      UPDATE accounts SET version = version WHERE user_id IN (SELECT user_id FROM accounts LIMIT 64); \
      UPDATE balances SET user_id = user_id, amount = amount WHERE user_id IN (SELECT user_id FROM balances LIMIT 64); \
@@ -150,6 +150,7 @@ fn find_event(
     event: &EventId,
 ) -> Result<Option<RecordedRow>, StoreError> {
     Ok(entries::table
+        .filter(entries::event_digest.eq(&event_digest::of(event.as_str())[..]))
         .filter(entries::event_id.eq(event.as_str()))
         .select(RecordedRow::as_select())
         .get_result(connection)
@@ -197,6 +198,7 @@ impl Store for SqliteStore {
         } = self;
         checkpoints.take_turn(link.connection()?.sqlite()?);
         let connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
+        event_digest::complete(connection)?;
         let mut loaded = Loaded::default();
         for user in &keys.users {
             loaded
@@ -232,7 +234,10 @@ impl Store for SqliteStore {
         } = self;
         let connection = link.transaction()?.sqlite()?;
         for planned in &plan.entries {
-            let row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
+            let row = DigestedRow {
+                entry: NewEntryRow::new(planned, plan.committed_at_us, currencies),
+                event_digest: &event_digest::of(planned.entry.event_id.as_str()),
+            };
             match &planned.applied.reversed {
                 None => diesel::insert_into(entries::table)
                     .values(&row)

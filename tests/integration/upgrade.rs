@@ -6,33 +6,44 @@ use std::ffi::OsString;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Database, PATIENCE, Process, TestApp, TestDatabase, on_both_databases, on_postgres,
+    Database, PATIENCE, Process, TestApp, TestDatabase, on_both_databases, on_postgres, on_sqlite,
 };
 use crate::{balances, entry};
 
 on_both_databases![
+    what_is_written_by_hand_is_known_to_the_service,
     entries_of_an_earlier_version_are_answered_with_the_same_balances,
     a_migration_that_is_killed_goes_on_and_nothing_is_served_before,
 ];
+on_sqlite![an_event_id_with_the_digest_of_another_is_refused_and_never_taken_for_it];
 on_postgres![entries_of_a_node_of_an_earlier_version_are_answered_with_all_balances];
 
-/// Takes the newest migrations back, newest first.
-fn downgrade(database: &TestDatabase) {
+/// Takes the newest migrations back, newest first. Returns what `migrate` then says.
+fn downgrade(database: &TestDatabase) -> String {
     macro_rules! down {
-        ($($name:literal),*) => {
-            match database {
-                TestDatabase::Sqlite(_) => [$(include_str!(concat!("../../migrations/sqlite/", $name, "/down.sql"))),*],
-                TestDatabase::Postgres { .. } => [$(include_str!(concat!("../../migrations/postgres/", $name, "/down.sql"))),*],
-            }
+        ($database:literal: $($name:literal),*) => {
+            &[$(include_str!(concat!("../../migrations/", $database, "/2026-11-30-", $name, "/down.sql"))),*][..]
         };
     }
-    for sql in down![
-        "2026-11-30-010000_balances_by_version",
-        "2026-11-30-000000_other_balances"
-    ] {
+    let (all, versions) = match database {
+        TestDatabase::Sqlite(_) => (
+            down!["sqlite": "030000_event_by_digest", "020000_event_digest", "010000_balances_by_version",
+                  "000000_other_balances"],
+            &["000000", "010000", "020000", "030000"][..],
+        ),
+        TestDatabase::Postgres { .. } => (
+            down!["postgres": "010000_balances_by_version", "000000_other_balances"],
+            &["000000", "010000"][..],
+        ),
+    };
+    for sql in all {
         database.sql(sql);
     }
     database.sql("DELETE FROM __diesel_schema_migrations WHERE version >= '20261130'");
+    let said = versions
+        .iter()
+        .map(|time| format!("applied 20261130{time}\n"));
+    said.collect()
 }
 
 /// What was posted, and the answer.
@@ -122,7 +133,7 @@ async fn entries_of_an_earlier_version_are_answered_with_the_same_balances(datab
     let all = post_all(&app).await;
     assert_same_answers(&app, &all).await;
     app.stop().await;
-    downgrade(&app.database);
+    let applied = downgrade(&app.database);
     // More than a page of one user, between others.
     write_many(&app.database, 10, COUNT);
     write_many(&app.database, 11, 3);
@@ -134,7 +145,7 @@ async fn entries_of_an_earlier_version_are_answered_with_the_same_balances(datab
     );
     let migrated = app.command("migrate");
     let said = String::from_utf8_lossy(&migrated.stdout).into_owned();
-    assert_eq!(said, "applied 20261130000000\napplied 20261130010000\n");
+    assert_eq!(said, applied);
     app.assert_ledger_holds();
     app.start_again().await;
     assert_same_answers(&app, &all).await;
@@ -241,4 +252,89 @@ async fn entries_of_a_node_of_an_earlier_version_are_answered_with_all_balances(
         );
     }
     app.assert_ledger_holds();
+}
+
+/// The names of users' entries and their amounts, added without the columns that only the service writes.
+fn write_by_hand(database: &TestDatabase, user: u64, event_id: &str) {
+    database.sql(&format!(
+        "INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, event_id, committed_at_us) \
+         VALUES ({user}, 1, 'reward', 'reward', 'TON', 5000000000, 5000000000, '{event_id}', 1); \
+         INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) VALUES ({user}, 1, 1, 1); \
+         INSERT INTO balances (user_id, currency, amount) VALUES ({user}, 'TON', 5000000000)"
+    ));
+}
+
+async fn what_is_written_by_hand_is_known_to_the_service(database: Database) {
+    let mut app = TestApp::start(database).await;
+
+    app.accepted("deposits", 1, "before", "1").await;
+    write_by_hand(&app.database, 2, "hand");
+    assert_eq!(
+        app.backend("/internal/v1/entries?event_id=hand").await.ok()["user_id"],
+        2
+    );
+    app.assert_ledger_holds();
+    let again = app.post("rewards", entry("hand", 2, "TON", "5")).await.ok();
+    assert_eq!(
+        (&again["duplicate"], &again["version"]),
+        (&json!(true), &json!(1))
+    );
+    let body = json!({"event_id": "back", "user_id": 2, "reverses": "hand"});
+    let back = app.post("reversals", body).await.ok();
+    assert_eq!(back["balances"], balances("0.000000000", "0.000000000"));
+    write_by_hand(&app.database, 3, "reversed");
+    let body = json!({"event_id": "taken", "user_id": 3, "reverses": "reversed"});
+    app.post("reversals", body).await.ok();
+    app.assert_ledger_holds();
+    // And what is written while the service is stopped.
+    app.stop().await;
+    write_by_hand(&app.database, 4, "stopped");
+    app.start_again().await;
+    let other = app.post("rewards", entry("stopped", 4, "TON", "6")).await;
+    other.problem(409, "idempotency_conflict");
+    let again = app
+        .post("rewards", entry("stopped", 4, "TON", "5"))
+        .await
+        .ok();
+    assert_eq!(again["duplicate"], true);
+    app.assert_ledger_holds();
+}
+
+async fn an_event_id_with_the_digest_of_another_is_refused_and_never_taken_for_it(
+    database: Database,
+) {
+    use sha2::{Digest as _, Sha256};
+
+    let app = TestApp::start(database).await;
+    app.accepted("deposits", 1, "first", "1").await;
+    let digest: String = Sha256::digest("second")[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    app.database
+        .sql(&format!("UPDATE entries SET event_digest = x'{digest}'"));
+    let second = entry("second", 1, "TON", "1");
+    app.post("deposits", second.clone())
+        .await
+        .problem(422, "invalid_field");
+    app.backend("/internal/v1/entries?event_id=second")
+        .await
+        .problem(404, "unknown_entry");
+    let item = |event_id: &str| json!({"kind": "deposit", "event_id": event_id, "user_id": 2, "currency": "TON", "amount": "1"});
+    let answer = app
+        .batch(json!([item("a"), item("second"), item("b")]))
+        .await
+        .ok();
+    assert_eq!(
+        (&answer["accepted"], &answer["rejected"]),
+        (&json!(2), &json!(1)),
+        "{answer}"
+    );
+    assert_eq!(answer["results"][1]["code"], "invalid_field", "{answer}");
+    let output = app.command("verify");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        printed.contains("user 1: version 1 has not the digest of its event id first"),
+        "{printed}"
+    );
 }

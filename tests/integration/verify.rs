@@ -3,13 +3,16 @@
 
 use serde_json::Value;
 
-use crate::support::{Database, TestApp, TestDatabase, eventually, on_both_databases, on_postgres};
+use crate::support::{
+    Database, TestApp, TestDatabase, eventually, on_both_databases, on_postgres, on_sqlite,
+};
 
 on_both_databases![
     every_kind_of_violation_is_found_and_nothing_else,
     a_gap_or_a_wrong_amount_is_told_once_however_many_entries_follow,
     an_entry_that_is_there_twice_is_found_wherever_a_page_ends,
 ];
+on_sqlite![a_digest_that_is_not_that_of_its_event_id_is_found];
 on_postgres![accounts_and_balances_that_are_there_twice_are_found];
 
 /// Planted by SQL for the user `$u`; the users have three deposits of 1 TON each.
@@ -345,5 +348,27 @@ async fn accounts_and_balances_that_are_there_twice_are_found(database: Database
             found.iter().any(|found| found.contains(&line)),
             "{line}\n{found:#?}"
         );
+    }
+}
+
+async fn a_digest_that_is_not_that_of_its_event_id_is_found(database: Database) {
+    let app = posted(database).await;
+    let last = FIRST + PLANTS.len() as u64;
+    app.database.sql(&format!(
+        "UPDATE entries SET event_digest = zeroblob(16) WHERE user_id = {FIRST} AND version = 2; \
+         UPDATE entries SET event_digest = x'00', event_id = '{FIRST}.1' WHERE user_id = {last} AND version = 3"
+    ));
+    let lines = [
+        format!("user {FIRST}: version 2 has not the digest of its event id {FIRST}.2"),
+        format!("user {last}: version 3 has not the digest of its event id {FIRST}.1"),
+    ];
+    let found = violations(&app);
+    assert_eq!(found[..2], lines);
+    assert_eq!(found[2..], [format!("event id {FIRST}.1: 2 entries")]);
+    for line in lines {
+        eventually("the audit finds it", async || {
+            app.log().contains(&line).then_some(())
+        })
+        .await;
     }
 }

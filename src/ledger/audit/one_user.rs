@@ -130,6 +130,7 @@ impl Audit<'_> {
             let page = next_page_of(connection, user, last_seen)?;
             let is_last = (page.len() as i64) < AUDIT_PAGE_ENTRIES;
             self.check_reversals(connection, &page)?;
+            self.check_digests(connection, &page)?;
             for row in page {
                 last_seen = (row.version, row.id);
                 self.add(&mut sums, row);

@@ -5,12 +5,17 @@ use std::path::Path;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
+use crate::ledger::rows::event_digest;
+
 /// The length of a new file's pages; an existing file keeps its own. Most pages of a commit are index pages, one for each
 /// random event id, so pages of half of SQLite's default make the log about half as long.
 const PAGE_BYTES: u32 = 2048;
 
 /// The length of the log at which a commit copies what is left of it, in pages: nothing else has helped.
 const LOG_PAGES_MAX: u32 = 524_288;
+
+/// The same while a file is migrated.
+const MIGRATION_LOG_PAGES_MAX: u32 = 32_768;
 
 /// What a log keeps of its length, in bytes, when it begins anew: twice what it usually has. A log that has grown beside a
 /// forgotten reader gives the rest back.
@@ -24,12 +29,19 @@ pub(in crate::ledger) fn connect(
     open(path, "rw", timeout_ms)
 }
 
-/// Opens a file with the same settings and creates it if it does not exist. Only migrations do that.
+/// Opens a file to migrate it, and creates it if it does not exist. Only migrations do that. What is sorted for a new index is
+/// kept in files, and the log is copied every 64 MB, because no other thread does it.
 pub(in crate::ledger) fn create(
     path: &Path,
     timeout_ms: u64,
 ) -> Result<SqliteConnection, diesel::ConnectionError> {
-    open(path, "rwc", timeout_ms)
+    let mut connection = open(path, "rwc", timeout_ms)?;
+    connection
+        .batch_execute(&format!(
+            "PRAGMA temp_store = FILE; PRAGMA wal_autocheckpoint = {MIGRATION_LOG_PAGES_MAX};"
+        ))
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
 }
 
 fn open(
@@ -65,6 +77,8 @@ fn open(
             "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
              PRAGMA wal_autocheckpoint = {LOG_PAGES_MAX}; PRAGMA journal_size_limit = {LOG_KEPT_BYTES};"
         ))
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    event_digest::register(&mut connection)
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }

@@ -19,7 +19,7 @@ use crate::ledger::connection::AnyConnection;
 use crate::ledger::schema::{entries, filling};
 
 /// Entries of a page.
-const PAGE_ENTRIES: i64 = 20_000;
+pub(super) const PAGE_ENTRIES: i64 = 20_000;
 
 /// The most users that are looked up at once.
 const USERS_MAX: i64 = 1000;
@@ -53,9 +53,6 @@ const ON_SQLITE: &str = "SELECT '{' || group_concat('\"' || code || '\":' || min
 /// Only for this transaction: users come in the order of an index, page by page.
 const IN_ORDER: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashagg = off; \
      SET LOCAL enable_sort = off; SET LOCAL jit = off";
-
-/// Pages of the log after which it is copied into the file, on SQLite: no other thread does it here.
-const LOG_PAGES_MAX: u32 = 32_768;
 
 /// Everything up to this version of this user is filled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable, Insertable, AsChangeset)]
@@ -100,11 +97,8 @@ struct Number {
 
 /// Fills in all that is left.
 pub(super) fn run(connection: &mut AnyConnection, progress: &Progress) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Postgres(postgres) => postgres.batch_execute(IN_ORDER)?,
-        AnyConnection::Sqlite(sqlite) => {
-            sqlite.batch_execute(&format!("PRAGMA wal_autocheckpoint = {LOG_PAGES_MAX}"))?;
-        }
+    if let AnyConnection::Postgres(postgres) = connection {
+        postgres.batch_execute(IN_ORDER)?;
     }
     let mut filling = Filling::begin(connection, PAGE_ENTRIES)?;
     loop {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::domain::{Account, Amount, Currencies, EventId, Kind, TxHash, UserId};
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::rows::conflicts::{ConflictRecord, ConflictRow};
-use crate::ledger::rows::{EntryRecord, EntryRow, currency, user_id};
+use crate::ledger::rows::{EntryRecord, EntryRow, currency, event_digest, user_id};
 use crate::ledger::schema::{conflicts, entries};
 
 use super::{Read, shown_conflicts};
@@ -50,11 +50,7 @@ pub(in crate::ledger) fn entry(
 ) -> Read<Option<FoundEntry>> {
     let mut row: Option<EntryRow> = None;
     if let EntryKey::Event(event_id) = key {
-        row = entries::table
-            .filter(entries::event_id.eq(event_id.as_str()))
-            .select(EntryRow::as_select())
-            .get_result(connection)
-            .optional()?;
+        row = by_event(connection, event_id.as_str())?;
     }
     if let (None, Some(hash)) = (&row, key.hash()) {
         row = entries::table
@@ -80,6 +76,33 @@ pub(in crate::ledger) fn entry(
     };
     let entry = row.record(currencies)?;
     Ok(Some(FoundEntry { entry, left }))
+}
+
+fn by_event(connection: &mut AnyConnection, event_id: &str) -> QueryResult<Option<EntryRow>> {
+    let of_event = entries::table.filter(entries::event_id.eq(event_id));
+    let sqlite = match connection {
+        AnyConnection::Postgres(_) => {
+            return of_event
+                .select(EntryRow::as_select())
+                .get_result(connection)
+                .optional();
+        }
+        AnyConnection::Sqlite(sqlite) => sqlite,
+    };
+    let found = of_event
+        .filter(entries::event_digest.eq(&event_digest::of(event_id)[..]))
+        .select(EntryRow::as_select())
+        .get_result(sqlite)
+        .optional()?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    // Written by hand since the last transaction.
+    of_event
+        .filter(entries::event_digest.is_null())
+        .select(EntryRow::as_select())
+        .get_result(sqlite)
+        .optional()
 }
 
 /// Refused entries with a key, newest first. Their transaction hash is only in the body that is kept, so all that are kept

@@ -8,6 +8,7 @@ use diesel::sql_types::Text;
 use super::*;
 use crate::clock::Clock;
 use crate::config::{DatabaseUrl, Schema};
+use crate::domain::EventId;
 use crate::ledger::connection::{Access, Source};
 use crate::ledger::{Progress, migrations};
 
@@ -59,8 +60,10 @@ fn no_read_of_one_user_goes_through_the_history() {
     assert!(balances_at(&mut connection, user, 400_000, &currencies).is_err());
     history(&mut connection, user, page, &currencies).expect("read");
     user_exists(&mut connection, user).expect("read");
+    let key = look_ups::EntryKey::Event(EventId::parse("farm:184").expect("valid"));
+    look_ups::entry(&mut connection, &key, &currencies).expect("read");
     let ran = std::mem::take(&mut *statements.0.lock().expect("one thread"));
-    assert_eq!(ran.len(), 4, "{ran:#?}");
+    assert_eq!(ran.len(), 6, "{ran:#?}");
 
     let mut finds_one_version = 0;
     for sql in ran {
