@@ -1,5 +1,6 @@
 //! Writing to PostgreSQL: a few set-based statements per transaction (arrays with UNNEST), row locks in user order,
-//! `synchronous_commit=on`.
+//! `synchronous_commit=on`. Usually it is two statements: one reads the accounts, and one writes everything and commits by
+//! itself, since it fails when an account has changed meanwhile ([`Basis::Expected`], [`Store::post`]).
 //!
 //! Bounds: half of `database.timeout_ms` for a statement, so that what shares its transaction can still be committed
 //! without it. Half of `database.lock_timeout_ms` for a lock; the other half is for finding out which users are locked.
@@ -21,15 +22,15 @@ use self::refusals::{CountRefusals, InsertConflicts};
 use diesel::prelude::*;
 
 use crate::clock::{Clock, Mono};
-use crate::domain::{Account, Amount, Balances, Currencies, UserId};
-use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BESIDE_SINGLES_MAX};
+use crate::domain::{Account, Amount, Currencies, UserId};
+use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BEFORE_SINGLES};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan};
 use super::connection::identity::Identity;
 use super::connection::link::Link;
 use super::connection::postgres_server::BY_INDEX;
-use super::connection::{ConnectError, Source};
+use super::connection::{AnyConnection, ConnectError, Source};
 use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{by_key, prune};
 use super::rows::{RecordedRow, currency, user_id};
@@ -144,9 +145,12 @@ impl PostgresStore {
 
     fn load(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded::default();
-        self.load_accounts(&keys.users, basis == Basis::Read, &mut loaded)?;
+        match basis {
+            Basis::Read => self.lock_accounts(&keys.users, &mut loaded)?,
+            Basis::Expected => self.load_accounts(&keys.users, &mut loaded)?,
+        }
         if !keys.reversed.is_empty() {
-            let connection = self.link.transaction()?.postgres()?;
+            let connection = self.link.connection()?.postgres()?;
             reversed::load(connection, &keys.reversed, &self.currencies, &mut loaded)?;
         }
         if basis == Basis::Expected {
@@ -186,49 +190,78 @@ impl PostgresStore {
             .collect()
     }
 
-    /// `ids` are in ascending order. Without locks, balances may be newer than versions; `write` refuses an outdated version.
-    fn load_accounts(
-        &mut self,
-        ids: &[UserId],
-        locked: bool,
-        loaded: &mut Loaded,
-    ) -> Result<(), StoreError> {
+    /// Locks accounts, in the order of user ids, and then reads what they have.
+    fn lock_accounts(&mut self, ids: &[UserId], loaded: &mut Loaded) -> Result<(), StoreError> {
         let users: Vec<i64> = ids.iter().map(|user| user.get()).collect();
         let connection = self.link.transaction()?.postgres()?;
-        let rows = accounts::table
+        // In the plan, rows are sorted before they are locked.
+        let versions: Vec<(i64, i64)> = accounts::table
             .filter(accounts::user_id.eq_any(&users))
             .order(accounts::user_id)
-            .select((accounts::user_id, accounts::version));
-        // In the plan, rows are sorted before they are locked, so they are locked in the order of user ids.
-        let versions: Vec<(i64, i64)> = if locked {
-            rows.for_update().load(connection)?
-        } else {
-            rows.load(connection)?
-        };
-        let rows: Vec<(i64, String, i64)> = balances::table
+            .select((accounts::user_id, accounts::version))
+            .for_update()
+            .load(connection)?;
+        // A statement of its own: one that has waited for a lock reads other tables as they were before.
+        let held: Vec<(i64, String, i64)> = balances::table
             .filter(balances::user_id.eq_any(&users))
             .select((balances::user_id, balances::currency, balances::amount))
             .load(connection)?;
-        let currencies = &self.currencies;
-        loaded.accounts.reserve(ids.len());
-        // Both are in the order of user ids.
-        let mut versions = versions.into_iter().peekable();
-        for user in ids {
-            let account = match versions.next_if(|(id, _)| *id == user.get()) {
-                Some((_, version)) => Account {
-                    exists: true,
-                    version,
-                    balances: Balances::zero(currencies.count()),
-                },
-                None => Account::unknown(currencies.count()),
-            };
-            loaded.accounts.insert(*user, account);
+        self.unknown_accounts(ids, loaded);
+        for (user, version) in versions {
+            self.add_version(user, version, loaded)?;
         }
-        for (id, code, minor) in rows {
-            let currency = currency(currencies, &code).map_err(unfit)?;
-            if let Some(account) = loaded.accounts.get_mut(&user_id(id).map_err(unfit)?) {
-                account.balances.set(currency, Amount::from_minor(minor));
+        for (user, code, minor) in held {
+            self.add_balance(user, &code, minor, loaded)?;
+        }
+        Ok(())
+    }
+
+    /// Reads accounts without locking them: one statement, since a round trip costs more than the rows.
+    fn load_accounts(&mut self, ids: &[UserId], loaded: &mut Loaded) -> Result<(), StoreError> {
+        let users: Vec<i64> = ids.iter().map(|user| user.get()).collect();
+        let rows: Vec<(i64, i64, Option<String>, Option<i64>)> = accounts::table
+            .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
+            .filter(accounts::user_id.eq_any(&users))
+            .select((
+                accounts::user_id,
+                accounts::version,
+                balances::currency.nullable(),
+                balances::amount.nullable(),
+            ))
+            .load(self.link.connection()?.postgres()?)?;
+        self.unknown_accounts(ids, loaded);
+        for (user, version, code, minor) in rows {
+            self.add_version(user, version, loaded)?;
+            if let (Some(code), Some(minor)) = (code, minor) {
+                self.add_balance(user, &code, minor, loaded)?;
             }
+        }
+        Ok(())
+    }
+
+    fn unknown_accounts(&self, ids: &[UserId], loaded: &mut Loaded) {
+        let unknown = Account::unknown(self.currencies.count());
+        loaded.accounts = ids.iter().map(|user| (*user, unknown.clone())).collect();
+    }
+
+    fn add_version(&self, user: i64, version: i64, loaded: &mut Loaded) -> Result<(), StoreError> {
+        if let Some(account) = loaded.accounts.get_mut(&user_id(user).map_err(unfit)?) {
+            account.exists = true;
+            account.version = version;
+        }
+        Ok(())
+    }
+
+    fn add_balance(
+        &self,
+        user: i64,
+        code: &str,
+        minor: i64,
+        loaded: &mut Loaded,
+    ) -> Result<(), StoreError> {
+        let currency = currency(&self.currencies, code).map_err(unfit)?;
+        if let Some(account) = loaded.accounts.get_mut(&user_id(user).map_err(unfit)?) {
+            account.balances.set(currency, Amount::from_minor(minor));
         }
         Ok(())
     }
@@ -272,27 +305,6 @@ impl PostgresStore {
         Ok(())
     }
 
-    fn write_rows(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        let Self {
-            link, currencies, ..
-        } = self;
-        let connection = link.transaction()?.postgres()?;
-        if !plan.entries.is_empty() {
-            let moved: i64 = Write::of(plan, currencies).get_result(connection)?;
-            let expected = plan
-                .accounts
-                .iter()
-                .filter(|planned| planned.account.exists)
-                .count();
-            if usize::try_from(moved) != Ok(expected) {
-                return Err(StoreError::Raced(
-                    "another session has changed an account".into(),
-                ));
-            }
-        }
-        self.write_conflicts(plan)
-    }
-
     fn write_conflicts(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
         if plan.conflicts.is_empty() {
             return Ok(());
@@ -321,15 +333,46 @@ impl PostgresStore {
     }
 }
 
+/// One statement, which commits by itself while no transaction is open.
+fn write_entries(
+    connection: &mut AnyConnection,
+    plan: &Plan<'_>,
+    currencies: &Currencies,
+) -> Result<(), StoreError> {
+    let _: i64 = Write::of(plan, currencies).get_result(connection.postgres()?)?;
+    Ok(())
+}
+
+fn planned_users<'a>(plan: &'a Plan<'_>) -> impl Iterator<Item = UserId> + use<'a> {
+    plan.accounts.iter().map(|planned| planned.user_id)
+}
+
 impl Store for PostgresStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
-        self.link.begin(&self.begin_sql(self.patience))?;
+        // A brief wait is a setting of a transaction.
+        if basis == Basis::Read || self.patience == Patience::Brief {
+            self.link.begin(&self.begin_sql(self.patience))?;
+        }
         self.attentively(keys.users.iter().copied(), |store| store.load(keys, basis))
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        let users = plan.accounts.iter().map(|planned| planned.user_id);
-        self.attentively(users, |store| store.write_rows(plan))
+        self.attentively(planned_users(plan), |store| {
+            if !plan.entries.is_empty() {
+                write_entries(store.link.transaction()?, plan, &store.currencies)?;
+            }
+            store.write_conflicts(plan)
+        })
+    }
+
+    fn post(&mut self, plan: &Plan<'_>) -> Option<Result<(), StoreError>> {
+        if self.link.is_open() {
+            return None;
+        }
+        // It accepts everything, so it has no conflicts.
+        Some(self.attentively(planned_users(plan), |store| {
+            write_entries(store.link.connection()?, plan, &store.currencies)
+        }))
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
@@ -353,8 +396,11 @@ impl Store for PostgresStore {
         Ok(admin_log::add(self.link.connection()?, action)?)
     }
 
-    fn bulk_beside(&self, _: usize) -> usize {
-        POSTGRES_BULK_BESIDE_SINGLES_MAX
+    fn bulk_beside(&self, singles: usize) -> usize {
+        match singles {
+            0 => POSTGRES_BULK_BEFORE_SINGLES,
+            _ => 0,
+        }
     }
 
     fn set_patience(&mut self, patience: Patience) {

@@ -61,7 +61,7 @@ impl SqliteStore {
         let watch = LogWatch::new(&path, options.counts.sqlite_log_bytes());
         let checkpoints = Checkpoints::start(path.clone(), LONG_PAGES, watch);
         let timeout_ms = options.lock_timeout_ms.min(options.timeout_ms);
-        let link = Link::new(move || Ok(sqlite_file::connect(&path, timeout_ms)?.into()));
+        let link = Link::new(move || Ok(sqlite_file::connect_to_write(&path, timeout_ms)?.into()));
         Self {
             link,
             currencies: options.currencies,

@@ -274,16 +274,17 @@ impl State {
         }
     }
 
-    /// One transaction with single postings first, then bulk ones. A careful turn keeps them apart: single ones wait for no
-    /// more than one transaction that may take as long as a statement may.
+    /// One transaction with single postings first, then bulk ones; or one for each, where the store takes none of these beside
+    /// single ones, and in a careful turn: single ones wait for no more than one transaction that may take as long as a
+    /// statement may.
     fn take_turn(&mut self, is_careful: bool) {
         self.careful = self.careful.saturating_sub(1);
         let (mut batch, mut count) = (Vec::new(), 0);
         self.fill_singles(&mut batch, &mut count);
-        if is_careful {
+        if is_careful || self.store.bulk_beside(count) == 0 {
             self.settle_new(std::mem::take(&mut batch));
             count = 0;
-            if self.is_paused() || self.try_slow() {
+            if self.is_paused() || (is_careful && self.try_slow()) {
                 return;
             }
         }

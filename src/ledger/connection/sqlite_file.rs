@@ -21,6 +21,22 @@ const MIGRATION_LOG_PAGES_MAX: u32 = 32_768;
 /// forgotten reader gives the rest back.
 const LOG_KEPT_BYTES: u64 = 512 << 20;
 
+/// The most memory for pages that a writing connection keeps, in KiB. SQLite's default of 2,000 does not hold the pages that
+/// one large transaction changes: it writes them to the log early, and reads them from there again.
+const WRITER_CACHE_KIB: u32 = 65_536;
+
+/// Opens an existing file with the settings of the connection that writes entries.
+pub(in crate::ledger) fn connect_to_write(
+    path: &Path,
+    timeout_ms: u64,
+) -> Result<SqliteConnection, diesel::ConnectionError> {
+    let mut connection = connect(path, timeout_ms)?;
+    connection
+        .batch_execute(&format!("PRAGMA cache_size = -{WRITER_CACHE_KIB}"))
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
 /// Opens an existing file with the settings of every connection.
 pub(in crate::ledger) fn connect(
     path: &Path,
