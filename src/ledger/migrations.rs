@@ -29,6 +29,7 @@ use crate::config::{DatabaseUrl, Schema};
 use crate::domain::Currencies;
 use crate::limits::{MIGRATION_LOG_S, MIGRATION_POLL_MS, MIGRATION_WAIT_S};
 
+use self::filling::PAGE_ENTRIES;
 use self::progress::{Progress, Step};
 use super::LedgerError;
 use super::connection::ledger_file::FileLock;
@@ -99,8 +100,8 @@ pub(super) fn apply_missing(
                 .check_file()?;
             progress.at(Step::Migrating);
             let applied = apply(connection, progress)?;
-            event_digest::complete(connection.sqlite().map_err(unavailable)?)
-                .map_err(unavailable)?;
+            let sqlite = connection.sqlite().map_err(unavailable)?;
+            while event_digest::complete(sqlite, PAGE_ENTRIES).map_err(unavailable)? > 0 {}
             ensure_epoch(connection, new_epoch).map_err(unavailable)?;
             Ok(applied)
         }

@@ -198,7 +198,7 @@ impl Store for SqliteStore {
         } = self;
         checkpoints.take_turn(link.connection()?.sqlite()?);
         let connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
-        event_digest::complete(connection)?;
+        event_digest::complete(connection, i64::MAX)?;
         let mut loaded = Loaded::default();
         for user in &keys.users {
             loaded

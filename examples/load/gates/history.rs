@@ -190,27 +190,34 @@ fn cost_us(
 /// SQL that gives a user its entries: the first in UNI, the others in TON, each of one smallest unit.
 fn filling(database: &Database, User { id, entries }: User) -> String {
     let now_us = now_us();
-    let (before, numbers, after) = match database {
+    let event_id = format!("'h:' || {id} || ':' || v");
+    let (before, numbers, after, digest) = match database {
         Database::Sqlite { .. } => (
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -262144; BEGIN;",
             format!(
                 "(WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < {entries}) SELECT v FROM n)"
             ),
             "COMMIT; PRAGMA journal_mode = WAL;",
+            [
+                ", event_digest".to_owned(),
+                format!(", event_digest({event_id})"),
+            ],
         ),
         Database::Postgres { .. } => (
             "",
             format!("(SELECT v FROM generate_series(1::BIGINT, {entries}) AS v)"),
             "ANALYZE entries;",
+            [String::new(), String::new()],
         ),
     };
     let last = entries - 1;
+    let [digest, digest_of] = digest;
     format!(
         "{before} \
          INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, other_balances, event_id, \
-         committed_at_us) \
+         committed_at_us{digest}) \
          SELECT {id}, v, 'reward', 'reward', CASE WHEN v = 1 THEN 'UNI' ELSE 'TON' END, 1, \
-         CASE WHEN v = 1 THEN 1 ELSE v - 1 END, CASE WHEN v = 1 THEN NULL ELSE '{{\"UNI\":1}}' END, 'h:' || {id} || ':' || v, {now_us} FROM {numbers} AS numbers; \
+         CASE WHEN v = 1 THEN 1 ELSE v - 1 END, CASE WHEN v = 1 THEN NULL ELSE '{{\"UNI\":1}}' END, {event_id}, {now_us}{digest_of} FROM {numbers} AS numbers; \
          INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) VALUES ({id}, {entries}, {now_us}, {now_us}); \
          INSERT INTO balances (user_id, currency, amount) VALUES ({id}, 'UNI', 1), ({id}, 'TON', {last}); \
          {after}"

@@ -8,9 +8,15 @@ use balance_coordinator::config::{DatabaseUrl, Schema};
 use balance_coordinator::ledger::{self, Progress};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use super::proc;
 use crate::Result;
+
+diesel::define_sql_function! {
+    /// What the service stores of an event id on SQLite.
+    fn event_digest(event_id: diesel::sql_types::Text) -> diesel::sql_types::Binary;
+}
 
 /// The database of a ledger.
 #[derive(Debug)]
@@ -79,12 +85,16 @@ impl Database {
         Ok(())
     }
 
-    /// Runs statements.
+    /// Runs statements. SQLite's have `event_digest`, as those of the service.
     pub fn execute(&self, statements: &str) -> Result<()> {
         match self {
             Self::Sqlite { .. } => {
                 let file = self.file()?.display().to_string();
-                SqliteConnection::establish(&file)?.batch_execute(statements)?;
+                let mut connection = SqliteConnection::establish(&file)?;
+                event_digest_utils::register_impl(&mut connection, |event_id: String| {
+                    Sha256::digest(event_id)[..16].to_vec()
+                })?;
+                connection.batch_execute(statements)?;
             }
             Self::Postgres { .. } => {
                 PgConnection::establish(&self.url())?.batch_execute(statements)?;

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::{DatabaseUrl, Schema};
 use crate::domain::EventId;
 use crate::ledger::connection::{Access, Source};
+use crate::ledger::rows::event_digest;
 use crate::ledger::{Progress, migrations};
 
 /// The SQL that a connection ran.
@@ -34,7 +35,7 @@ struct PlanStep {
 
 /// Whether a step finds its rows by an index.
 fn is_short(detail: &str) -> bool {
-    detail.starts_with("SEARCH")
+    detail.starts_with("SEARCH") || ["SCAN CONSTANT ROW", "SCALAR SUBQUERY 1"].contains(&detail)
 }
 
 #[test]
@@ -62,8 +63,10 @@ fn no_read_of_one_user_goes_through_the_history() {
     user_exists(&mut connection, user).expect("read");
     let key = look_ups::EntryKey::Event(EventId::parse("farm:184").expect("valid"));
     look_ups::entry(&mut connection, &key, &currencies).expect("read");
+    let sqlite = connection.sqlite().expect("a file");
+    event_digest::complete(sqlite, i64::MAX).expect("none is there");
     let ran = std::mem::take(&mut *statements.0.lock().expect("one thread"));
-    assert_eq!(ran.len(), 6, "{ran:#?}");
+    assert_eq!(ran.len(), 7, "{ran:#?}");
 
     let mut finds_one_version = 0;
     for sql in ran {

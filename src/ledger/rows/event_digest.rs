@@ -33,16 +33,22 @@ pub(in crate::ledger) fn register(connection: &mut SqliteConnection) -> QueryRes
     sql::event_digest_utils::register_impl(connection, |event_id: String| of(&event_id).to_vec())
 }
 
-/// Adds the digests of rows that were written by hand. What they don't say of other balances becomes unknown. A row whose
-/// event id is there already stays as it is; the audit tells of it.
-pub(in crate::ledger) fn complete(connection: &mut SqliteConnection) -> QueryResult<()> {
+/// Adds the digests of at most so many rows that were written by hand, and returns of how many. What they don't say of other
+/// balances becomes unknown. A row whose event id is there already stays as it is; the audit tells of it.
+pub(in crate::ledger) fn complete(
+    connection: &mut SqliteConnection,
+    rows_max: i64,
+) -> QueryResult<usize> {
     const COMPLETE: &str = "UPDATE OR IGNORE entries SET event_digest = event_digest(event_id), \
-         other_balances = COALESCE(other_balances, '?') WHERE event_digest IS NULL";
+         other_balances = COALESCE(other_balances, '?') \
+         WHERE id IN (SELECT id FROM entries WHERE event_digest IS NULL LIMIT $1)";
     let by_hand = entries::table.filter(entries::event_digest.is_null());
     if diesel::select(exists(by_hand.select(entries::id))).get_result(connection)? {
-        diesel::sql_query(COMPLETE).execute(connection)?;
+        return diesel::sql_query(COMPLETE)
+            .bind::<diesel::sql_types::BigInt, _>(rows_max)
+            .execute(connection);
     }
-    Ok(())
+    Ok(0)
 }
 
 #[cfg(test)]
