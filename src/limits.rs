@@ -8,15 +8,11 @@ pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 
 /// The most entries of batches in a transaction without single webhooks while those keep coming in: what a deposit waits
 /// behind. One posting may be longer.
-pub const BULK_BEFORE_SINGLES: usize = 40;
+pub const BULK_BEFORE_SINGLES: usize = 64;
 
 /// The most entries of batches in a transaction with single webhooks: as many as there are single ones, within these
 /// bounds.
 pub const BULK_BESIDE_SINGLES: (usize, usize) = (8, 32);
-
-/// As [`BULK_BEFORE_SINGLES`] on PostgreSQL, where a transaction costs round trips however short it is. There, entries of
-/// batches share no transaction with single ones.
-pub const POSTGRES_BULK_BEFORE_SINGLES: usize = 128;
 
 /// How long after a single webhook the next one is expected, in milliseconds.
 pub const SINGLES_LATELY_MS: u64 = 100;
@@ -338,7 +334,6 @@ pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
 const _: () = assert!(BULK_BESIDE_SINGLES.0 <= BULK_BESIDE_SINGLES.1);
 const _: () = assert!(BULK_BESIDE_SINGLES.1 <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(BULK_BEFORE_SINGLES <= TRANSACTION_ENTRIES_MAX);
-const _: () = assert!(POSTGRES_BULK_BEFORE_SINGLES <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(REVALIDATIONS_MAX <= BACKGROUND_READS_MAX);
 const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);

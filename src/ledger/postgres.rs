@@ -24,7 +24,7 @@ use diesel::prelude::*;
 
 use crate::clock::{Clock, Mono};
 use crate::domain::{Currencies, UserId};
-use crate::limits::{LOCK_BRIEF_MS, POSTGRES_BULK_BEFORE_SINGLES};
+use crate::limits::{BULK_BEFORE_SINGLES, LOCK_BRIEF_MS};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan};
@@ -281,9 +281,10 @@ impl Store for PostgresStore {
         Ok(admin_log::add(self.link.connection()?, action)?)
     }
 
+    /// Single entries are committed alone: what they wait for is the transaction before, not their own one, too.
     fn bulk_beside(&self, singles: usize) -> usize {
         match singles {
-            0 => POSTGRES_BULK_BEFORE_SINGLES,
+            0 => BULK_BEFORE_SINGLES,
             _ => 0,
         }
     }

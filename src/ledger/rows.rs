@@ -75,6 +75,8 @@ pub(super) struct NewEntryRow<'a> {
     pub balance_after: i64,
     pub other_balances: Option<String>,
     pub event_id: &'a str,
+    /// On SQLite alone. A struct around this one that adds it would cost Diesel another walk through all columns.
+    pub event_digest: Option<&'a [u8]>,
     pub tx_hash: Option<Vec<u8>>,
     pub tx_lt: Option<&'a str>,
     pub tx_account: Option<String>,
@@ -107,6 +109,7 @@ impl<'a> NewEntryRow<'a> {
             balance_after: balances.get(applied.currency).minor(),
             other_balances: other_balances::text(balances, applied.currency, currencies),
             event_id: entry.event_id.as_str(),
+            event_digest: None,
             tx_hash: entry.key_hash().map(|hash| hash.as_bytes().to_vec()),
             tx_lt: details.and_then(|d| d.tx_lt.as_deref()),
             tx_account: details
@@ -120,21 +123,12 @@ impl<'a> NewEntryRow<'a> {
     }
 }
 
-/// The same for SQLite.
-#[derive(Debug, Insertable)]
-#[diesel(table_name = entries)]
-pub(super) struct DigestedRow<'a> {
-    #[diesel(embed)]
-    pub entry: NewEntryRow<'a>,
-    pub event_digest: &'a [u8],
-}
-
 /// The row of a reversal on SQLite. Others leave out its columns, so that they cost nothing more.
 #[derive(Debug, Insertable)]
-#[diesel(table_name = entries)]
+#[diesel(table_name = entries, treat_none_as_default_value = false)]
 pub(super) struct NewReversalRow<'a> {
     #[diesel(embed)]
-    pub entry: DigestedRow<'a>,
+    pub entry: NewEntryRow<'a>,
     pub reverses: &'a str,
     pub left_after: i64,
 }

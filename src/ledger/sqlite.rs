@@ -24,7 +24,7 @@ use super::connection::link::Link;
 use super::connection::sqlite_file;
 use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{by_key, prune};
-use super::rows::{DigestedRow, NewEntryRow, NewReversalRow, RecordedRow, currency, event_digest};
+use super::rows::{NewEntryRow, NewReversalRow, RecordedRow, currency, event_digest};
 use super::schema::{accounts, balances, conflicts, entries};
 use super::store::{Basis, Store, StoreOptions, bulk_beside};
 use super::users::{self, PutUser, PutUserOutcome};
@@ -234,10 +234,9 @@ impl Store for SqliteStore {
         } = self;
         let connection = link.transaction()?.sqlite()?;
         for planned in &plan.entries {
-            let row = DigestedRow {
-                entry: NewEntryRow::new(planned, plan.committed_at_us, currencies),
-                event_digest: &event_digest::of(planned.entry.event_id.as_str()),
-            };
+            let digest = event_digest::of(planned.entry.event_id.as_str());
+            let mut row = NewEntryRow::new(planned, plan.committed_at_us, currencies);
+            row.event_digest = Some(&digest);
             match &planned.applied.reversed {
                 None => diesel::insert_into(entries::table)
                     .values(&row)
