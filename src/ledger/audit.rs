@@ -94,6 +94,8 @@ struct Audit<'a> {
     report: AuditReport,
     /// The codes that the ledger has.
     codes: BTreeSet<String>,
+    /// Entries that were written by hand, by their ids, until the service completes them.
+    by_hand: BTreeSet<i64>,
     on_violation: &'a mut dyn FnMut(String),
 }
 
@@ -121,12 +123,14 @@ impl<'a> Audit<'a> {
         Self {
             report: AuditReport::default(),
             codes: BTreeSet::new(),
+            by_hand: BTreeSet::new(),
             on_violation,
         }
     }
 
     fn run(&mut self, connection: &mut AnyConnection) -> QueryResult<()> {
         self.load_codes(connection)?;
+        self.load_by_hand(connection)?;
         let mut last_seen = (i64::MIN, i64::MIN, i64::MIN);
         let mut sums = Sums::default();
         let mut settled_user = i64::MIN;

@@ -1,6 +1,5 @@
 //! Writing to PostgreSQL: a few set-based statements per transaction (arrays with UNNEST), row locks in user order,
-//! `synchronous_commit=on`. Usually it is two statements: one reads the accounts, and one writes everything and commits by
-//! itself, since it fails when an account has changed meanwhile ([`Basis::Expected`], [`Store::post`]).
+//! `synchronous_commit=on`.
 //!
 //! Bounds: half of `database.timeout_ms` for a statement, so that what shares its transaction can still be committed
 //! without it. Half of `database.lock_timeout_ms` for a lock; the other half is for finding out which users are locked.
@@ -31,7 +30,7 @@ use super::batch::{Keys, Loaded, Plan};
 use super::connection::identity::Identity;
 use super::connection::link::Link;
 use super::connection::postgres_server::BY_INDEX;
-use super::connection::{AnyConnection, ConnectError, Source};
+use super::connection::{ConnectError, Source};
 use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{by_key, prune};
 use super::rows::user_id;
@@ -150,7 +149,7 @@ impl PostgresStore {
             Basis::Expected => self.load_accounts(&keys.users, &mut loaded)?,
         }
         if !keys.reversed.is_empty() {
-            let connection = self.link.connection()?.postgres()?;
+            let connection = self.link.transaction()?.postgres()?;
             reversed::load(connection, &keys.reversed, &self.currencies, &mut loaded)?;
         }
         if basis == Basis::Expected {
@@ -190,6 +189,27 @@ impl PostgresStore {
             .collect()
     }
 
+    fn write_rows(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        let Self {
+            link, currencies, ..
+        } = self;
+        let connection = link.transaction()?.postgres()?;
+        if !plan.entries.is_empty() {
+            let moved: i64 = Write::of(plan, currencies).get_result(connection)?;
+            let expected = plan
+                .accounts
+                .iter()
+                .filter(|planned| planned.account.exists)
+                .count();
+            if usize::try_from(moved) != Ok(expected) {
+                return Err(StoreError::Raced(
+                    "another session has changed an account".into(),
+                ));
+            }
+        }
+        self.write_conflicts(plan)
+    }
+
     fn write_conflicts(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
         if plan.conflicts.is_empty() {
             return Ok(());
@@ -218,46 +238,15 @@ impl PostgresStore {
     }
 }
 
-/// One statement, which commits by itself while no transaction is open.
-fn write_entries(
-    connection: &mut AnyConnection,
-    plan: &Plan<'_>,
-    currencies: &Currencies,
-) -> Result<(), StoreError> {
-    let _: i64 = Write::of(plan, currencies).get_result(connection.postgres()?)?;
-    Ok(())
-}
-
-fn planned_users<'a>(plan: &'a Plan<'_>) -> impl Iterator<Item = UserId> + use<'a> {
-    plan.accounts.iter().map(|planned| planned.user_id)
-}
-
 impl Store for PostgresStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
-        // A brief wait is a setting of a transaction.
-        if basis == Basis::Read || self.patience == Patience::Brief {
-            self.link.begin(&self.begin_sql(self.patience))?;
-        }
+        self.link.begin(&self.begin_sql(self.patience))?;
         self.attentively(keys.users.iter().copied(), |store| store.load(keys, basis))
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        self.attentively(planned_users(plan), |store| {
-            if !plan.entries.is_empty() {
-                write_entries(store.link.transaction()?, plan, &store.currencies)?;
-            }
-            store.write_conflicts(plan)
-        })
-    }
-
-    fn post(&mut self, plan: &Plan<'_>) -> Option<Result<(), StoreError>> {
-        if self.link.is_open() {
-            return None;
-        }
-        // It accepts everything, so it has no conflicts.
-        Some(self.attentively(planned_users(plan), |store| {
-            write_entries(store.link.connection()?, plan, &store.currencies)
-        }))
+        let users = plan.accounts.iter().map(|planned| planned.user_id);
+        self.attentively(users, |store| store.write_rows(plan))
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {

@@ -42,6 +42,9 @@ const DURABLE_TRIAL: &str = "UPDATE entries SET user_id = user_id, version = ver
      UPDATE balances SET user_id = user_id, amount = amount WHERE user_id IN (SELECT user_id FROM balances LIMIT 64); \
      UPDATE ledger_info SET epoch = epoch";
 
+/// The most rows that were written by hand and are completed in one transaction.
+const COMPLETED_ROWS_MAX: i64 = 20_000;
+
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
     link: Link,
@@ -197,8 +200,12 @@ impl Store for SqliteStore {
             ..
         } = self;
         checkpoints.take_turn(link.connection()?.sqlite()?);
-        let connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
-        event_digest::complete(connection, i64::MAX)?;
+        let mut connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
+        // In transactions of their own: what follows may be rolled back.
+        while event_digest::complete(connection, COMPLETED_ROWS_MAX)? > 0 {
+            link.commit()?;
+            connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
+        }
         let mut loaded = Loaded::default();
         for user in &keys.users {
             loaded

@@ -11,11 +11,11 @@ use super::batch::{Keys, Loaded, Plan};
 use super::errors::StoreError;
 use super::users::{PutUser, PutUserOutcome};
 
-/// One connection for writes. The steps come in the order `begin`, `write`, `commit`, or `begin`, `post`; after an error
-/// the writer calls `rollback` or `reconnect` before it begins again.
+/// One connection for writes. The steps come in the order `begin`, `write`, `commit`; after an error the writer calls
+/// `rollback` or `reconnect` before it begins again.
 pub trait Store: Send {
-    /// Opens a write transaction, unless `post` needs none, and loads what it is to be decided on. With [`Basis::Read`]
-    /// that can't change before the commit.
+    /// Opens a write transaction and loads what it is to be decided on. With [`Basis::Read`] that can't change before the
+    /// commit.
     ///
     /// # Errors
     /// `StoreError`; nothing was written.
@@ -27,15 +27,6 @@ pub trait Store: Send {
     /// `StoreError`; nothing of the plan is committed. `StoreError::Raced` when an event id or a hash exists already, or
     /// an account has another version than the plan began with.
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError>;
-
-    /// Writes a plan that was made on [`Basis::Expected`] and commits it, in one step; `None` when this store takes two,
-    /// `write` and `commit`. When it returns `Ok`, the plan is durable.
-    ///
-    /// # Errors
-    /// `StoreError::Lost` means *unknown*: the plan may be committed or not. With any other error nothing of it is.
-    fn post(&mut self, _: &Plan<'_>) -> Option<Result<(), StoreError>> {
-        None
-    }
 
     /// Commits. When it returns `Ok`, the transaction is durable.
     ///

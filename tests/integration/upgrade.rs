@@ -268,6 +268,21 @@ async fn what_is_written_by_hand_is_known_to_the_service(database: Database) {
     let mut app = TestApp::start(database).await;
 
     app.accepted("deposits", 1, "before", "1").await;
+    // In another currency than the user's first entry, and sent again before anything else is committed.
+    app.database.sql(
+        "INSERT INTO entries (user_id, version, kind, source, currency, amount, balance_after, event_id, committed_at_us) \
+         VALUES (1, 2, 'reward', 'reward', 'UNI', 5000000000, 5000000000, 'second', 1); \
+         UPDATE accounts SET version = 2 WHERE user_id = 1; \
+         INSERT INTO balances (user_id, currency, amount) VALUES (1, 'UNI', 5000000000)",
+    );
+    app.assert_ledger_holds();
+    let second = app
+        .post("rewards", entry("second", 1, "UNI", "5"))
+        .await
+        .ok();
+    assert_eq!(second["duplicate"], true);
+    assert_eq!(second["balances"], balances("1.000000000", "5.000000000"));
+    app.assert_ledger_holds();
     write_by_hand(&app.database, 2, "hand");
     assert_eq!(
         app.backend("/internal/v1/entries?event_id=hand").await.ok()["user_id"],

@@ -73,9 +73,13 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     let (mut workload, mut books) = (bench.workload(1, Users::Random(USERS)), Books::default());
     let (mut raw_rates, mut rates, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let (mut answers, mut cpu_s) = (latencies(), 0.0);
+    // Of the database's server: for the service, and for raw.
+    let mut server_cpu_s = [0.0; 2];
     for _ in 0..rounds {
         let part = workload.entries(entries);
+        let begun = database.server_cpu_s();
         let raw_rate = raw.rate("reward", &part)?;
+        let raw_ended = database.server_cpu_s();
         bar.inc(1);
         let cpu_before = service.pid().map(proc::cpu_s).transpose()?.unwrap_or(0.0);
         let outcome = bench.post_batches(
@@ -86,6 +90,12 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
             (IN_FLIGHT, Pace::AsAnswered),
         )?;
         cpu_s += service.pid().map(proc::cpu_s).transpose()?.unwrap_or(0.0) - cpu_before;
+        let took = |from: Option<f64>, to: Option<f64>| Some(to? - from?);
+        let ours = took(raw_ended, database.server_cpu_s());
+        if let Some((ours, raws)) = ours.zip(took(begun, raw_ended)) {
+            server_cpu_s[0] += ours;
+            server_cpu_s[1] += raws;
+        }
         books.note(&part);
         let rate = part.len() as f64 / outcome.elapsed.as_secs_f64();
         answers.add(&outcome.latencies)?;
@@ -112,13 +122,18 @@ fn on(bench: &mut Bench, database: &Database) -> Result<()> {
     // Each round has its own raw baseline.
     figure.ratio = Some(median(&ratios));
     bench.report.figures.push(figure);
-    let per_1000 = cpu_s / (entries * rounds) as f64 * 1000.0;
+    let per_entry_us = |cpu_s: f64| cpu_s / (entries * rounds) as f64 * 1e6;
     bench.report.figures.push(Figure::new(
         RUN,
-        format!("processor seconds for 1,000 entries, {kind}"),
-        per_1000,
-        "s",
+        format!("the service's processor time for an entry, {kind}"),
+        per_entry_us(cpu_s),
+        "µs",
     ));
+    if server_cpu_s[0] > 0.0 {
+        let [ours, raws] = server_cpu_s.map(per_entry_us);
+        let figure = Figure::new(RUN, "PostgreSQL's processor time for an entry", ours, "µs");
+        bench.report.figures.push(figure.beside("raw", raws));
+    }
     bench
         .report
         .latencies

@@ -56,6 +56,15 @@ impl Database {
         })
     }
 
+    /// Processor time of its server's processes so far, in seconds; none of SQLite, which has no process of its own, and of
+    /// a server on another machine.
+    pub fn server_cpu_s(&self) -> Option<f64> {
+        match self {
+            Self::Sqlite { .. } => None,
+            Self::Postgres { server, .. } => postgres_pid(server).and_then(proc::family_cpu_s).ok(),
+        }
+    }
+
     /// The value of `database.url`.
     pub fn url(&self) -> String {
         match self {

@@ -126,6 +126,7 @@ impl Audit<'_> {
         };
         let (mut at_cached, mut last_seen) = (BTreeMap::new(), (i64::MIN, i64::MIN));
         self.load_codes(connection)?;
+        self.load_by_hand(connection)?;
         loop {
             let page = next_page_of(connection, user, last_seen)?;
             let is_last = (page.len() as i64) < AUDIT_PAGE_ENTRIES;

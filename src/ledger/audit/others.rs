@@ -13,7 +13,7 @@ impl Audit<'_> {
     /// After the entry's own balance was checked. A difference that stays the same is told once, and none where it may follow
     /// from another fault.
     pub(super) fn check_other_balances(&mut self, sums: &mut Sums, row: &Row) {
-        if sums.is_faulty {
+        if sums.is_faulty || self.by_hand.contains(&row.id) {
             return;
         }
         let Row {

@@ -48,11 +48,6 @@ impl Link {
         self.transaction()
     }
 
-    /// Whether a transaction is open.
-    pub(in crate::ledger) const fn is_open(&self) -> bool {
-        self.is_open
-    }
-
     /// The connection, only while a transaction is open: without one, each statement would commit by itself.
     pub(in crate::ledger) fn transaction(&mut self) -> Result<&mut AnyConnection, StoreError> {
         let open = self.connected.as_mut().filter(|_| self.is_open);

@@ -27,9 +27,6 @@ pub(in crate::ledger) enum Fault {
     LostAfterCommit,
     /// COMMIT breaks while it is on its way: it is carried out only when the next transaction writes.
     LostWhileCommitting,
-    /// A statement that writes and commits is on its way, with no lock held: it is carried out after the next transaction
-    /// that commits nothing, or fails after one that does.
-    LostWhilePosting,
 }
 
 /// What a store works on.
@@ -51,8 +48,6 @@ pub(in crate::ledger) struct Shared {
     /// On what each transaction was decided, in order.
     pub bases: Vec<Basis>,
     on_its_way: Option<OpenTransaction>,
-    /// With the number of commits before it.
-    posted: Option<(usize, OpenTransaction)>,
     /// The event ids of each commit, in order; of one that made a user, `user`.
     pub log: Vec<Vec<String>>,
 }
@@ -165,7 +160,6 @@ impl Store for MemoryStore {
             Fault::LostBeforeCommit,
             Fault::LostAfterCommit,
             Fault::LostWhileCommitting,
-            Fault::LostWhilePosting,
         ];
         let fault = self.fails_with(&planned);
         let open = self.open.take().expect("a transaction is open");
@@ -173,7 +167,6 @@ impl Store for MemoryStore {
         match fault {
             Some(Fault::LostBeforeCommit) => {}
             Some(Fault::LostWhileCommitting) => shared.on_its_way = Some(open),
-            Some(Fault::LostWhilePosting) => shared.posted = Some((shared.commits, open)),
             _ => shared.carry_out(open),
         }
         if fault.is_some() {
@@ -184,14 +177,7 @@ impl Store for MemoryStore {
     }
 
     fn rollback(&mut self) {
-        let was_open = self.open.take().is_some();
-        let mut shared = self.tables.lock().expect("not poisoned");
-        if was_open
-            && let Some((commits, posted)) = shared.posted.take()
-            && commits == shared.commits
-        {
-            shared.carry_out(posted);
-        }
+        self.open = None;
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {

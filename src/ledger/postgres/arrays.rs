@@ -15,15 +15,13 @@ use crate::domain::Currencies;
 use crate::ledger::batch::{Plan, PlannedAccount};
 use crate::ledger::rows::NewEntryRow;
 
-/// Inserts the entries of a plan, inserts or updates their accounts, and sets the balances. Fails as a known event id does,
-/// with a unique violation, when an account no longer has the version that the plan began with. So it needs no transaction
-/// around it. Returns the number of accounts that it has updated.
+/// Inserts the entries of a plan, inserts or updates their accounts, and sets the balances. Returns how many accounts it has
+/// updated: an account that no longer has the version that the plan began with is left alone.
 pub(super) struct Write<'a> {
     now_us: i64,
     entries: Entries<'a>,
     made: Versions,
     moved: Versions,
-    moved_count: i64,
     balances: Balances<'a>,
 }
 
@@ -39,7 +37,6 @@ impl<'a> Write<'a> {
             entries: Entries::of(plan, currencies),
             made: Versions::of(&made),
             moved: Versions::of(&moved),
-            moved_count: i64::try_from(moved.len()).unwrap_or(i64::MAX),
             balances: Balances::of(plan, currencies),
         }
     }
@@ -71,12 +68,6 @@ impl QueryFragment<Pg> for Write<'_> {
             out.push_sql(
                 ") AS new (u, v, old, now) WHERE accounts.user_id = new.u AND accounts.version = new.old RETURNING 1",
             );
-            // Two rows with one key, if any.
-            out.push_sql(
-                "), raced AS (INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) \
-                 SELECT 0, 0, 0, 0 FROM GENERATE_SERIES(1, 2) WHERE (SELECT COUNT(*) FROM moved) <> ",
-            );
-            out.push_bind_param::<BigInt, _>(&self.moved_count)?;
         }
         out.push_sql("), stored AS (INSERT INTO balances (user_id, amount, currency) SELECT ");
         self.balances.push(&mut out)?;

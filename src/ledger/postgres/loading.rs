@@ -57,7 +57,7 @@ impl PostgresStore {
                 balances::currency.nullable(),
                 balances::amount.nullable(),
             ))
-            .load(self.link.connection()?.postgres()?)?;
+            .load(self.link.transaction()?.postgres()?)?;
         self.unknown_accounts(ids, loaded);
         for (user, version, code, minor) in rows {
             self.add_version(user, version, loaded)?;

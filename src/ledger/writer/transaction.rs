@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::domain::UserId;
-use crate::ledger::batch::{self, Group, Keys, Loaded, Plan};
+use crate::ledger::batch::{self, Group, Keys, Plan};
 use crate::ledger::errors::StoreError;
 use crate::ledger::store::Basis;
 use crate::ledger::{EntryOutcome, PostError};
@@ -41,9 +41,6 @@ struct Stopped {
 struct Run<'a> {
     /// The plan of an attempt whose COMMIT broke.
     unknown: Option<Plan<'a>>,
-    /// The plan of a [`crate::ledger::store::Store::post`] that broke. No lock shows whether it is still on its way to the
-    /// database, so it is in doubt until its keys are known.
-    posted: Option<Plan<'a>>,
     /// How many did.
     broken_commits: u32,
     /// Why the last one did.
@@ -53,19 +50,6 @@ struct Run<'a> {
     races: u32,
     wait_ms: u64,
     must_read: bool,
-}
-
-impl<'a> Run<'a> {
-    fn is_in_doubt(&self) -> bool {
-        self.unknown.is_some() || self.posted.is_some()
-    }
-
-    /// The plan in doubt that turns out to be committed.
-    fn take_committed(&mut self, loaded: &Loaded) -> Option<Plan<'a>> {
-        let is_committed = |earlier: &mut Plan<'a>| earlier.is_committed(loaded);
-        let unknown = self.unknown.take_if(is_committed);
-        unknown.or_else(|| self.posted.take_if(is_committed))
-    }
 }
 
 fn are_late(pieces: &[Piece<'_>]) -> bool {
@@ -92,12 +76,11 @@ impl State {
             ..Run::default()
         };
         loop {
-            if !run.is_in_doubt() && are_late(pieces) {
+            if run.unknown.is_none() && are_late(pieces) {
                 return Err(Failure::GivenUp);
             }
             let begun = self.options.clock.mono();
-            let must_read =
-                self.surprised > 0 || run.must_read || run.is_resolving || run.is_in_doubt();
+            let must_read = self.surprised > 0 || run.must_read || run.unknown.is_some();
             let basis = if must_read {
                 Basis::Read
             } else {
@@ -118,7 +101,7 @@ impl State {
             // It may be a duplicate: a database can refuse a row before it looks at its keys.
             let may_be_known = basis == Basis::Expected && !can_be_halved(pieces);
             run.must_read |= may_be_known;
-            if stopped.is_commit || run.is_in_doubt() {
+            if stopped.is_commit || run.unknown.is_some() {
                 self.resolve(&stopped, &mut run, are_late(pieces))?;
             } else {
                 self.start_over(stopped, &mut run, may_be_known)?;
@@ -179,8 +162,7 @@ impl State {
             run.broken_commits += 1;
             run.reason = format!("COMMIT: {}", stopped.error);
         }
-        // What was posted is always committed again, however late: nothing else keeps it from being carried out later.
-        run.is_resolving = run.posted.is_none() && (is_late || run.broken_commits > 1);
+        run.is_resolving = is_late || run.broken_commits > 1;
         self.wait(Duration::from_millis(run.wait_ms));
         run.wait_ms = (run.wait_ms * 2).min(RETRY_MS.1);
         // The next attempt reports what is wrong.
@@ -203,7 +185,7 @@ impl State {
     }
 
     /// One transaction. On [`Basis::Expected`] it also fails with [`StoreError::Raced`] when an outcome may depend on something
-    /// that was not read. `run.unknown` and `run.posted` are settled or set here.
+    /// that was not read. `run.unknown` is settled or set here.
     fn attempt<'a>(
         &mut self,
         groups: &[Group<'a>],
@@ -221,7 +203,7 @@ impl State {
             self.store.rollback();
             stopped(error, true)
         })?;
-        if let Some(earlier) = run.take_committed(&loaded) {
+        if let Some(earlier) = run.unknown.take_if(|earlier| earlier.is_committed(&loaded)) {
             self.store.rollback();
             return Ok(earlier);
         }
@@ -235,22 +217,6 @@ impl State {
         if plan.writes_nothing() {
             self.store.rollback();
             return Ok(plan);
-        }
-        let in_one_step = match basis {
-            Basis::Expected => self.store.post(&plan),
-            Basis::Read => None,
-        };
-        match in_one_step {
-            Some(Ok(())) => return Ok(plan),
-            Some(Err(error @ StoreError::Lost(_))) => {
-                run.posted = Some(plan);
-                return Err(self.broken(error));
-            }
-            Some(Err(error)) => {
-                self.store.rollback();
-                return Err(stopped(error, false));
-            }
-            None => {}
         }
         self.store.write(&plan).map_err(|error| {
             self.store.rollback();
@@ -268,19 +234,14 @@ impl State {
         match self.store.commit() {
             Ok(()) => Ok(plan),
             Err(error) => {
+                self.store.rollback();
                 run.unknown = Some(plan);
-                Err(self.broken(error))
+                Err(Stopped {
+                    error,
+                    is_first_step: false,
+                    is_commit: true,
+                })
             }
-        }
-    }
-
-    /// Whether the plan is committed is not known.
-    fn broken(&mut self, error: StoreError) -> Stopped {
-        self.store.rollback();
-        Stopped {
-            error,
-            is_first_step: false,
-            is_commit: true,
         }
     }
 }

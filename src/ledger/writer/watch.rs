@@ -20,7 +20,7 @@ pub enum Step {
     Begin,
     /// Write what was decided.
     Write,
-    /// Commit, or write and commit in one step.
+    /// Commit.
     Commit,
     /// Roll back.
     Rollback,
@@ -121,10 +121,6 @@ impl Store for Watched {
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
         self.during(Step::Write, |store| store.write(plan))
-    }
-
-    fn post(&mut self, plan: &Plan<'_>) -> Option<Result<(), StoreError>> {
-        self.during(Step::Commit, |store| store.post(plan))
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {

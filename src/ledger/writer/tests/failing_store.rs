@@ -14,8 +14,6 @@ pub(super) enum Step {
     Begin,
     Write,
     Commit,
-    /// `Write` and `Commit` in one step.
-    Post,
     Rollback,
     Reconnect,
 }
@@ -47,7 +45,7 @@ impl Says {
     const fn each(step: Step) -> &'static [Self] {
         match step {
             Step::Begin => &[Self::Lost, Self::Away, Self::Failed, Self::Raced],
-            Step::Write | Step::Post => &[
+            Step::Write => &[
                 Self::Lost,
                 Self::Failed,
                 Self::Raced,
@@ -85,20 +83,14 @@ impl Failure {
     /// Every way in which this step can fail. Only a database at the other end of a connection commits later.
     pub(super) fn every(at: usize, step: Step, can_commit_later: bool) -> Vec<Self> {
         let carried: &[Carried] = match step {
-            Step::Commit | Step::Post if can_commit_later => {
-                &[Carried::No, Carried::Out, Carried::Later]
-            }
+            Step::Commit if can_commit_later => &[Carried::No, Carried::Out, Carried::Later],
             // It answers nothing: a store that can't roll back throws its connection away.
             Step::Rollback => &[Carried::No],
             _ => &[Carried::No, Carried::Out],
         };
-        // The database has refused the statement, or it has not answered.
-        let can_be =
-            |carried, says| step != Step::Post || carried == Carried::No || says == Says::Lost;
         let ways = carried
             .iter()
-            .flat_map(|carried| Says::each(step).iter().map(|says| (*carried, *says)))
-            .filter(|(carried, says)| can_be(*carried, *says));
+            .flat_map(|carried| Says::each(step).iter().map(|says| (*carried, *says)));
         ways.map(|(carried, says)| Self {
             at,
             step,
@@ -167,18 +159,16 @@ pub(super) struct FailingStore {
     plan: Vec<Failure>,
     shared: Arc<Shared>,
     /// Makes the next COMMIT of `inner` one that is carried out later.
-    commit_later: Box<dyn Fn(Step) + Send>,
+    commit_later: Box<dyn Fn() + Send>,
     /// A lost connection: until the writer reconnects, nothing works.
     is_gone: bool,
-    /// Whether it writes and commits in one step.
-    pub(super) posts: bool,
 }
 
 impl FailingStore {
     pub(super) fn new(
         inner: Box<dyn Store>,
         plan: Vec<Failure>,
-        commit_later: impl Fn(Step) + Send + 'static,
+        commit_later: impl Fn() + Send + 'static,
     ) -> (Self, Steps) {
         let shared = Arc::<Shared>::default();
         let steps = Steps(shared.clone());
@@ -189,7 +179,6 @@ impl FailingStore {
                 shared,
                 commit_later: Box::new(commit_later),
                 is_gone: false,
-                posts: false,
             },
             steps,
         )
@@ -214,31 +203,26 @@ impl FailingStore {
         failure
     }
 
-    /// A step that answers: carried out or not, and failing or not. What carries it out calls the function that it gets
-    /// before it commits.
+    /// A step that answers: carried out or not, and failing or not.
     fn step<T>(
         &mut self,
         step: Step,
-        carry_out: impl FnOnce(&mut dyn Store, &dyn Fn()) -> Result<T, StoreError>,
+        carry_out: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let failure = self.count(step);
         if self.is_gone {
             return Err(StoreError::Lost("the writer has not reconnected".into()));
         }
         let Some(Failure { carried, says, .. }) = failure else {
-            return carry_out(&mut *self.inner, &|| {});
+            return carry_out(&mut *self.inner);
         };
+        if carried == Carried::Later {
+            (self.commit_later)();
+        }
         if carried != Carried::No {
-            let commit_later = &self.commit_later;
-            let answer = carry_out(&mut *self.inner, &|| {
-                if carried == Carried::Later {
-                    commit_later(step);
-                }
-            });
+            let answer = carry_out(&mut *self.inner);
             assert!(
-                answer.is_ok()
-                    || carried == Carried::Later
-                    || matches!(step, Step::Write | Step::Post),
+                answer.is_ok() || carried == Carried::Later || step == Step::Write,
                 "{step:?} works by itself"
             );
         }
@@ -269,29 +253,15 @@ impl Drop for FailingStore {
 impl Store for FailingStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         self.wait_at_the_gate();
-        self.step(Step::Begin, |store, _| store.begin(keys, basis))
+        self.step(Step::Begin, |store| store.begin(keys, basis))
     }
 
     fn write(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
-        self.step(Step::Write, |store, _| store.write(plan))
-    }
-
-    fn post(&mut self, plan: &Plan<'_>) -> Option<Result<(), StoreError>> {
-        let post = |store: &mut dyn Store, commits: &dyn Fn()| {
-            let done = store.write(plan).and_then(|()| {
-                commits();
-                store.commit()
-            });
-            done.inspect_err(|_| store.rollback())
-        };
-        self.posts.then(|| self.step(Step::Post, post))
+        self.step(Step::Write, |store| store.write(plan))
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.step(Step::Commit, |store, commits| {
-            commits();
-            store.commit()
-        })
+        self.step(Step::Commit, |store| store.commit())
     }
 
     fn rollback(&mut self) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use diesel::prelude::*;
 
-use super::failing_store::{FailingStore, Failure, Step, Steps};
+use super::failing_store::{FailingStore, Failure, Steps};
 use crate::clock::Clock;
 use crate::config::{DatabaseUrl, Schema};
 use crate::domain::{Currencies, Recorded, UserId};
@@ -23,8 +23,6 @@ const LOCK_MS: u64 = 600_000;
 /// Where a run keeps its ledger.
 pub(super) enum Tables {
     Memory(Box<MemoryStore>),
-    /// Whose store writes and commits in one step.
-    MemoryInOneStep(Box<MemoryStore>),
     Sqlite {
         path: PathBuf,
         _dir: tempfile::TempDir,
@@ -63,28 +61,18 @@ impl Tables {
         Self::Sqlite { path, _dir: dir }
     }
 
-    pub(super) fn in_memory_in_one_step() -> Self {
-        match Self::in_memory() {
-            Self::Memory(store) => Self::MemoryInOneStep(store),
-            other => other,
-        }
-    }
-
     pub(super) fn failing(&self, plan: Vec<Failure>) -> (FailingStore, Steps) {
         match self {
-            Self::Memory(store) | Self::MemoryInOneStep(store) => {
+            Self::Memory(store) => {
                 let tables = store.tables.clone();
-                let is_posted = matches!(self, Self::MemoryInOneStep(_));
-                let later = move |step| {
-                    let fault = match step {
-                        Step::Post => Fault::LostWhilePosting,
-                        _ => Fault::LostWhileCommitting,
-                    };
-                    tables.lock().expect("free").faults.push_front(fault);
+                let later = move || {
+                    tables
+                        .lock()
+                        .expect("free")
+                        .faults
+                        .push_front(Fault::LostWhileCommitting)
                 };
-                let (mut failing, steps) = FailingStore::new(store.clone(), plan, later);
-                failing.posts = is_posted;
-                (failing, steps)
+                FailingStore::new(store.clone(), plan, later)
             }
             Self::Sqlite { path, .. } => {
                 // A lock of SQLite's own (its log is begun anew, say) is waited for, however slow the machine is.
@@ -97,7 +85,7 @@ impl Tables {
                     counts: Arc::default(),
                 };
                 let store = SqliteStore::new(path.clone(), None, options);
-                FailingStore::new(Box::new(store), plan, |_| {
+                FailingStore::new(Box::new(store), plan, || {
                     unreachable!("a local COMMIT is not on its way")
                 })
             }
@@ -107,7 +95,7 @@ impl Tables {
     /// Every entry by its event id. That none is there twice, SQLite's index and the store in memory make sure.
     pub(super) fn stored(&self) -> BTreeMap<String, Stored> {
         match self {
-            Self::Memory(store) | Self::MemoryInOneStep(store) => {
+            Self::Memory(store) => {
                 let tables = store.tables.lock().expect("free");
                 let of = |r: &Recorded| Stored {
                     user: r.user_id.get(),
