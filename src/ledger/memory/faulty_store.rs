@@ -9,7 +9,7 @@ use crate::ledger::admin_log::AdminAction;
 use crate::ledger::batch::{Keys, Loaded, Plan};
 use crate::ledger::errors::StoreError;
 use crate::ledger::memory;
-use crate::ledger::store::{Basis, Store};
+use crate::ledger::store::{Basis, Store, bulk_beside};
 use crate::ledger::users::{PutUser, PutUserOutcome};
 
 /// What the next transaction runs into.
@@ -56,6 +56,8 @@ pub(in crate::ledger) struct Shared {
 #[derive(Debug, Clone, Default)]
 pub(in crate::ledger) struct MemoryStore {
     pub tables: Arc<Mutex<Shared>>,
+    /// Whether single entries have transactions of their own.
+    keeps_singles_apart: bool,
     open: Option<OpenTransaction>,
 }
 
@@ -85,6 +87,13 @@ impl Shared {
 }
 
 impl MemoryStore {
+    pub(in crate::ledger) fn keeping_singles_apart() -> Self {
+        Self {
+            keeps_singles_apart: true,
+            ..Self::default()
+        }
+    }
+
     fn fails_with(&self, faults: &[Fault]) -> Option<Fault> {
         let mut shared = self.tables.lock().expect("not poisoned");
         let is_next = shared
@@ -174,6 +183,13 @@ impl Store for MemoryStore {
         } else {
             Ok(())
         }
+    }
+
+    fn bulk_beside(&self, singles: usize) -> usize {
+        if self.keeps_singles_apart && singles > 0 {
+            return 0;
+        }
+        bulk_beside(singles)
     }
 
     fn rollback(&mut self) {

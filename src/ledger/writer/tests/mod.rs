@@ -38,6 +38,10 @@ fn rig(faults: &[Fault]) -> Rig {
 fn rig_at(clock: Clock, faults: &[Fault]) -> Rig {
     let store = MemoryStore::default();
     store.tables.lock().expect("free").faults.extend(faults);
+    rig_of(clock, store)
+}
+
+fn rig_of(clock: Clock, store: MemoryStore) -> Rig {
     let (orphans, unheard) = mpsc::channel(16);
     let rules = Rules { auto_create: true };
     let counters = Arc::<Counters>::default();
@@ -193,6 +197,29 @@ fn few_entries_of_batches_go_beside_a_single_one() {
         .expect("it is committed");
     let of_batches = beside.iter().filter(|event| event.starts_with('b')).count();
     assert_eq!(of_batches, BULK_BESIDE_SINGLES.0, "{log:?}");
+}
+
+#[test]
+fn single_entries_have_transactions_of_their_own_where_the_store_wants_it() {
+    let rig = rig_of(Clock::system(), MemoryStore::keeping_singles_apart());
+    let held = rig.hold();
+    let mut answers = vec![rig.single("s0")];
+    for n in 1..50 {
+        let bulk = format!("b{n}");
+        answers.push(rig.post(Lane::Bulk, &[&bulk], Duration::from_secs(60)));
+        answers.push(rig.single(&format!("s{n}")));
+    }
+    drop(held);
+    answers
+        .into_iter()
+        .for_each(|answer| assert!(version(answer).is_ok()));
+    rig.writer.stop();
+    let log = rig.store.tables.lock().expect("free").log.clone();
+    for commit in &log {
+        let singles = commit.iter().filter(|event| event.starts_with('s')).count();
+        assert!(singles == 0 || singles == commit.len(), "{log:?}");
+    }
+    assert_eq!(log.concat().len(), 99, "{log:?}");
 }
 
 #[test]
