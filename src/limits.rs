@@ -91,6 +91,9 @@ pub const START_STEP_S: u64 = 90;
 /// How long a step of the start may take before the log tells of it, and the time between two such lines, in seconds.
 pub const START_LOG_S: u64 = 5;
 
+/// The most entries that get what they lack (written by an earlier version, or by hand) in one transaction.
+pub const FILLED_ENTRIES_MAX: i64 = 20_000;
+
 /// The longest wait for another node's migration, in seconds.
 pub const MIGRATION_WAIT_S: u64 = 600;
 

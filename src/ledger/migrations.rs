@@ -27,9 +27,8 @@ use rand::Rng;
 use crate::clock::Clock;
 use crate::config::{DatabaseUrl, Schema};
 use crate::domain::Currencies;
-use crate::limits::{MIGRATION_LOG_S, MIGRATION_POLL_MS, MIGRATION_WAIT_S};
+use crate::limits::{FILLED_ENTRIES_MAX, MIGRATION_LOG_S, MIGRATION_POLL_MS, MIGRATION_WAIT_S};
 
-use self::filling::PAGE_ENTRIES;
 use self::progress::{Progress, Step};
 use super::LedgerError;
 use super::connection::ledger_file::FileLock;
@@ -95,13 +94,14 @@ pub(super) fn apply_missing(
     let connection = &mut connected.connection;
     match source {
         Source::Sqlite(_) => {
-            Tables::of_file(connection.sqlite().map_err(unavailable)?)
-                .map_err(unavailable)?
-                .check_file()?;
+            let tables = Tables::of_file(connection.sqlite().map_err(unavailable)?);
+            let tables = tables.map_err(unavailable)?;
+            tables.check_file()?;
+            missing(connection, &tables)?;
             progress.at(Step::Migrating);
             let applied = apply(connection, progress)?;
             let sqlite = connection.sqlite().map_err(unavailable)?;
-            while event_digest::complete(sqlite, PAGE_ENTRIES).map_err(unavailable)? > 0 {}
+            while event_digest::complete(sqlite, FILLED_ENTRIES_MAX).map_err(unavailable)? > 0 {}
             ensure_epoch(connection, new_epoch).map_err(unavailable)?;
             Ok(applied)
         }
@@ -225,6 +225,9 @@ fn place(connection: &mut AnyConnection, server: &PostgresServer) -> Result<Plac
 
 /// The versions of migrations that were not applied. (Diesel's own question makes a table first, which a role may not be
 /// allowed to.)
+///
+/// On SQLite a ledger that a later version of this program has migrated is refused: what keeps an event from being booked
+/// twice may be elsewhere by now. On PostgreSQL nodes of an earlier version may go on beside newer ones.
 fn missing(connection: &mut AnyConnection, tables: &Tables) -> Result<Vec<String>, LedgerError> {
     let wanted = match connection {
         AnyConnection::Postgres(_) => in_order(MigrationSource::<Pg>::migrations(&POSTGRES)),
@@ -238,6 +241,14 @@ fn missing(connection: &mut AnyConnection, tables: &Tables) -> Result<Vec<String
     } else {
         Vec::new()
     };
+    if let AnyConnection::Sqlite(_) = connection
+        && let Some(unknown) = applied.iter().find(|version| !wanted.contains(version))
+    {
+        return Err(LedgerError::Unfit(format!(
+            "a later version of this program has migrated it (migration {unknown}): start that version, or restore a copy \
+             from before"
+        )));
+    }
     Ok(wanted
         .into_iter()
         .filter(|version| !applied.contains(version))

@@ -15,7 +15,7 @@ use diesel::dsl::min;
 use diesel::prelude::*;
 
 use crate::domain::{Account, Amount, Currencies, EventId, Reversible, TxHash, UserId};
-use crate::limits::BULK_BESIDE_SINGLES;
+use crate::limits::{BULK_BESIDE_SINGLES, FILLED_ENTRIES_MAX};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
@@ -41,9 +41,6 @@ const DURABLE_TRIAL: &str = "UPDATE entries SET user_id = user_id, version = ver
      UPDATE accounts SET version = version WHERE user_id IN (SELECT user_id FROM accounts LIMIT 64); \
      UPDATE balances SET user_id = user_id, amount = amount WHERE user_id IN (SELECT user_id FROM balances LIMIT 64); \
      UPDATE ledger_info SET epoch = epoch";
-
-/// The most rows that were written by hand and are completed in one transaction.
-const COMPLETED_ROWS_MAX: i64 = 20_000;
 
 /// A write connection to an SQLite file.
 pub(super) struct SqliteStore {
@@ -202,7 +199,7 @@ impl Store for SqliteStore {
         checkpoints.take_turn(link.connection()?.sqlite()?);
         let mut connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
         // In transactions of their own: what follows may be rolled back.
-        while event_digest::complete(connection, COMPLETED_ROWS_MAX)? > 0 {
+        while event_digest::complete(connection, FILLED_ENTRIES_MAX)? > 0 {
             link.commit()?;
             connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
         }

@@ -14,6 +14,7 @@ on_both_databases![
     what_is_written_by_hand_is_known_to_the_service,
     entries_of_an_earlier_version_are_answered_with_the_same_balances,
     a_migration_that_is_killed_goes_on_and_nothing_is_served_before,
+    a_ledger_of_a_later_version_is_refused_where_no_node_of_it_can_be_beside,
 ];
 on_sqlite![an_event_id_with_the_digest_of_another_is_refused_and_never_taken_for_it];
 on_postgres![entries_of_a_node_of_an_earlier_version_are_answered_with_all_balances];
@@ -218,6 +219,35 @@ async fn a_migration_that_is_killed_goes_on_and_nothing_is_served_before(databas
     app.start_again().await;
     assert_same_answers(&app, &all).await;
     assert_many(&app, 10, COUNT).await;
+}
+
+async fn a_ledger_of_a_later_version_is_refused_where_no_node_of_it_can_be_beside(
+    database: Database,
+) {
+    let mut app = TestApp::start(database).await;
+    app.accepted("deposits", 1, "first", "1").await;
+    app.stop().await;
+    app.database
+        .sql("INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000000')");
+    if database == Database::Postgres {
+        // During a rolling upgrade a node of this version may be started once more.
+        assert!(app.command("migrate").status.success());
+        app.start_again().await;
+        app.accepted("deposits", 1, "second", "1").await;
+        return app.assert_ledger_holds();
+    }
+    for command in ["migrate", "verify", "serve"] {
+        let refused = app.command(command);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && said.contains("a later version of this program"),
+            "{command}: {said}"
+        );
+    }
+    app.database
+        .sql("DELETE FROM __diesel_schema_migrations WHERE version = '20991231000000'");
+    app.start_again().await;
+    app.assert_ledger_holds();
 }
 
 async fn entries_of_a_node_of_an_earlier_version_are_answered_with_all_balances(

@@ -9,9 +9,9 @@ use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 
-use super::filling::PAGE_ENTRIES;
 use super::progress::Progress;
 use crate::ledger::schema::entries;
+use crate::limits::FILLED_ENTRIES_MAX;
 
 const FILL: &str =
     "UPDATE entries SET event_digest = event_digest(event_id) WHERE id >= $1 AND id < $2";
@@ -27,7 +27,7 @@ pub(super) fn run(connection: &mut SqliteConnection, progress: &Progress) -> Que
         .get_result(connection)?;
     while let Some(at) = first {
         progress.filled(at, last.unwrap_or(at));
-        first = page(connection, at, PAGE_ENTRIES)?;
+        first = page(connection, at, FILLED_ENTRIES_MAX)?;
     }
     Ok(())
 }

@@ -17,9 +17,7 @@ use diesel::sql_types::BigInt;
 use super::progress::Progress;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::schema::{entries, filling};
-
-/// Entries of a page.
-pub(super) const PAGE_ENTRIES: i64 = 20_000;
+use crate::limits::FILLED_ENTRIES_MAX;
 
 /// The most users that are looked up at once.
 const USERS_MAX: i64 = 1000;
@@ -101,7 +99,7 @@ pub(super) fn run(connection: &mut AnyConnection, progress: &Progress) -> QueryR
     if let AnyConnection::Postgres(postgres) = connection {
         postgres.batch_execute(IN_ORDER)?;
     }
-    let mut filling = Filling::begin(connection, PAGE_ENTRIES)?;
+    let mut filling = Filling::begin(connection, FILLED_ENTRIES_MAX)?;
     loop {
         let Reached { filled, total, .. } = filling.reached;
         progress.filled(filled, total);
