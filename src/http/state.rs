@@ -23,7 +23,7 @@ use crate::http::extract::bodies::Bodies;
 use crate::http::extract::rate_limit::{AddressLimit, FAILURES, Rate, SIGN_INS, UserLimit};
 use crate::http::problem::{Code, Problem};
 use crate::http::session::shared::SessionShared;
-use crate::ledger::{Admission, Lane, Permit, SqlLedger};
+use crate::ledger::{Admission, Lane, Ledger as _, Permit, PostError, SqlLedger};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::seldom::Seldom;
 
@@ -178,6 +178,21 @@ impl HttpState {
         };
         let permit = self.admission.try_acquire(lane, entries).ok_or_else(full)?;
         Ok((permit, self.clock.deadline(self.timeout())))
+    }
+
+    /// What the ledger answers until the deadline of entries. When it has answered nothing at all meanwhile, it is away.
+    pub(super) async fn by_deadline<T>(
+        &self,
+        deadline: Deadline,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, Problem> {
+        let standing = self.ledger.standing();
+        let answers = standing.answers();
+        let answered = tokio::time::timeout_at(deadline.instant(), answer).await;
+        answered.map_err(|_| {
+            standing.kept_silent(answers);
+            PostError::Unavailable.into()
+        })
     }
 
     /// What orders are carried out on.

@@ -49,6 +49,10 @@ const ADVISORY_LOCK: i64 = 0x0062_616c_616e_6365;
 const NEEDS_OTHER_BALANCES: &str = "20261130010000";
 const NEEDS_DIGESTS: &str = "20261130030000";
 
+/// A row of `currencies` on SQLite, which no currency can be named like. Programs before 0.2 refuse a ledger with a
+/// currency that they don't know, and say this name: they would not see which event ids are there.
+const NEEDS_THIS_VERSION: &str = "(needs version 0.2 of the program, or later)";
+
 /// The longest a migration's statement waits, in milliseconds.
 const TIMEOUT_MS: u64 = 600_000;
 
@@ -79,8 +83,16 @@ pub fn migrate(
 fn is_current(source: &Source) -> Result<bool, LedgerError> {
     let mut connected = source.connect_to_migrate(TIMEOUT_MS)?;
     let connection = &mut connected.connection;
+    let tables = tables_of_file(connection)?;
+    Ok(missing(connection, &tables)?.is_empty())
+}
+
+/// The tables of an SQLite file, unless another program's are in it and no ledger.
+fn tables_of_file(connection: &mut AnyConnection) -> Result<Tables, LedgerError> {
     let tables = Tables::of_file(connection.sqlite().map_err(unavailable)?);
-    Ok(missing(connection, &tables.map_err(unavailable)?)?.is_empty())
+    let tables = tables.map_err(unavailable)?;
+    tables.check_file()?;
+    Ok(tables)
 }
 
 /// The same by a source of connections.
@@ -91,21 +103,36 @@ pub(super) fn apply_missing(
 ) -> Result<Vec<String>, LedgerError> {
     progress.at(Step::Connecting);
     let mut connected = source.connect_to_migrate(TIMEOUT_MS)?;
-    let connection = &mut connected.connection;
     match source {
-        Source::Sqlite(_) => {
-            let tables = Tables::of_file(connection.sqlite().map_err(unavailable)?);
-            let tables = tables.map_err(unavailable)?;
-            tables.check_file()?;
-            missing(connection, &tables)?;
+        Source::Sqlite(path) => {
+            let tables = tables_of_file(&mut connected.connection)?;
+            let is_current = missing(&mut connected.connection, &tables)?.is_empty();
+            if !is_current && tables.has_ledger() {
+                // A service of an earlier version knows nothing of our lock file, and would go on to write.
+                drop(connected);
+                connected = source.take_to_migrate(TIMEOUT_MS).map_err(|error| {
+                    LedgerError::Unfit(format!(
+                        "{} can't be migrated while another program has it open ({error}): stop the service, and close \
+                         other programs",
+                        path.display()
+                    ))
+                })?;
+            }
+            let connection = &mut connected.connection;
             progress.at(Step::Migrating);
             let applied = apply(connection, progress)?;
             let sqlite = connection.sqlite().map_err(unavailable)?;
-            while event_digest::complete(sqlite, FILLED_ENTRIES_MAX).map_err(unavailable)? > 0 {}
+            let mut done = i64::MIN;
+            while let Some(last) =
+                event_digest::complete(sqlite, done, FILLED_ENTRIES_MAX).map_err(unavailable)?
+            {
+                done = last;
+            }
             ensure_epoch(connection, new_epoch).map_err(unavailable)?;
             Ok(applied)
         }
         Source::Postgres(server) => {
+            let connection = &mut connected.connection;
             let place = place(connection, server)?;
             place.check(server.schema())?;
             let is_current = missing(connection, &place.tables)?.is_empty();
@@ -203,9 +230,7 @@ pub(super) fn check_applied(
     let mut connected = source.connect(timeout_ms, "", access)?;
     let connection = &mut connected.connection;
     let tables = match source {
-        Source::Sqlite(_) => {
-            Tables::of_file(connection.sqlite().map_err(unavailable)?).map_err(unavailable)?
-        }
+        Source::Sqlite(_) => tables_of_file(connection)?,
         Source::Postgres(server) => place(connection, server)?.tables,
     };
     let missing = missing(connection, &tables)?;
@@ -246,7 +271,7 @@ fn missing(connection: &mut AnyConnection, tables: &Tables) -> Result<Vec<String
     {
         return Err(LedgerError::Unfit(format!(
             "a later version of this program has migrated it (migration {unknown}): start that version, or restore a copy \
-             from before"
+             from before. (Another program's list of migrations in the same file looks like that, too.)"
         )));
     }
     Ok(wanted
@@ -261,6 +286,7 @@ pub(super) fn check_currencies(
     configured: &Currencies,
 ) -> Result<(), LedgerError> {
     let stored: Vec<(String, i64)> = currencies::table
+        .filter(currencies::code.ne(NEEDS_THIS_VERSION))
         .select((currencies::code, currencies::decimals))
         .load(connection)
         .map_err(unavailable)?;

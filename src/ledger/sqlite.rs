@@ -53,6 +53,8 @@ pub(super) struct SqliteStore {
     log: PathBuf,
     /// Of the write-ahead log, once this connection has committed. The log exists for as long as a connection is open.
     log_identity: Option<Identity>,
+    /// The highest id of a row that was written by hand and has been completed, as far as it can be.
+    completed_to: i64,
 }
 
 impl SqliteStore {
@@ -70,6 +72,7 @@ impl SqliteStore {
             file,
             log,
             log_identity: None,
+            completed_to: i64::MIN,
         }
     }
 
@@ -199,8 +202,11 @@ impl Store for SqliteStore {
         checkpoints.take_turn(link.connection()?.sqlite()?);
         let mut connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
         // In transactions of their own: what follows may be rolled back.
-        while event_digest::complete(connection, FILLED_ENTRIES_MAX)? > 0 {
+        while let Some(last) =
+            event_digest::complete(connection, self.completed_to, FILLED_ENTRIES_MAX)?
+        {
             link.commit()?;
+            self.completed_to = last;
             connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
         }
         let mut loaded = Loaded::default();
@@ -280,9 +286,11 @@ impl Store for SqliteStore {
     }
 
     fn rollback(&mut self) {
-        // A connection that can't roll back is dropped, and the log may begin as another file with the next one.
-        self.log_identity = None;
         self.link.rollback();
+        if !self.link.is_connected() {
+            // The log may begin as another file with the next connection.
+            self.log_identity = None;
+        }
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {

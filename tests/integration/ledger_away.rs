@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::balances;
-use crate::support::{Database, TestApp, eventually, on_postgres, token};
+use crate::support::{Database, Passes, Relay, TestApp, eventually, on_postgres, token};
 
 on_postgres![
     a_refresh_while_the_ledger_is_away_shows_the_last_known_balance_as_stale,
@@ -12,6 +12,7 @@ on_postgres![
     reads_never_invent_a_balance,
     a_pool_full_of_slow_reads_does_not_fail_health_checks,
     an_outage_that_another_user_met_marks_what_is_in_memory,
+    an_entry_that_is_not_committed_in_time_marks_what_is_in_memory,
 ];
 
 async fn start(database: Database) -> TestApp {
@@ -193,4 +194,53 @@ async fn an_outage_that_another_user_met_marks_what_is_in_memory(database: Datab
         (&recovered["reason"], &recovered["stale"]),
         (&json!("recovered"), &json!(false))
     );
+}
+
+async fn an_entry_that_is_not_committed_in_time_marks_what_is_in_memory(database: Database) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let database_of_test = database.create(dir.path());
+    let relay = Relay::start(database_of_test.addr()).await;
+    let url = database_of_test.url().replace(
+        &database_of_test.addr().to_string(),
+        &relay.addr.to_string(),
+    );
+    let app = TestApp::on(database)
+        .set("database.timeout_ms", 1000)
+        .start_with(dir, database_of_test, &url)
+        .await;
+    for (n, kind) in ["single", "batch", "atomic"].into_iter().enumerate() {
+        app.accepted("deposits", 1, kind, "1").await;
+        let before = app.browser("/api/v1/balance", &token(1), &[]).await.ok();
+        assert_eq!(before["stale"], false, "{kind}");
+        // Statements and answers are held up; connections stay open.
+        relay.set(Passes::NONE);
+        let item = json!({"kind": "deposit", "event_id": format!("late {kind}"), "user_id": 2 + n, "currency": "TON", "amount": "1"});
+        match kind {
+            "single" => {
+                let mut body = item.clone();
+                body.as_object_mut().expect("an object").remove("kind");
+                app.post("deposits", body).await
+            }
+            _ => {
+                let what = format!("batch?atomic={}", kind == "atomic");
+                app.post(&what, json!({"entries": [item]})).await
+            }
+        }
+        .problem(503, "ledger_unavailable");
+        let answer = app.browser("/api/v1/balance", &token(1), &[]).await.ok();
+        assert_eq!(
+            (&answer["stale"], &answer["version"], &answer["as_of"]),
+            (&json!(true), &before["version"], &before["as_of"]),
+            "{kind}"
+        );
+        relay.set(Passes::ALL);
+        eventually("the ledger is back", async || {
+            let answer = app
+                .browser("/api/v1/balance?fresh=true", &token(1), &[])
+                .await;
+            (answer.status == 200 && answer.json()["stale"] == false).then_some(())
+        })
+        .await;
+    }
+    app.assert_ledger_holds();
 }

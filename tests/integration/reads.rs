@@ -85,6 +85,8 @@ async fn entries_are_paged_newest_first(database: Database) {
         "limit=x",
         "limit=-1",
         "before_version=x",
+        "before_version=0",
+        "before_version=-1",
     ] {
         let answer = app
             .backend(&format!("/internal/v1/users/1/entries?{bad}"))

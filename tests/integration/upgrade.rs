@@ -2,11 +2,13 @@
 //! before.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Database, PATIENCE, Process, TestApp, TestDatabase, on_both_databases, on_postgres, on_sqlite,
+    Database, PATIENCE, Process, TestApp, TestDatabase, eventually, on_both_databases, on_postgres,
+    on_sqlite,
 };
 use crate::{balances, entry};
 
@@ -16,7 +18,11 @@ on_both_databases![
     a_migration_that_is_killed_goes_on_and_nothing_is_served_before,
     a_ledger_of_a_later_version_is_refused_where_no_node_of_it_can_be_beside,
 ];
-on_sqlite![an_event_id_with_the_digest_of_another_is_refused_and_never_taken_for_it];
+on_sqlite![
+    an_event_id_with_the_digest_of_another_is_refused_and_never_taken_for_it,
+    a_file_that_another_program_has_open_is_not_migrated,
+    an_event_id_that_is_repeated_by_hand_is_told_by_the_running_audit,
+];
 on_postgres![entries_of_a_node_of_an_earlier_version_are_answered_with_all_balances];
 
 /// Takes the newest migrations back, newest first. Returns what `migrate` then says.
@@ -28,9 +34,9 @@ fn downgrade(database: &TestDatabase) -> String {
     }
     let (all, versions) = match database {
         TestDatabase::Sqlite(_) => (
-            down!["sqlite": "030000_event_by_digest", "020000_event_digest", "010000_balances_by_version",
+            down!["sqlite": "040000_no_earlier_program", "030000_event_by_digest", "020000_event_digest", "010000_balances_by_version",
                   "000000_other_balances"],
-            &["000000", "010000", "020000", "030000"][..],
+            &["000000", "010000", "020000", "030000", "040000"][..],
         ),
         TestDatabase::Postgres { .. } => (
             down!["postgres": "010000_balances_by_version", "000000_other_balances"],
@@ -193,15 +199,30 @@ async fn a_migration_that_is_killed_goes_on_and_nothing_is_served_before(databas
     write_many(&app.database, 10, COUNT);
     let arguments = ["migrate", "--config", "config.toml"].map(OsString::from);
     let mut reached = Vec::new();
-    for round in 0.. {
+    for round in 0_u64.. {
         let log = app.directory().join("migrate.log");
         let mut process = Process::start(app.directory(), &arguments, &[], &log);
         // Twice it is killed where it has come further than before.
-        while round < 2 && !process.has_ended() {
+        let killed_after = match database {
+            // It has the file for itself.
+            Database::Sqlite => {
+                (reached.len() < 2).then(|| Duration::from_millis(100 + 50 * round))
+            }
+            Database::Postgres => None,
+        };
+        if let Some(after) = killed_after {
+            let ended = tokio::time::timeout(after, async {
+                while !process.has_ended() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+            if ended.await.is_err() {
+                process.kill();
+            }
+        }
+        while database == Database::Postgres && round < 2 && !process.has_ended() {
             let now = seen_filled(&app.database, 10);
-            if database == Database::Postgres && now > 0
-                || now > reached.last().copied().unwrap_or(0)
-            {
+            if now > 0 {
                 reached.push(now);
                 process.kill();
             }
@@ -209,6 +230,12 @@ async fn a_migration_that_is_killed_goes_on_and_nothing_is_served_before(databas
         }
         if process.wait(PATIENCE).await.success() {
             break;
+        }
+        if database == Database::Sqlite {
+            let now = seen_filled(&app.database, 10);
+            if now > reached.last().copied().unwrap_or(0) {
+                reached.push(now);
+            }
         }
         let refused = app.command("verify");
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -381,5 +408,77 @@ async fn an_event_id_with_the_digest_of_another_is_refused_and_never_taken_for_i
     assert!(
         printed.contains("user 1: version 1 has not the digest of its event id first"),
         "{printed}"
+    );
+}
+
+async fn a_file_that_another_program_has_open_is_not_migrated(database: Database) {
+    let mut app = TestApp::start(database).await;
+    let all = post_all(&app).await;
+    app.stop().await;
+    let applied = downgrade(&app.database);
+    let TestDatabase::Sqlite(path) = &app.database else {
+        panic!("a file");
+    };
+    // As a service of an earlier version has it, between two entries.
+    let open = rusqlite::Connection::open(path).expect("opened");
+    let count = |connection: &rusqlite::Connection| -> i64 {
+        let sql = "SELECT COUNT(*) FROM __diesel_schema_migrations";
+        connection
+            .query_row(sql, [], |row| row.get(0))
+            .expect("read")
+    };
+    let before = count(&open);
+    for command in ["migrate", "serve"] {
+        let refused = app.command(command);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && said.contains("another program has it open"),
+            "{command}: {said}"
+        );
+        assert_eq!(count(&open), before);
+    }
+    drop(open);
+    let migrated = app.command("migrate");
+    assert_eq!(String::from_utf8_lossy(&migrated.stdout), applied);
+    // From now on an earlier version refuses it, since it knows of no such currency.
+    assert_eq!(
+        app.database
+            .number("SELECT COUNT(*) FROM currencies WHERE code LIKE '(needs version 0.2 %'"),
+        1
+    );
+    // With nothing to migrate, others may have it open.
+    let _open = rusqlite::Connection::open(path).map(|open| count(&open));
+    assert!(app.command("migrate").status.success());
+    app.start_again().await;
+    assert_same_answers(&app, &all).await;
+    app.assert_ledger_holds();
+}
+
+async fn an_event_id_that_is_repeated_by_hand_is_told_by_the_running_audit(database: Database) {
+    let app = TestApp::on(database)
+        .set("audit.users_per_s", 100_000)
+        .start()
+        .await;
+    app.accepted("rewards", 1, "one", "5").await;
+    for user in [2, 3] {
+        write_by_hand(&app.database, user, "one");
+    }
+    // Behind those that can never be completed.
+    write_by_hand(&app.database, 4, "four");
+    let again = app.post("rewards", entry("four", 4, "TON", "5")).await.ok();
+    assert_eq!(again["duplicate"], true, "{again}");
+    let violations = eventually("the audit tells of both", async || {
+        let state = app.admin("/admin/v1/audit").await.ok();
+        let violations = state["violations"].to_string();
+        (2..=3)
+            .all(|user| {
+                violations.contains(&format!("user {user}: version 1 repeats the event id one"))
+            })
+            .then_some(violations)
+    })
+    .await;
+    assert!(
+        !violations.contains("user 1:") && !violations.contains("user 4:"),
+        "{violations}"
     );
 }

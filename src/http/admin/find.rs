@@ -46,9 +46,6 @@ pub(in crate::http) async fn find(state: Data, admin: Admin<Query<FindQuery>>) -
         }
         (None, Some(user_id)) => {
             let user_id = UserId::new(user_id).map_err(|error| invalid("user_id", error))?;
-            if query.before_version.is_some_and(|version| version < 1) {
-                return Err(invalid("before_version", "must be a version, 1 or more"));
-            }
             let page = HistoryQuery {
                 limit: query.limit,
                 before_version: query.before_version,

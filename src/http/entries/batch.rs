@@ -186,8 +186,7 @@ async fn post_each(
         }
         Ok::<_, Problem>(decided)
     };
-    let answered = tokio::time::timeout_at(deadline.instant(), all).await;
-    let decided = answered.unwrap_or(Err(PostError::Unavailable.into()))?;
+    let decided = state.by_deadline(deadline, all).await??;
     let writing = move || {
         for (keys, outcomes) in decided {
             collect(&mut results, keys, &outcomes);
@@ -253,8 +252,8 @@ async fn post_atomic(state: &HttpState, valid: Placed, mut results: Vec<ItemResu
             permit,
             reply,
         })?;
-        let answered = tokio::time::timeout_at(deadline.instant(), answer).await;
-        let outcomes = outcomes(keys.len(), answered.ok().and_then(Result::ok))?;
+        let answered = state.by_deadline(deadline, answer).await?;
+        let outcomes = outcomes(keys.len(), answered.ok())?;
         collect(&mut results, keys, &outcomes);
     } else {
         let spared = |(index, event_id)| ItemResult::new(index, Some(event_id), "not_applied");

@@ -115,9 +115,9 @@ async fn commit(state: &HttpState, entry: NewEntry) -> Result<(Outcome, i64), Pr
     });
     state.registry.try_send(ToUser { user_id, message })?;
     let unknown = |_| Problem::from(PostError::Unavailable);
-    let posted = tokio::time::timeout_at(deadline.instant(), answer)
-        .await
-        .map_err(|_| Problem::from(PostError::Unavailable))?
+    let posted = state
+        .by_deadline(deadline, answer)
+        .await?
         .map_err(unknown)?;
     match posted.outcomes.into_iter().next() {
         Some(EntryOutcome::Decided {

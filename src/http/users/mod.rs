@@ -137,6 +137,9 @@ pub(super) async fn history(
             format!("must be 1 to {HISTORY_ENTRIES_MAX}"),
         ));
     }
+    if query.before_version.is_some_and(|version| version < 1) {
+        return Err(invalid("before_version", "must be a version, 1 or more"));
+    }
     let page = HistoryPage {
         limit,
         before_version: query.before_version,

@@ -15,11 +15,13 @@ use super::Audit;
 use super::pages::Row;
 
 /// Entries without the right digest. The table is read from its beginning to its end.
-const OFF: &str = "SELECT user_id, version, event_id, event_digest IS NULL AS by_hand FROM entries \
+const OFF: &str = "SELECT user_id, version, event_id, event_digest IS NULL AS by_hand, FALSE AS is_repeat FROM entries \
      WHERE event_digest IS NOT event_digest(event_id) LIMIT $1";
 
-/// The same of one user between two versions.
-const OFF_OF_A_USER: &str = "SELECT user_id, version, event_id, event_digest IS NULL AS by_hand FROM entries \
+/// The same of one user between two versions, and whether another entry has the event id.
+const OFF_OF_A_USER: &str = "SELECT user_id, version, event_id, event_digest IS NULL AS by_hand, \
+     EXISTS (SELECT 1 FROM entries AS other WHERE other.event_digest = event_digest(entries.event_id) \
+     AND other.event_id = entries.event_id AND other.id <> entries.id) AS is_repeat FROM entries \
      WHERE user_id = $1 AND version >= $2 AND version <= $3 AND event_digest IS NOT event_digest(event_id)";
 
 /// Event ids that share a digest, read from the index alone.
@@ -42,6 +44,9 @@ struct Off {
     /// Written by hand, and not completed yet.
     #[diesel(sql_type = Bool)]
     by_hand: bool,
+    /// Another entry has its event id. Not looked up where all event ids are compared anyway.
+    #[diesel(sql_type = Bool)]
+    is_repeat: bool,
 }
 
 #[derive(Debug, QueryableByName)]
@@ -140,12 +145,19 @@ impl Audit<'_> {
             user_id: user,
             version,
             event_id,
-            ..
-        } in off.iter().filter(|off| !off.by_hand)
+            by_hand,
+            is_repeat,
+        } in off
         {
-            self.violation(format!(
-                "user {user}: version {version} has not the digest of its event id {event_id}"
-            ));
+            if *is_repeat {
+                self.violation(format!(
+                    "user {user}: version {version} repeats the event id {event_id}"
+                ));
+            } else if !by_hand {
+                self.violation(format!(
+                    "user {user}: version {version} has not the digest of its event id {event_id}"
+                ));
+            }
         }
     }
 }

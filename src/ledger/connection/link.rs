@@ -93,6 +93,11 @@ impl Link {
         }
     }
 
+    /// Whether a connection is open: one that could not be rolled back was closed.
+    pub(in crate::ledger) fn is_connected(&self) -> bool {
+        self.connected.is_some()
+    }
+
     /// Closes the connection and opens another.
     pub(in crate::ledger) fn reconnect(&mut self) -> Result<(), StoreError> {
         self.connected = None;

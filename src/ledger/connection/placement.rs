@@ -75,7 +75,7 @@ impl Tables {
         self.0.iter().any(|name| name == table)
     }
 
-    fn has_ledger(&self) -> bool {
+    pub(in crate::ledger) fn has_ledger(&self) -> bool {
         LEDGER.iter().all(|table| self.has(table))
     }
 

@@ -37,12 +37,15 @@ pub(in crate::ledger) fn connect_to_write(
     Ok(connection)
 }
 
+/// How long a program that has the file open may take to close it, in milliseconds.
+const TAKEN_IN_MS: u64 = 2000;
+
 /// Opens an existing file with the settings of every connection.
 pub(in crate::ledger) fn connect(
     path: &Path,
     timeout_ms: u64,
 ) -> Result<SqliteConnection, diesel::ConnectionError> {
-    open(path, "rw", timeout_ms)
+    open(path, "rw", timeout_ms, "")
 }
 
 /// Opens a file to migrate it, and creates it if it does not exist. Only migrations do that. What is sorted for a new index is
@@ -51,10 +54,29 @@ pub(in crate::ledger) fn create(
     path: &Path,
     timeout_ms: u64,
 ) -> Result<SqliteConnection, diesel::ConnectionError> {
-    let mut connection = open(path, "rwc", timeout_ms)?;
+    let connection = open(path, "rwc", timeout_ms, "")?;
+    to_migrate(connection, timeout_ms)
+}
+
+/// The same for an existing file, for this connection alone: fails while any other program has the file open, and none can
+/// open it before this is closed.
+pub(in crate::ledger) fn take(
+    path: &Path,
+    timeout_ms: u64,
+) -> Result<SqliteConnection, diesel::ConnectionError> {
+    // Before the first statement that reads: in WAL mode each open connection has a lock, which rules this one out.
+    let connection = open(path, "rw", TAKEN_IN_MS, "PRAGMA locking_mode = EXCLUSIVE;")?;
+    to_migrate(connection, timeout_ms)
+}
+
+fn to_migrate(
+    mut connection: SqliteConnection,
+    timeout_ms: u64,
+) -> Result<SqliteConnection, diesel::ConnectionError> {
     connection
         .batch_execute(&format!(
-            "PRAGMA temp_store = FILE; PRAGMA wal_autocheckpoint = {MIGRATION_LOG_PAGES_MAX};"
+            "PRAGMA busy_timeout = {timeout_ms}; PRAGMA temp_store = FILE; \
+             PRAGMA wal_autocheckpoint = {MIGRATION_LOG_PAGES_MAX};"
         ))
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
@@ -64,6 +86,7 @@ fn open(
     path: &Path,
     mode: &str,
     timeout_ms: u64,
+    first: &str,
 ) -> Result<SqliteConnection, diesel::ConnectionError> {
     let invalid = |why: &str| diesel::ConnectionError::InvalidConnectionUrl(why.into());
     let text = path.to_str().ok_or_else(|| invalid("not UTF-8"))?;
@@ -76,7 +99,7 @@ fn open(
     let mut connection = SqliteConnection::establish(&format!("file:{root}{escaped}?mode={mode}"))?;
     connection
         .batch_execute(&format!(
-            "PRAGMA page_size = {PAGE_BYTES}; PRAGMA busy_timeout = {timeout_ms};"
+            "PRAGMA page_size = {PAGE_BYTES}; PRAGMA busy_timeout = {timeout_ms}; {first}"
         ))
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     let journal: JournalMode = diesel::sql_query("PRAGMA journal_mode = WAL")

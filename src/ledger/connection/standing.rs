@@ -28,6 +28,8 @@ pub struct EpochBegan {
 #[derive(Debug)]
 pub struct Standing {
     is_away: AtomicBool,
+    /// Counts the reads and commits that have succeeded.
+    answers: AtomicU64,
     /// Of the epoch in `began`: the actors ask for it with every message.
     number: AtomicU64,
     began: watch::Sender<EpochBegan>,
@@ -50,6 +52,7 @@ impl Standing {
         };
         Self {
             is_away: AtomicBool::new(false),
+            answers: AtomicU64::new(0),
             number: AtomicU64::new(epoch.number),
             began: watch::Sender::new(EpochBegan {
                 epoch,
@@ -61,12 +64,26 @@ impl Standing {
 
     /// A read or a commit has succeeded.
     pub fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         self.is_away.store(false, Ordering::Release);
     }
 
     /// A read or a commit has failed because the ledger could not be reached.
     pub fn unanswered(&self) {
         self.is_away.store(true, Ordering::Release);
+    }
+
+    /// How many reads and commits have succeeded, for [`Standing::kept_silent`].
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// A sender has waited in vain since there were so many answers: the ledger is away if there is none since. (Otherwise
+    /// there is too much to do, or one entry can't be written.)
+    pub fn kept_silent(&self, answers: u64) {
+        if self.answers() == answers {
+            self.unanswered();
+        }
     }
 
     /// A transaction of this process was committed.

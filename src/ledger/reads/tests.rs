@@ -64,7 +64,7 @@ fn no_read_of_one_user_goes_through_the_history() {
     let key = look_ups::EntryKey::Event(EventId::parse("farm:184").expect("valid"));
     look_ups::entry(&mut connection, &key, &currencies).expect("read");
     let sqlite = connection.sqlite().expect("a file");
-    event_digest::complete(sqlite, i64::MAX).expect("none is there");
+    event_digest::complete(sqlite, i64::MIN, i64::MAX).expect("none is there");
     let ran = std::mem::take(&mut *statements.0.lock().expect("one thread"));
     assert_eq!(ran.len(), 7, "{ran:#?}");
 

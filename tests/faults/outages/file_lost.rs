@@ -36,17 +36,37 @@ async fn what_is_written_to_a_file_that_was_removed_or_replaced_is_never_called_
         fs::rename(beside(path, ".copy"), path).expect("replaced");
     };
     let without_log = |path: &Path| fs::remove_file(beside(path, "-wal")).expect("removed");
+    let with_another_log = |path: &Path| {
+        for suffix in ["-wal", "-shm"] {
+            fs::remove_file(beside(path, suffix)).expect("removed");
+        }
+        // Whoever opens the file now makes a log of its own.
+        let other = rusqlite::Connection::open(path).expect("opened");
+        other
+            .execute_batch("PRAGMA wal_autocheckpoint = 0; UPDATE ledger_info SET epoch = epoch")
+            .expect("written");
+        std::mem::forget(other);
+    };
     type Accident<'a> = (&'a str, &'a dyn Fn(&Path));
-    let accidents: [Accident<'_>; 4] = [
+    let accidents: [Accident<'_>; 5] = [
         ("removed", &removed),
         ("moved", &moved),
         ("replaced", &replaced),
         ("without its log", &without_log),
+        ("with another log", &with_another_log),
     ];
     for (accident, action) in accidents {
         let mut app = TestApp::on(database).start().await;
         app.accepted("deposits", 184, "before", "1").await;
         action(&file(&app));
+        // What writes nothing says nothing of the files.
+        let again = json!({"event_id": "before", "user_id": 184, "currency": "TON", "amount": "1"});
+        let _ = app
+            .try_send(crate::support::Signed::post(
+                "/internal/v1/deposits",
+                &again,
+            ))
+            .await;
         let body = json!({"event_id": "after", "user_id": 184, "currency": "TON", "amount": "1"});
         let request = crate::support::Signed::post("/internal/v1/deposits", &body);
         // The process may end before it answers.
