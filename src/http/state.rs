@@ -180,17 +180,16 @@ impl HttpState {
         Ok((permit, self.clock.deadline(self.timeout())))
     }
 
-    /// What the ledger answers until the deadline of entries. When it has answered nothing at all meanwhile, it is away.
+    /// What the ledger answers until the deadline of entries.
     pub(super) async fn by_deadline<T>(
         &self,
         deadline: Deadline,
         answer: impl Future<Output = T>,
     ) -> Result<T, Problem> {
-        let standing = self.ledger.standing();
-        let answers = standing.answers();
+        let answers = self.ledger.standing().answers();
         let answered = tokio::time::timeout_at(deadline.instant(), answer).await;
         answered.map_err(|_| {
-            standing.kept_silent(answers);
+            self.ledger.waited_in_vain(answers, self.timeout());
             PostError::Unavailable.into()
         })
     }

@@ -27,6 +27,7 @@ use crate::limits::AUDIT_PAGE_ENTRIES;
 
 use super::LedgerError;
 use super::connection::{Access, AnyConnection, Source};
+use super::migrations::NEEDS_THIS_VERSION;
 use super::schema::{currencies, entries};
 
 use pages::{Claims, Row, next_page};
@@ -165,6 +166,7 @@ impl<'a> Audit<'a> {
 
     fn load_codes(&mut self, connection: &mut AnyConnection) -> QueryResult<()> {
         let codes: Vec<String> = currencies::table
+            .filter(currencies::code.ne(NEEDS_THIS_VERSION))
             .select(currencies::code)
             .load(connection)?;
         self.codes.extend(codes);

@@ -31,7 +31,7 @@ use super::LedgerError;
 use super::connection::ledger_file::FileLock;
 use super::connection::placement::{MIGRATIONS, Place, Tables};
 use super::connection::postgres_server::PostgresServer;
-use super::connection::{Access, AnyConnection, Source};
+use super::connection::{Access, AnyConnection, ConnectError, Source};
 use super::rows::event_digest;
 use super::schema::{__diesel_schema_migrations as applied_migrations, currencies, ledger_info};
 
@@ -44,7 +44,7 @@ const NEEDS_DIGESTS: &str = "20261130030000";
 
 /// A row of `currencies` on SQLite, which no currency can be named like. Programs before 0.2 refuse a ledger with a
 /// currency that they don't know, and say this name: they would not see which event ids are there.
-const NEEDS_THIS_VERSION: &str = "(needs version 0.2 of the program, or later)";
+pub(super) const NEEDS_THIS_VERSION: &str = "(needs version 0.2 of the program, or later)";
 
 /// The longest a migration's statement waits, in milliseconds.
 const TIMEOUT_MS: u64 = 600_000;
@@ -103,13 +103,16 @@ pub(super) fn apply_missing(
             if !is_current && tables.has_ledger() {
                 // A service of an earlier version knows nothing of our lock file, and would go on to write.
                 drop(connected);
-                connected = source.take_to_migrate(TIMEOUT_MS).map_err(|error| {
-                    LedgerError::Unfit(format!(
-                        "{} can't be migrated while another program has it open ({error}): stop the service, and close \
+                connected = source.take_to_migrate(TIMEOUT_MS).map_err(|error| match error {
+                    ConnectError::Away(reason) if reason.contains("locked") => LedgerError::Unfit(format!(
+                        "{} can't be migrated while another program has it open ({reason}): stop the service, and close \
                          other programs",
                         path.display()
-                    ))
+                    )),
+                    error => error.into(),
                 })?;
+                // Before anything is changed that they don't know of.
+                keep_earlier_programs_off(&mut connected.connection).map_err(unavailable)?;
             }
             let connection = &mut connected.connection;
             progress.at(Step::Migrating);
@@ -143,6 +146,17 @@ pub(super) fn apply_missing(
             })
         }
     }
+}
+
+fn keep_earlier_programs_off(connection: &mut AnyConnection) -> QueryResult<()> {
+    diesel::insert_into(currencies::table)
+        .values((
+            currencies::code.eq(NEEDS_THIS_VERSION),
+            currencies::decimals.eq(0),
+        ))
+        .execute(connection)
+        .map(|_| ())
+        .or_else(ignore_duplicate)
 }
 
 /// Refuses a database with missing migrations. Only reads.

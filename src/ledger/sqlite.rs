@@ -1,5 +1,6 @@
 //! Writing to SQLite: one connection, WAL with `synchronous=FULL`, cached single-row statements.
 
+mod by_hand;
 mod checkpoints;
 mod log_watch;
 mod prepared;
@@ -7,6 +8,7 @@ mod prepared;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use self::by_hand::ByHand;
 use self::checkpoints::{Checkpoints, LONG_PAGES};
 use self::log_watch::LogWatch;
 use self::prepared::{CountRefusals, SetBalance, SetVersion};
@@ -15,7 +17,7 @@ use diesel::dsl::min;
 use diesel::prelude::*;
 
 use crate::domain::{Account, Amount, Currencies, EventId, Reversible, TxHash, UserId};
-use crate::limits::{BULK_BESIDE_SINGLES, FILLED_ENTRIES_MAX};
+use crate::limits::BULK_BESIDE_SINGLES;
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan, PlannedAccount};
@@ -53,8 +55,7 @@ pub(super) struct SqliteStore {
     log: PathBuf,
     /// Of the write-ahead log, once this connection has committed. The log exists for as long as a connection is open.
     log_identity: Option<Identity>,
-    /// The highest id of a row that was written by hand and has been completed, as far as it can be.
-    completed_to: i64,
+    by_hand: ByHand,
 }
 
 impl SqliteStore {
@@ -72,7 +73,7 @@ impl SqliteStore {
             file,
             log,
             log_identity: None,
-            completed_to: i64::MIN,
+            by_hand: ByHand::default(),
         }
     }
 
@@ -193,22 +194,21 @@ fn find_reversible(
 impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         self.check_file()?;
+        if !self.link.is_connected() {
+            // Both are of one connection; the log may begin as another file with the next one.
+            (self.log_identity, self.by_hand) = (None, ByHand::default());
+        }
         let Self {
             link,
             currencies,
             checkpoints,
+            by_hand,
             ..
         } = self;
         checkpoints.take_turn(link.connection()?.sqlite()?);
-        let mut connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
-        // In transactions of their own: what follows may be rolled back.
-        while let Some(last) =
-            event_digest::complete(connection, self.completed_to, FILLED_ENTRIES_MAX)?
-        {
-            link.commit()?;
-            self.completed_to = last;
-            connection = link.begin("BEGIN IMMEDIATE")?.sqlite()?;
-        }
+        link.begin("BEGIN IMMEDIATE")?;
+        by_hand.complete(link)?;
+        let connection = link.transaction()?.sqlite()?;
         let mut loaded = Loaded::default();
         for user in &keys.users {
             loaded
@@ -287,10 +287,6 @@ impl Store for SqliteStore {
 
     fn rollback(&mut self) {
         self.link.rollback();
-        if !self.link.is_connected() {
-            // The log may begin as another file with the next connection.
-            self.log_identity = None;
-        }
     }
 
     fn put_user(&mut self, user: PutUser) -> Result<PutUserOutcome, StoreError> {
@@ -330,7 +326,7 @@ impl Store for SqliteStore {
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
         self.check_file()?;
-        self.log_identity = None;
+        (self.log_identity, self.by_hand) = (None, ByHand::default());
         self.link.reconnect()
     }
 }

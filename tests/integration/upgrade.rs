@@ -25,6 +25,9 @@ on_sqlite![
 ];
 on_postgres![entries_of_a_node_of_an_earlier_version_are_answered_with_all_balances];
 
+/// Whether earlier versions refuse an SQLite ledger.
+const KEPT_OFF: &str = "SELECT COUNT(*) FROM currencies WHERE code LIKE '(needs version 0.2 %'";
+
 /// Takes the newest migrations back, newest first. Returns what `migrate` then says.
 fn downgrade(database: &TestDatabase) -> String {
     macro_rules! down {
@@ -234,6 +237,11 @@ async fn a_migration_that_is_killed_goes_on_and_nothing_is_served_before(databas
         if database == Database::Sqlite {
             let now = seen_filled(&app.database, 10);
             if now > reached.last().copied().unwrap_or(0) {
+                assert_eq!(
+                    app.database.number(KEPT_OFF),
+                    1,
+                    "no earlier version starts on it"
+                );
                 reached.push(now);
             }
         }
@@ -441,11 +449,7 @@ async fn a_file_that_another_program_has_open_is_not_migrated(database: Database
     let migrated = app.command("migrate");
     assert_eq!(String::from_utf8_lossy(&migrated.stdout), applied);
     // From now on an earlier version refuses it, since it knows of no such currency.
-    assert_eq!(
-        app.database
-            .number("SELECT COUNT(*) FROM currencies WHERE code LIKE '(needs version 0.2 %'"),
-        1
-    );
+    assert_eq!(app.database.number(KEPT_OFF), 1);
     // With nothing to migrate, others may have it open.
     let _open = rusqlite::Connection::open(path).map(|open| count(&open));
     assert!(app.command("migrate").status.success());
@@ -481,4 +485,17 @@ async fn an_event_id_that_is_repeated_by_hand_is_told_by_the_running_audit(datab
         !violations.contains("user 1:") && !violations.contains("user 4:"),
         "{violations}"
     );
+    // Rows that are removed and put back, also with an id from before, are compared again.
+    app.database
+        .sql("DELETE FROM entries WHERE user_id = 1; DELETE FROM entries WHERE user_id = 3");
+    write_by_hand(&app.database, 5, "low");
+    app.database
+        .sql("UPDATE entries SET id = -5 WHERE event_id = 'low'");
+    for (event_id, user) in [("one", 2), ("low", 5)] {
+        let again = app
+            .post("rewards", entry(event_id, user, "TON", "5"))
+            .await
+            .ok();
+        assert_eq!(again["duplicate"], true, "{again}");
+    }
 }

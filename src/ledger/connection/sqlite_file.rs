@@ -122,6 +122,12 @@ fn open(
     Ok(connection)
 }
 
+/// A number that changes when another connection has committed. Numbers of two connections can't be compared.
+pub(in crate::ledger) fn data_version(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT data_version FROM pragma_data_version")
+        .get_result(connection)
+}
+
 /// The answer to the pragma: the mode that is in use now.
 #[derive(QueryableByName)]
 struct JournalMode {

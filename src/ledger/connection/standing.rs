@@ -73,17 +73,9 @@ impl Standing {
         self.is_away.store(true, Ordering::Release);
     }
 
-    /// How many reads and commits have succeeded, for [`Standing::kept_silent`].
+    /// How many reads and commits have succeeded.
     pub fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
-    }
-
-    /// A sender has waited in vain since there were so many answers: the ledger is away if there is none since. (Otherwise
-    /// there is too much to do, or one entry can't be written.)
-    pub fn kept_silent(&self, answers: u64) {
-        if self.answers() == answers {
-            self.unanswered();
-        }
     }
 
     /// A transaction of this process was committed.

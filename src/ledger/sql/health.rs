@@ -1,6 +1,7 @@
 //! Whether the ledger's writers can work.
 
 use std::future::ready;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -43,6 +44,16 @@ impl SqlLedger {
             let late = |_| LedgerError::Unavailable("a writer gives no answer in time".into());
             bounded.await.map_err(late)?
         })
+    }
+
+    /// A sender has waited so long in vain, from when there were so many answers on. The ledger is away when there is none
+    /// since and a writer waits for one step most of that time. (Otherwise there is too much to do, or an entry can't be
+    /// written.)
+    pub fn waited_in_vain(&self, answers: u64, time: Duration) {
+        let waits = |writer: &Writer| writer.watch().age().is_some_and(|(_, age)| age >= time / 2);
+        if self.standing.answers() == answers && self.writers.iter().any(waits) {
+            self.standing.unanswered();
+        }
     }
 
     /// Sets the metrics that are levels.

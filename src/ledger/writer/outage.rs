@@ -58,7 +58,6 @@ impl State {
         let clock = self.options.clock;
         let Some(outage) = &mut self.outage else {
             warn!("the ledger can't be written: {reason}");
-            self.options.standing.unanswered();
             self.outage = Some(Outage::new(clock));
             return;
         };
