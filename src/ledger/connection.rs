@@ -117,14 +117,6 @@ impl Source {
         }
     }
 
-    /// The same for an SQLite file that is there, while no other program has it open.
-    pub(super) fn take_to_migrate(&self, timeout_ms: u64) -> Result<Connected, ConnectError> {
-        match self {
-            Self::Sqlite(path) => Ok(sqlite_file::take(path, timeout_ms)?.into()),
-            Self::Postgres(_) => self.connect_to_migrate(timeout_ms),
-        }
-    }
-
     /// Opens a connection of the running service.
     pub(super) fn reconnect(
         &self,

@@ -11,12 +11,14 @@ mod filling;
 pub mod progress;
 mod turns;
 
+use std::path::Path;
+
 use diesel::backend::Backend;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sqlite::Sqlite;
+use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use rand::Rng;
 
@@ -31,7 +33,7 @@ use super::LedgerError;
 use super::connection::ledger_file::FileLock;
 use super::connection::placement::{MIGRATIONS, Place, Tables};
 use super::connection::postgres_server::PostgresServer;
-use super::connection::{Access, AnyConnection, ConnectError, Source};
+use super::connection::{Access, AnyConnection, ConnectError, Source, sqlite_file};
 use super::rows::event_digest;
 use super::schema::{__diesel_schema_migrations as applied_migrations, currencies, ledger_info};
 
@@ -103,14 +105,7 @@ pub(super) fn apply_missing(
             if !is_current && tables.has_ledger() {
                 // A service of an earlier version knows nothing of our lock file, and would go on to write.
                 drop(connected);
-                connected = source.take_to_migrate(TIMEOUT_MS).map_err(|error| match error {
-                    ConnectError::Away(reason) if reason.contains("locked") => LedgerError::Unfit(format!(
-                        "{} can't be migrated while another program has it open ({reason}): stop the service, and close \
-                         other programs",
-                        path.display()
-                    )),
-                    error => error.into(),
-                })?;
+                connected = take(path)?.into();
                 // Before anything is changed that they don't know of.
                 keep_earlier_programs_off(&mut connected.connection).map_err(unavailable)?;
             }
@@ -146,6 +141,17 @@ pub(super) fn apply_missing(
             })
         }
     }
+}
+
+/// A file for this program alone.
+fn take(path: &Path) -> Result<SqliteConnection, LedgerError> {
+    sqlite_file::take(path, TIMEOUT_MS).map_err(|error| match ConnectError::from(error) {
+        ConnectError::Away(reason) if reason.contains("locked") => LedgerError::Unfit(format!(
+            "{} can't be migrated while another program has it open ({reason}): stop the service, and close other programs",
+            path.display()
+        )),
+        error => error.into(),
+    })
 }
 
 fn keep_earlier_programs_off(connection: &mut AnyConnection) -> QueryResult<()> {

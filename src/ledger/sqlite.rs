@@ -3,6 +3,7 @@
 mod by_hand;
 mod checkpoints;
 mod log_watch;
+mod lookups;
 mod prepared;
 
 use std::path::PathBuf;
@@ -11,12 +12,12 @@ use std::sync::Arc;
 use self::by_hand::ByHand;
 use self::checkpoints::{Checkpoints, LONG_PAGES};
 use self::log_watch::LogWatch;
+use self::lookups::{find_event, find_hash, find_reversible, load_account};
 use self::prepared::{CountRefusals, SetBalance, SetVersion};
 use diesel::connection::SimpleConnection;
-use diesel::dsl::min;
 use diesel::prelude::*;
 
-use crate::domain::{Account, Amount, Currencies, EventId, Reversible, TxHash, UserId};
+use crate::domain::{Account, Currencies, UserId};
 use crate::limits::BULK_BESIDE_SINGLES;
 
 use super::admin_log::{self, AdminAction};
@@ -26,8 +27,8 @@ use super::connection::link::Link;
 use super::connection::sqlite_file;
 use super::errors::{StoreError, unfit};
 use super::rows::conflicts::{by_key, prune};
-use super::rows::{NewEntryRow, NewReversalRow, RecordedRow, currency, event_digest};
-use super::schema::{accounts, balances, conflicts, entries};
+use super::rows::{NewEntryRow, NewReversalRow, event_digest};
+use super::schema::{accounts, conflicts, entries};
 use super::store::{Basis, Store, StoreOptions, bulk_beside};
 use super::users::{self, PutUser, PutUserOutcome};
 
@@ -56,6 +57,8 @@ pub(super) struct SqliteStore {
     /// Of the write-ahead log, once this connection has committed. The log exists for as long as a connection is open.
     log_identity: Option<Identity>,
     by_hand: ByHand,
+    /// Of which connection both are known.
+    known_of: u64,
 }
 
 impl SqliteStore {
@@ -74,6 +77,15 @@ impl SqliteStore {
             log,
             log_identity: None,
             by_hand: ByHand::default(),
+            known_of: 0,
+        }
+    }
+
+    /// When there is another connection than before: the log may have begun as another file with it.
+    fn forget_earlier_connections(&mut self) {
+        if self.known_of != self.link.made() {
+            self.known_of = self.link.made();
+            (self.log_identity, self.by_hand) = (None, ByHand::default());
         }
     }
 
@@ -103,6 +115,7 @@ impl SqliteStore {
     /// Whether what this connection has committed is in the files that a later start will find.
     fn check_files(&mut self) -> Result<(), StoreError> {
         self.check_file()?;
+        self.forget_earlier_connections();
         let Some(file) = &self.file else {
             return Ok(());
         };
@@ -121,83 +134,11 @@ impl SqliteStore {
     }
 }
 
-/// As [`super::reads::account`], but not through [`super::connection::AnyConnection`], whose statements cost half as many instructions again
-/// for each entry: see the guard's row `sqlite`.
-fn load_account(
-    connection: &mut SqliteConnection,
-    user: UserId,
-    currencies: &Currencies,
-) -> Result<Account, StoreError> {
-    let rows: Vec<(i64, Option<String>, Option<i64>)> = accounts::table
-        .left_join(balances::table.on(balances::user_id.eq(accounts::user_id)))
-        .filter(accounts::user_id.eq(user.get()))
-        .select((
-            accounts::version,
-            balances::currency.nullable(),
-            balances::amount.nullable(),
-        ))
-        .load(connection)?;
-    let mut account = Account::unknown(currencies.count());
-    for (version, code, minor) in rows {
-        account.exists = true;
-        account.version = version;
-        if let (Some(code), Some(minor)) = (code, minor) {
-            let currency = currency(currencies, &code).map_err(unfit)?;
-            account.balances.set(currency, Amount::from_minor(minor));
-        }
-    }
-    Ok(account)
-}
-
-fn find_event(
-    connection: &mut SqliteConnection,
-    event: &EventId,
-) -> Result<Option<RecordedRow>, StoreError> {
-    Ok(entries::table
-        .filter(entries::event_digest.eq(&event_digest::of(event.as_str())[..]))
-        .filter(entries::event_id.eq(event.as_str()))
-        .select(RecordedRow::as_select())
-        .get_result(connection)
-        .optional()?)
-}
-
-fn find_hash(
-    connection: &mut SqliteConnection,
-    hash: &TxHash,
-) -> Result<Option<RecordedRow>, StoreError> {
-    Ok(entries::table
-        .filter(entries::tx_hash.eq(hash.as_bytes().as_slice()))
-        .select(RecordedRow::as_select())
-        .get_result(connection)
-        .optional()?)
-}
-
-fn find_reversible(
-    connection: &mut SqliteConnection,
-    name: &EventId,
-    currencies: &Currencies,
-) -> Result<Option<Reversible>, StoreError> {
-    let found = match (find_event(connection, name)?, TxHash::of_event_id(name)) {
-        (None, Some(hash)) => find_hash(connection, &hash)?,
-        (found, _) => found,
-    };
-    let Some(row) = found else {
-        return Ok(None);
-    };
-    let left: Option<i64> = entries::table
-        .filter(entries::reverses.eq(&row.event_id))
-        .select(min(entries::left_after))
-        .get_result(connection)?;
-    Ok(Some(row.reversible(left, currencies).map_err(unfit)?))
-}
-
 impl Store for SqliteStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
         self.check_file()?;
-        if !self.link.is_connected() {
-            // Both are of one connection; the log may begin as another file with the next one.
-            (self.log_identity, self.by_hand) = (None, ByHand::default());
-        }
+        self.link.connection()?;
+        self.forget_earlier_connections();
         let Self {
             link,
             currencies,
@@ -326,7 +267,6 @@ impl Store for SqliteStore {
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
         self.check_file()?;
-        (self.log_identity, self.by_hand) = (None, ByHand::default());
         self.link.reconnect()
     }
 }

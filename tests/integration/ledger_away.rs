@@ -13,6 +13,7 @@ on_postgres![
     a_pool_full_of_slow_reads_does_not_fail_health_checks,
     an_outage_that_another_user_met_marks_what_is_in_memory,
     an_entry_that_is_not_committed_in_time_marks_what_is_in_memory,
+    an_entry_that_waits_for_a_row_of_its_user_marks_nobody_else,
 ];
 
 async fn start(database: Database) -> TestApp {
@@ -242,5 +243,23 @@ async fn an_entry_that_is_not_committed_in_time_marks_what_is_in_memory(database
         })
         .await;
     }
+    app.assert_ledger_holds();
+}
+
+async fn an_entry_that_waits_for_a_row_of_its_user_marks_nobody_else(database: Database) {
+    let app = start(database).await;
+    for (user, event_id) in [(1, "one"), (2, "two")] {
+        app.accepted("deposits", user, event_id, "1").await;
+    }
+    let held = app
+        .database
+        .hold("SELECT 1 FROM accounts WHERE user_id = 2 FOR UPDATE");
+    let body = json!({"event_id": "late", "user_id": 2, "currency": "TON", "amount": "1"});
+    app.post("deposits", body)
+        .await
+        .problem(503, "ledger_unavailable");
+    let answer = app.browser("/api/v1/balance", &token(1), &[]).await.ok();
+    assert_eq!(answer["stale"], false, "{answer}");
+    drop(held);
     app.assert_ledger_holds();
 }

@@ -12,6 +12,7 @@ type Connect = Box<dyn Fn() -> Result<Connected, ConnectError> + Send>;
 pub(in crate::ledger) struct Link {
     connect: Connect,
     connected: Option<Connected>,
+    made: u64,
     is_open: bool,
 }
 
@@ -22,6 +23,7 @@ impl Link {
         Self {
             connect: Box::new(connect),
             connected: None,
+            made: 0,
             is_open: false,
         }
     }
@@ -30,6 +32,7 @@ impl Link {
     pub(in crate::ledger) fn connection(&mut self) -> Result<&mut AnyConnection, StoreError> {
         if self.connected.is_none() {
             self.connected = Some((self.connect)()?);
+            self.made += 1;
         }
         self.connected
             .as_mut()
@@ -93,9 +96,9 @@ impl Link {
         }
     }
 
-    /// Whether a connection is open: one that could not be rolled back was closed.
-    pub(in crate::ledger) fn is_connected(&self) -> bool {
-        self.connected.is_some()
+    /// How many connections it has made. What is known of one may not be true of the next.
+    pub(in crate::ledger) const fn made(&self) -> u64 {
+        self.made
     }
 
     /// Closes the connection and opens another.
