@@ -170,7 +170,11 @@ export interface BalanceSource<Currency extends string = string> {
    * `forget: false` it only disconnects this page.
    */
   stop(options?: { forget?: boolean | undefined }): void;
-  /** Asks the ledger, whatever is cached. Never fails: an error stands in the state that it resolves with. */
+  /**
+   * Asks the ledger, whatever is cached. Never fails: an error stands in the state that it resolves with (`closed` where
+   * nothing was asked, `ledger_unavailable` where only an older balance is known). Without one the state is no older than the
+   * ledger was at the call.
+   */
   refresh(options?: WaitOptions): Promise<BalanceState<Currency>>;
   /** Reads over HTTP when the cache policy of the service wants it; a live balance needs no reading. Never fails. */
   read(options?: WaitOptions): Promise<BalanceState<Currency>>;

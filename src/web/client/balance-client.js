@@ -10,6 +10,7 @@ const RENEW_RETRY_MS = 5_000;
 const SENDS_PER_S = 8;
 const SENDS_PER_S_MIN = 0.5;
 const SENDS_BURST = 16;
+const ASKS_MAX = 3; // of one refresh
 const DECIMALS_MAX = 20;
 const POLICY = { ttl_ms: 60_000, stale_while_revalidate_ms: 30_000, min_age_ms: 3_000 };
 const NOTHING = { userId: null, balances: null, version: null, epoch: null, asOf: null, isStale: true, error: null, lastUpdate: null };
@@ -45,12 +46,14 @@ export class BalanceClient {
   #forgotten = 0;
   #adoptedMs = -Infinity; // the epoch
   #confirmedMs = -Infinity;
+  #judgedMs = -Infinity; // whether what is shown is stale
   #readMs = -Infinity;
   #reads = new Budget();
   #reading;
   #refreshing;
   #nextRefresh;
   #isPainting = false;
+  #isSignedOut = false;
   #signOuts = null; // open from the start to the sign-out, since a balance may be shown as long
 
   constructor(options = {}) {
@@ -85,7 +88,7 @@ export class BalanceClient {
     const telegram = env.Telegram?.WebApp;
     const abort = new AbortController();
     const on = (type, task, target = env) => target?.addEventListener?.(type, task, { signal: abort.signal });
-    const run = (this.#run = { abort, pending: new Set(), failures: 0, notBeforeMs: 0 });
+    const run = (this.#run = { abort, pending: new Set(), failures: 0, suspensions: 0, notBeforeMs: 0 });
     on('online', this.#wake);
     on('pageshow', this.#wake);
     on('visibilitychange', () => this.#isVisible() && this.#wake(), env.document);
@@ -93,6 +96,7 @@ export class BalanceClient {
     on('offline', () => run.link && this.#lost(1006, 'offline'));
     abort.signal.onabort = () => telegram?.offEvent?.('activated', this.#wake);
     telegram?.onEvent?.('activated', this.#wake);
+    this.#isSignedOut = false;
     this.#listen();
     this.#set({ status: 'connecting', error: null });
     this.#restore('userId', this.#options.userId);
@@ -103,7 +107,9 @@ export class BalanceClient {
     const { userId } = this.#state;
     this.#end(new BalanceError('closed'));
     this.#unlisten();
-    if (forget) this.#announce({ key: this.#key, userId: userId ?? this.#options.userId ?? null });
+    // After a sign-out it is no news, and somebody may be signing in.
+    if (forget && !this.#isSignedOut) this.#announce({ key: this.#key, userId: userId ?? this.#options.userId ?? null });
+    this.#isSignedOut ||= forget;
     this.#forget({ status: 'closed' }, forget);
   }
 
@@ -186,8 +192,12 @@ export class BalanceClient {
     if (typeof timeoutMs !== 'number' && !signal) return promise;
     return this.#bounded(() => promise, { timeoutMs: timeoutMs ?? Infinity, signal }).catch((error) => {
       if (signal?.aborted) throw error;
-      return Object.freeze({ ...this.#state, error });
+      return this.#unanswered(error);
     });
+  }
+
+  #unanswered(error) {
+    return this.#state.error === error ? this.#state : Object.freeze({ ...this.#state, error });
   }
 
   #tell(type, detail) {
@@ -213,14 +223,15 @@ export class BalanceClient {
   }
 
   // `beganMs`: when its source was asked. A late answer may only raise the version.
-  #adopt(value, beganMs, isCurrent = beganMs > this.#confirmedMs, patch) {
+  #adopt(value, beganMs, isCurrent = beganMs > this.#judgedMs, patch) {
     const shown = this.#state;
     const isOther = value.epoch !== shown.epoch;
-    if (isOther && beganMs <= this.#adoptedMs) return false;
+    if (isOther && beganMs < this.#adoptedMs) return false;
     if (!isCurrent && !isOther && value.version <= shown.version) return true;
     const isStale = value.isStale || (!isCurrent && shown.isStale);
     const { userId, epoch, version, balances, asOf } = value;
     if (isOther || this.#adoptedMs < 0) this.#adoptedMs = nowMs();
+    if (isCurrent) this.#judgedMs = nowMs();
     if (!isStale) this.#confirmedMs = nowMs();
     const isBehind = !isOther && version < shown.version;
     const error = isStale ? shown.error : null;
@@ -232,7 +243,7 @@ export class BalanceClient {
 
   #forget(patch, isStored = true) {
     this.#forgotten += 1;
-    this.#adoptedMs = this.#confirmedMs = this.#readMs = -Infinity;
+    this.#adoptedMs = this.#confirmedMs = this.#judgedMs = this.#readMs = -Infinity;
     if (isStored) this.#store('removeItem');
     this.#set({ ...NOTHING, ...patch });
   }
@@ -245,15 +256,19 @@ export class BalanceClient {
 
   #save() {
     const { userId, epoch, version, balances, asOf } = this.#state;
-    if (this.#run) this.#store('setItem', JSON.stringify({ key: this.#key, userId, epoch, version, balances, asOf }));
+    const record = { key: this.#key, userId, epoch, version, balances, asOf, adoptedMs: this.#adoptedMs };
+    if (!this.#run || isAhead(parsed(() => this.#store('getItem')), record)) return;
+    this.#store('setItem', JSON.stringify(record));
   }
 
   #restore(field, owner) {
     if (!owner || !this.#run || this.#state.version !== null) return;
     const record = parsed(() => this.#store('getItem'));
-    const { userId, epoch, version, balances, asOf } = record;
-    if (record[field] !== owner || !isSound(record)) this.#store('removeItem');
-    else this.#set({ userId, epoch, version, balances, asOf });
+    const { userId, epoch, version, balances, asOf, adoptedMs } = record;
+    if (record[field] !== owner || !isSound(record)) return this.#store('removeItem');
+    this.#adoptedMs = Math.min(adoptedMs ?? 0, nowMs()); // clocks are put back
+    this.#key = record.key ?? this.#key; // another user's token has another
+    this.#set({ userId, epoch, version, balances, asOf });
   }
 
   // A sign-out in one tab is one in all tabs of the user.
@@ -288,6 +303,7 @@ export class BalanceClient {
   #signOut(error) {
     this.#end(error);
     this.#unlisten();
+    this.#isSignedOut = true;
     this.#forget({ status: 'unauthorized', error });
   }
 
@@ -331,6 +347,7 @@ export class BalanceClient {
     } catch (error) {
       if (run !== this.#run) throw error;
       this.#tell('credential_failed', { code: error.code, error });
+      if (run !== this.#run) throw error;
       run.tokenError = error;
       if (error.code === 'signed_out') this.#signOut(error);
       else if (error.isFinal) this.#halt('misconfigured', error);
@@ -338,8 +355,9 @@ export class BalanceClient {
     }
     run.credential = credential;
     run.tokenError = null;
-    const { key } = credential;
-    if (this.#key !== null && this.#key !== key) this.#changeUser(run);
+    const { key, userId } = credential;
+    const isSame = key === this.#key || (userId !== null && userId === this.#state.userId);
+    if (this.#key !== null && !isSame) this.#changeUser(run);
     this.#key = key;
     return credential;
   }
@@ -364,8 +382,7 @@ export class BalanceClient {
 
   async #refresh() {
     const run = this.#run;
-    if (!run) return this.#state;
-    const { link } = run;
+    const link = run?.link;
     if (link?.isLive) {
       try {
         const answer = new Promise((resolve, reject) => (link.refresh = { id: Math.random(), resolve, reject }));
@@ -373,25 +390,32 @@ export class BalanceClient {
         await this.#bounded(() => answer, { run });
         return this.#state;
       } catch (error) {
-        if (!/timeout|connection_lost/.test(error.code)) return this.#state;
+        if (run.isSuspended || !/timeout|connection_lost/.test(error.code)) return this.#unanswered(error);
       } finally {
         link.refresh = null;
       }
     }
     this.#wake();
-    const waitMs = this.#reads.waitMs;
-    if (waitMs) await new Promise((resolve) => this.#after(waitMs, resolve));
-    this.#reads.take();
-    return this.#fetch('?fresh=true');
+    for (let asks = 1; ; asks += 1) {
+      const waitMs = this.#reads.waitMs;
+      if (waitMs) await new Promise((resolve) => this.#after(waitMs, resolve));
+      this.#reads.take();
+      const error = await this.#fetch('?fresh=true');
+      if (!error) return this.#state;
+      if (asks === ASKS_MAX || !/wrong_user|epoch_over/.test(error.code)) return this.#unanswered(error);
+    }
   }
 
+  // Resolves with why no answer was taken. One from before another user or epoch was shown tells nothing of it.
   async #fetch(query) {
     const run = this.#run;
+    if (!run) return new BalanceError('closed');
     this.#readMs = nowMs();
     try {
       const credential = await this.#credential(run);
       const beganMs = nowMs();
       const forgotten = this.#forgotten;
+      const { suspensions } = run;
       const task = async (signal) => {
         const { authorization } = credential;
         // A cache may know another user's balance by this URL.
@@ -400,21 +424,29 @@ export class BalanceClient {
         return [response, await response.json().catch(() => ({}))];
       };
       const [response, body] = await this.#bounded(task, { run });
-      if (run !== this.#run || forgotten !== this.#forgotten) return this.#state;
+      if (run !== this.#run || forgotten !== this.#forgotten) return new BalanceError('wrong_user');
+      // Another tab may have signed out meanwhile; and a frozen page has the time-out after the answer.
+      if (suspensions !== run.suspensions) return new BalanceError('offline');
+      if (nowMs() - beganMs > TIMEOUT_MS) throw new BalanceError('timeout');
       if (response.status === 401) run.credential = null;
       run.notBeforeMs = nowMs() + (response.headers.get('retry-after') * 1000 || 0);
       const value = fromFrame(body);
       if (!response.ok || !value) throw new BalanceError(codeOf(body.code, `http_${response.status}`), body.detail ?? `HTTP ${response.status}`);
-      if (value.userId !== (credential.userId ?? this.#state.userId ?? value.userId)) this.#changeUser(run);
-      else {
-        const { epoch } = this.#state;
-        if (this.#adopt(value, beganMs) && epoch !== value.epoch && run.link?.isLive) this.#lost(1006, 'epoch_over');
+      if ([credential, this.#state].some(({ userId }) => userId !== null && userId !== value.userId)) {
+        this.#changeUser(run);
+        return new BalanceError('wrong_user');
       }
+      const { epoch } = this.#state;
+      if (!this.#adopt(value, beganMs)) return new BalanceError('epoch_over');
+      if (run !== this.#run) return new BalanceError('closed');
+      const { link } = run;
+      if (epoch !== value.epoch && link?.isLive && link.epoch !== value.epoch) this.#lost(1006, 'epoch_over');
+      if (value.isStale) return new BalanceError('ledger_unavailable');
     } catch (error) {
       const { status, isStale } = this.#state;
-      if (run && run === this.#run) this.#set({ error, isStale: isStale || status !== 'live' });
+      if (run === this.#run) this.#set({ error, isStale: isStale || status !== 'live' });
+      return error;
     }
-    return this.#state;
   }
 
   async #connect() {
@@ -495,7 +527,9 @@ export class BalanceClient {
 
   // The tab that has the connection does not answer. It is replaced; until then nothing is known for sure.
   #doubt(link) {
+    if (!link.isLive) return;
     this.#tell('leader_silent');
+    if (this.#run?.link !== link) return;
     link.isLive = false;
     this.#set({ status: 'connecting', isStale: true });
     this.#later('link', TIMEOUT_MS, () => link.isLive || this.#lost(1006, 'timeout'));
@@ -523,13 +557,15 @@ export class BalanceClient {
       link.liveMs = nowMs();
       run.isRefused = false;
       this.#tell('live');
+      if (run.link !== link) return;
     }
     const refresh = ids?.includes(link.refresh?.id) && link.refresh;
     if (isBalance) {
       if (!this.#adopt(value, link.socket.beganMs ?? link.beganMs, true, { status: 'live' })) return this.#lost(1006, 'epoch_over');
-      if (refresh) refresh.resolve();
+      if (refresh) value.isStale ? refresh.reject(new BalanceError('ledger_unavailable')) : refresh.resolve();
     } else if (type === 'error') {
       const error = new BalanceError(codeOf(code, 'unknown'), message);
+      if (isAway) this.#judgedMs = nowMs();
       if (retry_after_ms) run.notBeforeMs = nowMs() + retry_after_ms;
       this.#set({ error, ...(isAway && { status: 'live', isStale: true }) });
       if (refresh) refresh.reject(error);
@@ -569,8 +605,9 @@ export class BalanceClient {
     const isKnown = CODES.has(reason) || /^(timeout|offline|wrong_user|epoch_over|taken_over)$/.test(reason);
     error ??= new BalanceError(isKnown ? reason : 'connection_lost', `closed with ${code}${reason ? ` (${reason})` : ''}`);
     this.#tell('lost', { closeCode: code, reason, code: error.code });
+    if (run !== this.#run) return;
     if (nowMs() - liveMs >= STABLE_MS) run.failures = 0;
-    this.#hangUp(run);
+    this.#hangUp(run, true);
     if (code === 4501) {
       run.credential = null;
       if (run.isRefused) return this.#halt('unauthorized', error);
@@ -584,12 +621,12 @@ export class BalanceClient {
     this.#retry(error);
   }
 
-  #hangUp(run) {
+  #hangUp(run, isGivenUp) {
     const { link } = run;
     run.link = null;
     this.#cancel();
     closeEarly(run);
-    link?.socket?.close(1000);
+    link?.socket?.close(1000, isGivenUp);
     link?.refresh?.reject(new BalanceError('connection_lost'));
   }
 
@@ -599,6 +636,7 @@ export class BalanceClient {
     const randomMs = Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** run.failures++);
     const waitMs = Math.max(randomMs, run.notBeforeMs - nowMs());
     this.#tell('retrying', { waitMs: Math.round(waitMs), code: error.code });
+    if (run !== this.#run) return;
     this.#later('retry', waitMs, () => this.#connect());
     this.#set({ status: 'offline', error, isStale: isStale || status !== 'offline' });
     if (run.failures > 1) this.#read();
@@ -636,6 +674,8 @@ export class BalanceClient {
     const run = this.#run;
     run.isSuspended = true;
     run.credential = null;
+    run.isDoubtful = true;
+    run.suspensions += 1;
     this.#unlisten();
     this.#hangUp(run);
     this.#set({ status: 'offline', isStale: true });
@@ -724,6 +764,7 @@ class PacedSocket {
   }
 
   #flush() {
+    if (this.#socket.readyState !== 1) return; // the first frame comes back here
     while (this.#waiting.size || (this.#wanted.size && !this.#asked)) {
       const { waitMs } = this.#budget;
       if (waitMs) {
@@ -889,6 +930,12 @@ function isSound({ userId, epoch, version, balances }) {
   const isCount = Number.isSafeInteger(userId) && Number.isSafeInteger(version) && version >= 0;
   const isAmount = (amount) => typeof amount === 'string' && /^-?\d+(\.\d+)?$/.test(amount);
   return isCount && typeof epoch === 'string' && !!balances && Object.values(balances).every(isAmount);
+}
+
+// Whether another tab has stored what came later.
+function isAhead(stored, { key, userId, epoch, version, adoptedMs }) {
+  if (stored.key !== key || stored.userId !== userId) return false;
+  return stored.epoch === epoch ? stored.version > version : stored.adoptedMs > adoptedMs && stored.adoptedMs <= nowMs();
 }
 
 function fromFrame(frame) {

@@ -7,6 +7,7 @@ const HANDOVER_MS = 100;
 // A follower in sight asks the leader this often whether it still runs, and doubts it after two asks without an answer.
 const ASK_MS = 800;
 const UNANSWERED_MAX = 2;
+const nowMs = () => performance.timeOrigin + performance.now();
 const suspecting = new WeakSet(); // pages whose leader was silent or behind: they take the lock next time
 
 /**
@@ -40,11 +41,13 @@ class SharedSocket {
   #isLeader = false;
   #isAnswered = false;
   #unanswered = 0;
+  #unsureMs = Infinity; // since when it asks, in sight, and hears of no connection
   #isSilent = false; // nothing came since the last ping
   #isTelling = false;
   #socket = null; // the leader's
   #replay = []; // what a tab that comes later has to hear first
   #displayed = -1;
+  #leader = null; // who has told last that it leads: one that is replaced while it is frozen goes on when it thaws
 
   constructor(env, url, key, connect, unused) {
     this.#env = env;
@@ -75,10 +78,14 @@ class SharedSocket {
     this.#later(ANSWER_MS, () => this.#isAnswered || this.#queue(true));
   }
 
-  close() {
-    // Closed in the middle of a frame: the client does not believe it.
-    if (this.#isSilent || this.#isTelling) suspecting.add(this.#env);
+  // Given up in the middle of a frame: the client does not believe it. A page that stops the client believes it.
+  close(_code, isGivenUp) {
+    if (isGivenUp && (this.#isSilent || this.#isTelling)) suspecting.add(this.#env);
     this.#end();
+  }
+
+  #post(message) {
+    this.#channel.postMessage({ ...message, from: this.#id });
   }
 
   #later(ms, task) {
@@ -105,7 +112,7 @@ class SharedSocket {
     if (this.#isOver) return;
     // A leader whose own token was refused leaves the lead to the next tab; other ends are the connection's, and so all tabs'.
     if (this.#isLeader && code !== 4501) {
-      this.#channel.postMessage({ close: { code, reason } });
+      this.#post({ close: { code, reason } });
       // The others must hear of it before one of them gets the lock.
       const release = this.#release;
       this.#release = () => {};
@@ -134,16 +141,20 @@ class SharedSocket {
       if (signal.aborted) return;
       if (error.name !== 'AbortError') return this.#lead(); // no locks here: this tab is on its own
       this.#isLeader = false; // another tab has taken the lock, and leads the others
+      if (!this.#isOver) this.#post({ lead: false });
       this.#fail(1006, 'taken_over');
     });
   }
 
   #lead() {
     this.#isLeader = true;
-    this.beganMs = performance.timeOrigin + performance.now();
+    this.beganMs = nowMs();
+    this.#post({ lead: true });
     this.#env.clearTimeout(this.#asking);
-    // The tabs of one that is gone go on showing their balance as live, but not for long without a connection.
-    if (this.#isAnswered) this.#asking = this.#env.setTimeout(() => this.#doubt(), ANSWER_MS);
+    // The tabs of one that is gone go on showing their balance as live, but not for long without a connection, and no longer
+    // because it hung before.
+    const doubtMs = Math.min(Math.max(0, this.#unsureMs + UNANSWERED_MAX * ASK_MS - this.beganMs), ANSWER_MS);
+    if (this.#isAnswered) this.#asking = this.#env.setTimeout(() => this.#doubt(), doubtMs);
     this.#later(CONNECT_TIMEOUT_MS, () => this.#fail(1006, 'timeout'));
     try {
       const socket = (this.#socket = this.#connect(this.#env, this.#url));
@@ -157,11 +168,18 @@ class SharedSocket {
   }
 
   #spread(frame, ids) {
-    this.#env.clearTimeout(this.#timer);
-    this.#env.clearTimeout(this.#asking);
     this.#remember(frame);
-    this.#channel.postMessage({ frames: [frame], ids, beganMs: this.beganMs });
+    if (!this.#isWaiting) {
+      this.#env.clearTimeout(this.#timer);
+      this.#env.clearTimeout(this.#asking);
+    }
+    this.#post({ frames: [frame], ids, beganMs: this.beganMs });
     this.#deliver([frame], ids);
+  }
+
+  // Greeted is not yet told: the balance may take its time.
+  get #isWaiting() {
+    return this.#replay.length < 2;
   }
 
   #remember(frame) {
@@ -195,12 +213,15 @@ class SharedSocket {
 
   // A tab whose process hangs keeps its lock, so the lock does not tell. While this page hangs itself, it counts nothing.
   #ask() {
-    this.#env.clearTimeout(this.#asking);
     if (this.#isLeader || this.#isOver) return;
-    if (this.#env.document?.visibilityState === 'hidden' || !this.#isAnswered) this.#unanswered = 0;
-    else if (this.#unanswered >= UNANSWERED_MAX) return this.#replaceLeader();
+    this.#env.clearTimeout(this.#asking);
+    if (this.#env.document?.visibilityState === 'hidden' || !this.#isAnswered) {
+      this.#unanswered = 0;
+      this.#unsureMs = Infinity;
+    } else if (this.#unanswered >= UNANSWERED_MAX) return this.#replaceLeader();
     else {
       this.#unanswered += 1;
+      this.#unsureMs = Math.min(this.#unsureMs, nowMs());
       this.#channel.postMessage({ ask: this.#id });
     }
     this.#asking = this.#env.setTimeout(() => this.#ask(), ASK_MS);
@@ -214,17 +235,23 @@ class SharedSocket {
   }
 
   #doubt() {
-    this.#channel.postMessage({ doubt: true });
+    this.#post({ doubt: true });
     this.onsilence?.();
   }
 
-  #hear({ call, ask, answer, forward, frames, ids, beganMs, to = this.#id, close, doubt }) {
+  // Pages of versions before this one do not say who they are.
+  #hear({ call, ask, answer, isWaiting, forward, frames, ids, beganMs, to = this.#id, close, doubt, lead, from }) {
     if (this.#isLeader) {
-      if (call) this.#channel.postMessage({ frames: this.#replay, beganMs: this.beganMs, to: call });
-      if (ask) this.#channel.postMessage({ answer: true, to: ask });
+      if (call) this.#post({ frames: this.#replay, beganMs: this.beganMs, to: call });
+      if (ask) this.#post({ answer: true, isWaiting: this.#isWaiting, to: ask });
       if (forward) this.#forward(forward);
-    } else if (this.#auth !== null && to === this.#id) {
+    } else if (lead !== undefined) {
+      if (lead) this.#leader = from;
+      else if (this.#leader === from) this.#leader = null;
+    } else if (this.#auth !== null && to === this.#id && (from === undefined || from === (this.#leader ??= from))) {
       if (frames || answer) this.#unanswered = 0;
+      if (frames?.length || (answer && !isWaiting)) this.#unsureMs = Infinity;
+      else if (answer && nowMs() - this.#unsureMs > ANSWER_MS) this.onsilence?.();
       if (frames) this.#follow(frames, ids, beganMs);
       else if (close) this.#fail(close.code, close.reason);
       else if (doubt) this.onsilence?.();

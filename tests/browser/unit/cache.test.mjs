@@ -6,9 +6,7 @@ import { OTHER_USER, TON, USER, World } from './support/world.mjs';
 /** A client whose WebSocket is blocked after it was live once. */
 async function cutOff(world, options) {
   const client = await world.live(options);
-  world.server.isWsBlocked = true;
-  world.server.closeAll(1001, 'going_away');
-  await world.advance(10);
+  await world.cutOff();
   return client;
 }
 
@@ -185,4 +183,121 @@ test('a stored value of an epoch that is over gives way to the first snapshot', 
   world.server.restore('e2', USER, 1, TON);
   const client = await world.live({ storage });
   assert.deepEqual([client.current.epoch, client.current.version], ['e2', 1]);
+});
+
+test('a value that another tab has stored meanwhile is not replaced by one from before it', async (t) => {
+  const world = new World(t);
+  const storage = new MemoryStorage();
+  world.server.commit(USER, TON);
+  world.server.isWsBlocked = true;
+  const client = world.client({ storage, tab: world.browser.tab({ hasLocks: false }) });
+  client.start();
+  world.server.httpLatencyMs = 6_000;
+  const refreshed = client.refresh();
+  await world.advance(50);
+  world.server.restore('e2', USER, 0, 0);
+  world.server.isWsBlocked = false;
+  const other = await world.live({ storage });
+  assert.equal(other.current.epoch, 'e2');
+  world.server.isMute = true;
+  await world.advance(20_000);
+  assert.equal((await refreshed).epoch, 'e2');
+  assert.ok(client.states.every(({ epoch }) => epoch !== 'e1'));
+});
+
+test('a stored value from a clock that was ahead gives way to the service all the same', async (t) => {
+  const world = new World(t);
+  const storage = new MemoryStorage();
+  world.server.commit(USER, TON);
+  const first = await world.live({ storage });
+  first.stop({ forget: false });
+  const [[name, text]] = storage.items;
+  storage.setItem(name, JSON.stringify({ ...JSON.parse(text), adoptedMs: 9e15 }));
+  world.server.restore('e2', USER, 0, 0);
+  const client = await world.live({ storage });
+  assert.deepEqual([client.current.epoch, client.current.status, client.current.isStale], ['e2', 'live', false]);
+});
+
+/** A page that says it is the first user's, whose balance is stored, and whose token is the other's. */
+async function mistaken(world, options) {
+  const storage = new MemoryStorage();
+  for (let entry = 0; entry < 5; entry += 1) world.server.commit(USER, TON);
+  (await world.live({ storage })).stop({ forget: false });
+  Object.assign(world.server, options);
+  const client = world.client({ storage, userId: USER, as: OTHER_USER });
+  client.start();
+  assert.equal(client.current.version, 5);
+  return { client, storage };
+}
+
+test('a stored value that the page restored for a wrong user is gone with the first token', async (t) => {
+  for (const way of ['isWsBlocked', 'isDown']) {
+    const world = new World(t);
+    const { client, storage } = await mistaken(world, { [way]: true });
+    await world.advance(100);
+    assert.equal(client.current.balances, null, way);
+    assert.equal(storage.items.size, 0);
+  }
+  const world = new World(t);
+  const { client } = await mistaken(world, { isWsBlocked: true });
+  const [state] = await Promise.all([client.refresh(), world.advance(200)]);
+  assert.deepEqual([state.userId, state.version, state.error], [OTHER_USER, 0, null]);
+});
+
+test('a sign-out reaches a tab that shows a stored value and has no token yet', async (t) => {
+  const world = new World(t);
+  const storage = new MemoryStorage();
+  world.server.commit(USER, TON);
+  (await world.live({ tab: world.browser.tab(), storage })).stop({ forget: false });
+  world.server.isDown = true;
+  const first = world.client({ tab: world.browser.tab() });
+  first.start();
+  const getToken = () => Promise.reject(new Error('no network'));
+  const second = world.client({ tab: world.browser.tab(), storage, userId: USER, getToken });
+  second.start();
+  await world.advance(5_000);
+  assert.equal(second.current.version, 1);
+  first.stop(); // it knows its token, and no balance
+  await world.advance(100);
+  assert.deepEqual([second.current.status, second.current.balances], ['unauthorized', null]);
+});
+
+test('a tab that is behind does not replace what another has stored', async (t) => {
+  for (const epoch of ['e1', 'e2']) {
+    const world = new World(t);
+    const storage = new MemoryStorage();
+    const behind = await world.live({ storage });
+    behind.tab.freeze();
+    world.server.commit(USER, TON); // its push waits in the frozen tab
+    const client = await world.live({ storage });
+    world.server.commit(USER, TON);
+    if (epoch === 'e2') world.server.restore('e2', USER, 1, TON);
+    await world.advance(2_000);
+    const { version } = client.current;
+    world.server.isMute = true;
+    behind.tab.thaw();
+    client.states.length = 0;
+    client.stop({ forget: false });
+    client.start();
+    await world.advance(100);
+    assert.deepEqual([client.current.epoch, client.current.version], [epoch, version]);
+    assert.ok(client.states.every((state) => state.version === null || state.epoch === epoch));
+  }
+});
+
+test('an answer that a frozen page takes much later is none', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  const client = await world.blocked();
+  const refreshed = client.refresh();
+  await world.advance(2);
+  client.tab.freeze();
+  await world.advance(3_600_000);
+  world.server.commit(USER, TON);
+  await client.tab.thawSlowly();
+  await world.advance(0);
+  assert.equal((await refreshed).error.code, 'timeout');
+  assert.equal(client.current.isStale, true);
+  const [state] = await Promise.all([client.read(), world.advance(1_000)]);
+  assert.equal(state.version, 2);
 });

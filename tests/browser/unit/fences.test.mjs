@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { MemoryStorage } from './support/browser.mjs';
 import { OTHER_USER, TON, USER, World } from './support/world.mjs';
 
 const session = (world) => [...world.server.sessions][0];
@@ -32,10 +33,7 @@ test('a new epoch starts over, even with a smaller version', async (t) => {
 test('a late answer of an epoch that is over is dropped', async (t) => {
   const world = new World(t);
   for (let entry = 0; entry < 5; entry += 1) world.server.commit(USER, TON);
-  world.server.isWsBlocked = true;
-  const client = world.client();
-  client.start();
-  await world.advance(50);
+  const client = await world.blocked();
   world.server.httpLatencyMs = 5_000;
   client.refresh();
   await world.advance(20);
@@ -46,6 +44,55 @@ test('a late answer of an epoch that is over is dropped', async (t) => {
   await world.advance(10_000);
   assert.deepEqual(shown(client), ['e2', 2, '2.000000000']);
   assert.ok(client.states.every(({ epoch }) => epoch !== 'e1'));
+});
+
+test('a refresh whose answer comes after another epoch was shown is asked again', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  const client = await world.blocked();
+  world.server.httpLatencyMs = 3_000;
+  const refreshed = client.refresh();
+  await world.advance(1);
+  // The answer is of the third epoch; meanwhile a connection tells of the second, whose answer is older.
+  world.server.epoch = 'e2';
+  const second = world.server.state(USER);
+  await world.advance(2);
+  world.server.restore('e3', USER, 5, 5 * TON);
+  await world.advance(500);
+  world.server.isWsBlocked = false;
+  const { state } = world.server;
+  world.server.state = () => second;
+  await world.advance(1_500);
+  assert.equal(client.current.epoch, 'e2');
+  world.server.state = state;
+  await world.advance(10_000);
+  assert.deepEqual(shown({ current: await refreshed }), ['e3', 5, '5.000000000']);
+});
+
+test('an answer that is never of what is shown is told as none, and ends', async (t) => {
+  const world = new World(t);
+  const client = await world.blocked();
+  const { state } = world.server;
+  world.server.state = () => state.call(world.server, OTHER_USER);
+  const [refreshed] = await Promise.all([client.refresh(), world.advance(5_000)]);
+  assert.deepEqual([refreshed.error.code, refreshed.balances], ['wrong_user', null]);
+  assert.equal(world.server.requests.filter(({ url }) => url.endsWith('fresh=true')).length, 3);
+});
+
+test('a refresh that the end of the client breaks off says so, whatever a new start has restored', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  for (const isConnected of [true, false]) {
+    const client = await world.live({ storage: new MemoryStorage(), userId: USER });
+    if (!isConnected) await world.cutOff();
+    const refreshed = client.refresh();
+    await world.advance(2);
+    client.stop({ forget: false });
+    client.start();
+    const { version, isStale, error } = await refreshed;
+    assert.deepEqual([version, isStale, error?.code], [1, true, 'closed']);
+    assert.equal(client.current.error, null);
+  }
 });
 
 test('a frame of an epoch that is over ends its connection', async (t) => {
@@ -254,6 +301,25 @@ test('while the ledger is away the last value stays, marked as stale, and never 
   assert.deepEqual([client.current.isStale, client.current.error], [false, null]);
 });
 
+for (const away of [true, 'unknown']) {
+  test(`an answer from before the ledger was away (${away}) does not make what is shown fresh`, async (t) => {
+    const world = new World(t);
+    world.server.commit(USER, TON);
+    const client = await world.live();
+    await world.cutOff();
+    world.server.httpLatencyMs = 5_000;
+    client.refresh();
+    await world.advance(20);
+    // Nobody who signs in now hears of this one.
+    const known = world.server.state(USER);
+    world.server.commit(USER, TON);
+    Object.assign(world.server, { isWsBlocked: false, isLedgerAway: away, state: () => ({ ...known, stale: true }) });
+    await world.advance(8_000);
+    const { status, version, isStale } = client.current;
+    assert.deepEqual([status, version, isStale], ['live', 1, true]);
+  });
+}
+
 test('a stale frame of an older state marks what is shown and does not replace it', async (t) => {
   const world = new World(t);
   world.server.commit(USER, TON);
@@ -272,3 +338,59 @@ test('without any balance an outage is an error beside nothing', async (t) => {
   const { status, balances, error, isStale } = client.current;
   assert.deepEqual([status, balances, error.code, isStale], ['live', null, 'ledger_unavailable', true]);
 });
+
+for (const way of ['WebSocket', 'HTTP']) {
+  test(`a refresh that is answered with a stale balance (${way}) says so`, async (t) => {
+    const world = new World(t);
+    world.server.commit(USER, TON);
+    const client = await world.live();
+    if (way === 'HTTP') await world.cutOff();
+    const known = world.server.state(USER);
+    world.server.commit(USER, TON, { push: false });
+    world.server.state = () => ({ ...known, stale: true });
+    const [{ version, isStale, error }] = await Promise.all([client.refresh(), world.advance(100)]);
+    assert.deepEqual([version, isStale, error?.code], [1, true, 'ledger_unavailable']);
+  });
+}
+
+test('a refresh whose answer makes a listener stop the client says that it is closed', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  const client = await world.blocked();
+  client.subscribe(({ version }) => version === 1 && client.stop());
+  const [state] = await Promise.all([client.refresh(), world.advance(100)]);
+  assert.deepEqual([state.balances, state.error?.code], [null, 'closed']);
+});
+
+for (const [type, happens] of [
+  ['live', () => {}],
+  ['lost', (world) => world.server.closeAll(1001, 'going_away')],
+  ['retrying', (world) => world.server.closeAll(1001, 'going_away')],
+  ['leader_silent', (world, leader) => leader.tab.freeze()],
+  ['credential_failed', () => {}],
+  ['status', (world) => world.server.closeAll(1001, 'going_away')],
+  ['opening', (world) => world.server.closeAll(1001, 'going_away')],
+]) {
+  test(`a page that stops when it is told ${type} has stopped`, async (t) => {
+    const world = new World(t);
+    world.server.commit(USER, TON);
+    const leader = await world.live({ tab: world.browser.tab() });
+    let isSignedIn = true;
+    const client = world.client({ tab: world.browser.tab(), getToken: () => (isSignedIn ? world.token(USER, 60_000) : null) });
+    client.start();
+    if (type !== 'live') await world.advance(100);
+    const told = [];
+    client.onConnection((event) => {
+      if (event.type !== type) return;
+      told.push(event);
+      client.stop();
+    });
+    isSignedIn = type !== 'credential_failed';
+    happens(world, leader);
+    await world.advance(60_000);
+    assert.ok(told.length);
+    const { status, balances, error } = client.current;
+    assert.deepEqual([status, balances, error], ['closed', null, null]);
+    assert.deepEqual(client.tab.errors, []);
+  });
+}

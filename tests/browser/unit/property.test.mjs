@@ -35,6 +35,8 @@ class Case {
     this.isCalm = this.random() < 0.4;
     this.isRough = !this.isCalm;
     this.isShared = this.random() < 0.7;
+    this.isSlow = this.random() < 0.5;
+    this.world.server.snapshotDelay = () => (this.isSlow && this.random() < 0.4 ? this.below(6_000) : 0);
     this.storage = new MemoryStorage();
     for (const user of [USER, OTHER_USER]) this.record(user);
     for (let n = this.below(3); n >= 0; n -= 1) this.open();
@@ -70,6 +72,7 @@ class Case {
     const ttlMs = 20_000 + this.below(600_000);
     const page = { awakeMs: world.clock.nowMs, tab, user: this.random() < 0.8 ? USER : OTHER_USER, given: null, known: null, shown: null, isOut: false };
     const getToken = async () => {
+      const askedMs = world.clock.nowMs;
       await null; // a tab that thaws runs all that has waited at once
       const { user } = page;
       const serial = (page.serial = (page.serial ?? 0) + 1);
@@ -78,23 +81,41 @@ class Case {
       if (this.random() < 0.2) await new Promise((resolve) => tab.env.setTimeout(resolve, this.below(2_000)));
       if (!isSignedIn || serial !== page.serial) return null; // nothing takes the answer to an older question
       page.given = user;
-      setImmediate(() => (page.known = user)); // the client has taken it
+      // The client has taken it, unless it came too late.
+      if (world.clock.nowMs - askedMs < 10_000) setImmediate(() => (page.known = user));
       return world.token(user, ttlMs);
     };
-    const client = world.client({ tab, storage: this.random() < 0.5 ? this.storage : undefined, getToken });
+    // A page that says who the user is may be wrong, such as one that was kept from before.
+    page.userId = this.random() < 0.4 ? (this.random() < 0.7 ? page.user : USER + OTHER_USER - page.user) : undefined;
+    page.isAlone = this.isShared && this.random() < 0.2;
+    const storage = this.random() < 0.6 ? this.storage : undefined;
+    const client = world.client({ tab, storage, getToken, userId: page.userId, share: !page.isAlone });
     page.client = client;
     client.subscribe((state) => this.check(page, state));
+    for (const listen of [client.subscribe, client.onConnection]) listen(() => this.restart(page));
     client.start();
+    page.isStarted = true;
     this.pages.push(page);
   }
 
-  check(page, { userId, epoch, version, balances, status, lastUpdate }) {
+  /** A page whose listener disconnects it and connects it again, in the middle of what it is told. */
+  restart(page) {
+    if (!page.isStarted || page.isRestarting || this.isHealing || this.random() >= 0.01) return;
+    page.isRestarting = true;
+    page.client.stop({ forget: false });
+    if (this.random() < 0.7) page.client.start();
+    else setImmediate(() => page.client.start());
+    page.isRestarting = false;
+  }
+
+  check(page, { userId, epoch, version, balances, status, lastUpdate, isStale }) {
     if (version === null) {
       assert.deepEqual([balances, lastUpdate], [null, null]);
       page.shown = null;
       return;
     }
-    assert.ok([page.given, page.known].includes(userId), `shows ${userId}, and ${page.given} is signed in`);
+    const isBelieved = userId === page.userId && isStale && status !== 'live';
+    assert.ok(isBelieved || [page.given, page.known].includes(userId), `shows ${userId}, and ${page.given} is signed in`);
     assert.equal(balances.TON, this.history.get(`${userId} ${epoch} ${version}`), `the balance of ${userId} ${epoch} ${version}`);
     const { shown } = page;
     if (lastUpdate && lastUpdate !== shown?.lastUpdate) {
@@ -154,7 +175,7 @@ class Case {
       [this.signedOut.size ? 12 : 0, () => this.signIn(this.pick([...this.signedOut]))],
       [2, () => this.restore()],
       [4, () => this.wake(page, () => (this.random() < 0.5 ? tab.hide() : tab.show()))],
-      [4, () => this.wake(page, () => (tab.isFrozen ? tab.thaw() : tab.freeze()))],
+      [6, () => this.wake(page, () => (!tab.isFrozen ? tab.freeze() : this.random() < 0.5 ? tab.thaw() : tab.thawSlowly()))],
       [4, () => this.fire(page, this.pick(['pagehide', 'pageshow', 'online', 'offline']))],
       [3, () => this.world.clock.nowMs && (this.world.clock.wallOffsetMs += this.below(200_000) - 100_000)],
       [2, () => this.pages.length < 4 && this.open()],
@@ -162,7 +183,7 @@ class Case {
       [1, () => this.pages.length > 1 && this.crash(page)],
     ];
     let chance = this.below(actions.reduce((sum, [weight]) => sum + weight, 0));
-    actions.find(([weight]) => (chance -= weight) < 0)[1]();
+    return actions.find(([weight]) => (chance -= weight) < 0)[1]();
   }
 
   /** Errors are answers; what else is wrong with an answer is a fault of the library. */
@@ -180,8 +201,12 @@ class Case {
   refresh({ client, given }, options) {
     const { user_id, epoch, version } = this.world.server.state(given ?? USER);
     this.answered(client.refresh(options), (state) => {
-      const isSame = !state.error && state.userId === user_id && state.epoch === epoch;
-      if (isSame) assert.ok(state.version >= version, `refreshed to ${state.version}, and ${version} was committed before`);
+      if (state.error) return;
+      assert.notEqual(state.version, null, 'refreshed to nothing, without an error');
+      if (state.userId !== user_id) return;
+      const [before, now] = [epoch, state.epoch].map((one) => this.epochs.indexOf(one));
+      const isNoOlder = now > before || (now === before && state.version >= version);
+      assert.ok(isNoOlder, `refreshed to ${state.version} of ${state.epoch}, and ${version} of ${epoch} was there before`);
     });
   }
 
@@ -205,7 +230,7 @@ class Case {
   /** The app's back end signs another user in. With or without `stop`, and whether or not the token has ended. */
   switchUser(page) {
     const { client } = page;
-    page.isOut = false;
+    page.isOut = page.isOutAway = false;
     page.user = page.user === USER ? OTHER_USER : USER;
     const how = this.below(3);
     if (how === 0) client.stop({ forget: this.random() < 0.5 });
@@ -218,28 +243,34 @@ class Case {
     if (given === null || tab.isFrozen || isSuspended || client.current.userId !== given) return;
     this.signedOut.add(given);
     // A page in the back-forward cache hears nothing, and asks for a token when it comes back.
-    for (const page of this.pages) page.isOut = !page.isSuspended && page.user === given && page.given === given;
+    for (const page of this.pages) {
+      const isTheirs = page.user === given && page.given === given;
+      page.isOut = isTheirs && !page.isSuspended;
+      page.isOutAway = isTheirs && page.isSuspended;
+    }
     client.stop();
   }
 
   signIn(user) {
     this.signedOut.delete(user);
     for (const page of this.pages.filter((one) => one.user === user)) {
-      page.isOut = false;
+      page.isOut = page.isOutAway = false;
       page.client.start();
     }
   }
 
   /** Between two steps, when all that was said between the tabs has arrived. */
   checkSignedOut() {
-    for (const { client, tab, isOut } of this.pages) {
-      if (isOut && !tab.isFrozen) assert.equal(client.current.balances, null, `shows ${client.current.userId}, who has signed out`);
+    for (const { client, tab, user, isOut, isOutAway, isSuspended } of this.pages) {
+      if (isOutAway && !isSuspended && !tab.isFrozen) assert.ok(client.current.isStale, 'fresh, and signed out while it was away');
+      // Another's stored value may be shown to a page that says it is theirs.
+      if (isOut && !tab.isFrozen) assert.notEqual(client.current.userId, user, `shows ${user}, who has signed out`);
     }
   }
 
   wake(page, change) {
     page.awakeMs = this.world.clock.nowMs;
-    change();
+    return change();
   }
 
   /** What a page in sight calls live is what was committed 3 s ago, or later. */
@@ -268,7 +299,7 @@ class Case {
 
   async run() {
     for (let step = 0; step < STEPS; step += 1) {
-      this.step();
+      await this.step();
       await this.world.advance(this.pick([0, 3, 20, 400, 3_000, 30_000]));
       await this.world.advance(2);
       this.checkSignedOut();
@@ -284,7 +315,8 @@ class Case {
   async heal() {
     const { server } = this.world;
     Object.assign(server, { isDown: false, isWsBlocked: false, isMute: false, isLedgerAway: false, httpLatencyMs: 5 });
-    this.isRough = false;
+    this.isRough = this.isSlow = false;
+    this.isHealing = true;
     // What frames were lost on an open connection, no client can know.
     server.closeAll(1001, 'going_away');
     for (const page of this.pages) {
@@ -306,8 +338,9 @@ class Case {
       assert.deepEqual([current.status, current.epoch, current.version, current.isStale], ['live', epoch, version, false]);
       assert.deepEqual(tab.errors, []);
     }
-    const users = new Set(this.pages.map(({ given }) => given));
-    assert.equal(server.openSockets.length, this.isShared ? users.size : this.pages.length, 'connections');
+    const alone = this.pages.filter(({ isAlone }) => isAlone || !this.isShared);
+    const users = new Set(this.pages.filter((page) => !alone.includes(page)).map(({ given }) => given));
+    assert.equal(server.openSockets.length, users.size + alone.length, 'connections');
     assert.equal(server.thrownOff, 0, 'no page was thrown off for what it called');
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { MemoryStorage } from './support/browser.mjs';
 import { OTHER_USER, TON, USER, World } from './support/world.mjs';
 
 /** So many live clients, each in a tab of one browser. */
@@ -243,4 +244,140 @@ test('a leader that still tells of an epoch that is over is not believed, and re
   assert.deepEqual(statuses([leader, follower]), ['live', 'live']);
   assert.deepEqual([leader.current.epoch, follower.current.epoch], ['e2', 'e2']);
   assert.equal(world.server.openSockets.length, 1);
+});
+
+// Found by the property test with seed 1447439344.
+test('a new leader without a connection says so even when it asks for a sign of life meanwhile', async (t) => {
+  const world = new World(t);
+  const [leader, ...others] = await tabs(world, 3);
+  world.server.isMute = true;
+  leader.stop({ forget: false });
+  await world.advance(500);
+  for (const { tab } of others) tab.fire('online');
+  await world.advance(1_500);
+  for (const { current } of others) assert.deepEqual([current.status, current.isStale], ['connecting', true]);
+});
+
+// Found by the property test with seed 480382293.
+test('tabs that take the lead from each other without a connection leave no other tab live', async (t) => {
+  const world = new World(t);
+  const [follower, ...restless] = (await tabs(world, 4)).slice(1);
+  world.server.isMute = true;
+  for (let second = 0; second < 10; second += 1) {
+    // Asks, hears nothing, and takes the lead.
+    for (const type of ['online', 'offline', 'online']) restless[second % 2].tab.fire(type);
+    await world.advance(1_000);
+    if (second >= 3) assert.deepEqual([follower.current.status, follower.current.isStale], ['connecting', true]);
+  }
+  assert.equal(world.server.sessions.size, 0);
+  world.server.isMute = false;
+  await world.advance(30_000);
+  assert.equal(follower.current.status, 'live');
+});
+
+test('a new leader that is greeted, and hears no balance, leaves nothing live', async (t) => {
+  const world = new World(t);
+  const [leader, ...others] = await tabs(world, 3);
+  world.server.snapshotDelay = () => 300_000;
+  leader.tab.crash();
+  world.server.commit(USER, TON);
+  await world.advance(2_000);
+  assert.deepEqual(statuses(others), ['connecting', 'connecting']);
+  world.server.snapshotDelay = () => 0;
+  await world.advance(60_000);
+  assert.deepEqual(versions(others), [1, 1]);
+  assert.deepEqual(statuses(others), ['live', 'live']);
+});
+
+test('a leader that hangs and then crashes does not begin the time anew', async (t) => {
+  const world = new World(t);
+  const [leader, follower] = await tabs(world, 2);
+  world.server.isMute = true;
+  await world.advance(795);
+  leader.tab.freeze();
+  world.server.commit(USER, TON);
+  await world.advance(2_000);
+  leader.tab.crash();
+  await world.advance(1_000);
+  assert.deepEqual([follower.current.status, follower.current.isStale], ['connecting', true]);
+});
+
+test('a leader that thaws after it was replaced is not believed', async (t) => {
+  const world = new World(t);
+  const [leader, ...others] = await tabs(world, 3);
+  leader.tab.freeze();
+  world.server.commit(USER, TON); // its push waits in the frozen tab
+  await world.advance(20);
+  world.server.sessions.clear();
+  world.server.isMute = true;
+  await world.advance(5_000);
+  world.server.commit(USER, TON);
+  await world.advance(4_000);
+  for (const { states } of others) states.length = 0;
+  leader.tab.thaw();
+  await world.advance(2_000);
+  for (const { states } of others) assert.ok(states.every(({ status }) => status !== 'live'));
+  world.server.isMute = false;
+  await world.advance(60_000);
+  assert.deepEqual(versions([leader, ...others]), [2, 2, 2]);
+});
+
+/** Two tabs of a user; the second goes to the back-forward cache, and meanwhile the first signs out. */
+async function awayAtSignOut(world, { prepare, back, ...options }) {
+  const [first] = await tabs(world, 1, { storage: options.storage });
+  const tab = world.browser.tab();
+  const second = world.client({ tab, ...options });
+  second.start();
+  await prepare?.(second);
+  await world.advance(50);
+  tab.fire('pagehide');
+  first.stop();
+  await world.advance(500);
+  tab.fire('pageshow');
+  await back?.();
+  await world.advance(5_000);
+  return second;
+}
+
+test('a token that was asked for before a page was put away is not taken after it', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  let give;
+  let asks = 0;
+  const getToken = () => {
+    asks += 1;
+    return asks === 1 ? new Promise((resolve) => (give = resolve)) : null;
+  };
+  const second = await awayAtSignOut(world, { getToken, back: () => give(world.token()) });
+  assert.deepEqual([second.current.status, second.current.balances, asks], ['unauthorized', null, 2]);
+});
+
+test('an answer that was asked for before a page was put away is not shown after it', async (t) => {
+  const world = new World(t);
+  world.server.commit(USER, TON);
+  const storage = new MemoryStorage();
+  let isAway = false;
+  const getToken = () => (isAway ? Promise.reject(new Error('no network')) : world.token());
+  const prepare = async (second) => {
+    Object.assign(world.server, { isWsBlocked: true, httpLatencyMs: 3_000 });
+    storage.items.clear();
+    await world.advance(10);
+    second.refresh();
+    await world.advance(20);
+    setImmediate(() => (isAway = true));
+  };
+  const second = await awayAtSignOut(world, { storage, share: false, getToken, prepare });
+  assert.equal(second.current.balances, null);
+  assert.equal(storage.items.size, 0);
+});
+
+test('a refresh under way does not bring back a page that is put away', async (t) => {
+  const world = new World(t);
+  const [client] = await tabs(world, 1);
+  const refreshed = client.refresh();
+  await world.advance(2);
+  client.tab.fire('pagehide');
+  await world.advance(1_000);
+  assert.equal(world.server.openSockets.length, 0);
+  assert.ok((await refreshed).error);
 });

@@ -145,6 +145,15 @@ export class Tab {
     for (const task of this.#queued.splice(0)) this.run(task);
   }
 
+  /** As a browser: what a task has settled is settled before the next task. */
+  async thawSlowly() {
+    while (this.#queued.length) {
+      this.#queued.shift()();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.thaw();
+  }
+
   /** The tab is gone without a word: a crash. The browser takes its locks and connections. */
   crash() {
     this.isClosed = true;

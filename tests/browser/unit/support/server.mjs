@@ -30,6 +30,7 @@ export class Server {
   heartbeatMs = 25_000;
   retryAfter = null;
   httpLatencyMs = LATENCY_MS;
+  snapshotDelay = () => 0; // after hello
   clientCache = { ttl_ms: 60_000, stale_while_revalidate_ms: 30_000, min_age_ms: 3_000 };
   initDataUsers = new Map();
   /** When a frame arrives: once for each delay. A test may lose, repeat and reorder frames here. */
@@ -71,7 +72,7 @@ export class Server {
     account.version += 1;
     account.nano += BigInt(nano);
     const frame = this.update(userId, nano);
-    if (push) for (const session of this.sessions) if (session.userId === userId) session.tell(frame);
+    if (push) for (const session of this.sessions) if (session.userId === userId && !session.isWaiting) session.tell(frame);
     return account.version;
   }
 
@@ -127,7 +128,13 @@ export class Server {
     if (message.type === 'auth') return this.authenticate(socket, message);
     if (!socket.userId) return;
     if (message.type === 'ping') socket.tell({ type: 'pong', id: message.id });
-    if (message.type === 'refresh') socket.tell({ type: 'balance', reason: 'refresh', id: message.id, ...this.state(socket.userId) });
+    if (message.type === 'refresh') this.refresh(socket, message.id);
+  }
+
+  refresh(socket, id) {
+    if (socket.readyState !== 1) return;
+    if (socket.isWaiting) this.later(100, () => this.refresh(socket, id));
+    else socket.tell({ type: 'balance', reason: 'refresh', id, ...this.state(socket.userId) });
   }
 
   authenticate(socket, message) {
@@ -139,10 +146,18 @@ export class Server {
     const policy = { client_cache: this.clientCache, pacing: { debounce_ms: 1500, min_interval_ms: 5000 } };
     const hello = { session_id: '1', user_id: userId, epoch: this.epoch, protocol: 'balance.v1', heartbeat_ms: this.heartbeatMs };
     socket.tell({ type: 'hello', ...hello, ...policy });
+    const delayMs = this.snapshotDelay();
+    socket.isWaiting = delayMs > 0; // nothing is pushed meanwhile
+    if (!delayMs) return this.tellSnapshot(socket);
+    this.later(delayMs, () => socket.readyState === 1 && this.tellSnapshot(socket));
+  }
+
+  tellSnapshot(socket) {
+    socket.isWaiting = false;
     if (this.isLedgerAway === 'unknown') {
       socket.tell({ type: 'error', code: 'ledger_unavailable', message: 'away', retry_after_ms: 1000 });
     } else {
-      socket.tell({ type: 'balance', reason: 'snapshot', ...this.state(userId) });
+      socket.tell({ type: 'balance', reason: 'snapshot', ...this.state(socket.userId) });
     }
   }
 

@@ -57,6 +57,22 @@ export class World {
     return client;
   }
 
+  /** A client that is started, and gets no WebSocket: it has HTTP alone. */
+  async blocked(options) {
+    this.server.isWsBlocked = true;
+    const client = this.client(options);
+    client.start();
+    await this.advance(50);
+    return client;
+  }
+
+  /** The end of all connections, after which nobody gets another. */
+  async cutOff() {
+    this.server.isWsBlocked = true;
+    this.server.closeAll(1001, 'going_away');
+    await this.advance(10);
+  }
+
   advance(ms) {
     return this.clock.advance(ms);
   }
