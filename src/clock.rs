@@ -3,6 +3,7 @@
 //! Two times, each a type of its own: [`Wall`] for what is stored and shown, [`Mono`] for waits and pacing. Both follow
 //! tokio's paused time when the clock is [`Clock::virtual_from`], so that a simulation can jump.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::Datelike as _;
@@ -75,7 +76,7 @@ impl Clock {
 
     /// The monotonic time; it never goes back.
     pub fn mono(&self) -> Mono {
-        Mono(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
+        Mono::from_us(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Both times.
@@ -142,23 +143,25 @@ impl serde::Serialize for Wall {
 }
 
 /// A monotonic time: microseconds since the clock was made. For waits and pacing; it has no meaning in another process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mono(u64);
+///
+/// One more than it means, so that an `Option` of it takes no more room: every actor and session has some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mono(NonZeroU64);
 
 impl Mono {
     /// From microseconds since the clock was made.
     pub const fn from_us(us: u64) -> Self {
-        Self(us)
+        Self(NonZeroU64::MIN.saturating_add(us))
     }
 
     /// In microseconds since the clock was made.
     pub const fn us(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// Microseconds from `earlier` to this time; 0 when `earlier` is later.
     pub const fn us_since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
+        self.0.get().saturating_sub(earlier.0.get())
     }
 
     /// So many microseconds later.
@@ -168,7 +171,14 @@ impl Mono {
 
     /// So many microseconds earlier; not before the clock was made.
     pub const fn minus_us(self, us: u64) -> Self {
-        Self(self.0.saturating_sub(us))
+        Self::from_us(self.us().saturating_sub(us))
+    }
+}
+
+impl Default for Mono {
+    /// When the clock was made.
+    fn default() -> Self {
+        Self::from_us(0)
     }
 }
 

@@ -10,6 +10,9 @@ pub const TRANSACTION_ENTRIES_MAX: usize = 2048;
 /// behind. One posting may be longer.
 pub const BULK_BEFORE_SINGLES: usize = 64;
 
+/// The same on PostgreSQL, where a transaction costs several round trips however long it is.
+pub const BULK_BEFORE_SINGLES_ON_POSTGRES: usize = 256;
+
 /// The most entries of batches in a transaction with single webhooks: as many as there are single ones, within these
 /// bounds.
 pub const BULK_BESIDE_SINGLES: (usize, usize) = (8, 32);
@@ -102,6 +105,13 @@ pub const MIGRATION_LOG_S: u64 = 10;
 /// See [`MIGRATION_LOG_S`].
 pub const MIGRATION_POLL_MS: u64 = 200;
 
+/// How long a migration waits for tables that others use, while those who come later wait behind it; a transaction that has used
+/// one for longer is waited for without that. And the time between two attempts. In milliseconds. The wait is longer than what
+/// PostgreSQL takes (1 s) until it ends an autovacuum that is in the way.
+pub const MIGRATION_TABLES_WAIT_MS: u64 = 2000;
+/// See [`MIGRATION_TABLES_WAIT_MS`].
+pub const MIGRATION_TABLES_PAUSE_MS: u64 = 1000;
+
 /// Orders (users to create, administrators' actions to log) that may wait for one writer.
 pub const ORDERS_MAX: usize = 1024;
 
@@ -116,6 +126,12 @@ pub const NODE_BEAT_MS: u64 = 2000;
 
 /// A process that has not renewed its row for so long is gone, in milliseconds: two renewals may fail.
 pub const NODE_GONE_MS: u64 = 3 * NODE_BEAT_MS;
+
+/// What was read of the rows longer ago is of no use, in milliseconds. Less than [`NODE_GONE_MS`], for which a row stays at
+/// least, so that no process comes and goes unseen between two reads that are no further apart.
+pub const NODES_OLD_MS: u64 = 5_000;
+
+const _: () = assert!(NODE_BEAT_MS < NODES_OLD_MS && NODES_OLD_MS < NODE_GONE_MS);
 
 /// The least time between the begins of two rounds of checks, in milliseconds.
 pub const CHECK_ROUND_MS: u64 = 1000;
@@ -336,7 +352,8 @@ pub const AUDIT_TIMEOUT_MS: u64 = 60_000;
 
 const _: () = assert!(BULK_BESIDE_SINGLES.0 <= BULK_BESIDE_SINGLES.1);
 const _: () = assert!(BULK_BESIDE_SINGLES.1 <= TRANSACTION_ENTRIES_MAX);
-const _: () = assert!(BULK_BEFORE_SINGLES <= TRANSACTION_ENTRIES_MAX);
+const _: () = assert!(BULK_BEFORE_SINGLES <= BULK_BEFORE_SINGLES_ON_POSTGRES);
+const _: () = assert!(BULK_BEFORE_SINGLES_ON_POSTGRES <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(POSTING_ENTRIES_MAX <= TRANSACTION_ENTRIES_MAX);
 const _: () = assert!(REVALIDATIONS_MAX <= BACKGROUND_READS_MAX);
 const _: () = assert!(LIVE_FRESH_MS < LIVE_INTERVAL_MS);

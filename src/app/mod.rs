@@ -152,6 +152,9 @@ struct Core {
     overview: Arc<Overview>,
 }
 
+/// How long a start tries to be known to the other processes.
+const ENTER: Duration = Duration::from_secs(15);
+
 /// The parts of a running service that have to be stopped.
 struct Service {
     ledger: Arc<SqlLedger>,
@@ -211,11 +214,9 @@ impl Service {
             None => None,
         };
         let presence = match parts::presence(core, joined.as_ref()) {
-            Some(mut presence) => {
-                // Before anything is answered: others may have committed what this process has not seen.
-                presence.renew().await;
-                Some(presence.keep())
-            }
+            // Before anything is answered: others may have committed what this process has not seen, and have to know of it
+            // before it commits.
+            Some(presence) => Some(presence.enter(core.clock.deadline(ENTER)).await?),
             None => None,
         };
         let board = Arc::new(AuditBoard::new(

@@ -88,13 +88,15 @@ impl Service {
         self.auditing.abort();
         self.keeping_history.abort();
         self.watching_feed.abort();
-        if let Some(presence) = self.presence {
+        self.coordinator.stop();
+        let is_decided = finish_ledger(&self.ledger, deadline).await;
+        // Others forget this process with its row, so the row stays while something may still be committed.
+        if let Some(presence) = self.presence.filter(|_| is_decided) {
             presence.leave(deadline.remaining() / 4).await;
         }
-        self.coordinator.stop();
-        stop_ledger(self.ledger, deadline).await;
+        self.ledger.stop();
         if let Some(joined) = self.joined {
-            joined.stop(deadline).await;
+            joined.stop(is_decided, deadline).await;
         }
     }
 }
@@ -139,21 +141,22 @@ async fn stop_listeners(handles: &[ServerHandle; 2], deadline: Deadline) {
 }
 
 /// Lets the writers finish what is queued; what they can't finish in time is given up.
-async fn stop_ledger(ledger: Arc<SqlLedger>, deadline: Deadline) {
-    let stopping = ledger.clone();
-    let (done, mut stopped) = oneshot::channel();
+/// Whether all that was to be written is decided: committed, or never to be.
+async fn finish_ledger(ledger: &Arc<SqlLedger>, deadline: Deadline) -> bool {
+    let finishing = ledger.clone();
+    let (done, mut finished) = oneshot::channel();
     // A thread of its own: the runtime would wait for its blocking tasks without a bound.
     std::thread::spawn(move || {
-        stopping.stop();
         // The receiver is gone when the deadline has passed.
-        let _ = done.send(());
+        let _ = done.send(finishing.finish());
     });
     let patience = deadline.remaining() / 2;
-    if timeout(patience, &mut stopped).await.is_ok() {
-        return;
+    if let Ok(finished) = timeout(patience, &mut finished).await {
+        return finished.unwrap_or(false);
     }
     ledger.abort();
-    if timeout(deadline.remaining(), stopped).await.is_err() {
+    if timeout(deadline.remaining(), finished).await.is_err() {
         warn!("a ledger writer did not stop in time; what it was writing has an unknown outcome");
     }
+    false
 }

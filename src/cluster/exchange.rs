@@ -46,7 +46,7 @@ pub struct Exchange<B, S> {
     pub desk: Desk,
     /// The table of nodes.
     pub table: watch::Receiver<NodesTable>,
-    /// Changed or dropped when this node stops.
+    /// Changed or dropped when this node stops; `true`: it has made its last commit.
     pub stop: watch::Receiver<bool>,
     /// What is known, for administrators.
     pub view: watch::Sender<ClusterView>,
@@ -215,7 +215,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
     fn read_table(&mut self) {
         let table = self.table.borrow_and_update().clone();
         if let Some(asked_at) = table.asked_at {
-            let verdict = self.tracker.table(&table.rows, asked_at);
+            let verdict = self.tracker.table(&table.rows, asked_at, self.clock.mono());
             self.obey(verdict, "");
         }
     }

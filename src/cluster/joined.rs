@@ -53,6 +53,14 @@ impl BusFeed {
 }
 
 impl Feed for BusFeed {
+    fn begins(&self, at: Mono) {
+        self.publisher.begins(at);
+    }
+
+    fn told(&self, since: Mono) {
+        self.publisher.told(since);
+    }
+
     fn committed(&self, commits: Vec<UserCommit>) {
         let now = self.clock.wall();
         for transaction in commits.chunk_by(|one, next| one.committed_at_us == next.committed_at_us)
@@ -241,9 +249,9 @@ impl Joined {
         }
     }
 
-    /// Tells the others that nothing follows; after the last commit.
-    pub async fn stop(self, deadline: Deadline) {
-        self.0.stop(deadline).await;
+    /// Ends it, and tells the others that nothing follows if that is so; after the last commit.
+    pub async fn stop(self, nothing_follows: bool, deadline: Deadline) {
+        self.0.stop(nothing_follows, deadline).await;
     }
 }
 

@@ -10,11 +10,14 @@ use actix_web::rt::time::{sleep, timeout};
 use log::{info, warn};
 use tokio::task::JoinHandle;
 
-use crate::clock::{Clock, Mono};
+use crate::clock::{Clock, Deadline, Mono};
 use crate::coordinator::Coverage;
 use crate::ledger::{LedgerError, Nodes, OwnNode, SqlLedger};
-use crate::limits::NODE_BEAT_MS;
+use crate::limits::{NODE_BEAT_MS, NODES_OLD_MS};
 use crate::telemetry::counters::Counters;
+
+/// Between two tries to write the first row.
+const ENTER_RETRY: Duration = Duration::from_millis(500);
 
 /// What is made of the others that a renewal found, or of its failure, and when it was begun.
 pub type Seen = Box<dyn FnMut(Result<Nodes, LedgerError>, Mono)>;
@@ -29,7 +32,7 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// It is written first by [`Presence::renew`].
+    /// It is written by [`Presence::enter`].
     pub fn new(
         ledger: Arc<SqlLedger>,
         counters: Arc<Counters>,
@@ -46,8 +49,22 @@ impl Presence {
         }
     }
 
+    /// Writes the row, and renews it from now on. Tries until the deadline.
+    ///
+    /// # Errors
+    /// When it could not be written: this process must not commit anything then.
+    pub async fn enter(mut self, deadline: Deadline) -> Result<Kept, LedgerError> {
+        while let Err(error) = self.renew().await {
+            if deadline.has_passed() {
+                return Err(error);
+            }
+            sleep(ENTER_RETRY).await;
+        }
+        Ok(self.keep())
+    }
+
     /// Renews the row, and tells what it found.
-    pub async fn renew(&mut self) {
+    async fn renew(&mut self) -> Result<(), LedgerError> {
         let began = self.clock.mono();
         self.own.sessions = self.counters.sessions.get().try_into().unwrap_or(i64::MAX);
         let before = self.clock.wall();
@@ -58,16 +75,18 @@ impl Presence {
             let skew = &self.counters.cluster.clock_skew_seconds;
             skew.set(ahead_us as f64 / 1_000_000.0);
         }
+        let renewed = found.as_ref().map(drop).map_err(Clone::clone);
         (self.seen)(found, began);
+        renewed
     }
 
-    /// Renews it from now on.
-    pub fn keep(mut self) -> Kept {
+    fn keep(mut self) -> Kept {
         let (ledger, boot) = (self.ledger.clone(), self.own.boot.clone());
         let renewing = spawn(async move {
             loop {
                 sleep(Duration::from_millis(NODE_BEAT_MS)).await;
-                self.renew().await;
+                // What was found is told, and so is a failure.
+                let _ = self.renew().await;
             }
         });
         Kept {
@@ -87,7 +106,8 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Removes the row, so that the others need not wait until it is old. When that takes too long, they do.
+    /// Removes the row, so that the others need not wait until it is old; to be called after the last commit. When that takes
+    /// too long, they do.
     pub async fn leave(self, patience: Duration) {
         self.renewing.abort();
         if let Ok(Err(error)) = timeout(patience, self.ledger.leave_nodes(self.boot)).await {
@@ -98,10 +118,22 @@ impl Kept {
 
 /// What a process without a bus makes of the others: while there are any, it does not hear of what they commit.
 pub fn without_bus(coverage: Arc<Coverage>, counters: Arc<Counters>, clock: Clock) -> Seen {
-    Box::new(move |found, _| {
+    let mut asked_at = None;
+    Box::new(move |found, began| {
         // While the ledger does not answer, nothing new is known; what it held is then marked as stale.
         let Ok(nodes) = found else { return };
+        let now = clock.mono();
+        let latest = asked_at.replace(began);
+        let apart_us = latest.map_or(0, |latest| now.us_since(latest));
+        let is_watched = apart_us <= NODES_OLD_MS * 1000;
         match (coverage.is_alone(), nodes.others.is_empty()) {
+            (true, true) if !is_watched => {
+                info!(
+                    "for {} s it was not known which processes use this ledger: what others may have committed is looked for",
+                    apart_us / 1_000_000
+                );
+                coverage.cover_until(Mono::default());
+            }
             (true, false) => {
                 let names: Vec<&str> = nodes.others.iter().map(|node| &*node.node).collect();
                 warn!(
@@ -111,9 +143,9 @@ pub fn without_bus(coverage: Arc<Coverage>, counters: Arc<Counters>, clock: Cloc
                 );
                 coverage.cover_until(Mono::default());
             }
-            (false, true) => {
+            (false, true) if is_watched => {
                 info!("this process is alone on its ledger again");
-                coverage.be_alone(clock.mono());
+                coverage.be_alone(now);
             }
             _ => {}
         }

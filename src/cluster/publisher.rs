@@ -1,8 +1,8 @@
 //! The way from a ledger's writers to the bus: bounded, and never waited for. What does not fit is skipped, with its
 //! numbers, so that the other nodes see that something is missing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -42,6 +42,8 @@ struct Shared {
     users: AtomicUsize,
     /// Numbers to skip, by partition.
     skipped: [AtomicU64; PARTITIONS],
+    /// When COMMITs began of which nothing has been published: one for each writer at most.
+    untold: Mutex<Vec<Mono>>,
 }
 
 impl Publisher {
@@ -79,6 +81,26 @@ impl Publisher {
         }
     }
 
+    /// A writer's COMMIT begins.
+    pub fn begins(&self, at: Mono) {
+        self.untold().push(at);
+    }
+
+    /// What it has committed since has been published, or skipped.
+    pub fn told(&self, since: Mono) {
+        let mut untold = self.untold();
+        if let Some(place) = untold.iter().position(|at| *at == since) {
+            untold.swap_remove(place);
+        }
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Vec<Mono>> {
+        self.shared
+            .untold
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells the other nodes that something of these partitions is missing: what became of a transaction is unknown, or its
     /// content is.
     pub fn skip(&self, partitions: Partitions) {
@@ -109,6 +131,14 @@ impl Outgoing {
     /// Transactions that wait.
     pub(super) fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Since when there may be commits that are not published. To be asked before [`Outgoing::len`]: what is published
+    /// meanwhile then waits.
+    pub(super) fn untold_since(&self) -> Option<Mono> {
+        let untold = &self.shared.untold;
+        let untold = untold.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.iter().min().copied()
     }
 
     /// How many numbers of each partition are to be skipped.
@@ -144,6 +174,22 @@ mod tests {
             age_us: 0,
         };
         (0..count).map(one).collect()
+    }
+
+    #[test]
+    fn the_oldest_commit_that_is_not_told_counts() {
+        let (publisher, outgoing) = Publisher::new(Clock::system());
+        let at = Mono::from_us;
+        let other = publisher.clone();
+        publisher.begins(at(5));
+        other.begins(at(5));
+        publisher.begins(at(3));
+        assert_eq!(outgoing.untold_since(), Some(at(3)));
+        publisher.told(at(3));
+        other.told(at(5));
+        assert_eq!(outgoing.untold_since(), Some(at(5)), "of the other writer");
+        publisher.told(at(5));
+        assert_eq!(outgoing.untold_since(), None);
     }
 
     #[test]

@@ -17,13 +17,8 @@ use crate::cluster::view::{ClusterView, NodesTable};
 use crate::cluster::wire::Origin;
 use crate::config::Cluster;
 use crate::domain::Currencies;
-use crate::limits::{NODE_BEAT_MS, NODE_GONE_MS};
+use crate::limits::{NODE_GONE_MS, NODES_OLD_MS};
 use crate::telemetry::counters::Counters;
-
-/// A table that was read longer ago is of no use, in milliseconds. Less than the lease: see `tracker`.
-const TABLE_OLD_MS: u64 = 5_000;
-
-const _: () = assert!(NODE_BEAT_MS < TABLE_OLD_MS && TABLE_OLD_MS < NODE_GONE_MS);
 
 /// The times of the tracker.
 pub const fn times(settings: &Cluster) -> Times {
@@ -31,7 +26,7 @@ pub const fn times(settings: &Cluster) -> Times {
         beat_us: settings.beat_ms * 1_000,
         silence_us: settings.silence_ms * 1_000,
         lease_us: NODE_GONE_MS * 1_000,
-        table_us: TABLE_OLD_MS * 1_000,
+        table_us: NODES_OLD_MS * 1_000,
     }
 }
 
@@ -119,10 +114,10 @@ impl Running {
         })
     }
 
-    /// Sends what is queued, tells the others that nothing follows, and ends the thread; to be called after the last
-    /// commit. Waits no longer than until the deadline.
-    pub async fn stop(self, deadline: Deadline) {
-        self.stop.send_replace(true);
+    /// Sends what is queued, tells the others that nothing follows if that is so, and ends the thread; to be called after
+    /// the last commit. Waits no longer than until the deadline.
+    pub async fn stop(self, nothing_follows: bool, deadline: Deadline) {
+        self.stop.send_replace(nothing_follows);
         if tokio::time::timeout_at(deadline.instant(), self.ended)
             .await
             .is_err()

@@ -169,16 +169,16 @@ impl Tracker {
         }
     }
 
-    /// The table of nodes was read; it was asked for at `asked_at`. A node writes its row before its first beat and before
-    /// its first commit.
+    /// The table of nodes was read: it was asked for at `asked_at` and is there `now`, and was read at some time between.
+    /// A node writes its row before its first commit, and the row stays for at least the lease.
     ///
     /// Between two tables that lie too far apart a node may have come, committed and gone, so everything is distrusted.
-    pub fn table(&mut self, rows: &[Member], asked_at: Mono) -> Verdict {
+    pub fn table(&mut self, rows: &[Member], asked_at: Mono, now: Mono) -> Verdict {
         if self.table_at.is_some_and(|latest| latest > asked_at) {
             return Verdict::default();
         }
         let latest = self.table_at.replace(asked_at);
-        let is_watched = latest.is_some_and(|at| asked_at.us_since(at) <= self.times.table_us);
+        let is_watched = latest.is_some_and(|at| now.us_since(at) <= self.times.table_us);
         for peer in self.peers.values_mut() {
             peer.has_row = false;
         }

@@ -3,13 +3,14 @@
 //! Entries are decided one after another against a working copy of the accounts. So several entries of one user, and
 //! duplicates inside one batch, get the same outcomes as if each had a transaction of its own.
 
+mod planned;
 mod reversibles;
 
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::{
-    Account, Amount, Applied, Balances, CurrencyId, EventId, Found, NewEntry, Outcome, Recorded,
-    Rules, TxHash, UserId, post,
+    Account, Applied, CurrencyId, EventId, Found, NewEntry, Outcome, Recorded, Rules, TxHash,
+    UserId, post,
 };
 
 use crate::planted::{Plant, is_planted};
@@ -17,6 +18,9 @@ use crate::planted::{Plant, is_planted};
 use self::reversibles::Wanted;
 use super::EntryOutcome;
 
+pub use self::planned::{
+    BalanceRow, Plan, PlannedAccount, PlannedBalance, PlannedConflict, PlannedEntry,
+};
 pub use self::reversibles::Reversibles;
 
 /// The entries of one posting.
@@ -102,86 +106,6 @@ impl Loaded {
     }
 }
 
-/// An entry to be written.
-#[derive(Debug)]
-pub struct PlannedEntry<'a> {
-    /// What was sent.
-    pub entry: &'a NewEntry,
-    /// The version it makes.
-    pub version: i64,
-    /// All balances after it.
-    pub balances: Balances,
-    /// What it changes.
-    pub applied: Applied,
-}
-
-impl PlannedEntry<'_> {
-    /// What the tables will say of it.
-    pub fn recorded(&self, committed_at_us: i64) -> Recorded {
-        Recorded::of(self.entry, &self.applied, self.version, committed_at_us)
-    }
-}
-
-/// An account to be made or updated.
-#[derive(Debug)]
-pub struct PlannedAccount {
-    /// Its user.
-    pub user_id: UserId,
-    /// Its state after the batch; `exists` tells whether it existed before.
-    pub account: Account,
-    /// Its version before the batch.
-    pub version_before: i64,
-}
-
-/// A refused entry to be kept for an administrator.
-#[derive(Debug)]
-pub struct PlannedConflict<'a> {
-    /// The entry that is in the ledger.
-    pub first: Recorded,
-    /// The entry that was refused.
-    pub second: &'a NewEntry,
-}
-
-/// What one transaction writes, and what it answers.
-#[derive(Debug)]
-pub struct Plan<'a> {
-    /// Outcomes per group and entry.
-    pub outcomes: Vec<Vec<EntryOutcome>>,
-    /// Entries to insert, in order.
-    pub entries: Vec<PlannedEntry<'a>>,
-    /// Accounts to make or to update, in ascending order of user.
-    pub accounts: Vec<PlannedAccount>,
-    /// Balances to store, each once.
-    pub balances: Vec<(UserId, CurrencyId, Amount)>,
-    /// Refused entries to keep.
-    pub conflicts: Vec<PlannedConflict<'a>>,
-    /// The commit time that every entry of the batch gets.
-    pub committed_at_us: i64,
-}
-
-impl Plan<'_> {
-    /// Whether there is nothing to commit.
-    pub fn writes_nothing(&self) -> bool {
-        self.entries.is_empty() && self.conflicts.is_empty()
-    }
-
-    /// Whether every entry is to be written.
-    pub fn accepts_all(&self) -> bool {
-        self.entries.len() == self.outcomes.iter().map(Vec::len).sum::<usize>()
-    }
-
-    /// Whether the tables hold all that this plan wanted to write: each entry, with its version and commit time. One of
-    /// them proves nothing, because another process may have committed the same event, sent again, in the same
-    /// microsecond. When all are there, the plan's outcomes are true, because versions fix the order of a user's entries.
-    pub fn is_committed(&self, loaded: &Loaded) -> bool {
-        let is_there = |planned: &PlannedEntry<'_>| {
-            let written = planned.recorded(self.committed_at_us);
-            loaded.events.get(&planned.entry.event_id) == Some(&written)
-        };
-        !self.entries.is_empty() && self.entries.iter().all(is_there)
-    }
-}
-
 /// Decides all groups in order. `keys` are the keys of these groups.
 pub fn plan<'a>(
     groups: &[Group<'a>],
@@ -223,13 +147,25 @@ pub fn plan<'a>(
         Vec::with_capacity(touched.len()),
         Vec::with_capacity(touched.len()),
     );
-    for of_one_user in touched.chunk_by(|(one, _), (next, _)| one == next) {
-        let Some((user_id, account)) = loaded.accounts.remove_entry(&of_one_user[0].0) else {
+    for of_one_user in touched.chunk_by(|one, next| one.user_id == next.user_id) {
+        let Some((user_id, account)) = loaded.accounts.remove_entry(&of_one_user[0].user_id) else {
             continue;
         };
-        for of_one_currency in of_one_user.chunk_by(|one, next| one == next) {
-            let currency = of_one_currency[0].1;
-            balances.push((user_id, currency, account.balances.get(currency)));
+        for of_one_currency in of_one_user.chunk_by(|one, next| one.currency == next.currency) {
+            let currency = of_one_currency[0].currency;
+            let row = if !account.exists {
+                BalanceRow::Missing
+            } else if of_one_currency.iter().all(|touched| touched.was_held) {
+                BalanceRow::There
+            } else {
+                BalanceRow::Unknown
+            };
+            balances.push(PlannedBalance {
+                user_id,
+                currency,
+                amount: account.balances.get(currency),
+                row,
+            });
         }
         // The account was touched once for each entry, and each entry made one version.
         let entries = i64::try_from(of_one_user.len()).unwrap_or(i64::MAX);
@@ -259,7 +195,16 @@ struct Books<'a, 'k> {
     committed_at_us: i64,
     entries: Vec<PlannedEntry<'a>>,
     conflicts: Vec<PlannedConflict<'a>>,
-    touched: Vec<(UserId, CurrencyId)>,
+    touched: Vec<Touched>,
+}
+
+/// One for each accepted entry.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Touched {
+    user_id: UserId,
+    currency: CurrencyId,
+    /// Whether the balance was above zero before the entry.
+    was_held: bool,
 }
 
 impl<'a> Books<'a, '_> {
@@ -350,9 +295,13 @@ impl<'a> Books<'a, '_> {
                 balances,
                 applied,
             } => {
+                self.touched.push(Touched {
+                    user_id: entry.user_id,
+                    currency: applied.currency,
+                    was_held: account.balances.get(applied.currency).minor() > 0,
+                });
                 account.version = *version;
                 account.balances = balances.clone();
-                self.touched.push((entry.user_id, applied.currency));
                 self.entries.push(PlannedEntry {
                     entry,
                     version: *version,

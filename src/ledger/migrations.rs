@@ -48,6 +48,15 @@ const NEEDS_DIGESTS: &str = "20261130030000";
 /// currency that they don't know, and say this name: they would not see which event ids are there.
 pub(super) const NEEDS_THIS_VERSION: &str = "(needs version 0.2 of the program, or later)";
 
+/// The tables that migrations change on PostgreSQL, and that of the epoch.
+const CHANGED: [&str; 5] = [
+    "accounts",
+    "balances",
+    "entries",
+    "conflicts",
+    "ledger_info",
+];
+
 /// The longest a migration's statement waits, in milliseconds.
 const TIMEOUT_MS: u64 = 600_000;
 
@@ -130,15 +139,29 @@ pub(super) fn apply_missing(
             if is_current && !new_epoch && has_epoch(connection).map_err(unavailable)? {
                 return Ok(Vec::new());
             }
-            in_turn(connection, progress, MIGRATION_WAIT_S, |connection| {
-                if !place.is_there {
-                    let create = format!("CREATE SCHEMA IF NOT EXISTS \"{}\"", server.schema());
-                    sql_query(create).execute(connection)?;
-                }
-                let applied = apply(connection, progress)?;
-                ensure_epoch(connection, new_epoch)?;
-                Ok(applied)
-            })
+            let changed = |connection: &mut AnyConnection| {
+                let tables = self::place(connection, server)?.tables;
+                let is_current = missing(connection, &tables)?.is_empty();
+                let changed = CHANGED.into_iter();
+                Ok(changed
+                    .filter(|table| !is_current && tables.has(table))
+                    .collect())
+            };
+            in_turn(
+                connection,
+                progress,
+                MIGRATION_WAIT_S,
+                changed,
+                |connection| {
+                    if !place.is_there {
+                        let create = format!("CREATE SCHEMA IF NOT EXISTS \"{}\"", server.schema());
+                        sql_query(create).execute(connection)?;
+                    }
+                    let applied = apply(connection, progress)?;
+                    ensure_epoch(connection, new_epoch)?;
+                    Ok(applied)
+                },
+            )
         }
     }
 }

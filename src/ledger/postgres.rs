@@ -23,7 +23,7 @@ use diesel::prelude::*;
 
 use crate::clock::{Clock, Mono};
 use crate::domain::{Currencies, UserId};
-use crate::limits::{BULK_BEFORE_SINGLES, LOCK_BRIEF_MS};
+use crate::limits::{BULK_BEFORE_SINGLES_ON_POSTGRES, LOCK_BRIEF_MS};
 
 use super::admin_log::{self, AdminAction};
 use super::batch::{Keys, Loaded, Plan};
@@ -41,7 +41,8 @@ use super::users::{self, PutUser, PutUserOutcome};
 const TRIAL: &str = "INSERT INTO entries (user_id, version, kind) SELECT user_id, version, kind FROM entries WHERE false; \
      INSERT INTO accounts (user_id, version) SELECT user_id, version FROM accounts WHERE false; \
      UPDATE accounts SET version = version WHERE false; \
-     INSERT INTO balances (user_id, currency, amount) SELECT user_id, currency, amount FROM balances WHERE false";
+     INSERT INTO balances (user_id, currency, amount) SELECT user_id, currency, amount FROM balances WHERE false; \
+     UPDATE balances SET amount = amount WHERE false";
 
 /// How long a transaction may stand still between two statements, in milliseconds. Deciding takes a few.
 const STANDSTILL_MS: u64 = 1000;
@@ -56,6 +57,8 @@ pub(super) struct PostgresStore {
     conflicts_max: i64,
     brief_ms: u64,
     patience: Patience,
+    /// Of the open transaction.
+    basis: Basis,
 }
 
 impl PostgresStore {
@@ -99,6 +102,7 @@ impl PostgresStore {
             conflicts_max,
             brief_ms,
             patience: Patience::Usual,
+            basis: Basis::Read,
         }
     }
 
@@ -190,20 +194,18 @@ impl PostgresStore {
     }
 
     fn write_rows(&mut self, plan: &Plan<'_>) -> Result<(), StoreError> {
+        let basis = self.basis;
         let Self {
             link, currencies, ..
         } = self;
         let connection = link.transaction()?.postgres()?;
         if !plan.entries.is_empty() {
-            let moved: i64 = Write::of(plan, currencies).get_result(connection)?;
-            let expected = plan
-                .accounts
-                .iter()
-                .filter(|planned| planned.account.exists)
-                .count();
-            if usize::try_from(moved) != Ok(expected) {
+            let write = Write::of(plan, basis, currencies);
+            let expected = write.updated();
+            let updated: i64 = write.get_result(connection)?;
+            if usize::try_from(updated) != Ok(expected) {
                 return Err(StoreError::Raced(
-                    "another session has changed an account".into(),
+                    "another session has changed an account or a balance".into(),
                 ));
             }
         }
@@ -240,6 +242,7 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn begin(&mut self, keys: &Keys<'_>, basis: Basis) -> Result<Loaded, StoreError> {
+        self.basis = basis;
         self.link.begin(&self.begin_sql(self.patience))?;
         self.attentively(keys.users.iter().copied(), |store| store.load(keys, basis))
     }
@@ -273,7 +276,7 @@ impl Store for PostgresStore {
     /// Single entries are committed alone: what they wait for is the transaction before, not their own one, too.
     fn bulk_beside(&self, singles: usize) -> usize {
         match singles {
-            0 => BULK_BEFORE_SINGLES,
+            0 => BULK_BEFORE_SINGLES_ON_POSTGRES,
             _ => 0,
         }
     }

@@ -135,7 +135,7 @@ impl SqlLedger {
             // A check that takes too long says nothing of the ledger.
             Arc::default(),
         )?;
-        // Another one: a health check never waits for reads.
+        // Another one: a health check and the renewal of a row never wait for reads.
         let manager = Manager {
             source,
             timeout_ms: *timeout_ms,
@@ -243,16 +243,17 @@ impl SqlLedger {
         self.file.is_none()
     }
 
-    /// Renews this process's row among those that use the ledger, and finds the others. On PostgreSQL.
+    /// Renews this process's row among those that use the ledger, and finds the others. On PostgreSQL. However many reads
+    /// wait, it doesn't: with an old row this process would be taken for one that is gone.
     pub fn renew_node(&self, own: OwnNode) -> Pending<Nodes> {
-        self.readers
-            .read_in_background(move |connection| nodes::renew(connection, &own))
+        self.prober
+            .read(move |connection| nodes::renew(connection, &own))
     }
 
-    /// Removes the row.
+    /// Removes the row, when it has been there for long enough.
     pub fn leave_nodes(&self, boot: String) -> Pending<()> {
-        self.readers
-            .read_in_background(move |connection| nodes::leave(connection, &boot))
+        self.prober
+            .read(move |connection| nodes::leave(connection, &boot))
     }
 
     fn by_writer<T: Send + 'static>(
@@ -281,15 +282,21 @@ impl SqlLedger {
         self.writers.iter().all(Writer::is_running)
     }
 
-    /// Finishes what is queued and stops the threads. Blocks until then, or until [`SqlLedger::abort`].
+    /// Finishes what is queued and ends the writers. Blocks until then, or until [`SqlLedger::abort`]. Whether everything is
+    /// decided: nothing of this process may still be committed.
+    pub fn finish(&self) -> bool {
+        let decided: Vec<bool> = self.writers.iter().map(Writer::stop).collect();
+        decided.iter().all(|is_decided| *is_decided)
+    }
+
+    /// Ends what reads, after [`SqlLedger::finish`]. Waits for nothing.
     pub fn stop(&self) {
-        self.writers.iter().for_each(Writer::stop);
         self.readers.stop();
         self.auditor.stop();
         self.prober.stop();
     }
 
-    /// Makes a running [`SqlLedger::stop`] give up what it can't finish because the database is away.
+    /// Makes a running [`SqlLedger::finish`] give up what it can't finish because the database is away.
     pub fn abort(&self) {
         self.writers.iter().for_each(Writer::abort);
     }

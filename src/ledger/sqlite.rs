@@ -207,12 +207,11 @@ impl Store for SqliteStore {
         {
             write_account(connection, *user_id, account, plan.committed_at_us)?;
         }
-        for (user, currency, amount) in &plan.balances {
-            let currency = &currencies.get(*currency).code;
+        for planned in &plan.balances {
             SetBalance {
-                user_id: user.get(),
-                currency,
-                amount: amount.minor(),
+                user_id: planned.user_id.get(),
+                currency: &currencies.get(planned.currency).code,
+                amount: planned.amount.minor(),
             }
             .execute(connection)?;
         }

@@ -123,6 +123,7 @@ impl Writer {
             is_proven: false,
             commits: 0,
             outage: None,
+            untold_since: None,
         };
         let thread = std::thread::Builder::new()
             .name(name)
@@ -155,13 +156,15 @@ impl Writer {
         &self.watch
     }
 
-    /// Finishes what is queued and waits for the end of the thread.
-    pub fn stop(&self) {
+    /// Finishes what is queued and waits for the end of the thread. Whether nothing is left that may still be committed.
+    pub fn stop(&self) -> bool {
         self.send(Command::Stop);
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
-        if thread.is_some_and(|thread| thread.join().is_err()) {
+        let has_panicked = thread.is_some_and(|thread| thread.join().is_err());
+        if has_panicked {
             error!("a ledger writer has panicked");
         }
+        !has_panicked && !self.is_aborting.load(Ordering::Relaxed)
     }
 
     /// From now on gives up transactions that can't be finished because the database is away.
@@ -215,6 +218,8 @@ struct State {
     commits: u64,
     /// While the ledger can't be written.
     outage: Option<Outage>,
+    /// When the first COMMIT began of which the feed has not been told.
+    untold_since: Option<Mono>,
 }
 
 impl State {

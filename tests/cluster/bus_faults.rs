@@ -126,8 +126,8 @@ async fn a_node_that_starts_before_its_server_is_covered_once_it_is_there() {
         b.has_distrusted(USER),
         "a has numbered what it could not send"
     );
-    a.stop().await;
-    b.stop().await;
+    a.stop(true).await;
+    b.stop(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,7 +157,7 @@ async fn a_node_that_leaves_is_not_missed_and_one_that_is_gone_is_forgotten() {
         a,
         b,
     } = pair;
-    b.stop().await;
+    b.stop(true).await;
     eventually("b has left", async || {
         a.running.view.borrow().nodes.is_empty().then_some(())
     })
@@ -166,13 +166,22 @@ async fn a_node_that_leaves_is_not_missed_and_one_that_is_gone_is_forgotten() {
     table.remove("b");
     covered(&[&a]).await;
 
-    let c = Node::start("c", &settings(&format!("nats://{}", relay.addr)), &table);
+    let c = Node::start("c", &settings(nats.url()), &table);
     covered(&[&a, &c]).await;
     a.forget();
-    relay.set(Passes::NONE);
+    c.stop(false).await;
     uncovered(&[&a]).await;
     table.remove("c");
     covered(&[&a]).await;
-    assert!(a.has_distrusted(USER), "c may have said something more");
+    assert!(a.has_distrusted(USER), "c may commit something more");
+
+    let d = Node::start("d", &settings(&format!("nats://{}", relay.addr)), &table);
+    covered(&[&a, &d]).await;
+    a.forget();
+    relay.set(Passes::NONE);
+    uncovered(&[&a]).await;
+    table.remove("d");
+    covered(&[&a]).await;
+    assert!(a.has_distrusted(USER), "d may have said something more");
     drop((nats, relay));
 }

@@ -13,6 +13,7 @@ mod balancers;
 mod bank;
 mod bus_faults;
 mod faults;
+mod leaving;
 #[path = "../faults/linearizability/mod.rs"]
 mod linearizability;
 mod nodes;

@@ -206,11 +206,11 @@ impl Node {
         self.told.distrusted.lock().expect("no panic").clear();
     }
 
-    /// Ends in order.
-    pub async fn stop(self) {
+    /// Ends in order, with all of its commits decided or not.
+    pub async fn stop(self, is_decided: bool) {
         self.feeding.abort();
         let deadline = self.clock.deadline(Duration::from_secs(10));
-        self.running.stop(deadline).await;
+        self.running.stop(is_decided, deadline).await;
     }
 }
 

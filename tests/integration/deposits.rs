@@ -20,6 +20,7 @@ on_both_databases![
     a_balance_stops_at_the_storable_range,
     unknown_users_are_refused_without_auto_create,
     a_created_user_is_readable_at_once,
+    a_balance_is_stored_whether_its_row_is_there_or_not,
 ];
 
 async fn an_accepted_entry_is_answered_in_its_exact_shape(database: Database) {
@@ -406,4 +407,70 @@ async fn a_created_user_is_readable_at_once(database: Database) {
         app.backend("/internal/v1/users/1/balance").await.ok()["version"],
         0
     );
+}
+
+async fn a_balance_is_stored_whether_its_row_is_there_or_not(database: Database) {
+    let app = TestApp::start(database).await;
+    // A person has left it, without an account.
+    app.database
+        .sql("INSERT INTO balances (user_id, currency, amount) VALUES (9, 'TON', 77)");
+    let users = [1, 2, 3, 9];
+    let sums = [
+        (
+            "deposits",
+            "TON",
+            "5",
+            balances("5.000000000", "0.000000000"),
+        ),
+        (
+            "deposits",
+            "UNI",
+            "2",
+            balances("5.000000000", "2.000000000"),
+        ),
+        (
+            "withdrawals",
+            "TON",
+            "5",
+            balances("0.000000000", "2.000000000"),
+        ),
+        (
+            "deposits",
+            "TON",
+            "1",
+            balances("1.000000000", "2.000000000"),
+        ),
+        (
+            "deposits",
+            "TON",
+            "1",
+            balances("2.000000000", "2.000000000"),
+        ),
+    ];
+    for (n, (what, currency, amount, after)) in sums.into_iter().enumerate() {
+        for user in users {
+            let body = entry(&format!("{user}:{n}"), user, currency, amount);
+            let answer = app.post(what, body).await.ok();
+            assert_eq!(answer["balances"], after, "{answer}");
+        }
+    }
+    // All kinds of rows in one transaction, and a balance that is nothing in between.
+    let item = |event_id: &str, user_id: u64, kind: &str, amount: &str| json!({"kind": kind, "event_id": event_id, "user_id": user_id, "currency": "TON", "amount": amount});
+    let items = json!([
+        // The first user's writer has met nothing unexpected.
+        item("d2", 2, "deposit", "1"),
+        item("w1", 1, "withdrawal", "2"),
+        item("d1", 1, "deposit", "3"),
+        item("d8", 8, "deposit", "4"),
+        item("w3", 3, "withdrawal", "2"),
+    ]);
+    let batch =
+        crate::support::Signed::post("/internal/v1/batch?atomic=true", &json!({"entries": items}));
+    assert_eq!(app.send(batch).await.ok()["rejected"], 0);
+    app.assert_ledger_holds();
+    for (user, after) in [(1, "3"), (2, "3"), (3, "0"), (8, "4"), (9, "2")] {
+        let path = format!("/internal/v1/users/{user}/balance?fresh=true");
+        let balance = app.backend(&path).await.ok();
+        assert_eq!(balance["balances"]["TON"], format!("{after}.000000000"));
+    }
 }

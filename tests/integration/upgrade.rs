@@ -23,7 +23,11 @@ on_sqlite![
     a_file_that_another_program_has_open_is_not_migrated,
     an_event_id_that_is_repeated_by_hand_is_told_by_the_running_audit,
 ];
-on_postgres![entries_of_a_node_of_an_earlier_version_are_answered_with_all_balances];
+on_postgres![
+    entries_of_a_node_of_an_earlier_version_are_answered_with_all_balances,
+    a_migration_waits_for_open_transactions_and_holds_nobody_up_meanwhile,
+    a_node_that_waited_while_another_migrated_needs_no_table,
+];
 
 /// Whether earlier versions refuse an SQLite ledger.
 const KEPT_OFF: &str = "SELECT COUNT(*) FROM currencies WHERE code LIKE '(needs version 0.2 %'";
@@ -42,8 +46,8 @@ fn downgrade(database: &TestDatabase) -> String {
             &["000000", "010000", "020000", "030000", "040000"][..],
         ),
         TestDatabase::Postgres { .. } => (
-            down!["postgres": "010000_balances_by_version", "000000_other_balances"],
-            &["000000", "010000"][..],
+            down!["postgres": "060000_room_for_updates", "050000_text_by_bytes", "010000_balances_by_version", "000000_other_balances"],
+            &["000000", "010000", "050000", "060000"][..],
         ),
     };
     for sql in all {
@@ -498,4 +502,71 @@ async fn an_event_id_that_is_repeated_by_hand_is_told_by_the_running_audit(datab
             .ok();
         assert_eq!(again["duplicate"], true, "{again}");
     }
+}
+
+async fn a_migration_waits_for_open_transactions_and_holds_nobody_up_meanwhile(database: Database) {
+    let mut app = TestApp::start(database).await;
+    let all = post_all(&app).await;
+    app.stop().await;
+    let arguments = ["migrate", "--config", "config.toml"].map(OsString::from);
+    for (first, then) in [
+        ("accounts", "entries"),
+        ("entries", "accounts"),
+        ("balances", "conflicts"),
+        ("conflicts", "balances"),
+    ] {
+        downgrade(&app.database);
+        let mut reader = app.database.hold(&format!("SELECT * FROM {first}"));
+        let log = app.directory().join(format!("behind-{first}.log"));
+        let mut process = Process::start(app.directory(), &arguments, &[], &log);
+        eventually("it says what it waits for", async || {
+            let said = "waits for other sessions' transactions: the server's process ";
+            process.log().contains(said).then_some(())
+        })
+        .await;
+        // A reader that goes on to another table is not in a circle with the migration, and one that comes later is not held up.
+        let soon = "SET statement_timeout = '15s'";
+        reader.execute(&format!("{soon}; SELECT * FROM {then}"));
+        for table in [first, then] {
+            app.database.sql(&format!("{soon}; SELECT * FROM {table}"));
+        }
+        assert!(!process.has_ended());
+        drop(reader);
+        assert!(process.wait(PATIENCE).await.success(), "{}", process.log());
+    }
+    app.assert_ledger_holds();
+    app.start_again().await;
+    assert_same_answers(&app, &all).await;
+}
+
+async fn a_node_that_waited_while_another_migrated_needs_no_table(database: Database) {
+    let mut app = TestApp::start(database).await;
+    app.stop().await;
+    app.database.sql(include_str!(
+        "../../migrations/postgres/2026-11-30-060000_room_for_updates/down.sql"
+    ));
+    let version = "version = '20261130060000'";
+    app.database.sql(&format!(
+        "DELETE FROM __diesel_schema_migrations WHERE {version}"
+    ));
+    // What a migration of another node holds.
+    let other = app
+        .database
+        .hold("SELECT pg_advisory_lock(27691665836630885)");
+    let arguments = ["migrate", "--config", "config.toml"].map(OsString::from);
+    let log = app.directory().join("behind.log");
+    let mut process = Process::start(app.directory(), &arguments, &[], &log);
+    eventually("it says what it waits for", async || {
+        let said = "waits for another node's migration: the server's process ";
+        process.log().contains(said).then_some(())
+    })
+    .await;
+    app.database.sql(include_str!(
+        "../../migrations/postgres/2026-11-30-060000_room_for_updates/up.sql"
+    ));
+    app.database
+        .sql("INSERT INTO __diesel_schema_migrations (version) VALUES ('20261130060000')");
+    let _reader = app.database.hold("SELECT * FROM entries");
+    drop(other);
+    assert!(process.wait(PATIENCE).await.success(), "{}", process.log());
 }

@@ -296,6 +296,11 @@ pub struct HeldLock {
 }
 
 impl HeldLock {
+    /// Runs another statement in the transaction.
+    pub fn execute(&mut self, statement: &str) {
+        self.connection.execute(statement);
+    }
+
     /// Commits what was written.
     pub fn commit(mut self) {
         self.connection.execute("COMMIT");

@@ -1,4 +1,4 @@
-//! The same rows through a few set-based statements over arrays: the most that PostgreSQL can do with this schema.
+//! The same rows through a few set-based statements over arrays, as one would write them for this schema.
 
 use std::time::{Duration, Instant};
 

@@ -65,12 +65,17 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         // First, so that the beat knows its numbers.
         self.send_queued(running).await;
         let now = self.clock.mono();
-        let backlog_us = if self.outgoing.len() > 0 {
+        let untold_us = self
+            .outgoing
+            .untold_since()
+            .map_or(0, |at| now.us_since(at));
+        let queued_us = if self.outgoing.len() > 0 {
             // What waits was queued after what was taken last.
             now.us_since(running.taken_at)
         } else {
             0
         };
+        let backlog_us = queued_us.max(untold_us);
         running.sequences.skip(&self.outgoing.take_skipped());
         if !self.tracker.is_connected() {
             return;
@@ -91,7 +96,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         self.send(Topic::Beat, encode_beat(&beat)).await;
     }
 
-    /// Sends what is queued, and that nothing follows.
+    /// Sends what is queued, and that nothing follows if that is so.
     pub(super) async fn leave(mut self, running: &mut Running) {
         self.sink.cover_until(Mono::default());
         let deadline = self.clock.deadline(Duration::from_millis(LEAVE_MS));
@@ -100,8 +105,8 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         {
             self.publish(queued, running).await;
         }
-        let is_all = self.outgoing.len() == 0;
-        self.beat(running, is_all).await;
+        let is_last = *self.stop.borrow() && self.outgoing.len() == 0;
+        self.beat(running, is_last).await;
         self.bus.flush().await;
     }
 }

@@ -21,6 +21,8 @@ const SEEN: usize = 40;
 #[derive(Debug, PartialEq)]
 enum Did {
     Published,
+    /// With what waits, in microseconds.
+    Beat(u64),
     Heard,
 }
 
@@ -30,11 +32,17 @@ struct SlowBus {
 }
 
 impl Bus for SlowBus {
-    async fn publish(&mut self, topic: Topic, _: Vec<u8>) -> bool {
+    async fn publish(&mut self, topic: Topic, payload: Vec<u8>) -> bool {
         sleep(PUBLISH).await;
-        if matches!(topic, Topic::Commits(_)) {
-            let _ = self.did.send(Did::Published);
-        }
+        let did = match topic {
+            Topic::Commits(_) => Did::Published,
+            Topic::Beat => {
+                let beat = decode_beat(&Bytes::from(payload)).expect("a beat");
+                Did::Beat(beat.backlog_us)
+            }
+            Topic::Order => return true,
+        };
+        let _ = self.did.send(did);
         true
     }
 
@@ -81,15 +89,25 @@ fn commit() -> HeardCommit {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_has_come_is_heard_while_commits_wait_to_go_out() {
+/// A loop that runs, and its ends.
+struct Rig {
+    publisher: Publisher,
+    clock: Clock,
+    to_loop: mpsc::Sender<Arrival>,
+    done: mpsc::UnboundedReceiver<Did>,
+    running: tokio::task::JoinHandle<()>,
+    _kept: (Orders, watch::Sender<NodesTable>, watch::Sender<bool>),
+}
+
+/// It has heard that it is connected.
+async fn rig() -> Rig {
     let clock = Clock::system();
     let (publisher, outgoing) = Publisher::new(clock);
     let (to_loop, arrivals) = mpsc::channel(COMMITS);
     let (did, mut done) = mpsc::unbounded_channel();
-    let (_orders, desk) = Orders::new();
-    let (_table, table) = watch::channel(NodesTable::default());
-    let (_stop, stop) = watch::channel(false);
+    let (orders, desk) = Orders::new();
+    let (table_sender, table) = watch::channel(NodesTable::default());
+    let (stop_sender, stop) = watch::channel(false);
     let own = Origin {
         epoch: "e".into(),
         node: "a".into(),
@@ -118,6 +136,25 @@ async fn what_has_come_is_heard_while_commits_wait_to_go_out() {
     let running = tokio::spawn(exchange.run());
     to_loop.send(Arrival::Connected).await.expect("it listens");
     assert_eq!(done.recv().await, Some(Did::Heard));
+    Rig {
+        publisher,
+        clock,
+        to_loop,
+        done,
+        running,
+        _kept: (orders, table_sender, stop_sender),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_come_is_heard_while_commits_wait_to_go_out() {
+    let Rig {
+        publisher,
+        to_loop,
+        done,
+        running,
+        ..
+    } = &mut rig().await;
     // More than go out for seconds, and as many messages of others.
     for _ in 0..COMMITS {
         publisher.publish(vec![commit()]);
@@ -135,6 +172,7 @@ async fn what_has_come_is_heard_while_commits_wait_to_go_out() {
         match done.recv().await.expect("it runs") {
             Did::Published => published += 1,
             Did::Heard => heard += 1,
+            Did::Beat(_) => {}
         }
     }
     // One for each, but for those commits that a beat takes with it.
@@ -143,4 +181,26 @@ async fn what_has_come_is_heard_while_commits_wait_to_go_out() {
         "{heard} heard, {published} published"
     );
     running.abort();
+}
+
+/// Others may see already what a COMMIT without an answer has committed.
+#[tokio::test]
+async fn a_beat_tells_how_long_a_commit_has_been_under_way() {
+    let mut rig = rig().await;
+    let mut beat = async || loop {
+        if let Did::Beat(us) = rig.done.recv().await.expect("it runs") {
+            return us;
+        }
+    };
+    assert_eq!(beat().await, 0);
+    let begun = rig.clock.mono();
+    rig.publisher.begins(begun);
+    // One may have been on its way.
+    beat().await;
+    let untold_us = beat().await;
+    assert!((1..=rig.clock.mono().us_since(begun)).contains(&untold_us));
+    rig.publisher.told(begun);
+    beat().await;
+    assert_eq!(beat().await, 0);
+    rig.running.abort();
 }

@@ -61,7 +61,7 @@ impl Node {
         assert!(!node.is_covered(0), "nothing was heard yet");
         node.tracker.connected(at(0));
         let rows: Vec<Member> = peers.iter().map(|boot| member(boot, 0)).collect();
-        node.tracker.table(&rows, at(0));
+        node.tracker.table(&rows, at(0), at(0));
         node.own_beat(0, true);
         for boot in peers {
             node.beat(boot, [0; PARTITIONS], 0);
@@ -119,7 +119,7 @@ impl Node {
         for ms in (from_ms..=to_ms).step_by(250) {
             if ms.is_multiple_of(2_000) {
                 let rows: Vec<Member> = peers.iter().map(|boot| member(boot, 0)).collect();
-                self.tracker.table(&rows, at(ms));
+                self.tracker.table(&rows, at(ms), at(ms));
             }
             self.own_beat(ms, true);
             for boot in peers {
@@ -339,7 +339,7 @@ fn a_lost_connection_ends_the_cover_at_once_until_all_are_heard_again() {
     node.tracker.disconnected();
     node.tracker.connected(at(5_000));
     node.tracker
-        .table(&[member("b", 0), member("c", 0)], at(5_000));
+        .table(&[member("b", 0), member("c", 0)], at(5_000), at(5_000));
     node.own_beat(5_000, true);
     assert!(!node.is_covered(5_000));
     node.beat("b", [0; PARTITIONS], 5_010);
@@ -357,7 +357,7 @@ fn a_node_that_lives_and_is_silent_ends_the_cover() {
         node.own_beat(ms, true);
         node.beat("c", [0; PARTITIONS], ms);
         node.tracker
-            .table(&[member("b", 0), member("c", 0)], at(ms));
+            .table(&[member("b", 0), member("c", 0)], at(ms), at(ms));
         assert_eq!(node.tracker.due(at(ms)), Due::default());
         assert_eq!(node.is_covered(ms), ms < 1_000, "{ms}");
     }
@@ -377,7 +377,7 @@ fn a_node_that_is_gone_is_forgotten_after_everything_is_distrusted() {
     for ms in (250..=10_000).step_by(250) {
         node.own_beat(ms, true);
         if ms.is_multiple_of(2_000) {
-            node.tracker.table(&[member("b", ms)], at(ms));
+            node.tracker.table(&[member("b", ms)], at(ms), at(ms));
         }
         let due = node.tracker.due(at(ms));
         if due.gone > 0 {
@@ -398,7 +398,8 @@ fn a_node_that_was_stopped_is_not_covered_when_it_goes_on() {
     // What has been waiting in its socket is old, however new it looks.
     let mut old = node.next_of("b", [0; PARTITIONS]);
     old.heard = Some([(node.tracker.own().boot.clone(), 1)].into());
-    node.tracker.table(&[member("b", 0)], at(60_000));
+    node.tracker
+        .table(&[member("b", 0)], at(60_000), at(60_000));
     node.tracker.beat(&old, at(60_001));
     node.own_beat(60_002, true);
     assert!(
@@ -416,7 +417,7 @@ fn a_beat_that_was_held_up_proves_nothing() {
     for ms in (250..=5_000).step_by(250) {
         node.own_beat(ms, true);
     }
-    node.tracker.table(&[member("b", 0)], at(5_000));
+    node.tracker.table(&[member("b", 0)], at(5_000), at(5_000));
     for beat in held {
         node.tracker.beat(&beat, at(5_000));
         assert!(!node.is_covered(5_000));
@@ -456,7 +457,7 @@ fn a_node_that_does_not_tell_what_it_heard_counts_from_when_it_is_heard() {
         let mut beat = node.next_of("b", [0; PARTITIONS]);
         beat.heard = None;
         node.tracker.beat(&beat, at(ms));
-        node.tracker.table(&[member("b", 0)], at(ms));
+        node.tracker.table(&[member("b", 0)], at(ms), at(ms));
         assert!(node.is_covered(ms));
     }
 }
@@ -468,10 +469,10 @@ fn a_node_without_a_bus_keeps_the_others_from_being_covered() {
         has_bus: false,
         ..member("hand", 0)
     };
-    node.tracker.table(&[row], at(100));
+    node.tracker.table(&[row], at(100), at(100));
     node.own_beat(100, true);
     assert!(!node.is_covered(100));
-    node.tracker.table(&[], at(2_100));
+    node.tracker.table(&[], at(2_100), at(2_100));
     assert_eq!(node.tracker.due(at(2_100)).distrusts, Partitions::ALL);
     node.own_beat(2_100, true);
     assert!(node.is_covered(2_100));
@@ -488,7 +489,7 @@ fn a_node_that_leaves_is_not_missed() {
     for ms in (250..=10_000).step_by(250) {
         node.own_beat(ms, true);
         if ms.is_multiple_of(2_000) {
-            node.tracker.table(&[member("b", ms)], at(ms));
+            node.tracker.table(&[member("b", ms)], at(ms), at(ms));
         }
         assert_eq!(node.tracker.due(at(ms)), Due::default(), "it is not gone");
         assert!(node.is_covered(ms), "{ms}");
@@ -513,9 +514,9 @@ fn an_old_table_of_nodes_covers_nothing() {
         assert_eq!(node.is_covered(ms), ms < 5_000, "{ms}");
         assert_eq!(node.tracker.due(at(ms)).gone, 0, "it is heard");
     }
-    node.tracker.table(&[], at(7_000));
+    node.tracker.table(&[], at(7_000), at(7_000));
     assert!(node.is_covered(8_000), "PostgreSQL is away from b alone");
-    node.tracker.table(&[member("b", 0)], at(1_000));
+    node.tracker.table(&[member("b", 0)], at(1_000), at(1_000));
     assert!(
         node.is_covered(8_000),
         "an answer that comes late changes nothing"
@@ -526,19 +527,23 @@ fn an_old_table_of_nodes_covers_nothing() {
 #[test]
 fn tables_that_lie_far_apart_distrust_everything() {
     let mut node = Node::covered(&["b"]);
-    for (ms, is_watched) in [
-        (2_000, true),
-        (7_000, true),
-        (12_001, false),
-        (14_000, true),
+    for (ms, came_ms, is_watched) in [
+        (2_000, 2_000, true),
+        (7_000, 7_000, true),
+        (12_001, 12_001, false),
+        (14_000, 14_000, true),
+        // It was read at any time until it came.
+        (16_000, 19_000, true),
+        (18_000, 21_001, false),
+        (20_000, 22_000, true),
     ] {
-        let verdict = node.tracker.table(&[member("b", 0)], at(ms));
+        let verdict = node.tracker.table(&[member("b", 0)], at(ms), at(came_ms));
         assert_eq!(verdict.distrusts.is_empty(), is_watched, "{ms}");
         assert_eq!(verdict.gap.is_none(), is_watched, "{ms}");
     }
     let mut new = Tracker::new(origin("own"), TIMES);
     assert_eq!(
-        new.table(&[], at(0)).distrusts,
+        new.table(&[], at(0), at(0)).distrusts,
         Partitions::ALL,
         "the first"
     );
@@ -550,9 +555,9 @@ fn more_nodes_than_can_be_remembered_cover_nothing() {
     let rows: Vec<Member> = (0..=NODES_MAX)
         .map(|number| member(&format!("b{number}"), 0))
         .collect();
-    node.tracker.table(&rows[..NODES_MAX], at(0));
+    node.tracker.table(&rows[..NODES_MAX], at(0), at(0));
     assert!(node.is_covered(0));
-    node.tracker.table(&rows, at(1));
+    node.tracker.table(&rows, at(1), at(1));
     assert!(!node.is_covered(1));
     assert_eq!(node.tracker.nodes(at(1)).len(), NODES_MAX);
 }

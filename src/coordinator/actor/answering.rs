@@ -107,10 +107,7 @@ impl BalanceActor {
         let known = self.cache.fresh(now, self.shared.policy.cache_ttl_us);
         // Something newer may have been heard of, or what is known may have been lost.
         let least = self.gauge.version.get();
-        let asks_ledger =
-            is_fresh || self.shared.policy.reads_ask_ledger && !is_planted(Plant::ReadsFromMemory);
-        let may_be_trusted =
-            !asks_ledger && !self.is_hearsay && !self.has_lost && self.is_covered(now);
+        let may_be_trusted = !is_fresh && self.trusts_memory(now);
         let known = known.filter(|view| {
             may_be_trusted && view.account.version >= least && waiter.is_content_with(view)
         });
@@ -131,6 +128,21 @@ impl BalanceActor {
                 self.request_read(Some(waiter), ctx);
             }
         }
+    }
+
+    /// Whether what is known may be an answer: it is the ledger's, as far as this process can tell without asking.
+    fn trusts_memory(&self, now: Mono) -> bool {
+        let asks_ledger =
+            self.shared.policy.reads_ask_ledger && !is_planted(Plant::ReadsFromMemory);
+        let is_known = !self.is_hearsay && !self.has_lost && self.lacks_since.is_none();
+        !asks_ledger && is_known && self.is_covered(now)
+    }
+
+    /// Whether what a commit has told may be an answer. A process that is alone hears of every commit. Beside others, what is
+    /// told may be late, and a later commit may have been answered elsewhere.
+    pub(super) fn trusts_commits(&self) -> bool {
+        let is_alone = self.shared.coverage.is_alone();
+        is_alone || self.trusts_memory(self.shared.clock.mono())
     }
 
     /// Whether no other process can have committed anything that this one has not heard of.
@@ -238,7 +250,7 @@ impl BalanceActor {
         let is_content = |waiter: &mut VersionWaiter| waiter.request.is_content_with(version);
         let content: Vec<VersionWaiter> = self.version_waiters.extract_if(.., is_content).collect();
         for VersionWaiter { request, .. } in content {
-            if request.is_fresh || self.shared.policy.reads_ask_ledger {
+            if request.is_fresh || !self.trusts_commits() {
                 self.request_read(Some(Waiter::Reader(request)), ctx);
             } else {
                 request.answer(Ok(view.clone()));

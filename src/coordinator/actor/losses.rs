@@ -97,14 +97,14 @@ impl BalanceActor {
         let Some(first) = first else { return true };
         if known.epoch != self.cache.epoch().number {
             if self.live.is_some() || self.cache.known().is_some() {
-                self.request_read(None, ctx);
+                self.read_missed(ctx);
             }
             return false;
         }
         if first.version <= known.version && !is_planted(Plant::LossIgnored) {
             self.has_lost = true;
             self.settle_staleness(self.owes_recovery());
-            self.request_read(None, ctx);
+            self.read_missed(ctx);
             return false;
         }
         true
@@ -123,7 +123,7 @@ impl BalanceActor {
         }
         if is_doubtful {
             // Overtaken by another commit, or the ledger has gone back: a read tells.
-            self.request_read(None, ctx);
+            self.read_missed(ctx);
         }
         self.tell_committed(ctx);
     }
@@ -137,6 +137,7 @@ impl BalanceActor {
         self.gauge.version.set(0);
         self.gauge.verified.set(None);
         self.has_lost = false;
+        self.lacks_since = None;
         if let Some(live) = &mut self.live {
             live.pending = Pending::since(self.gauge.last_push.get());
         }

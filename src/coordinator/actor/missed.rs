@@ -36,7 +36,7 @@ impl BalanceActor {
             self.note_gap_before(version_from + 1);
             self.cache.committed(version_to, balances, committed);
             self.gauge.version.update(|known| known.max(version_to));
-            self.gauge.verified.set(Some(committed.mono));
+            // No verification: the message may have been late on the bus, and others missing since before it came.
             self.is_hearsay |= known.is_none();
         }
         if let (Some(live), Some(known)) = (&mut self.live, self.cache.known()) {
@@ -67,7 +67,7 @@ impl BalanceActor {
             self.shared.counters.cluster.healed.inc();
         }
         if entries.is_empty() {
-            self.request_read(None, ctx);
+            self.read_missed(ctx);
         }
         for entry in entries {
             if entry.version <= account.version {
@@ -77,7 +77,7 @@ impl BalanceActor {
             }
             if entry.version != account.version + 1 {
                 // What lies between comes with the state.
-                self.request_read(None, ctx);
+                self.read_missed(ctx);
                 break;
             }
             account.version = entry.version;

@@ -24,7 +24,7 @@ use actix::WeakRecipient;
 use actix::prelude::*;
 use log::debug;
 
-use crate::clock::Wall;
+use crate::clock::{Mono, Wall};
 use crate::coordinator::actor::answering::VersionWaiter;
 use crate::coordinator::actor::cache::AccountCache;
 use crate::coordinator::actor::posting::Lanes;
@@ -63,6 +63,8 @@ pub struct BalanceActor {
     timer: Option<Timer>,
     /// A session was sent a stale balance or none, and is owed a fresh one.
     is_stale: bool,
+    /// Since when it knows of a change whose state only a read brings, one that begins later.
+    lacks_since: Option<Mono>,
     /// An entry has proven that the ledger has gone back; until another epoch begins, nothing that is known is trusted.
     has_lost: bool,
     /// The last read found what this program can't have written.
@@ -94,6 +96,7 @@ impl BalanceActor {
             version_waiters: Vec::new(),
             timer: None,
             is_stale: false,
+            lacks_since: None,
             has_lost: false,
             is_unfit: false,
         }
@@ -107,7 +110,7 @@ impl BalanceActor {
             self.detach(session_id, ctx);
         }
         if self.gauge.missed_a_change.take() {
-            self.request_read(None, ctx);
+            self.read_missed(ctx);
         }
     }
 

@@ -155,7 +155,7 @@ impl BalanceActor {
             // A later read must not give less.
             self.gauge.version.set(first.version);
             if self.cache.known().is_some() {
-                self.request_read(None, ctx);
+                self.read_missed(ctx);
             }
         }
         false

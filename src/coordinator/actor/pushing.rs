@@ -11,6 +11,7 @@ use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::answering::Waiter;
 use crate::coordinator::actor::displayed::Sent;
 use crate::coordinator::actor::pending::Sum;
+use crate::coordinator::actor::reading::Reading;
 use crate::coordinator::actor::sessions::{Attached, Live, Told};
 use crate::coordinator::frames::{self, Changes, Reason, Shown, UpdateFrame};
 use crate::coordinator::journal::{Happening, What};
@@ -29,6 +30,27 @@ pub(super) struct Timer {
 }
 
 impl BalanceActor {
+    /// Commits have told the newest state. A session that waits for its first balance, or is owed a fresh one, gets it from
+    /// them where they are trusted: a committed change reaches every open session in time, and a read may take longer.
+    pub(super) fn tell_committed(&mut self, ctx: &mut Context<Self>) {
+        let is_awaited = self.is_stale || self.reading.is_some();
+        if is_awaited
+            && self.trusts_commits()
+            && !is_planted(Plant::PushedBeforeSnapshot)
+            && let Some(mut view) = self.cache.known().cloned()
+        {
+            // In an outage more may have been committed, of which this actor will not hear.
+            view.is_stale = self.is_hearsay && self.is_stale;
+            let reading = self.reading.as_deref_mut();
+            let snapshots = reading.map(Reading::take_snapshots).unwrap_or_default();
+            for waiter in snapshots {
+                self.answer(waiter, &view, ctx);
+            }
+            self.recover(&view, ctx);
+        }
+        self.push_when_due(ctx);
+    }
+
     /// Pushes when it is due, and sets the timer when it will be.
     pub(super) fn push_when_due(&mut self, ctx: &mut Context<Self>) {
         let Some(due) = self.next_push() else {

@@ -44,7 +44,7 @@ impl Reading {
     }
 
     /// Takes out the sessions that wait for their first balance.
-    fn take_snapshots(&mut self) -> Vec<Waiter> {
+    pub(super) fn take_snapshots(&mut self) -> Vec<Waiter> {
         let is_snapshot = |waiter: &mut Waiter| {
             matches!(
                 waiter,
@@ -61,6 +61,12 @@ impl Reading {
 }
 
 impl BalanceActor {
+    /// A change was missed. A read brings it, and is made again until one has.
+    pub(super) fn read_missed(&mut self, ctx: &mut Context<Self>) {
+        self.lacks_since = Some(self.shared.clock.mono());
+        self.request_read(None, ctx);
+    }
+
     /// Plans a read, or joins one that has not begun.
     pub(super) fn request_read(&mut self, waiter: Option<Waiter>, ctx: &mut Context<Self>) {
         let is_new = self.reading.is_none();
@@ -267,6 +273,7 @@ impl BalanceActor {
             info!("the balance of user {} can be read again", self.user_id);
         }
         self.is_hearsay = false;
+        self.lacks_since.take_if(|since| *since <= began.mono);
         // What another process committed may be told of later, or never; a deposit among it has to be pushed at once.
         self.note_gap_before(account.version + 1);
         let has_news = self.cache.read(account, began);
@@ -297,7 +304,7 @@ impl BalanceActor {
     }
 
     /// Sends a fresh balance to the sessions that are owed one.
-    fn recover(&mut self, view: &BalanceView, ctx: &mut Context<Self>) {
+    pub(super) fn recover(&mut self, view: &BalanceView, ctx: &mut Context<Self>) {
         // It may have gone again meanwhile; then only a session that has no balance at all is sent this one, marked.
         let is_away = self.shared.ledger.standing().is_away();
         let sessions = self.live.iter().flat_map(|live| &live.sessions);
@@ -313,26 +320,6 @@ impl BalanceActor {
             self.answer(waiter, view, ctx);
         }
         self.settle_staleness(self.owes_recovery());
-    }
-
-    /// Commits have told the newest state. A session that waits for its first balance, or is owed a fresh one, gets it from
-    /// them: a committed change reaches every open session in time, and a read may take longer.
-    pub(super) fn tell_committed(&mut self, ctx: &mut Context<Self>) {
-        let is_awaited = self.is_stale || self.reading.is_some();
-        if is_awaited
-            && !is_planted(Plant::PushedBeforeSnapshot)
-            && let Some(mut view) = self.cache.known().cloned()
-        {
-            // In an outage more may have been committed, of which this actor will not hear.
-            view.is_stale = self.is_hearsay && self.is_stale;
-            let reading = self.reading.as_deref_mut();
-            let snapshots = reading.map(Reading::take_snapshots).unwrap_or_default();
-            for waiter in snapshots {
-                self.answer(waiter, &view, ctx);
-            }
-            self.recover(&view, ctx);
-        }
-        self.push_when_due(ctx);
     }
 
     /// The last known balance is the answer, marked stale. That a commit has confirmed it since the read began does not
@@ -370,11 +357,12 @@ impl BalanceActor {
         self.settle_staleness(self.owes_recovery());
     }
 
-    /// Whether the registry has to tell when the ledger is back: a session is owed a fresh balance, or a read hangs, which
-    /// has to be tried again.
+    /// Whether the registry has to tell when the ledger is back: a session is owed a fresh balance, or what was missed, or a
+    /// read hangs, which has to be tried again.
     pub(super) fn owes_recovery(&self) -> bool {
         let hangs = self.reading.as_ref().is_some_and(|reading| reading.hangs);
-        if hangs || (self.has_lost && self.live.is_some()) {
+        let lacks = self.has_lost || self.lacks_since.is_some();
+        if hangs || (lacks && self.live.is_some()) {
             return true;
         }
         let mut sessions = self.live.iter().flat_map(|live| &live.sessions);

@@ -8,6 +8,7 @@ use crate::coordinator::heard::{HeardCommit, HeardEntries, Partition, Partitions
 use crate::coordinator::messages::ToActor;
 use crate::coordinator::policy::Checks;
 use crate::domain::{Kind, UserId};
+use crate::ledger::Lane;
 
 /// In milliseconds.
 const CHECK_MS: u64 = 30_000;
@@ -190,6 +191,144 @@ async fn a_process_of_a_cluster_asks_the_ledger_for_every_first_balance_and_read
     let answer = rig.read(184, false).await.expect("answered");
     assert_eq!(answer.expect("a balance").account.version, 2);
     assert_eq!(first.heard()[0], "snapshot v0");
+}
+
+/// A process that asks the ledger for answers.
+async fn rig_that_asks() -> Rig {
+    let rig = Rig::start_as(|policy| policy.reads_ask_ledger = true).await;
+    rig.coverage.cover_until(Mono::from_us(u64::MAX - 1));
+    rig.ledger.keep_entries();
+    rig
+}
+
+/// Runs a test on a rig in a runtime of its own.
+fn on(rig: impl Future<Output = Rig>, test: impl AsyncFn(Rig)) {
+    actix_rt::System::new().block_on(async { test(rig.await).await });
+}
+
+/// With each reason why what a commit tells may be older than what others have answered.
+fn on_each(test: impl AsyncFn(Rig)) {
+    on(rig_that_asks(), &test);
+    // What it hears of a user whose balance it does not know is hearsay.
+    on(rig_that_hears(), &test);
+    on(rig_beside_others(), &test);
+}
+
+/// Two commits of another process. The message of the first one is late, and that of the second never comes.
+fn two_elsewhere(rig: &Rig) -> ToActor {
+    let first = elsewhere(rig, "d1", Kind::Deposit, 5);
+    elsewhere(rig, "d2", Kind::Deposit, 7);
+    first
+}
+
+#[test]
+fn what_another_process_tells_late_is_no_first_balance() {
+    on_each(async |rig| {
+        let late = two_elsewhere(&rig);
+        rig.ledger.hold_reads(true);
+        let session = rig.attach(184).await;
+        rig.settle().await;
+        rig.tell(184, late).await;
+        rig.settle().await;
+        assert_eq!(session.heard(), [""; 0]);
+        rig.ledger.hold_reads(false);
+        rig.settle().await;
+        assert_eq!(session.heard(), ["snapshot v2"]);
+    });
+}
+
+#[test]
+fn what_another_process_tells_late_is_no_recovery() {
+    on_each(async |rig| {
+        rig.ledger.go_away(true);
+        let session = rig.attach(184).await;
+        rig.settle().await;
+        rig.ledger.go_away(false);
+        let late = two_elsewhere(&rig);
+        rig.tell(184, late).await;
+        rig.settle().await;
+        assert_eq!(session.heard(), ["error ledger_unavailable"]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(session.heard()[1..], ["recovered v2"]);
+    });
+}
+
+#[test]
+fn what_another_process_tells_late_is_no_answer_to_who_waits_for_a_version() {
+    let test = async |rig: Rig| {
+        let answer = rig.read_from(184, false, Some(1));
+        rig.settle().await;
+        let late = two_elsewhere(&rig);
+        rig.tell(184, late).await;
+        let view = answer.await.expect("answered").expect("a balance");
+        assert_eq!((view.account.version, view.is_stale), (2, false));
+    };
+    on(rig_that_asks(), test);
+    on(rig_beside_others(), test);
+}
+
+/// A later one may have been answered elsewhere since.
+#[test]
+fn an_own_commit_is_no_first_balance_beside_others() {
+    let test = async |rig: Rig| {
+        rig.ledger.hold_reads(true);
+        let session = rig.attach(184).await;
+        rig.settle().await;
+        rig.post(184, "d1", Kind::Deposit, 5)
+            .await
+            .expect("accepted");
+        rig.settle().await;
+        assert_eq!(session.heard(), [""; 0]);
+        rig.ledger.hold_reads(false);
+        rig.settle().await;
+        assert_eq!(session.heard(), ["snapshot v1"]);
+    };
+    on(rig_that_asks(), test);
+    on(rig_beside_others(), test);
+}
+
+/// The read that a duplicate asks for fails, and no round finds what its version is known of.
+#[actix_rt::test]
+async fn what_a_duplicate_shows_to_be_missing_is_read_until_it_is_there() {
+    let rig = rig_that_hears().await;
+    let session = rig.attach(184).await;
+    rig.settle().await;
+    elsewhere(&rig, "d1", Kind::Deposit, 5);
+    rig.ledger.spoil(Some(184));
+    let again = rig
+        .begin_post(184, "d1", Kind::Deposit, 5, Lane::Single)
+        .await;
+    again.await.expect("answered: a duplicate");
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v0"]);
+    rig.ledger.spoil(None);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(
+        session
+            .heard()
+            .last()
+            .is_some_and(|last| last.contains("v1")),
+        "{:?}",
+        session.heard()
+    );
+}
+
+#[actix_rt::test]
+async fn what_is_heard_late_verifies_nothing() {
+    let rig = rig_that_hears().await;
+    rig.read(184, false)
+        .await
+        .expect("answered")
+        .expect("a balance");
+    let late = two_elsewhere(&rig);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // The second one is found to be missing.
+    rig.coverage.distrust(Partitions::ALL, rig.clock.mono());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.tell(184, late).await;
+    rig.settle().await;
+    let answer = rig.read(184, false).await.expect("answered");
+    assert_eq!(answer.expect("a balance").account.version, 2);
 }
 
 #[actix_rt::test]

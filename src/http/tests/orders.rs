@@ -113,5 +113,6 @@ async fn sessions_are_closed_without_waiting_for_the_registry() {
     let refused = disconnect(state.clone(), order()).await;
     let refused = refused.expect_err("how many is unknown");
     assert_eq!(refused.code().as_str(), "ledger_unavailable");
+    state.ledger.finish();
     state.ledger.stop();
 }

@@ -1,7 +1,7 @@
 //! Several entries of one user, duplicates inside one batch, and all-or-nothing groups.
 
 use super::*;
-use crate::domain::{Change, Kind, Reversal, Reversible};
+use crate::domain::{Amount, Change, Kind, Reversal, Reversible};
 use crate::ledger::memory::faulty_store::entry;
 
 const RULES: Rules = Rules { auto_create: true };
@@ -95,7 +95,7 @@ fn one_batch_decides_many_entries_of_a_user_and_duplicates_within_it() {
     let balances: Vec<_> = plan
         .balances
         .iter()
-        .map(|(user, _, amount)| (user.get(), amount.minor()))
+        .map(|planned| (planned.user_id.get(), planned.amount.minor()))
         .collect();
     assert_eq!(balances, [(1, 6), (2, 5)]);
     assert_eq!(plan.conflicts.len(), 1);
@@ -298,4 +298,48 @@ fn what_an_atomic_group_took_back_is_left_again_when_it_is_refused() {
     assert!(told[2][0].contains("UnknownEntry"), "{told:?}");
     assert_eq!(told[2][1], "a2");
     assert_eq!(written(&plan), [(1, 1, 10), (1, 2, -10)]);
+}
+
+#[test]
+fn what_was_loaded_says_whether_a_balance_has_a_row() {
+    let entries = [
+        // Without an account; twice.
+        entry(1, "a", 10),
+        entry(1, "b", 5),
+        // Above zero, and nothing in between.
+        entry(2, "c", -7),
+        entry(2, "d", 1),
+        // Above zero all the time.
+        entry(3, "e", -1),
+        entry(3, "f", -6),
+        // An account without a balance.
+        entry(4, "g", 1),
+        entry(4, "h", 1),
+    ];
+    let groups = [each(&entries)];
+    let mut loaded = loaded(&groups);
+    for (user, minor) in [(2, 7), (3, 7), (4, 0)] {
+        let user = UserId::new(user).expect("valid");
+        let account = loaded.accounts.get_mut(&user).expect("asked for");
+        account.exists = true;
+        account.balances.set(
+            entries[0].change.plain().expect("plain").0,
+            Amount::from_minor(minor),
+        );
+    }
+    let plan = plan(&groups, &Keys::of(&groups), loaded, RULES, 0);
+    let rows: Vec<_> = plan
+        .balances
+        .iter()
+        .map(|planned| (planned.user_id.get(), planned.amount.minor(), planned.row))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (1, 15, BalanceRow::Missing),
+            (2, 1, BalanceRow::Unknown),
+            (3, 0, BalanceRow::There),
+            (4, 2, BalanceRow::Unknown),
+        ]
+    );
 }

@@ -19,10 +19,10 @@ use super::connect_error::ConnectError;
 use super::fitness::{Access, Facts};
 use super::pooler::{self, Backends, InUse};
 
-/// Makes the planner look rows up by their keys. By default it scans tables that are still short, and keeps such a plan long
-/// after they have grown.
-pub(in crate::ledger) const BY_INDEX: &str =
-    "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;";
+/// Makes the planner look rows up by their keys. By default it scans tables that are still short, or joins them by reading a
+/// whole index, and keeps such a plan long after they have grown.
+pub(in crate::ledger) const BY_INDEX: &str = "SET enable_seqscan = off; SET enable_mergejoin = off; SET enable_hashjoin = off; \
+     SET plan_cache_mode = force_generic_plan; SET jit = off;";
 
 /// The longest that connecting, and then finding out whether the server fits, may take, in seconds. Migrations and audits have
 /// statements that take much longer.

@@ -12,7 +12,9 @@ pub enum Step {
     Connecting,
     /// Waits for another node that applies migrations. Bounded and logged by itself.
     Waiting,
-    /// Applies migrations. Each statement is bounded.
+    /// Waits until nobody uses the ledger's tables. Bounded and logged by itself.
+    WaitingForTables,
+    /// Applies migrations.
     Migrating,
     /// Fills in what entries of an earlier version lack, page by page.
     Filling,
@@ -25,6 +27,7 @@ impl Step {
         match self {
             Self::Connecting => "connecting to the database",
             Self::Waiting => "waiting for another node's migration",
+            Self::WaitingForTables => "waiting for other sessions' transactions",
             Self::Migrating => "applying migrations",
             Self::Filling => "filling in entries of an earlier version",
             Self::Opening => "reading the ledger's epoch and currencies",
@@ -35,7 +38,7 @@ impl Step {
     const fn seconds_max(self) -> Option<u64> {
         match self {
             Self::Connecting | Self::Opening => Some(START_STEP_S),
-            Self::Waiting | Self::Migrating | Self::Filling => None,
+            Self::Waiting | Self::WaitingForTables | Self::Migrating | Self::Filling => None,
         }
     }
 }
@@ -130,6 +133,7 @@ mod tests {
         for (step, is_bounded) in [
             (Step::Connecting, true),
             (Step::Waiting, false),
+            (Step::WaitingForTables, false),
             (Step::Migrating, false),
             (Step::Filling, false),
             (Step::Opening, true),

@@ -1,79 +1,222 @@
-//! Nodes that start together on PostgreSQL migrate one after the other.
+//! Nodes that start together on PostgreSQL migrate one after the other, and each has the tables for itself meanwhile.
 
 use std::thread::sleep;
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Bool, Integer};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
 use log::info;
 
 use super::progress::{Progress, Step};
 use super::unavailable;
-use crate::clock::Clock;
+use crate::clock::{Clock, Mono};
 use crate::ledger::LedgerError;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::reads::ReadError;
-use crate::limits::{MIGRATION_LOG_S, MIGRATION_POLL_MS};
+use crate::limits::{
+    MIGRATION_LOG_S, MIGRATION_POLL_MS, MIGRATION_TABLES_PAUSE_MS, MIGRATION_TABLES_WAIT_MS,
+};
 
 /// Nodes that start together take turns with this lock: any number, the same for all nodes.
 const ADVISORY_LOCK: i64 = 0x0062_616c_616e_6365;
 
-/// Does something in a transaction when no other node does: waits for its turn, and says so.
+/// The session that has the lock.
+const ITS_HOLDER: &str = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+     AND (classid::bigint << 32) | objid::bigint = $1";
+
+/// The session that has used one of these tables the longest, of those that have for so many milliseconds.
+const A_READER: &str = "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE granted AND pid <> pg_backend_pid() \
+     AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+     AND relation IN (SELECT to_regclass(name)::oid FROM UNNEST($1) AS name) AND backend_type <> 'autovacuum worker' \
+     AND xact_start < clock_timestamp() - $2 * INTERVAL '1 ms' ORDER BY xact_start LIMIT 1";
+
+/// What one attempt has come to.
+enum Turn<T> {
+    Done(T),
+    /// Why not yet.
+    Later(Wait),
+}
+
+/// What an attempt waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wait {
+    /// Another node migrates.
+    ForANode,
+    /// Other sessions use the tables; of one that has for long, the server's process.
+    ForTables(Option<i32>),
+}
+
+/// Does something in a transaction when no other node does, and nobody uses the tables that it asks for: waits for its turn, and
+/// says so. `tables` looks again each time: another node may have done it.
+///
+/// All tables are locked by one statement, since two sessions that each have one and want the other's would wait for ever. What
+/// comes later waits behind that statement: so it is not tried while a long transaction has one of the tables, and not for long.
 pub(super) fn in_turn<T>(
     connection: &mut AnyConnection,
     progress: &Progress,
     seconds_max: u64,
+    mut tables: impl FnMut(&mut AnyConnection) -> Result<Vec<&'static str>, LedgerError>,
     mut act: impl FnMut(&mut AnyConnection) -> Result<T, ReadError>,
 ) -> Result<T, LedgerError> {
     let clock = Clock::system();
-    let mut said_s = None;
+    let mut waiting: Option<Waiting> = None;
     loop {
-        let done = connection.transaction(|connection| {
+        let turn = connection.transaction(|connection| {
+            let postgres = connection.postgres().map_err(ReadError::Database)?;
             let locked: Locked = sql_query("SELECT pg_try_advisory_xact_lock($1) AS is_locked")
                 .bind::<BigInt, _>(ADVISORY_LOCK)
-                .get_result(connection.postgres().map_err(ReadError::Database)?)?;
+                .get_result(postgres)?;
             if !locked.is_locked {
-                return Ok(None);
+                return Ok(Turn::Later(Wait::ForANode));
+            }
+            let tables = tables(connection)?;
+            let postgres = connection.postgres().map_err(ReadError::Database)?;
+            if let Some(wait) = take(postgres, &tables, clock)? {
+                return Ok(Turn::Later(wait));
             }
             progress.at(Step::Migrating);
-            act(connection).map(Some)
+            act(connection).map(Turn::Done)
         });
-        if let Some(done) = done.map_err(LedgerError::from)? {
-            return Ok(done);
-        }
-        progress.at(Step::Waiting);
-        let waited_s = clock.mono().us() / 1_000_000;
-        let is_silent = said_s.is_some_and(|said_s| waited_s < said_s + MIGRATION_LOG_S);
-        if waited_s >= seconds_max {
-            let holder = holder(connection)?;
-            return Err(LedgerError::Unavailable(format!(
-                "{holder} has held the lock of migrations for {waited_s} s; is it a node that hangs?"
-            )));
-        }
-        if !is_silent {
-            let holder = holder(connection)?;
-            info!("waits for another node's migration: {holder} holds the lock ({waited_s} s)");
-            said_s = Some(waited_s);
-        }
-        sleep(Duration::from_millis(MIGRATION_POLL_MS));
+        let wait = match turn.map_err(LedgerError::from)? {
+            Turn::Done(done) => return Ok(done),
+            Turn::Later(wait) => wait,
+        };
+        progress.at(wait.step());
+        let now = clock.mono();
+        let mut known = match waiting.take() {
+            Some(known) if known.step == wait.step() => known,
+            _ => Waiting::since(wait.step(), now),
+        };
+        known.tell(&wait, now, seconds_max, connection)?;
+        waiting = Some(known);
+        sleep(wait.pause());
     }
 }
 
-/// The session that has the lock, for a person.
-fn holder(connection: &mut AnyConnection) -> Result<String, LedgerError> {
-    let holders: Vec<Holder> = sql_query(
-        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
-         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-         AND (classid::bigint << 32) | objid::bigint = $1",
-    )
-    .bind::<BigInt, _>(ADVISORY_LOCK)
-    .load(connection.postgres().map_err(unavailable)?)
-    .map_err(unavailable)?;
-    Ok(holders.first().map_or_else(
-        || "a session".into(),
-        |holder| format!("the server's process {}", holder.pid),
-    ))
+impl Wait {
+    const fn step(&self) -> Step {
+        match self {
+            Self::ForANode => Step::Waiting,
+            Self::ForTables(_) => Step::WaitingForTables,
+        }
+    }
+
+    const fn pause(&self) -> Duration {
+        Duration::from_millis(match self {
+            Self::ForANode => MIGRATION_POLL_MS,
+            Self::ForTables(_) => MIGRATION_TABLES_PAUSE_MS,
+        })
+    }
+}
+
+/// One thing that is waited for.
+struct Waiting {
+    step: Step,
+    since: Mono,
+    said: Option<Mono>,
+}
+
+impl Waiting {
+    const fn since(step: Step, since: Mono) -> Self {
+        Self {
+            step,
+            since,
+            said: None,
+        }
+    }
+
+    /// Says from time to time who holds what is waited for, and is an error when that takes too long.
+    fn tell(
+        &mut self,
+        wait: &Wait,
+        now: Mono,
+        seconds_max: u64,
+        connection: &mut AnyConnection,
+    ) -> Result<(), LedgerError> {
+        let waited_s = now.us_since(self.since) / 1_000_000;
+        let is_too_long = waited_s >= seconds_max;
+        let is_said = |said: Mono| now < said.plus_us(MIGRATION_LOG_S * 1_000_000);
+        if !is_too_long && self.said.is_some_and(is_said) {
+            return Ok(());
+        }
+        let (holder, what, until) = match *wait {
+            Wait::ForANode => (
+                holder(connection)?,
+                "the lock of migrations",
+                "another node's migration",
+            ),
+            Wait::ForTables(pid) => (
+                pid,
+                "tables of the ledger in a transaction",
+                "other sessions' transactions",
+            ),
+        };
+        let holder = holder.map_or_else(
+            || "a session".into(),
+            |pid| format!("the server's process {pid}"),
+        );
+        if is_too_long {
+            return Err(LedgerError::Unavailable(format!(
+                "{holder} has held {what} for {waited_s} s; does it hang?"
+            )));
+        }
+        info!("waits for {until}: {holder} holds {what} ({waited_s} s)");
+        self.said = Some(now);
+        Ok(())
+    }
+}
+
+/// Takes tables for the rest of the transaction, in which statements may then take as long as they take; or tells why not yet.
+fn take(postgres: &mut PgConnection, tables: &[&str], clock: Clock) -> QueryResult<Option<Wait>> {
+    if tables.is_empty() {
+        return Ok(None);
+    }
+    if let Some(pid) = reader(postgres, tables, MIGRATION_TABLES_WAIT_MS)? {
+        return Ok(Some(Wait::ForTables(Some(pid))));
+    }
+    let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", "));
+    let mut took_ms = 0;
+    let locked = postgres.transaction(|postgres| {
+        postgres.batch_execute(&format!(
+            "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = {MIGRATION_TABLES_WAIT_MS}"
+        ))?;
+        let begun = clock.mono();
+        let locked = postgres.batch_execute(&lock);
+        took_ms = clock.mono().us_since(begun) / 1000;
+        locked
+    });
+    match locked {
+        Ok(()) => {
+            postgres.batch_execute("SET LOCAL statement_timeout = 0")?;
+            Ok(None)
+        }
+        // Errors have no codes here, and messages may be in any language. But one that has waited did so for a lock, whether
+        // its time was over or it was in a circle.
+        Err(_) if took_ms >= MIGRATION_TABLES_WAIT_MS / 4 => {
+            Ok(Some(Wait::ForTables(reader(postgres, tables, 0)?)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn reader(postgres: &mut PgConnection, tables: &[&str], for_ms: u64) -> QueryResult<Option<i32>> {
+    let readers: Vec<Holder> = sql_query(A_READER)
+        .bind::<Array<Text>, _>(tables)
+        .bind::<BigInt, _>(i64::try_from(for_ms).unwrap_or(i64::MAX))
+        .load(postgres)?;
+    Ok(readers.first().map(|reader| reader.pid))
+}
+
+/// The session that has the lock of migrations.
+fn holder(connection: &mut AnyConnection) -> Result<Option<i32>, LedgerError> {
+    let holders: Vec<Holder> = sql_query(ITS_HOLDER)
+        .bind::<BigInt, _>(ADVISORY_LOCK)
+        .load(connection.postgres().map_err(unavailable)?)
+        .map_err(unavailable)?;
+    Ok(holders.first().map(|holder| holder.pid))
 }
 
 #[derive(QueryableByName)]

@@ -12,22 +12,36 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{Array, BigInt, Binary, HasSqlType, Nullable, Text};
 
 use crate::domain::Currencies;
-use crate::ledger::batch::{Plan, PlannedAccount};
+use crate::ledger::batch::{BalanceRow, Plan, PlannedAccount, PlannedBalance};
 use crate::ledger::rows::NewEntryRow;
+use crate::ledger::store::Basis;
 
-/// Inserts the entries of a plan, inserts or updates their accounts, and sets the balances. Returns how many accounts it has
-/// updated: an account that no longer has the version that the plan began with is left alone.
+/// Inserts the entries of a plan, and inserts or updates their accounts and balances. Returns how many accounts and
+/// balances it has updated: an account that no longer has the version that the plan began with is left alone.
+///
+/// A balance is inserted or updated where it is known which of the two it takes: `ON CONFLICT` costs more than either.
 pub(super) struct Write<'a> {
     now_us: i64,
     entries: Entries<'a>,
     made: Versions,
     moved: Versions,
-    balances: Balances<'a>,
+    missing: Balances<'a>,
+    there: Balances<'a>,
+    unknown: Balances<'a>,
 }
 
 impl<'a> Write<'a> {
-    pub(super) fn of(plan: &'a Plan<'_>, currencies: &'a Currencies) -> Self {
+    /// With [`Basis::Read`] nothing is taken for granted of a new user's balances: a person may have made rows for them.
+    pub(super) fn of(plan: &'a Plan<'_>, basis: Basis, currencies: &'a Currencies) -> Self {
         let now_us = plan.committed_at_us;
+        let rows = |wanted: BalanceRow| {
+            let row = |planned: &PlannedBalance| match (planned.row, basis) {
+                (BalanceRow::Missing, Basis::Read) => BalanceRow::Unknown,
+                (row, _) => row,
+            };
+            let all = plan.balances.iter();
+            Balances::of(all.filter(|planned| row(planned) == wanted), currencies)
+        };
         let (moved, made): (Vec<_>, Vec<_>) = plan
             .accounts
             .iter()
@@ -37,8 +51,15 @@ impl<'a> Write<'a> {
             entries: Entries::of(plan, currencies),
             made: Versions::of(&made),
             moved: Versions::of(&moved),
-            balances: Balances::of(plan, currencies),
+            missing: rows(BalanceRow::Missing),
+            there: rows(BalanceRow::There),
+            unknown: rows(BalanceRow::Unknown),
         }
+    }
+
+    /// How many accounts and balances are there to be updated.
+    pub(super) fn updated(&self) -> usize {
+        self.moved.users.len() + self.there.users.len()
     }
 }
 
@@ -69,15 +90,29 @@ impl QueryFragment<Pg> for Write<'_> {
                 ") AS new (u, v, old, now) WHERE accounts.user_id = new.u AND accounts.version = new.old RETURNING 1",
             );
         }
-        out.push_sql("), stored AS (INSERT INTO balances (user_id, amount, currency) SELECT ");
-        self.balances.push(&mut out)?;
-        out.push_sql(" ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount) ");
-        // PostgreSQL runs the part that is selected before the other parts, so accounts are locked first, in the order of users.
-        out.push_sql(if self.moved.users.is_empty() {
-            "SELECT 0::BIGINT"
-        } else {
-            "SELECT COUNT(*) FROM moved"
-        });
+        if !self.missing.users.is_empty() {
+            out.push_sql("), opened AS (INSERT INTO balances (user_id, amount, currency) SELECT ");
+            self.missing.push(&mut out)?;
+        }
+        if !self.there.users.is_empty() {
+            out.push_sql("), changed AS (UPDATE balances SET amount = new.a FROM (SELECT ");
+            self.there.push(&mut out)?;
+            out.push_sql(") AS new (u, a, c) WHERE balances.user_id = new.u AND balances.currency = new.c RETURNING 1");
+        }
+        if !self.unknown.users.is_empty() {
+            out.push_sql("), stored AS (INSERT INTO balances (user_id, amount, currency) SELECT ");
+            self.unknown.push(&mut out)?;
+            out.push_sql(" ON CONFLICT (user_id, currency) DO UPDATE SET amount = EXCLUDED.amount");
+        }
+        // PostgreSQL runs the parts that are selected before the others, so accounts are locked first, in the order of users.
+        out.push_sql(") SELECT ");
+        if !self.moved.users.is_empty() {
+            out.push_sql("(SELECT COUNT(*) FROM moved) + ");
+        }
+        if !self.there.users.is_empty() {
+            out.push_sql("(SELECT COUNT(*) FROM changed) + ");
+        }
+        out.push_sql("0::BIGINT");
         Ok(())
     }
 }
@@ -230,6 +265,7 @@ impl Versions {
 }
 
 /// Users and their new balances.
+#[derive(Default)]
 struct Balances<'a> {
     users: Vec<i64>,
     amounts: Vec<i64>,
@@ -237,20 +273,18 @@ struct Balances<'a> {
 }
 
 impl<'a> Balances<'a> {
-    fn of(plan: &Plan<'_>, currencies: &'a Currencies) -> Self {
-        Self {
-            users: plan.balances.iter().map(|(user, ..)| user.get()).collect(),
-            amounts: plan
-                .balances
-                .iter()
-                .map(|(.., amount)| amount.minor())
-                .collect(),
-            currencies: plan
-                .balances
-                .iter()
-                .map(|(_, id, _)| currencies.get(*id).code.as_str())
-                .collect(),
+    fn of<'p>(
+        planned: impl Iterator<Item = &'p PlannedBalance>,
+        currencies: &'a Currencies,
+    ) -> Self {
+        let mut all = Self::default();
+        for planned in planned {
+            all.users.push(planned.user_id.get());
+            all.amounts.push(planned.amount.minor());
+            all.currencies
+                .push(currencies.get(planned.currency).code.as_str());
         }
+        all
     }
 
     fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {

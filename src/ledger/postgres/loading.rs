@@ -88,8 +88,10 @@ impl PostgresStore {
         minor: i64,
         loaded: &mut Loaded,
     ) -> Result<(), StoreError> {
-        let currency = currency(&self.currencies, code).map_err(unfit)?;
-        if let Some(account) = loaded.accounts.get_mut(&user_id(user).map_err(unfit)?) {
+        let account = loaded.accounts.get_mut(&user_id(user).map_err(unfit)?);
+        // Without an account nothing was ever posted: such a row is none of the service's.
+        if let Some(account) = account.filter(|account| account.exists) {
+            let currency = currency(&self.currencies, code).map_err(unfit)?;
             account.balances.set(currency, Amount::from_minor(minor));
         }
         Ok(())

@@ -16,6 +16,9 @@ use crate::limits::NODE_GONE_MS;
 /// Rows that are older are removed, in microseconds.
 const KEPT_US: u64 = 24 * 3600 * 1_000_000;
 
+/// A row that was not renewed for so long is of a process that is gone, in microseconds.
+const GONE_US: u64 = NODE_GONE_MS * 1000;
+
 /// The server's clock.
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
@@ -52,7 +55,7 @@ pub struct Node {
     /// Its open sessions, as it told last.
     #[diesel(sql_type = BigInt)]
     pub sessions: i64,
-    /// When it wrote its row first, in microseconds since the Unix epoch, by the server's clock.
+    /// Since when its row has been there and never old, in microseconds since the Unix epoch, by the server's clock.
     #[diesel(sql_type = BigInt)]
     pub started_at_us: i64,
     /// When it renewed its row, in microseconds since the Unix epoch, by the server's clock.
@@ -94,13 +97,16 @@ pub(in crate::ledger) fn renew(
         } = sql_query(format!(
             "INSERT INTO nodes (boot, node, build, has_bus, sessions, started_at_us, seen_at_us) \
              VALUES ($1, $2, $3, $4, $5, {NOW}, {NOW}) ON CONFLICT (boot) DO UPDATE \
-             SET has_bus = $4, sessions = $5, seen_at_us = {NOW} RETURNING started_at_us, seen_at_us AS now_us"
+             SET has_bus = $4, sessions = $5, seen_at_us = {NOW}, \
+             started_at_us = CASE WHEN {NOW} - nodes.seen_at_us > $6 THEN {NOW} ELSE nodes.started_at_us END \
+             RETURNING started_at_us, seen_at_us AS now_us"
         ))
         .bind::<Text, _>(&own.boot)
         .bind::<Text, _>(&own.node)
         .bind::<Text, _>(&own.build)
         .bind::<Bool, _>(own.has_bus)
         .bind::<BigInt, _>(own.sessions)
+        .bind::<BigInt, _>(GONE_US.cast_signed())
         .get_result(connection)?;
         let all: Vec<Node> = sql_query(
             "SELECT node, boot, build, has_bus, sessions, started_at_us, seen_at_us FROM nodes WHERE boot <> $1 ORDER BY node, boot",
@@ -113,7 +119,7 @@ pub(in crate::ledger) fn renew(
                 .bind::<BigInt, _>(now_us.saturating_sub_unsigned(KEPT_US))
                 .execute(connection)?;
         }
-        let is_there = |node: &Node| age_us(node) <= NODE_GONE_MS * 1000;
+        let is_there = |node: &Node| age_us(node) <= GONE_US;
         let others: Vec<Node> = all.into_iter().filter(is_there).collect();
         let own = (started_at_us, &own.boot);
         let is_first = others
@@ -128,15 +134,29 @@ pub(in crate::ledger) fn renew(
     Ok(found?)
 }
 
-/// Removes the row of a process that ends.
+/// Removes the row of a process that ends, once every other one has seen it. Otherwise (it is younger, or has been old) it stays
+/// until it is old, as after a crash: its process may have committed what no other one has heard of, and they see by the
+/// row alone that it was there.
 pub(in crate::ledger) fn leave(
     connection: &mut AnyConnection,
     boot: &str,
 ) -> Result<(), ReadError> {
     let postgres = connection.postgres().map_err(ReadError::Database)?;
-    sql_query("DELETE FROM nodes WHERE boot = $1")
+    let was_seen = format!("{NOW} - started_at_us > $2 AND {NOW} - seen_at_us <= $2 AND boot = $1");
+    let removed = sql_query(format!("DELETE FROM nodes WHERE {was_seen}"))
+        .bind::<Text, _>(boot)
+        .bind::<BigInt, _>(GONE_US.cast_signed())
+        .execute(postgres);
+    let left = removed.and_then(|removed| {
+        if removed > 0 {
+            return Ok(removed);
+        }
+        sql_query(format!(
+            "UPDATE nodes SET seen_at_us = {NOW} WHERE boot = $1"
+        ))
         .bind::<Text, _>(boot)
         .execute(postgres)
-        .map_err(|error| ReadError::Database(StoreError::from(error)))?;
+    });
+    left.map_err(|error| ReadError::Database(StoreError::from(error)))?;
     Ok(())
 }

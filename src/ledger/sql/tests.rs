@@ -58,5 +58,6 @@ async fn a_health_check_does_not_wait_for_reads() {
     for read in reads {
         read.await.expect("it was held");
     }
+    ledger.finish();
     ledger.stop();
 }

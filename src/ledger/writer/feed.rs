@@ -4,6 +4,7 @@
 
 use smallvec::SmallVec;
 
+use crate::clock::Mono;
 use crate::domain::{Balances, Kind, NewEntry, Outcome, Source, UserId};
 use crate::ledger::{EntryOutcome, PostError};
 
@@ -26,6 +27,12 @@ pub struct UserCommit {
 
 /// Tells other processes of commits. A writer calls it before it answers, in the order of its commits, and never waits.
 pub trait Feed: std::fmt::Debug + Send + Sync {
+    /// A COMMIT begins: from now on there may be commits that were not told, until [`Feed::told`] says so of this time.
+    fn begins(&self, at: Mono);
+
+    /// What a COMMIT that began at this time, and those after it, have committed was told, or is doubtful.
+    fn told(&self, since: Mono);
+
     /// These were committed.
     fn committed(&self, commits: Vec<UserCommit>);
 
@@ -135,6 +142,10 @@ mod tests {
     struct Told(Mutex<(Vec<UserCommit>, Vec<UserId>)>);
 
     impl Feed for Told {
+        fn begins(&self, _: Mono) {}
+
+        fn told(&self, _: Mono) {}
+
         fn committed(&self, commits: Vec<UserCommit>) {
             self.0.lock().expect("no panic holds it").0.extend(commits);
         }

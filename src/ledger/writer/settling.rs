@@ -210,6 +210,9 @@ impl State {
         self.options.counts.decided(decided());
         if let Some(feed) = &self.options.feed {
             feed::tell(&**feed, decided());
+            if let Some(since) = self.untold_since.take() {
+                feed.told(since);
+            }
         }
         for (posting, outcomes) in answers {
             let Posting {

@@ -184,6 +184,15 @@ impl State {
         }
     }
 
+    /// Its answer may be long in coming, or never come, and others may see meanwhile what it has committed.
+    fn begin_untold(&mut self) {
+        if let (Some(feed), None) = (&self.options.feed, self.untold_since) {
+            let now = self.options.clock.mono();
+            self.untold_since = Some(now);
+            feed.begins(now);
+        }
+    }
+
     /// One transaction. On [`Basis::Expected`] it also fails with [`StoreError::Raced`] when an outcome may depend on something
     /// that was not read. `run.unknown` is settled or set here.
     fn attempt<'a>(
@@ -230,6 +239,7 @@ impl State {
             let reason = std::mem::take(&mut run.reason);
             return Err(stopped(StoreError::Failed(reason), false));
         }
+        self.begin_untold();
         // The point of no return: from here on an error means "unknown".
         match self.store.commit() {
             Ok(()) => Ok(plan),

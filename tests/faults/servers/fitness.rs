@@ -8,6 +8,8 @@ use super::{app_at, refused, works};
 
 on_postgres![
     a_database_in_another_encoding_is_refused_before_anything_is_made,
+    keys_are_in_the_order_of_bytes_in_a_database_of_any_language,
+    a_ledger_that_has_grown_since_it_was_analysed_is_read_by_its_keys,
     the_settings_of_a_database_and_of_its_roles_change_nothing,
     a_database_without_writes_is_refused_and_not_used_until_it_takes_them,
     a_role_has_what_it_needs_or_is_told_what_it_lacks,
@@ -31,6 +33,59 @@ async fn a_database_in_another_encoding_is_refused_before_anything_is_made(datab
         let made = "SELECT COUNT(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
         assert_eq!(database.number(made), 0);
     }
+}
+
+async fn keys_are_in_the_order_of_bytes_in_a_database_of_any_language(database: Database) {
+    let (dir, database) = TestApp::on(database).prepare();
+    database.recreate("ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'cs-CZ' TEMPLATE template0");
+    assert_eq!(database.number("SELECT ('ch' > 'h')::INT::BIGINT"), 1);
+    drop(dir);
+    let url = database.url();
+    let app = app_at(database, &url).await;
+    works(&app, "a").await;
+    let others = "SELECT COUNT(*) FROM pg_index, UNNEST(indcollation) AS used WHERE used NOT IN (0, '\"C\"'::regcollation) \
+         AND indrelid IN ('entries'::regclass, 'accounts'::regclass, 'balances'::regclass, 'conflicts'::regclass)";
+    assert_eq!(app.database.number(others), 0);
+}
+
+async fn a_ledger_that_has_grown_since_it_was_analysed_is_read_by_its_keys(database: Database) {
+    const USERS: u64 = 20_000;
+    let mut app = TestApp::start(database).await;
+    for user in 1..=60 {
+        app.accepted("deposits", user, &format!("first:{user}"), "1")
+            .await;
+    }
+    app.stop().await;
+    for table in ["accounts", "balances"] {
+        app.database.sql(&format!(
+            "ALTER TABLE {table} SET (autovacuum_enabled = false); ANALYZE {table}"
+        ));
+    }
+    app.start_again().await;
+    // Each writer plans its statements now.
+    for user in 1..=4 {
+        app.accepted("deposits", user, &format!("again:{user}"), "1")
+            .await;
+    }
+    app.database.sql(&format!(
+        "INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) SELECT u, 1, 1, 1 FROM generate_series(61, {USERS}) u; \
+         INSERT INTO balances (user_id, currency, amount) SELECT u, 'TON', 1 FROM generate_series(61, {USERS}) u"
+    ));
+    for user in USERS - 3..=USERS {
+        app.accepted("deposits", user, &format!("late:{user}"), "1")
+            .await;
+        let path = format!("/internal/v1/users/{user}/balance?fresh=true");
+        app.backend(&path).await.ok();
+    }
+    // What its connections have done is told when they end.
+    app.stop().await;
+    let read = "SELECT SUM(idx_tup_read)::BIGINT FROM pg_stat_user_indexes WHERE relname IN ('accounts', 'balances')";
+    let read = eventually("it is told", async || {
+        let read = app.database.number(read);
+        (read > 0).then_some(read)
+    })
+    .await;
+    assert!(read < 2000, "{read} rows of indexes were read");
 }
 
 async fn the_settings_of_a_database_and_of_its_roles_change_nothing(database: Database) {

@@ -69,13 +69,17 @@ impl Hit {
             }
             Self::LosesAnswers => around.store.trouble(node, |all| all.loses_answers = true),
             Self::Leaves => {
+                if around.plan.theme.loses_nothing() {
+                    // A row that a younger node leaves keeps new nodes from being covered.
+                    sleep(around.store.young_for(node)).await;
+                }
                 if let Some(leaving) = nodes.take(node) {
                     // What it was sent has an answer by then.
                     sleep(Duration::from_millis(TIMEOUT_MS + 100)).await;
                     leaving.leave();
                     sleep(Duration::from_millis(20)).await;
                     leaving.kill();
-                    around.store.remove_row(&leaving.seen.boot);
+                    around.store.leave(&leaving.seen.boot);
                 }
             }
         }

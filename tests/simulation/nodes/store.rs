@@ -46,6 +46,7 @@ pub struct Trouble {
 #[derive(Debug, Clone)]
 pub struct Row {
     node: Node,
+    written_us: u64,
     /// Since when its node has always read the table in time, and the row was younger than the lease.
     pub since_us: u64,
     pub renewed_us: u64,
@@ -132,9 +133,28 @@ impl Store {
         plan.outcomes
     }
 
-    /// A node that ends removes its row.
-    pub fn remove_row(&self, boot: &str) {
-        self.lock().rows.remove(boot);
+    /// A node that ends removes its row, or leaves one that others may not have seen.
+    pub fn leave(&self, boot: &str) {
+        let now_us = self.oracle.now_us();
+        let rows = &mut self.lock().rows;
+        let Some(row) = rows.get_mut(boot) else {
+            return;
+        };
+        if now_us - row.written_us > LEASE_US && now_us - row.renewed_us <= LEASE_US {
+            rows.remove(boot);
+        } else {
+            row.renewed_us = now_us;
+            row.node.seen_at_us = WALL_START_US.saturating_add_unsigned(now_us);
+        }
+    }
+
+    /// How long it takes until a node may remove its row.
+    pub fn young_for(&self, node: usize) -> Duration {
+        let (now_us, name) = (self.oracle.now_us(), format!("n{node}"));
+        let inner = self.lock();
+        let rows = inner.rows.values().filter(|row| row.node.node == name);
+        let written_us = rows.map(|row| row.written_us).max().unwrap_or(0);
+        Duration::from_micros((written_us + LEASE_US + 1).saturating_sub(now_us))
     }
 
     /// The rows that are younger than the lease, by boot.
@@ -245,6 +265,7 @@ impl Store {
                     started_at_us: wall_us,
                     seen_at_us: wall_us,
                 },
+                written_us: now_us,
                 since_us: now_us,
                 renewed_us: now_us,
             });

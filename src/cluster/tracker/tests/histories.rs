@@ -17,8 +17,10 @@ const FAULTS_MS: u64 = 25_000;
 /// After so much calm it is covered, and stays so for as long again as `STEADY_MS`.
 const CALM_MS: u64 = 14_000;
 const STEADY_MS: u64 = 3_000;
-/// Between two renewals of a row, and between two reads of the table.
+/// Between two renewals of a row, and between the end of a read of the table and the next one.
 const TABLE_EVERY_MS: u64 = 2_000;
+/// A read of the table takes no longer, with what it waits before it is sent and after it was answered.
+const TABLE_TAKES_MS: u64 = 4_000;
 /// What the steps of the history make inexact.
 const SLACK_MS: u64 = 3 * STEP_MS;
 
@@ -39,10 +41,12 @@ enum Plant {
     LeaseTooShort,
     /// A node may be silent for long.
     SilenceTooLong,
+    /// A node that ends takes its row along, however young that is.
+    RowOfYoungRemoved,
 }
 
 impl Plant {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::SequenceIgnored,
         Self::BeatIgnored,
         Self::GoneIgnored,
@@ -50,6 +54,7 @@ impl Plant {
         Self::LateBeatBelieved,
         Self::LeaseTooShort,
         Self::SilenceTooLong,
+        Self::RowOfYoungRemoved,
     ];
 
     /// The gap that is not distrusted.
@@ -101,7 +106,6 @@ struct Peer {
     is_stopped: bool,
     /// Its connection takes nothing, so its commits wait.
     is_stuck: bool,
-    row_ms: Option<u64>,
     /// Commits that wait for a number: when they were made, and where.
     waiting: VecDeque<(u64, Partition)>,
 }
@@ -111,7 +115,7 @@ impl Peer {
         format!("{}-{}", self.name, self.boots)
     }
 
-    fn start(&mut self, now: u64) {
+    fn start(&mut self) {
         self.boots += 1;
         self.seqs = [0; PARTITIONS];
         self.beats = 0;
@@ -119,7 +123,6 @@ impl Peer {
         self.is_up = true;
         self.is_stopped = false;
         self.is_stuck = false;
-        self.row_ms = Some(now);
         self.waiting.clear();
     }
 
@@ -127,6 +130,51 @@ impl Peer {
         self.is_up && !self.is_stopped
     }
 }
+
+/// A row of the table of nodes.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    written_ms: u64,
+    renewed_ms: u64,
+}
+
+/// A read of the table that is under way.
+#[derive(Debug)]
+struct Reading {
+    asked_ms: u64,
+    /// When it reads.
+    reads_ms: u64,
+    answered_ms: u64,
+    /// PostgreSQL fails now and then.
+    fails: bool,
+    /// What it has read.
+    rows: Option<Vec<Member>>,
+}
+
+/// How often other nodes come and go in a history, per second, and how often the table is slow, of all reads.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    starts: f64,
+    dies: f64,
+    leaves: f64,
+    slow_reads: f64,
+}
+
+/// They live for many seconds.
+const LONG_LIVES: Pace = Pace {
+    starts: 0.8,
+    dies: 0.06,
+    leaves: 0.02,
+    slow_reads: 0.05,
+};
+
+/// They are there for a moment, between two tables perhaps.
+const SHORT_LIVES: Pace = Pace {
+    starts: 0.1,
+    dies: 0.8,
+    leaves: 0.8,
+    slow_reads: 0.3,
+};
 
 /// How bad the bus is in one direction now.
 #[derive(Debug, Clone, Copy, Default)]
@@ -163,10 +211,16 @@ impl Weather {
 struct History {
     plant: Option<Plant>,
     random: StdRng,
+    pace: Pace,
     now: u64,
     has_faults: bool,
     tracker: Tracker,
     peers: Vec<Peer>,
+    /// By boot.
+    table: BTreeMap<String, Row>,
+    reading: Option<Reading>,
+    /// When the latest read ended.
+    read_ms: Option<u64>,
     /// From the other nodes, and the way of own beats to them and back: one direction each.
     weather: [Weather; 2],
     /// Arrival, then the order of sending.
@@ -185,6 +239,7 @@ impl History {
     fn new(seed: u64, plant: Option<Plant>) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let weather = [(); 2].map(|()| Weather::random(&mut random));
+        let has_short_lives = random.random_bool(0.3);
         let peers = ["a", "b", "c"].map(|name| Peer {
             name: name.to_owned(),
             boots: 0,
@@ -194,7 +249,6 @@ impl History {
             is_up: false,
             is_stopped: false,
             is_stuck: false,
-            row_ms: None,
             waiting: VecDeque::new(),
         });
         let mut tracker = Tracker::new(origin("own"), plant.map_or(TIMES, Plant::times));
@@ -202,10 +256,18 @@ impl History {
         Self {
             plant,
             random,
+            pace: if has_short_lives {
+                SHORT_LIVES
+            } else {
+                LONG_LIVES
+            },
             now: 0,
             has_faults: true,
             tracker,
             peers: peers.into(),
+            table: BTreeMap::new(),
+            reading: None,
+            read_ms: None,
             weather,
             to_us: BTreeMap::new(),
             to_peers: BTreeMap::new(),
@@ -256,6 +318,7 @@ impl History {
         for index in 0..self.peers.len() {
             self.peer(index);
         }
+        self.serve_table();
         if !self.is_stopped {
             self.own();
             self.hear();
@@ -298,15 +361,19 @@ impl History {
     fn peer(&mut self, index: usize) {
         let now = self.now;
         if self.has_faults {
-            let (dies, starts, stops) = (self.chance(0.06), self.chance(0.8), self.chance(0.05));
+            let pace = self.pace;
+            let (dies, leaves) = (self.chance(pace.dies), self.chance(pace.leaves));
+            let (starts, stops) = (self.chance(pace.starts), self.chance(0.05));
             let sticks = self.chance(0.1);
             let peer = &mut self.peers[index];
             peer.is_stuck ^= sticks;
             if peer.is_up && dies {
                 // What waits is committed, and never sent.
                 peer.is_up = false;
+            } else if peer.runs() && !peer.is_stuck && leaves {
+                self.leave(index);
             } else if !peer.is_up && starts {
-                peer.start(now);
+                peer.start();
             } else if peer.is_up && stops {
                 peer.is_stopped = !peer.is_stopped;
             }
@@ -314,9 +381,13 @@ impl History {
         if !self.peers[index].runs() {
             return;
         }
-        let is_due = |last: Option<u64>| last.is_none_or(|last| now >= last + TABLE_EVERY_MS);
-        if is_due(self.peers[index].row_ms) {
-            self.peers[index].row_ms = Some(now);
+        let row = self.table.entry(self.peers[index].boot());
+        let row = row.or_insert(Row {
+            written_ms: now,
+            renewed_ms: now,
+        });
+        if now >= row.renewed_ms + TABLE_EVERY_MS {
+            row.renewed_ms = now;
         }
         if self.chance(5.0) {
             self.commit(index);
@@ -325,7 +396,23 @@ impl History {
             self.publish(index);
         }
         if now.is_multiple_of(250) {
-            self.beat(index);
+            self.beat(index, false);
+        }
+    }
+
+    /// It sends what waits, and that nothing follows; its row is removed as the ledger does it (`sql::nodes::leave`).
+    fn leave(&mut self, index: usize) {
+        while !self.peers[index].waiting.is_empty() {
+            self.publish(index);
+        }
+        self.beat(index, true);
+        let peer = &mut self.peers[index];
+        peer.is_up = false;
+        let boot = peer.boot();
+        let is_old = |row: &Row| self.now - row.written_ms > TIMES.lease_us / MS;
+        let removes_any = self.plant == Some(Plant::RowOfYoungRemoved);
+        if removes_any || self.table.get(&boot).is_some_and(is_old) {
+            self.table.remove(&boot);
         }
     }
 
@@ -367,7 +454,7 @@ impl History {
         }
     }
 
-    fn beat(&mut self, index: usize) {
+    fn beat(&mut self, index: usize, is_leaving: bool) {
         let own = self.tracker.own().boot.clone();
         let peer = &mut self.peers[index];
         peer.beats += 1;
@@ -378,7 +465,7 @@ impl History {
             seqs: peer.seqs,
             backlog_us: (self.now - oldest) * MS,
             sessions: 0,
-            is_leaving: false,
+            is_leaving,
             heard: Some(peer.heard.map(|number| (own, number)).into_iter().collect()),
             condition: None,
         };
@@ -413,19 +500,47 @@ impl History {
                 }
             }
         }
-        // PostgreSQL fails now and then.
-        if now.is_multiple_of(TABLE_EVERY_MS) && !(self.has_faults && self.random.random_bool(0.3))
-        {
-            let rows: Vec<Member> = self
-                .peers
-                .iter()
-                .filter_map(|peer| Some(member(&peer.boot(), now - peer.row_ms?)))
-                .collect();
-            let verdict = self.tracker.table(&rows, at(now));
-            self.obey(verdict.gap, verdict.distrusts);
-        }
+        self.read_table();
         let due = self.tracker.due(at(now));
         self.obey(Some(Gap::Gone), due.distrusts);
+    }
+
+    /// Asks for the table, and takes it.
+    fn read_table(&mut self) {
+        let now = self.now;
+        if let Some(reading) = self.reading.take_if(|reading| now >= reading.answered_ms) {
+            self.read_ms = Some(now);
+            if let Some(rows) = reading.rows {
+                let verdict = self.tracker.table(&rows, at(reading.asked_ms), at(now));
+                self.obey(verdict.gap, verdict.distrusts);
+            }
+        }
+        let is_due = self.read_ms.is_none_or(|at| now >= at + TABLE_EVERY_MS);
+        if self.reading.is_none() && is_due {
+            let is_slow = self.has_faults && self.random.random_bool(self.pace.slow_reads);
+            let takes_ms = if is_slow { TABLE_TAKES_MS } else { 0 };
+            let reads_ms = now + self.random.random_range(0..=takes_ms);
+            self.reading = Some(Reading {
+                asked_ms: now,
+                reads_ms,
+                answered_ms: reads_ms.max(now + self.random.random_range(0..=takes_ms)),
+                fails: self.has_faults && self.random.random_bool(0.3),
+                rows: None,
+            });
+        }
+    }
+
+    /// PostgreSQL reads the table for the tracker's node.
+    fn serve_table(&mut self) {
+        let now = self.now;
+        let Some(reading) = &mut self.reading else {
+            return;
+        };
+        if reading.rows.is_none() && !reading.fails && now >= reading.reads_ms {
+            let rows = self.table.iter();
+            let rows = rows.map(|(boot, row)| member(boot, now - row.renewed_ms));
+            reading.rows = Some(rows.collect());
+        }
     }
 
     fn hear(&mut self) {
@@ -563,7 +678,7 @@ fn the_histories_have_covered_and_uncovered_steps() {
 }
 
 /// So many seeds are enough for each.
-const SEEDS_MAX: u64 = 200;
+const SEEDS_MAX: u64 = 2_000;
 
 #[test]
 fn every_planted_fault_is_caught() {

@@ -15,10 +15,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::domain::{EventId, Outcome};
+use crate::domain::{EventId, Outcome, UserId};
 use crate::ledger::memory::faulty_store::{Fault, MemoryStore, entry};
 use crate::ledger::store::Basis;
-use crate::ledger::{Admission, EntryOutcome, Orphan, Permit};
+use crate::ledger::{Admission, EntryOutcome, Orphan, Permit, UserCommit};
 use crate::limits::{BULK_BEFORE_SINGLES, BULK_BESIDE_SINGLES, READS_AFTER_SURPRISE};
 use crate::telemetry::counters::Counters;
 
@@ -42,6 +42,10 @@ fn rig_at(clock: Clock, faults: &[Fault]) -> Rig {
 }
 
 fn rig_of(clock: Clock, store: MemoryStore) -> Rig {
+    rig_that_tells(clock, store, None)
+}
+
+fn rig_that_tells(clock: Clock, store: MemoryStore, feed: Option<Arc<dyn Feed>>) -> Rig {
     let (orphans, unheard) = mpsc::channel(16);
     let rules = Rules { auto_create: true };
     let counters = Arc::<Counters>::default();
@@ -51,7 +55,7 @@ fn rig_of(clock: Clock, store: MemoryStore) -> Rig {
         counts: Arc::new(LedgerCounts::new(counters.clone())),
         standing: Arc::default(),
         orphans,
-        feed: None,
+        feed,
     };
     let writer = Writer::start("test".into(), Box::new(store.clone()), options).expect("a thread");
     Rig {
@@ -145,6 +149,64 @@ fn a_clock_that_was_wrong_once_does_not_stay_in_the_entries() {
         assert_eq!(committed_at(event, wall_us), expected, "{event}");
     }
     rig.writer.stop();
+}
+
+/// What a feed is told, in order.
+#[derive(Debug, Default)]
+struct Notes(Mutex<Vec<Note>>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Note {
+    Begins(Mono),
+    Committed(usize),
+    Doubtful,
+    Told(Mono),
+}
+
+impl Notes {
+    fn note(&self, note: Note) {
+        self.0.lock().expect("no panic holds it").push(note);
+    }
+}
+
+impl Feed for Notes {
+    fn begins(&self, at: Mono) {
+        self.note(Note::Begins(at));
+    }
+
+    fn told(&self, since: Mono) {
+        self.note(Note::Told(since));
+    }
+
+    fn committed(&self, commits: Vec<UserCommit>) {
+        self.note(Note::Committed(commits.len()));
+    }
+
+    fn doubtful(&self, _: Vec<UserId>) {
+        self.note(Note::Doubtful);
+    }
+}
+
+/// Others may see a commit as soon as its COMMIT begins, whatever becomes of its answer.
+#[test]
+fn from_the_first_commit_on_until_it_is_told_a_feed_knows_that_something_may_be_untold() {
+    for faults in [
+        &[][..],
+        &[Fault::LostAfterCommit],
+        &[Fault::LostBeforeCommit, Fault::LostAfterCommit],
+        &[Fault::LostWhileCommitting, Fault::LostAtBegin],
+    ] {
+        let (store, notes) = (MemoryStore::default(), Arc::<Notes>::default());
+        store.tables.lock().expect("free").faults.extend(faults);
+        let rig = rig_that_tells(Clock::system(), store, Some(notes.clone()));
+        assert_eq!(version(rig.single("e")), Ok(1));
+        assert!(rig.writer.stop());
+        let notes = notes.0.lock().expect("no panic holds it").clone();
+        let [Note::Begins(at), Note::Committed(1), Note::Told(since)] = notes[..] else {
+            panic!("{faults:?}: {notes:?}");
+        };
+        assert_eq!(at, since);
+    }
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use balance_coordinator::domain::Kind;
 use serde_json::Value;
 
-use super::faults::ROUND_US;
-use super::{Commit, DEBOUNCE_US, DIRECT_INTERVAL_US, Inner, MIN_INTERVAL_US, NodesOracle};
+use super::faults::{Fault, ROUND_US};
+use super::{
+    Commit, DEBOUNCE_US, DIRECT_INTERVAL_US, Inner, MIN_INTERVAL_US, NodesOracle, TABLE_US,
+};
 
 /// What the statements and the ways between them take.
 const SLACK_US: u64 = 200_000;
@@ -157,14 +159,24 @@ impl NodesOracle {
             Some(_) => 0,
             None => self.plan.check_us + ROUND_US,
         };
+        // Of a node that is silent before the others have read its row, they learn by that.
+        let is_new = commit.by.as_ref().is_some_and(|by| !by.is_known);
+        let bound_of = |fault: Fault| {
+            let unread_us = if is_new && fault == Fault::Silent {
+                TABLE_US
+            } else {
+                0
+            };
+            fault.bound_us() + unread_us
+        };
         // A fault that goes on, or whose damage may not be healed yet, or that began before it was due.
         loop {
             let due_us = begin_us + bound_us + paced_us + SLACK_US;
             let met = inner.faults.iter().filter(|period| {
-                let healed_us = period.until_us.map(|us| us + period.fault.bound_us());
+                let healed_us = period.until_us.map(|us| us + bound_of(period.fault));
                 period.from_us <= due_us && healed_us.is_none_or(|us| us >= commit.at_us)
             });
-            let met_us = met.map(|period| period.fault.bound_us()).max().unwrap_or(0);
+            let met_us = met.map(|period| bound_of(period.fault)).max().unwrap_or(0);
             if met_us <= bound_us {
                 break;
             }
