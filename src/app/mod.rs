@@ -128,7 +128,16 @@ pub fn run(
             coverage,
         };
         let [public_addr, internal_addr] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
-        let service = Service::start(settings, is_dev, &core, orphans, (sockets, bus)).await?;
+        let starting = Service::start(settings, is_dev, &core, orphans, (sockets, bus));
+        let service = tokio::select! {
+            biased;
+            // Nothing has been accepted yet.
+            signal = signals.next() => {
+                info!("{signal}: stopping before the start was complete");
+                return Ok(());
+            }
+            service = starting => service?,
+        };
         platform::survive_file_size_limit()?;
         info!("listening on http://{public_addr} (public) and http://{internal_addr} (internal)");
         on_ready(public_addr, internal_addr);

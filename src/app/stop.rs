@@ -92,7 +92,7 @@ impl Service {
         let is_decided = finish_ledger(&self.ledger, deadline).await;
         // Others forget this process with its row, so the row stays while something may still be committed.
         if let Some(presence) = self.presence.filter(|_| is_decided) {
-            presence.leave(deadline.remaining() / 4).await;
+            presence.leave(deadline.remaining() / 2).await;
         }
         self.ledger.stop();
         if let Some(joined) = self.joined {
@@ -140,8 +140,7 @@ async fn stop_listeners(handles: &[ServerHandle; 2], deadline: Deadline) {
     }
 }
 
-/// Lets the writers finish what is queued; what they can't finish in time is given up.
-/// Whether all that was to be written is decided: committed, or never to be.
+/// Lets the writers finish what is queued; what they can't finish in time is given up. Whether all that was to be written is decided: committed, or never to be.
 async fn finish_ledger(ledger: &Arc<SqlLedger>, deadline: Deadline) -> bool {
     let finishing = ledger.clone();
     let (done, mut finished) = oneshot::channel();

@@ -247,8 +247,17 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
         }
     }
 
-    fn judge(&mut self, running: &mut Running) {
+    /// Until when memory may be trusted. What this node itself has committed is not in it yet while the outcome is not told.
+    fn covered_until(&self) -> Mono {
         let until = self.tracker.covered_until();
+        let untold = self.outgoing.untold_since();
+        untold.map_or(until, |since| {
+            until.min(since.plus_us(self.tracker.silence_us()))
+        })
+    }
+
+    fn judge(&mut self, running: &mut Running) {
+        let until = self.covered_until();
         if until != running.covered_until {
             running.covered_until = until;
             self.sink.cover_until(until);
@@ -258,7 +267,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
     /// For the metrics and for administrators.
     fn show(&self, running: &mut Running) {
         let now = self.clock.now();
-        let is_covered = now.mono < self.tracker.covered_until();
+        let is_covered = now.mono < self.covered_until();
         if is_covered != running.was_covered {
             running.was_covered = is_covered;
             if is_covered {

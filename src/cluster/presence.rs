@@ -54,13 +54,24 @@ impl Presence {
     /// # Errors
     /// When it could not be written: this process must not commit anything then.
     pub async fn enter(mut self, deadline: Deadline) -> Result<Kept, LedgerError> {
-        while let Err(error) = self.renew().await {
+        let mut is_said = false;
+        loop {
+            let renewed = timeout(deadline.remaining(), self.renew()).await;
+            let no_answer = |_| Err(LedgerError::Unavailable("no answer in time".into()));
+            let Err(error) = renewed.unwrap_or_else(no_answer) else {
+                return Ok(self.keep());
+            };
             if deadline.has_passed() {
                 return Err(error);
             }
+            if !std::mem::replace(&mut is_said, true) {
+                warn!(
+                    "this process can't be entered in the table of nodes, and tries for {} s: {error}",
+                    deadline.remaining().as_secs()
+                );
+            }
             sleep(ENTER_RETRY).await;
         }
-        Ok(self.keep())
     }
 
     /// Renews the row, and tells what it found.
@@ -110,7 +121,9 @@ impl Kept {
     /// too long, they do.
     pub async fn leave(self, patience: Duration) {
         self.renewing.abort();
-        if let Ok(Err(error)) = timeout(patience, self.ledger.leave_nodes(self.boot)).await {
+        let left = timeout(patience, self.ledger.leave_nodes(self.boot)).await;
+        let no_answer = |_| Err(LedgerError::Unavailable("no answer in time".into()));
+        if let Err(error) = left.unwrap_or_else(no_answer) {
             info!("the others could not be told that this process ends: {error}");
         }
     }

@@ -72,6 +72,11 @@ impl Tracker {
         }
     }
 
+    /// For how long what is not heard again is believed, in microseconds.
+    pub const fn silence_us(&self) -> u64 {
+        self.times.silence_us
+    }
+
     /// This node.
     pub const fn own(&self) -> &Origin {
         &self.own

@@ -133,7 +133,7 @@ pub struct Counters {
     pub actors_with_sessions: IntGauge,
     /// Actors in memory without one.
     pub actors_idle: IntGauge,
-    /// Actors that sent a session a stale balance and have not yet sent it a fresh one.
+    /// Actors that owe a session a fresh balance: it was sent a stale one, or a change is known to be missing.
     pub actors_stale: Level,
     actors_stale_shown: IntGauge,
     /// Actors that died and were started again.
@@ -200,7 +200,7 @@ impl Default for Counters {
             actors_with_sessions: actors.with_label_values(&["with_sessions"]),
             actors_idle: actors.with_label_values(&["idle"]),
             actors_stale: Level::default(),
-            actors_stale_shown: make.gauge("balance_actors_stale", "Actors that sent a session a stale balance and no fresh one yet."),
+            actors_stale_shown: make.gauge("balance_actors_stale", "Actors that owe a session a fresh balance: it was sent a stale one, or a change is known to be missing."),
             actors_rebuilt: make.counter("balance_actors_rebuilt_total", "Actors that died and were started again."),
             cache_hits: make.counter("balance_cache_hits_total", "Balances answered from memory."),
             cache_misses: make.counter("balance_cache_misses_total", "Balances that had to be read from the ledger."),

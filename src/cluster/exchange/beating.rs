@@ -81,7 +81,7 @@ impl<B: Bus, S: Sink> Exchange<B, S> {
             return;
         }
         let (number, heard) = self.tracker.next_beat(now);
-        let is_covered = now < self.tracker.covered_until();
+        let is_covered = now < self.covered_until();
         let condition = Condition::measured(is_covered, &self.counters.cluster);
         let beat = Beat {
             origin: self.tracker.own().clone(),

@@ -1,5 +1,7 @@
 //! The loop over a bus that takes its time.
 
+use std::sync::Mutex;
+
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -28,6 +30,8 @@ enum Did {
 
 struct SlowBus {
     arrivals: mpsc::Receiver<Arrival>,
+    /// Where beats come back, if they do.
+    echo: Option<mpsc::Sender<Arrival>>,
     did: mpsc::UnboundedSender<Did>,
 }
 
@@ -37,7 +41,12 @@ impl Bus for SlowBus {
         let did = match topic {
             Topic::Commits(_) => Did::Published,
             Topic::Beat => {
-                let beat = decode_beat(&Bytes::from(payload)).expect("a beat");
+                let payload = Bytes::from(payload);
+                let beat = decode_beat(&payload).expect("a beat");
+                if let Some(echo) = &self.echo {
+                    let echoed = Arrival::Message { topic, payload };
+                    echo.send(echoed).await.expect("it listens");
+                }
                 Did::Beat(beat.backlog_us)
             }
             Topic::Order => return true,
@@ -61,7 +70,8 @@ impl Bus for SlowBus {
     async fn flush(&mut self) {}
 }
 
-struct Deaf;
+/// Takes note of until when it is covered, and of nothing else.
+struct Deaf(Arc<Mutex<Mono>>);
 
 impl Sink for Deaf {
     fn deliver(&mut self, _: Vec<HeardCommit>) -> bool {
@@ -70,7 +80,9 @@ impl Sink for Deaf {
 
     fn distrust(&mut self, _: Partitions, _: Mono) {}
 
-    fn cover_until(&mut self, _: Mono) {}
+    fn cover_until(&mut self, until: Mono) {
+        *self.0.lock().expect("not poisoned") = until;
+    }
 
     fn other_epoch(&mut self, _: &str) {}
 
@@ -96,17 +108,20 @@ struct Rig {
     to_loop: mpsc::Sender<Arrival>,
     done: mpsc::UnboundedReceiver<Did>,
     running: tokio::task::JoinHandle<()>,
-    _kept: (Orders, watch::Sender<NodesTable>, watch::Sender<bool>),
+    table: watch::Sender<NodesTable>,
+    covered_until: Arc<Mutex<Mono>>,
+    _kept: (Orders, watch::Sender<bool>),
 }
 
 /// It has heard that it is connected.
-async fn rig() -> Rig {
+async fn rig(brings_back: bool) -> Rig {
     let clock = Clock::system();
     let (publisher, outgoing) = Publisher::new(clock);
     let (to_loop, arrivals) = mpsc::channel(COMMITS);
     let (did, mut done) = mpsc::unbounded_channel();
     let (orders, desk) = Orders::new();
     let (table_sender, table) = watch::channel(NodesTable::default());
+    let covered_until = Arc::new(Mutex::new(Mono::default()));
     let (stop_sender, stop) = watch::channel(false);
     let own = Origin {
         epoch: "e".into(),
@@ -120,8 +135,12 @@ async fn rig() -> Rig {
         table_us: 5_000_000,
     };
     let exchange = Exchange {
-        bus: SlowBus { arrivals, did },
-        sink: Deaf,
+        bus: SlowBus {
+            arrivals,
+            echo: brings_back.then(|| to_loop.clone()),
+            did,
+        },
+        sink: Deaf(covered_until.clone()),
         tracker: Tracker::new(own, times),
         currencies: Currencies::default(),
         clock,
@@ -142,7 +161,9 @@ async fn rig() -> Rig {
         to_loop,
         done,
         running,
-        _kept: (orders, table_sender, stop_sender),
+        table: table_sender,
+        covered_until,
+        _kept: (orders, stop_sender),
     }
 }
 
@@ -154,7 +175,7 @@ async fn what_has_come_is_heard_while_commits_wait_to_go_out() {
         done,
         running,
         ..
-    } = &mut rig().await;
+    } = &mut rig(false).await;
     // More than go out for seconds, and as many messages of others.
     for _ in 0..COMMITS {
         publisher.publish(vec![commit()]);
@@ -186,7 +207,7 @@ async fn what_has_come_is_heard_while_commits_wait_to_go_out() {
 /// Others may see already what a COMMIT without an answer has committed.
 #[tokio::test]
 async fn a_beat_tells_how_long_a_commit_has_been_under_way() {
-    let mut rig = rig().await;
+    let mut rig = rig(false).await;
     let mut beat = async || loop {
         if let Did::Beat(us) = rig.done.recv().await.expect("it runs") {
             return us;
@@ -202,5 +223,28 @@ async fn a_beat_tells_how_long_a_commit_has_been_under_way() {
     rig.publisher.told(begun);
     beat().await;
     assert_eq!(beat().await, 0);
+    rig.running.abort();
+}
+
+/// Its own memory does not have what it has committed, and another node may have answered it.
+#[tokio::test(start_paused = true)]
+async fn a_node_is_not_covered_while_its_own_commit_has_no_answer() {
+    let rig = rig(true).await;
+    let asked_at = Some(rig.clock.mono());
+    rig.table.send_modify(|table| table.asked_at = asked_at);
+    let is_covered = || rig.clock.mono() < *rig.covered_until.lock().expect("not poisoned");
+    sleep(Duration::from_secs(1)).await;
+    assert!(is_covered());
+    let begun = rig.clock.mono();
+    rig.publisher.begins(begun);
+    sleep(Duration::from_millis(400)).await;
+    assert!(is_covered(), "most are answered soon");
+    sleep(Duration::from_millis(700)).await;
+    assert!(!is_covered());
+    sleep(Duration::from_secs(2)).await;
+    assert!(!is_covered());
+    rig.publisher.told(begun);
+    sleep(Duration::from_millis(400)).await;
+    assert!(is_covered());
     rig.running.abort();
 }

@@ -61,7 +61,7 @@ pub struct BalanceActor {
     /// In the order in which they came.
     version_waiters: Vec<VersionWaiter>,
     timer: Option<Timer>,
-    /// A session was sent a stale balance or none, and is owed a fresh one.
+    /// A session was sent a stale balance or none and is owed a fresh one, or a change is known to be missing.
     is_stale: bool,
     /// Since when it knows of a change whose state only a read brings, one that begins later.
     lacks_since: Option<Mono>,
@@ -143,14 +143,17 @@ impl BalanceActor {
             self.is_hearsay = true;
             now = self.shared.moment_of(committed_at);
         }
-        if !self.shared.coverage.is_alone() {
-            // Another process may have committed since.
+        let is_alone = self.shared.coverage.is_alone();
+        if !is_alone {
             now = self.shared.moment_of(committed_at);
         }
         self.note_gap_before(version);
         self.cache.committed(version, balances, now);
         let gauge = &self.gauge;
-        gauge.verified.set(Some(now.mono));
+        if is_alone {
+            // Beside others, one of them may have committed since, and when this was is known by a wall clock alone.
+            gauge.verified.set(Some(now.mono));
+        }
         gauge.entries.update(|entries| entries + 1);
         gauge.version.update(|known| known.max(version));
         if let (Some(live), Some(known)) = (&mut self.live, self.cache.known()) {

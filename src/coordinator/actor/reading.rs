@@ -272,6 +272,16 @@ impl BalanceActor {
         if std::mem::take(&mut self.is_unfit) {
             info!("the balance of user {} can be read again", self.user_id);
         }
+        let newest = self.gauge.version.get();
+        let known = self.cache.known().map(|known| known.account.version);
+        if account.version.max(known.unwrap_or(account.version)) < newest {
+            // Since it began, a duplicate has told of a later entry, and its sender was answered: the next read brings it.
+            self.read_missed(ctx);
+            for waiter in waiters {
+                self.request_read(Some(waiter), ctx);
+            }
+            return;
+        }
         self.is_hearsay = false;
         self.lacks_since.take_if(|since| *since <= began.mono);
         // What another process committed may be told of later, or never; a deposit among it has to be pushed at once.

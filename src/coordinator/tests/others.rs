@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::rig::Rig;
 use crate::clock::Mono;
 use crate::coordinator::heard::{HeardCommit, HeardEntries, Partition, Partitions};
-use crate::coordinator::messages::ToActor;
+use crate::coordinator::messages::{Missed, ToActor};
 use crate::coordinator::policy::Checks;
 use crate::domain::{Kind, UserId};
-use crate::ledger::Lane;
+use crate::ledger::{Lane, Ledger as _};
 
 /// In milliseconds.
 const CHECK_MS: u64 = 30_000;
@@ -311,6 +311,52 @@ async fn what_a_duplicate_shows_to_be_missing_is_read_until_it_is_there() {
         "{:?}",
         session.heard()
     );
+}
+
+/// The duplicate is answered while the first balance is being read, from before what the duplicate tells of.
+#[test]
+fn what_a_duplicate_has_told_is_in_the_first_balance_that_is_being_read() {
+    on_each(async |rig| {
+        rig.ledger.hold_reads(true);
+        let session = rig.attach(184).await;
+        let answer = rig.read(184, true);
+        rig.settle().await;
+        elsewhere(&rig, "d1", Kind::Deposit, 5);
+        let again = rig
+            .begin_post(184, "d1", Kind::Deposit, 5, Lane::Single)
+            .await;
+        again.await.expect("answered: a duplicate");
+        rig.ledger.hold_reads(false);
+        let view = answer.await.expect("answered").expect("a balance");
+        assert_eq!((view.account.version, view.is_stale), (1, false));
+        rig.settle().await;
+        assert_eq!(session.heard(), ["snapshot v1"]);
+    });
+}
+
+/// The clock of the node that committed it is ahead.
+#[actix_rt::test]
+async fn an_entry_that_was_missed_verifies_nothing() {
+    let rig = rig_that_hears().await;
+    rig.read(184, false)
+        .await
+        .expect("answered")
+        .expect("a balance");
+    elsewhere(&rig, "d1", Kind::Deposit, 5);
+    let user_id = UserId::new(184).expect("a user id");
+    let found = rig.ledger.missed_entries(vec![(user_id, 0)]);
+    let mut entries = found.await.expect("answered");
+    entries[0].committed_at_us += 3_600_000_000;
+    elsewhere(&rig, "d2", Kind::Deposit, 7);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.coverage.distrust(Partitions::ALL, rig.clock.mono());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let epoch = rig.ledger.standing().epoch_number();
+    rig.tell(184, ToActor::Missed(Missed { entries, epoch }))
+        .await;
+    rig.settle().await;
+    let answer = rig.read(184, false).await.expect("answered");
+    assert_eq!(answer.expect("a balance").account.version, 2);
 }
 
 #[actix_rt::test]

@@ -10,7 +10,6 @@ use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
 use log::info;
 
 use super::progress::{Progress, Step};
-use super::unavailable;
 use crate::clock::{Clock, Mono};
 use crate::ledger::LedgerError;
 use crate::ledger::connection::AnyConnection;
@@ -40,12 +39,12 @@ enum Turn<T> {
     Later(Wait),
 }
 
-/// What an attempt waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an attempt waits for, and the server's process that has it, where it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
     /// Another node migrates.
-    ForANode,
-    /// Other sessions use the tables; of one that has for long, the server's process.
+    ForANode(Option<i32>),
+    /// Other sessions use the tables.
     ForTables(Option<i32>),
 }
 
@@ -62,7 +61,7 @@ pub(super) fn in_turn<T>(
     mut act: impl FnMut(&mut AnyConnection) -> Result<T, ReadError>,
 ) -> Result<T, LedgerError> {
     let clock = Clock::system();
-    let mut waiting: Option<Waiting> = None;
+    let mut waiting = Waiting::since(clock.mono());
     loop {
         let turn = connection.transaction(|connection| {
             let postgres = connection.postgres().map_err(ReadError::Database)?;
@@ -70,7 +69,7 @@ pub(super) fn in_turn<T>(
                 .bind::<BigInt, _>(ADVISORY_LOCK)
                 .get_result(postgres)?;
             if !locked.is_locked {
-                return Ok(Turn::Later(Wait::ForANode));
+                return Ok(Turn::Later(Wait::ForANode(holder(postgres)?)));
             }
             let tables = tables(connection)?;
             let postgres = connection.postgres().map_err(ReadError::Database)?;
@@ -85,13 +84,7 @@ pub(super) fn in_turn<T>(
             Turn::Later(wait) => wait,
         };
         progress.at(wait.step());
-        let now = clock.mono();
-        let mut known = match waiting.take() {
-            Some(known) if known.step == wait.step() => known,
-            _ => Waiting::since(wait.step(), now),
-        };
-        known.tell(&wait, now, seconds_max, connection)?;
-        waiting = Some(known);
+        waiting.tell(wait, clock.mono(), seconds_max)?;
         sleep(wait.pause());
     }
 }
@@ -99,55 +92,40 @@ pub(super) fn in_turn<T>(
 impl Wait {
     const fn step(&self) -> Step {
         match self {
-            Self::ForANode => Step::Waiting,
+            Self::ForANode(_) => Step::Waiting,
             Self::ForTables(_) => Step::WaitingForTables,
         }
     }
 
     const fn pause(&self) -> Duration {
         Duration::from_millis(match self {
-            Self::ForANode => MIGRATION_POLL_MS,
+            Self::ForANode(_) => MIGRATION_POLL_MS,
             Self::ForTables(_) => MIGRATION_TABLES_PAUSE_MS,
         })
     }
 }
 
-/// One thing that is waited for.
+/// The wait for a turn, whatever is in its way: two nodes that both wait for a table are in each other's way now and then.
 struct Waiting {
-    step: Step,
     since: Mono,
     said: Option<Mono>,
 }
 
 impl Waiting {
-    const fn since(step: Step, since: Mono) -> Self {
-        Self {
-            step,
-            since,
-            said: None,
-        }
+    const fn since(since: Mono) -> Self {
+        Self { since, said: None }
     }
 
     /// Says from time to time who holds what is waited for, and is an error when that takes too long.
-    fn tell(
-        &mut self,
-        wait: &Wait,
-        now: Mono,
-        seconds_max: u64,
-        connection: &mut AnyConnection,
-    ) -> Result<(), LedgerError> {
+    fn tell(&mut self, wait: Wait, now: Mono, seconds_max: u64) -> Result<(), LedgerError> {
         let waited_s = now.us_since(self.since) / 1_000_000;
         let is_too_long = waited_s >= seconds_max;
         let is_said = |said: Mono| now < said.plus_us(MIGRATION_LOG_S * 1_000_000);
         if !is_too_long && self.said.is_some_and(is_said) {
             return Ok(());
         }
-        let (holder, what, until) = match *wait {
-            Wait::ForANode => (
-                holder(connection)?,
-                "the lock of migrations",
-                "another node's migration",
-            ),
+        let (holder, what, until) = match wait {
+            Wait::ForANode(pid) => (pid, "the lock of migrations", "another node's migration"),
             Wait::ForTables(pid) => (
                 pid,
                 "tables of the ledger in a transaction",
@@ -160,7 +138,7 @@ impl Waiting {
         );
         if is_too_long {
             return Err(LedgerError::Unavailable(format!(
-                "{holder} has held {what} for {waited_s} s; does it hang?"
+                "waited {waited_s} s for a turn to migrate: {holder} holds {what}; does it hang?"
             )));
         }
         info!("waits for {until}: {holder} holds {what} ({waited_s} s)");
@@ -211,11 +189,10 @@ fn reader(postgres: &mut PgConnection, tables: &[&str], for_ms: u64) -> QueryRes
 }
 
 /// The session that has the lock of migrations.
-fn holder(connection: &mut AnyConnection) -> Result<Option<i32>, LedgerError> {
+fn holder(postgres: &mut PgConnection) -> QueryResult<Option<i32>> {
     let holders: Vec<Holder> = sql_query(ITS_HOLDER)
         .bind::<BigInt, _>(ADVISORY_LOCK)
-        .load(connection.postgres().map_err(unavailable)?)
-        .map_err(unavailable)?;
+        .load(postgres)?;
     Ok(holders.first().map(|holder| holder.pid))
 }
 
@@ -229,4 +206,27 @@ struct Locked {
 struct Holder {
     #[diesel(sql_type = Integer)]
     pid: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_in_its_time_though_what_is_in_the_way_changes() {
+        let mut waiting = Waiting::since(Mono::default());
+        let mut waits = [Wait::ForTables(Some(7)), Wait::ForANode(None)]
+            .into_iter()
+            .cycle();
+        let mut tell = |second: u64| {
+            let wait = waits.next().expect("endless");
+            waiting.tell(wait, Mono::from_us(second * 1_000_000), 9)
+        };
+        for second in 0..9 {
+            tell(second).expect("it may wait");
+        }
+        let error = tell(9).expect_err("too long").to_string();
+        let expected = "waited 9 s for a turn to migrate: a session holds the lock of migrations; does it hang?";
+        assert!(error.contains(expected), "{error}");
+    }
 }
