@@ -105,9 +105,9 @@ pub const MIGRATION_LOG_S: u64 = 10;
 /// See [`MIGRATION_LOG_S`].
 pub const MIGRATION_POLL_MS: u64 = 200;
 
-/// How long a migration waits for tables that others use, while those who come later wait behind it; a transaction that has used
-/// one for longer is waited for without that. And the time between two attempts. In milliseconds. The wait is longer than what
-/// PostgreSQL takes (1 s) until it ends an autovacuum that is in the way.
+/// How long a migration waits for tables that others use, while those who come later wait behind it, and the time between two
+/// attempts, in milliseconds. A transaction that has used one at both is waited for without keeping others waiting. The wait is
+/// longer than what PostgreSQL takes by default (1 s) until it ends an autovacuum that is in the way.
 pub const MIGRATION_TABLES_WAIT_MS: u64 = 2000;
 /// See [`MIGRATION_TABLES_WAIT_MS`].
 pub const MIGRATION_TABLES_PAUSE_MS: u64 = 1000;

@@ -30,6 +30,11 @@ use self::pooler::InUse;
 use self::postgres_server::PostgresServer;
 use super::errors::StoreError;
 
+/// A migration has the tables for itself. When it stands still, or its machine is gone, the server ends it soon, and while a
+/// statement runs, too (from version 14 on).
+const ENDS_WITH_THE_CLIENT: &str = "SET idle_in_transaction_session_timeout = 10000; \
+     SELECT set_config(name, '1000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'";
+
 /// A connection to either database. Statements that both understand are written once.
 #[derive(diesel::MultiConnection)]
 pub enum AnyConnection {
@@ -113,7 +118,7 @@ impl Source {
     pub(super) fn connect_to_migrate(&self, timeout_ms: u64) -> Result<Connected, ConnectError> {
         match self {
             Self::Sqlite(path) => Ok(sqlite_file::create(path, timeout_ms)?.into()),
-            Self::Postgres(_) => self.connect(timeout_ms, "", Access::Write),
+            Self::Postgres(_) => self.connect(timeout_ms, ENDS_WITH_THE_CLIENT, Access::Write),
         }
     }
 

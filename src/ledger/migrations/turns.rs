@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
 use log::info;
 
 use super::progress::{Progress, Step};
@@ -26,11 +26,16 @@ const ITS_HOLDER: &str = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' A
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
      AND (classid::bigint << 32) | objid::bigint = $1";
 
-/// The session that has used one of these tables the longest, of those that have for so many milliseconds.
-const A_READER: &str = "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE granted AND pid <> pg_backend_pid() \
-     AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-     AND relation IN (SELECT to_regclass(name)::oid FROM UNNEST($1) AS name) AND backend_type <> 'autovacuum worker' \
-     AND xact_start < clock_timestamp() - $2 * INTERVAL '1 ms' ORDER BY xact_start LIMIT 1";
+/// The transactions that have locked one of these tables. Of sessions of other roles more can't be seen. With `$2` those of
+/// VACUUM and the like, too.
+const USERS: &str = "SELECT virtualtransaction AS transaction, MIN(pid) AS pid FROM pg_locks \
+     WHERE granted AND pid IS DISTINCT FROM pg_backend_pid() \
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+     AND relation IN (SELECT to_regclass(name)::oid FROM UNNEST($1) AS name) \
+     AND ($2 OR mode <> 'ShareUpdateExclusiveLock') GROUP BY virtualtransaction";
+
+/// An attempt to lock that fails after so many milliseconds has waited for a lock.
+const WAITED_MS: u64 = 100;
 
 /// What one attempt has come to.
 enum Turn<T> {
@@ -52,7 +57,8 @@ enum Wait {
 /// says so. `tables` looks again each time: another node may have done it.
 ///
 /// All tables are locked by one statement, since two sessions that each have one and want the other's would wait for ever. What
-/// comes later waits behind that statement: so it is not tried while a long transaction has one of the tables, and not for long.
+/// comes later waits behind that statement: so it is not tried while a transaction has one of the tables at two attempts in a
+/// row, and not for long.
 pub(super) fn in_turn<T>(
     connection: &mut AnyConnection,
     progress: &Progress,
@@ -62,6 +68,7 @@ pub(super) fn in_turn<T>(
 ) -> Result<T, LedgerError> {
     let clock = Clock::system();
     let mut waiting = Waiting::since(clock.mono());
+    let mut seen = Seen::default();
     loop {
         let turn = connection.transaction(|connection| {
             let postgres = connection.postgres().map_err(ReadError::Database)?;
@@ -73,7 +80,7 @@ pub(super) fn in_turn<T>(
             }
             let tables = tables(connection)?;
             let postgres = connection.postgres().map_err(ReadError::Database)?;
-            if let Some(wait) = take(postgres, &tables, clock)? {
+            if let Some(wait) = take(postgres, &tables, clock, &mut seen)? {
                 return Ok(Turn::Later(wait));
             }
             progress.at(Step::Migrating);
@@ -147,13 +154,35 @@ impl Waiting {
     }
 }
 
+/// What was seen at the last attempt.
+#[derive(Default)]
+struct Seen {
+    /// The transactions that had one of the tables, once it was looked.
+    users: Option<Vec<String>>,
+    /// Locking took too long. The server ends an automatic VACUUM that is in the way of a lock, but not every one.
+    was_in_vain: bool,
+}
+
 /// Takes tables for the rest of the transaction, in which statements may then take as long as they take; or tells why not yet.
-fn take(postgres: &mut PgConnection, tables: &[&str], clock: Clock) -> QueryResult<Option<Wait>> {
+fn take(
+    postgres: &mut PgConnection,
+    tables: &[&str],
+    clock: Clock,
+    seen: &mut Seen,
+) -> QueryResult<Option<Wait>> {
     if tables.is_empty() {
         return Ok(None);
     }
-    if let Some(pid) = reader(postgres, tables, MIGRATION_TABLES_WAIT_MS)? {
-        return Ok(Some(Wait::ForTables(Some(pid))));
+    let users = users(postgres, tables, seen.was_in_vain)?;
+    let before = seen
+        .users
+        .replace(users.iter().map(|user| user.transaction.clone()).collect());
+    let in_the_way = match &before {
+        None => users.first(),
+        Some(before) => users.iter().find(|user| before.contains(&user.transaction)),
+    };
+    if let Some(user) = in_the_way {
+        return Ok(Some(Wait::ForTables(user.pid)));
     }
     let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", "));
     let mut took_ms = 0;
@@ -173,19 +202,26 @@ fn take(postgres: &mut PgConnection, tables: &[&str], clock: Clock) -> QueryResu
         }
         // Errors have no codes here, and messages may be in any language. But one that has waited did so for a lock, whether
         // its time was over or it was in a circle.
-        Err(_) if took_ms >= MIGRATION_TABLES_WAIT_MS / 4 => {
-            Ok(Some(Wait::ForTables(reader(postgres, tables, 0)?)))
+        Err(_) if took_ms >= WAITED_MS => {
+            seen.was_in_vain = true;
+            let users = self::users(postgres, tables, true)?;
+            Ok(Some(Wait::ForTables(
+                users.first().and_then(|user| user.pid),
+            )))
         }
         Err(error) => Err(error),
     }
 }
 
-fn reader(postgres: &mut PgConnection, tables: &[&str], for_ms: u64) -> QueryResult<Option<i32>> {
-    let readers: Vec<Holder> = sql_query(A_READER)
+fn users(
+    postgres: &mut PgConnection,
+    tables: &[&str],
+    also_vacuum: bool,
+) -> QueryResult<Vec<User>> {
+    sql_query(USERS)
         .bind::<Array<Text>, _>(tables)
-        .bind::<BigInt, _>(i64::try_from(for_ms).unwrap_or(i64::MAX))
-        .load(postgres)?;
-    Ok(readers.first().map(|reader| reader.pid))
+        .bind::<Bool, _>(also_vacuum)
+        .load(postgres)
 }
 
 /// The session that has the lock of migrations.
@@ -206,6 +242,16 @@ struct Locked {
 struct Holder {
     #[diesel(sql_type = Integer)]
     pid: i32,
+}
+
+/// A transaction that has one of the tables.
+#[derive(QueryableByName)]
+struct User {
+    #[diesel(sql_type = Text)]
+    transaction: String,
+    /// Of a prepared transaction there is none.
+    #[diesel(sql_type = Nullable<Integer>)]
+    pid: Option<i32>,
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ export function offer(userId, given) {
       const order = button.dataset.order;
       const id = userId();
       if (id === null || !(await confirmed(text(QUESTIONS[order], id)))) return;
+      // Nothing is known of this one yet.
+      find('order-outcome').textContent = '';
       const said = await give(order, id, button.textContent);
       // Another user may stand there by now.
       if (id !== userId()) return;
@@ -31,7 +33,7 @@ async function give(order, id, name) {
     const answer = await post(`actors/${id}/${order}`);
     return text('done', name, answer.nodes ? everywhere(answer) : outcome(answer));
   } catch (error) {
-    return text('done', name, explain(error));
+    return text('done', name, error.name === 'TimeoutError' ? text('orderUnanswered') : explain(error));
   }
 }
 

@@ -25,6 +25,8 @@ let [isIn, attempts] = [false, 0];
 /** The stream: what ends it, and of which user it tells. */
 let following = null;
 let isHistoryDue = false;
+/** How often the lists were asked for, and the latest of these questions that was answered. */
+let [questions, answered] = [0, 0];
 const userView = new UserView();
 const overview = new Overview();
 const eventsView = new EventsView(list);
@@ -98,20 +100,24 @@ async function recall() {
   }
 }
 
-/** Writes a list that no stream feeds. */
+/** Writes a list that no stream feeds. An answer that another view or the answer to a later question has overtaken is nobody's. */
 async function list() {
+  const question = ++questions;
   const [name, id] = view();
   const found = () => showFound(id ?? '');
   const events = () => eventsView.read();
   const show = { conflicts: showConflicts, canary: showCanary, find: found, events, user: id === null ? showResidents : null }[name];
-  let why = '';
+  let [write, why] = [null, ''];
   try {
-    await show?.();
+    write = await show?.();
   } catch (error) {
     if (error.status === 401) return signOut(explain(error));
     why = explain(error);
   }
-  if (!isIn || view()[0] !== name) return;
+  const [shown, of] = view();
+  if (!isIn || shown !== name || of !== id || question < answered) return;
+  answered = question;
+  write?.();
   find('list-error').textContent = why;
   freshness.listed(why === '');
 }

@@ -49,7 +49,7 @@ export function exactly(_, value, context) {
 }
 
 export async function post(path) {
-  const response = await ask(path, { method: 'POST' });
+  const response = await ask(path, { method: 'POST', ...inTime() });
   return response.status === 204 ? {} : response.json();
 }
 

@@ -10,12 +10,15 @@ const TIMES = [['answerMs', 'answer_ms'], ['frameMs', 'frame_ms'], ['pushMs', 'p
 
 let chart;
 
+/** Gives what writes them. */
 export async function showCanary() {
   const { every_s: every, runs } = await get('canary');
-  find('canary-schedule').textContent = text('schedule', every);
-  if (canDraw()) draw(runs.toReversed());
-  const open = new Set([...document.querySelectorAll('#canary-runs details[open]')].map((run) => run.dataset.at));
-  put(find('canary-runs'), ...runs.map((run) => details(run, open.has(run.started_at))));
+  return () => {
+    find('canary-schedule').textContent = text('schedule', every);
+    if (canDraw()) draw(runs.toReversed());
+    const open = new Set([...document.querySelectorAll('#canary-runs details[open]')].map((run) => run.dataset.at));
+    put(find('canary-runs'), ...runs.map((run) => details(run, open.has(run.started_at))));
+  };
 }
 
 function draw(inOrder) {

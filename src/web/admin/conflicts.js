@@ -8,11 +8,14 @@ import { moment, number, text } from '../shared/text.js';
 
 const LIMIT = 100;
 
+/** Gives what writes them. */
 export async function showConflicts() {
   const { conflicts, total = null, groups = [] } = await getExact(`conflicts?limit=${LIMIT}`);
-  const none = make('p', 'hint panel', text('noConflicts'));
-  const all = total > 0 ? [together(total, groups, conflicts.length)] : [];
-  put(find('conflict-list'), ...all, ...(conflicts.length ? conflicts.map(panel) : [none]));
+  return () => {
+    const none = make('p', 'hint panel', text('noConflicts'));
+    const all = total > 0 ? [together(total, groups, conflicts.length)] : [];
+    put(find('conflict-list'), ...all, ...(conflicts.length ? conflicts.map(panel) : [none]));
+  };
 }
 
 /** How many there are, by the kind of what was refused. */

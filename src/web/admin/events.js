@@ -59,10 +59,16 @@ export class EventsView {
     this.begin();
   }
 
-  /** Reads what is new. */
+  /** Reads what is new, or joins who does. */
   async read() {
-    if (this.#asking) return;
-    const asking = (this.#asking = {});
+    if (!this.#asking) {
+      const asking = (this.#asking = {});
+      asking.done = this.#ask(asking);
+    }
+    return this.#asking.done;
+  }
+
+  async #ask(asking) {
     const [user, kinds] = [find('events-user').value, find('events-kind').value];
     const chosen = `${USER.test(user) ? `&user_id=${user}` : ''}${kinds ? `&kind=${kinds}` : ''}`;
     try {

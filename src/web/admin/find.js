@@ -28,14 +28,15 @@ export function entryLink(eventId) {
   return link;
 }
 
-let asked = 0;
+let latest = null;
 
-/** Writes what is found of a text; without one what can be looked for. */
+/** What is found of a text; without one what can be looked for. Gives what writes it. */
 export async function showFound(wanted) {
-  const question = ++asked;
+  // What was found of another text does not stand under this one.
+  if (wanted !== latest) put(find('found'));
+  latest = wanted;
   const said = wanted === '' ? [make('p', 'hint panel', text('findHint'))] : await answer(wanted);
-  // Another text may have been asked for meanwhile.
-  if (question === asked) put(find('found'), ...said);
+  return () => put(find('found'), ...said);
 }
 
 async function answer(wanted) {

@@ -8,13 +8,16 @@ import { duration, moment, number, text } from '../shared/text.js';
 
 const LIMIT = 20;
 
+/** Gives what writes it. */
 export async function showResidents() {
   const [{ actors }, { log }] = await Promise.all([get(`actors?limit=${LIMIT}&sort=${find('sort').value}`), get(`log?limit=${LIMIT}`)]);
   const resident = (actor, index) => {
     const count = (name) => field(`actors.${index}.${name}`, number(actor[name]));
     return [userLink(actor.user_id), count('sessions'), count('entries'), field(`actors.${index}.idle_ms`, duration(actor.idle_ms))];
   };
-  table(find('residents'), ['user', 'sessions', 'entriesThrough', 'idle'], actors.map(resident), 'noResidents');
   const given = ({ at, admin, action, user_id: id }) => [moment(at), admin, text(action === 'push' ? 'pushNow' : action), userLink(id)];
-  table(find('order-log'), ['at', 'admin', 'order', 'user'], log.map(given), 'noOrders');
+  return () => {
+    table(find('residents'), ['user', 'sessions', 'entriesThrough', 'idle'], actors.map(resident), 'noResidents');
+    table(find('order-log'), ['at', 'admin', 'order', 'user'], log.map(given), 'noOrders');
+  };
 }

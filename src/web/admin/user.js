@@ -32,6 +32,8 @@ export class UserView {
   /** What all nodes have of the user, in a cluster. */
   #nodes = null;
   #nodesAsked = -NODES_MS;
+  /** When that was asked for. */
+  #nodesTold = -Infinity;
   #isOneOfMany = false;
 
   constructor() {
@@ -119,7 +121,7 @@ export class UserView {
   #forget() {
     [this.#userId, this.#told, this.#events] = [null, null, []];
     this.#history = unread();
-    [this.#nodes, this.#nodesAsked] = [null, -NODES_MS];
+    [this.#nodes, this.#nodesAsked, this.#nodesTold] = [null, -NODES_MS, -Infinity];
     find('user-found').hidden = true;
     find('order-outcome').textContent = find('user-error').textContent = '';
   }
@@ -132,15 +134,19 @@ export class UserView {
   async #askNodes() {
     const id = this.#userId;
     if (id === null || !this.#isOneOfMany) return;
-    this.#nodesAsked = performance.now();
+    const asked = (this.#nodesAsked = performance.now());
     let found;
     try {
       found = await get(`actors/${id}`);
     } catch (error) {
-      // No node has it in memory; what else is wrong, the stream tells.
+      // What else is wrong, the stream tells.
+      if (error.status !== 404) return;
+      // No node has it in memory.
       found = { nodes: [], not_heard_of: error.problem?.not_heard_of ?? [] };
     }
-    if (id !== this.#userId) return;
+    // Another user stands there, or a later question was answered first.
+    if (id !== this.#userId || asked < this.#nodesTold) return;
+    this.#nodesTold = asked;
     this.#nodes = found;
     this.write();
     this.#ask(false);

@@ -101,7 +101,7 @@ export type ConnectionEvent = { readonly at: string } & (
   | { readonly type: 'credential_failed'; readonly code: BalanceErrorCode; readonly error: BalanceError }
   | { readonly type: 'opening'; readonly isShared: boolean }
   | { readonly type: 'live' }
-  | { readonly type: 'leader_silent' }
+  | { readonly type: 'leader_silent' | 'slept' }
   | { readonly type: 'lost'; readonly closeCode: number; readonly reason: string; readonly code: BalanceErrorCode }
   | { readonly type: 'retrying'; readonly waitMs: number; readonly code: BalanceErrorCode }
 );
@@ -109,8 +109,11 @@ export type ConnectionEvent = { readonly at: string } & (
 interface CommonOptions {
   /** Where the service is, such as `https://balance.example.org`; by default where the page came from. */
   url?: string | URL | undefined;
-  /** `localStorage` or `sessionStorage`: keeps the last value, to be shown at once after a reload. Off by default. */
-  storage?: StorageLike | undefined;
+  /**
+   * `localStorage` or `sessionStorage`: keeps the last value, to be shown at once after a reload. Off by default. Where the
+   * user forbids it, reading `localStorage` throws; `() => localStorage` leaves that to the client, which then goes without.
+   */
+  storage?: StorageLike | (() => StorageLike) | undefined;
   /** The user, when the page knows: the stored value is then shown even before there is a token. */
   userId?: number | undefined;
   /** One connection for all tabs of the user, where the browser has the means. On by default. */

@@ -11,6 +11,7 @@ const SENDS_PER_S = 8;
 const SENDS_PER_S_MIN = 0.5;
 const SENDS_BURST = 16;
 const ASKS_MAX = 3; // of one refresh
+const HEARTBEATS_MAX = 3; // without a frame: timers of a page in the background come once a minute
 const DECIMALS_MAX = 20;
 const POLICY = { ttl_ms: 60_000, stale_while_revalidate_ms: 30_000, min_age_ms: 3_000 };
 const NOTHING = { userId: null, balances: null, version: null, epoch: null, asOf: null, isStale: true, error: null, lastUpdate: null };
@@ -46,6 +47,7 @@ export class BalanceClient {
   #forgotten = 0;
   #adoptedMs = -Infinity; // the epoch
   #confirmedMs = -Infinity;
+  #confirmedAt = -Infinity; // by the clock on the wall, which goes on while a machine sleeps
   #judgedMs = -Infinity; // whether what is shown is stale
   #readMs = -Infinity;
   #reads = new Budget();
@@ -60,7 +62,9 @@ export class BalanceClient {
     const { url = '/', getToken, getInitData, storage, userId, env = globalThis, debug } = options;
     const isOne = !getToken !== !getInitData && typeof (getToken || getInitData) === 'function';
     if (!isOne) misused('one of getToken and getInitData is needed, as a function');
-    if (storage && typeof storage.getItem !== 'function') misused('storage: localStorage, or what has its methods, is needed');
+    if (storage && ![storage, storage.getItem].some((one) => typeof one === 'function')) {
+      misused('storage: localStorage, what has its methods, or a function that gives it is needed');
+    }
     if (!Number.isSafeInteger(userId ?? 0)) misused(`userId: a number is needed, not ${userId}`);
     this.#options = options;
     this.#env = env;
@@ -134,7 +138,7 @@ export class BalanceClient {
     const reached = (resolve, reject) => {
       const check = () => {
         if (forgotten !== this.#forgotten) reject(new BalanceError('wrong_user', 'another user has signed in'));
-        else if (this.#state.version === null || this.#state.version < version) return false;
+        else if (this.#judgedMs < 0 || this.#state.version < version) return false; // what was stored may be of another epoch
         else resolve(this.#state);
         return true;
       };
@@ -232,7 +236,7 @@ export class BalanceClient {
     const { userId, epoch, version, balances, asOf } = value;
     if (isOther || this.#adoptedMs < 0) this.#adoptedMs = nowMs();
     if (isCurrent) this.#judgedMs = nowMs();
-    if (!isStale) this.#confirmedMs = nowMs();
+    if (!isStale) [this.#confirmedMs, this.#confirmedAt] = [nowMs(), Date.now()];
     const isBehind = !isOther && version < shown.version;
     const error = isStale ? shown.error : null;
     const lastUpdate = isOther ? null : (updateFrom(shown, value) ?? shown.lastUpdate);
@@ -243,15 +247,19 @@ export class BalanceClient {
 
   #forget(patch, isStored = true) {
     this.#forgotten += 1;
-    this.#adoptedMs = this.#confirmedMs = this.#judgedMs = this.#readMs = -Infinity;
+    this.#adoptedMs = this.#confirmedMs = this.#confirmedAt = this.#judgedMs = this.#readMs = -Infinity;
     if (isStored) this.#store('removeItem');
     this.#set({ ...NOTHING, ...patch });
   }
 
   #store(method, ...value) {
+    const { storage } = this.#options;
     try {
-      return this.#options.storage?.[method](`balance-client ${this.#base}`, ...value);
-    } catch {}
+      return (typeof storage === 'function' ? storage() : storage)?.[method](`balance-client ${this.#base}`, ...value);
+    } catch {
+      // What can't be replaced would be shown after what has been.
+      if (method === 'setItem') this.#store('removeItem');
+    }
   }
 
   #save() {
@@ -368,12 +376,16 @@ export class BalanceClient {
     this.#connect();
   }
 
+  get #ageMs() {
+    return Math.max(nowMs() - this.#confirmedMs, Date.now() - this.#confirmedAt);
+  }
+
   async #read() {
     const { ttl_ms, stale_while_revalidate_ms, min_age_ms } = this.#policy;
     const { status, isStale } = this.#state;
     const run = this.#run;
     const now = nowMs();
-    const age = now - this.#confirmedMs;
+    const age = this.#ageMs;
     if (!run || run.tokenError || (!isStale && (status === 'live' || age < ttl_ms))) return this.#state;
     if (now >= Math.max(this.#readMs + min_age_ms, run.notBeforeMs)) this.#reading = this.#fetch('');
     if (age >= ttl_ms + stale_while_revalidate_ms) await this.#reading;
@@ -456,7 +468,8 @@ export class BalanceClient {
     this.#cancel();
     run.isConnecting = true;
     run.tokenError = null;
-    const loading = this.#options.share === false ? null : import('./tabs.js').catch(() => null);
+    const load = () => import('./tabs.js');
+    const loading = this.#options.share === false ? null : this.#bounded(load, { run }).catch(() => null);
     this.#openEarly(run);
     let failure;
     const credential = await this.#credential(run).catch((error) => void (failure = error));
@@ -499,7 +512,7 @@ export class BalanceClient {
   }
 
   #open(run, credential, tabs) {
-    const link = { credential, beganMs: nowMs(), isHeard: true };
+    const link = { credential, beganMs: nowMs(), isHeard: true, heardAt: Date.now() };
     const current = (task) => (event) => run.link === link && task(event);
     run.link = link;
     this.#later('link', TIMEOUT_MS, () => link.isLive || this.#lost(1006, 'timeout'));
@@ -516,7 +529,7 @@ export class BalanceClient {
       socket.onopen = current(() => socket.send({ type: 'auth', ...credential.auth }));
       socket.onmessage = current(({ frame, ids }) => this.#receive(run, link, frame, ids));
       socket.onclose = current(({ code, reason }) => this.#lost(code, reason));
-      socket.onsilence = current(() => this.#doubt(link));
+      socket.onsilence = current(() => this.#doubt(link, 'leader_silent'));
     } catch (cause) {
       const isFinal = cause.name === 'SecurityError' || cause.name === 'SyntaxError';
       const error = new BalanceError(isFinal ? 'invalid_url' : 'network', cause.message, { cause, isFinal });
@@ -525,10 +538,11 @@ export class BalanceClient {
     }
   }
 
-  // The tab that has the connection does not answer. It is replaced; until then nothing is known for sure.
-  #doubt(link) {
+  // The tab that has the connection does not answer and is replaced, or this one has slept. Until a balance comes, nothing is
+  // known for sure.
+  #doubt(link, why) {
     if (!link.isLive) return;
-    this.#tell('leader_silent');
+    this.#tell(why);
     if (this.#run?.link !== link) return;
     link.isLive = false;
     this.#set({ status: 'connecting', isStale: true });
@@ -538,6 +552,7 @@ export class BalanceClient {
   #receive(run, link, frame, ids) {
     const { type, code, message, retry_after_ms } = frame;
     link.isHeard = true;
+    link.heardAt = Date.now();
     if (type === 'hello') {
       const { user_id, epoch, client_cache, heartbeat_ms } = frame;
       if (user_id !== (link.credential.userId ?? user_id)) return this.#lost(1006, 'wrong_user');
@@ -638,7 +653,9 @@ export class BalanceClient {
     this.#tell('retrying', { waitMs: Math.round(waitMs), code: error.code });
     if (run !== this.#run) return;
     this.#later('retry', waitMs, () => this.#connect());
-    this.#set({ status: 'offline', error, isStale: isStale || status !== 'offline' });
+    const { ttl_ms, stale_while_revalidate_ms } = this.#policy;
+    const isOld = this.#ageMs >= ttl_ms + stale_while_revalidate_ms;
+    this.#set({ status: 'offline', error, isStale: isStale || status !== 'offline' || isOld });
     if (run.failures > 1) this.#read();
   }
 
@@ -664,7 +681,11 @@ export class BalanceClient {
     const { link, notBeforeMs } = run;
     this.#listen();
     run.isSuspended = false;
-    if (link) link.isLive && link.isHeard && this.#probe(link);
+    const isLong = Date.now() - link?.heardAt > HEARTBEATS_MAX * link?.heartbeatMs;
+    if (link?.isLive && isLong) {
+      this.#doubt(link, 'slept');
+      link.socket.send({ type: 'refresh', id: Math.random() });
+    } else if (link) link.isLive && link.isHeard && this.#probe(link);
     else this.#later('retry', Math.max(0, notBeforeMs - nowMs()), () => this.#connect());
     this.#paint();
   };

@@ -25,7 +25,7 @@ function signIn(userId) {
   window.history.replaceState(null, '', url);
 
   const getToken = () => tokenOf(userId);
-  const own = (client = new BalanceClient({ getToken, userId, storage: localStorage, env: line }));
+  const own = (client = new BalanceClient({ getToken, userId, storage: () => localStorage, env: line }));
   history = new History((limit, before) => readEntries(getToken, limit, before));
   client.subscribe((state) => {
     if (own === client) show(state);

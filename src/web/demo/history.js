@@ -18,6 +18,7 @@ export class History {
   #isReading = false;
   #isOver = false;
   #wanted = 0;
+  #turn = 0; // counts what was forgotten: an answer from before is nobody's
 
   /** `read(limit, before)` answers entries, newest first. */
   constructor(read) {
@@ -36,11 +37,12 @@ export class History {
     }
     if (this.#isReading || version <= this.#version) return;
     this.#isReading = true;
+    const turn = this.#turn;
     const read = await this.#read(PAGE).catch(() => null);
     this.#isReading = false;
     // Without an answer the list stays as it is, and the next change asks again.
-    if (this.#isOver || read === null) return;
-    const isSame = epoch === this.#epoch;
+    if (this.#isOver || this.#epoch === null || read === null) return;
+    const isSame = turn === this.#turn;
     const known = this.#version;
     if (isSame) this.#merge(read);
     // Only while there is something to gain: what is asked for may not be readable yet.
@@ -58,6 +60,7 @@ export class History {
   }
 
   #forget(epoch) {
+    this.#turn += 1;
     this.#epoch = epoch;
     this.#isKnown = false;
     this.#version = 0;
@@ -67,9 +70,10 @@ export class History {
 
   async #older() {
     const before = this.#entries.at(-1).version;
+    const turn = this.#turn;
     const read = await this.#read(PAGE, before).catch(() => []);
     // Meanwhile it may have been forgotten, or read from its top again.
-    if (this.#entries.at(-1)?.version !== before) return;
+    if (turn !== this.#turn || this.#entries.at(-1)?.version !== before) return;
     this.#entries.push(...read.filter(({ version }) => version < before));
     this.write();
   }

@@ -30,12 +30,15 @@ export const locale = () => language;
 
 /** A text by its key, with its gaps filled; a key that is not known stands as it is. */
 export function text(key, ...values) {
-  const found = words[language][key] ?? key;
+  const found = known(words[language], key) ?? key;
   return typeof found === 'function' ? found(...values) : found;
 }
 
 /** The word for a key of a list, such as a source; one that is not known stands as it is. */
-export const word = (list, key) => words[language][list][key] ?? key;
+export const word = (list, key) => known(words[language][list], key) ?? key;
+
+/** Not what every object has: a source may be called `constructor`. */
+const known = (list, key) => (Object.hasOwn(list, key) ? list[key] : undefined);
 
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 

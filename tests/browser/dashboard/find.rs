@@ -10,6 +10,7 @@ use crate::support::TonHash;
 in_a_browser![
     a_deposit_is_found_by_its_hash_and_what_is_not_here_is_told_from_what_was_refused,
     an_entry_of_a_user_leads_to_what_is_left_of_it,
+    what_was_found_stands_under_no_other_question,
 ];
 
 /// Waits until the page says something of what was looked for.
@@ -81,4 +82,36 @@ async fn an_entry_of_a_user_leads_to_what_is_left_of_it() {
         .await;
     browser.click(reversed).await;
     until_told(&browser, "left to be reversed3.000000000").await;
+}
+
+async fn what_was_found_stands_under_no_other_question() {
+    let app = slow().start().await;
+    for event_id in ["first", "held"] {
+        app.accepted("rewards", USER, event_id, "5").await;
+    }
+    let browser = Browser::start().await;
+    sign_in(&browser, &app, "#find=first").await;
+    until_told(&browser, "In the ledger: first").await;
+    let hold = "(window.held = [], window.real = window.fetch, window.fetch = (url, ...rest) => `${url}`.includes('held') \
+         ? new Promise((resolve, reject) => window.held.push(() => real(url, ...rest).then(resolve, reject))) : real(url, ...rest), 1)";
+    browser.value(hold).await;
+    browser.value("location.hash = '#find=held'").await;
+    browser
+        .until("window.held.length > 0 && document.getElementById('found').textContent === ''")
+        .await;
+    browser.value("location.hash = '#find=nothing'").await;
+    until_told(&browser, "is not here").await;
+    browser
+        .value("(window.held.forEach((go) => go()), 1)")
+        .await;
+    browser
+        .until("performance.getEntriesByType('resource').some(({ name }) => name.includes('held'))")
+        .await;
+    // It has been answered, and is written, if it is, before the next answer.
+    browser.value("location.hash = '#conflicts'").await;
+    browser.value("location.hash = '#find=nothing'").await;
+    until_told(&browser, "is not here").await;
+    assert!(!browser.text("#found").await.contains("held"));
+    // What is not here is a 404 to the console.
+    browser.close(true).await;
 }

@@ -199,9 +199,6 @@ async fn every_order_tells_what_became_of_it() {
         ("retire", "Retire: done"),
         ("retire", "Retire: not in memory"),
     ] {
-        browser
-            .value("document.getElementById('order-outcome').textContent = ''")
-            .await;
         browser.click(&format!("[data-order={order}]")).await;
         browser.click("#confirm-yes").await;
         browser

@@ -22,6 +22,39 @@ test('without a WebSocket the balance is read over HTTP, at the pace of the cach
   assert.ok(reads >= 7 && reads <= 10, `${reads} reads in 10 minutes with a ttl of 60 s`);
 });
 
+test('without a WebSocket and without a token what is shown does not stay fresh', async (t) => {
+  for (const answer of [() => Promise.reject(new Error('no')), () => new Promise(() => {})]) {
+    const world = new World(t, { random: () => 1 });
+    let getToken = () => world.token(USER, 120_000);
+    const client = await world.live({ getToken: () => getToken() });
+    await world.cutOff();
+    await world.advance(100_000);
+    assert.deepEqual([client.current.isStale, client.current.status], [false, 'offline'], 'polled');
+    getToken = answer;
+    world.server.commit(USER, TON);
+    await world.advance(240_000);
+    assert.deepEqual([client.current.version, client.current.isStale], [0, true]);
+    const [state] = await Promise.all([client.read(), world.advance(100)]);
+    assert.equal(state.isStale, true);
+    getToken = () => world.token(USER);
+    await world.advance(30_000);
+    assert.deepEqual([client.current.version, client.current.isStale], [1, false]);
+    client.stop();
+  }
+});
+
+test('what was read before the machine slept is old', async (t) => {
+  const world = new World(t, { random: () => 1 });
+  const client = await cutOff(world);
+  await Promise.all([client.refresh(), world.advance(50)]);
+  assert.equal(client.current.isStale, false);
+  world.server.commit(USER, TON);
+  world.server.isDown = true;
+  world.clock.wallOffsetMs += 7_200_000; // the monotonic clock has slept, too
+  await world.advance(20_000);
+  assert.deepEqual([client.current.version, client.current.isStale], [0, true]);
+});
+
 test('a fresh value is not read again', async (t) => {
   const world = new World(t, { random: () => 1 });
   const client = await cutOff(world);
@@ -173,6 +206,45 @@ test('storage that is full, forbidden or broken costs nothing but the convenienc
     assert.ok(other.states.every(({ balances }) => balances === null || balances.TON === '0.000000000'), text);
     other.stop();
   }
+});
+
+test('storage that the browser forbids is done without when the page leaves it to the client', async (t) => {
+  const world = new World(t);
+  const forbidden = () => {
+    throw new DOMException('no', 'SecurityError');
+  };
+  assert.equal((await world.live({ storage: forbidden })).current.status, 'live');
+  const storage = new MemoryStorage();
+  (await world.live({ storage: () => storage })).stop({ forget: false });
+  assert.equal(storage.items.size, 1);
+});
+
+test('a value that can not be replaced in storage is not shown after a later one', async (t) => {
+  const world = new World(t);
+  const storage = new MemoryStorage();
+  const client = await world.live({ storage });
+  assert.equal(storage.items.size, 1);
+  storage.setItem = () => {
+    throw new DOMException('full', 'QuotaExceededError');
+  };
+  world.server.commit(USER, TON);
+  await world.advance(6_000);
+  assert.deepEqual([client.current.version, storage.items.size], [1, 0]);
+});
+
+test('a stored version of an epoch that is over is not what waitFor waits for', async (t) => {
+  const world = new World(t);
+  const storage = new MemoryStorage();
+  for (let entry = 0; entry < 5; entry += 1) world.server.commit(USER, TON);
+  (await world.live({ storage })).stop({ forget: false });
+  world.server.restore('e2', USER, 1, TON);
+  const client = world.client({ storage, userId: USER });
+  client.start();
+  assert.equal(client.current.version, 5);
+  const waiting = assert.rejects(client.waitFor(2, { timeoutMs: 5_000 }), { code: 'timeout' });
+  await world.advance(5_000);
+  await waiting;
+  assert.deepEqual([client.current.epoch, client.current.version], ['e2', 1]);
 });
 
 test('a stored value of an epoch that is over gives way to the first snapshot', async (t) => {

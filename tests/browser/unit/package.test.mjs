@@ -46,7 +46,7 @@ function run(source) {
 test('the library stays small: what the service sends is compressed from this', (t) => {
   const size = (name) => gzipSync(readFileSync(join(client, name)), { level: 9 }).length;
   t.diagnostic(`balance-client.js ${size('balance-client.js')} bytes, tabs.js ${size('tabs.js')} bytes`);
-  assert.ok(size('balance-client.js') <= 11_776);
+  assert.ok(size('balance-client.js') <= 12_288);
   assert.ok(size('tabs.js') <= 3_200);
 });
 

@@ -44,6 +44,43 @@ test('a page that is shown again, a network that returns and Telegram check the 
   assert.equal(world.server.sent('ping').length, 4, 'a page that is hidden checks nothing');
 });
 
+for (const isCut of [false, true]) {
+  test(`a page that was frozen for long ${isCut ? 'and has lost its connection ' : ''}does not call its balance live until one comes`, async (t) => {
+    const world = new World(t);
+    const client = await world.live();
+    client.tab.freeze();
+    await world.advance(1_000);
+    world.server.commit(USER, TON);
+    await world.advance(7_200_000);
+    world.server.isMute = isCut;
+    client.states.length = 0;
+    client.tab.document.visibilityState = 'visible';
+    client.tab.isFrozen = false;
+    client.tab.document.dispatchEvent(new Event('visibilitychange'));
+    assert.deepEqual([client.current.version, client.current.isStale], [0, true]);
+    if (!isCut) client.tab.thaw();
+    await world.advance(200);
+    const seen = isCut ? [0, true, 'connecting'] : [1, false, 'live'];
+    assert.deepEqual([client.current.version, client.current.isStale, client.current.status], seen);
+    world.server.isMute = false;
+    await world.advance(12_000);
+    assert.deepEqual([client.current.version, client.current.isStale, client.current.status], [1, false, 'live']);
+    assert.ok(client.states.every(({ version, isStale }) => version === 1 || isStale));
+  });
+}
+
+test('a page that was in the background for a minute keeps its connection', async (t) => {
+  const world = new World(t);
+  const client = await world.live();
+  client.tab.freeze();
+  await world.advance(60_000);
+  client.states.length = 0;
+  client.tab.thaw();
+  client.tab.show();
+  await world.advance(1_000);
+  assert.deepEqual([client.current.status, client.states.length], ['live', 0]);
+});
+
 test('a wake ends the wait of the back-off', async (t) => {
   const world = new World(t, { random: () => 1 });
   world.server.isDown = true;

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{Cluster, Database, TestApp, eventually, on_postgres, run_program};
+use crate::support::{
+    Cluster, Database, TestApp, TestDatabase, eventually, on_postgres, run_program,
+};
 
 use super::{app_at, refused, works};
 
@@ -10,6 +12,7 @@ on_postgres![
     a_database_in_another_encoding_is_refused_before_anything_is_made,
     keys_are_in_the_order_of_bytes_in_a_database_of_any_language,
     a_ledger_that_has_grown_since_it_was_analysed_is_read_by_its_keys,
+    a_ledger_that_was_analysed_with_ten_users_is_read_by_its_keys,
     the_settings_of_a_database_and_of_its_roles_change_nothing,
     a_database_without_writes_is_refused_and_not_used_until_it_takes_them,
     a_role_has_what_it_needs_or_is_told_what_it_lacks,
@@ -49,20 +52,38 @@ async fn keys_are_in_the_order_of_bytes_in_a_database_of_any_language(database: 
 }
 
 async fn a_ledger_that_has_grown_since_it_was_analysed_is_read_by_its_keys(database: Database) {
+    is_read_by_its_keys(database, 60).await;
+}
+
+async fn a_ledger_that_was_analysed_with_ten_users_is_read_by_its_keys(database: Database) {
+    is_read_by_its_keys(database, 10).await;
+}
+
+/// It is analysed with so many users.
+async fn is_read_by_its_keys(database: Database, first: u64) {
     const USERS: u64 = 20_000;
     // The audit reads these indexes, too.
     let builder = TestApp::on(database).set("audit.users_per_s", 0);
     let mut app = builder.start().await;
-    for user in 1..=60 {
+    for user in 1..=first {
         app.accepted("deposits", user, &format!("first:{user}"), "1")
             .await;
     }
     app.stop().await;
+    // What its connections have done is told when they end.
+    let sessions = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+                    AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let have_ended = async |database: &TestDatabase| {
+        let left = async || (database.number(sessions) == 0).then_some(());
+        eventually("they have ended", left).await;
+    };
+    have_ended(&app.database).await;
     for table in ["accounts", "balances"] {
         app.database.sql(&format!(
             "ALTER TABLE {table} SET (autovacuum_enabled = false); ANALYZE {table}"
         ));
     }
+    app.database.sql("SELECT pg_stat_reset()");
     app.start_again().await;
     // Each writer plans its statements now.
     for user in 1..=4 {
@@ -70,8 +91,8 @@ async fn a_ledger_that_has_grown_since_it_was_analysed_is_read_by_its_keys(datab
             .await;
     }
     app.database.sql(&format!(
-        "INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) SELECT u, 1, 1, 1 FROM generate_series(61, {USERS}) u; \
-         INSERT INTO balances (user_id, currency, amount) SELECT u, 'TON', 1 FROM generate_series(61, {USERS}) u"
+        "INSERT INTO accounts (user_id, version, created_at_us, updated_at_us) SELECT u, 1, 1, 1 FROM generate_series({first} + 1, {USERS}) u; \
+         INSERT INTO balances (user_id, currency, amount) SELECT u, 'TON', 1 FROM generate_series({first} + 1, {USERS}) u"
     ));
     for user in USERS - 3..=USERS {
         app.accepted("deposits", user, &format!("late:{user}"), "1")
@@ -79,8 +100,8 @@ async fn a_ledger_that_has_grown_since_it_was_analysed_is_read_by_its_keys(datab
         let path = format!("/internal/v1/users/{user}/balance?fresh=true");
         app.backend(&path).await.ok();
     }
-    // What its connections have done is told when they end.
     app.stop().await;
+    have_ended(&app.database).await;
     let read = "SELECT SUM(idx_tup_read)::BIGINT FROM pg_stat_user_indexes WHERE relname IN ('accounts', 'balances')";
     let read = eventually("it is told", async || {
         let read = app.database.number(read);

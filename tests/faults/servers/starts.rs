@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{
-    Database, PATIENCE, Pooler, Process, TestApp, children_of, eventually, on_postgres,
+    Cluster, Database, PATIENCE, Pooler, Process, TestApp, children_of, eventually, on_postgres,
 };
 
 use super::spawn;
@@ -17,6 +17,8 @@ on_postgres![
     a_start_behind_a_pooler_without_room_says_so_and_ends_on_a_signal,
     nodes_that_start_together_make_one_ledger,
     a_start_without_anything_to_migrate_waits_for_no_lock,
+    a_migration_waits_for_long_transactions_of_other_roles_and_holds_nobody_up,
+    a_migration_that_stands_still_leaves_the_tables_to_others,
 ];
 
 /// What a migration of another node holds.
@@ -139,4 +141,60 @@ async fn a_start_without_anything_to_migrate_waits_for_no_lock(database: Databas
     process.addresses().await;
     process.signal("TERM");
     assert_eq!(process.wait(Duration::from_secs(30)).await.code(), Some(0));
+}
+
+const LATEST: (&str, &str) = (
+    include_str!("../../../migrations/postgres/2026-11-30-060000_room_for_updates/down.sql"),
+    "DELETE FROM __diesel_schema_migrations WHERE version = '20261130060000'",
+);
+
+/// Of such a session the server tells another role next to nothing.
+async fn a_migration_waits_for_long_transactions_of_other_roles_and_holds_nobody_up(_: Database) {
+    let cluster = Cluster::start();
+    let database = cluster.create_database();
+    database.sql("CREATE ROLE owner LOGIN; GRANT CREATE ON SCHEMA public TO owner");
+    let url = database.url().replace("postgres@", "owner@");
+    let dir = TestApp::on(Database::Postgres).prepare_at(&url);
+    let mut process = spawn(dir.path(), "migrate");
+    assert_eq!(process.wait(PATIENCE).await.code(), Some(0));
+    database.sql(LATEST.0);
+    database.sql(LATEST.1);
+    let reader = database.hold("SELECT * FROM entries");
+    let mut process = spawn(dir.path(), "migrate");
+    says(
+        &process,
+        "waits for other sessions' transactions: the server's process ",
+    )
+    .await;
+    for _ in 0..15 {
+        database.sql("SET statement_timeout = '1500ms'; SELECT * FROM entries");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert!(!process.has_ended());
+    drop(reader);
+    let code = process.wait(PATIENCE).await.code();
+    assert_eq!(code, Some(0), "{}", process.log());
+}
+
+/// The machine of such a process may be gone, and the server would not notice for hours.
+async fn a_migration_that_stands_still_leaves_the_tables_to_others(database: Database) {
+    let (dir, database) = TestApp::on(database).prepare();
+    let mut process = spawn(dir.path(), "migrate");
+    assert_eq!(process.wait(PATIENCE).await.code(), Some(0));
+    database.sql(LATEST.0);
+    database.sql(LATEST.1);
+    // It stands still in the middle of its transaction, with the tables locked.
+    database.sql(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3); RETURN NEW; END $$; \
+         CREATE TRIGGER dawdle BEFORE INSERT ON __diesel_schema_migrations FOR EACH ROW EXECUTE FUNCTION dawdle()",
+    );
+    let process = spawn(dir.path(), "migrate");
+    let has_tables = "SELECT COUNT(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' AND relation = 'entries'::regclass";
+    eventually("it has the tables", async || {
+        (database.number(has_tables) > 0).then_some(())
+    })
+    .await;
+    process.signal("STOP");
+    database.sql("SET statement_timeout = '40s'; SELECT * FROM entries");
+    process.signal("CONT");
 }
