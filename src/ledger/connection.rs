@@ -14,6 +14,7 @@ pub(super) mod standing;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
@@ -30,10 +31,11 @@ use self::pooler::InUse;
 use self::postgres_server::PostgresServer;
 use super::errors::StoreError;
 
-/// A migration has the tables for itself. When it stands still, or its machine is gone, the server ends it soon, and while a
-/// statement runs, too (from version 14 on).
-const ENDS_WITH_THE_CLIENT: &str = "SET idle_in_transaction_session_timeout = 10000; \
-     SELECT set_config(name, '1000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'";
+/// A migration has the tables for itself. When it stands still between two statements, the server ends it.
+const ENDS_WHEN_IT_STANDS_STILL: &str = "SET idle_in_transaction_session_timeout = 10000;";
+
+/// And while a statement runs, soon after the connection has ended. From version 14 on, and not on every system.
+const ENDS_WITH_ITS_CONNECTION: &str = "SET client_connection_check_interval = 1000";
 
 /// A connection to either database. Statements that both understand are written once.
 #[derive(diesel::MultiConnection)]
@@ -118,7 +120,15 @@ impl Source {
     pub(super) fn connect_to_migrate(&self, timeout_ms: u64) -> Result<Connected, ConnectError> {
         match self {
             Self::Sqlite(path) => Ok(sqlite_file::create(path, timeout_ms)?.into()),
-            Self::Postgres(_) => self.connect(timeout_ms, ENDS_WITH_THE_CLIENT, Access::Write),
+            Self::Postgres(_) => {
+                let mut connected =
+                    self.connect(timeout_ms, ENDS_WHEN_IT_STANDS_STILL, Access::Write)?;
+                if let AnyConnection::Postgres(connection) = &mut connected.connection {
+                    // A server that can't has to do without.
+                    let _ = connection.batch_execute(ENDS_WITH_ITS_CONNECTION);
+                }
+                Ok(connected)
+            }
         }
     }
 

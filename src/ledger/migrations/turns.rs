@@ -26,13 +26,13 @@ const ITS_HOLDER: &str = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' A
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
      AND (classid::bigint << 32) | objid::bigint = $1";
 
-/// The transactions that have locked one of these tables. Of sessions of other roles more can't be seen. With `$2` those of
-/// VACUUM and the like, too.
-const USERS: &str = "SELECT virtualtransaction AS transaction, MIN(pid) AS pid FROM pg_locks \
+/// The transactions that have locked one of these tables, and whether only as VACUUM does. Of sessions of other roles more
+/// can't be seen.
+const USERS: &str = "SELECT virtualtransaction AS transaction, MIN(pid) AS pid, \
+     BOOL_AND(mode = 'ShareUpdateExclusiveLock') AS is_vacuum FROM pg_locks \
      WHERE granted AND pid IS DISTINCT FROM pg_backend_pid() \
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-     AND relation IN (SELECT to_regclass(name)::oid FROM UNNEST($1) AS name) \
-     AND ($2 OR mode <> 'ShareUpdateExclusiveLock') GROUP BY virtualtransaction";
+     AND relation IN (SELECT to_regclass(name)::oid FROM UNNEST($1) AS name) GROUP BY virtualtransaction";
 
 /// An attempt to lock that fails after so many milliseconds has waited for a lock.
 const WAITED_MS: u64 = 100;
@@ -159,8 +159,9 @@ impl Waiting {
 struct Seen {
     /// The transactions that had one of the tables, once it was looked.
     users: Option<Vec<String>>,
-    /// Locking took too long. The server ends an automatic VACUUM that is in the way of a lock, but not every one.
-    was_in_vain: bool,
+    /// Transactions of VACUUM alone, which kept locking from being done. The server ends an automatic one that is in the way of a
+    /// lock, but not every one.
+    outlived: Vec<String>,
 }
 
 /// Takes tables for the rest of the transaction, in which statements may then take as long as they take; or tells why not yet.
@@ -173,15 +174,16 @@ fn take(
     if tables.is_empty() {
         return Ok(None);
     }
-    let users = users(postgres, tables, seen.was_in_vain)?;
+    let users = users(postgres, tables)?;
     let before = seen
         .users
         .replace(users.iter().map(|user| user.transaction.clone()).collect());
-    let in_the_way = match &before {
-        None => users.first(),
-        Some(before) => users.iter().find(|user| before.contains(&user.transaction)),
+    let is_in_the_way = |user: &&User| match &before {
+        _ if user.is_vacuum => seen.outlived.contains(&user.transaction),
+        None => true,
+        Some(before) => before.contains(&user.transaction),
     };
-    if let Some(user) = in_the_way {
+    if let Some(user) = users.iter().find(is_in_the_way) {
         return Ok(Some(Wait::ForTables(user.pid)));
     }
     let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", "));
@@ -202,25 +204,27 @@ fn take(
         }
         // Errors have no codes here, and messages may be in any language. But one that has waited did so for a lock, whether
         // its time was over or it was in a circle.
-        Err(_) if took_ms >= WAITED_MS => {
-            seen.was_in_vain = true;
-            let users = self::users(postgres, tables, true)?;
+        Err(error) => {
+            let users = self::users(postgres, tables)?;
+            let has_waited = took_ms >= MIGRATION_TABLES_WAIT_MS / 2
+                || took_ms >= WAITED_MS && !users.is_empty();
+            if !has_waited {
+                return Err(error);
+            }
+            if users.iter().all(|user| user.is_vacuum) {
+                let outlived = users.iter().map(|user| user.transaction.clone());
+                seen.outlived = outlived.collect();
+            }
             Ok(Some(Wait::ForTables(
                 users.first().and_then(|user| user.pid),
             )))
         }
-        Err(error) => Err(error),
     }
 }
 
-fn users(
-    postgres: &mut PgConnection,
-    tables: &[&str],
-    also_vacuum: bool,
-) -> QueryResult<Vec<User>> {
+fn users(postgres: &mut PgConnection, tables: &[&str]) -> QueryResult<Vec<User>> {
     sql_query(USERS)
         .bind::<Array<Text>, _>(tables)
-        .bind::<Bool, _>(also_vacuum)
         .load(postgres)
 }
 
@@ -252,6 +256,8 @@ struct User {
     /// Of a prepared transaction there is none.
     #[diesel(sql_type = Nullable<Integer>)]
     pid: Option<i32>,
+    #[diesel(sql_type = Bool)]
+    is_vacuum: bool,
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ import { explain, text } from '../shared/text.js';
 
 const QUESTIONS = { refresh: 'askRefresh', push: 'askPush', retire: 'askRetire', disconnect: 'askDisconnect' };
 
+let orders = 0;
+
 /** Asks, and when the answer is yes gives the order to the actor of whom `userId` tells, and calls `given`. */
 export function offer(userId, given) {
   for (const button of document.querySelectorAll('[data-order]')) {
@@ -16,9 +18,10 @@ export function offer(userId, given) {
       if (id === null || !(await confirmed(text(QUESTIONS[order], id)))) return;
       // Nothing is known of this one yet.
       find('order-outcome').textContent = '';
+      const number = ++orders;
       const said = await give(order, id, button.textContent);
-      // Another user may stand there by now.
-      if (id !== userId()) return;
+      // Another user may stand there by now, or a later order be under way.
+      if (id !== userId() || number !== orders) return;
       find('order-outcome').textContent = said;
       given();
     });

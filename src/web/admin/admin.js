@@ -117,7 +117,11 @@ async function list() {
   const [shown, of] = view();
   if (!isIn || shown !== name || of !== id || question < answered) return;
   answered = question;
-  write?.();
+  try {
+    write?.();
+  } catch (error) {
+    why = explain(error);
+  }
   find('list-error').textContent = why;
   freshness.listed(why === '');
 }

@@ -11,7 +11,7 @@ const SENDS_PER_S = 8;
 const SENDS_PER_S_MIN = 0.5;
 const SENDS_BURST = 16;
 const ASKS_MAX = 3; // of one refresh
-const HEARTBEATS_MAX = 3; // without a frame: timers of a page in the background come once a minute
+const UNHEARD_MAX_MS = 180_000; // timers of a page in the background come once a minute, and a heartbeat takes two
 const DECIMALS_MAX = 20;
 const POLICY = { ttl_ms: 60_000, stale_while_revalidate_ms: 30_000, min_age_ms: 3_000 };
 const NOTHING = { userId: null, balances: null, version: null, epoch: null, asOf: null, isStale: true, error: null, lastUpdate: null };
@@ -54,6 +54,7 @@ export class BalanceClient {
   #reading;
   #refreshing;
   #nextRefresh;
+  #isTold = false; // what is shown came from the service
   #isPainting = false;
   #isSignedOut = false;
   #signOuts = null; // open from the start to the sign-out, since a balance may be shown as long
@@ -138,7 +139,7 @@ export class BalanceClient {
     const reached = (resolve, reject) => {
       const check = () => {
         if (forgotten !== this.#forgotten) reject(new BalanceError('wrong_user', 'another user has signed in'));
-        else if (this.#judgedMs < 0 || this.#state.version < version) return false; // what was stored may be of another epoch
+        else if (!this.#isTold || this.#state.version < version) return false; // what was stored may be of another epoch
         else resolve(this.#state);
         return true;
       };
@@ -232,6 +233,7 @@ export class BalanceClient {
     const isOther = value.epoch !== shown.epoch;
     if (isOther && beganMs < this.#adoptedMs) return false;
     if (!isCurrent && !isOther && value.version <= shown.version) return true;
+    this.#isTold = true;
     const isStale = value.isStale || (!isCurrent && shown.isStale);
     const { userId, epoch, version, balances, asOf } = value;
     if (isOther || this.#adoptedMs < 0) this.#adoptedMs = nowMs();
@@ -247,6 +249,7 @@ export class BalanceClient {
 
   #forget(patch, isStored = true) {
     this.#forgotten += 1;
+    this.#isTold = false;
     this.#adoptedMs = this.#confirmedMs = this.#confirmedAt = this.#judgedMs = this.#readMs = -Infinity;
     if (isStored) this.#store('removeItem');
     this.#set({ ...NOTHING, ...patch });
@@ -681,10 +684,10 @@ export class BalanceClient {
     const { link, notBeforeMs } = run;
     this.#listen();
     run.isSuspended = false;
-    const isLong = Date.now() - link?.heardAt > HEARTBEATS_MAX * link?.heartbeatMs;
+    const isLong = Date.now() - link?.heardAt > Math.max(UNHEARD_MAX_MS, 3 * link?.heartbeatMs);
     if (link?.isLive && isLong) {
       this.#doubt(link, 'slept');
-      link.socket.send({ type: 'refresh', id: Math.random() });
+      if (run.link === link) link.socket.send({ type: 'refresh', id: Math.random() });
     } else if (link) link.isLive && link.isHeard && this.#probe(link);
     else this.#later('retry', Math.max(0, notBeforeMs - nowMs()), () => this.#connect());
     this.#paint();

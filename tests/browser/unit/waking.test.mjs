@@ -69,11 +69,24 @@ for (const isCut of [false, true]) {
   });
 }
 
-test('a page that was in the background for a minute keeps its connection', async (t) => {
+test('a listener may stop a client that wakes', async (t) => {
+  const world = new World(t);
+  const tabs = [world.browser.tab(), world.browser.tab()];
+  await world.live({ tab: tabs[0] });
+  const client = await world.live({ tab: tabs[1] });
+  client.onConnection(({ type }) => type === 'slept' && client.stop());
+  tabs[1].freeze();
+  await world.advance(600_000);
+  tabs[1].isFrozen = false;
+  tabs[1].telegram.get('activated')();
+  assert.equal(client.current.status, 'closed');
+});
+
+test('a page that was in the background for minutes keeps its connection', async (t) => {
   const world = new World(t);
   const client = await world.live();
   client.tab.freeze();
-  await world.advance(60_000);
+  await world.advance(150_000); // its heartbeat has come late
   client.states.length = 0;
   client.tab.thaw();
   client.tab.show();

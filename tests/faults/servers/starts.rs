@@ -185,7 +185,7 @@ async fn a_migration_that_stands_still_leaves_the_tables_to_others(database: Dat
     database.sql(LATEST.1);
     // It stands still in the middle of its transaction, with the tables locked.
     database.sql(
-        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3); RETURN NEW; END $$; \
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(8); RETURN NEW; END $$; \
          CREATE TRIGGER dawdle BEFORE INSERT ON __diesel_schema_migrations FOR EACH ROW EXECUTE FUNCTION dawdle()",
     );
     let process = spawn(dir.path(), "migrate");

@@ -176,6 +176,7 @@ function channelClass(tab) {
       browser.channels.add(this);
     }
     postMessage(message) {
+      if (!browser.channels.has(this)) throw new DOMException('closed', 'InvalidStateError');
       const data = structuredClone(message);
       const others = [...browser.channels].filter((channel) => channel !== this && channel.name === this.name);
       for (const channel of others) {
