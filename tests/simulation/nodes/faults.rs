@@ -79,6 +79,7 @@ impl Hit {
                     leaving.leave();
                     sleep(Duration::from_millis(20)).await;
                     leaving.kill();
+                    around.oracle.is_over(node);
                     around.store.leave(&leaving.seen.boot);
                 }
             }

@@ -137,6 +137,11 @@ impl NodesOracle {
         inner.runs[node] = Some(Run::new(seen, now_us));
     }
 
+    /// A run of a node has ended: it says nothing any more.
+    pub fn is_over(&self, node: usize) {
+        self.lock().runs[node] = None;
+    }
+
     fn with_run(&self, node: usize, change: impl FnOnce(&mut Run)) {
         if let Some(run) = &mut self.lock().runs[node] {
             change(run);
