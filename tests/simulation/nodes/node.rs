@@ -22,6 +22,7 @@ use balance_coordinator::cluster::tracker::Tracker;
 use balance_coordinator::cluster::view::{ClusterView, NodesTable};
 use balance_coordinator::cluster::wire::{Boot, Origin};
 use balance_coordinator::config::{Settings, Sources};
+use balance_coordinator::coordinator::messages::InspectRegistry;
 use balance_coordinator::coordinator::pacing::Intervals;
 use balance_coordinator::coordinator::{Checks, Coverage, Policy, Recent, Registry, Shared};
 use balance_coordinator::credentials::access::CurrentAccess;
@@ -234,6 +235,8 @@ async fn live(around: Surroundings, node: usize, seen: Seen, ends: Ends) {
         sleep(Duration::from_millis(200)).await;
     }
     let registry = Registry::new(shared, unheard).start();
+    // As the service does: until it has started, its mailbox holds 16 messages.
+    registry.send(InspectRegistry).await.expect("it runs");
     let sink = ProcessSink::new(registry.clone(), coverage, ledger.clone(), clock);
     let own = Origin {
         epoch: ledger.standing().epoch().name,

@@ -105,13 +105,8 @@ impl Oracle {
             return Err(format!("its first change was committed at {first_us} us"));
         }
         let settled_us = (last_us + DEBOUNCE_US).min(first_us + MIN_INTERVAL_US);
-        // What was found by a read does not tell when it was committed, nor its source.
-        let is_told = !push.sources.is_empty()
-            && commits.iter().all(|commit| {
-                commit
-                    .heard_us
-                    .is_some_and(|heard_us| heard_us <= push.pushed_us)
-            });
+        // What was found by a read does not tell when it was committed, nor its source; nor what an actor before has heard.
+        let is_told = !push.sources.is_empty() && commits.iter().all(was_told);
         if is_told && !push.is_direct && push.pushed_us + SLACK_US < settled_us {
             return Err(format!("paced, but sent before {settled_us} us"));
         }
