@@ -96,8 +96,10 @@ impl BalanceActor {
     ) -> bool {
         let Some(first) = first else { return true };
         if known.epoch != self.cache.epoch().number {
+            // Nothing that is learned from now on is known to be the newest, until a read tells.
+            self.lacks_since = Some(self.shared.clock.mono());
             if self.live.is_some() || self.cache.known().is_some() {
-                self.read_missed(ctx);
+                self.request_read(None, ctx);
             }
             return false;
         }

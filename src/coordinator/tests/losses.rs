@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::clock::Wall;
 use crate::coordinator::frames::BalanceView;
+use crate::coordinator::messages::{Changed, CommittedEntry, Known, ToActor};
 use crate::coordinator::tests::rig::{Rig, Session, minutes, version};
-use crate::domain::Kind;
-use crate::ledger::{Lane, Ledger as _};
+use crate::domain::{Balances, Kind, UserId};
+use crate::ledger::{Lane, Ledger as _, MissedEntry};
 
 /// User 184 was at version 3 when a copy was made, and is at 6; a session has been sent all of it.
 async fn known_at_six() -> (Rig, Session) {
@@ -207,4 +209,49 @@ async fn an_epoch_that_another_process_has_begun_is_followed() {
         .expect("accepted");
     rig.settle().await;
     assert_eq!(session.heard().len(), 8, "it is gone");
+}
+
+fn committed(entry: &MissedEntry) -> CommittedEntry {
+    let mut balances = Balances::zero(2);
+    balances.set(entry.currency, entry.balance_after);
+    CommittedEntry {
+        event_id: entry.event_id.clone(),
+        version: entry.version,
+        balances,
+        committed_at: Wall::from_us(entry.committed_at_us),
+        kind: entry.kind,
+        currency: entry.currency,
+        amount: entry.amount,
+        source: entry.source.clone(),
+        request: None,
+    }
+}
+
+/// Two entries were committed together. The later one was sent before an epoch began, and its answer is dropped first.
+#[actix_rt::test]
+async fn what_is_learned_after_something_was_dropped_is_not_taken_for_the_newest() {
+    let rig = Rig::start().await;
+    rig.ledger.keep_entries();
+    // It keeps the actor.
+    rig.ledger.hold_posts(true);
+    let under_way = rig.begin_post(185, "d3", Kind::Deposit, 1, Lane::Single);
+    let under_way = under_way.await;
+    rig.settle().await;
+    rig.ledger.write_elsewhere(185, "d1", Kind::Deposit, 5);
+    rig.ledger.write_elsewhere(185, "d2", Kind::Deposit, 7);
+    let user_id = UserId::new(185).expect("a user id");
+    let found = rig.ledger.missed_entries(vec![(user_id, 0)]).await;
+    let found = found.expect("answered");
+    for (entry, epoch) in [(&found[1], 0), (&found[0], rig.epoch())] {
+        let changed = Changed {
+            entries: vec![committed(entry)],
+            known: Known { epoch, version: 0 },
+        };
+        rig.tell(185, ToActor::BalanceChanged(changed)).await;
+    }
+    rig.settle().await;
+    let answer = rig.read(185, false).await.expect("answered");
+    assert_eq!(answer.expect("a balance").account.version, 2);
+    rig.ledger.hold_posts(false);
+    assert_eq!(version(under_way.await.expect("answered")), Ok(3));
 }
