@@ -11,12 +11,12 @@ use crate::coordinator::actor::BalanceActor;
 use crate::coordinator::actor::answering::Waiter;
 use crate::coordinator::actor::displayed::Sent;
 use crate::coordinator::actor::pending::Sum;
-use crate::coordinator::actor::reading::Reading;
 use crate::coordinator::actor::sessions::{Attached, Live, Told};
 use crate::coordinator::frames::{self, Changes, Reason, Shown, UpdateFrame};
 use crate::coordinator::journal::{Happening, What};
 use crate::coordinator::pacing::{Due, Mode};
 use crate::coordinator::registry::gauge::Counted;
+use crate::domain::SessionId;
 use crate::limits::LAGGING_RETRY_MS;
 use crate::planted::{Plant, is_planted};
 use crate::telemetry::counters::seconds;
@@ -41,8 +41,14 @@ impl BalanceActor {
         {
             // In an outage more may have been committed, of which this actor will not hear.
             view.is_stale = self.is_hearsay && self.is_stale;
+            // What others were shown before this actor was made may be newer: a session that has seen nothing yet waits for
+            // the read.
+            let sessions = self.live.iter().flat_map(|live| &live.sessions);
+            let waits = |session: &&Attached| self.is_hearsay && session.last_version == 0;
+            let waiting: Vec<SessionId> = sessions.filter(waits).map(|one| one.id).collect();
             let reading = self.reading.as_deref_mut();
-            let snapshots = reading.map(Reading::take_snapshots).unwrap_or_default();
+            let snapshots = reading.map(|reading| reading.take_snapshots(&waiting));
+            let snapshots = snapshots.unwrap_or_default();
             for waiter in snapshots {
                 self.answer(waiter, &view, ctx);
             }

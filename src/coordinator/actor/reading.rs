@@ -43,16 +43,13 @@ impl Reading {
         self.waiters.into_iter().chain(self.next)
     }
 
-    /// Takes out the sessions that wait for their first balance.
-    pub(super) fn take_snapshots(&mut self) -> Vec<Waiter> {
-        let is_snapshot = |waiter: &mut Waiter| {
-            matches!(
-                waiter,
-                Waiter::Session {
-                    reason: Reason::Snapshot,
-                    ..
-                }
-            )
+    /// Takes out the sessions that wait for their first balance, but for these.
+    pub(super) fn take_snapshots(&mut self, but: &[SessionId]) -> Vec<Waiter> {
+        let is_snapshot = |waiter: &mut Waiter| match waiter {
+            Waiter::Session {
+                reason, session_id, ..
+            } => matches!(reason, Reason::Snapshot) && !but.contains(session_id),
+            Waiter::Reader(_) => false,
         };
         let mut taken: Vec<Waiter> = self.waiters.extract_if(.., is_snapshot).collect();
         taken.extend(self.next.extract_if(.., is_snapshot));

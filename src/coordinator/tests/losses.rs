@@ -255,3 +255,32 @@ async fn what_is_learned_after_something_was_dropped_is_not_taken_for_the_newest
     rig.ledger.hold_posts(false);
     assert_eq!(version(under_way.await.expect("answered")), Ok(3));
 }
+
+/// Others may have been shown more by the actor before this one.
+#[actix_rt::test]
+async fn what_was_committed_before_the_actor_was_made_is_no_first_balance() {
+    let rig = Rig::start().await;
+    rig.ledger.keep_entries();
+    rig.ledger.write_elsewhere(185, "d1", Kind::Deposit, 5);
+    rig.ledger.write_elsewhere(185, "d2", Kind::Deposit, 7);
+    let user_id = UserId::new(185).expect("a user id");
+    let found = rig.ledger.missed_entries(vec![(user_id, 0)]).await;
+    let found = found.expect("answered");
+    rig.settle().await;
+    rig.ledger.hold_reads(true);
+    let session = rig.attach(185).await;
+    rig.settle().await;
+    let changed = Changed {
+        entries: vec![committed(&found[0])],
+        known: Known {
+            epoch: rig.epoch(),
+            version: 0,
+        },
+    };
+    rig.tell(185, ToActor::BalanceChanged(changed)).await;
+    rig.settle().await;
+    assert_eq!(session.heard(), [""; 0]);
+    rig.ledger.hold_reads(false);
+    rig.settle().await;
+    assert_eq!(session.heard(), ["snapshot v2"]);
+}

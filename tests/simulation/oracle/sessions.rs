@@ -253,7 +253,11 @@ impl Oracle {
                 MIN_INTERVAL_US
             };
             let by_us = heard_us + bound_us + SLACK_US;
+            // What was committed before its actor was made is no first balance: that comes with a read.
+            let is_hearsay = commit.committed_us < session.opened_us
+                || self.was_replaced(session.user, commit.committed_us, heard_us);
             let is_due = by_us < now_us
+                && !(is_hearsay && session.version_by(heard_us) == 0)
                 && session.was_prompt(heard_us, by_us)
                 && session.was_attached(self.deaths(session.user, heard_us), heard_us)
                 && !self.is_just_begun(heard_us)
