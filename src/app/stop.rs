@@ -140,7 +140,8 @@ async fn stop_listeners(handles: &[ServerHandle; 2], deadline: Deadline) {
     }
 }
 
-/// Lets the writers finish what is queued; what they can't finish in time is given up. Whether all that was to be written is decided: committed, or never to be.
+/// Lets the writers finish what is queued; what they can't finish in time is given up. Whether all that was to be written is
+/// decided: committed, or never to be.
 async fn finish_ledger(ledger: &Arc<SqlLedger>, deadline: Deadline) -> bool {
     let finishing = ledger.clone();
     let (done, mut finished) = oneshot::channel();

@@ -56,9 +56,7 @@ impl Presence {
     pub async fn enter(mut self, deadline: Deadline) -> Result<Kept, LedgerError> {
         let mut is_said = false;
         loop {
-            let renewed = timeout(deadline.remaining(), self.renew()).await;
-            let no_answer = |_| Err(LedgerError::Unavailable("no answer in time".into()));
-            let Err(error) = renewed.unwrap_or_else(no_answer) else {
+            let Err(error) = within(deadline.remaining(), self.renew()).await else {
                 return Ok(self.keep());
             };
             if deadline.has_passed() {
@@ -121,12 +119,18 @@ impl Kept {
     /// too long, they do.
     pub async fn leave(self, patience: Duration) {
         self.renewing.abort();
-        let left = timeout(patience, self.ledger.leave_nodes(self.boot)).await;
-        let no_answer = |_| Err(LedgerError::Unavailable("no answer in time".into()));
-        if let Err(error) = left.unwrap_or_else(no_answer) {
+        if let Err(error) = within(patience, self.ledger.leave_nodes(self.boot)).await {
             info!("the others could not be told that this process ends: {error}");
         }
     }
+}
+
+async fn within<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, LedgerError>>,
+) -> Result<T, LedgerError> {
+    let no_answer = |_| Err(LedgerError::Unavailable("no answer in time".into()));
+    timeout(patience, answer).await.unwrap_or_else(no_answer)
 }
 
 /// What a process without a bus makes of the others: while there are any, it does not hear of what they commit.

@@ -138,7 +138,7 @@ impl BalanceActor {
         !asks_ledger && is_known && self.is_covered(now)
     }
 
-    /// Whether what a commit has told may be an answer. A process that is alone hears of every commit. Beside others, what is
+    /// Whether what a commit has told may be shown to sessions that wait. A process that is alone hears of every commit. Beside others, what is
     /// told may be late, and a later commit may have been answered elsewhere.
     pub(super) fn trusts_commits(&self) -> bool {
         let is_alone = self.shared.coverage.is_alone();
@@ -250,7 +250,7 @@ impl BalanceActor {
         let is_content = |waiter: &mut VersionWaiter| waiter.request.is_content_with(version);
         let content: Vec<VersionWaiter> = self.version_waiters.extract_if(.., is_content).collect();
         for VersionWaiter { request, .. } in content {
-            if request.is_fresh || !self.trusts_commits() {
+            if request.is_fresh || !self.trusts_memory(self.shared.clock.mono()) {
                 self.request_read(Some(Waiter::Reader(request)), ctx);
             } else {
                 request.answer(Ok(view.clone()));

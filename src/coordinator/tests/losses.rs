@@ -228,15 +228,7 @@ fn committed(entry: &MissedEntry) -> CommittedEntry {
 }
 
 /// Two entries were committed together. The later one was sent before an epoch began, and its answer is dropped first.
-#[actix_rt::test]
-async fn what_is_learned_after_something_was_dropped_is_not_taken_for_the_newest() {
-    let rig = Rig::start().await;
-    rig.ledger.keep_entries();
-    // It keeps the actor.
-    rig.ledger.hold_posts(true);
-    let under_way = rig.begin_post(185, "d3", Kind::Deposit, 1, Lane::Single);
-    let under_way = under_way.await;
-    rig.settle().await;
+async fn the_first_of_two(rig: &Rig) {
     rig.ledger.write_elsewhere(185, "d1", Kind::Deposit, 5);
     rig.ledger.write_elsewhere(185, "d2", Kind::Deposit, 7);
     let user_id = UserId::new(185).expect("a user id");
@@ -250,10 +242,35 @@ async fn what_is_learned_after_something_was_dropped_is_not_taken_for_the_newest
         rig.tell(185, ToActor::BalanceChanged(changed)).await;
     }
     rig.settle().await;
+}
+
+#[actix_rt::test]
+async fn what_is_learned_after_something_was_dropped_is_not_taken_for_the_newest() {
+    let rig = Rig::start().await;
+    rig.ledger.keep_entries();
+    // It keeps the actor.
+    rig.ledger.hold_posts(true);
+    let under_way = rig.begin_post(185, "d3", Kind::Deposit, 1, Lane::Single);
+    let under_way = under_way.await;
+    rig.settle().await;
+    the_first_of_two(&rig).await;
     let answer = rig.read(185, false).await.expect("answered");
     assert_eq!(answer.expect("a balance").account.version, 2);
     rig.ledger.hold_posts(false);
     assert_eq!(version(under_way.await.expect("answered")), Ok(3));
+}
+
+#[actix_rt::test]
+async fn what_is_learned_after_something_was_dropped_answers_nobody_who_waits_for_a_version() {
+    let rig = Rig::start().await;
+    rig.ledger.keep_entries();
+    let answer = rig.read_from(185, false, Some(1));
+    rig.settle().await;
+    rig.ledger.hold_reads(true);
+    the_first_of_two(&rig).await;
+    rig.ledger.hold_reads(false);
+    let view = answer.await.expect("answered").expect("a balance");
+    assert_eq!((view.account.version, view.is_stale), (2, false));
 }
 
 /// Others may have been shown more by the actor before this one.
